@@ -1,0 +1,1 @@
+"""Studies on a Ray cluster: what a cluster needs so that study/run.py runs on it."""

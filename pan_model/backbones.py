@@ -1,0 +1,127 @@
+"""Backbones: torchvision's classification networks, cut before their classifier."""
+
+import warnings
+from collections import OrderedDict
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from pan_model.errors import BadInput
+from pan_model.shapes import Float
+
+POOLED_LAYERS = (nn.AdaptiveAvgPool2d, nn.Flatten, nn.LayerNorm)
+"""Layers that some families keep inside their classifier although they only pool and normalise the features."""
+
+
+class Backbone(nn.Module):
+    """A network that maps N images to N pooled feature vectors.
+
+    `network` keeps torchvision's own state-dict keys; `classifier_keys` are those of the layers that were cut away,
+    auxiliary classifiers among them.
+    """
+
+    def __init__(self, name: str, network: nn.Module, classifier_keys: frozenset[str]) -> None:
+        super().__init__()
+        self.name = name
+        self.network = network
+        self.classifier_keys = classifier_keys
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.network.parameters()).device
+
+    def forward(self, images: Float[Tensor, "N 3 S S"]) -> Float[Tensor, "N D"]:
+        """Pooled features of normalised images (pan_model.images); D depends on the network alone."""
+        return self.network(images)
+
+
+def backbone_names() -> list[str]:
+    """Names that `build_backbone` takes: torchvision's classification models, sorted."""
+    return models.list_models(module=models)
+
+
+def check_backbone_name(name: str) -> None:
+    """Raise BadInput, with the closest names, unless torchvision has a classification model of that name."""
+    names = backbone_names()
+    if name not in names:
+        closest = get_close_matches(name, names, n=3, cutoff=0.3) or ["resnet50"]
+        raise BadInput(
+            f"unknown backbone {name!r}; choose a torchvision classification model such as {', '.join(closest)}."
+        )
+
+
+def build_backbone(name: str) -> Backbone:
+    """Build a backbone with random weights, the same at every call (seed 0).
+
+    The caller's random state is left as it was. Raises BadInput for an unknown name.
+
+    >>> backbone = build_backbone("shufflenet_v2_x0_5").eval()
+    >>> backbone(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 1024])
+    >>> sorted(backbone.classifier_keys)
+    ['fc.bias', 'fc.weight']
+    """
+    check_backbone_name(name)
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # torch.manual_seed would also seed every GPU, which fork_rng does not restore here.
+        torch.default_generator.manual_seed(0)
+        # Two families announce that their first weights will be drawn otherwise in the future.
+        warnings.filterwarnings("ignore", message="The default weight initialization", category=FutureWarning)
+        network = models.get_model(name, weights=None)
+    return Backbone(name, network, _cut_classifier(network))
+
+
+def measure_feature_dim(backbone: Backbone, image_size: int) -> int:
+    """Number of features D, measured on one black image; the backbone is left in its mode.
+
+    Raises BadInput when the backbone cannot take images of `image_size` px: too small, or not the size it is made for.
+    """
+    image = torch.zeros(1, 3, image_size, image_size, device=backbone.device)
+    was_training = backbone.training
+    try:
+        with torch.inference_mode():
+            return backbone.eval()(image).shape[1]
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(
+            f"backbone {backbone.name} cannot take images of {image_size} px ({reason}); give another --image-size, "
+            "224 fits nearly every backbone."
+        ) from error
+    finally:
+        backbone.train(was_training)
+
+
+def _cut_classifier(network: nn.Module) -> frozenset[str]:
+    """Cut the classifiers out of a torchvision network, in place; return the state-dict keys that went with them."""
+    keys = frozenset(network.state_dict())
+    name, classifier = list(network.named_children())[-1]  # torchvision registers the classifier last
+    setattr(network, name, _pooling_part(classifier))
+    _pool_to_one_cell(network)
+    _cut_auxiliary_classifiers(network)
+    return keys - frozenset(network.state_dict())
+
+
+def _pooling_part(classifier: nn.Module) -> nn.Sequential:
+    """What of a classifier still belongs to the features; nothing, hence the identity, for most families."""
+    layers = classifier.named_children()
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers if isinstance(layer, POOLED_LAYERS)))
+
+
+def _pool_to_one_cell(network: nn.Module) -> None:
+    """Average over the whole map where a family's classifier reads several cells (alexnet 6 x 6, vgg 7 x 7)."""
+    if isinstance(getattr(network, "avgpool", None), nn.AdaptiveAvgPool2d):
+        network.avgpool = nn.AdaptiveAvgPool2d(1)
+
+
+def _cut_auxiliary_classifiers(network: nn.Module) -> None:
+    """Cut the side classifiers of googlenet and inception, which act in training only."""
+    for name, _ in list(network.named_children()):
+        if name.lower().startswith("aux"):
+            setattr(network, name, None)
+    if isinstance(network, models.GoogLeNet | models.Inception3):
+        network.aux_logits = False
+        # Their ImageNet weights were trained on inputs in -1..1; torchvision then converts from the usual mean and std.
+        network.transform_input = True

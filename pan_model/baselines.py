@@ -1,0 +1,68 @@
+"""Untrained scorers that stand beside PAN in every table: a few lines of numpy that a trained model has to beat."""
+
+import numpy as np
+import torch
+
+from pan_model.data.featured import FeaturedItems
+from pan_model.normalisation import Normalisation, NormalisationKind
+from pan_model.scoring import SetScorer, features_on
+from pan_model.shapes import Float, Int
+from pan_model.tasks import Task
+
+
+def untrained_baselines(task: Task, normalisation: NormalisationKind) -> dict[str, SetScorer]:
+    """The baselines of a task: on features as extracted, and after a normalisation fitted on its training items."""
+    features = task.featured.features
+    normalised = normalise(task.featured, task.training_items, normalisation)
+    return {
+        "nearest_class_mean": nearest_class_mean(features),
+        "nearest_class_mean_normalised": nearest_class_mean(normalised),
+        "siamese_distance": siamese_distance(features),
+    }
+
+
+def normalise(
+    featured: FeaturedItems, training_items: Int[np.ndarray, "n"], kind: NormalisationKind
+) -> Float[np.ndarray, "N D"]:
+    """Normalise all features as a model would, with what the training items say."""
+    features = features_on(torch.device("cpu"), featured.features)
+    normalisation = Normalisation(kind, featured.feature_dim)
+    normalisation.fit(features[torch.from_numpy(training_items)])
+    return normalisation(features).numpy()
+
+
+def nearest_class_mean(features: Float[np.ndarray, "N D"]) -> SetScorer:
+    """Cosine of the query and the set's mean; with sets of one item, of the query and its neighbour."""
+
+    def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
+        return np.stack(
+            [
+                _unit(features[query]) @ _unit(features[members].mean(axis=1)).T
+                for query, members in zip(queries, sets, strict=True)
+            ]
+        )
+
+    return score
+
+
+def siamese_distance(features: Float[np.ndarray, "N D"]) -> SetScorer:
+    """Minus the mean Euclidean distance of the query and the set's items."""
+
+    def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
+        return np.stack(
+            [
+                -_distances(features[query], features[members.ravel()]).reshape(len(query), *members.shape).mean(axis=2)
+                for query, members in zip(queries, sets, strict=True)
+            ]
+        )
+
+    return score
+
+
+def _unit(vectors: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _distances(one: Float[np.ndarray, "n D"], other: Float[np.ndarray, "m D"]) -> Float[np.ndarray, "n m"]:
+    squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None] - 2 * one @ other.T
+    return np.sqrt(np.maximum(squares, 0))

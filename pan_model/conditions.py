@@ -1,0 +1,131 @@
+"""Similarity conditions: which of the M outputs carry an attribute's label, and what the labels of a pair are."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pan_model.errors import BadInput
+from pan_model.gates import Gate, condition_targets
+from pan_model.shapes import Bool, Int
+
+
+class Supervision(StrEnum):
+    """How many conditions carry labels: none, at most half of them, or as many as there are attributes for."""
+
+    UNSUPERVISED = "unsupervised"
+    HYBRID = "hybrid"
+    SUPERVISED = "supervised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionsConfig:
+    """num_conditions is M, all outputs of the module; gate and lambda_ are set when and only when labels are used."""
+
+    num_conditions: int
+    supervision: Supervision
+    gate: Gate | None = None
+    lambda_: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_conditions < 1:
+            raise BadInput(f"num_conditions must be at least 1, got {self.num_conditions}.")
+        labelled = self.supervision is not Supervision.UNSUPERVISED
+        if labelled and (self.gate is None or self.lambda_ is None):
+            raise BadInput(f"supervision {self.supervision} needs a gate and a lambda.")
+        if not labelled and (self.gate is not None or self.lambda_ is not None):
+            raise BadInput("supervision unsupervised has no labels: leave gate and lambda out.")
+        if self.lambda_ is not None and not (math.isfinite(self.lambda_) and self.lambda_ >= 0):
+            raise BadInput(f"lambda must be a finite number of at least 0, got {self.lambda_}.")
+
+    def num_labelled(self, num_attributes: int) -> int:
+        """Count the labelled outputs K: supervised min(M, available), hybrid min(ceil(M / 2), available).
+
+        AND_XOR has two outputs available for each attribute.
+
+        >>> config = ConditionsConfig(num_conditions=5, supervision=Supervision.HYBRID, gate=Gate.OR, lambda_=1.0)
+        >>> config.num_labelled(100), config.num_labelled(2)
+        (3, 2)
+        """
+        if self.gate is None:
+            return 0
+        wanted = self.num_conditions if self.supervision is Supervision.SUPERVISED else -(-self.num_conditions // 2)
+        return min(wanted, num_attributes * len(self.gate.parts))
+
+
+def rank_attributes(attributes: Bool[np.ndarray, "N A"], certain: Bool[np.ndarray, "N A"]) -> Int[np.ndarray, "R"]:
+    """Order attributes by entropy (bits) among the items where they are certain, largest first, ties by index.
+
+    Attributes that are never certain are left out.
+
+    >>> rank_attributes(np.array([[1, 1, 0], [1, 0, 0]], bool), np.array([[1, 1, 0], [1, 1, 0]], bool)).tolist()
+    [1, 0]
+    """
+    count = certain.sum(axis=0)
+    share = (attributes & certain).sum(axis=0) / np.maximum(count, 1)
+    probabilities = np.stack([share, 1 - share])
+    entropy = -(probabilities * np.log2(np.where(probabilities > 0, probabilities, 1))).sum(axis=0)
+    order = np.argsort(-entropy, kind="stable")
+    return order[count[order] > 0].astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conditions:
+    """The M conditions of a model: the first K are labelled by `gate` from `attribute_index`, the rest are free.
+
+    For AND_XOR the labelled conditions are [AND of every attribute, XOR of every attribute], cut to K.
+    """
+
+    attribute_index: Int[Tensor, "A"]
+    gate: Gate | None
+    num_labelled: int
+    names: tuple[str, ...]
+
+    def targets(
+        self,
+        attributes: Bool[Tensor, "N A"],
+        certain: Bool[Tensor, "N A"],
+        index_1: Int[Tensor, "P"],
+        index_2: Int[Tensor, "P"],
+    ) -> tuple[Bool[Tensor, "P K"], Bool[Tensor, "P K"]]:
+        """Label P pairs from the items' attribute bits: f_a of both, and c, where both are certain.
+
+        attributes and certain hold the columns of `attribute_index` only, see `columns`.
+        """
+        assert self.gate is not None, "unsupervised conditions have no targets"
+        labels = condition_targets(attributes[index_1], attributes[index_2], self.gate)
+        both_certain = (certain[index_1] & certain[index_2]).repeat(1, len(self.gate.parts))
+        return labels[:, : self.num_labelled], both_certain[:, : self.num_labelled]
+
+    def columns(self, table: Bool[np.ndarray, "N all"], device: torch.device) -> Bool[Tensor, "N A"]:
+        """Take the labelled attributes' columns of an (N, all attributes) table to the device, once."""
+        return torch.from_numpy(table[:, self.attribute_index.numpy()]).to(device)
+
+
+def choose_conditions(
+    config: ConditionsConfig,
+    attributes: Bool[np.ndarray, "N A"],
+    certain: Bool[np.ndarray, "N A"],
+    attribute_names: tuple[str, ...],
+) -> Conditions:
+    """Choose which attributes label which conditions, from the training items alone.
+
+    Raises BadInput when labels are asked for and no attribute is certain anywhere.
+    """
+    ranked = rank_attributes(attributes, certain)
+    num_labelled = config.num_labelled(len(ranked))
+    if config.gate is not None and num_labelled == 0:
+        raise BadInput(f"supervision {config.supervision} needs attributes with certain labels; the dataset has none.")
+    parts = config.gate.parts if config.gate else ()
+    used = ranked[: -(-num_labelled // max(len(parts), 1))]
+    labelled = [f"{part}({attribute_names[a]})" for part in parts for a in used][:num_labelled]
+    free = [f"unsupervised_{number}" for number in range(1, config.num_conditions - num_labelled + 1)]
+    return Conditions(
+        attribute_index=torch.from_numpy(used.copy()),
+        gate=config.gate,
+        num_labelled=num_labelled,
+        names=(*labelled, *free),
+    )

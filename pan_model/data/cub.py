@@ -1,0 +1,239 @@
+"""Reads CUB-200-2011 in its official layout (Wah et al., 2011), and any dataset that is laid out like it."""
+
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from pan_model.data.items import Items
+from pan_model.errors import BadInput
+from pan_model.shapes import Bool, Int, UInt8
+
+LAYOUT = "images.txt, image_class_labels.txt, images/, attributes.txt and attributes/image_attribute_labels.txt"
+HIDDEN = "._"
+"""macOS leaves files with this prefix beside the pictures it copies; they are no pictures."""
+
+_IMAGE_FORM = '"<id> <folder/file>"'
+_CLASS_FORM = '"<image id> <class id>"'
+_ATTRIBUTE_FORM = '"<id> <name>"'
+_LABEL_FORM = '"<image id> <attribute id> <present> <certainty> .."'
+_INTEGER = re.compile(r"[0-9]{1,18}", re.ASCII)  # 18 digits always fit int64
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is not UTF-8
+_SHOWN = 80  # characters of a bad line that a message repeats
+
+
+def read_cub(folder: Path) -> Items:
+    """Read the dataset in `folder`: classes are the folders of images/, attributes the image-level labels.
+
+    Reads images.txt, image_class_labels.txt, attributes/image_attribute_labels.txt and attributes.txt (in attributes/,
+    in `folder` or beside it). Ids may have gaps and any order. Items keep the order of images.txt, classes are numbered
+    in the sorted order of their folders, and a label without a row has certainty 0. Rows of images.txt whose file name
+    starts with `._` are left out and counted.
+
+    Raises BadInput, with file and line, for what is missing, unknown, double or contradictory.
+    """
+    listing, labels = folder / "images.txt", folder / "attributes" / "image_attribute_labels.txt"
+    _require_layout(folder, (listing, folder / "image_class_labels.txt", labels))
+    listed = _read_images(listing)
+    images = {key: image for key, image in listed.items() if not _is_hidden(image.value)}
+    _check_classes(folder, listed, images)
+    _check_files(folder / "images", images)
+    names = _read_entries(_find_attribute_names(folder), _ATTRIBUTE_FORM)
+    attributes, certainty = _read_labels(labels, list(listed), list(names))
+    kept = np.array([key in images for key in listed], dtype=bool)
+    folders = [_class_folder(image) for image in images.values()]
+    class_names = sorted(set(folders))
+    class_index = {name: index for index, name in enumerate(class_names)}
+    hidden = len(listed) - len(images)
+    return Items(
+        image_root=folder / "images",
+        image_names=tuple(image.value for image in images.values()),
+        classes=np.array([class_index[name] for name in folders], dtype=np.int64),
+        class_names=tuple(class_names),
+        attributes=attributes[kept],
+        certainty=certainty[kept],
+        attribute_names=tuple(name.value for name in names.values()),
+        left_out={f"file name starts with {HIDDEN}": hidden} if hidden else {},
+    )
+
+
+class _Entry(NamedTuple):
+    """What one line of a file says about an id."""
+
+    value: str
+    line: int
+
+
+def _require_layout(folder: Path, files: tuple[Path, ...]) -> None:
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; --data-root must hold {folder.name}/ with images.txt.")
+    for file in files:
+        if not file.is_file():
+            raise BadInput(f"{file}: no such file; {folder} must hold {LAYOUT}.")
+    if not (folder / "images").is_dir():
+        raise BadInput(f"{folder / 'images'}: no such folder; {folder} must hold {LAYOUT}.")
+
+
+def _find_attribute_names(folder: Path) -> Path:
+    """Find attributes.txt: the official archive has it beside the folder, most copies inside."""
+    places = (folder / "attributes", folder, folder.absolute().parent)
+    for place in places:
+        if (place / "attributes.txt").is_file():
+            return place / "attributes.txt"
+    raise BadInput(f"{places[0] / 'attributes.txt'}: no such file, nor in {folder} or beside it.")
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of every line that is not blank."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+            for number, line in enumerate(file, start=1):
+                text = line.strip()
+                if _NOT_UTF8.search(text):
+                    raise _bad_line(path, number, "UTF-8 text", text)
+                if text:
+                    yield number, text
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _bad_line(path: Path, line: int, expected: str, text: str) -> BadInput:
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + ".."
+    return BadInput(f"{path} line {line}: expected {expected}, got {shown!r}.")
+
+
+def _read_entries(path: Path, form: str) -> dict[int, _Entry]:
+    """Read lines "<id> <value>" into id -> entry, in file order."""
+    entries: dict[int, _Entry] = {}
+    for line, text in _read_lines(path):
+        key, value = (*text.split(maxsplit=1), "")[:2]
+        if not value or not _INTEGER.fullmatch(key):
+            raise _bad_line(path, line, form, text)
+        earlier = entries.setdefault(int(key), _Entry(value, line))
+        if earlier.line != line:
+            raise BadInput(f"{path} line {line}: expected ids that differ, got {key} as on line {earlier.line}.")
+    if not entries:
+        raise BadInput(f"{path}: expected lines {form}, got an empty file.")
+    return entries
+
+
+def _read_images(path: Path) -> dict[int, _Entry]:
+    """Read images.txt: every path lies in a class folder, stays in images/ and is listed once."""
+    seen: dict[PurePosixPath, int] = {}
+    entries = _read_entries(path, _IMAGE_FORM)
+    for key, (value, line) in entries.items():
+        name = PurePosixPath(value)
+        if name.is_absolute() or ".." in name.parts:
+            raise _bad_line(path, line, "a path that stays in images/", value)
+        if len(name.parts) < 2:
+            raise _bad_line(path, line, _IMAGE_FORM, f"{key} {value}")
+        if seen.setdefault(name, line) != line:
+            raise BadInput(f"{path} line {line}: expected files that differ, got {value!r} as on line {seen[name]}.")
+    return entries
+
+
+def _is_hidden(name: str) -> bool:
+    return PurePosixPath(name).name.startswith(HIDDEN)
+
+
+def _class_folder(image: _Entry) -> str:
+    return PurePosixPath(image.value).parts[0]
+
+
+def _check_classes(folder: Path, listed: dict[int, _Entry], images: dict[int, _Entry]) -> None:
+    """Refuse class ids that are not one to one with the folders of the images."""
+    path = folder / "image_class_labels.txt"
+    labels = _read_entries(path, _CLASS_FORM)
+    folder_of: dict[int, str] = {}
+    class_of: dict[str, int] = {}
+    for key, (value, line) in labels.items():
+        if not _INTEGER.fullmatch(value):
+            raise _bad_line(path, line, _CLASS_FORM, f"{key} {value}")
+        if key not in listed:
+            raise BadInput(f"{path} line {line}: expected an image id of images.txt, got {key}.")
+        if key not in images:
+            continue
+        name, number = _class_folder(images[key]), int(value)
+        if (other := folder_of.setdefault(number, name)) != name:
+            raise BadInput(f"{path} line {line}: expected one folder for class {number}, got {other!r} and {name!r}.")
+        if (known := class_of.setdefault(name, number)) != number:
+            raise BadInput(f"{path} line {line}: expected one class for folder {name!r}, got {known} and {number}.")
+    for key, image in images.items():
+        if key not in labels:
+            place = f"{folder / 'images.txt'} line {image.line}"
+            raise BadInput(f"{place}: expected a line for image {key} in {path.name}, got none.")
+
+
+def _check_files(root: Path, images: dict[int, _Entry]) -> None:
+    missing = [image.value for image in images.values() if not (root / image.value).is_file()]
+    if missing:
+        raise BadInput(
+            f"{root / missing[0]}: no such image; {len(missing)} of the {len(images)} files of images.txt are missing."
+        )
+
+
+def _read_labels(
+    path: Path, image_ids: list[int], attribute_ids: list[int]
+) -> tuple[Bool[np.ndarray, "N A"], UInt8[np.ndarray, "N A"]]:
+    """Spread the label rows over two tables: whether each attribute is present, and how certain that is."""
+    rows = _load_rows(path)
+    image, attribute = _positions(rows[:, 0], image_ids), _positions(rows[:, 1], attribute_ids)
+    present, sureness = rows[:, 2], rows[:, 3]
+    _refuse(path, image < 0, "an image id of images.txt")
+    _refuse(path, attribute < 0, "an attribute id of attributes.txt")
+    _refuse(path, (present != 0) & (present != 1), "present to be 0 or 1")
+    _refuse(path, (sureness < 1) | (sureness > 4), "certainty to be 1 to 4")
+    _refuse(path, _repeats(image * len(attribute_ids) + attribute), "one row for an image and attribute")
+    attributes = np.zeros((len(image_ids), len(attribute_ids)), dtype=bool)
+    certainty = np.zeros(attributes.shape, dtype=np.uint8)
+    attributes[image, attribute] = present
+    certainty[image, attribute] = sureness
+    return attributes, certainty
+
+
+def _load_rows(path: Path) -> Int[np.ndarray, "R 4"]:
+    """Load the first four fields of every row; two images of the official file have an extra one further on."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # numpy only warns of an empty file and of ids like 1.5
+            return np.loadtxt(path, np.int64, comments=None, usecols=range(4), ndmin=2, encoding="utf-8-sig")
+    except (ValueError, Warning, OSError) as error:
+        raise _explain_rows(path, error) from error
+
+
+def _explain_rows(path: Path, error: Exception) -> BadInput:
+    """Find the line that numpy could not load."""
+    line = 0
+    for line, text in _read_lines(path):
+        fields = text.split()[:4]
+        if len(fields) < 4 or not all(map(_INTEGER.fullmatch, fields)):
+            return _bad_line(path, line, _LABEL_FORM, text)
+    got = "an empty file" if line == 0 else " ".join(str(error).split())
+    return BadInput(f"{path}: expected lines {_LABEL_FORM}, got {got}.")
+
+
+def _positions(ids: Int[np.ndarray, "R"], known: list[int]) -> Int[np.ndarray, "R"]:
+    """Say where in `known` each id stands, -1 where it does not."""
+    order = np.argsort(known)
+    ascending = np.array(known)[order]
+    slot = np.searchsorted(ascending, ids).clip(max=len(known) - 1)
+    return np.where(ascending[slot] == ids, order[slot], -1)
+
+
+def _repeats(cells: Int[np.ndarray, "R"]) -> Bool[np.ndarray, "R"]:
+    """Mark the rows whose cell an earlier row has filled."""
+    if np.bincount(cells).max() == 1:
+        return np.zeros(len(cells), dtype=bool)
+    first = np.unique(cells, return_index=True)[1]
+    return ~np.isin(np.arange(len(cells)), first)
+
+
+def _refuse(path: Path, bad: Bool[np.ndarray, "R"], expected: str) -> None:
+    if not bad.any():
+        return
+    row = int(bad.argmax())
+    line, text = next(numbered for index, numbered in enumerate(_read_lines(path)) if index == row)
+    raise _bad_line(path, line, expected, text)

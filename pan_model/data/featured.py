@@ -1,0 +1,32 @@
+"""Items with their features: all that a task needs to know of a dataset, as arrays that processes can share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pan_model.data.splits import Split
+from pan_model.shapes import Bool, Float, Int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeaturedItems:
+    """N items with features and labels; splits holds, for each split, the items' indices in ascending order.
+
+    The arrays may be read-only views of shared memory: nothing here or downstream writes to them.
+    """
+
+    features: Float[np.ndarray, "N D"]
+    classes: Int[np.ndarray, "N"]
+    attributes: Bool[np.ndarray, "N A"]
+    certain: Bool[np.ndarray, "N A"]
+    attribute_names: tuple[str, ...]
+    splits: dict[Split, Int[np.ndarray, "n"]]
+
+    @property
+    def feature_dim(self) -> int:
+        """D."""
+        return self.features.shape[1]
+
+    def items_of(self, splits: tuple[Split, ...]) -> Int[np.ndarray, "n"]:
+        """The indices of all items in any of the splits, ascending."""
+        return np.sort(np.concatenate([self.splits[split] for split in splits]))

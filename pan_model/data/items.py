@@ -1,0 +1,72 @@
+"""The items of a dataset, checked once at the door."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from pan_model.errors import BadInput
+from pan_model.shapes import Bool, Int, UInt8
+
+CERTAIN_FROM = 3
+"""Certainty from which an attribute counts: 3 "probably", 4 "definitely" (CUB's scale); 0 means no label at all."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Items:
+    """N images with a class and A attributes each, in the order of the dataset's own list.
+
+    classes holds 0-based indices into class_names. attributes says whether attribute a is present in item n,
+    certainty how sure the annotator was (0 no label, 1 not visible, 2 guessing, 3 probably, 4 definitely).
+    left_out counts, by reason, what a reader passed over.
+    """
+
+    image_root: Path
+    image_names: tuple[str, ...]
+    classes: Int[np.ndarray, "N"]
+    class_names: tuple[str, ...]
+    attributes: Bool[np.ndarray, "N A"]
+    certainty: UInt8[np.ndarray, "N A"]
+    attribute_names: tuple[str, ...]
+    left_out: dict[str, int] = field(default_factory=dict[str, int])
+
+    def __post_init__(self) -> None:
+        num_items = len(self.image_names)
+        table = (num_items, len(self.attribute_names))
+        if num_items == 0:
+            raise BadInput(f"{self.image_root}: the dataset has no items.")
+        if self.classes.shape != (num_items,):
+            raise BadInput(f"{self.image_root}: {num_items} images but classes of shape {self.classes.shape}.")
+        if self.attributes.shape != table or self.certainty.shape != table:
+            raise BadInput(
+                f"{self.image_root}: attributes and certainty must have shape {table}, "
+                f"got {self.attributes.shape} and {self.certainty.shape}."
+            )
+        if self.classes.min() < 0 or self.classes.max() >= len(self.class_names):
+            raise BadInput(f"{self.image_root}: classes must lie in 0..{len(self.class_names) - 1}.")
+
+    def __len__(self) -> int:
+        return len(self.image_names)
+
+    @property
+    def certain(self) -> Bool[np.ndarray, "N A"]:
+        """Where an attribute's label can be trusted: certainty 3 or 4."""
+        return self.certainty >= CERTAIN_FROM
+
+    def image_path(self, index: int) -> Path:
+        """Where item `index` lies on disk."""
+        return self.image_root / self.image_names[index]
+
+    def select(self, keep: Bool[np.ndarray, "N"], reason: str) -> "Items":
+        """Keep some items and count the others as left out for `reason`; class indices stay as they are."""
+        dropped = int((~keep).sum())
+        if dropped == 0:
+            return self
+        return replace(
+            self,
+            image_names=tuple(name for name, kept in zip(self.image_names, keep, strict=True) if kept),
+            classes=self.classes[keep],
+            attributes=self.attributes[keep],
+            certainty=self.certainty[keep],
+            left_out={**self.left_out, reason: self.left_out.get(reason, 0) + dropped},
+        )

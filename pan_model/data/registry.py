@@ -1,0 +1,52 @@
+"""The datasets that there are: where each lies under the data root, how it is read, split and made a task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pan_model.data.cub import read_cub
+from pan_model.data.demo import read_demo
+from pan_model.data.items import Items
+from pan_model.data.splits import Split, few_shot_split
+from pan_model.errors import BadInput
+from pan_model.shapes import Int
+from pan_model.tasks import Task
+from pan_model.tasks.few_shot import FewShotTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """One row of the registry; backbone, weights and image_size are what a study of it takes unless told otherwise."""
+
+    folder: str
+    read: Callable[[Path], Items]
+    split: Callable[[Items], dict[Split, Int[np.ndarray, "_"]]]
+    task: type[Task]
+    drawn: bool = False
+    backbone: str = "resnet50"
+    weights: str = "imagenet"
+    image_size: int = 224
+
+
+DATASETS: dict[str, Dataset] = {
+    "demo": Dataset(
+        folder="demo",
+        read=read_demo,
+        split=few_shot_split,
+        task=FewShotTask,
+        drawn=True,
+        backbone="resnet18",
+        weights="random",
+        image_size=64,
+    ),
+    "cub": Dataset(folder="CUB_200_2011", read=read_cub, split=few_shot_split, task=FewShotTask),
+}
+
+
+def find_dataset(name: str) -> Dataset:
+    """Look a dataset up; BadInput for one that is not there."""
+    if name not in DATASETS:
+        raise BadInput(f"unknown dataset '{name}'; choose from {', '.join(DATASETS)}.")
+    return DATASETS[name]

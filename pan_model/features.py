@@ -1,0 +1,247 @@
+"""Features of a dataset's images: extracted once by a frozen backbone, then read from a cache."""
+
+import hashlib
+import json
+import os
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from pan_model.backbones import Backbone, build_backbone, check_backbone_name, measure_feature_dim
+from pan_model.data.items import Items
+from pan_model.errors import BadInput
+from pan_model.images import load_image
+from pan_model.shapes import Bool, Float
+from pan_model.weights import load_weights
+
+CACHE_FORMAT = "pan-study/features/1"
+BATCHES_AHEAD = 2
+MOST_THREADS = 32
+CPU_BATCH_SIZE = 16
+GPU_BATCH_SIZE = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesConfig:
+    """Which features: of which backbone, with which weights (imagenet, random or a file), at which size in px."""
+
+    backbone: str = "resnet50"
+    weights: str = "imagenet"
+    image_size: int = 224
+
+    def __post_init__(self) -> None:
+        check_backbone_name(self.backbone)
+        if not self.weights:
+            raise BadInput("weights must be imagenet, random or a state-dict file, got ''.")
+        if self.image_size < 1:
+            raise BadInput(f"image_size must be at least 1 px, got {self.image_size}.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features:
+    """Features of those of N items whose image could be read: R rows in the order of the items, R <= N.
+
+    readable says which items have a row, unreadable what is wrong with the images of the others, by image name.
+    """
+
+    values: Float[np.ndarray, "R D"]
+    readable: Bool[np.ndarray, "N"]
+    unreadable: dict[str, str] = field(default_factory=dict[str, str])
+    weights_sha256: str
+    from_cache: bool
+
+
+def extract_features(
+    items: Items,
+    fingerprint: str,
+    config: FeaturesConfig,
+    cache_dir: Path,
+    *,
+    skip_bad_images: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    device: torch.device | str | None = None,
+    batch_size: int | None = None,
+) -> Features:
+    """Features of all items, read from the cache or extracted in evaluation mode and put there.
+
+    `fingerprint` is that of the items (pan_model.data.fingerprint). `progress` is called with the number of images
+    done and to do, only when features are extracted. The device is CUDA where there is one. Raises BadInput when
+    weights or cache folder cannot be used, and, unless they are to be skipped, when images cannot be read.
+    """
+    backbone = build_backbone(config.backbone)
+    weights_sha256 = load_weights(backbone, config.weights)
+    path = cache_path(cache_dir, fingerprint, config, weights_sha256)
+    features = _read_cache(path, len(items), weights_sha256)
+    if features is not None:
+        _check_readable(features, items, skip_bad_images)
+        return features
+    _check_writable(path.parent)
+    _place(backbone, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    values, unreadable = _extract(backbone, items, config.image_size, skip_bad_images, batch_size, progress)
+    readable = np.array([name not in unreadable for name in items.image_names])
+    features = Features(
+        values=values[readable] if unreadable else values,
+        readable=readable,
+        unreadable=unreadable,
+        weights_sha256=weights_sha256,
+        from_cache=False,
+    )
+    _check_readable(features, items, skip_bad_images)
+    _check_finite(features, items, config)
+    _write_cache(path, features)
+    return features
+
+
+def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weights_sha256: str) -> Path:
+    """Where features are cached: named by the sha256 of all that they depend on."""
+    content = [CACHE_FORMAT, fingerprint, config.backbone, weights_sha256, config.image_size]
+    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return cache_dir / "features" / f"{key}.safetensors"
+
+
+def _place(backbone: Backbone, device: torch.device) -> None:
+    backbone.eval().to(device)
+    if device.type == "cpu":
+        # Convolutions on a CPU take half the time when the channels of a pixel lie side by side.
+        backbone.to(memory_format=torch.channels_last)
+
+
+def _extract(
+    backbone: Backbone,
+    items: Items,
+    image_size: int,
+    skip_bad_images: bool,
+    batch_size: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Float[np.ndarray, "N D"], dict[str, str]]:
+    """A row for every item, rows of unreadable images undefined, and what is wrong with those by name."""
+    values = np.zeros((len(items), measure_feature_dim(backbone, image_size)), dtype=np.float32)
+    batch_size = batch_size or (CPU_BATCH_SIZE if backbone.device.type == "cpu" else GPU_BATCH_SIZE)
+    unreadable: dict[str, str] = {}
+    for indices, images in _decode_ahead(items, image_size, batch_size):
+        good = {index: image for index, image in zip(indices, images, strict=True) if isinstance(image, Tensor)}
+        bad = {index: image for index, image in zip(indices, images, strict=True) if isinstance(image, BadInput)}
+        unreadable |= {items.image_names[index]: str(error) for index, error in bad.items()}
+        # After a picture that ends the extraction, the others are only looked through for the count of bad ones.
+        if good and (skip_bad_images or not unreadable):
+            values[list(good)] = _forward(backbone, torch.stack(list(good.values())))
+        if progress is not None:
+            progress(indices.stop, len(items))
+    return values, unreadable
+
+
+def _forward(backbone: Backbone, images: Float[Tensor, "N 3 S S"]) -> Float[np.ndarray, "N D"]:
+    # TensorFloat-32 and kernels chosen by timing would let features depend on their batch and on the run.
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), exact:
+        return backbone(images.to(backbone.device)).float().cpu().numpy()
+
+
+def _decode_ahead(items: Items, image_size: int, batch_size: int) -> Iterator[tuple[range, list[Tensor | BadInput]]]:
+    """Batches of images in the order of the items, the next ones decoded in threads while one is used."""
+
+    def load(index: int) -> Tensor | BadInput:
+        try:
+            return load_image(items.image_path(index), image_size)
+        except BadInput as error:
+            return error
+
+    batches = [range(start, min(start + batch_size, len(items))) for start in range(0, len(items), batch_size)]
+    waiting: deque[tuple[range, list[Future[Tensor | BadInput]]]] = deque()
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        for number, indices in enumerate(batches):
+            waiting.append((indices, [pool.submit(load, index) for index in indices]))
+            while waiting and (len(waiting) > BATCHES_AHEAD or number == len(batches) - 1):
+                done, futures = waiting.popleft()
+                yield done, [future.result() for future in futures]
+
+
+def _check_readable(features: Features, items: Items, skip_bad_images: bool) -> None:
+    unreadable = features.unreadable
+    if not unreadable:
+        return
+    if len(unreadable) == len(items):
+        raise BadInput(f"{items.image_root}: none of the {len(items)} images can be read, {_first(unreadable)}")
+    if not skip_bad_images:
+        raise BadInput(
+            f"{items.image_root}: {len(unreadable)} of {len(items)} images cannot be read, {_first(unreadable)} "
+            "Mend them, or leave them out with --skip-bad-images."
+        )
+
+
+def _first(unreadable: dict[str, str]) -> str:
+    return f"the first is {next(iter(unreadable.values()))}"
+
+
+def _check_finite(features: Features, items: Items, config: FeaturesConfig) -> None:
+    broken = ~np.isfinite(features.values).all(axis=1)
+    if broken.any():
+        name = items.image_names[int(np.flatnonzero(features.readable)[broken][0])]
+        raise BadInput(
+            f"backbone {config.backbone} with weights {config.weights}: features must be finite, "
+            f"those of {int(broken.sum())} images are not (first {name}); give other weights."
+        )
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a cache that could not be written before the work is done, without making it."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise BadInput(
+            f"features cannot be cached in {folder}: {existing} is no folder that can be written; "
+            "give another --cache-dir."
+        )
+
+
+def _read_cache(path: Path, num_items: int, weights_sha256: str) -> Features | None:
+    """The cached features, or None where there are none or the file is not whole."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            values, readable = file.get_tensor("values"), file.get_tensor("readable")
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError):
+        return None
+    unreadable = metadata.get("unreadable", "")
+    if metadata.get("sha256") != _digest(values, readable, unreadable) or len(readable) != num_items:
+        return None
+    return Features(
+        values=values,
+        readable=readable,
+        unreadable=json.loads(unreadable),
+        weights_sha256=weights_sha256,
+        from_cache=True,
+    )
+
+
+def _write_cache(path: Path, features: Features) -> None:
+    """Write under a name of its own, then rename: whoever reads or writes at the same time sees whole files only."""
+    unreadable = json.dumps(features.unreadable)
+    metadata = {"unreadable": unreadable, "sha256": _digest(features.values, features.readable, unreadable)}
+    temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file({"values": features.values, "readable": features.readable}, temporary, metadata)
+        temporary.chmod(mode)  # save_file makes files that nobody else can read, and a cache may be shared
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"features cannot be cached in {path.parent} ({error}); give another --cache-dir.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _digest(values: np.ndarray, readable: np.ndarray, unreadable: str) -> str:
+    digest = hashlib.sha256(f"{values.dtype} {values.shape} {readable.dtype} {unreadable}\n".encode())
+    digest.update(np.ascontiguousarray(values).data)
+    digest.update(np.ascontiguousarray(readable).data)
+    return digest.hexdigest()

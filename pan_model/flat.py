@@ -1,0 +1,73 @@
+"""Configurations as flat scalars: a dataclass read from, and written to, {"lambda": 1e-05, "gate": "XNOR", ..}."""
+
+import types
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import Enum
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pan_model.errors import BadInput
+
+Scalar = str | int | float | bool
+Config = TypeVar("Config")
+
+
+def key_of(field_name: str) -> str:
+    """The flat key of a field: its name, less the underscore that keeps it apart from a Python keyword.
+
+    >>> key_of("lambda_")
+    'lambda'
+    """
+    return field_name.removesuffix("_")
+
+
+def keys_of(kind: type) -> list[str]:
+    """The flat keys that a dataclass reads."""
+    return [key_of(field.name) for field in fields(kind)]
+
+
+def read_flat(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """Make a dataclass of scalars from the keys of `values` that it knows; its own rules are checked as it is made.
+
+    Raises BadInput for a missing key or a value of another type.
+    """
+    hints = get_type_hints(kind)
+    given = {
+        name: _read_scalar(key_of(name), hint, values[key_of(name)])
+        for name, hint in hints.items()
+        if key_of(name) in values
+    }
+    try:
+        return kind(**given)
+    except TypeError as error:
+        missing = [key for key in keys_of(kind) if key not in values]
+        raise BadInput(f"the configuration lacks one of {', '.join(missing)}.") from error
+
+
+def write_flat(config: Any) -> dict[str, Scalar]:
+    """Write a dataclass of scalars as flat keys; what is None is left out."""
+    written = {key_of(field.name): getattr(config, field.name) for field in fields(config)}
+    return {
+        key: str(value) if isinstance(value, Enum) else value for key, value in written.items() if value is not None
+    }
+
+
+def _read_scalar(key: str, hint: Any, value: Any) -> Any:
+    kind = _without_none(hint)
+    if issubclass(kind, Enum):
+        try:
+            return kind(value)
+        except ValueError:
+            choices = ", ".join(str(choice.value) for choice in kind)
+            raise BadInput(f"{key} must be one of {choices}, got {value!r}.") from None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise BadInput(f"{key} must be of type {kind.__name__}, got {value!r}.")
+    return value
+
+
+def _without_none(hint: Any) -> type:
+    if get_origin(hint) in (types.UnionType, Union):
+        return next(part for part in get_args(hint) if part is not type(None))
+    return hint

@@ -1,0 +1,60 @@
+"""Metrics as pure functions: a score for every question first, means and intervals after."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pan_model.shapes import Bool, Float, Int
+
+
+def episode_accuracy(
+    scores: Float[np.ndarray, "B Q C"], answers: Int[np.ndarray, "B Q"], asked: Bool[np.ndarray, "B Q"]
+) -> Float[np.ndarray, "B"]:
+    """Share of each episode's queries whose best-scored class is the right one; `asked` masks queries that count.
+
+    A NaN score makes its episode NaN.
+
+    >>> scores = np.array([[[0.9, 0.1], [0.2, 0.1]]])
+    >>> episode_accuracy(scores, np.array([[0, 1]]), np.array([[True, True]])).tolist()
+    [0.5]
+    """
+    right = (scores.argmax(axis=2) == answers) & asked
+    accuracy = right.sum(axis=1) / asked.sum(axis=1)
+    return np.where(np.isnan(scores.sum(axis=(1, 2))), np.nan, accuracy)
+
+
+def recall_at(
+    ks: tuple[int, ...], scores: Float[np.ndarray, "N N"], classes: Int[np.ndarray, "N"]
+) -> dict[int, Float[np.ndarray, "n"]]:
+    """For each query with a fellow of its class, whether one is among the k best-scored other items (R@k).
+
+    >>> scores = np.array([[1.0, 0.9, 0.2], [0.9, 1.0, 0.1], [0.2, 0.1, 1.0]])
+    >>> {k: hits.tolist() for k, hits in recall_at((1, 2), scores, np.array([5, 6, 5])).items()}
+    {1: [0.0, 0.0], 2: [1.0, 1.0]}
+    """
+    others = scores.copy()
+    np.fill_diagonal(others, -np.inf)
+    same = classes[:, None] == classes[None, :]
+    queries = same.sum(axis=1) > 1
+    order = np.argsort(-others[queries], axis=1, kind="stable")[:, : max(ks)]
+    found = np.take_along_axis(same[queries], order, axis=1)
+    return {k: np.asarray(found[:, :k].any(axis=1), dtype=np.float64) for k in ks}
+
+
+class Interval(NamedTuple):
+    """A mean over questions and its 95% confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(questions: Float[np.ndarray, "Q"]) -> Interval:
+    """Mean +- 1.96 s / sqrt(n) over the questions, s the deviation with n - 1; a single question has no width.
+
+    >>> mean_interval(np.array([0.0, 1.0])).mean
+    0.5
+    """
+    mean = float(questions.mean())
+    half = 1.96 * float(questions.std(ddof=1)) / len(questions) ** 0.5 if len(questions) > 1 else 0.0
+    return Interval(mean, mean - half, mean + half)

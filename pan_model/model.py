@@ -1,0 +1,72 @@
+"""PAN: normalised features -> embeddings -> conditions, relevance and score of a pair."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pan_model.conditions import Conditions
+from pan_model.config import TrialConfig
+from pan_model.encoders import Encoder
+from pan_model.normalisation import Normalisation
+from pan_model.shapes import Float, Int
+from pan_model.similarity import ConditionSimilarity, PairSimilarity
+
+PAIRS_AT_ONCE = 8192
+"""Pairs scored in one go: bounds memory, at (P, E) floats a few times over."""
+
+
+class Pan(nn.Module):
+    """The pairwise attribute-informed similarity network over backbone features (PAN, section 3).
+
+    condition_names names the M outputs, the labelled ones first: "XNOR(has_wing_color::blue)", "unsupervised_1".
+    """
+
+    encoder: Encoder
+
+    def __init__(
+        self, config: TrialConfig, *, feature_dim: int, num_classes: int, condition_names: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        self.feature_dim = feature_dim
+        self.num_classes = num_classes
+        self.condition_names = condition_names
+        self.normalisation = Normalisation(config.train.normalisation, feature_dim)
+        self.encoder = config.encoder.build(feature_dim=feature_dim, num_classes=num_classes)
+        self.similarity = ConditionSimilarity(
+            config.similarity,
+            embedding_dim=self.encoder.embedding_dim,
+            num_conditions=config.conditions.num_conditions,
+        )
+
+    def embed(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
+        """Embed N items' features, as they were extracted."""
+        return self.encoder(self.normalisation(features))
+
+    def forward(self, features_1: Float[Tensor, "P D"], features_2: Float[Tensor, "P D"]) -> PairSimilarity:
+        """Compare P pairs of items by their features."""
+        return self.similarity(self.embed(features_1), self.embed(features_2))
+
+    @torch.inference_mode()
+    def score_pairs(
+        self, embeddings: Float[Tensor, "N E"], index_1: Int[np.ndarray, "P"], index_2: Int[np.ndarray, "P"]
+    ) -> Float[np.ndarray, "P"]:
+        """Score P pairs of embedded items; a pair that occurs again, or mirrored where order plays no part, once.
+
+        Call it in evaluation mode.
+        """
+        if self.similarity.joint.symmetric:
+            index_1, index_2 = np.minimum(index_1, index_2), np.maximum(index_1, index_2)
+        codes, inverse = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
+        first, second = (torch.from_numpy(part).to(embeddings.device) for part in np.divmod(codes, len(embeddings)))
+        scores = [
+            self.similarity(embeddings[one], embeddings[two]).score
+            for one, two in zip(first.split(PAIRS_AT_ONCE), second.split(PAIRS_AT_ONCE), strict=True)
+        ]
+        return torch.cat(scores).cpu().numpy()[inverse]
+
+
+def new_pan(config: TrialConfig, conditions: Conditions, *, feature_dim: int, num_classes: int) -> Pan:
+    """Make a model with first weights drawn from the trial's seed, whatever was drawn before in this process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed)
+        return Pan(config, feature_dim=feature_dim, num_classes=num_classes, condition_names=conditions.names)

@@ -1,0 +1,22 @@
+"""Shapes in signatures: jaxtyping where it is installed, plain types where it is not.
+
+Letters: N items, P pairs, D features, E embedding, M conditions, A attributes, K labelled conditions, C classes,
+Q queries, S support items of a set.
+"""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or find_spec("jaxtyping") is not None:
+    from jaxtyping import Bool, Float, Int, Shaped, UInt8
+else:
+
+    class _Unchecked:
+        """Stands in for a jaxtyping type: `Float[Tensor, "P M"]` is then `Tensor`."""
+
+        def __class_getitem__(cls, item: tuple[type, str]) -> type:
+            return item[0]
+
+    Bool = Float = Int = Shaped = UInt8 = _Unchecked
+
+__all__ = ["Bool", "Float", "Int", "Shaped", "UInt8"]

@@ -1,0 +1,110 @@
+"""The condition similarity module: s_m under each condition, its relevance r_m, the pair's score p (PAN, section 3)."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pan_model.errors import BadInput
+from pan_model.shapes import Float
+
+
+class Joint(StrEnum):
+    """How two embeddings become one joint representation of the pair; only concat depends on their order."""
+
+    ABSDIFF = "absdiff"
+    PRODUCT = "product"
+    CONCAT = "concat"
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether j(h1, h2) equals j(h2, h1)."""
+        return self is not Joint.CONCAT
+
+
+def joint_representation(h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"], joint: Joint) -> Float[Tensor, "P J"]:
+    """Join two embeddings: |h1 - h2|, the product of the L2-normalised ones, or [h1, h2].
+
+    Shapes: (P, E) twice -> (P, E), or (P, 2E) for concat.
+
+    >>> joint_representation(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 1.0]]), Joint.ABSDIFF).tolist()
+    [[2.0, 1.0]]
+    """
+    match joint:
+        case Joint.ABSDIFF:
+            return (h1 - h2).abs()
+        case Joint.PRODUCT:
+            return F.normalize(h1, dim=1) * F.normalize(h2, dim=1)
+        case Joint.CONCAT:
+            return torch.cat([h1, h2], dim=1)
+
+
+class PairSimilarity(NamedTuple):
+    """What the module says of P pairs, as logarithms so that nothing saturates."""
+
+    similarity_logits: Float[Tensor, "P M"]
+    log_relevance: Float[Tensor, "P M"]
+
+    @property
+    def similarity(self) -> Float[Tensor, "P M"]:
+        """s = sigmoid(W1 j + b1), the similarity under each condition, in [0, 1]."""
+        return torch.sigmoid(self.similarity_logits)
+
+    @property
+    def relevance(self) -> Float[Tensor, "P M"]:
+        """r = softmax(W2 j + b2) over the conditions."""
+        return self.log_relevance.exp()
+
+    @property
+    def log_score(self) -> Float[Tensor, "P"]:
+        """log p, with p = sum_m r_m s_m."""
+        return torch.logsumexp(self.log_relevance + F.logsigmoid(self.similarity_logits), dim=1)
+
+    @property
+    def log_complement(self) -> Float[Tensor, "P"]:
+        """log (1 - p) = log sum_m r_m (1 - s_m)."""
+        return torch.logsumexp(self.log_relevance + F.logsigmoid(-self.similarity_logits), dim=1)
+
+    @property
+    def score(self) -> Float[Tensor, "P"]:
+        """The pair's score p in [0, 1]."""
+        return (self.relevance * self.similarity).sum(dim=1).clamp(max=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityConfig:
+    """joint: how a pair is represented; dropout: share of the joint representation's entries dropped in training."""
+
+    joint: Joint = Joint.ABSDIFF
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.dropout) and 0 <= self.dropout < 1):
+            raise BadInput(f"dropout must lie in [0, 1), got {self.dropout}.")
+
+
+class ConditionSimilarity(nn.Module):
+    """s = sigmoid(W1 j + b1), r = softmax(W2 j + b2), p = sum_m r_m s_m for the joint representation j of a pair.
+
+    With num_conditions = 1 it is a plain pairwise decoder, p = s. Weights start as Xavier uniform, biases as zero.
+    """
+
+    def __init__(self, config: SimilarityConfig, *, embedding_dim: int, num_conditions: int) -> None:
+        super().__init__()
+        self.joint = config.joint
+        joint_dim = embedding_dim if config.joint.symmetric else 2 * embedding_dim
+        self.dropout = nn.Dropout(config.dropout)
+        self.similarity = nn.Linear(joint_dim, num_conditions)
+        self.relevance = nn.Linear(joint_dim, num_conditions)
+        for layer in (self.similarity, self.relevance):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"]) -> PairSimilarity:
+        """Score P pairs of embeddings."""
+        j = self.dropout(joint_representation(h1, h2, self.joint))
+        return PairSimilarity(self.similarity(j), torch.log_softmax(self.relevance(j), dim=1))

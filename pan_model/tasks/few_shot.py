@@ -1,0 +1,65 @@
+"""The few-shot task: same-class pairs to train on, 5-way 5-shot episodes and retrieval to be judged by (CUB, demo)."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from pan_model.data.featured import FeaturedItems
+from pan_model.data.splits import Split
+from pan_model.episodes import Episodes, draw_episodes, eligible_classes
+from pan_model.errors import BadInput
+from pan_model.metrics import episode_accuracy, recall_at
+from pan_model.pairs import Pairs, draw_pairs, same_class_pairs
+from pan_model.scoring import SetScorer
+from pan_model.shapes import Int
+from pan_model.tasks import QuestionScores, Task
+
+NUM_EPISODES = {Split.VAL: 100, Split.TEST: 600}
+RECALL_AT = (1, 2, 4, 8)
+
+
+class FewShotTask(Task):
+    """5-way 5-shot episodes, drawn once from the seed: 100 of the val classes, 600 of the test classes.
+
+    Raises BadInput when val or test cannot fill an episode, or training has no two pairs of one class.
+    """
+
+    objective: ClassVar[str] = "few_shot_accuracy"
+    mode: ClassVar[Literal["max", "min"]] = "max"
+
+    def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
+        super().__init__(featured, seed=seed, train_on=train_on)
+        self._training_classes = featured.classes[self.training_items]
+        self._episodes: dict[Split, Episodes] = {}
+        for split in NUM_EPISODES:
+            eligible_classes(featured.splits[split], featured.classes[featured.splits[split]])
+        self._positives = same_class_pairs(self._training_classes)
+        if self._positives.shape[1] < 2:
+            raise BadInput("training needs at least 2 pairs of images of the same class.")
+
+    def draw_pairs(self, num_pairs: int, generator: np.random.Generator) -> Pairs:
+        """Draw same-class pairs and as many pairs of different classes, see `pan_model.pairs.draw_pairs`."""
+        pairs = draw_pairs(self._positives, self._training_classes, num_pairs, generator)
+        return Pairs(self.training_items[pairs.index_1], self.training_items[pairs.index_2], pairs.same)
+
+    def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
+        """Accuracy of each episode of a split."""
+        episodes = self._episodes_of(split)
+        scores = scorer(episodes.queries, episodes.support)
+        return {self.objective: episode_accuracy(scores, episodes.answers, episodes.asked)}
+
+    def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:
+        """Accuracy of each episode, and recall@1,2,4,8 of each item as a query among the others of the split."""
+        items = self.featured.splits[split]
+        scores = scorer(items[None], items[None, :, None])[0]
+        recall = recall_at(RECALL_AT, scores, self.featured.classes[items])
+        return self.evaluate(scorer, split) | {f"recall@{k}": hits for k, hits in recall.items()}
+
+    def _episodes_of(self, split: Split) -> Episodes:
+        if split not in self._episodes:
+            self._episodes[split] = self._draw(split, self.featured.splits[split])
+        return self._episodes[split]
+
+    def _draw(self, split: Split, items: Int[np.ndarray, "n"]) -> Episodes:
+        generator = np.random.default_rng([self.seed, NUM_EPISODES[split]])
+        return draw_episodes(items, self.featured.classes[items], NUM_EPISODES[split], generator)

@@ -1,0 +1,230 @@
+"""Weights of a backbone: ImageNet's, random ones, or a state-dict file."""
+
+import hashlib
+import http.client
+import io
+import pickle
+import re
+import sys
+import warnings
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlparse
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torchvision import models
+
+from pan_model.backbones import Backbone, build_backbone
+from pan_model.errors import BadInput
+
+StateDict = Mapping[str, Tensor]
+
+LOAD_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+"""What torch.load and safetensors raise on files that are cut short, garbage, or hold more than tensors."""
+
+
+class WeightsSource(StrEnum):
+    """Where a backbone's weights come from."""
+
+    IMAGENET = "imagenet"
+    RANDOM = "random"
+    FILE = "file"
+
+    @classmethod
+    def of(cls, weights: str) -> "WeightsSource":
+        """The source that a user's words mean: `imagenet`, `random`, anything else is a file.
+
+        >>> WeightsSource.of("random"), WeightsSource.of("birds.pth")
+        (<WeightsSource.RANDOM: 'random'>, <WeightsSource.FILE: 'file'>)
+        """
+        return cls(weights) if weights in (cls.IMAGENET, cls.RANDOM) else cls.FILE
+
+
+def load_weights(backbone: Backbone, weights: str, *, folder: Path | None = None) -> str:
+    """Load `imagenet`, `random` or a state-dict file into the backbone; return the weights' sha256.
+
+    The sha256 is that of the file's bytes, or of the tensors for random weights (drawn with seed 0; the caller's
+    random state is left as it was). `folder` is where ImageNet weights are kept, torch hub's by default.
+    Raises BadInput, the backbone untouched, when the weights cannot be had or do not fit.
+    """
+    match WeightsSource.of(weights):
+        case WeightsSource.RANDOM:
+            return _load_random(backbone)
+        case WeightsSource.IMAGENET:
+            return load_weights_file(backbone, download_weights(imagenet_url(backbone.name), folder or hub_folder()))
+        case WeightsSource.FILE:
+            return load_weights_file(backbone, Path(weights).expanduser())
+
+
+def imagenet_url(name: str) -> str:
+    """Where torchvision publishes a model's ImageNet weights: the first version, IMAGENET1K_V1, where there is one.
+
+    >>> imagenet_url("resnet50")
+    'https://download.pytorch.org/models/resnet50-0676ba61.pth'
+    """
+    published = {version.name: version for version in models.get_model_weights(name)}
+    first = min(published.values(), key=lambda version: version.meta["min_size"])
+    return published.get("IMAGENET1K_V1", first).url
+
+
+def hub_folder() -> Path:
+    """Where torch hub keeps downloaded weights (TORCH_HOME moves it)."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def download_weights(url: str, folder: Path) -> Path:
+    """Download a weights file into `folder`, unless it is there; the name's `-<sha256 prefix>` must fit its bytes.
+
+    Raises BadInput naming the URL when it cannot be had.
+    """
+    path = folder / Path(urlparse(url).path).name
+    prefix = _sha256_prefix(path.name)
+    if path.is_file() and _sha256_of_file(path).startswith(prefix):
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), prefix or None, progress=sys.stderr.isatty())
+    except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
+        raise BadInput(
+            f"weights imagenet cannot be downloaded from {url} to {folder} ({_first_line(error)}); "
+            "download the file elsewhere and give it with --weights FILE."
+        ) from error
+    return path
+
+
+def load_weights_file(backbone: Backbone, path: Path) -> str:
+    """Load a state-dict file (.safetensors, else torch.save's format); return the sha256 of its bytes.
+
+    Only the classifier's keys may be missing and none may be left over; the classifier's own keys are passed over.
+    Raises BadInput naming the file and the first key at fault, the backbone untouched.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadInput(f"weights {path}: no such file; give imagenet, random or a state-dict file.") from error
+    except OSError as error:
+        raise BadInput(f"weights {path}: cannot be read ({_first_line(error)}).") from error
+    state = {_current_key(key): value for key, value in _read_state_dict(path, content).items()}
+    given = {key: value for key, value in state.items() if key not in backbone.classifier_keys}
+    _check_fit(backbone, given, path)
+    # The network's own state dict carries the versions of its modules, which most files lack and mnasnet demands.
+    complete = backbone.network.state_dict()
+    complete.update(given)
+    backbone.network.load_state_dict(complete)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _load_random(backbone: Backbone) -> str:
+    state = build_backbone(backbone.name).network.state_dict()
+    backbone.network.load_state_dict(state)
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_state_dict(path: Path, content: bytes) -> StateDict:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's hints on archives that it then refuses
+            if path.suffix == ".safetensors":
+                state: object = safetensors.torch.load(content)
+            else:
+                state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except LOAD_ERRORS as error:
+        raise BadInput(
+            f"weights {path}: truncated, or not a file of tensors alone ({type(error).__name__}); "
+            "save one with torch.save(model.state_dict(), FILE) or as .safetensors."
+        ) from error
+    return _check_state_dict(state, path)
+
+
+def _check_state_dict(state: object, path: Path) -> StateDict:
+    if not isinstance(state, Mapping) or not state:
+        raise BadInput(f"weights {path}: must hold a state dict, name to tensor, got {_describe(state)}.")
+    for name, value in cast("Mapping[object, object]", state).items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise BadInput(f"weights {path}: must hold a state dict, name to tensor, got {name!r}: {_describe(value)}.")
+        if not value.isfinite().all():
+            raise BadInput(f"weights {path}: values must be finite, {name} holds NaN or infinity.")
+    return cast("StateDict", state)
+
+
+def _check_fit(backbone: Backbone, state: StateDict, path: Path) -> None:
+    expected = backbone.network.state_dict()
+    # Files from before torch 0.4.1 lack num_batches_tracked, which no feature depends on.
+    missing = [key for key in expected if key not in state and not key.endswith(".num_batches_tracked")]
+    left_over = [key for key in state if key not in expected]
+    reshaped = [key for key in expected if key in state and state[key].shape != expected[key].shape]
+    faults = [_count_keys(missing, "missing"), _count_keys(left_over, "left over")]
+    if reshaped:
+        first = reshaped[0]
+        shapes = f"{tuple(state[first].shape)} instead of {tuple(expected[first].shape)}"
+        faults.append(f"{_count_keys(reshaped, 'of another shape')}: {shapes}")
+    if missing or left_over or reshaped:
+        raise BadInput(
+            f"weights {path} do not fit backbone {backbone.name}: {'; '.join(filter(None, faults))}. "
+            "Only the classifier's keys may be missing and none may be left over."
+        )
+
+
+def _count_keys(keys: list[str], fault: str) -> str:
+    """Say how many keys are at fault; nothing where none is.
+
+    >>> _count_keys(["conv1.weight", "bn1.bias"], "missing")
+    '2 keys missing (first conv1.weight)'
+    """
+    return f"{len(keys)} key{'s' if len(keys) > 1 else ''} {fault} (first {keys[0]})" if keys else ""
+
+
+def _current_key(key: str) -> str:
+    """Densenet's published files still number layers the old way.
+
+    >>> _current_key("features.denseblock1.denselayer2.norm.1.weight")
+    'features.denseblock1.denselayer2.norm1.weight'
+    """
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)
+
+
+def _sha256_prefix(file_name: str) -> str:
+    """The start of the sha256 that torch writes into a file's name; empty where there is none.
+
+    >>> _sha256_prefix("resnet50-0676ba61.pth")
+    '0676ba61'
+    """
+    found = re.search(r"-([a-f0-9]{8,})\.", file_name)
+    return found.group(1) if found else ""
+
+
+def _sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _describe(value: object) -> str:
+    """Name a value's type, and say when there is nothing in it.
+
+    >>> _describe([1]), _describe({})
+    ('list', 'an empty dict')
+    """
+    return type(value).__name__ if isinstance(value, Tensor) or value else f"an empty {type(value).__name__}"

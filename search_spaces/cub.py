@@ -1,0 +1,23 @@
+"""CUB-200-2011: the paper's settings on it, 50 unsupervised, 312 supervised and 10 + 10 hybrid conditions."""
+
+from optuna.trial import BaseTrial
+
+from search_spaces.pan import Scalar, SearchSpace, paper_trial, suggest_pan
+
+
+def suggest(trial: BaseTrial) -> dict[str, Scalar]:
+    """Suggest a trial on CUB; 8192 pairs make an epoch."""
+    return suggest_pan(trial, encoders=("siamese", "proxynca"), pairs_per_epoch=8192)
+
+
+SPACE = SearchSpace(
+    suggest=suggest,
+    first_trials=(
+        paper_trial("unsupervised", 50),
+        paper_trial("supervised", 312, gate="OR", **{"lambda": 1e-5}),
+        paper_trial("supervised", 312, gate="XNOR", **{"lambda": 1e-5}),
+        paper_trial("hybrid", 20, gate="XNOR", **{"lambda": 1e-5}),
+    ),
+    num_trials=64,
+    max_epochs=30,
+)

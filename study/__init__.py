@@ -1,0 +1,1 @@
+"""Hyperparameter studies of PAN: plan, prepare, tune, collate, export, final training."""

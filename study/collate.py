@@ -1,0 +1,8 @@
+"""Rebuild the tables of a finished, cut or running study: `study/collate.py results/NAME`."""
+
+import sys
+
+from study.commands import collate_command
+
+if __name__ == "__main__":
+    sys.exit(collate_command(sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""The commands behind the scripts: words in, exit code out, and one line on stderr for whatever the user can mend."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from pan_model.errors import BadInput
+from study.flags import OneLineParser, read_final_config, read_study_config
+from study.screen import Screen
+
+INTERRUPTED = 130
+BAD_INPUT = 2
+
+
+def run_command(words: Sequence[str]) -> int:
+    """study/run.py."""
+    again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
+    return _answer(lambda screen: _run(words, screen), f"the study is whole; go on with: uv run study/run.py {again}")
+
+
+def collate_command(words: Sequence[str]) -> int:
+    """study/collate.py."""
+    return _answer(lambda screen: _collate(words, screen), "run it again")
+
+
+def final_command(words: Sequence[str]) -> int:
+    """study/final.py."""
+    return _answer(lambda screen: _final(words, screen), "nothing was written, run it again")
+
+
+def _run(words: Sequence[str], screen: Screen) -> int:
+    from study.conduct import conduct_study
+    from study.dry_run import describe_plan
+
+    config = read_study_config(words)
+    if config.dry_run:
+        for line in describe_plan(config):
+            screen.say(line)
+        return 0
+    return conduct_study(config, screen)
+
+
+def _collate(words: Sequence[str], screen: Screen) -> int:
+    from study.collation import collate
+    from study.results import Results
+    from study.screen import count_by_status
+
+    parser = OneLineParser(
+        prog="study/collate.py", description="Rebuild the tables of a finished, cut or running study."
+    )
+    parser.add_argument("folder", type=Path, metavar="results/NAME", help="the study's folder")
+    results = Results(parser.parse(words).folder)
+    for dataset, records in collate(results).items():
+        screen.say(f"{dataset}: {len(records)} trials, {count_by_status(records)}")
+        screen.say(f"  {results.of(dataset).trials_table}")
+    screen.say(f"  {results.summary}")
+    return 0
+
+
+def _final(words: Sequence[str], screen: Screen) -> int:
+    from study.final_training import train_final
+
+    return train_final(read_final_config(words), screen)
+
+
+def _answer(command: Callable[[Screen], int], how_to_go_on: str) -> int:
+    """Run a command; BadInput is one line and exit code 2, an interrupt is 130 and how to go on."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return command(Screen())
+    except BadInput as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"interrupted; {how_to_go_on}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,117 @@
+"""Conduct a study from its flags to its reports: plan -> prepare -> tune -> collate -> export -> report."""
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from pan_model.data.registry import find_dataset
+from search_spaces import SPACES
+from study.collation import collate
+from study.config import DatasetPlan, StudyConfig
+from study.files import write_json
+from study.identity import trial_id
+from study.ledger import count_ended, read_ledger
+from study.plan import check_same, check_same_flags, describe_study, find_study
+from study.prepare import PreparedDataset, prepare_dataset, validation_baselines
+from study.report import report_study
+from study.screen import Screen, duration, features_line, trials_line
+from study.trial import TrialPlace
+
+if TYPE_CHECKING:
+    from study.tuner import Slots
+
+
+def conduct_study(config: StudyConfig, screen: Screen) -> int:
+    """Run what is missing of a study and report; gives the exit code, 1 when no trial completed.
+
+    Nothing is written to the output before all datasets are read, checked and have their features.
+    """
+    found = find_study(config)
+    if found is not None:
+        check_same_flags(found, config)
+        if _is_finished(config):
+            screen.say(f"study {config.study_name} is done: every trial has run.")
+            collate(config.results)
+            return report_study(config, screen)
+    prepared = [_prepare(plan, config, screen) for plan in config.plans]
+    baselines = {part.dataset: validation_baselines(part, config.seed) for part in prepared}
+    content = describe_study(config, prepared, baselines)
+    if found is not None:
+        check_same(found, content["signed"], config.results.root)
+        screen.say(f"going on with study {config.study_name}")
+    elif config.resume:
+        screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
+    _search(config, prepared, content, screen)
+    return report_study(config, screen)
+
+
+def _is_finished(config: StudyConfig) -> bool:
+    """Whether every dataset's ledger holds as many ended trials as are asked for."""
+    return all(
+        count_ended(read_ledger(config.results.of(plan.dataset).trials)) >= plan.num_trials for plan in config.plans
+    )
+
+
+def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> PreparedDataset:
+    started_s = time.monotonic()
+    with screen.live() as show:
+        prepared = prepare_dataset(
+            plan.dataset,
+            config.data_root,
+            plan.features,
+            cache_dir=config.cache_dir,
+            regime=config.regime,
+            skip_bad_images=config.skip_bad_images,
+            progress=lambda done, total: show(lambda: features_line(plan.dataset, done, total, started_s)),
+        )
+    sizes = ", ".join(f"{size} {split}" for split, size in prepared.split_sizes.items())
+    origin = "from the cache" if prepared.from_cache else f"extracted in {duration(time.monotonic() - started_s)}"
+    screen.say(f"{plan.dataset}: {sizes} images, {plan.features.backbone} features {origin}")
+    for reason, count in prepared.left_out.items():
+        screen.say(f"{plan.dataset}: {count} left out ({reason})")
+    for why in prepared.unreadable.values():
+        screen.say(f"{plan.dataset}: left out: {why}")
+    return prepared
+
+
+def _search(config: StudyConfig, prepared: list[PreparedDataset], content: dict[str, Any], screen: Screen) -> None:
+    from study.tuner import ray_session  # importing Ray takes seconds, which a finished study need not wait for
+
+    deadline_s = math.inf if config.time_budget_s is None else time.monotonic() + config.time_budget_s
+    with ray_session(config) as slots:
+        write_json(config.results.study, content)
+        try:
+            for part, plan in zip(prepared, config.plans, strict=True):
+                if (left_s := deadline_s - time.monotonic()) > 0:
+                    _search_dataset(config, plan, part, screen, slots, left_s)
+        finally:
+            collate(config.results)
+
+
+def _search_dataset(
+    config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, screen: Screen, slots: "Slots", left_s: float
+) -> None:
+    from study.tuner import TuneRequest, tune_dataset
+
+    files = config.results.of(plan.dataset)
+    task = find_dataset(plan.dataset).task
+    request = TuneRequest(
+        place=TrialPlace(root=config.results.root.absolute(), dataset=plan.dataset, num_threads=config.cpus_per_trial),
+        metric=task.objective,
+        mode=task.mode,
+        space=SPACES[plan.dataset],
+        complete=lambda suggested: {**suggested, "max_epochs": plan.max_epochs, "seed": config.seed},
+        identify=lambda complete: trial_id(prepared.fingerprint, prepared.features, complete),
+        num_trials=plan.num_trials,
+        max_epochs=plan.max_epochs,
+        grace_epochs=plan.grace_epochs,
+    )
+    started_s = time.monotonic()
+    ended_before = count_ended(read_ledger(files.trials))
+
+    def line() -> str:
+        records = read_ledger(files.trials)
+        return trials_line(plan, task.objective, task.mode, records, ended_before, time.monotonic() - started_s)
+
+    with screen.live() as show:
+        tune_dataset(request, prepared.featured, config, slots, time_budget_s=left_s, tell=lambda: show(line))

@@ -1,0 +1,177 @@
+"""What a study is: everything that was asked for, with the defaults of each dataset filled in, and checked."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from pan_model.data.registry import find_dataset
+from pan_model.errors import BadInput
+from pan_model.features import FeaturesConfig
+from search_spaces import SPACES
+from study.results import Results
+
+DEFAULT_CACHE = user_cache_path("pan-study")
+"""The user's cache folder; features go there unless --cache-dir says otherwise."""
+
+
+class Scheduler(StrEnum):
+    """asha stops weak trials early; none trains each to its last epoch."""
+
+    ASHA = "asha"
+    NONE = "none"
+
+
+class Sampler(StrEnum):
+    """tpe learns from finished trials; random does not."""
+
+    TPE = "tpe"
+    RANDOM = "random"
+
+
+class Regime(StrEnum):
+    """frozen: backbone features are extracted once and shared by all trials."""
+
+    FROZEN = "frozen"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetPlan:
+    """A study's part on one dataset, nothing left to default."""
+
+    dataset: str
+    num_trials: int
+    max_epochs: int
+    grace_epochs: int
+    features: FeaturesConfig
+
+    def __post_init__(self) -> None:
+        _at_least(1, num_trials=self.num_trials, max_epochs=self.max_epochs, grace_epochs=self.grace_epochs)
+        if self.grace_epochs > self.max_epochs:
+            raise BadInput(f"grace_epochs must be at most max_epochs, {self.max_epochs}, got {self.grace_epochs}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """The flags of study/run.py; None stands for a default that depends on the dataset or the machine."""
+
+    datasets: tuple[str, ...] = ("demo",)
+    data_root: Path = Path("data")
+    output: Path = Path("results")
+    name: str | None = None
+    cache_dir: Path = DEFAULT_CACHE
+    num_trials: int | None = None
+    max_epochs: int | None = None
+    time_budget_s: float | None = None
+    backbone: str | None = None
+    weights: str | None = None
+    image_size: int | None = None
+    regime: Regime = Regime.FROZEN
+    skip_bad_images: bool = False
+    cpus_per_trial: int = 1
+    gpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+    max_failures: int = 2
+    scheduler: Scheduler = Scheduler.ASHA
+    sampler: Sampler = Sampler.TPE
+    grace_epochs: int | None = None
+    reduction_factor: float = 3.0
+    seed: int = 0
+    resume: bool = False
+    dry_run: bool = False
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.datasets)) != len(self.datasets):
+            raise BadInput(f"dataset must name each dataset once, got {' '.join(self.datasets)}.")
+        _at_least(1, cpus_per_trial=self.cpus_per_trial, max_concurrent=self.max_concurrent)
+        _at_least(0, gpus_per_trial=self.gpus_per_trial, max_failures=self.max_failures, seed=self.seed)
+        if not (math.isfinite(self.reduction_factor) and self.reduction_factor > 1):
+            raise BadInput(f"reduction_factor must be above 1, got {self.reduction_factor}.")
+        if self.study_name in {".", ".."} or Path(self.study_name).name != self.study_name:
+            raise BadInput(f"name must be a plain folder name, got '{self.study_name}'.")
+        for flag, folder in (("output", self.output), ("data_root", self.data_root)):
+            if self.cache_dir.resolve().is_relative_to(folder.resolve()):
+                raise BadInput(f"cache_dir must lie outside {flag}, {folder}, got {self.cache_dir}.")
+        assert self.plans  # made here once, so that each dataset's rules are checked before anything starts
+
+    @property
+    def study_name(self) -> str:
+        """The name given, or the datasets' names."""
+        return "-".join(self.datasets) if self.name is None else self.name
+
+    @property
+    def results(self) -> Results:
+        """Where the study's files go."""
+        return Results(self.output / self.study_name)
+
+    @property
+    def plans(self) -> tuple[DatasetPlan, ...]:
+        """The study's part on each dataset, in the order given."""
+        return tuple(self._plan(dataset) for dataset in self.datasets)
+
+    def signed(self) -> dict[str, Any]:
+        """What must be the same for a study to be gone on with, less what only the data can tell."""
+        return {
+            "seed": self.seed,
+            "regime": self.regime.value,
+            "scheduler": self.scheduler.value,
+            "sampler": self.sampler.value,
+            "reduction_factor": self.reduction_factor,
+            "skip_bad_images": self.skip_bad_images,
+            "datasets": {
+                plan.dataset: {
+                    "max_epochs": plan.max_epochs,
+                    "grace_epochs": plan.grace_epochs,
+                    "backbone": plan.features.backbone,
+                    "image_size": plan.features.image_size,
+                }
+                for plan in self.plans
+            },
+        }
+
+    def _plan(self, dataset: str) -> DatasetPlan:
+        row = find_dataset(dataset)
+        space = SPACES[dataset]
+        max_epochs = space.max_epochs if self.max_epochs is None else self.max_epochs
+        return DatasetPlan(
+            dataset=dataset,
+            num_trials=space.num_trials if self.num_trials is None else self.num_trials,
+            max_epochs=max_epochs,
+            grace_epochs=math.ceil(max_epochs / 3) if self.grace_epochs is None else self.grace_epochs,
+            features=FeaturesConfig(
+                backbone=row.backbone if self.backbone is None else self.backbone,
+                weights=row.weights if self.weights is None else self.weights,
+                image_size=row.image_size if self.image_size is None else self.image_size,
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalConfig:
+    """The flags of study/final.py; output is final/ beside the best_config.json unless given."""
+
+    best_config: Path
+    data_root: Path = Path("data")
+    seeds: int = 5
+    output: Path | None = None
+    cache_dir: Path = DEFAULT_CACHE
+    weights: str | None = None
+    skip_bad_images: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least(1, seeds=self.seeds)
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go."""
+        return self.best_config.parent / "final" if self.output is None else self.output
+
+
+def _at_least(least: int, **values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not (math.isfinite(value) and value >= least):
+            raise BadInput(f"{name} must be at least {least}, got {value}.")

@@ -1,0 +1,148 @@
+"""Final training: a best configuration on train + val, from several seeds, and one look at the test split."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pan_model.baselines import untrained_baselines
+from pan_model.config import TrialConfig
+from pan_model.data.registry import find_dataset
+from pan_model.data.splits import Split
+from pan_model.errors import BadInput
+from pan_model.features import FeaturesConfig
+from pan_model.scoring import pan_scorer
+from pan_model.tasks import Task
+from pan_model.train import Trainer, use_deterministic_arithmetic
+from pan_model.trained import save_model
+from study.config import FinalConfig
+from study.export import read_best_config
+from study.files import write_json
+from study.final_scores import baseline_metrics, model_metrics, paired_differences
+from study.model_card import write_model_card
+from study.prepare import PreparedDataset, prepare_dataset
+from study.provenance import provenance
+from study.screen import Screen
+
+FINAL_SCHEMA = "pan-study/final/1"
+TRAIN_ON = (Split.TRAIN, Split.VAL)
+
+
+def train_final(config: FinalConfig, screen: Screen) -> int:
+    """Train from each seed, then test all at once, and write the folder whole; gives the exit code.
+
+    Raises BadInput, with nothing written, for a folder that is there already, for other data than the study's or for
+    other weights.
+    """
+    best = read_best_config(config.best_config)
+    if config.folder.exists():
+        raise BadInput(f"{config.folder}: exists; move it, or give another --output.")
+    prepared = _prepare(best, config)
+    use_deterministic_arithmetic()
+    trial = TrialConfig.from_flat(best["config"])
+    task = find_dataset(prepared.dataset).task(prepared.featured, seed=trial.train.seed, train_on=TRAIN_ON)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainers: list[Trainer] = []
+    for seed in range(config.seeds):
+        final = replace(trial, train=replace(trial.train, seed=seed, max_epochs=best["metric"]["epoch"]))
+        trainers.append(_train(Trainer(task, final, device), screen))
+    metrics = _test(task, trainers, best)
+    _write_whole(config.folder, trainers[0], prepared, best, metrics)
+    _say(config.folder, task.objective, metrics, screen)
+    return 0
+
+
+def _prepare(best: dict[str, Any], config: FinalConfig) -> PreparedDataset:
+    features = best["features"]
+    prepared = prepare_dataset(
+        best["dataset"],
+        config.data_root,
+        FeaturesConfig(
+            backbone=features["backbone"],
+            weights=features["weights"] if config.weights is None else config.weights,
+            image_size=features["image_size"],
+        ),
+        cache_dir=config.cache_dir,
+        skip_bad_images=config.skip_bad_images,
+    )
+    if prepared.fingerprint != best["data"]["fingerprint"]:
+        raise BadInput(
+            f"{config.best_config}: data.fingerprint is {best['data']['fingerprint']}, but the data below "
+            f"{config.data_root} have {prepared.fingerprint}; give the --data-root of the study."
+        )
+    if prepared.features["weights_sha256"] != features["weights_sha256"]:
+        raise BadInput(
+            f"{config.best_config}: features.weights_sha256 is {features['weights_sha256']}, but those of "
+            f"{prepared.features['weights']} have {prepared.features['weights_sha256']}; give the study's by --weights."
+        )
+    return prepared
+
+
+def _train(trainer: Trainer, screen: Screen) -> Trainer:
+    seed, epochs = trainer.config.train.seed, trainer.config.train.max_epochs
+    with screen.live() as show:
+        while trainer.epoch < epochs:
+            trainer.train_epoch()
+            show(lambda: f"seed {seed}: epoch {trainer.epoch}/{epochs}")
+    screen.say(f"seed {seed}: trained {epochs} epochs on train and val")
+    return trainer
+
+
+def _test(task: Task, trainers: Sequence[Trainer], best: dict[str, Any]) -> dict[str, Any]:
+    """Read the test split: all models and all baselines answer the same questions."""
+    scores = [
+        task.evaluate_fully(pan_scorer(trainer.model, task.featured, trainer.device), Split.TEST)
+        for trainer in trainers
+    ]
+    normalisation = trainers[0].config.train.normalisation
+    baselines = {
+        name: task.evaluate_fully(scorer, Split.TEST)
+        for name, scorer in untrained_baselines(task, normalisation).items()
+    }
+    return {
+        "schema": FINAL_SCHEMA,
+        "dataset": best["dataset"],
+        "split": Split.TEST.value,
+        "seeds": [trainer.config.train.seed for trainer in trainers],
+        "metrics": model_metrics(scores),
+        "baselines": baseline_metrics(baselines),
+        "paired": paired_differences(scores, baselines),
+        "questions": {name: len(questions) for name, questions in scores[0].items()},
+        "epochs": trainers[0].epoch,
+        "trained_on": [split.value for split in TRAIN_ON],
+        "trial_id": best["trial_id"],
+        "provenance": provenance(),
+    }
+
+
+def _write_whole(
+    folder: Path, trainer: Trainer, prepared: PreparedDataset, best: dict[str, Any], metrics: dict[str, Any]
+) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        write_json(temporary / "metrics.json", metrics)
+        save_model(trainer.model, trainer.config, prepared.features, temporary)
+        write_model_card(temporary / "model_card.md", best, metrics, trainer.model)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _say(folder: Path, objective: str, metrics: dict[str, Any], screen: Screen) -> None:
+    def line(name: str, value: dict[str, Any], key: str) -> str:
+        low, high = value["ci95"]
+        return f"{name}: {value[key]:.4f} [{low:.4f}, {high:.4f}]"
+
+    screen.say(line(f"PAN {objective} (test, {len(metrics['seeds'])} seeds)", metrics["metrics"][objective], "mean"))
+    for name, values in metrics["baselines"].items():
+        screen.say(line(f"  {name}", values[objective], "mean"))
+        screen.say(line("    PAN ahead by", metrics["paired"][name][objective], "difference"))
+    screen.say("made:")
+    for path in sorted(folder.iterdir()):
+        screen.say(f"  {path}")

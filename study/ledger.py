@@ -1,0 +1,133 @@
+"""The ledger: one folder a trial, written by the trial itself, from which the whole study can be rebuilt.
+
+The order of writing makes every instant a good one to be killed at: config.json first; each epoch's checkpoint,
+which carries the epoch's record, before the epoch's line of history.jsonl; status.json last.
+"""
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from pan_model.flat import Scalar
+from pan_model.train import EpochRecord
+from study.files import read_json, write_json, write_whole
+
+
+class Status(StrEnum):
+    """How a trial stands: at its last epoch, stopped by ASHA, failed, or under way (or cut)."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """What the ledger says of one trial; number orders trials as they were suggested."""
+
+    trial_id: str
+    number: int
+    config: dict[str, Scalar]
+    status: Status
+    error: str = ""
+    history: list[EpochRecord] = field(default_factory=list[EpochRecord])
+
+    def best_epoch(self, metric: str, mode: Literal["max", "min"]) -> EpochRecord | None:
+        """The record of the best epoch, the first of equals; None before the first epoch."""
+        sign = 1 if mode == "max" else -1
+        return max(self.history, key=lambda record: sign * record[metric], default=None)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of training and evaluation, over all interruptions."""
+        return math.fsum(value for record in self.history for key, value in record.items() if key.startswith("time/"))
+
+
+class TrialLedger:
+    """One trial's folder: config.json, history.jsonl, checkpoint/state.pt, status.json."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._config = folder / "config.json"
+        self._history = folder / "history.jsonl"
+        self._checkpoint = folder / "checkpoint" / "state.pt"
+        self._status = folder / "status.json"
+
+    def open(self, *, number: int, config: dict[str, Scalar]) -> None:
+        """Write down what is tried, unless a run before this one did."""
+        if not self._config.exists():
+            write_json(self._config, {"trial_id": self.folder.name, "number": number, "config": config})
+
+    def add_epoch(self, record: EpochRecord, state: dict[str, Any]) -> None:
+        """Save the checkpoint, then the epoch's line."""
+        self._checkpoint.parent.mkdir(exist_ok=True)
+        write_whole(self._checkpoint, lambda path: torch.save({"record": record, "state": state}, path))
+        self._append(record)
+
+    def restore(self) -> dict[str, Any] | None:
+        """The state after the last saved epoch, or None; history.jsonl is mended to end with that very epoch."""
+        if not self._checkpoint.exists():
+            if self._history.exists():
+                self._history.unlink()
+            return None
+        saved = torch.load(self._checkpoint, weights_only=True, map_location="cpu")
+        last: EpochRecord = saved["record"]
+        kept = [record for record in self.history() if record["epoch"] < last["epoch"]]
+        lines = "".join(_line(record) for record in [*kept, last])
+        write_whole(self._history, lambda path: path.write_text(lines, encoding="utf-8"))
+        return saved["state"]
+
+    def close(self, status: Status, error: str = "") -> None:
+        """Write how the trial ended; the first word on it stands."""
+        if not self._status.exists():
+            write_json(self._status, {"status": status, "error": error})
+
+    def history(self) -> list[EpochRecord]:
+        """The epochs so far; a last line that was cut while being written does not count."""
+        if not self._history.exists():
+            return []
+        text = self._history.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def status(self) -> tuple[Status, str]:
+        """How the trial stands, and the error of a failed one."""
+        if not self._status.exists():
+            return Status.RUNNING, ""
+        written = read_json(self._status)
+        return Status(written["status"]), written["error"]
+
+    def read(self) -> TrialRecord:
+        """Everything but the checkpoint."""
+        written = read_json(self._config)
+        status, error = self.status()
+        return TrialRecord(**written, status=status, error=error, history=self.history())
+
+    def _append(self, record: EpochRecord) -> None:
+        with self._history.open("a", encoding="utf-8") as lines:
+            lines.write(_line(record))
+            lines.flush()
+            os.fsync(lines.fileno())
+
+
+def _line(record: EpochRecord) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"
+
+
+def read_ledger(trials: Path) -> list[TrialRecord]:
+    """All trials of a dataset in the order in which they were suggested; a folder without config.json is none yet."""
+    folders = [path.parent for path in trials.glob("*/config.json")]
+    return sorted(
+        (TrialLedger(folder).read() for folder in folders), key=lambda record: (record.number, record.trial_id)
+    )
+
+
+def count_ended(records: list[TrialRecord]) -> int:
+    """How many trials are over: completed, stopped or failed."""
+    return sum(record.status is not Status.RUNNING for record in records)

@@ -1,0 +1,95 @@
+"""Prepare: a dataset's items, read and checked, with their features, and what the study has to remember of both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pan_model.baselines import untrained_baselines
+from pan_model.data.featured import FeaturedItems
+from pan_model.data.fingerprint import fingerprint
+from pan_model.data.registry import find_dataset
+from pan_model.data.splits import Split
+from pan_model.features import FeaturesConfig, extract_features
+from pan_model.normalisation import NormalisationKind
+from study.config import Regime
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedDataset:
+    """A dataset that trials can start on.
+
+    features is the "features" of best_config.json; left_out counts items by reason, unreadable says why by image.
+    """
+
+    dataset: str
+    featured: FeaturedItems
+    fingerprint: str
+    features: dict[str, Any]
+    left_out: dict[str, int]
+    unreadable: dict[str, str]
+    from_cache: bool
+
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        """How many items a search looks at, by split."""
+        return {str(split): len(self.featured.splits[split]) for split in (Split.TRAIN, Split.VAL)}
+
+
+def prepare_dataset(
+    dataset: str,
+    data_root: Path,
+    config: FeaturesConfig,
+    *,
+    cache_dir: Path,
+    regime: Regime = Regime.FROZEN,
+    skip_bad_images: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> PreparedDataset:
+    """Read a dataset and its features; BadInput for whatever stands in the way of a study.
+
+    Writes to the cache, and draws the demo where it is missing, but nothing else.
+    """
+    row = find_dataset(dataset)
+    items = row.read(data_root / row.folder)
+    identity = fingerprint(items)
+    features = extract_features(items, identity, config, cache_dir, skip_bad_images=skip_bad_images, progress=progress)
+    kept = items.select(features.readable, "unreadable image")
+    featured = FeaturedItems(
+        features=features.values,
+        classes=kept.classes,
+        attributes=kept.attributes,
+        certain=kept.certain,
+        attribute_names=kept.attribute_names,
+        splits=row.split(kept),
+    )
+    row.task(featured, seed=0)  # refuses now what every trial would fail on
+    return PreparedDataset(
+        dataset=dataset,
+        featured=featured,
+        fingerprint=identity,
+        features={
+            "regime": regime.value,
+            "backbone": config.backbone,
+            "weights": config.weights,
+            "weights_sha256": features.weights_sha256,
+            "image_size": config.image_size,
+        },
+        left_out=kept.left_out,
+        unreadable=features.unreadable,
+        from_cache=features.from_cache,
+    )
+
+
+def validation_baselines(prepared: PreparedDataset, seed: int) -> dict[str, dict[str, float]]:
+    """The objective's value on the study's own validation questions, for every normalisation and untrained baseline."""
+    task = find_dataset(prepared.dataset).task(prepared.featured, seed=seed)
+    return {
+        kind.value: {
+            name: float(np.mean(task.evaluate(scorer, Split.VAL)[task.objective]))
+            for name, scorer in untrained_baselines(task, kind).items()
+        }
+        for kind in NormalisationKind
+    }

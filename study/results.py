@@ -1,0 +1,77 @@
+"""Where a study's files lie below results/NAME."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DatasetResults:
+    """The files of one dataset of a study."""
+
+    root: Path
+    dataset: str
+
+    @property
+    def folder(self) -> Path:
+        """results/NAME/<dataset>."""
+        return self.root / self.dataset
+
+    @property
+    def trials(self) -> Path:
+        """The ledger: a folder for each trial."""
+        return self.folder / "trials"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's journal."""
+        return self.folder / "optuna.log"
+
+    @property
+    def trials_table(self) -> Path:
+        """One row a trial."""
+        return self.folder / "trials.csv"
+
+    @property
+    def history_table(self) -> Path:
+        """One row a trial and epoch."""
+        return self.folder / "history.csv"
+
+    @property
+    def best_config(self) -> Path:
+        """The best completed trial's configuration."""
+        return self.folder / "best_config.json"
+
+    def events(self, trial_id: str) -> Path:
+        """A trial's TensorBoard folder."""
+        return self.root / "tensorboard" / self.dataset / trial_id
+
+
+@dataclass(frozen=True)
+class Results:
+    """The files of a study."""
+
+    root: Path
+
+    @property
+    def study(self) -> Path:
+        """The resolved configuration, signature, versions and data fingerprints."""
+        return self.root / "study.json"
+
+    @property
+    def summary(self) -> Path:
+        """One row a dataset, to be read."""
+        return self.root / "summary.md"
+
+    @property
+    def summary_table(self) -> Path:
+        """One row a dataset, to be computed with."""
+        return self.root / "summary.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """What `tensorboard --logdir` takes."""
+        return self.root / "tensorboard"
+
+    def of(self, dataset: str) -> DatasetResults:
+        """The files of one dataset."""
+        return DatasetResults(self.root, dataset)

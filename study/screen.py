@@ -1,0 +1,96 @@
+"""The screen: one plain line that lives while work goes on, and nothing but results where nobody watches."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Literal
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from study.config import DatasetPlan
+from study.ledger import Status, TrialRecord, count_ended
+
+REFRESH_S = 0.5
+ORDER = (Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.RUNNING)
+
+
+class Screen:
+    """Says lines always, and shows a live line on a terminal only."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+
+    def say(self, line: str) -> None:
+        """Print a line, wherever output goes."""
+        self._console.print(Text(line))
+
+    @contextmanager
+    def live(self) -> Generator[Callable[[Callable[[], str]], None]]:
+        """Show a line that each call replaces; where nobody watches, the line is not even made."""
+        if not self._console.is_terminal:
+            yield _show_nothing
+            return
+        with Live(console=self._console, transient=True, auto_refresh=False) as line:
+            shown_s = -math.inf
+
+            def show(make: Callable[[], str]) -> None:
+                nonlocal shown_s
+                if time.monotonic() - shown_s > REFRESH_S:
+                    line.update(Text(make(), no_wrap=True, overflow="ellipsis"), refresh=True)
+                    shown_s = time.monotonic()
+
+            yield show
+
+
+def _show_nothing(_make: Callable[[], str]) -> None:
+    pass
+
+
+def features_line(dataset: str, done: int, total: int, started_s: float) -> str:
+    """Progress of feature extraction."""
+    left = duration((time.monotonic() - started_s) / max(done, 1) * (total - done))
+    return f"{dataset}: features of {done}/{total} images, about {left} left"
+
+
+def trials_line(
+    plan: DatasetPlan,
+    metric: str,
+    mode: Literal["max", "min"],
+    records: list[TrialRecord],
+    ended_before: int,
+    elapsed_s: float,
+) -> str:
+    """Progress of a search: trials by status, best so far, time left at the pace since this run began."""
+    ended = count_ended(records)
+    line = f"{plan.dataset}: {ended}/{plan.num_trials} trials, {count_by_status(records)}"
+    values = [float(best[metric]) for record in records if (best := record.best_epoch(metric, mode)) is not None]
+    if values:
+        line += f"; best {metric} {(max if mode == 'max' else min)(values):.4f}"
+    if ended > ended_before:
+        left_s = elapsed_s / (ended - ended_before) * (plan.num_trials - ended)
+        line += f"; about {duration(left_s)} left"
+    return line
+
+
+def count_by_status(records: list[TrialRecord]) -> str:
+    """Trials by status, those there are: "3 completed, 5 stopped"."""
+    counts = Counter(record.status for record in records)
+    return ", ".join(f"{counts[status]} {status}" for status in ORDER if counts[status]) or "none yet"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(75), duration(5), duration(7260)
+    ('1 min 15 s', '5 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

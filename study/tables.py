@@ -1,0 +1,63 @@
+"""Collate: the ledger's trials as trials.csv and history.csv."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from study.files import write_text
+from study.ledger import TrialRecord
+from study.results import DatasetResults
+
+
+def write_tables(results: DatasetResults, records: list[TrialRecord], metric: str, mode: Literal["max", "min"]) -> None:
+    """Write one row a trial, and one row a trial and epoch."""
+    rows = [trial_row(record, metric, mode) for record in records]
+    first = ("trial_id", "status", "metric", "epoch", "wall_s", "error")
+    write_text(results.trials_table, to_csv(first, rows))
+    epochs = [{"trial_id": record.trial_id, **epoch} for record in records for epoch in record.history]
+    write_text(results.history_table, to_csv(("trial_id", "epoch", metric), epochs))
+
+
+def trial_row(record: TrialRecord, metric: str, mode: Literal["max", "min"]) -> dict[str, Any]:
+    """One trial's row: its best epoch and its configuration."""
+    best = record.best_epoch(metric, mode)
+    return {
+        "trial_id": record.trial_id,
+        "status": record.status,
+        "metric": None if best is None else best[metric],
+        "epoch": None if best is None else best["epoch"],
+        "wall_s": record.wall_s,
+        "error": record.error,
+        **{f"config.{key}": value for key, value in record.config.items()},
+    }
+
+
+def to_csv(first: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    r"""Write rows with the columns of any of them, `first` in front, the rest in order of appearance; None is empty.
+
+    Numbers are written so that they read back exactly.
+
+    >>> to_csv(("a",), [{"b": 0.1, "a": None}])
+    'a,b\n,0.1\n'
+    """
+    rows = list(rows)
+    columns = list(dict.fromkeys([*first, *(key for row in rows for key in row)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def best_completed(
+    records: list[TrialRecord], metric: str, mode: Literal["max", "min"]
+) -> tuple[TrialRecord, float, int] | None:
+    """The best completed trial, its best value and that epoch; the earliest of equals; None when none completed."""
+    sign = 1 if mode == "max" else -1
+    scored = [
+        (record, float(best[metric]), int(best["epoch"]))
+        for record in records
+        if record.status == "completed" and (best := record.best_epoch(metric, mode)) is not None
+    ]
+    return max(scored, key=lambda one: sign * one[1], default=None)

@@ -1,0 +1,133 @@
+"""One trial, an epoch a step: train, evaluate, write the ledger and the events. Knows nothing of who runs it."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from pan_model.config import TrialConfig
+from pan_model.data.featured import FeaturedItems
+from pan_model.data.registry import find_dataset
+from pan_model.data.splits import Split
+from pan_model.flat import Scalar
+from pan_model.train import EpochRecord, Trainer, use_deterministic_arithmetic
+from study.events import TrialEvents
+from study.ledger import Status, TrialLedger
+from study.results import DatasetResults, Results
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRequest:
+    """What is to be tried, and where it is written down."""
+
+    trial_id: str
+    number: int
+    config: dict[str, Scalar]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPlace:
+    """What all trials of a dataset share, beside the data: where results go, and how many CPU threads a trial has."""
+
+    root: Path
+    dataset: str
+    num_threads: int
+
+    @property
+    def results(self) -> DatasetResults:
+        """The dataset's files."""
+        return Results(self.root).of(self.dataset)
+
+    def ledger(self, trial_id: str) -> TrialLedger:
+        """The ledger of one trial."""
+        return TrialLedger(self.results.trials / trial_id)
+
+
+class Step(NamedTuple):
+    """What a step tells its caller: the epoch reached, the objective (NaN for a failed trial), whether it is over."""
+
+    epoch: int
+    value: float
+    done: bool
+
+
+class TrialRun:
+    """Runs a trial from where its ledger stands; a trial that is over already only repeats its last word.
+
+    An error inside the trial is the trial's result (failed, with the error); what goes wrong with the disk is not,
+    and is raised.
+    """
+
+    def __init__(self, request: TrialRequest, place: TrialPlace, featured: FeaturedItems) -> None:
+        self._request = request
+        self._place = place
+        self._featured = featured
+        self._kind = find_dataset(place.dataset).task
+        self._ledger = place.ledger(request.trial_id)
+        self._ledger.open(number=request.number, config=request.config)
+        self._trainer: Trainer | None = None
+        self._events: TrialEvents | None = None
+
+    def step(self) -> Step:
+        """Run one epoch."""
+        if self._ledger.status()[0] is not Status.RUNNING:
+            return self._last_word()
+        try:
+            return self._run_epoch(self._trainer or self._start())
+        except OSError:
+            raise
+        except Exception as error:  # a trial that raises is a failed trial, the study goes on
+            return self._fail(f"{type(error).__name__}: {error}")
+
+    def close(self) -> None:
+        """Let go of the event file and the model."""
+        if self._events is not None:
+            self._events.close()
+        self._trainer = self._events = None
+
+    def _start(self) -> Trainer:
+        torch.set_num_threads(self._place.num_threads)
+        use_deterministic_arithmetic()
+        config = TrialConfig.from_flat(self._request.config)
+        task = self._kind(self._featured, seed=config.train.seed)
+        self._trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        state = self._ledger.restore()
+        if state is not None:
+            self._trainer.load_state_dict(state)
+        self._events = TrialEvents(
+            self._place.results.events(self._request.trial_id),
+            self._request.config,
+            task.objective,
+            epochs_done=self._trainer.epoch,
+        )
+        return self._trainer
+
+    def _run_epoch(self, trainer: Trainer) -> Step:
+        if trainer.epoch < trainer.config.train.max_epochs:
+            record = trainer.train_epoch() | trainer.evaluate(Split.VAL)
+            if broken := [name for name, value in record.items() if not math.isfinite(value)]:
+                return self._fail(f"{broken[0]} is {record[broken[0]]} in epoch {trainer.epoch}")
+            self._ledger.add_epoch(record, trainer.state_dict())
+            assert self._events is not None
+            self._events.add_epoch(record)
+        else:
+            record = self._ledger.history()[-1]
+        done = trainer.epoch >= trainer.config.train.max_epochs
+        if done:
+            self._ledger.close(Status.COMPLETED)
+        return self._say(record, done=done)
+
+    def _fail(self, error: str) -> Step:
+        self._ledger.close(Status.FAILED, " ".join(error.split()))
+        return Step(epoch=self._trainer.epoch if self._trainer else 0, value=math.nan, done=True)
+
+    def _last_word(self) -> Step:
+        record = self._ledger.read()
+        if record.status is Status.FAILED or not record.history:
+            return Step(epoch=len(record.history), value=math.nan, done=True)
+        return self._say(record.history[-1], done=True)
+
+    def _say(self, record: EpochRecord, *, done: bool) -> Step:
+        return Step(epoch=int(record["epoch"]), value=float(record[self._kind.objective]), done=done)

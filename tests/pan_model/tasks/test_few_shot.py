@@ -1,0 +1,123 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pan_model.data.featured import FeaturedItems
+from pan_model.data.splits import Split
+from pan_model.errors import BadInput
+from pan_model.pairs import Pairs
+from pan_model.scoring import SetScorer
+from pan_model.tasks import Task
+from pan_model.tasks.few_shot import FewShotTask
+
+
+def knows(classes: np.ndarray, doubt: float = 0.0) -> SetScorer:
+    """Scores a set by the share of the query's class in it, with noise that each pair of items always has."""
+    noise = np.random.default_rng(5).normal(size=(len(classes), len(classes)))
+
+    def score(queries: np.ndarray, sets: np.ndarray) -> np.ndarray:
+        first, second = queries[:, :, None, None], sets[:, None]
+        return ((classes[first] == classes[second]) + doubt * noise[first, second]).mean(axis=3)
+
+    return score
+
+
+def test_few_shot_is_a_task(task: FewShotTask):
+    as_task: Task = task
+    assert (as_task.objective, as_task.mode) == ("few_shot_accuracy", "max")
+
+
+def test_training_pairs_are_of_training_items_only(task: FewShotTask, featured: FeaturedItems):
+    pairs = task.draw_pairs(500, np.random.default_rng(0))
+    assert isinstance(pairs, Pairs)
+    assert len(pairs.same) == 500
+    assert np.isin([pairs.index_1, pairs.index_2], featured.splits[Split.TRAIN]).all()
+    assert ((featured.classes[pairs.index_1] == featured.classes[pairs.index_2]) == pairs.same).all()
+
+
+def test_final_training_takes_both_splits(featured: FeaturedItems):
+    task = FewShotTask(featured, seed=0, train_on=(Split.TRAIN, Split.VAL))
+    expected = np.sort(np.concatenate([featured.splits[Split.TRAIN], featured.splits[Split.VAL]]))
+    assert task.training_items.tolist() == expected.tolist()
+    drawn = np.concatenate(task.draw_pairs(2000, np.random.default_rng(0))[:2])
+    assert set(featured.classes[drawn].tolist()) == set(featured.classes[expected].tolist())
+
+
+@pytest.mark.parametrize(("split", "num_episodes"), [(Split.VAL, 100), (Split.TEST, 600)])
+def test_a_scorer_that_knows_the_classes_makes_no_mistake(
+    task: FewShotTask, featured: FeaturedItems, split: Split, num_episodes: int
+):
+    scores = task.evaluate(knows(featured.classes), split)
+    assert list(scores) == ["few_shot_accuracy"]
+    assert scores["few_shot_accuracy"].tolist() == [1.0] * num_episodes
+
+
+def test_a_scorer_that_knows_nothing_is_right_one_time_in_five(task: FewShotTask, featured: FeaturedItems):
+    accuracy = task.evaluate(knows(np.zeros(len(featured.classes)), doubt=1.0), Split.TEST)["few_shot_accuracy"]
+    assert accuracy.mean() == pytest.approx(0.2, abs=0.02)
+
+
+def test_questions_are_of_their_split_only(task: FewShotTask, featured: FeaturedItems):
+    asked: list[np.ndarray] = []
+
+    def note(queries: np.ndarray, sets: np.ndarray) -> np.ndarray:
+        asked.extend([queries.ravel(), sets.ravel()])
+        return knows(featured.classes)(queries, sets)
+
+    task.evaluate_fully(note, Split.VAL)
+    assert np.isin(np.concatenate(asked), featured.splits[Split.VAL]).all()
+
+
+def test_questions_are_drawn_once_from_the_task_s_seed(featured: FeaturedItems):
+    doubtful = knows(featured.classes, doubt=1.0)
+
+    def accuracies(task: FewShotTask, split: Split) -> list[float]:
+        return task.evaluate(doubtful, split)["few_shot_accuracy"].tolist()
+
+    one, again, other = (FewShotTask(featured, seed=seed) for seed in (3, 3, 4))
+    accuracies(again, Split.TEST)
+    assert accuracies(one, Split.VAL) == accuracies(one, Split.VAL) == accuracies(again, Split.VAL)
+    assert accuracies(one, Split.VAL) != accuracies(other, Split.VAL)
+
+
+def test_final_training_answers_the_same_test_questions(featured: FeaturedItems):
+    doubtful = knows(featured.classes, doubt=1.0)
+    searched, final = FewShotTask(featured, seed=3), FewShotTask(featured, seed=3, train_on=(Split.TRAIN, Split.VAL))
+    of_search, of_final = (task.evaluate_fully(doubtful, Split.TEST) for task in (searched, final))
+    assert {name: scores.tolist() for name, scores in of_search.items()} == {
+        name: scores.tolist() for name, scores in of_final.items()
+    }
+
+
+def test_a_full_evaluation_adds_the_recall_of_every_item_of_the_split(task: FewShotTask, featured: FeaturedItems):
+    doubtful = knows(featured.classes, doubt=1.0)
+    scores = task.evaluate_fully(doubtful, Split.VAL)
+    assert list(scores) == ["few_shot_accuracy", "recall@1", "recall@2", "recall@4", "recall@8"]
+    items = featured.splits[Split.VAL].tolist()
+    for k in (1, 2, 4, 8):
+        expected = []
+        for query in items:
+            others = [item for item in items if item != query]
+            of_query = doubtful(np.array([[query]]), np.array(others)[None, :, None])[0, 0]
+            best = np.array(others)[np.argsort(-of_query)[:k]]
+            expected.append(float((featured.classes[best] == featured.classes[query]).any()))
+        assert scores[f"recall@{k}"].tolist() == expected
+
+
+@pytest.mark.parametrize("split", [1, 3])
+def test_too_few_classes_in_a_split_are_refused_before_training(planted: Callable[..., FeaturedItems], split: int):
+    def merge(arrays: dict[str, np.ndarray]) -> None:
+        arrays["classes"] = np.where(arrays["classes"] % 4 == split, split, arrays["classes"])
+
+    with pytest.raises(BadInput, match=r"5-way episodes need 5 classes .* got 1"):
+        FewShotTask(planted(change=merge), seed=0)
+
+
+def test_training_items_that_make_no_pairs_are_refused(featured: FeaturedItems):
+    first_of_class = np.unique(featured.classes, return_index=True)[1]
+    lonely = np.intersect1d(first_of_class, featured.splits[Split.TRAIN])
+    splits = featured.splits | {Split.TRAIN: lonely}
+    with pytest.raises(BadInput, match="training needs at least 2 pairs of images of the same class"):
+        FewShotTask(replace(featured, splits=splits), seed=0)

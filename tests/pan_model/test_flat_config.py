@@ -1,0 +1,176 @@
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import FixedTrial
+
+from pan_model.config import TrialConfig
+from pan_model.encoders.proxynca import ProxyNCAConfig
+from pan_model.encoders.siamese import SiameseConfig
+from pan_model.errors import BadInput
+from pan_model.flat import key_of, keys_of, read_flat, write_flat
+from pan_model.gates import Gate
+from search_spaces import SPACES
+from search_spaces.pan import Scalar
+
+
+class DrawnTrial(FixedTrial):
+    """Suggests what hypothesis draws, the ends of every range included."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        super().__init__({})
+        self.data = data
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
+        return self.data.draw(st.sampled_from(choices), name)
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: None = None, log: bool = False) -> float:
+        return self.data.draw(st.floats(low, high), name)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return self.data.draw(st.integers(low, high), name)
+
+
+@pytest.mark.parametrize("dataset", SPACES)
+@given(data=st.data(), max_epochs=st.integers(1, 10**6), seed=st.integers(0, 2**31))
+def test_whatever_a_space_suggests_survives_config_and_json(
+    dataset: str, data: st.DataObject, max_epochs: int, seed: int
+):
+    flat = SPACES[dataset].suggest(DrawnTrial(data)) | {"max_epochs": max_epochs, "seed": seed}
+    config = TrialConfig.from_flat(flat)
+    assert config.to_flat() == flat
+    assert json.loads(json.dumps(config.to_flat())) == flat
+    assert TrialConfig.from_flat(json.loads(json.dumps(config.to_flat()))) == config
+
+
+def test_flat_keys_reach_the_fields_they_name(configure: Callable[..., TrialConfig]):
+    config = TrialConfig.from_flat(
+        {
+            "encoder": "proxynca",
+            "embedding_dim": 32,
+            "temperature": 0.5,
+            "proxy_learning_rate_factor": 20,
+            "proxy_loss_weight": 2.0,
+            "supervision": "hybrid",
+            "num_conditions": 7,
+            "gate": "AND_XOR",
+            "lambda": 0.25,
+            "joint": "concat",
+            "dropout": 0.125,
+            "pairs": "fixed",
+            "pairs_per_epoch": 0,
+            "batch_size": 0,
+            "learning_rate": 0.5,
+            "weight_decay": 0.75,
+            "normalisation": "l2",
+            "max_epochs": 9,
+            "seed": 3,
+        }
+    )
+    assert config.encoder == ProxyNCAConfig(
+        embedding_dim=32, temperature=0.5, proxy_learning_rate_factor=20.0, proxy_loss_weight=2.0
+    )
+    assert (config.conditions.num_conditions, config.conditions.gate, config.conditions.lambda_) == (7, "AND_XOR", 0.25)
+    assert (config.conditions.supervision, config.similarity.joint, config.similarity.dropout) == (
+        "hybrid",
+        "concat",
+        0.125,
+    )
+    assert (config.pairs.pairs, config.pairs.pairs_per_epoch, config.pairs.batch_size) == ("fixed", 0, 0)
+    train = config.train
+    assert (train.learning_rate, train.weight_decay, train.normalisation) == (0.5, 0.75, "l2")
+    assert (train.max_epochs, train.seed) == (9, 3)
+
+
+MINIMAL = {"encoder": "siamese", "supervision": "unsupervised", "num_conditions": 3, "max_epochs": 2, "seed": 1}
+
+
+def test_what_is_left_out_has_the_written_defaults():
+    flat = TrialConfig.from_flat(MINIMAL).to_flat()
+    assert flat == MINIMAL | {
+        "joint": "absdiff",
+        "dropout": 0.0,
+        "pairs": "fresh",
+        "pairs_per_epoch": 8192,
+        "batch_size": 512,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+        "normalisation": "standardise",
+    }
+    assert TrialConfig.from_flat(MINIMAL).encoder == SiameseConfig()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder": []}, r"encoder must be one of siamese, proxynca, got \[\]"),
+        ({"encoder": "resnet"}, "encoder must be one of siamese, proxynca, got 'resnet'"),
+        ({"encoder": "proxynca", "embedding_dim": 0}, "embedding_dim must be at least 1, got 0"),
+        ({"encoder": "proxynca"}, "the configuration lacks embedding_dim\\."),
+        ({"encoder": "proxynca", "embedding_dim": 4, "temperature": 0}, "temperature must be a finite number above 0"),
+        (
+            {"encoder": "proxynca", "embedding_dim": 4, "proxy_learning_rate_factor": -1.0},
+            "proxy_learning_rate_factor must be a finite number above 0, got -1.0",
+        ),
+        (
+            {"encoder": "proxynca", "embedding_dim": 4, "proxy_loss_weight": float("inf")},
+            "proxy_loss_weight must be a finite number of at least 0, got inf",
+        ),
+        (
+            {"embedding_dim": 4},
+            "unknown key 'embedding_dim' in a configuration with encoder siamese; choose from .*batch",
+        ),
+        ({"lambda_": 1.0}, "unknown key 'lambda_'"),
+        ({"supervision": "full"}, "supervision must be one of unsupervised, hybrid, supervised, got 'full'"),
+        ({"supervision": "hybrid", "gate": "NOT", "lambda": 1.0}, "gate must be one of AND, OR, .*AND_XOR, got 'NOT'"),
+        ({"supervision": "hybrid", "gate": "OR", "lambda": "1"}, "lambda must be of type float, got '1'"),
+        ({"gate": None}, "gate must be one of .*, got None"),
+        ({"num_conditions": 3.0}, "num_conditions must be of type int, got 3.0"),
+        ({"num_conditions": True}, "num_conditions must be of type int, got True"),
+        ({"dropout": False}, "dropout must be of type float, got False"),
+        ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, got 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number above 0, got nan"),
+        ({"weight_decay": -0.1}, "weight_decay must be a finite number of at least 0, got -0.1"),
+        ({"max_epochs": 0}, "max_epochs must be at least 1, got 0"),
+        ({"seed": -1}, "seed must .*, got -1"),
+        ({"seed": 2**64}, "seed must .*, got 18446744073709551616"),
+    ],
+)
+def test_impossible_configurations_are_refused_by_name(changes: dict[str, Any], message: str):
+    with pytest.raises(BadInput, match=message):
+        TrialConfig.from_flat(MINIMAL | changes)
+
+
+@pytest.mark.parametrize("key", MINIMAL)
+def test_a_missing_key_is_named_and_none_that_has_a_default(key: str):
+    values = {name: value for name, value in MINIMAL.items() if name != key}
+    message = "encoder must be one of" if key == "encoder" else rf"the configuration lacks {key}\."
+    with pytest.raises(BadInput, match=message):
+        TrialConfig.from_flat(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    class_: str
+    gate: Gate | None = None
+    on: bool = False
+    size: int = 4
+
+
+def test_components_are_read_and_written_by_their_flat_keys():
+    assert (key_of("class_"), keys_of(Component)) == ("class", ["class", "gate", "on", "size"])
+    component = read_flat(Component, {"class": "bird", "gate": "OR", "on": True, "another": 3})
+    assert component == Component(class_="bird", gate=Gate.OR, on=True)
+    written = write_flat(component)
+    assert written == {"class": "bird", "gate": "OR", "on": True, "size": 4}
+    assert type(written["gate"]) is str
+    assert write_flat(Component(class_="bird")) == {"class": "bird", "on": False, "size": 4}
+
+
+def test_a_number_is_no_truth_value():
+    with pytest.raises(BadInput, match="on must be of type bool, got 1"):
+        read_flat(Component, {"class": "bird", "on": 1})

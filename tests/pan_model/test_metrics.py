@@ -1,0 +1,93 @@
+import math
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pan_model.metrics import episode_accuracy, mean_interval, recall_at
+
+seeds = st.integers(0, 99)
+
+
+@given(num_episodes=st.integers(1, 4), num_queries=st.integers(1, 6), num_classes=st.integers(2, 5), seed=seeds)
+def test_episode_accuracy_is_the_share_of_right_answers_among_those_asked(
+    num_episodes: int, num_queries: int, num_classes: int, seed: int
+):
+    generator = np.random.default_rng(seed)
+    scores = generator.random((num_episodes, num_queries, num_classes))
+    answers = generator.integers(num_classes, size=(num_episodes, num_queries))
+    asked = generator.random((num_episodes, num_queries)) < 0.6
+    asked[:, 0] = True
+    expected = []
+    for b in range(num_episodes):
+        right = asked_here = 0
+        for q in range(num_queries):
+            if asked[b, q]:
+                best = max(range(num_classes), key=lambda c: scores[b, q, c])
+                right += best == answers[b, q]
+                asked_here += 1
+        expected.append(right / asked_here)
+    assert episode_accuracy(scores, answers, asked).tolist() == pytest.approx(expected)
+
+
+def test_a_nan_score_makes_its_episode_nan_and_no_other():
+    scores = np.zeros((2, 3, 2))
+    scores[1, 2, 0] = math.nan
+    accuracy = episode_accuracy(scores, np.zeros((2, 3), np.int64), np.ones((2, 3), bool))
+    assert accuracy[0] == 1
+    assert math.isnan(accuracy[1])
+
+
+@given(num_items=st.integers(2, 12), num_classes=st.integers(1, 5), seed=seeds)
+def test_recall_at_k_looks_for_a_fellow_among_the_k_best_others(num_items: int, num_classes: int, seed: int):
+    generator = np.random.default_rng(seed)
+    classes = generator.integers(num_classes, size=num_items)
+    scores = generator.permutation(num_items * num_items).reshape(num_items, num_items).astype(float)
+    ks = (1, 2, 4, 8)
+    expected: dict[int, list[float]] = {k: [] for k in ks}
+    for query in range(num_items):
+        others = [item for item in range(num_items) if item != query]
+        if any(classes[item] == classes[query] for item in others):
+            best_first = sorted(others, key=lambda item: -scores[query, item])
+            for k in ks:
+                expected[k].append(float(any(classes[item] == classes[query] for item in best_first[:k])))
+    before = scores.copy()
+    assert {k: hits.tolist() for k, hits in recall_at(ks, scores, classes).items()} == expected
+    assert (scores == before).all()
+
+
+def test_an_item_does_not_find_itself():
+    scores = np.array([[9.0, 2.0, 1.0], [2.0, 9.0, 1.0], [2.0, 1.0, 9.0]])
+    assert recall_at((1,), scores, np.array([0, 1, 0]))[1].tolist() == [0, 1]
+
+
+def test_recall_takes_the_query_s_row_of_scores():
+    scores = np.array([[0.0, 1.0, 2.0], [2.0, 0.0, 1.0], [3.0, 4.0, 0.0]])
+    assert recall_at((1,), scores, np.array([0, 1, 0]))[1].tolist() == [1, 0]
+
+
+def test_a_nan_score_makes_its_query_s_recall_nan_and_no_other():
+    scores = np.array([[0.0, 1.0, 2.0], [2.0, 0.0, 1.0], [math.nan, 4.0, 0.0]])
+    recall = recall_at((1, 2), scores, np.array([0, 0, 0]))
+    for hits in recall.values():
+        assert hits[:2].tolist() == [1, 1]
+        assert math.isnan(hits[2])
+
+
+def test_an_item_without_fellows_is_no_query():
+    assert recall_at((1,), np.zeros((3, 3)), np.array([7, 7, 8]))[1].shape == (2,)
+
+
+@given(questions=st.lists(st.floats(0, 1), min_size=2, max_size=20))
+def test_interval_is_the_mean_and_1_96_standard_errors(questions: list[float]):
+    interval = mean_interval(np.array(questions))
+    half = 1.96 * statistics.stdev(questions) / math.sqrt(len(questions))
+    assert interval.mean == pytest.approx(statistics.fmean(questions))
+    assert interval.low == pytest.approx(statistics.fmean(questions) - half, abs=1e-12)
+    assert interval.high == pytest.approx(statistics.fmean(questions) + half, abs=1e-12)
+
+
+def test_a_single_question_has_no_width():
+    assert mean_interval(np.array([0.25])) == (0.25, 0.25, 0.25)

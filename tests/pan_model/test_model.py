@@ -1,0 +1,101 @@
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from pan_model import model as model_module
+from pan_model.conditions import choose_conditions
+from pan_model.config import TrialConfig
+from pan_model.data.featured import FeaturedItems
+from pan_model.encoders import ENCODERS
+from pan_model.model import Pan, new_pan
+from pan_model.similarity import Joint
+
+Configure = Callable[..., TrialConfig]
+Build = Callable[[TrialConfig], Pan]
+
+
+@pytest.fixture
+def build(featured: FeaturedItems) -> Build:
+    def make(config: TrialConfig) -> Pan:
+        conditions = choose_conditions(
+            config.conditions, featured.attributes, featured.certain, featured.attribute_names
+        )
+        model = new_pan(config, conditions, feature_dim=featured.feature_dim, num_classes=12).eval()
+        model.normalisation.fit(torch.tensor(featured.features))
+        return model
+
+    return make
+
+
+@pytest.fixture
+def features(featured: FeaturedItems) -> torch.Tensor:
+    return torch.tensor(featured.features)
+
+
+@pytest.mark.parametrize("joint", Joint)
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_pairs_are_scored_as_the_model_scores_their_features(
+    encoder: str, joint: Joint, build: Build, configure: Configure, features: torch.Tensor
+):
+    model = build(configure(encoder=encoder, joint=str(joint)))
+    index_1, index_2 = np.array([3, 9, 9, 0, 9, 5]), np.array([9, 3, 3, 1, 9, 4])
+    with torch.inference_mode():
+        expected = model(features[index_1], features[index_2]).score.numpy()
+        scores = model.score_pairs(model.embed(features), index_1, index_2)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    assert (scores[0] == scores[1]) == joint.symmetric
+    assert scores[1] == scores[2]
+
+
+def test_scores_do_not_depend_on_how_many_pairs_are_scored_at_once(
+    build: Build, configure: Configure, features: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    model = build(configure())
+    index_1, index_2 = np.random.default_rng(0).integers(len(features), size=(2, 100))
+    whole = model.score_pairs(model.embed(features), index_1, index_2)
+    monkeypatch.setattr(model_module, "PAIRS_AT_ONCE", 7)
+    np.testing.assert_allclose(model.score_pairs(model.embed(features), index_1, index_2), whole, rtol=1e-6)
+
+
+def test_no_pairs_have_no_scores(build: Build, configure: Configure, features: torch.Tensor):
+    model = build(configure())
+    none = np.empty(0, dtype=np.int64)
+    assert model.score_pairs(model.embed(features), none, none).shape == (0,)
+
+
+def test_model_has_a_name_for_each_condition(build: Build, configure: Configure, features: torch.Tensor):
+    model = build(configure(supervision="hybrid", gate="OR", lambda_=1.0, num_conditions=5))
+    assert len(model.condition_names) == 5
+    assert [name.split("(")[0] for name in model.condition_names] == ["OR"] * 3 + ["unsupervised_1", "unsupervised_2"]
+    assert model(features[:2], features[2:4]).similarity.shape == (2, 5)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_first_weights_depend_on_the_seed_alone(encoder: str, build: Build, configure: Configure):
+    torch.manual_seed(1)
+    one = build(configure(encoder=encoder, seed=7)).state_dict()
+    torch.manual_seed(2)
+    torch.rand(1000)
+    state = torch.get_rng_state()
+    again = build(configure(encoder=encoder, seed=7)).state_dict()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(one[key], again[key]) for key in one)
+    other = build(configure(encoder=encoder, seed=8)).state_dict()
+    assert not torch.equal(one["similarity.similarity.weight"], other["similarity.similarity.weight"])
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_saved_model_scores_features_as_they_were_extracted(
+    encoder: str, build: Build, configure: Configure, features: torch.Tensor
+):
+    model = build(configure(encoder=encoder))
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    config = configure(encoder=encoder, seed=5)
+    blank = Pan(config, feature_dim=16, num_classes=12, condition_names=model.condition_names).eval()
+    blank.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(blank(features[:9], features[9:18]).score, model(features[:9], features[9:18]).score)
