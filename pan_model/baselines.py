@@ -64,5 +64,6 @@ def _unit(vectors: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
 
 
 def _distances(one: Float[np.ndarray, "n D"], other: Float[np.ndarray, "m D"]) -> Float[np.ndarray, "n m"]:
+    one, other = one.astype(np.float64), other.astype(np.float64)  # squares of near neighbours cancel
     squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None] - 2 * one @ other.T
     return np.sqrt(np.maximum(squares, 0))

@@ -65,8 +65,9 @@ def rank_attributes(attributes: Bool[np.ndarray, "N A"], certain: Bool[np.ndarra
     [1, 0]
     """
     count = certain.sum(axis=0)
-    share = (attributes & certain).sum(axis=0) / np.maximum(count, 1)
-    probabilities = np.stack([share, 1 - share])
+    present = (attributes & certain).sum(axis=0)
+    rarer = np.minimum(present, count - present)  # p and 1 - p are ties to the last bit
+    probabilities = np.stack([rarer, count - rarer]) / np.maximum(count, 1)
     entropy = -(probabilities * np.log2(np.where(probabilities > 0, probabilities, 1))).sum(axis=0)
     order = np.argsort(-entropy, kind="stable")
     return order[count[order] > 0].astype(np.int64)

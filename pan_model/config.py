@@ -31,8 +31,8 @@ class TrainConfig:
             raise BadInput(f"weight_decay must be a finite number of at least 0, got {self.weight_decay}.")
         if self.max_epochs < 1:
             raise BadInput(f"max_epochs must be at least 1, got {self.max_epochs}.")
-        if self.seed < 0:
-            raise BadInput(f"seed must be at least 0, got {self.seed}.")
+        if not 0 <= self.seed < 2**63:
+            raise BadInput(f"seed must be at least 0 and below 2**63, got {self.seed}.")
 
 
 _COMPONENTS = (ConditionsConfig, SimilarityConfig, PairsConfig, TrainConfig)
@@ -55,7 +55,7 @@ class TrialConfig:
         Raises BadInput for unknown, missing and impossible values, naming the key.
         """
         name = values.get("encoder")
-        if name not in ENCODERS:
+        if not isinstance(name, str) or name not in ENCODERS:
             raise BadInput(f"encoder must be one of {', '.join(ENCODERS)}, got {name!r}.")
         encoder = ENCODERS[name]
         known = {"encoder", *keys_of(encoder), *(key for kind in _COMPONENTS for key in keys_of(kind))}

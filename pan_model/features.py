@@ -46,6 +46,13 @@ class FeaturesConfig:
             raise BadInput(f"image_size must be at least 1 px, got {self.image_size}.")
 
 
+@dataclass(frozen=True)
+class _Unreadable:
+    """Stands in a batch for an image that could not be read; the reason does not say where the image lies."""
+
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
     """Features of those of N items whose image could be read: R rows in the order of the items, R <= N.
@@ -87,14 +94,7 @@ def extract_features(
     _check_writable(path.parent)
     _place(backbone, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     values, unreadable = _extract(backbone, items, config.image_size, skip_bad_images, batch_size, progress)
-    readable = np.array([name not in unreadable for name in items.image_names])
-    features = Features(
-        values=values[readable] if unreadable else values,
-        readable=readable,
-        unreadable=unreadable,
-        weights_sha256=weights_sha256,
-        from_cache=False,
-    )
+    features = _leave_out(values, unreadable, items, weights_sha256)
     _check_readable(features, items, skip_bad_images)
     _check_finite(features, items, config)
     _write_cache(path, features)
@@ -129,14 +129,27 @@ def _extract(
     unreadable: dict[str, str] = {}
     for indices, images in _decode_ahead(items, image_size, batch_size):
         good = {index: image for index, image in zip(indices, images, strict=True) if isinstance(image, Tensor)}
-        bad = {index: image for index, image in zip(indices, images, strict=True) if isinstance(image, BadInput)}
-        unreadable |= {items.image_names[index]: str(error) for index, error in bad.items()}
+        bad = {index: image for index, image in zip(indices, images, strict=True) if isinstance(image, _Unreadable)}
+        unreadable |= {items.image_names[index]: error.reason for index, error in bad.items()}
         # After a picture that ends the extraction, the others are only looked through for the count of bad ones.
         if good and (skip_bad_images or not unreadable):
             values[list(good)] = _forward(backbone, torch.stack(list(good.values())))
         if progress is not None:
             progress(indices.stop, len(items))
     return values, unreadable
+
+
+def _leave_out(
+    values: Float[np.ndarray, "N D"], unreadable: dict[str, str], items: Items, weights_sha256: str
+) -> Features:
+    readable = np.array([name not in unreadable for name in items.image_names])
+    return Features(
+        values=values[readable] if unreadable else values,
+        readable=readable,
+        unreadable=unreadable,
+        weights_sha256=weights_sha256,
+        from_cache=False,
+    )
 
 
 def _forward(backbone: Backbone, images: Float[Tensor, "N 3 S S"]) -> Float[np.ndarray, "N D"]:
@@ -146,17 +159,17 @@ def _forward(backbone: Backbone, images: Float[Tensor, "N 3 S S"]) -> Float[np.n
         return backbone(images.to(backbone.device)).float().cpu().numpy()
 
 
-def _decode_ahead(items: Items, image_size: int, batch_size: int) -> Iterator[tuple[range, list[Tensor | BadInput]]]:
+def _decode_ahead(items: Items, image_size: int, batch_size: int) -> Iterator[tuple[range, list[Tensor | _Unreadable]]]:
     """Batches of images in the order of the items, the next ones decoded in threads while one is used."""
 
-    def load(index: int) -> Tensor | BadInput:
+    def load(index: int) -> Tensor | _Unreadable:
         try:
             return load_image(items.image_path(index), image_size)
         except BadInput as error:
-            return error
+            return _Unreadable(str(error).removeprefix(f"{items.image_path(index)}: "))
 
     batches = [range(start, min(start + batch_size, len(items))) for start in range(0, len(items), batch_size)]
-    waiting: deque[tuple[range, list[Future[Tensor | BadInput]]]] = deque()
+    waiting: deque[tuple[range, list[Future[Tensor | _Unreadable]]]] = deque()
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         for number, indices in enumerate(batches):
             waiting.append((indices, [pool.submit(load, index) for index in indices]))
@@ -170,16 +183,17 @@ def _check_readable(features: Features, items: Items, skip_bad_images: bool) -> 
     if not unreadable:
         return
     if len(unreadable) == len(items):
-        raise BadInput(f"{items.image_root}: none of the {len(items)} images can be read, {_first(unreadable)}")
+        raise BadInput(f"{items.image_root}: none of the {len(items)} images can be read, {_first(features, items)}")
     if not skip_bad_images:
         raise BadInput(
-            f"{items.image_root}: {len(unreadable)} of {len(items)} images cannot be read, {_first(unreadable)} "
+            f"{items.image_root}: {len(unreadable)} of {len(items)} images cannot be read, {_first(features, items)} "
             "Mend them, or leave them out with --skip-bad-images."
         )
 
 
-def _first(unreadable: dict[str, str]) -> str:
-    return f"the first is {next(iter(unreadable.values()))}"
+def _first(features: Features, items: Items) -> str:
+    name, reason = next(iter(features.unreadable.items()))
+    return f"the first is {items.image_root / name}: {reason}"
 
 
 def _check_finite(features: Features, items: Items, config: FeaturesConfig) -> None:

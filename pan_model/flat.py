@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from enum import Enum
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -37,11 +37,9 @@ def read_flat(kind: type[Config], values: Mapping[str, Any]) -> Config:
         for name, hint in hints.items()
         if key_of(name) in values
     }
-    try:
-        return kind(**given)
-    except TypeError as error:
-        missing = [key for key in keys_of(kind) if key not in values]
-        raise BadInput(f"the configuration lacks one of {', '.join(missing)}.") from error
+    if missing := [key for key in _required_keys_of(kind) if key not in values]:
+        raise BadInput(f"the configuration lacks {', '.join(missing)}.")
+    return kind(**given)
 
 
 def write_flat(config: Any) -> dict[str, Scalar]:
@@ -50,6 +48,10 @@ def write_flat(config: Any) -> dict[str, Scalar]:
     return {
         key: str(value) if isinstance(value, Enum) else value for key, value in written.items() if value is not None
     }
+
+
+def _required_keys_of(kind: type) -> list[str]:
+    return [key_of(field.name) for field in fields(kind) if field.default is MISSING]
 
 
 def _read_scalar(key: str, hint: Any, value: Any) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from pan_model.errors import BadInput
@@ -27,10 +27,17 @@ def load_image(path: Path, image_size: int) -> Float[Tensor, "3 S S"]:
         with Image.open(path) as image:
             pixels = np.array(_resized_centre(_to_rgb(image), image_size), dtype=np.float32)
     except Exception as error:  # PIL's decoders raise whatever their parsing of damaged bytes runs into
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadInput(f"{path}: not a readable picture ({reason}).") from error
+        raise BadInput(f"{path}: not a readable picture ({_reason(error)}).") from error
     normalised = (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD
     return torch.from_numpy(normalised.transpose(2, 0, 1).copy())
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "unknown format or damaged header"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -28,9 +28,11 @@ def recall_at(
 ) -> dict[int, Float[np.ndarray, "n"]]:
     """For each query with a fellow of its class, whether one is among the k best-scored other items (R@k).
 
+    A NaN score makes its query NaN.
+
     >>> scores = np.array([[1.0, 0.9, 0.2], [0.9, 1.0, 0.1], [0.2, 0.1, 1.0]])
     >>> {k: hits.tolist() for k, hits in recall_at((1, 2), scores, np.array([5, 6, 5])).items()}
-    {1: [0.0, 0.0], 2: [1.0, 1.0]}
+    {1: [0.0, 1.0], 2: [1.0, 1.0]}
     """
     others = scores.copy()
     np.fill_diagonal(others, -np.inf)
@@ -38,7 +40,8 @@ def recall_at(
     queries = same.sum(axis=1) > 1
     order = np.argsort(-others[queries], axis=1, kind="stable")[:, : max(ks)]
     found = np.take_along_axis(same[queries], order, axis=1)
-    return {k: np.asarray(found[:, :k].any(axis=1), dtype=np.float64) for k in ks}
+    unknown = np.isnan(scores[queries]).any(axis=1)
+    return {k: np.where(unknown, np.nan, found[:, :k].any(axis=1)) for k in ks}
 
 
 class Interval(NamedTuple):

@@ -11,8 +11,8 @@ from pan_model.normalisation import Normalisation
 from pan_model.shapes import Float, Int
 from pan_model.similarity import ConditionSimilarity, PairSimilarity
 
-PAIRS_AT_ONCE = 8192
-"""Pairs scored in one go: bounds memory, at (P, E) floats a few times over."""
+SCORED_AT_ONCE = {"cpu": 512, "cuda": 16384}
+"""Pairs scored in one go, by device: on a CPU as many as stay in its cache, which is over twice as fast as thousands."""
 
 
 class Pan(nn.Module):
@@ -58,9 +58,10 @@ class Pan(nn.Module):
             index_1, index_2 = np.minimum(index_1, index_2), np.maximum(index_1, index_2)
         codes, inverse = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
         first, second = (torch.from_numpy(part).to(embeddings.device) for part in np.divmod(codes, len(embeddings)))
+        size = SCORED_AT_ONCE[embeddings.device.type]
         scores = [
             self.similarity(embeddings[one], embeddings[two]).score
-            for one, two in zip(first.split(PAIRS_AT_ONCE), second.split(PAIRS_AT_ONCE), strict=True)
+            for one, two in zip(first.split(size), second.split(size), strict=True)
         ]
         return torch.cat(scores).cpu().numpy()[inverse]
 

@@ -53,7 +53,7 @@ def same_class_pairs(classes: Int[np.ndarray, "N"]) -> Int[np.ndarray, "2 T"]:
     groups = [np.flatnonzero(classes == label) for label in np.unique(classes)]
     corners = [np.triu_indices(len(group), k=1) for group in groups]
     pairs = [np.stack([group[first], group[second]]) for group, (first, second) in zip(groups, corners, strict=True)]
-    return np.concatenate(pairs, axis=1)
+    return np.concatenate([np.empty((2, 0), dtype=np.int64), *pairs], axis=1)
 
 
 def draw_negatives(
@@ -78,7 +78,7 @@ def draw_pairs(
     num_pairs: int,
     generator: np.random.Generator,
 ) -> Pairs:
-    """Draw an epoch's pairs, shuffled: positives without repetition, and as many negatives.
+    """Draw an epoch's pairs, shuffled, in either order: positives without repetition, and as many negatives.
 
     num_pairs 0 takes half of all positives; more than there are takes them all. Indices are positions in `classes`.
     """
@@ -89,5 +89,6 @@ def draw_pairs(
     negatives = draw_negatives(classes, num_positives, generator)
     index = np.concatenate([chosen, negatives], axis=1)
     same = np.arange(index.shape[1]) < num_positives
+    index = generator.permuted(index, axis=0)  # a joint that depends on the order must not learn from it
     order = generator.permutation(index.shape[1])
     return Pairs(index[0, order], index[1, order], same[order])

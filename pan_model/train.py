@@ -13,7 +13,7 @@ from pan_model.conditions import choose_conditions
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.losses import condition_loss, pair_loss
-from pan_model.model import PAIRS_AT_ONCE, new_pan
+from pan_model.model import new_pan
 from pan_model.pairs import Pairs, PairSampling
 from pan_model.scoring import features_on, pan_scorer
 from pan_model.shapes import Int
@@ -21,6 +21,12 @@ from pan_model.tasks import Task
 
 EpochRecord = dict[str, int | float]
 """One line of history: epoch, metrics, loss/<what> and time/<what>_s."""
+
+TRAINED_AT_ONCE = 8192
+"""Pairs of an optimiser step that are in memory at a time: bounds it at (P, E) floats a few times over."""
+
+PAIRS_PURPOSE = 1
+"""Keeps the random numbers of pairs apart from those of episodes drawn from the same seed."""
 
 LOSSES = ("loss/total", "loss/pairs", "loss/conditions", "loss/encoder")
 """What training reports of an epoch; loss/conditions is before lambda, loss/total after."""
@@ -99,14 +105,14 @@ class Trainer:
 
     def _pairs_of_epoch(self) -> Pairs:
         draw = 0 if self.config.pairs.pairs is PairSampling.FIXED else self.epoch
-        generator = np.random.default_rng([self.config.train.seed, draw])
+        generator = np.random.default_rng([self.config.train.seed, PAIRS_PURPOSE, draw])
         return self.task.draw_pairs(self.config.pairs.pairs_per_epoch, generator)
 
     def _accumulate(self, pairs: Pairs, step: slice) -> Tensor:
         """Add up the gradient of one step, in pieces that fit in memory; gives the losses' sums over pairs."""
         sums = torch.zeros(len(LOSSES), dtype=torch.float64)
         num_pairs = step.stop - step.start
-        for piece in _slices(num_pairs, PAIRS_AT_ONCE, offset=step.start):
+        for piece in _slices(num_pairs, TRAINED_AT_ONCE, offset=step.start):
             share = piece.stop - piece.start
             losses = self._losses(*(torch.from_numpy(part[piece]).to(self.device) for part in pairs))
             (losses[0] * (share / num_pairs)).backward()
@@ -114,7 +120,10 @@ class Trainer:
         return sums
 
     def _losses(self, index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"], same: Tensor) -> tuple[Tensor, ...]:
-        """Total, pair, condition and encoder loss of P pairs; every item among them is embedded once."""
+        """Total, pair, condition and encoder loss of P pairs; every item among them is embedded once.
+
+        The encoder's own loss is the mean over these items, not over the pairs.
+        """
         items, places = torch.cat([index_1, index_2]).unique(return_inverse=True)
         embeddings = self.model.embed(self._features[items])
         place_1, place_2 = places.split(len(index_1))

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any, Literal
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trials write their own events
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output engine prints even when told to be silent
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupt ends the study at once, the ledger is whole
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` here means this environment, nothing to pack
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import optuna
@@ -266,6 +268,7 @@ def ray_session(study: StudyConfig) -> Generator[Slots]:
 
     Raises BadInput when no cluster answers, or when it cannot run even one trial.
     """
+    on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=study.ray_address or "local",
@@ -277,6 +280,7 @@ def ray_session(study: StudyConfig) -> Generator[Slots]:
         raise BadInput(
             f"ray_address: no Ray cluster answers at '{study.ray_address}'; start one, or leave it out."
         ) from error
+    signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once
     try:
         have = ray.cluster_resources()
         yield share_out(study, cpus=have.get("CPU", 0.0), gpus=have.get("GPU", 0.0))

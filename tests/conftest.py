@@ -18,7 +18,7 @@ install_import_hook(
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # as trials do; small tensors on busy cores are many times slower with more
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")

@@ -45,7 +45,7 @@ def proxynca_loss(
     d is the Euclidean distance of L2-normalised vectors; scaling both by 3 is the same as T = 1/9.
 
     >>> x = torch.tensor([[1.0, 0.0]])
-    ... proxies = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
+    >>> proxies = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
     >>> loss = proxynca_loss(x, proxies, torch.tensor([0]), 1.0)  # -log(e^0 / (e^0 + e^-2))
     >>> round(loss.item(), 4)
     0.1269

@@ -16,6 +16,8 @@ from pan_model.tasks import QuestionScores, Task
 
 NUM_EPISODES = {Split.VAL: 100, Split.TEST: 600}
 RECALL_AT = (1, 2, 4, 8)
+EPISODES_PURPOSE = 2
+"""Keeps the random numbers of episodes apart from those of pairs drawn from the same seed."""
 
 
 class FewShotTask(Task):
@@ -61,5 +63,5 @@ class FewShotTask(Task):
         return self._episodes[split]
 
     def _draw(self, split: Split, items: Int[np.ndarray, "n"]) -> Episodes:
-        generator = np.random.default_rng([self.seed, NUM_EPISODES[split]])
+        generator = np.random.default_rng([self.seed, EPISODES_PURPOSE, NUM_EPISODES[split]])
         return draw_episodes(items, self.featured.classes[items], NUM_EPISODES[split], generator)

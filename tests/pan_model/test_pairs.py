@@ -20,6 +20,10 @@ def test_same_class_pairs_are_all_of_them_once(classes: np.ndarray):
     assert set(listed) == expected
 
 
+def test_no_items_make_no_pairs():
+    assert same_class_pairs(np.empty(0, dtype=np.int64)).shape == (2, 0)
+
+
 @given(classes=labels, num_pairs=st.sampled_from([0, 2, 3, 6, 1000]), seed=st.integers(0, 9))
 def test_half_of_an_epoch_are_distinct_positives_and_half_negatives(classes: np.ndarray, num_pairs: int, seed: int):
     positives = same_class_pairs(classes)

@@ -156,3 +156,10 @@ def test_first_weights_are_xavier_uniform_and_first_biases_zero():
 def test_impossible_dropout_is_refused(dropout: float):
     with pytest.raises(BadInput, match=r"dropout must lie in \[0, 1\), got "):
         SimilarityConfig(dropout=dropout)
+
+
+def test_rounding_does_not_lift_a_score_above_one():
+    relevance = torch.log_softmax(torch.randn(200, 512, generator=torch.Generator().manual_seed(0)), dim=1)
+    pairs = PairSimilarity(torch.full((200, 512), 50.0), relevance)
+    assert pairs.relevance.sum(dim=1).max() > 1  # by rounding
+    assert pairs.score.max() <= 1

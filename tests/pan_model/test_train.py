@@ -95,7 +95,8 @@ def one_step(trainer: Trainer, task: FewShotTask, config: TrialConfig, lambda_: 
     """The weights after one step of AdamW on all of an epoch's pairs, from the formulas, in double precision."""
     featured = task.featured
     model = copy.deepcopy(trainer.model).double()
-    pairs = task.draw_pairs(config.pairs.pairs_per_epoch, np.random.default_rng([config.train.seed, 1]))
+    generator = np.random.default_rng([config.train.seed, train_module.PAIRS_PURPOSE, 1])
+    pairs = task.draw_pairs(config.pairs.pairs_per_epoch, generator)
     features = torch.tensor(featured.features).double()
     s_and_r = model(features[pairs.index_1], features[pairs.index_2])
     s, r = s_and_r.similarity_logits.sigmoid(), s_and_r.log_relevance.exp()
@@ -133,7 +134,7 @@ def test_a_full_batch_epoch_is_one_step_on_the_papers_loss_however_it_is_cut(
     config = configure(batch_size=0, weight_decay=0.1, **labelled)
     trainer = Trainer(task, config, CPU)
     expected = one_step(trainer, task, config, lambda_)
-    monkeypatch.setattr(train_module, "PAIRS_AT_ONCE", pairs_at_once)
+    monkeypatch.setattr(train_module, "TRAINED_AT_ONCE", pairs_at_once)
     trainer.train_epoch()
     for name, weight in weights(trainer).items():
         torch.testing.assert_close(
@@ -146,7 +147,7 @@ def test_losses_of_an_epoch_do_not_depend_on_how_its_batch_is_cut(
 ):
     config = configure(batch_size=0, supervision="supervised", gate="OR", lambda_=1.0)
     whole = Trainer(task, config, CPU).train_epoch()
-    monkeypatch.setattr(train_module, "PAIRS_AT_ONCE", 100)
+    monkeypatch.setattr(train_module, "TRAINED_AT_ONCE", 100)
     cut = Trainer(task, config, CPU).train_epoch()
     for name in ("loss/total", "loss/pairs", "loss/conditions"):
         assert cut[name] == pytest.approx(whole[name], rel=1e-5)

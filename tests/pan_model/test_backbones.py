@@ -1,0 +1,126 @@
+"""Every family of torchvision's classification models gives pooled features by the same rule."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from pan_model.backbones import backbone_names, build_backbone, check_backbone_name, measure_feature_dim
+from pan_model.errors import BadInput
+
+FAMILIES = {
+    "alexnet": 256,
+    "convnext_tiny": 768,
+    "densenet121": 1024,
+    "efficientnet_b0": 1280,
+    "googlenet": 1024,
+    "inception_v3": 2048,
+    "maxvit_t": 512,
+    "mnasnet0_5": 1280,
+    "mobilenet_v2": 1280,
+    "mobilenet_v3_small": 576,
+    "resnet18": 512,
+    "shufflenet_v2_x0_5": 1024,
+    "squeezenet1_1": 512,
+    "swin_t": 768,
+    "swin_v2_t": 768,
+    "vgg11": 512,
+    "vit_b_32": 768,
+}
+"""A small member of each family and its features; regnet, which cannot be built on the meta device, comes below."""
+
+
+def images_of(size: int) -> Tensor:
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def input_of_classifier(network: nn.Module, images: Tensor) -> Tensor:
+    """What torchvision's whole network hands to its classifier's first weight matrix."""
+    seen: list[Tensor] = []
+    classifier = list(network.children())[-1]
+    matrix = next(layer for layer in classifier.modules() if isinstance(layer, nn.Linear))
+    matrix.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    network(images)
+    return seen[0]
+
+
+@pytest.mark.parametrize(("name", "feature_dim"), FAMILIES.items())
+@pytest.mark.parametrize("training", [False, True])
+def test_every_family_gives_one_row_of_features_an_image(name: str, feature_dim: int, training: bool) -> None:
+    with torch.device("meta"):  # shapes alone, without the cost of weights
+        assert build_backbone(name).train(training)(torch.empty(2, 3, 224, 224)).shape == (2, feature_dim)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "shufflenet_v2_x0_5", "mobilenet_v3_small", "regnet_y_400mf", "mnasnet0_5"]
+)
+def test_features_are_what_the_classifier_reads(name: str) -> None:
+    backbone = build_backbone(name).eval()
+    whole = models.get_model(name, weights=None).eval()
+    own = backbone.network.state_dict()
+    complete = whole.state_dict()
+    assert set(complete) == set(own) | backbone.classifier_keys
+    complete.update(own)
+    whole.load_state_dict(complete)
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(images_of(64)), input_of_classifier(whole, images_of(64)))
+
+
+def test_features_of_a_network_whose_classifier_reads_a_map_are_its_average() -> None:
+    backbone = build_backbone("squeezenet1_1").eval()
+    with torch.inference_mode():
+        averages = backbone.network.features(images_of(64)).mean(dim=(2, 3))
+        torch.testing.assert_close(backbone(images_of(64)), averages)
+
+
+def test_normalisation_inside_a_classifier_belongs_to_the_features() -> None:
+    with torch.device("meta"):
+        backbones = {name: build_backbone(name) for name in ("convnext_tiny", "maxvit_t")}
+    assert backbones["convnext_tiny"].classifier_keys == {"classifier.2.weight", "classifier.2.bias"}
+    assert "classifier.0.weight" in backbones["convnext_tiny"].network.state_dict()
+    assert backbones["maxvit_t"].classifier_keys == {"classifier.3.weight", "classifier.3.bias", "classifier.5.weight"}
+    assert "classifier.2.weight" in backbones["maxvit_t"].network.state_dict()
+
+
+def test_side_classifiers_are_cut_too() -> None:
+    with torch.device("meta"):
+        backbone = build_backbone("googlenet")
+    assert {key.split(".")[0] for key in backbone.classifier_keys} == {"fc", "aux1", "aux2"}
+
+
+def test_every_model_belongs_to_a_family_above() -> None:
+    families = {models.get_model_builder(name).__module__ for name in [*FAMILIES, "regnet_y_400mf"]}
+    assert {models.get_model_builder(name).__module__ for name in backbone_names()} == families
+
+
+def test_weights_are_the_same_at_every_call_and_leave_the_random_state_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = build_backbone("shufflenet_v2_x0_5").network.state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    second = build_backbone("shufflenet_v2_x0_5").network.state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_unknown_name_is_answered_with_the_closest() -> None:
+    with pytest.raises(BadInput, match=r"unknown backbone 'resnet51'; choose .* such as resnet"):
+        build_backbone("resnet51")
+    with pytest.raises(BadInput, match=r"unknown backbone 'fcn_resnet50'"):
+        check_backbone_name("fcn_resnet50")  # torchvision has it, but for segmentation
+    with pytest.raises(BadInput, match=r"unknown backbone ''; .* resnet50"):
+        check_backbone_name("")
+
+
+def test_feature_dim_is_measured_without_leaving_evaluation_or_training_mode() -> None:
+    backbone = build_backbone("shufflenet_v2_x0_5")
+    assert measure_feature_dim(backbone.train(), 64) == 1024
+    assert backbone.training
+    assert measure_feature_dim(backbone.eval(), 64) == 1024
+    assert not backbone.training
+
+
+@pytest.mark.parametrize(("name", "image_size"), [("vit_b_32", 64), ("squeezenet1_1", 8)])
+def test_image_size_that_a_backbone_cannot_take(name: str, image_size: int) -> None:
+    with pytest.raises(BadInput, match=rf"backbone {name} cannot take images of {image_size} px .*--image-size"):
+        measure_feature_dim(build_backbone(name), image_size)

@@ -1,0 +1,120 @@
+"""What the README says is so: its commands run in the order given, its flags are the parser's, its Python works."""
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import torch
+
+from pan_model.data.demo import DemoConfig, draw_demo
+from pan_model.trained import load_model
+from study.flags import run_parser
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SMALL = "--backbone resnet18 --weights random --image-size 32 --max-epochs 2 --grace-epochs 1"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    return [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+def test_the_readme_has_the_commands_that_matter():
+    assert [command for command in commands() if command.startswith("make")] == ["make study", "make test"]
+    assert len(commands()) == 9
+
+
+def test_the_flags_of_the_readme_are_those_of_the_parser():
+    rows = re.findall(r"^\| (`--.*?) \|", README, flags=re.MULTILINE)
+    written = {flag for row in rows for flag in re.findall(r"--[a-z-]+", row)}
+    assert written == {action.option_strings[0] for action in run_parser().flags.values()}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the checkout, where results and data may be left."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("study", "pan_model", "search_spaces", "cluster", "pyproject.toml", "README.md", "Makefile", ".venv"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "DATA").mkdir()
+    draw_demo(folder / "DATA" / "CUB_200_2011", DemoConfig(num_classes=20, images_per_class=8))
+    return folder
+
+
+def run(command: str, checkout: Path) -> str:
+    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    environment["PATH"] = f"{checkout / '.venv' / 'bin'}{os.pathsep}{environment['PATH']}"
+    words = shlex.split(command)
+    if words[:2] == ["uv", "run"] and shutil.which("uv") is None:
+        words = [".venv/bin/python", *words[2:]]
+    done = subprocess.run(
+        words, cwd=checkout, env=environment, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def answers(command: str, checkout: Path) -> int:
+    """Start a server as the README says, on a free port of loopback, and fetch its first page."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program, *words = shlex.split(command)
+    with subprocess.Popen(
+        [checkout / ".venv" / "bin" / program, *words, "--host", "127.0.0.1", "--port", str(port)],
+        cwd=checkout,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        try:
+            for _ in range(120):
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+                        return page.status
+                except OSError:
+                    time.sleep(0.5)
+            return 0
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.MonkeyPatch):
+    small = f"{SMALL} --cache-dir {checkout.parent / 'cache'}"
+    for command in commands():
+        if command == "make test":
+            continue  # it is what runs this
+        if command == "make study":
+            recipe = subprocess.run(["make", "-n", "study"], cwd=ROOT, capture_output=True, text=True, check=True)
+            line = next(line for line in recipe.stdout.splitlines() if "study/run.py" in line)
+            said = run(f"{line} {small} --num-trials 2", checkout)
+            assert "starting it" in said
+            assert "is done" in run(f"{line} {small} --num-trials 2", checkout)
+        elif command.startswith(("tensorboard", "optuna-dashboard")):
+            assert command in said, "the study's last words name the same command"
+            assert answers(command, checkout) == 200, command
+        elif "study/run.py" in command:
+            trials = "3" if "--resume" in command else "2"
+            assert "cub" in run(f"{command} {small} --num-trials {trials}", checkout)
+        elif "study/final.py" in command:
+            assert command in said.replace(f" --cache-dir {checkout.parent / 'cache'}", "")
+            run(f"{command} --cache-dir {checkout.parent / 'cache'}", checkout)
+        else:
+            assert "cub: 3 trials" in run(command, checkout)
+    monkeypatch.chdir(checkout)
+    feature_dim = load_model("results/demo/demo/final").feature_dim
+    for block in blocks("python"):
+        exec(block, {"features_1": torch.randn(3, feature_dim), "features_2": torch.randn(3, feature_dim)})
