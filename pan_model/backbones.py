@@ -33,6 +33,11 @@ class Backbone(nn.Module):
         """Where the weights lie."""
         return next(self.network.parameters()).device
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the weights lie in the CPU's memory."""
+        return self.device.type == "cpu"
+
     def forward(self, images: Float[Tensor, "N 3 S S"]) -> Float[Tensor, "N D"]:
         """Pooled features of normalised images (pan_model.images); D depends on the network alone."""
         return self.network(images)

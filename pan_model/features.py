@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Semaphore
 
 import numpy as np
 import torch
@@ -24,10 +25,9 @@ from pan_model.shapes import Bool, Float
 from pan_model.weights import load_weights
 
 CACHE_FORMAT = "pan-study/features/1"
-BATCHES_AHEAD = 2
-MOST_THREADS = 32
 CPU_BATCH_SIZE = 16
-GPU_BATCH_SIZE = 128
+GPU_BATCH_SIZE = 64
+MOST_WORKERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,6 @@ class FeaturesConfig:
             raise BadInput("weights must be imagenet, random or a state-dict file, got ''.")
         if self.image_size < 1:
             raise BadInput(f"image_size must be at least 1 px, got {self.image_size}.")
-
-
-@dataclass(frozen=True)
-class _Unreadable:
-    """Stands in a batch for an image that could not be read; the reason does not say where the image lies."""
-
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,18 +118,71 @@ def _extract(
 ) -> tuple[Float[np.ndarray, "N D"], dict[str, str]]:
     """A row for every item, rows of unreadable images undefined, and what is wrong with those by name."""
     values = np.zeros((len(items), measure_feature_dim(backbone, image_size)), dtype=np.float32)
-    batch_size = batch_size or (CPU_BATCH_SIZE if backbone.device.type == "cpu" else GPU_BATCH_SIZE)
+    batches = _batches(len(items), batch_size or (CPU_BATCH_SIZE if backbone.on_cpu else GPU_BATCH_SIZE))
+    device_free = Semaphore(MOST_WORKERS if backbone.on_cpu else 1)
+    hopeless = Event()  # a picture ends the extraction; the others are only looked through for the count of bad ones
+
+    def work(indices: range) -> dict[str, str]:
+        images, reasons = _read_batch(items, indices, image_size)
+        if reasons and not skip_bad_images:
+            hopeless.set()
+        if images and not hopeless.is_set():
+            with device_free:
+                values[list(images)] = _forward(backbone, torch.stack(list(images.values())))
+        return reasons
+
     unreadable: dict[str, str] = {}
-    for indices, images in _decode_ahead(items, image_size, batch_size):
-        good = {index: image for index, image in zip(indices, images, strict=True) if isinstance(image, Tensor)}
-        bad = {index: image for index, image in zip(indices, images, strict=True) if isinstance(image, _Unreadable)}
-        unreadable |= {items.image_names[index]: error.reason for index, error in bad.items()}
-        # After a picture that ends the extraction, the others are only looked through for the count of bad ones.
-        if good and (skip_bad_images or not unreadable):
-            values[list(good)] = _forward(backbone, torch.stack(list(good.values())))
-        if progress is not None:
-            progress(indices.stop, len(items))
+    with _workers(torch.get_num_threads() if backbone.on_cpu else os.cpu_count() or 1) as pool:
+        for indices, reasons in zip(batches, pool.map(work, batches), strict=True):
+            unreadable |= reasons
+            if progress is not None:
+                progress(indices.stop, len(items))
     return values, unreadable
+
+
+def _batches(num_items: int, batch_size: int) -> list[range]:
+    """Cut the items into batches.
+
+    >>> _batches(5, 2)
+    [range(0, 2), range(2, 4), range(4, 5)]
+    """
+    return [range(start, min(start + batch_size, num_items)) for start in range(0, num_items, batch_size)]
+
+
+@contextmanager
+def _workers(num_workers: int) -> Generator[ThreadPoolExecutor]:
+    """Threads that each decode a batch, then run the network on it; what has not begun when the block ends is dropped.
+
+    Torch computes on one core in each of them: threads that share one operation wait for the slowest at every layer,
+    and the numbers would depend on how many they are.
+    """
+    num_threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(min(num_workers, MOST_WORKERS), initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        # TensorFloat-32 and kernels chosen by timing would let features depend on their batch and on the run.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(num_threads)
+
+
+def _read_batch(items: Items, indices: range, image_size: int) -> tuple[dict[int, Tensor], dict[str, str]]:
+    """The images that can be read, by index, and what is wrong with the others, by name."""
+    images: dict[int, Tensor] = {}
+    reasons: dict[str, str] = {}
+    for index in indices:
+        try:
+            images[index] = load_image(items.image_path(index), image_size)
+        except BadInput as error:
+            # The reason goes into the cache, which outlives the place where the images lie.
+            reasons[items.image_names[index]] = str(error).removeprefix(f"{items.image_path(index)}: ")
+    return images, reasons
+
+
+@torch.inference_mode()
+def _forward(backbone: Backbone, images: Float[Tensor, "N 3 S S"]) -> Float[np.ndarray, "N D"]:
+    return backbone(images.to(backbone.device)).cpu().numpy()
 
 
 def _leave_out(
@@ -150,32 +196,6 @@ def _leave_out(
         weights_sha256=weights_sha256,
         from_cache=False,
     )
-
-
-def _forward(backbone: Backbone, images: Float[Tensor, "N 3 S S"]) -> Float[np.ndarray, "N D"]:
-    # TensorFloat-32 and kernels chosen by timing would let features depend on their batch and on the run.
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), exact:
-        return backbone(images.to(backbone.device)).float().cpu().numpy()
-
-
-def _decode_ahead(items: Items, image_size: int, batch_size: int) -> Iterator[tuple[range, list[Tensor | _Unreadable]]]:
-    """Batches of images in the order of the items, the next ones decoded in threads while one is used."""
-
-    def load(index: int) -> Tensor | _Unreadable:
-        try:
-            return load_image(items.image_path(index), image_size)
-        except BadInput as error:
-            return _Unreadable(str(error).removeprefix(f"{items.image_path(index)}: "))
-
-    batches = [range(start, min(start + batch_size, len(items))) for start in range(0, len(items), batch_size)]
-    waiting: deque[tuple[range, list[Future[Tensor | _Unreadable]]]] = deque()
-    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
-        for number, indices in enumerate(batches):
-            waiting.append((indices, [pool.submit(load, index) for index in indices]))
-            while waiting and (len(waiting) > BATCHES_AHEAD or number == len(batches) - 1):
-                done, futures = waiting.popleft()
-                yield done, [future.result() for future in futures]
 
 
 def _check_readable(features: Features, items: Items, skip_bad_images: bool) -> None:

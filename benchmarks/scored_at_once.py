@@ -1,0 +1,47 @@
+"""How many pairs a CPU scores best in one go: time of 8192 at a time over time of 512 at a time, side by side.
+
+Run `.venv/bin/python benchmarks/scored_at_once.py`; takes half a minute. Higher than 1 speaks for the smaller number.
+"""
+
+import statistics
+import time
+
+import numpy as np
+import torch
+
+from pan_model import model as pan
+from pan_model.config import TrialConfig
+from pan_model.model import Pan
+
+NUM_ITEMS, FEATURE_DIM, NUM_CONDITIONS, NUM_PAIRS, ROUNDS = 750, 1280, 50, 32768, 7
+
+
+def seconds(model: Pan, embeddings: torch.Tensor, pairs: np.ndarray, at_once: int) -> float:
+    """CPU seconds of scoring all pairs, so many at a time."""
+    pan.SCORED_AT_ONCE["cpu"] = at_once
+    start = time.process_time()
+    model.score_pairs(embeddings, pairs[0], pairs[1])
+    return time.process_time() - start
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    config = {"encoder": "siamese", "supervision": "unsupervised", "num_conditions": NUM_CONDITIONS}
+    model = Pan(
+        TrialConfig.from_flat({**config, "max_epochs": 1, "seed": 0}),
+        feature_dim=FEATURE_DIM,
+        num_classes=2,
+        condition_names=(),
+    ).eval()
+    embeddings = torch.randn(NUM_ITEMS, FEATURE_DIM)
+    pairs = np.random.default_rng(0).integers(NUM_ITEMS, size=(2, NUM_PAIRS))
+    ratios = [
+        seconds(model, embeddings, pairs, 8192) / seconds(model, embeddings, pairs, 512) for _ in range(ROUNDS + 1)
+    ][1:]
+    print(
+        f"8192 / 512 pairs at once: {statistics.median(ratios):.2f} (median of {ROUNDS}, {min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
