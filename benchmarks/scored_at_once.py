@@ -38,9 +38,8 @@ def main() -> None:
     ratios = [
         seconds(model, embeddings, pairs, 8192) / seconds(model, embeddings, pairs, 512) for _ in range(ROUNDS + 1)
     ][1:]
-    print(
-        f"8192 / 512 pairs at once: {statistics.median(ratios):.2f} (median of {ROUNDS}, {min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    spread = f"median of {ROUNDS}, {min(ratios):.2f} to {max(ratios):.2f}"
+    print(f"8192 / 512 pairs at once: {statistics.median(ratios):.2f} ({spread})")
 
 
 if __name__ == "__main__":

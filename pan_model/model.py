@@ -12,7 +12,7 @@ from pan_model.shapes import Float, Int
 from pan_model.similarity import ConditionSimilarity, PairSimilarity
 
 SCORED_AT_ONCE = {"cpu": 512, "cuda": 16384}
-"""Pairs scored in one go, by device: on a CPU as many as stay in its cache, which is over twice as fast as thousands."""
+"""Pairs scored in one go, by device; on a CPU as many as stay in its cache (benchmarks/scored_at_once.py)."""
 
 
 class Pan(nn.Module):

@@ -1,9 +1,7 @@
 """Features: in evaluation mode, whatever the batch, and read from the cache when nothing has changed."""
 
-import os
 import shutil
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,7 +141,7 @@ def test_damaged_cache_is_extracted_again(items: Items, cache_dir: Path, harm: s
     if harm == "folder":
         path.unlink()
         path.mkdir()
-        with pytest.raises(BadInput, match="features cannot be cached in .*--cache-dir"):
+        with pytest.raises(BadInput, match=r"features cannot be cached in .*--cache-dir"):
             extract(items, cache_dir)
         return
     path.write_bytes(harmed[harm])
@@ -233,34 +231,35 @@ def test_configuration_rules(values: dict[str, str | int], message: str) -> None
         FeaturesConfig(**values)
 
 
-EXTRACT_TWICE = """
-import sys
-from pathlib import Path
-import numpy as np
-from pan_model.data.items import Items
-from pan_model.features import FeaturesConfig, extract_features
-
-root, cache_dir = map(Path, sys.argv[1:])
-names = tuple(sorted(path.name for path in root.iterdir()))
-items = Items(
-    image_root=root, image_names=names, classes=np.zeros(len(names), dtype=np.int64), class_names=("only",),
-    attributes=np.zeros((len(names), 1), dtype=bool), certainty=np.zeros((len(names), 1), dtype=np.uint8),
-    attribute_names=("none",),
-)
-config = FeaturesConfig(backbone="shufflenet_v2_x0_5", weights="random", image_size=48)
-print(extract_features(items, "sha256:" + "0" * 64, config, cache_dir, device="cpu").values.tobytes().hex()[:200])
-"""
-
-
-def test_processes_that_write_at_once_leave_one_whole_file(items: Items, cache_dir: Path) -> None:
-    command = [sys.executable, "-c", EXTRACT_TWICE, str(items.image_root), str(cache_dir)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(2)]
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert outputs[0] == outputs[1]
+def test_many_that_write_at_once_leave_one_whole_file(items: Items, cache_dir: Path, tmp_path: Path) -> None:
+    # From a file, because threads share the generator that random weights are drawn from.
+    torch.save(build_backbone(CONFIG.backbone).network.state_dict(), tmp_path / "w.pth")
+    config = replace(CONFIG, weights=str(tmp_path / "w.pth"))
+    with ThreadPoolExecutor(4) as pool:
+        several = list(pool.map(lambda _: extract(items, cache_dir, config).values, range(8)))
+    assert all(np.array_equal(values, several[0]) for values in several)
     assert len(cached_files(cache_dir)) == 1
-    assert extract(items, cache_dir).from_cache
+    assert extract(items, cache_dir, config).from_cache
+
+
+def test_number_of_threads_is_left_alone_and_does_not_matter(items: Items, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    expected = extract(items, tmp_path / "several", batch_size=2).values
+    assert torch.get_num_threads() == before
+    try:
+        torch.set_num_threads(1)
+        np.testing.assert_array_equal(extract(items, tmp_path / "one", batch_size=2).values, expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_interruption_leaves_nothing_behind(items: Items, cache_dir: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        extract(items, cache_dir, batch_size=2, progress=interrupt)
+    assert not cache_dir.exists()
 
 
 @pytest.mark.real
