@@ -11,7 +11,7 @@ from study.config import DatasetPlan, StudyConfig
 from study.files import write_json
 from study.identity import trial_id
 from study.ledger import count_ended, read_ledger
-from study.plan import check_same, check_same_flags, describe_study, find_study
+from study.plan import check_same, check_same_flags, describe_study, find_study, same_weights
 from study.prepare import PreparedDataset, prepare_dataset, validation_baselines
 from study.report import report_study
 from study.screen import Screen, duration, features_line, trials_line
@@ -29,7 +29,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     found = find_study(config)
     if found is not None:
         check_same_flags(found, config)
-        if _is_finished(config):
+        if _is_finished(config) and same_weights(found, config):
             screen.say(f"study {config.study_name} is done: every trial has run.")
             collate(config.results)
             return report_study(config, screen)

@@ -85,13 +85,17 @@ class StudyConfig:
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
+        if not self.datasets:
+            raise BadInput("dataset must name at least one dataset.")
         if len(set(self.datasets)) != len(self.datasets):
             raise BadInput(f"dataset must name each dataset once, got {' '.join(self.datasets)}.")
         _at_least(1, cpus_per_trial=self.cpus_per_trial, max_concurrent=self.max_concurrent)
         _at_least(0, gpus_per_trial=self.gpus_per_trial, max_failures=self.max_failures, seed=self.seed)
+        if (self.gpus_per_trial or 0) > 1 and not float(self.gpus_per_trial or 0).is_integer():
+            raise BadInput(f"gpus_per_trial must be a part of one GPU or whole GPUs, got {self.gpus_per_trial}.")
         if not (math.isfinite(self.reduction_factor) and self.reduction_factor > 1):
             raise BadInput(f"reduction_factor must be above 1, got {self.reduction_factor}.")
-        if self.study_name in {".", ".."} or Path(self.study_name).name != self.study_name:
+        if not self.study_name or self.study_name == ".." or Path(self.study_name).name != self.study_name:
             raise BadInput(f"name must be a plain folder name, got '{self.study_name}'.")
         for flag, folder in (("output", self.output), ("data_root", self.data_root)):
             if self.cache_dir.resolve().is_relative_to(folder.resolve()):

@@ -16,8 +16,8 @@ def describe_plan(config: StudyConfig) -> list[str]:
     lines = [
         f"study {config.study_name} in {config.results.root}, seed {config.seed}",
         f"sampler {config.sampler}, scheduler {config.scheduler}, reduction factor {config.reduction_factor:g}, "
-        f"regime {config.regime}, {config.cpus_per_trial} CPUs and "
-        f"{'a share of' if config.gpus_per_trial is None else config.gpus_per_trial} GPUs a trial",
+        f"regime {config.regime}, CPUs a trial {config.cpus_per_trial}, GPUs a trial "
+        f"{'an even share' if config.gpus_per_trial is None else f'{config.gpus_per_trial:g}'}",
         f"features are cached in {config.cache_dir}",
     ]
     for plan in config.plans:

@@ -10,11 +10,16 @@ from pan_model.train import EpochRecord
 
 
 class TrialEvents:
-    """Writes under tensorboard/<dataset>/<trial_id>; every epoch is on disk when `add_epoch` returns."""
+    """Writes under tensorboard/<dataset>/<trial_id>; every epoch is on disk when `add_epoch` returns.
 
-    def __init__(self, folder: Path, config: dict[str, Scalar], metric: str, *, epochs_done: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=epochs_done + 1 if epochs_done else None)
-        if epochs_done == 0:
+    A trial that goes on writes its last epoch again: a kill may have come between the ledger and the events.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Scalar], metric: str, *, last: EpochRecord | None) -> None:
+        self._writer = SummaryWriter(str(folder), purge_step=int(last["epoch"]) if last else None)
+        if last is not None:
+            self.add_epoch(last)
+        else:
             experiment, start, _ = hparams(dict(config), {metric: 0.0})
             file_writer = self._writer.file_writer
             assert file_writer is not None

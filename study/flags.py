@@ -58,8 +58,8 @@ def read_study_config(words: Sequence[str]) -> StudyConfig:
     """Make the study's configuration of the command line's words; flags win over the file that --config names."""
     parser = run_parser()
     config_file = parser.parse(words).config
-    words = [*(_words_of_toml(Path(config_file), parser) if config_file else []), *words]
-    values = vars(parser.parse(words))
+    from_file = [] if config_file is None else _words_of_toml(Path(config_file), parser)
+    values = vars(parser.parse([*from_file, *words]))
     values.pop("config")
     return StudyConfig(**values)
 
@@ -210,14 +210,22 @@ def _words_of_toml(path: Path, parser: OneLineParser) -> list[str]:
         raise BadInput(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
         raise BadInput(f"{path}: is not TOML ({error}).") from error
-    by_key = {option.removeprefix("--"): action for action in parser.flags.values() for option in action.option_strings}
-    words: list[str] = []
+    flags = {action.option_strings[0].removeprefix("--"): action for action in parser.flags.values()}
+    del flags["config"]
+    given: dict[str, list[str]] = {}
     for key, value in table.items():
-        option = key.replace("_", "-")
-        if option not in by_key or option in {"config", "help"}:
-            near = difflib.get_close_matches(option, by_key, n=1)
+        name = key.replace("_", "-")
+        if name not in flags:
+            near = difflib.get_close_matches(name, flags, n=1)
             raise BadInput(f"{path}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "."))
-        words += _words_of_key(path, key, f"--{option}", value, by_key[option])
+        if name in given:
+            raise BadInput(f"{path}: {key} is given twice, with _ and with -; keep one.")
+        given[name] = _words_of_key(path, key, f"--{name}", value, flags[name])
+    words = [word for of_key in given.values() for word in of_key]
+    try:
+        parser.parse(words)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
     return words
 
 

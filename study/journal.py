@@ -1,6 +1,7 @@
 """Optuna's journal, written from the ledger: what was tried, how it ended, and what comes next."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,20 +24,41 @@ STATES = {Status.COMPLETED: TrialState.COMPLETE, Status.STOPPED: TrialState.PRUN
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
-def write_journal(
-    path: Path, name: str, records: list[TrialRecord], space: SearchSpace, metric: str, mode: Literal["max", "min"]
-) -> JournalStorage:
-    """Write the journal anew with the ledger's finished trials; the file is replaced when the new one is whole."""
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A search as Optuna knows it: its name, its space, and what it optimises which way."""
+
+    name: str
+    space: SearchSpace
+    metric: str
+    mode: Literal["max", "min"]
+
+
+def write_journal(path: Path, records: list[TrialRecord], objective: Objective) -> JournalStorage:
+    """Write the journal anew with the ledger's finished trials; the file is replaced when the new one is whole.
+
+    Locks that a killed process left are taken away: a study has one driver at a time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
-    temporary.unlink(missing_ok=True)
+    for leftover in (temporary, *path.parent.glob(f"{path.name}.lock*"), *path.parent.glob(f".{path.name}.lock*")):
+        leftover.unlink(missing_ok=True)
     storage = JournalStorage(JournalFileBackend(str(temporary)))
-    study = optuna.create_study(storage=storage, study_name=name, direction=DIRECTIONS[mode])
+    study = optuna.create_study(storage=storage, study_name=objective.name, direction=DIRECTIONS[objective.mode])
     for record in records:
         if record.status is not Status.RUNNING:
-            study.add_trial(_frozen(record, space, metric, mode))
+            study.add_trial(_frozen(record, objective))
     temporary.replace(path)
     return JournalStorage(JournalFileBackend(str(path)))
+
+
+def correct_journal(path: Path, records: list[TrialRecord], objective: Objective) -> None:
+    """Write the journal anew when it says more than the ledger: trials that were cut, repeated or never begun."""
+    study = optuna.load_study(storage=JournalStorage(JournalFileBackend(str(path))), study_name=objective.name)
+    said = [(trial.user_attrs.get("trial_id"), trial.state) for trial in study.get_trials(deepcopy=False)]
+    ended = {record.trial_id: STATES[record.status] for record in records if record.status is not Status.RUNNING}
+    if len(said) != len(ended) or dict(said) != ended:
+        write_journal(path, records, objective)
 
 
 def make_sampler(kind: Sampler, seed: int, num_tried: int) -> BaseSampler:
@@ -64,26 +86,26 @@ def replay(
     return trial.params, trial.distributions
 
 
-def _frozen(record: TrialRecord, space: SearchSpace, metric: str, mode: Literal["max", "min"]) -> FrozenTrial:
-    parameters, distributions = replay(space, record.config)
+def _frozen(record: TrialRecord, objective: Objective) -> FrozenTrial:
+    parameters, distributions = replay(objective.space, record.config)
     state = STATES[record.status]
     return create_trial(
         state=state,
-        value=final_value(record, metric, mode),
+        value=final_value(record, objective),
         params=parameters,
         distributions=distributions,
-        intermediate_values={int(epoch["epoch"]): float(epoch[metric]) for epoch in record.history},
+        intermediate_values={int(epoch["epoch"]): float(epoch[objective.metric]) for epoch in record.history},
         user_attrs={"trial_id": record.trial_id},
     )
 
 
-def final_value(record: TrialRecord, metric: str, mode: Literal["max", "min"]) -> float | None:
+def final_value(record: TrialRecord, objective: Objective) -> float | None:
     """What Optuna is told: a completed trial's best value, a stopped one's last (as Optuna prunes), else none."""
     match record.status:
         case Status.COMPLETED:
-            best = record.best_epoch(metric, mode)
-            return None if best is None else float(best[metric])
+            best = record.best_epoch(objective.metric, objective.mode)
+            return None if best is None else float(best[objective.metric])
         case Status.STOPPED:
-            return float(record.history[-1][metric]) if record.history else None
+            return float(record.history[-1][objective.metric]) if record.history else None
         case _:
             return None

@@ -73,6 +73,8 @@ class TrialLedger:
 
     def restore(self) -> dict[str, Any] | None:
         """The state after the last saved epoch, or None; history.jsonl is mended to end with that very epoch."""
+        for leftover in self._checkpoint.parent.glob(f".{self._checkpoint.name}.*"):
+            leftover.unlink()
         if not self._checkpoint.exists():
             if self._history.exists():
                 self._history.unlink()

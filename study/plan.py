@@ -1,6 +1,7 @@
 """Plan: may this study start, and is it the one that was begun under its name?"""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,18 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
         if not config.resume:
             raise BadInput(f"{root}: this study exists; go on with it by --resume, or give another --name or --output.")
         return _read_study(file)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    unfinished = f".{file.name}."  # what a run leaves that was killed while it wrote the first file
+    if root.exists() and not (root.is_dir() and all(path.name.startswith(unfinished) for path in root.iterdir())):
         raise BadInput(f"{root}: is in the way and is no study; move it, or give another --name or --output.")
+    existing = next(parent for parent in (root, *root.absolute().parents) if parent.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise BadInput(f"{root}: cannot be made in {existing}, which cannot be written; give another --output.")
     return None
+
+
+def same_weights(found: dict[str, Any], config: StudyConfig) -> bool:
+    """Whether the weights have the names they had; where not, only their content tells if they are the same."""
+    return all(plan.features.weights == found["datasets"][plan.dataset]["features"]["weights"] for plan in config.plans)
 
 
 def check_same(found: dict[str, Any], signed: dict[str, Any], root: Path) -> None:
@@ -103,8 +113,8 @@ def describe_study(
 
 def _read_study(file: Path) -> dict[str, Any]:
     study = read_json(file)
-    if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA:
-        raise BadInput(f"{file}: schema must be {STUDY_SCHEMA}; this is no study that can be gone on with.")
+    if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA or not {"signed", "datasets"} <= set(study):
+        raise BadInput(f"{file}: must have schema {STUDY_SCHEMA}, signed and datasets; it is no study to go on with.")
     return study
 
 

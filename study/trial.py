@@ -77,6 +77,7 @@ class TrialRun:
         try:
             return self._run_epoch(self._trainer or self._start())
         except OSError:
+            self.close()  # another step starts from the ledger
             raise
         except Exception as error:  # a trial that raises is a failed trial, the study goes on
             return self._fail(f"{type(error).__name__}: {error}")
@@ -92,17 +93,18 @@ class TrialRun:
         use_deterministic_arithmetic()
         config = TrialConfig.from_flat(self._request.config)
         task = self._kind(self._featured, seed=config.train.seed)
-        self._trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         state = self._ledger.restore()
         if state is not None:
-            self._trainer.load_state_dict(state)
+            trainer.load_state_dict(state)
         self._events = TrialEvents(
             self._place.results.events(self._request.trial_id),
             self._request.config,
             task.objective,
-            epochs_done=self._trainer.epoch,
+            last=self._ledger.history()[-1] if trainer.epoch else None,
         )
-        return self._trainer
+        self._trainer = trainer
+        return trainer
 
     def _run_epoch(self, trainer: Trainer) -> Step:
         if trainer.epoch < trainer.config.train.max_epochs:

@@ -29,7 +29,7 @@ from pan_model.errors import BadInput
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.config import Scheduler, StudyConfig
-from study.journal import STATES, final_value, make_sampler, points_to_try, write_journal
+from study.journal import STATES, Objective, correct_journal, final_value, make_sampler, points_to_try, write_journal
 from study.ledger import Status, TrialRecord, count_ended, read_ledger
 from study.trial import TrialPlace, TrialRequest, TrialRun
 
@@ -53,6 +53,11 @@ class TuneRequest:
     num_trials: int
     max_epochs: int
     grace_epochs: int
+
+    @property
+    def objective(self) -> Objective:
+        """What the journal is told of the search."""
+        return Objective(name=self.place.dataset, space=self.space, metric=self.metric, mode=self.mode)
 
 
 class RayTrial(tune.Trainable):
@@ -98,7 +103,7 @@ class LedgerSearch(OptunaSearch):
         self._seen = {record.trial_id for record in records if record.status is not Status.RUNNING}
         self._numbers = {record.trial_id: record.number for record in records}
         self._running: dict[str, TrialRequest] = {}
-        self._reported: dict[str, int] = {}
+        self._reported: dict[str, set[int]] = {}
         points = points_to_try(records, request.space, lambda config: request.identify(request.complete(config)))
         super().__init__(
             space=request.space.suggest,
@@ -107,28 +112,24 @@ class LedgerSearch(OptunaSearch):
             points_to_evaluate=points,
             sampler=make_sampler(study.sampler, study.seed, len(records)),
             study_name=request.place.dataset,
-            storage=write_journal(
-                request.place.results.journal,
-                request.place.dataset,
-                records,
-                request.space,
-                request.metric,
-                request.mode,
-            ),
+            storage=write_journal(request.place.results.journal, records, request.objective),
         )
 
     def suggest(self, trial_id: str) -> Any:
         """Suggest a trial that this study has not had yet."""
         for _ in range(MOST_REPEATS):
-            config = self._request.complete(super().suggest(trial_id) or {})
+            trial = self._optuna.ask()
+            config = self._request.complete(self._request.space.suggest(trial))
             name = self._request.identify(config)
-            self._ot_trials[trial_id].set_user_attr("trial_id", name)
             if name not in self._seen:
+                trial.set_user_attr("trial_id", name)
                 self._seen.add(name)
+                self._ot_trials[trial_id] = trial
+                self._reported[trial_id] = set()
                 number = self._numbers.setdefault(name, len(self._numbers))
                 self._running[trial_id] = TrialRequest(trial_id=name, number=number, config=config)
                 return asdict(self._running[trial_id])
-            self._optuna.tell(self._ot_trials.pop(trial_id), state=STATES[Status.FAILED])
+            self._optuna.tell(trial, state=STATES[Status.FAILED])  # tune_dataset writes the journal without it
         return self.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -147,7 +148,7 @@ class LedgerSearch(OptunaSearch):
             return
         for epoch in record.history:
             self._report(trial_id, int(epoch["epoch"]), float(epoch[self._request.metric]))
-        value = final_value(record, self._request.metric, self._request.mode)
+        value = final_value(record, self._request.objective)
         stopped = record.status is Status.STOPPED
         self._optuna.tell(self._ot_trials[trial_id], None if stopped else value, state=STATES[record.status])
 
@@ -161,8 +162,8 @@ class LedgerSearch(OptunaSearch):
         return self._ot_study
 
     def _report(self, trial_id: str, epoch: int, value: float) -> None:
-        if epoch > self._reported.get(trial_id, 0) and math.isfinite(value):
-            self._reported[trial_id] = epoch
+        if epoch not in self._reported[trial_id] and math.isfinite(value):
+            self._reported[trial_id].add(epoch)
             self._ot_trials[trial_id].report(value, epoch)
 
 
@@ -294,15 +295,32 @@ def share_out(study: StudyConfig, *, cpus: float, gpus: float) -> Slots:
         raise BadInput(f"cpus_per_trial must be at most the cluster's {cpus:g}, got {study.cpus_per_trial}.")
     if (study.gpus_per_trial or 0) > gpus:
         raise BadInput(f"gpus_per_trial must be at most the cluster's {gpus:g}, got {study.gpus_per_trial:g}.")
-    count = int(cpus // study.cpus_per_trial)
-    if study.gpus_per_trial:
-        count = min(count, int(gpus / study.gpus_per_trial + 1e-9))
-    count = min(count, study.max_concurrent or count)
-    share = gpus / count
-    even = float(math.floor(share)) if share >= 1 else math.floor(share * 1000) / 1000
-    return Slots(
-        cpus=study.cpus_per_trial, gpus=even if study.gpus_per_trial is None else study.gpus_per_trial, count=count
-    )
+    wanted = int(cpus // study.cpus_per_trial)
+    wanted = min(wanted, study.max_concurrent or wanted)
+    share = even_share(gpus, wanted) if study.gpus_per_trial is None else study.gpus_per_trial
+    return Slots(cpus=study.cpus_per_trial, gpus=share, count=min(wanted, trials_that_fit(gpus, share) or wanted))
+
+
+def even_share(gpus: float, count: int) -> float:
+    """GPUs for each of `count` trials: whole ones, or the part of one that lets all of them fit.
+
+    >>> even_share(8, 4), even_share(2, 3), even_share(0, 2)
+    (2.0, 0.5, 0.0)
+    """
+    if gpus >= count:
+        return float(gpus // count)
+    return math.floor(1000 / math.ceil(count / gpus)) / 1000 if gpus else 0.0
+
+
+def trials_that_fit(gpus: float, share: float) -> int:
+    """How many trials find room, each on one GPU or on whole ones; 0 when they need none.
+
+    >>> trials_that_fit(4, 0.75), trials_that_fit(4, 2.0), trials_that_fit(4, 0.25)
+    (4, 2, 16)
+    """
+    if share == 0:
+        return 0
+    return int(gpus // share) if share >= 1 else int(gpus) * int(1 / share + 1e-9)
 
 
 def tune_dataset(
@@ -345,4 +363,7 @@ def tune_dataset(
                 verbose=0,
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        finally:
+            correct_journal(request.place.results.journal, read_ledger(request.place.results.trials), request.objective)
