@@ -38,7 +38,7 @@ class Backbone(nn.Module):
         """Whether the weights lie in the CPU's memory."""
         return self.device.type == "cpu"
 
-    def forward(self, images: Float[Tensor, "N 3 S S"]) -> Float[Tensor, "N D"]:
+    def forward(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
         """Pooled features of normalised images (pan_model.images); D depends on the network alone."""
         return self.network(images)
 

@@ -34,7 +34,7 @@ def eligible_classes(items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"])
     groups = [group for group in groups if len(group) > NUM_SUPPORT]
     if len(groups) < NUM_WAYS:
         raise BadInput(
-            f"{NUM_WAYS}-way episodes need {NUM_WAYS} classes with at least {NUM_SUPPORT + 1} images in each split, "
+            f"{NUM_WAYS}-way episodes need {NUM_WAYS} classes with at least {NUM_SUPPORT + 1} images, "
             f"got {len(groups)}; add classes or images."
         )
     return groups

@@ -27,7 +27,7 @@ from pan_model.weights import load_weights
 CACHE_FORMAT = "pan-study/features/1"
 CPU_BATCH_SIZE = 16
 GPU_BATCH_SIZE = 64
-MOST_WORKERS = 16
+MAX_WORKERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def _extract(
     """A row for every item, rows of unreadable images undefined, and what is wrong with those by name."""
     values = np.zeros((len(items), measure_feature_dim(backbone, image_size)), dtype=np.float32)
     batches = _batches(len(items), batch_size or (CPU_BATCH_SIZE if backbone.on_cpu else GPU_BATCH_SIZE))
-    device_free = Semaphore(MOST_WORKERS if backbone.on_cpu else 1)
+    device_free = Semaphore(MAX_WORKERS if backbone.on_cpu else 1)
     hopeless = Event()  # a picture ends the extraction; the others are only looked through for the count of bad ones
 
     def work(indices: range) -> dict[str, str]:
@@ -157,7 +157,7 @@ def _workers(num_workers: int) -> Generator[ThreadPoolExecutor]:
     and the numbers would depend on how many they are.
     """
     num_threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(min(num_workers, MOST_WORKERS), initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(min(num_workers, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,))
     try:
         # TensorFloat-32 and kernels chosen by timing would let features depend on their batch and on the run.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
@@ -181,7 +181,7 @@ def _read_batch(items: Items, indices: range, image_size: int) -> tuple[dict[int
 
 
 @torch.inference_mode()
-def _forward(backbone: Backbone, images: Float[Tensor, "N 3 S S"]) -> Float[np.ndarray, "N D"]:
+def _forward(backbone: Backbone, images: Float[Tensor, "N 3 H W"]) -> Float[np.ndarray, "N D"]:
     return backbone(images.to(backbone.device)).cpu().numpy()
 
 

@@ -9,6 +9,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from pan_model.errors import BadInput
 
 Scalar = str | int | float | bool
+LARGEST_EXACT = 2**53
+"""Below it every whole number is a float."""
 Config = TypeVar("Config")
 
 
@@ -62,7 +64,7 @@ def _read_scalar(key: str, hint: Any, value: Any) -> Any:
         except ValueError:
             choices = ", ".join(str(choice.value) for choice in kind)
             raise BadInput(f"{key} must be one of {choices}, got {value!r}.") from None
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST_EXACT:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise BadInput(f"{key} must be of type {kind.__name__}, got {value!r}.")

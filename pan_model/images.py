@@ -16,7 +16,7 @@ RESIZE_RATIO = 256 / 224
 """Shorter side before the centre crop over the crop's side: the usual evaluation transform on ImageNet."""
 
 
-def load_image(path: Path, image_size: int) -> Float[Tensor, "3 S S"]:
+def load_image(path: Path, image_size: int) -> Float[Tensor, "3 H W"]:
     """Read a picture as a backbone sees it in evaluation.
 
     The shorter side is resized (bilinear, antialiased) to image_size * 256 / 224 px, the central square of image_size

@@ -48,7 +48,12 @@ class Pan(nn.Module):
 
     @torch.inference_mode()
     def score_pairs(
-        self, embeddings: Float[Tensor, "N E"], index_1: Int[np.ndarray, "P"], index_2: Int[np.ndarray, "P"]
+        self,
+        embeddings: Float[Tensor, "N E"],
+        index_1: Int[np.ndarray, "P"],
+        index_2: Int[np.ndarray, "P"],
+        *,
+        at_once: int | None = None,
     ) -> Float[np.ndarray, "P"]:
         """Score P pairs of embedded items; a pair that occurs again, or mirrored where order plays no part, once.
 
@@ -58,7 +63,7 @@ class Pan(nn.Module):
             index_1, index_2 = np.minimum(index_1, index_2), np.maximum(index_1, index_2)
         codes, inverse = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
         first, second = (torch.from_numpy(part).to(embeddings.device) for part in np.divmod(codes, len(embeddings)))
-        size = SCORED_AT_ONCE[embeddings.device.type]
+        size = at_once or SCORED_AT_ONCE[embeddings.device.type]
         scores = [
             self.similarity(embeddings[one], embeddings[two]).score
             for one, two in zip(first.split(size), second.split(size), strict=True)

@@ -1,14 +1,15 @@
 """Shapes in signatures: jaxtyping where it is installed, plain types where it is not.
 
-Letters: N items, P pairs, D features, E embedding, M conditions, A attributes, K labelled conditions, C classes,
-Q queries, S support items of a set.
+Letters: N items (n, R some of them), P pairs, T same-class pairs, D features, E embedding, J joint representation,
+M conditions, A attributes, K labelled conditions, C classes, B questions, Q queries, S support items of a set,
+H and W pixels.
 """
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or find_spec("jaxtyping") is not None:
-    from jaxtyping import Bool, Float, Int, Shaped, UInt8
+    from jaxtyping import Bool, Float, Int, UInt8
 else:
 
     class _Unchecked:
@@ -17,6 +18,6 @@ else:
         def __class_getitem__(cls, item: tuple[type, str]) -> type:
             return item[0]
 
-    Bool = Float = Int = Shaped = UInt8 = _Unchecked
+    Bool = Float = Int = UInt8 = _Unchecked
 
-__all__ = ["Bool", "Float", "Int", "Shaped", "UInt8"]
+__all__ = ["Bool", "Float", "Int", "UInt8"]

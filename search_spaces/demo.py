@@ -1,4 +1,4 @@
-"""The demo's small pictures: the same space as on real data, with shorter epochs."""
+"""The demo's small pictures: the same space as on real data, with shorter epochs and first trials like the paper's."""
 
 from optuna.trial import BaseTrial
 

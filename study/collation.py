@@ -1,12 +1,10 @@
-"""Collate: everything below results/NAME that follows from study.json and the ledger, made anew."""
-
-from typing import Any
+"""Collation: everything below results/NAME that follows from study.json and the ledger, made anew."""
 
 from pan_model.errors import BadInput
 from study.export import export_best_config
-from study.files import read_json
 from study.ledger import TrialRecord, read_ledger
 from study.results import Results
+from study.study_file import read_study
 from study.summary import write_summary
 from study.tables import write_tables
 
@@ -18,7 +16,7 @@ def collate(results: Results) -> dict[str, list[TrialRecord]]:
     """
     if not results.study.exists():
         raise BadInput(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
-    study: dict[str, Any] = read_json(results.study)
+    study = read_study(results.study)
     ledger: dict[str, list[TrialRecord]] = {}
     for dataset, part in study["datasets"].items():
         files = results.of(dataset)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pan_model.data.registry import find_dataset
 from search_spaces import SPACES
@@ -12,13 +12,12 @@ from study.files import write_json
 from study.identity import trial_id
 from study.ledger import count_ended, read_ledger
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_weights
-from study.prepare import PreparedDataset, prepare_dataset, validation_baselines
+from study.prepare import PreparedDataset, prepare_on_screen, validation_baselines
+from study.ray_address import check_ray_address
 from study.report import report_study
-from study.screen import Screen, duration, features_line, trials_line
+from study.screen import Screen, trials_line
+from study.slots import Slots
 from study.trial import TrialPlace
-
-if TYPE_CHECKING:
-    from study.tuner import Slots
 
 
 def conduct_study(config: StudyConfig, screen: Screen) -> int:
@@ -33,9 +32,10 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
             screen.say(f"study {config.study_name} is done: every trial has run.")
             collate(config.results)
             return report_study(config, screen)
+    check_ray_address(config.ray_address)
     prepared = [_prepare(plan, config, screen) for plan in config.plans]
     baselines = {part.dataset: validation_baselines(part, config.seed) for part in prepared}
-    content = describe_study(config, prepared, baselines)
+    content = describe_study(config, prepared, baselines, found)
     if found is not None:
         check_same(found, content["signed"], config.results.root)
         screen.say(f"going on with study {config.study_name}")
@@ -53,25 +53,15 @@ def _is_finished(config: StudyConfig) -> bool:
 
 
 def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> PreparedDataset:
-    started_s = time.monotonic()
-    with screen.live() as show:
-        prepared = prepare_dataset(
-            plan.dataset,
-            config.data_root,
-            plan.features,
-            cache_dir=config.cache_dir,
-            regime=config.regime,
-            skip_bad_images=config.skip_bad_images,
-            progress=lambda done, total: show(lambda: features_line(plan.dataset, done, total, started_s)),
-        )
-    sizes = ", ".join(f"{size} {split}" for split, size in prepared.split_sizes.items())
-    origin = "from the cache" if prepared.from_cache else f"extracted in {duration(time.monotonic() - started_s)}"
-    screen.say(f"{plan.dataset}: {sizes} images, {plan.features.backbone} features {origin}")
-    for reason, count in prepared.left_out.items():
-        screen.say(f"{plan.dataset}: {count} left out ({reason})")
-    for why in prepared.unreadable.values():
-        screen.say(f"{plan.dataset}: left out: {why}")
-    return prepared
+    return prepare_on_screen(
+        plan.dataset,
+        config.data_root,
+        plan.features,
+        screen,
+        cache_dir=config.cache_dir,
+        regime=config.regime,
+        skip_bad_images=config.skip_bad_images,
+    )
 
 
 def _search(config: StudyConfig, prepared: list[PreparedDataset], content: dict[str, Any], screen: Screen) -> None:
@@ -89,14 +79,19 @@ def _search(config: StudyConfig, prepared: list[PreparedDataset], content: dict[
 
 
 def _search_dataset(
-    config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, screen: Screen, slots: "Slots", left_s: float
+    config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, screen: Screen, slots: Slots, left_s: float
 ) -> None:
     from study.tuner import TuneRequest, tune_dataset
 
     files = config.results.of(plan.dataset)
     task = find_dataset(plan.dataset).task
     request = TuneRequest(
-        place=TrialPlace(root=config.results.root.absolute(), dataset=plan.dataset, num_threads=config.cpus_per_trial),
+        place=TrialPlace(
+            root=config.results.root.absolute(),
+            dataset=plan.dataset,
+            num_threads=slots.cpus,
+            device="cuda" if slots.gpus else "cpu",
+        ),
         metric=task.objective,
         mode=task.mode,
         space=SPACES[plan.dataset],

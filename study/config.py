@@ -18,6 +18,10 @@ DEFAULT_CACHE = user_cache_path("pan-study")
 """The user's cache folder; features go there unless --cache-dir says otherwise."""
 
 
+LARGEST = 10**9
+"""No number of trials, epochs, cores or seeds is larger; it also keeps arithmetic on them exact."""
+
+
 class Scheduler(StrEnum):
     """asha stops weak trials early; none trains each to its last epoch."""
 
@@ -97,10 +101,9 @@ class StudyConfig:
             raise BadInput(f"reduction_factor must be above 1, got {self.reduction_factor}.")
         if not self.study_name or self.study_name == ".." or Path(self.study_name).name != self.study_name:
             raise BadInput(f"name must be a plain folder name, got '{self.study_name}'.")
-        for flag, folder in (("output", self.output), ("data_root", self.data_root)):
-            if self.cache_dir.resolve().is_relative_to(folder.resolve()):
-                raise BadInput(f"cache_dir must lie outside {flag}, {folder}, got {self.cache_dir}.")
-        assert self.plans  # made here once, so that each dataset's rules are checked before anything starts
+        _check_cache_outside(self.cache_dir, output=self.output, data_root=self.data_root)
+        for dataset in self.datasets:
+            self._plan(dataset)  # checks the dataset's rules before anything starts
 
     @property
     def study_name(self) -> str:
@@ -137,10 +140,16 @@ class StudyConfig:
             },
         }
 
+    def to_json(self) -> dict[str, Any]:
+        """Every flag as it was resolved, for study.json."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
     def _plan(self, dataset: str) -> DatasetPlan:
         row = find_dataset(dataset)
         space = SPACES[dataset]
         max_epochs = space.max_epochs if self.max_epochs is None else self.max_epochs
+        _at_least(1, max_epochs=max_epochs)
         return DatasetPlan(
             dataset=dataset,
             num_trials=space.num_trials if self.num_trials is None else self.num_trials,
@@ -168,6 +177,7 @@ class FinalConfig:
 
     def __post_init__(self) -> None:
         _at_least(1, seeds=self.seeds)
+        _check_cache_outside(self.cache_dir, output=self.folder, data_root=self.data_root)
 
     @property
     def folder(self) -> Path:
@@ -177,5 +187,15 @@ class FinalConfig:
 
 def _at_least(least: int, **values: float | None) -> None:
     for name, value in values.items():
-        if value is not None and not (math.isfinite(value) and value >= least):
+        if value is None:
+            continue
+        if not value >= least:
             raise BadInput(f"{name} must be at least {least}, got {value}.")
+        if value > LARGEST:
+            raise BadInput(f"{name} must be at most {LARGEST}, got a larger number.")
+
+
+def _check_cache_outside(cache_dir: Path, **folders: Path) -> None:
+    for flag, folder in folders.items():
+        if cache_dir.resolve().is_relative_to(folder.resolve()):
+            raise BadInput(f"cache_dir must lie outside {flag}, {folder}, got {cache_dir}.")

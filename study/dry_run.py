@@ -7,7 +7,7 @@ from pan_model.data.registry import find_dataset
 from search_spaces import SPACES, SearchSpace
 from study.config import DatasetPlan, StudyConfig
 
-NUM_LOOKS = 512
+NUM_SUGGESTIONS = 512
 """Random suggestions from which it is read off when a parameter is asked for."""
 
 
@@ -27,11 +27,11 @@ def describe_plan(config: StudyConfig) -> list[str]:
 
 def describe_space(space: SearchSpace) -> list[str]:
     """One line a parameter: its range, and when it is asked for; then the first trials."""
-    looks = _look(space)
+    trials = _suggest_at_random(space)
     seen: dict[str, BaseDistribution] = {}
-    for look in looks:
-        seen |= look.distributions
-    lines = [f"  {name}: {_range(distribution)}{_when(name, looks, seen)}" for name, distribution in seen.items()]
+    for trial in trials:
+        seen |= trial.distributions
+    lines = [f"  {name}: {_range(distribution)}{_when(name, trials, seen)}" for name, distribution in seen.items()]
     first = [", ".join(f"{key} {value}" for key, value in point.items()) for point in space.first_trials]
     return [*lines, *(f"  first trial {number}: {point}" for number, point in enumerate(first, 1))]
 
@@ -48,12 +48,12 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
     ]
 
 
-def _look(space: SearchSpace) -> list[optuna.trial.FrozenTrial]:
+def _suggest_at_random(space: SearchSpace) -> list[optuna.trial.FrozenTrial]:
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     optuna.logging.set_verbosity(verbosity)
-    for _ in range(NUM_LOOKS):
+    for _ in range(NUM_SUGGESTIONS):
         space.suggest(study.ask())
     return study.get_trials(deepcopy=False)
 
@@ -65,10 +65,10 @@ def _range(distribution: BaseDistribution) -> str:
     return f"{low:g} to {high:g}{', log' if log else ''}"
 
 
-def _when(name: str, looks: list[optuna.trial.FrozenTrial], seen: dict[str, BaseDistribution]) -> str:
+def _when(name: str, trials: list[optuna.trial.FrozenTrial], seen: dict[str, BaseDistribution]) -> str:
     """The choice of another parameter on which this one depends, if it does."""
-    having = [look.params for look in looks if name in look.params]
-    lacking = [look.params for look in looks if name not in look.params]
+    having = [trial.params for trial in trials if name in trial.params]
+    lacking = [trial.params for trial in trials if name not in trial.params]
     for other, distribution in seen.items():
         if lacking and isinstance(distribution, CategoricalDistribution) and other != name:
             present = {params.get(other) for params in having}

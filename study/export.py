@@ -9,10 +9,8 @@ from jsonschema import Draft202012Validator
 from pan_model.config import TrialConfig
 from pan_model.errors import BadInput
 from study.files import read_json, write_json
-from study.ledger import Status, TrialRecord
-from study.provenance import provenance
+from study.ledger import Status, TrialRecord, best_completed
 from study.results import DatasetResults
-from study.tables import best_completed
 
 SCHEMA_FILE = Path(__file__).with_name("best_config.schema.json")
 BEST_CONFIG_SCHEMA = "pan-study/best-config/1"
@@ -43,7 +41,7 @@ def export_best_config(results: DatasetResults, study: dict[str, Any], records: 
             },
         },
         "data": {key: part["data"][key] for key in ("fingerprint", "splits")},
-        "provenance": provenance(),
+        "provenance": study["provenance"],
     }
     _validator().validate(content)
     write_json(results.best_config, content)

@@ -19,12 +19,13 @@ from pan_model.scoring import pan_scorer
 from pan_model.tasks import Task
 from pan_model.train import Trainer, use_deterministic_arithmetic
 from pan_model.trained import save_model
-from study.config import FinalConfig
+from study.config import FinalConfig, Regime
 from study.export import read_best_config
-from study.files import write_json
+from study.files import check_can_be_made, write_json
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
+from study.markdown import with_interval
 from study.model_card import write_model_card
-from study.prepare import PreparedDataset, prepare_dataset
+from study.prepare import PreparedDataset, prepare_on_screen
 from study.provenance import provenance
 from study.screen import Screen
 
@@ -41,8 +42,9 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
     best = read_best_config(config.best_config)
     if config.folder.exists():
         raise BadInput(f"{config.folder}: exists; move it, or give another --output.")
-    prepared = _prepare(best, config)
+    check_can_be_made(config.folder)
     use_deterministic_arithmetic()
+    prepared = _prepare(best, config, screen)
     trial = TrialConfig.from_flat(best["config"])
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=trial.train.seed, train_on=TRAIN_ON)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -50,15 +52,18 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
     for seed in range(config.seeds):
         final = replace(trial, train=replace(trial.train, seed=seed, max_epochs=best["metric"]["epoch"]))
         trainers.append(_train(Trainer(task, final, device), screen))
-    metrics = _test(task, trainers, best)
+    screen.say("testing, once")
+    metrics = _test(task, trainers, best) | {"left_out": prepared.left_out}
     _write_whole(config.folder, trainers[0], prepared, best, metrics)
     _say(config.folder, task.objective, metrics, screen)
     return 0
 
 
-def _prepare(best: dict[str, Any], config: FinalConfig) -> PreparedDataset:
+def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> PreparedDataset:
     features = best["features"]
-    prepared = prepare_dataset(
+    if features["regime"] != Regime.FROZEN:
+        raise BadInput(f"{config.best_config}: features.regime must be frozen, got {features['regime']}.")
+    prepared = prepare_on_screen(
         best["dataset"],
         config.data_root,
         FeaturesConfig(
@@ -66,6 +71,7 @@ def _prepare(best: dict[str, Any], config: FinalConfig) -> PreparedDataset:
             weights=features["weights"] if config.weights is None else config.weights,
             image_size=features["image_size"],
         ),
+        screen,
         cache_dir=config.cache_dir,
         skip_bad_images=config.skip_bad_images,
     )
@@ -135,14 +141,11 @@ def _write_whole(
 
 
 def _say(folder: Path, objective: str, metrics: dict[str, Any], screen: Screen) -> None:
-    def line(name: str, value: dict[str, Any], key: str) -> str:
-        low, high = value["ci95"]
-        return f"{name}: {value[key]:.4f} [{low:.4f}, {high:.4f}]"
-
-    screen.say(line(f"PAN {objective} (test, {len(metrics['seeds'])} seeds)", metrics["metrics"][objective], "mean"))
+    model = with_interval(metrics["metrics"][objective], "mean")
+    screen.say(f"PAN {objective} (test, {len(metrics['seeds'])} seeds): {model}")
     for name, values in metrics["baselines"].items():
-        screen.say(line(f"  {name}", values[objective], "mean"))
-        screen.say(line("    PAN ahead by", metrics["paired"][name][objective], "difference"))
+        ahead = with_interval(metrics["paired"][name][objective], "difference")
+        screen.say(f"  {name}: {with_interval(values[objective], 'mean')}; PAN ahead by {ahead}")
     screen.say("made:")
     for path in sorted(folder.iterdir()):
         screen.say(f"  {path}")

@@ -25,7 +25,7 @@ DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objective:
+class JournaledSearch:
     """A search as Optuna knows it: its name, its space, and what it optimises which way."""
 
     name: str
@@ -34,7 +34,7 @@ class Objective:
     mode: Literal["max", "min"]
 
 
-def write_journal(path: Path, records: list[TrialRecord], objective: Objective) -> JournalStorage:
+def write_journal(path: Path, records: list[TrialRecord], search: JournaledSearch) -> JournalStorage:
     """Write the journal anew with the ledger's finished trials; the file is replaced when the new one is whole.
 
     Locks that a killed process left are taken away: a study has one driver at a time.
@@ -44,21 +44,21 @@ def write_journal(path: Path, records: list[TrialRecord], objective: Objective) 
     for leftover in (temporary, *path.parent.glob(f"{path.name}.lock*"), *path.parent.glob(f".{path.name}.lock*")):
         leftover.unlink(missing_ok=True)
     storage = JournalStorage(JournalFileBackend(str(temporary)))
-    study = optuna.create_study(storage=storage, study_name=objective.name, direction=DIRECTIONS[objective.mode])
+    study = optuna.create_study(storage=storage, study_name=search.name, direction=DIRECTIONS[search.mode])
     for record in records:
         if record.status is not Status.RUNNING:
-            study.add_trial(_frozen(record, objective))
+            study.add_trial(_frozen(record, search))
     temporary.replace(path)
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def correct_journal(path: Path, records: list[TrialRecord], objective: Objective) -> None:
+def correct_journal(path: Path, records: list[TrialRecord], search: JournaledSearch) -> None:
     """Write the journal anew when it says more than the ledger: trials that were cut, repeated or never begun."""
-    study = optuna.load_study(storage=JournalStorage(JournalFileBackend(str(path))), study_name=objective.name)
+    study = optuna.load_study(storage=JournalStorage(JournalFileBackend(str(path))), study_name=search.name)
     said = [(trial.user_attrs.get("trial_id"), trial.state) for trial in study.get_trials(deepcopy=False)]
     ended = {record.trial_id: STATES[record.status] for record in records if record.status is not Status.RUNNING}
     if len(said) != len(ended) or dict(said) != ended:
-        write_journal(path, records, objective)
+        write_journal(path, records, search)
 
 
 def make_sampler(kind: Sampler, seed: int, num_tried: int) -> BaseSampler:
@@ -86,26 +86,26 @@ def replay(
     return trial.params, trial.distributions
 
 
-def _frozen(record: TrialRecord, objective: Objective) -> FrozenTrial:
-    parameters, distributions = replay(objective.space, record.config)
+def _frozen(record: TrialRecord, search: JournaledSearch) -> FrozenTrial:
+    parameters, distributions = replay(search.space, record.config)
     state = STATES[record.status]
     return create_trial(
         state=state,
-        value=final_value(record, objective),
+        value=final_value(record, search),
         params=parameters,
         distributions=distributions,
-        intermediate_values={int(epoch["epoch"]): float(epoch[objective.metric]) for epoch in record.history},
+        intermediate_values={int(epoch["epoch"]): float(epoch[search.metric]) for epoch in record.history},
         user_attrs={"trial_id": record.trial_id},
     )
 
 
-def final_value(record: TrialRecord, objective: Objective) -> float | None:
+def final_value(record: TrialRecord, search: JournaledSearch) -> float | None:
     """What Optuna is told: a completed trial's best value, a stopped one's last (as Optuna prunes), else none."""
     match record.status:
         case Status.COMPLETED:
-            best = record.best_epoch(objective.metric, objective.mode)
-            return None if best is None else float(best[objective.metric])
+            best = record.best_epoch(search.metric, search.mode)
+            return None if best is None else float(best[search.metric])
         case Status.STOPPED:
-            return float(record.history[-1][objective.metric]) if record.history else None
+            return float(record.history[-1][search.metric]) if record.history else None
         case _:
             return None

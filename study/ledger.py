@@ -1,4 +1,7 @@
-"""The ledger: one folder a trial, written by the trial itself, from which the whole study can be rebuilt.
+"""The ledger: one folder a trial, from which the whole study can be rebuilt.
+
+The trial itself writes its epochs, its completion and its failure; the driver writes that ASHA stopped it, or that its
+worker died too often. The first status written stands.
 
 The order of writing makes every instant a good one to be killed at: config.json first; each epoch's checkpoint,
 which carries the epoch's record, before the epoch's line of history.jsonl; status.json last.
@@ -14,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 
+from pan_model.errors import BadInput
 from pan_model.flat import Scalar
 from pan_model.train import EpochRecord
 from study.files import read_json, write_json, write_whole
@@ -103,13 +107,24 @@ class TrialLedger:
         if not self._status.exists():
             return Status.RUNNING, ""
         written = read_json(self._status)
-        return Status(written["status"]), written["error"]
+        try:
+            return Status(written["status"]), str(written["error"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(
+                f"{self._status}: must hold status and error; remove the file to run the trial again."
+            ) from error
 
     def read(self) -> TrialRecord:
         """Everything but the checkpoint."""
         written = read_json(self._config)
         status, error = self.status()
-        return TrialRecord(**written, status=status, error=error, history=self.history())
+        try:
+            return TrialRecord(**written, status=status, error=error, history=self.history())
+        except (TypeError, ValueError) as problem:
+            raise BadInput(
+                f"{self.folder}: config.json must hold trial_id, number and config, and history.jsonl a record a line "
+                f"({problem}); move the folder away to leave the trial out."
+            ) from problem
 
     def _append(self, record: EpochRecord) -> None:
         with self._history.open("a", encoding="utf-8") as lines:
@@ -133,3 +148,16 @@ def read_ledger(trials: Path) -> list[TrialRecord]:
 def count_ended(records: list[TrialRecord]) -> int:
     """How many trials are over: completed, stopped or failed."""
     return sum(record.status is not Status.RUNNING for record in records)
+
+
+def best_completed(
+    records: list[TrialRecord], metric: str, mode: Literal["max", "min"]
+) -> tuple[TrialRecord, float, int] | None:
+    """The best completed trial, its best value and that epoch; the earliest of equals; None when none completed."""
+    sign = 1 if mode == "max" else -1
+    scored = [
+        (record, float(best[metric]), int(best["epoch"]))
+        for record in records
+        if record.status is Status.COMPLETED and (best := record.best_epoch(metric, mode)) is not None
+    ]
+    return max(scored, key=lambda one: sign * one[1], default=None)

@@ -1,19 +1,17 @@
 """Plan: may this study start, and is it the one that was begun under its name?"""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from pan_model.data.registry import find_dataset
 from pan_model.errors import BadInput
 from study.config import StudyConfig
-from study.files import read_json
+from study.files import check_can_be_made
 from study.identity import digest
 from study.prepare import PreparedDataset
 from study.provenance import provenance
-
-STUDY_SCHEMA = "pan-study/study/1"
+from study.study_file import STUDY_SCHEMA, read_study
 
 
 def find_study(config: StudyConfig) -> dict[str, Any] | None:
@@ -23,15 +21,14 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
     """
     root, file = config.results.root, config.results.study
     if file.exists():
+        check_can_be_made(root)
         if not config.resume:
             raise BadInput(f"{root}: this study exists; go on with it by --resume, or give another --name or --output.")
-        return _read_study(file)
+        return read_study(file)
     unfinished = f".{file.name}."  # what a run leaves that was killed while it wrote the first file
     if root.exists() and not (root.is_dir() and all(path.name.startswith(unfinished) for path in root.iterdir())):
         raise BadInput(f"{root}: is in the way and is no study; move it, or give another --name or --output.")
-    existing = next(parent for parent in (root, *root.absolute().parents) if parent.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        raise BadInput(f"{root}: cannot be made in {existing}, which cannot be written; give another --output.")
+    check_can_be_made(root)
     return None
 
 
@@ -41,7 +38,7 @@ def same_weights(found: dict[str, Any], config: StudyConfig) -> bool:
 
 
 def check_same(found: dict[str, Any], signed: dict[str, Any], root: Path) -> None:
-    """Compare what both sides have signed; BadInput shows each difference."""
+    """Compare two signatures' contents; BadInput shows each difference."""
     was, now = _leaves(found["signed"]), _leaves(signed)
     differences = [
         f"{key} was {was.get(key, 'absent')}, now {now[key]}" for key in now if key in was and was[key] != now[key]
@@ -75,9 +72,12 @@ def sign(config: StudyConfig, prepared: list[PreparedDataset]) -> dict[str, Any]
 
 
 def describe_study(
-    config: StudyConfig, prepared: list[PreparedDataset], baselines: dict[str, dict[str, dict[str, float]]]
+    config: StudyConfig,
+    prepared: list[PreparedDataset],
+    baselines: dict[str, dict[str, dict[str, float]]],
+    found: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The content of study.json."""
+    """The content of study.json; of a study that goes on, its first provenance is kept and this run's is added."""
     signed = sign(config, prepared)
     by_name = {dataset.dataset: dataset for dataset in prepared}
     return {
@@ -85,8 +85,7 @@ def describe_study(
         "name": config.study_name,
         "signature": digest(signed),
         "signed": signed,
-        "data_root": str(config.data_root),
-        "time_budget_s": config.time_budget_s,
+        "config": config.to_json(),
         "datasets": {
             plan.dataset: {
                 "num_trials": plan.num_trials,
@@ -107,15 +106,9 @@ def describe_study(
             }
             for plan in config.plans
         },
-        "provenance": provenance(),
+        "provenance": provenance() if found is None else found["provenance"],
+        "resumed": [] if found is None else [*found.get("resumed", []), provenance()],
     }
-
-
-def _read_study(file: Path) -> dict[str, Any]:
-    study = read_json(file)
-    if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA or not {"signed", "datasets"} <= set(study):
-        raise BadInput(f"{file}: must have schema {STUDY_SCHEMA}, signed and datasets; it is no study to go on with.")
-    return study
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:

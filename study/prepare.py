@@ -1,5 +1,6 @@
 """Prepare: a dataset's items, read and checked, with their features, and what the study has to remember of both."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from pan_model.data.featured import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
+from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig, extract_features
 from pan_model.normalisation import NormalisationKind
 from study.config import Regime
+from study.screen import Screen, duration, features_line
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +68,10 @@ def prepare_dataset(
         attribute_names=kept.attribute_names,
         splits=row.split(kept),
     )
-    row.task(featured, seed=0)  # refuses now what every trial would fail on
+    try:
+        row.task(featured, seed=0)  # refuses now what every trial would fail on
+    except BadInput as error:
+        raise BadInput(f"{items.image_root.parent}: {error}") from error
     return PreparedDataset(
         dataset=dataset,
         featured=featured,
@@ -81,6 +87,38 @@ def prepare_dataset(
         unreadable=features.unreadable,
         from_cache=features.from_cache,
     )
+
+
+def prepare_on_screen(
+    dataset: str,
+    data_root: Path,
+    config: FeaturesConfig,
+    screen: Screen,
+    *,
+    cache_dir: Path,
+    regime: Regime = Regime.FROZEN,
+    skip_bad_images: bool = False,
+) -> PreparedDataset:
+    """Prepare a dataset, show how it goes, and say what there is and what was left out."""
+    started_s = time.monotonic()
+    with screen.live() as show:
+        prepared = prepare_dataset(
+            dataset,
+            data_root,
+            config,
+            cache_dir=cache_dir,
+            regime=regime,
+            skip_bad_images=skip_bad_images,
+            progress=lambda done, total: show(lambda: features_line(dataset, done, total, started_s)),
+        )
+    sizes = ", ".join(f"{size} {split}" for split, size in prepared.split_sizes.items())
+    origin = "from the cache" if prepared.from_cache else f"extracted in {duration(time.monotonic() - started_s)}"
+    screen.say(f"{dataset}: {sizes} images, {config.backbone} features {origin}")
+    for reason, count in prepared.left_out.items():
+        screen.say(f"{dataset}: {count} left out ({reason})")
+    for name, why in prepared.unreadable.items():
+        screen.say(f"{dataset}: left out {name}: {why}")
+    return prepared
 
 
 def validation_baselines(prepared: PreparedDataset, seed: int) -> dict[str, dict[str, float]]:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.files import write_text
-from study.ledger import Status, TrialRecord
+from study.ledger import Status, TrialRecord, best_completed
+from study.markdown import table
 from study.results import Results
-from study.tables import best_completed, to_csv
+from study.tables import to_csv
 
 BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance")
 
@@ -41,50 +42,32 @@ def summary_row(dataset: str, part: dict[str, Any], records: list[TrialRecord]) 
 
 
 def _page(study: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
-    heads = (
-        "dataset",
-        "metric (val)",
-        "best",
-        *BASELINES,
-        *(status.value for status in Status),
-        "epochs spent",
-        "saved",
-    )
-    lines = [f"# Study {study['name']}", "", _markdown_row(heads), _markdown_row(["---"] * len(heads))]
-    for row in rows:
-        values = [row["best_value"], *(row[f"baseline.{baseline}"] for baseline in BASELINES)]
-        lines.append(
-            _markdown_row(
-                [
-                    row["dataset"],
-                    row["metric"],
-                    *("none" if value is None else f"{value:.4f}" for value in values),
-                    *(str(row[status.value]) for status in Status),
-                    str(row["epochs_spent"]),
-                    str(row["epochs_saved"]),
-                ]
-            )
-        )
-    lines += ["", "The baselines answer the same validation questions; the best trial was chosen on them, so its value"]
+    statuses = [status.value for status in Status]
+    heads = ("dataset", "metric (val)", "best", *BASELINES, *statuses, "epochs spent", "saved")
+    cells = [
+        [
+            row["dataset"],
+            row["metric"],
+            _number(row["best_value"]),
+            *(_number(row[f"baseline.{baseline}"]) for baseline in BASELINES),
+            *(row[key] for key in (*statuses, "epochs_spent", "epochs_saved")),
+        ]
+        for row in rows
+    ]
+    lines = [f"# Study {study['name']}", "", *table(heads, cells), ""]
+    lines += ["The baselines answer the same validation questions; the best trial was chosen on them, so its value"]
     lines += ["is optimistic. The test split is read once, by `study/final.py`."]
     for row in rows:
         lines += ["", f"## Best configuration on {row['dataset']}", "", *_best(row)]
     return lines
 
 
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
+
+
 def _best(row: dict[str, Any]) -> list[str]:
     if row["best_trial"] is None:
         return ["No trial has completed."]
-    values = {key.removeprefix("config."): value for key, value in row.items() if key.startswith("config.")}
-    table = [_markdown_row((key, str(value))) for key, value in values.items()]
-    return [
-        f"Trial {row['best_trial']}, epoch {row['best_epoch']}.",
-        "",
-        "| parameter | value |",
-        "| --- | --- |",
-        *table,
-    ]
-
-
-def _markdown_row(cells: Any) -> str:
-    return "| " + " | ".join(cells) + " |"
+    values = [(key.removeprefix("config."), value) for key, value in row.items() if key.startswith("config.")]
+    return [f"Trial {row['best_trial']}, epoch {row['best_epoch']}.", "", *table(("parameter", "value"), values)]

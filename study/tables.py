@@ -1,4 +1,4 @@
-"""Collate: the ledger's trials as trials.csv and history.csv."""
+"""The tables trials.csv and history.csv, and how rows become CSV."""
 
 import csv
 import io
@@ -48,16 +48,3 @@ def to_csv(first: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def best_completed(
-    records: list[TrialRecord], metric: str, mode: Literal["max", "min"]
-) -> tuple[TrialRecord, float, int] | None:
-    """The best completed trial, its best value and that epoch; the earliest of equals; None when none completed."""
-    sign = 1 if mode == "max" else -1
-    scored = [
-        (record, float(best[metric]), int(best["epoch"]))
-        for record in records
-        if record.status == "completed" and (best := record.best_epoch(metric, mode)) is not None
-    ]
-    return max(scored, key=lambda one: sign * one[1], default=None)

@@ -29,11 +29,12 @@ class TrialRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialPlace:
-    """What all trials of a dataset share, beside the data: where results go, and how many CPU threads a trial has."""
+    """What all trials of a dataset share, beside the data: where results go, and the hardware that each has."""
 
     root: Path
     dataset: str
     num_threads: int
+    device: str = "cpu"
 
     @property
     def results(self) -> DatasetResults:
@@ -54,7 +55,7 @@ class Step(NamedTuple):
 
 
 class TrialRun:
-    """Runs a trial from where its ledger stands; a trial that is over already only repeats its last word.
+    """Runs a trial from where its ledger stands; of a trial that has ended it only gives the last step again.
 
     An error inside the trial is the trial's result (failed, with the error); what goes wrong with the disk is not,
     and is raised.
@@ -73,7 +74,7 @@ class TrialRun:
     def step(self) -> Step:
         """Run one epoch."""
         if self._ledger.status()[0] is not Status.RUNNING:
-            return self._last_word()
+            return self._step_of_ended()
         try:
             return self._run_epoch(self._trainer or self._start())
         except OSError:
@@ -93,7 +94,7 @@ class TrialRun:
         use_deterministic_arithmetic()
         config = TrialConfig.from_flat(self._request.config)
         task = self._kind(self._featured, seed=config.train.seed)
-        trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        trainer = Trainer(task, config, torch.device(self._place.device))
         state = self._ledger.restore()
         if state is not None:
             trainer.load_state_dict(state)
@@ -119,17 +120,17 @@ class TrialRun:
         done = trainer.epoch >= trainer.config.train.max_epochs
         if done:
             self._ledger.close(Status.COMPLETED)
-        return self._say(record, done=done)
+        return self._step_of(record, done=done)
 
     def _fail(self, error: str) -> Step:
         self._ledger.close(Status.FAILED, " ".join(error.split()))
         return Step(epoch=self._trainer.epoch if self._trainer else 0, value=math.nan, done=True)
 
-    def _last_word(self) -> Step:
+    def _step_of_ended(self) -> Step:
         record = self._ledger.read()
         if record.status is Status.FAILED or not record.history:
             return Step(epoch=len(record.history), value=math.nan, done=True)
-        return self._say(record.history[-1], done=True)
+        return self._step_of(record.history[-1], done=True)
 
-    def _say(self, record: EpochRecord, *, done: bool) -> Step:
+    def _step_of(self, record: EpochRecord, *, done: bool) -> Step:
         return Step(epoch=int(record["epoch"]), value=float(record[self._kind.objective]), done=done)

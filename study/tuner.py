@@ -1,4 +1,4 @@
-"""Tune: Ray runs the trials, Optuna suggests them, ASHA stops the weak ones; the ledger has the last word on each."""
+"""Tune: Ray runs the trials, Optuna suggests them, ASHA stops the weak ones; the ledger records how each ended."""
 
 import logging
 import math
@@ -15,7 +15,6 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trials w
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output engine prints even when told to be silent
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupt ends the study at once, the ledger is whole
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` here means this environment, nothing to pack
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import optuna
 import ray
@@ -29,11 +28,20 @@ from pan_model.errors import BadInput
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.config import Scheduler, StudyConfig
-from study.journal import STATES, Objective, correct_journal, final_value, make_sampler, points_to_try, write_journal
+from study.journal import (
+    STATES,
+    JournaledSearch,
+    correct_journal,
+    final_value,
+    make_sampler,
+    points_to_try,
+    write_journal,
+)
 from study.ledger import Status, TrialRecord, count_ended, read_ledger
+from study.slots import Node, Slots, share_out
 from study.trial import TrialPlace, TrialRequest, TrialRun
 
-MOST_REPEATS = 100
+MAX_REPEATS = 100
 """How often in a row the sampler may suggest what was tried before, until the space counts as used up."""
 
 
@@ -55,9 +63,9 @@ class TuneRequest:
     grace_epochs: int
 
     @property
-    def objective(self) -> Objective:
+    def journaled(self) -> JournaledSearch:
         """What the journal is told of the search."""
-        return Objective(name=self.place.dataset, space=self.space, metric=self.metric, mode=self.mode)
+        return JournaledSearch(name=self.place.dataset, space=self.space, metric=self.metric, mode=self.mode)
 
 
 class RayTrial(tune.Trainable):
@@ -112,12 +120,12 @@ class LedgerSearch(OptunaSearch):
             points_to_evaluate=points,
             sampler=make_sampler(study.sampler, study.seed, len(records)),
             study_name=request.place.dataset,
-            storage=write_journal(request.place.results.journal, records, request.objective),
+            storage=write_journal(request.place.results.journal, records, request.journaled),
         )
 
     def suggest(self, trial_id: str) -> Any:
         """Suggest a trial that this study has not had yet."""
-        for _ in range(MOST_REPEATS):
+        for _ in range(MAX_REPEATS):
             trial = self._optuna.ask()
             config = self._request.complete(self._request.space.suggest(trial))
             name = self._request.identify(config)
@@ -148,7 +156,7 @@ class LedgerSearch(OptunaSearch):
             return
         for epoch in record.history:
             self._report(trial_id, int(epoch["epoch"]), float(epoch[self._request.metric]))
-        value = final_value(record, self._request.objective)
+        value = final_value(record, self._request.journaled)
         stopped = record.status is Status.STOPPED
         self._optuna.tell(self._ot_trials[trial_id], None if stopped else value, state=STATES[record.status])
 
@@ -175,7 +183,7 @@ class LedgerFIFO(FIFOScheduler):
         self._place = place
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """After the last of the failures that are allowed."""
+        """Write down the last of the failures that are allowed."""
         write_failure(self._place, trial)
 
 
@@ -196,7 +204,8 @@ class LedgerASHA(ASHAScheduler):
         for milestone, rung in self._rungs:
             for record in records:
                 reached = [epoch for epoch in record.history if epoch["epoch"] >= milestone]
-                if reached:
+                undecided = record.status is Status.RUNNING and len(reached) == 1  # cut between epoch and verdict
+                if reached and not undecided:
                     rung[record.trial_id] = sign * reached[0][request.metric]
 
     @property
@@ -224,12 +233,14 @@ class LedgerASHA(ASHAScheduler):
             super().on_trial_complete(tune_controller, trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """After the last of the failures that are allowed."""
+        """Write down the last of the failures that are allowed."""
         write_failure(self._place, trial)
 
 
 def write_failure(place: TrialPlace, trial: Any) -> None:
-    """Write down what Tune knows of a trial whose worker failed once too often."""
+    """Write down what Tune knows of a trial whose worker failed once too often; one that starts again is left alone."""
+    if trial.should_recover():
+        return
     request = TrialRequest(**trial.config)
     ledger = place.ledger(request.trial_id)
     ledger.open(number=request.number, config=request.config)
@@ -254,15 +265,6 @@ class Progress(tune.Callback):
         self._tell()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Slots:
-    """What each trial gets of the cluster, and how many run at a time."""
-
-    cpus: int
-    gpus: float
-    count: int
-
-
 @contextmanager
 def ray_session(study: StudyConfig) -> Generator[Slots]:
     """Start Ray on this machine, or join the cluster at --ray-address, for as long as the study runs.
@@ -277,50 +279,19 @@ def ray_session(study: StudyConfig) -> Generator[Slots]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except ConnectionError as error:
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if study.ray_address is None:
+            raise
         raise BadInput(
-            f"ray_address: no Ray cluster answers at '{study.ray_address}'; start one, or leave it out."
+            f"ray_address: no Ray cluster can be joined at '{study.ray_address}' ({error}); "
+            "give HOST:PORT of a head node with the same versions, auto on a node, or leave it out."
         ) from error
     signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once
     try:
-        have = ray.cluster_resources()
-        yield share_out(study, cpus=have.get("CPU", 0.0), gpus=have.get("GPU", 0.0))
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield share_out(study, [Node(cpus=have.get("CPU", 0.0), gpus=have.get("GPU", 0.0)) for have in alive])
     finally:
         ray.shutdown()
-
-
-def share_out(study: StudyConfig, *, cpus: float, gpus: float) -> Slots:
-    """Cut a cluster into trials: as many as its CPUs take, with all GPUs shared among them unless a share is given."""
-    if study.cpus_per_trial > cpus:
-        raise BadInput(f"cpus_per_trial must be at most the cluster's {cpus:g}, got {study.cpus_per_trial}.")
-    if (study.gpus_per_trial or 0) > gpus:
-        raise BadInput(f"gpus_per_trial must be at most the cluster's {gpus:g}, got {study.gpus_per_trial:g}.")
-    wanted = int(cpus // study.cpus_per_trial)
-    wanted = min(wanted, study.max_concurrent or wanted)
-    share = even_share(gpus, wanted) if study.gpus_per_trial is None else study.gpus_per_trial
-    return Slots(cpus=study.cpus_per_trial, gpus=share, count=min(wanted, trials_that_fit(gpus, share) or wanted))
-
-
-def even_share(gpus: float, count: int) -> float:
-    """GPUs for each of `count` trials: whole ones, or the part of one that lets all of them fit.
-
-    >>> even_share(8, 4), even_share(2, 3), even_share(0, 2)
-    (2.0, 0.5, 0.0)
-    """
-    if gpus >= count:
-        return float(gpus // count)
-    return math.floor(1000 / math.ceil(count / gpus)) / 1000 if gpus else 0.0
-
-
-def trials_that_fit(gpus: float, share: float) -> int:
-    """How many trials find room, each on one GPU or on whole ones; 0 when they need none.
-
-    >>> trials_that_fit(4, 0.75), trials_that_fit(4, 2.0), trials_that_fit(4, 0.25)
-    (4, 2, 16)
-    """
-    if share == 0:
-        return 0
-    return int(gpus // share) if share >= 1 else int(gpus) * int(1 / share + 1e-9)
 
 
 def tune_dataset(
@@ -366,4 +337,4 @@ def tune_dataset(
         try:
             tuner.fit()
         finally:
-            correct_journal(request.place.results.journal, read_ledger(request.place.results.trials), request.objective)
+            correct_journal(request.place.results.journal, read_ledger(request.place.results.trials), request.journaled)

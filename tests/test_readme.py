@@ -9,12 +9,12 @@ import subprocess
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from pan_model.data.demo import DemoConfig, draw_demo
-from pan_model.trained import load_model
 from study.flags import run_parser
 
 ROOT = Path(__file__).parents[1]
@@ -115,6 +115,13 @@ def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Mo
         else:
             assert "cub: 3 trials" in run(command, checkout)
     monkeypatch.chdir(checkout)
-    feature_dim = load_model("results/demo/demo/final").feature_dim
+    paths = sorted((checkout / "data" / "demo" / "images").glob("*/*"))[:3]
     for block in blocks("python"):
-        exec(block, {"features_1": torch.randn(3, feature_dim), "features_2": torch.randn(3, feature_dim)})
+        names: dict[str, Any] = {"paths": paths}
+        exec(block.replace(", 64)", ", 32)"), names)  # the size that this small study has
+        assert names["pairs"].score.shape == (2,)
+    card = (checkout / "results" / "demo" / "demo" / "final" / "model_card.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(checkout / "results" / "demo" / "demo")
+    on_card: dict[str, Any] = {"paths": paths}
+    exec(re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)[0], on_card)
+    assert torch.equal(on_card["pairs"].score, names["pairs"].score)

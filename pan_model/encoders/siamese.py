@@ -13,7 +13,6 @@ class SiameseConfig:
 
     def build(self, *, feature_dim: int, num_classes: int) -> "SiameseEncoder":
         """Make the encoder; num_classes plays no part."""
-        del num_classes
         return SiameseEncoder(feature_dim)
 
 
@@ -30,10 +29,8 @@ class SiameseEncoder(nn.Module):
 
     def own_loss(self, embeddings: Float[Tensor, "N D"], classes: Int[Tensor, "N"]) -> Float[Tensor, ""]:
         """Zero: the siamese encoder learns nothing."""
-        del classes
         return embeddings.new_zeros(())
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
         """No weights, no groups."""
-        del learning_rate
         return []

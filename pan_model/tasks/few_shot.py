@@ -21,7 +21,7 @@ EPISODES_PURPOSE = 2
 
 
 class FewShotTask(Task):
-    """5-way 5-shot episodes, drawn once from the seed: 100 of the val classes, 600 of the test classes.
+    """5-way 5-shot episodes, drawn once from the seed: 100 episodes on val, 600 on test.
 
     Raises BadInput when val or test cannot fill an episode, or training has no two pairs of one class.
     """
@@ -34,7 +34,7 @@ class FewShotTask(Task):
         self._training_classes = featured.classes[self.training_items]
         self._episodes: dict[Split, Episodes] = {}
         for split in NUM_EPISODES:
-            eligible_classes(featured.splits[split], featured.classes[featured.splits[split]])
+            self._check_episodes(split)
         self._positives = same_class_pairs(self._training_classes)
         if self._positives.shape[1] < 2:
             raise BadInput("training needs at least 2 pairs of images of the same class.")
@@ -56,6 +56,13 @@ class FewShotTask(Task):
         scores = scorer(items[None], items[None, :, None])[0]
         recall = recall_at(RECALL_AT, scores, self.featured.classes[items])
         return self.evaluate(scorer, split) | {f"recall@{k}": hits for k, hits in recall.items()}
+
+    def _check_episodes(self, split: Split) -> None:
+        items = self.featured.splits[split]
+        try:
+            eligible_classes(items, self.featured.classes[items])
+        except BadInput as error:
+            raise BadInput(f"split {split}: {error}") from error
 
     def _episodes_of(self, split: Split) -> Episodes:
         if split not in self._episodes:

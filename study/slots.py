@@ -1,0 +1,68 @@
+"""Slots: how a cluster's CPUs and GPUs are cut into trials."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pan_model.errors import BadInput
+from study.config import StudyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One machine of the cluster, as Ray counts it."""
+
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slots:
+    """What each trial gets of the cluster, and how many run at a time."""
+
+    cpus: int
+    gpus: float
+    count: int
+
+
+def share_out(study: StudyConfig, nodes: Sequence[Node]) -> Slots:
+    """Cut a cluster into trials: as many as its CPUs take, with all GPUs shared among them unless a share is given.
+
+    Raises BadInput when no node can run even one trial.
+    """
+    largest_cpus, largest_gpus = max(node.cpus for node in nodes), max(node.gpus for node in nodes)
+    if study.cpus_per_trial > largest_cpus:
+        raise BadInput(f"cpus_per_trial must be at most {largest_cpus:g}, what a node has, got {study.cpus_per_trial}.")
+    if (study.gpus_per_trial or 0) > largest_gpus:
+        raise BadInput(
+            f"gpus_per_trial must be at most {largest_gpus:g}, what a node has, got {study.gpus_per_trial:g}."
+        )
+    by_cpus = sum(int(node.cpus // study.cpus_per_trial) for node in nodes)
+    wanted = min(by_cpus, study.max_concurrent or by_cpus)
+    share = study.gpus_per_trial
+    if share is None:
+        share = even_share(sum(node.gpus for node in nodes), wanted)
+    fit = sum(min(int(node.cpus // study.cpus_per_trial), trials_that_fit(node.gpus, share)) for node in nodes)
+    return Slots(cpus=study.cpus_per_trial, gpus=share, count=min(wanted, fit) if share else wanted)
+
+
+def even_share(gpus: float, count: int) -> float:
+    """GPUs for each of `count` trials: whole ones, or the part of one that lets all of them fit.
+
+    >>> even_share(8, 4), even_share(2, 3), even_share(0, 2)
+    (2.0, 0.5, 0.0)
+    """
+    if gpus >= count:
+        return float(gpus // count)
+    return math.floor(1000 / math.ceil(count / gpus)) / 1000 if gpus else 0.0
+
+
+def trials_that_fit(gpus: float, share: float) -> int:
+    """How many trials find room, each on a part of one GPU or on whole ones; 0 when they need none.
+
+    >>> trials_that_fit(4, 0.75), trials_that_fit(4, 2.0), trials_that_fit(4, 0.25)
+    (4, 2, 16)
+    """
+    if share == 0:
+        return 0
+    return int(gpus // share) if share >= 1 else int(gpus) * int(1 / share + 1e-9)

@@ -1,0 +1,24 @@
+"""study.json: what a study is, so that its tables can be made without its data."""
+
+from pathlib import Path
+from typing import Any
+
+from pan_model.errors import BadInput
+from study.files import read_json
+
+STUDY_SCHEMA = "pan-study/study/1"
+FIELDS = {"name", "signature", "signed", "datasets", "provenance"}
+DATASET_FIELDS = {"num_trials", "max_epochs", "objective", "features", "data", "baselines"}
+
+
+def read_study(file: Path) -> dict[str, Any]:
+    """Read a study.json; BadInput names the file and what it lacks."""
+    study = read_json(file)
+    if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA:
+        raise BadInput(f"{file}: schema must be {STUDY_SCHEMA}; this is no study that can be gone on with.")
+    lacking = sorted(FIELDS - set(study))
+    for dataset, part in study.get("datasets", {}).items():
+        lacking += [f"datasets.{dataset}.{field}" for field in sorted(DATASET_FIELDS - set(part))]
+    if lacking:
+        raise BadInput(f"{file}: lacks {', '.join(lacking)}; this is no study that can be gone on with.")
+    return study
