@@ -1,0 +1,278 @@
+"""The commands as a person starts them, on a small data set, in folders of their own; one study that many look at."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pan_model.data.demo import DemoConfig, draw_demo
+from pan_model.features import FeaturesConfig
+from study.commands import run_command
+from study.ledger import TrialRecord
+from study.prepare import prepare_dataset
+from study.results import DatasetResults, Results
+from study.trial import TrialPlace, TrialRequest, TrialRun
+
+IMAGE_SIZE = 32
+SMALL = DemoConfig(num_classes=24, images_per_class=12, image_size=IMAGE_SIZE)
+TIMEOUT_S = 280.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left on the screen, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command that runs in a session of its own."""
+
+    process: "subprocess.Popen[str]"
+
+    def wait_until(self, reached: Callable[[], bool]) -> None:
+        """Look again and again; an error when the command ends first."""
+        end_s = time.monotonic() + TIMEOUT_S
+        while not reached():
+            if self.process.poll() is not None or time.monotonic() > end_s:
+                result = self.finish()
+                raise AssertionError(f"ended too early: {result}")
+            time.sleep(0.01)
+
+    def finish(self) -> Finished:
+        """Wait for its end."""
+        try:
+            out, err = self.process.communicate(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.terminate()
+            out, err = self.process.communicate()
+            raise AssertionError(f"did not end in {TIMEOUT_S:g} s: {out}{err}") from None
+        return Finished(self.process.returncode, out, err)
+
+    def descendants(self) -> dict[int, str]:
+        """The command lines of all processes below it, by process id."""
+        return {pid: words for pid, (_, words) in list_processes().items() if self.process.pid in ancestors(pid)}
+
+    def kill(self) -> None:
+        """SIGKILL to the command alone; back when all processes below it are gone, ended one by one if they stay.
+
+        Ray's workers end by themselves within seconds, its agents take longer.
+        """
+        below = self.descendants()
+        self.process.kill()
+        self.process.communicate()
+        end_s = time.monotonic() + 5
+        while (left := still_there(below)) and time.monotonic() < end_s:
+            time.sleep(0.1)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        while still_there(below):
+            time.sleep(0.1)
+
+
+def list_processes() -> dict[int, tuple[int, str]]:
+    """Parent and command line of every process that is no zombie."""
+    words = ["ps", "-A", "-o", "pid=,ppid=,stat=,args="]
+    rows = [line.split(maxsplit=3) for line in subprocess.check_output(words, text=True).splitlines()]
+    return {int(row[0]): (int(row[1]), row[3]) for row in rows if len(row) == 4 and not row[2].startswith("Z")}
+
+
+def ancestors(pid: int) -> set[int]:
+    """The process ids above one."""
+    processes, above = list_processes(), set[int]()
+    while pid in processes and processes[pid][0] not in above:
+        pid = processes[pid][0]
+        above.add(pid)
+    return above
+
+
+def still_there(processes: dict[int, str]) -> list[int]:
+    """Those that run still: a process id with another command line is another process, but workers rename theirs."""
+    now = list_processes()
+    kinds = {pid: words.split("::")[0] for pid, words in processes.items()}
+    return [pid for pid, kind in kinds.items() if pid in now and now[pid][1].split("::")[0] == kind]
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Starts scripts of study/ in a folder that is not the checkout."""
+
+    checkout: Path
+    folder: Path
+    all_started: list[Started] = field(default_factory=list[Started])
+
+    def start(self, script: str, *words: object) -> Started:
+        """Start study/<script>.py."""
+        process = subprocess.Popen(
+            [sys.executable, str(self.checkout / "study" / f"{script}.py"), *map(str, words)],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.all_started.append(Started(process))
+        return self.all_started[-1]
+
+    def run(self, script: str, *words: object) -> Finished:
+        """Run study/<script>.py to its end."""
+        return self.start(script, *words).finish()
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """A study that has run: its flags, what was on the screen, and its files."""
+
+    words: tuple[str, ...]
+    output: Path
+    finished: Finished
+
+    @property
+    def results(self) -> Results:
+        """Its folder."""
+        return Results(self.output / "demo")
+
+    @property
+    def files(self) -> DatasetResults:
+        """The files of its dataset."""
+        return self.results.of("demo")
+
+    def copied(self, output: Path) -> "StudyRun":
+        """The same study in another output folder."""
+        shutil.copytree(self.output, output)
+        words = [str(output) if word == str(self.output) else word for word in self.words]
+        return StudyRun(tuple(words), output, self.finished)
+
+
+@pytest.fixture(scope="session")
+def commands(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Generator[Commands]:
+    made = Commands(pytestconfig.rootpath, tmp_path_factory.mktemp("elsewhere"))
+    yield made
+    for started in made.all_started:
+        if started.process.poll() is None:  # a test that failed has left it
+            started.kill()
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    draw_demo(folder / "demo", SMALL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def flags(data_root: Path, cache_dir: Path) -> Callable[..., list[str]]:
+    """The flags that all studies here share, then those given; an output always, another data root if given."""
+
+    def make(output: Path, *more: object, data: Path = data_root) -> list[str]:
+        shared = ["--output", output, "--data-root", data, "--cache-dir", cache_dir, "--image-size", IMAGE_SIZE]
+        return [str(word) for word in [*shared, *more]]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def new_data(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Callable[[], Path]:
+    """Make a data root of one's own to spoil: the small data set again."""
+
+    def copy() -> Path:
+        folder = tmp_path_factory.mktemp("data")
+        shutil.copytree(data_root / "demo", folder / "demo")
+        return folder
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def done(commands: Commands, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> StudyRun:
+    """A finished study: 5 trials, one at a time, of 3 epochs, stopped from the first on. Only to be looked at."""
+    output = tmp_path_factory.mktemp("done")
+    words = flags(output, "--num-trials=5", "--max-epochs=3", "--grace-epochs=1", "--max-concurrent=1")
+    return StudyRun(tuple(words), output, commands.run("run", *words))
+
+
+@pytest.fixture(scope="session")
+def train_alone(
+    tmp_path_factory: pytest.TempPathFactory, data_root: Path, cache_dir: Path
+) -> Callable[[TrialRecord], TrialRecord]:
+    """Run a trial of some study again, here, with nothing that interrupts it."""
+    features = FeaturesConfig(backbone="resnet18", weights="random", image_size=IMAGE_SIZE)
+    featured = prepare_dataset("demo", data_root, features, cache_dir=cache_dir).featured
+
+    def train(record: TrialRecord) -> TrialRecord:
+        place = TrialPlace(root=tmp_path_factory.mktemp("alone"), dataset="demo", num_threads=1)
+        request = TrialRequest(trial_id=record.trial_id, number=record.number, config=record.config)
+        threads, run = torch.get_num_threads(), TrialRun(request, place, featured)
+        try:
+            while not run.step().done:
+                pass
+        finally:
+            run.close()
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(False)
+        return place.ledger(record.trial_id).read()
+
+    return train
+
+
+@pytest.fixture
+def run_here(capfd: pytest.CaptureFixture[str]) -> Generator[Callable[..., Finished]]:
+    """study/run.py inside this process, for what ends before Ray starts."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*words: object, command: Callable[[list[str]], int] = run_command) -> Finished:
+        code = command([str(word) for word in words])
+        return Finished(code, *capfd.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def snapshot() -> Callable[[Path], dict[str, bytes]]:
+    """Every file below a folder, with its bytes."""
+
+    def take(folder: Path) -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def timeless() -> Callable[[TrialRecord], list[dict[str, Any]]]:
+    """A trial's history but for the keys that say how long things took."""
+
+    def take(record: TrialRecord) -> list[dict[str, Any]]:
+        return [{key: value for key, value in epoch.items() if not key.startswith("time/")} for epoch in record.history]
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def epochs_of() -> Callable[[Path], list[int]]:
+    """The epochs in a trial's history.jsonl, line by line."""
+
+    def read(folder: Path) -> list[int]:
+        file = folder / "history.jsonl"
+        return [json.loads(line)["epoch"] for line in file.read_text().splitlines()] if file.exists() else []
+
+    return read

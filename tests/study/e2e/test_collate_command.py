@@ -1,0 +1,136 @@
+"""study/collate.py from end to end: the tables again, of a study that is finished, cut or running."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.commands import collate_command
+from study.ledger import read_ledger
+from study.results import Results
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+TABLES = ("summary.md", "summary.csv", "demo/trials.csv", "demo/history.csv")
+
+
+@pytest.fixture
+def study(done: Any, tmp_path: Path) -> Any:
+    return done.copied(tmp_path / "results")
+
+
+def test_finished_study_has_the_same_tables_again(
+    study: Any, commands: Any, snapshot: Callable[[Path], dict[str, bytes]]
+) -> None:
+    before = snapshot(study.results.root)
+    for table in TABLES:
+        (study.results.root / table).unlink()
+    study.files.best_config.unlink()
+    again = commands.run("collate", study.results.root)
+    assert (again.code, again.err) == (0, "")
+    after = snapshot(study.results.root)
+    assert after.keys() == before.keys()
+    assert {path: after[path] for path in TABLES} == {path: before[path] for path in TABLES}
+    old, new = (json.loads(files["demo/best_config.json"]) for files in (before, after))
+    assert old | {"provenance": None} == new | {"provenance": None}
+
+
+def test_screen_names_the_tables(study: Any, run_here: Callable[..., Any]) -> None:
+    again = run_here(study.results.root, command=collate_command)
+    lines = again.out.splitlines()
+    assert lines[0].startswith("demo: 5 trials, ")
+    assert [Path(line.strip()) for line in lines[1:]] == [study.files.trials_table, study.results.summary]
+
+
+def test_cut_trial_is_running_in_the_table(study: Any, run_here: Callable[..., Any]) -> None:
+    last = read_ledger(study.files.trials)[-1].trial_id
+    (study.files.trials / last / "status.json").unlink()
+    assert run_here(study.results.root, command=collate_command).code == 0
+    rows = list(csv.DictReader(study.files.trials_table.read_text().splitlines()))
+    assert [row["trial_id"] for row in rows if row["status"] == "running"] == [last]
+    [summary] = csv.DictReader(study.results.summary_table.read_text().splitlines())
+    assert summary["running"] == "1"
+
+
+def test_line_that_was_cut_does_not_count(study: Any, run_here: Callable[..., Any]) -> None:
+    before = study.files.history_table.read_bytes()
+    last = read_ledger(study.files.trials)[-1].trial_id
+    with (study.files.trials / last / "history.jsonl").open("a") as lines:
+        lines.write('{"epoch": 99, "few_shot')
+    assert run_here(study.results.root, command=collate_command).code == 0
+    assert study.files.history_table.read_bytes() == before
+
+
+def test_study_without_a_completed_trial_has_no_best_config(study: Any, run_here: Callable[..., Any]) -> None:
+    for status in study.files.trials.glob("*/status.json"):
+        status.unlink()
+    study.files.best_config.unlink()
+    assert run_here(study.results.root, command=collate_command).code == 0
+    assert not study.files.best_config.exists()
+    assert "No trial has completed." in study.results.summary.read_text()
+
+
+@pytest.fixture(scope="module")
+def running(commands: Any, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A study that runs on while it is looked at, then is killed."""
+    output = tmp_path_factory.mktemp("running")
+    words = flags(output, "--scheduler=none", "--max-epochs=200", "--num-trials=2", "--max-concurrent=1")
+    started = commands.start("run", *words)
+    results = Results(output / "demo")
+    started.wait_until(lambda: any(record.history for record in read_ledger(results.of("demo").trials)))
+    yield started, results
+    started.kill()
+
+
+def test_running_study_has_tables_and_runs_on(running: Any, run_here: Callable[..., Any]) -> None:
+    started, results = running
+    again = run_here(results.root, command=collate_command)
+    assert (again.code, again.err) == (0, "")
+    rows = list(csv.DictReader(results.of("demo").trials_table.read_text().splitlines()))
+    assert "running" in {row["status"] for row in rows}
+    assert float(rows[0]["metric"]) > 0
+    epochs = [
+        int(row["epoch"])
+        for row in csv.DictReader(results.of("demo").history_table.read_text().splitlines())
+        if row["trial_id"] == rows[0]["trial_id"]
+    ]
+    assert epochs == list(range(1, len(epochs) + 1))
+    started.wait_until(lambda: len(read_ledger(results.of("demo").trials)[0].history) > len(epochs))
+
+
+def test_folder_that_is_no_study_is_refused(commands: Any, tmp_path: Path) -> None:
+    refused = commands.run("collate", tmp_path)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == f"error: {tmp_path}: holds no study.json; give the folder of a study, such as results/demo.\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["nowhere"], []])
+def test_no_folder_is_refused(run_here: Callable[..., Any], words: list[str]) -> None:
+    refused = run_here(*words, command=collate_command)
+    assert refused.code == 2
+    assert refused.err.startswith("error: ")
+    assert refused.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"datasets": {"demo": {}}}'])
+def test_study_json_that_is_none_is_refused(run_here: Callable[..., Any], tmp_path: Path, text: str) -> None:
+    (tmp_path / "study.json").write_text(text)
+    refused = run_here(tmp_path, command=collate_command)
+    assert refused.code == 2
+    assert str(tmp_path / "study.json") in refused.err
+    assert refused.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("file", ["config.json", "status.json"])
+def test_broken_ledger_is_refused_by_its_file(study: Any, run_here: Callable[..., Any], file: str) -> None:
+    last = read_ledger(study.files.trials)[-1].trial_id
+    broken = study.files.trials / last / file
+    broken.write_text("{}")
+    refused = run_here(study.results.root, command=collate_command)
+    assert refused.code == 2
+    assert str(broken) in refused.err
+    assert refused.err.count("\n") == 1

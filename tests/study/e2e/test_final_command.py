@@ -1,0 +1,294 @@
+"""study/final.py from end to end: the numbers, the model on disk, the planted attributes, and what it refuses."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pan_model.data.featured import FeaturedItems
+from pan_model.data.splits import Split
+from pan_model.features import FeaturesConfig
+from pan_model.model import Pan
+from pan_model.scoring import pan_scorer
+from pan_model.tasks.few_shot import FewShotTask
+from pan_model.trained import load_model
+from study.commands import final_command
+from study.final_training import TRAIN_ON
+from study.prepare import prepare_dataset
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+METRIC = "few_shot_accuracy"
+BASELINES = {"nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance"}
+SEEDS = 2
+
+
+@pytest.fixture(scope="module")
+def shared(data_root: Path, cache_dir: Path) -> tuple[str, ...]:
+    return ("--data-root", str(data_root), "--cache-dir", str(cache_dir), "--seeds", str(SEEDS))
+
+
+@pytest.fixture(scope="module")
+def final(done: Any, commands: Any, shared: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The finished study with its final training, in a folder of their own."""
+    study = done.copied(tmp_path_factory.mktemp("final") / "results")
+    finished = commands.run("final", study.files.best_config, *shared)
+    return {"study": study, "folder": study.files.folder / "final", "finished": finished}
+
+
+@pytest.fixture(scope="module")
+def metrics(final: Any) -> dict[str, Any]:
+    return json.loads((final["folder"] / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def featured(data_root: Path, cache_dir: Path) -> FeaturedItems:
+    features = FeaturesConfig(backbone="resnet18", weights="random", image_size=32)
+    return prepare_dataset("demo", data_root, features, cache_dir=cache_dir).featured
+
+
+@pytest.fixture
+def best(done: Any, tmp_path: Path) -> Callable[..., Path]:
+    """Write the study's best_config.json elsewhere, with changes; fields by their dotted names."""
+
+    def write(**changes: Any) -> Path:
+        content = json.loads(done.files.best_config.read_text())
+        for field, value in changes.items():
+            place, *path = content, *field.split("__")
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = value
+        file = tmp_path / "best_config.json"
+        file.write_text(json.dumps(content))
+        return file
+
+    return write
+
+
+def in_here(words: list[str]) -> int:
+    """study/final.py inside this process, which then is as it was."""
+    try:
+        return final_command(words)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_it_ends_with_exit_code_0_and_says_what_it_made(final: Any) -> None:
+    finished = final["finished"]
+    assert (finished.code, finished.err) == (0, "")
+    lines = finished.out.splitlines()
+    made = {Path(line.strip()) for line in lines[lines.index("made:") + 1 :]}
+    assert made == set(final["folder"].iterdir())
+    assert {path.name for path in made} == {"metrics.json", "model.safetensors", "config.json", "model_card.md"}
+
+
+def test_study_is_left_as_it_was(done: Any, final: Any, snapshot: Callable[[Path], dict[str, bytes]]) -> None:
+    after = snapshot(final["study"].output)
+    assert {path: content for path, content in after.items() if "/final/" not in path} == snapshot(done.output)
+
+
+def test_metrics_are_of_the_test_split_and_of_every_seed(metrics: dict[str, Any]) -> None:
+    assert (metrics["schema"], metrics["dataset"], metrics["split"]) == ("pan-study/final/1", "demo", "test")
+    assert metrics["seeds"] == list(range(SEEDS))
+    assert {METRIC, "recall@1", "recall@2", "recall@4", "recall@8"} <= metrics["metrics"].keys()
+    for values in metrics["metrics"].values():
+        assert values.keys() == {"mean", "ci95", "std_over_seeds", "per_seed"}
+        assert len(values["per_seed"]) == SEEDS
+        assert math.isclose(values["mean"], np.mean(values["per_seed"]), rel_tol=1e-12)
+        assert math.isclose(values["std_over_seeds"], np.std(values["per_seed"], ddof=1), rel_tol=1e-9, abs_tol=1e-15)
+
+
+def test_intervals_hold_their_means(metrics: dict[str, Any]) -> None:
+    assert set(metrics["baselines"]) >= BASELINES
+    for values in [metrics["metrics"], *metrics["baselines"].values()]:
+        for one in values.values():
+            low, high = one["ci95"]
+            assert low <= one["mean"] <= high
+            assert high - low < 0.5
+
+
+def test_paired_differences_are_the_differences_of_the_means(metrics: dict[str, Any]) -> None:
+    assert metrics["paired"].keys() == metrics["baselines"].keys()
+    for name, values in metrics["paired"].items():
+        for metric, one in values.items():
+            ahead = metrics["metrics"][metric]["mean"] - metrics["baselines"][name][metric]["mean"]
+            assert math.isclose(one["difference"], ahead, abs_tol=1e-12)
+            assert one["ci95"][0] <= one["difference"] <= one["ci95"][1]
+
+
+def test_recall_grows_with_k(metrics: dict[str, Any]) -> None:
+    means = [metrics["metrics"][f"recall@{k}"]["mean"] for k in (1, 2, 4, 8)]
+    assert means == sorted(means)
+    assert means[-1] > means[0] > 0
+
+
+def test_model_on_disk_gives_the_same_scores_again(
+    final: Any, metrics: dict[str, Any], featured: FeaturedItems
+) -> None:
+    model = load_model(final["folder"])
+    task = FewShotTask(featured, seed=0, train_on=TRAIN_ON)
+    scores = task.evaluate_fully(pan_scorer(model, featured, torch.device("cpu")), Split.TEST)
+    assert {name: float(questions.mean()) for name, questions in scores.items()} == pytest.approx(
+        {name: values["per_seed"][0] for name, values in metrics["metrics"].items()}, abs=1e-6
+    )
+
+
+def test_model_compares_pairs_as_its_card_says(final: Any, featured: FeaturedItems) -> None:
+    card = (final["folder"] / "model_card.md").read_text()
+    code = card.partition("```python\n")[2].partition("```")[0].replace('"final"', repr(str(final["folder"])))
+    features = torch.from_numpy(featured.features[:4].copy())
+    names: dict[str, Any] = {"features_1": features, "features_2": features.flip(0)}
+    exec(compile(code, "model_card.md", "exec"), names)
+    num_conditions = len(names["model"].condition_names)
+    assert names["pairs"].score.shape == (4,)
+    assert ((names["pairs"].score >= 0) & (names["pairs"].score <= 1)).all()
+    assert names["pairs"].similarity.shape == names["pairs"].relevance.shape == (4, num_conditions)
+    assert f"{num_conditions}\nconditions" in card
+
+
+def test_card_has_the_numbers_of_the_metrics(final: Any, metrics: dict[str, Any]) -> None:
+    card = (final["folder"] / "model_card.md").read_text()
+    for values in [metrics["metrics"], *metrics["baselines"].values()]:
+        for one in values.values():
+            assert f"{one['mean']:.4f}" in card
+    assert "other questions about the same classes, not" in card
+
+
+def test_it_trains_as_many_epochs_as_the_best_trial_needed(final: Any, metrics: dict[str, Any]) -> None:
+    best = json.loads(final["study"].files.best_config.read_text())
+    assert metrics["epochs"] == best["metric"]["epoch"]
+    assert metrics["trained_on"] == ["train", "val"]
+
+
+PLANTED = {
+    "encoder": "siamese",
+    "supervision": "supervised",
+    "gate": "XNOR",
+    "lambda": 100.0,
+    "num_conditions": 17,
+    "learning_rate": 1e-2,
+    "normalisation": "l2",
+    "pairs": "fresh",
+    "pairs_per_epoch": 8192,
+    "batch_size": 256,
+    "max_epochs": 40,
+    "seed": 0,
+}
+EASY = ("has_background::light", "has_background::dark", "has_colour::blue", "has_shape::cross")
+
+
+@pytest.fixture(scope="module")
+def planted(done: Any, commands: Any, shared: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Pan:
+    """A model whose conditions had every attribute's label, on train + val."""
+    folder = tmp_path_factory.mktemp("planted")
+    content = json.loads(done.files.best_config.read_text())
+    content["config"] = PLANTED
+    content["metric"]["epoch"] = PLANTED["max_epochs"]
+    (folder / "best_config.json").write_text(json.dumps(content))
+    finished = commands.run("final", folder / "best_config.json", *shared, "--seeds=1")
+    assert (finished.code, finished.err) == (0, "")
+    return load_model(folder / "final")
+
+
+@pytest.mark.parametrize("name", EASY)
+def test_planted_attributes_are_found_again_by_name(planted: Pan, featured: FeaturedItems, name: str) -> None:
+    """Among classes never seen, a condition is higher for pairs that agree on its attribute (area under ROC)."""
+    attribute, condition = featured.attribute_names.index(name), planted.condition_names.index(f"XNOR({name})")
+    certain = featured.certain[:, attribute]
+    items = np.array([item for item in featured.splits[Split.TEST] if certain[item]])
+    one, two = (items[index] for index in np.triu_indices(len(items), k=1))
+    with torch.inference_mode():
+        pairs = planted(*(torch.from_numpy(featured.features[index].copy()) for index in (one, two)))
+    similarity = pairs.similarity[:, condition].numpy()
+    agree = featured.attributes[one, attribute] == featured.attributes[two, attribute]
+    assert min(agree.sum(), (~agree).sum()) > 100
+    above = similarity[agree][:, None] - similarity[~agree][None]
+    assert ((above > 0).mean() + (above == 0).mean() / 2) > 0.8
+
+
+def test_final_folder_that_exists_is_refused(
+    final: Any, run_here: Callable[..., Any], shared: tuple[str, ...], snapshot: Callable[[Path], dict[str, bytes]]
+) -> None:
+    before = snapshot(final["folder"])
+    again = run_here(final["study"].files.best_config, *shared, command=in_here)
+    assert again.code == 2
+    assert again.err == f"error: {final['folder']}: exists; move it, or give another --output.\n"
+    assert snapshot(final["folder"]) == before
+
+
+def test_other_data_are_refused_by_both_fingerprints(
+    best: Callable[..., Path], run_here: Callable[..., Any], shared: tuple[str, ...], new_data: Callable[[], Path]
+) -> None:
+    data, file = new_data(), best()
+    labels = data / "demo" / "attributes" / "image_attribute_labels.txt"
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[1:]))
+    fingerprint = json.loads(file.read_text())["data"]["fingerprint"]
+    again = run_here(file, *shared, "--data-root", data, command=in_here)
+    assert again.code == 2
+    assert again.err.startswith(f"error: {file}: data.fingerprint is {fingerprint}, but the data below {data} have sha")
+    assert again.err.count("\n") == 1
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_other_weights_are_refused_by_both_hashes(
+    best: Callable[..., Path], run_here: Callable[..., Any], shared: tuple[str, ...]
+) -> None:
+    file = best(features__weights_sha256="0" * 64)
+    again = run_here(file, *shared, command=in_here)
+    assert again.code == 2
+    assert again.err.startswith(f"error: {file}: features.weights_sha256 is {'0' * 64}, but those of random have ")
+    assert again.err.count("\n") == 1
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("config__num_conditions", 0, "config.num_conditions: "),
+        ("config__learning_rate", "fast", "config.learning_rate: "),
+        ("metric__epoch", 0, "metric.epoch: "),
+        ("data__fingerprint", "sha256:0", "data.fingerprint: "),
+        ("features__weights_sha256", None, "features.weights_sha256: "),
+        ("dataset", "cubs", "unknown dataset 'cubs'"),
+        ("config__number_of_dreams", 3, "config: unknown key 'number_of_dreams'"),
+        ("schema", "pan-study/best-config/2", "schema: "),
+    ],
+)
+def test_broken_best_config_is_refused_by_its_field(
+    best: Callable[..., Path],
+    run_here: Callable[..., Any],
+    shared: tuple[str, ...],
+    field: str,
+    value: object,
+    named: str,
+) -> None:
+    file = best(**{field: value})
+    again = run_here(file, *shared, command=in_here)
+    assert again.code == 2
+    assert again.err.startswith("error: ")
+    assert named in again.err
+    assert again.err.count("\n") == 1
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(("text", "says"), [(None, "cannot be read"), ('{"schema":', "is not JSON")])
+def test_best_config_that_is_none_is_refused(
+    run_here: Callable[..., Any], tmp_path: Path, text: str | None, says: str
+) -> None:
+    file = tmp_path / "best_config.json"
+    if text is not None:
+        file.write_text(text)
+    again = run_here(file, command=in_here)
+    assert again.code == 2
+    assert again.err.startswith(f"error: {file}: {says}")
+    assert again.err.count("\n") == 1
+
+
+def test_no_seeds_are_refused(best: Callable[..., Path], run_here: Callable[..., Any]) -> None:
+    again = run_here(best(), "--seeds=0", command=in_here)
+    assert (again.code, again.err) == (2, "error: seeds must be at least 1, got 0.\n")
