@@ -100,7 +100,10 @@ class TrialLedger:
         if not self._history.exists():
             return []
         text = self._history.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        try:
+            return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        except ValueError as error:
+            raise BadInput(f"{self._history}: must hold a JSON object a line ({error}).") from error
 
     def status(self) -> tuple[Status, str]:
         """How the trial stands, and the error of a failed one."""
@@ -117,14 +120,12 @@ class TrialLedger:
     def read(self) -> TrialRecord:
         """Everything but the checkpoint."""
         written = read_json(self._config)
-        status, error = self.status()
-        try:
-            return TrialRecord(**written, status=status, error=error, history=self.history())
-        except (TypeError, ValueError) as problem:
+        if not isinstance(written, dict) or set(written) != {"trial_id", "number", "config"}:
             raise BadInput(
-                f"{self.folder}: config.json must hold trial_id, number and config, and history.jsonl a record a line "
-                f"({problem}); move the folder away to leave the trial out."
-            ) from problem
+                f"{self._config}: must hold trial_id, number and config; move its folder away to leave it out."
+            )
+        status, error = self.status()
+        return TrialRecord(**written, status=status, error=error, history=self.history())
 
     def _append(self, record: EpochRecord) -> None:
         with self._history.open("a", encoding="utf-8") as lines:
