@@ -71,7 +71,7 @@ def _answer(command: Callable[[Screen], int], how_to_go_on: str) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return command(Screen())
-    except BadInput as error:
+    except (BadInput, PermissionError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:

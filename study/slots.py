@@ -37,13 +37,25 @@ def share_out(study: StudyConfig, nodes: Sequence[Node]) -> Slots:
         raise BadInput(
             f"gpus_per_trial must be at most {largest_gpus:g}, what a node has, got {study.gpus_per_trial:g}."
         )
-    by_cpus = sum(int(node.cpus // study.cpus_per_trial) for node in nodes)
-    wanted = min(by_cpus, study.max_concurrent or by_cpus)
+    room = sum(_cpu_room(study, node) for node in nodes)
+    wanted = min(room, study.max_concurrent or room)
     share = study.gpus_per_trial
     if share is None:
-        share = even_share(sum(node.gpus for node in nodes), wanted)
-    fit = sum(min(int(node.cpus // study.cpus_per_trial), trials_that_fit(node.gpus, share)) for node in nodes)
-    return Slots(cpus=study.cpus_per_trial, gpus=share, count=min(wanted, fit) if share else wanted)
+        useful = [node.gpus for node in nodes if _cpu_room(study, node)]  # a GPU without CPUs serves nobody
+        share = min(even_share(sum(useful), wanted), max(useful))
+    if share == 0:
+        return Slots(cpus=study.cpus_per_trial, gpus=0.0, count=wanted)
+    count = sum(min(_cpu_room(study, node), trials_that_fit(node.gpus, share)) for node in nodes)
+    if count == 0:
+        raise BadInput(
+            f"no node has room for a trial of {study.cpus_per_trial} CPUs and {share:g} GPUs; "
+            "give fewer with --cpus-per-trial or --gpus-per-trial."
+        )
+    return Slots(cpus=study.cpus_per_trial, gpus=share, count=min(wanted, count))
+
+
+def _cpu_room(study: StudyConfig, node: Node) -> int:
+    return int(node.cpus // study.cpus_per_trial)
 
 
 def even_share(gpus: float, count: int) -> float:

@@ -17,7 +17,7 @@ def read_study(file: Path) -> dict[str, Any]:
     if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA:
         raise BadInput(f"{file}: schema must be {STUDY_SCHEMA}; this is no study that can be gone on with.")
     lacking = sorted(FIELDS - set(study))
-    for dataset, part in study.get("datasets", {}).items():
+    for dataset, part in dict(study.get("datasets") or {}).items():
         lacking += [f"datasets.{dataset}.{field}" for field in sorted(DATASET_FIELDS - set(part))]
     if lacking:
         raise BadInput(f"{file}: lacks {', '.join(lacking)}; this is no study that can be gone on with.")

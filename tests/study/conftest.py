@@ -1,0 +1,190 @@
+"""A small dataset in features, ledgers written by hand, and a disk on which a process can die at any write."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from optuna.samplers import RandomSampler
+
+from pan_model.data.featured import FeaturedItems
+from pan_model.data.splits import Split
+from search_spaces import SPACES
+from study.config import StudyConfig
+from study.ledger import Status, TrialLedger, TrialRecord
+
+NUM_CLASSES = 20
+ITEMS_PER_CLASS = 8
+FEATURE_DIM = 6
+METRIC = "few_shot_accuracy"
+
+
+class Killed(BaseException):
+    """The end of a process: nothing that runs in it may catch this."""
+
+
+@pytest.fixture(scope="session")
+def featured() -> FeaturedItems:
+    """Items whose features are their class's place, with noise, and whose attributes are signs of it."""
+    generator = np.random.default_rng(0)
+    classes = np.repeat(np.arange(NUM_CLASSES), ITEMS_PER_CLASS)
+    places = generator.normal(size=(NUM_CLASSES, FEATURE_DIM))
+    noise = generator.normal(size=(len(classes), FEATURE_DIM))
+    attributes = places[classes] > 0
+    return FeaturedItems(
+        features=(places[classes] + 0.5 * noise).astype(np.float32),
+        classes=classes,
+        attributes=attributes,
+        certain=np.ones_like(attributes),
+        attribute_names=tuple(f"a{a}" for a in range(FEATURE_DIM)),
+        splits={
+            Split.TRAIN: np.flatnonzero(classes % 2 == 0),
+            Split.VAL: np.flatnonzero(classes % 4 == 1),
+            Split.TEST: np.flatnonzero(classes % 4 == 3),
+        },
+    )
+
+
+@pytest.fixture
+def small_trial() -> dict[str, Any]:
+    """A trial's configuration, two epochs of 64 pairs."""
+    return {
+        "encoder": "siamese",
+        "supervision": "supervised",
+        "gate": "XNOR",
+        "lambda": 0.1,
+        "num_conditions": 4,
+        "learning_rate": 1e-2,
+        "dropout": 0.5,
+        "pairs": "fresh",
+        "pairs_per_epoch": 64,
+        "batch_size": 32,
+        "max_epochs": 2,
+        "seed": 3,
+    }
+
+
+@pytest.fixture
+def study_config(tmp_path: Path) -> Callable[..., StudyConfig]:
+    """Make a study of the demo below the test's own folder."""
+
+    def make(**changes: Any) -> StudyConfig:
+        folders = {"data_root": tmp_path / "data", "output": tmp_path / "results", "cache_dir": tmp_path / "cache"}
+        return StudyConfig(**(folders | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def suggested() -> Callable[[int], dict[str, Any]]:
+    """A complete configuration from the demo's space, another for every number."""
+
+    def suggest(number: int) -> dict[str, Any]:
+        trial = optuna.create_study(sampler=RandomSampler(seed=number)).ask()
+        return {**SPACES["demo"].suggest(trial), "max_epochs": 9, "seed": 0}
+
+    return suggest
+
+
+@pytest.fixture(scope="session")
+def epochs() -> Callable[..., list[dict[str, int | float]]]:
+    """A history with the given values of the metric, each epoch a second and a half long."""
+
+    def make(*values: float, metric: str = METRIC) -> list[dict[str, int | float]]:
+        return [
+            {"epoch": epoch, metric: value, "loss/total": 1 / epoch, "time/train_s": 1.25, "time/evaluate_s": 0.25}
+            for epoch, value in enumerate(values, 1)
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def record(suggested: Callable[[int], dict[str, Any]], epochs: Callable[..., Any]) -> Callable[..., TrialRecord]:
+    """A trial's record: its number, its status, and the metric's value in each epoch."""
+
+    def make(number: int, status: Status, *values: float, **changes: Any) -> TrialRecord:
+        given = {"trial_id": f"trial{number}", "config": suggested(number), "history": epochs(*values)}
+        return TrialRecord(number=number, status=status, **(given | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_trial() -> Callable[[Path, TrialRecord], None]:
+    """Write a record as the trial itself would have."""
+
+    def write(trials: Path, record: TrialRecord) -> None:
+        ledger = TrialLedger(trials / record.trial_id)
+        ledger.open(number=record.number, config=record.config)
+        for epoch in record.history:
+            ledger.add_epoch(epoch, {"epoch": epoch["epoch"], "weights": torch.zeros(2)})
+        if record.status is not Status.RUNNING:
+            ledger.close(record.status, record.error)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def killed_at() -> Callable[..., AbstractContextManager[list[str]]]:
+    """Die at one instant among the disk's operations below a folder; the list names the operation when it came to it.
+
+    Every fsync, rename and unlink has two instants, before and after it. What was written since the last fsync may
+    not be on the disk when the next one has not begun: its last `cut` bytes are then lost. The dead clean nothing up:
+    whatever is tried on the disk on the way out is not done.
+    """
+
+    @contextmanager
+    def kill(folder: Path, instant: int, cut: int = 0) -> Iterator[list[str]]:
+        died: list[str] = []
+        passed = 0
+        on_disk = {path.stat().st_ino: path.stat().st_size for path in folder.rglob("*")}
+
+        def watch(name: str, call: Callable[..., None], files: Callable[..., list[Path]]) -> Callable[..., None]:
+            def watched(*arguments: Any) -> None:
+                nonlocal passed
+                touched = files(*arguments)
+                if touched and died:
+                    raise Killed
+                passed += 2 if touched else 0
+                if not touched:
+                    call(*arguments)
+                    return
+                if passed - 2 == instant:
+                    if name == "fsync":
+                        written = touched[0].stat()
+                        os.truncate(touched[0], max(written.st_size - cut, on_disk.get(written.st_ino, 0)))
+                    died.append(f"before {name} of {touched[0].name}")
+                    raise Killed
+                call(*arguments)
+                if name == "fsync":
+                    on_disk[touched[0].stat().st_ino] = touched[0].stat().st_size
+                if passed - 1 == instant:
+                    died.append(f"after {name} of {touched[0].name}")
+                    raise Killed
+
+            return watched
+
+        def open_file(descriptor: int) -> list[Path]:
+            return [path for path in folder.rglob("*") if os.path.samestat(path.stat(), os.fstat(descriptor))]
+
+        def named(path: Any, *_: Any) -> list[Path]:
+            return [Path(path)] if Path(path).is_relative_to(folder) else []
+
+        with (
+            patch.object(os, "fsync", watch("fsync", os.fsync, open_file)),
+            patch.object(os, "replace", watch("replace", os.replace, named)),
+            patch.object(os, "unlink", watch("unlink", os.unlink, named)),
+        ):
+            try:
+                yield died
+            except Killed:
+                return
+
+    return kill

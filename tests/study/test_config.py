@@ -1,0 +1,147 @@
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pan_model.data.registry import DATASETS
+from pan_model.errors import BadInput
+from pan_model.features import FeaturesConfig
+from search_spaces import SPACES
+from study.config import DatasetPlan, FinalConfig, StudyConfig
+
+Make = Callable[..., StudyConfig]
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_plan_takes_its_defaults_from_the_dataset_and_its_space(dataset: str):
+    (plan,) = StudyConfig(datasets=(dataset,)).plans
+    row, space = DATASETS[dataset], SPACES[dataset]
+    assert plan == DatasetPlan(
+        dataset=dataset,
+        num_trials=space.num_trials,
+        max_epochs=space.max_epochs,
+        grace_epochs=math.ceil(space.max_epochs / 3),
+        features=FeaturesConfig(backbone=row.backbone, weights=row.weights, image_size=row.image_size),
+    )
+
+
+def test_what_is_given_holds_for_every_dataset():
+    plans = StudyConfig(
+        datasets=("cub", "demo"),
+        num_trials=3,
+        max_epochs=7,
+        grace_epochs=2,
+        backbone="alexnet",
+        weights="random",
+        image_size=99,
+    ).plans
+    features = FeaturesConfig(backbone="alexnet", weights="random", image_size=99)
+    assert plans == tuple(
+        DatasetPlan(dataset=dataset, num_trials=3, max_epochs=7, grace_epochs=2, features=features)
+        for dataset in ("cub", "demo")
+    )
+
+
+@pytest.mark.parametrize(("max_epochs", "grace_epochs"), [(1, 1), (2, 1), (3, 1), (4, 2), (9, 3), (10, 4), (30, 10)])
+def test_grace_is_a_third_of_the_epochs_rounded_up(max_epochs: int, grace_epochs: int):
+    assert StudyConfig(max_epochs=max_epochs).plans[0].grace_epochs == grace_epochs
+
+
+def test_the_name_is_the_datasets_unless_given():
+    assert StudyConfig(datasets=("demo", "cub")).results.root == Path("results/demo-cub")
+    assert StudyConfig(name="mine", output=Path("o")).results.root == Path("o/mine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"datasets": ("demo", "demo")}, r"dataset must name each dataset once, got demo demo\."),
+        ({"datasets": ()}, r"dataset must name at least one dataset\."),
+        ({"datasets": ("cubs",)}, r"unknown dataset 'cubs'; choose from demo, cub\."),
+        ({"num_trials": 0}, r"num_trials must be at least 1, got 0\."),
+        ({"max_epochs": 0}, r"max_epochs must be at least 1, got 0\."),
+        ({"grace_epochs": 0}, r"grace_epochs must be at least 1, got 0\."),
+        ({"grace_epochs": 10}, r"grace_epochs must be at most max_epochs, 9, got 10\."),
+        ({"grace_epochs": 3, "max_epochs": 2}, r"grace_epochs must be at most max_epochs, 2, got 3\."),
+        ({"cpus_per_trial": 0}, r"cpus_per_trial must be at least 1, got 0\."),
+        ({"gpus_per_trial": -0.5}, r"gpus_per_trial must be at least 0, got -0\.5\."),
+        ({"gpus_per_trial": math.nan}, r"gpus_per_trial must be at least 0, got nan\."),
+        ({"gpus_per_trial": math.inf}, r"gpus_per_trial must be at most 1000000000, got a larger number\."),
+        ({"gpus_per_trial": 1.5}, r"gpus_per_trial must be a part of one GPU or whole GPUs, got 1\.5\."),
+        ({"gpus_per_trial": 2.5}, r"gpus_per_trial must be a part of one GPU or whole GPUs, got 2\.5\."),
+        ({"max_concurrent": 0}, r"max_concurrent must be at least 1, got 0\."),
+        ({"max_failures": -1}, r"max_failures must be at least 0, got -1\."),
+        ({"seed": -1}, r"seed must be at least 0, got -1\."),
+        ({"seed": 10**9 + 1}, r"seed must be at most 1000000000, got a larger number\."),
+        ({"max_epochs": 10**400}, r"max_epochs must be at most 1000000000, got a larger number\."),
+        ({"reduction_factor": 1.0}, r"reduction_factor must be above 1, got 1\.0\."),
+        ({"reduction_factor": math.nan}, r"reduction_factor must be above 1, got nan\."),
+        ({"reduction_factor": math.inf}, r"reduction_factor must be above 1, got inf\."),
+        ({"name": "a/b"}, r"name must be a plain folder name, got 'a/b'\."),
+        ({"name": "a/"}, r"name must be a plain folder name, got 'a/'\."),
+        ({"name": "."}, r"name must be a plain folder name, got '\.'\."),
+        ({"name": ".."}, r"name must be a plain folder name, got '\.\.'\."),
+        ({"name": "/a"}, r"name must be a plain folder name, got '/a'\."),
+        ({"name": ""}, r"name must be a plain folder name, got ''\."),
+        ({"backbone": "resnet51"}, r"unknown backbone 'resnet51'; .*resnet50"),
+        ({"weights": ""}, r"weights must be imagenet, random or a state-dict file, got ''\."),
+        ({"image_size": 0}, r"image_size must be at least 1 px, got 0\."),
+    ],
+)
+def test_rules(changes: dict[str, Any], message: str):
+    with pytest.raises(BadInput, match=message) as error:
+        StudyConfig(**changes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("gpus", [None, 0, 0.001, 0.75, 1, 1.0, 2.0, 8])
+def test_a_trial_takes_a_part_of_one_gpu_or_whole_ones(gpus: float | None):
+    assert StudyConfig(gpus_per_trial=gpus).gpus_per_trial == gpus
+
+
+@pytest.mark.parametrize("flag", ["output", "data_root"])
+@pytest.mark.parametrize("below", [".", "cache", "a/b"])
+def test_the_cache_lies_outside_output_and_data(tmp_path: Path, study_config: Make, flag: str, below: str):
+    with pytest.raises(BadInput, match=rf"cache_dir must lie outside {flag}, .*, got .*\."):
+        study_config(**{flag: tmp_path / "here", "cache_dir": tmp_path / "here" / below})
+
+
+def test_the_cache_may_lie_beside_them_or_around_them(tmp_path: Path, study_config: Make):
+    assert study_config(cache_dir=tmp_path).cache_dir == tmp_path
+    assert study_config(cache_dir=tmp_path / "results2").cache_dir == tmp_path / "results2"
+
+
+def test_a_link_into_the_output_is_seen_through(tmp_path: Path, study_config: Make):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "results")
+    with pytest.raises(BadInput, match="cache_dir must lie outside output"):
+        study_config(cache_dir=tmp_path / "link" / "cache")
+
+
+def test_final_goes_beside_its_configuration_unless_told():
+    best = Path("results/demo/demo/best_config.json")
+    assert FinalConfig(best_config=best).folder == Path("results/demo/demo/final")
+    assert FinalConfig(best_config=best, output=Path("o")).folder == Path("o")
+
+
+def test_final_needs_a_seed():
+    with pytest.raises(BadInput, match=r"seeds must be at least 1, got 0\."):
+        FinalConfig(best_config=Path("b.json"), seeds=0)
+
+
+@pytest.mark.parametrize("flag", ["output", "data_root"])
+def test_final_too_keeps_its_cache_outside(tmp_path: Path, flag: str):
+    with pytest.raises(BadInput, match=rf"cache_dir must lie outside {flag}, .*, got .*\."):
+        FinalConfig(best_config=tmp_path / "b.json", **{flag: tmp_path / "here"}, cache_dir=tmp_path / "here" / "cache")
+
+
+def test_every_flag_is_told_as_it_was_resolved(study_config: Make, tmp_path: Path):
+    told = study_config(datasets=("demo", "cub"), gpus_per_trial=0.5, time_budget_s=60.0).to_json()
+    assert told.keys() == StudyConfig.__dataclass_fields__.keys()
+    assert told["datasets"] == ("demo", "cub")
+    assert told["data_root"] == str(tmp_path / "data")
+    assert (told["gpus_per_trial"], told["time_budget_s"], told["sampler"]) == (0.5, 60.0, "tpe")
+    assert json.loads(json.dumps(told)) == told | {"datasets": ["demo", "cub"]}

@@ -1,0 +1,264 @@
+"""best_config.json: what is written, and what is refused when it is read."""
+
+import json
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from pan_model.errors import BadInput
+from study.export import SCHEMA_FILE, export_best_config, read_best_config
+from study.files import write_json
+from study.ledger import Status, TrialRecord
+from study.provenance import provenance
+from study.results import DatasetResults, Results
+
+METRIC = "few_shot_accuracy"
+FEATURES = {
+    "regime": "frozen",
+    "backbone": "resnet18",
+    "weights": "random",
+    "weights_sha256": "ab" * 32,
+    "image_size": 64,
+}
+STUDY: dict[str, Any] = {
+    "name": "mine",
+    "signature": "cd" * 32,
+    "provenance": provenance(),
+    "datasets": {
+        "demo": {
+            "objective": {"name": METRIC, "mode": "max"},
+            "features": FEATURES,
+            "data": {
+                "fingerprint": f"sha256:{'ef' * 32}",
+                "splits": {"train": 480, "val": 240},
+                "left_out": {"unreadable image": 3},
+                "unreadable": {"a.png": "cut short"},
+            },
+        }
+    },
+}
+FIELDS = {
+    (): ("schema", "dataset", "metric", "config", "features", "trial_id", "study", "data", "provenance"),
+    ("metric",): ("name", "mode", "value", "split", "epoch"),
+    ("config",): ("encoder", "supervision", "num_conditions", "learning_rate", "max_epochs", "seed"),
+    ("features",): ("regime", "backbone", "weights", "weights_sha256", "image_size"),
+    ("study",): ("name", "signature", "num_trials", "completed", "stopped", "failed"),
+    ("data",): ("fingerprint", "splits"),
+    ("data", "splits"): ("train", "val"),
+    ("provenance",): ("created", "git_commit", "python", "torch", "ray", "optuna"),
+}
+PATHS = [(*parent, name) for parent, names in FIELDS.items() for name in names]
+Make = Callable[..., TrialRecord]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> DatasetResults:
+    return Results(tmp_path / "mine").of("demo")
+
+
+@pytest.fixture(scope="module")
+def records(record: Make) -> list[TrialRecord]:
+    return [
+        record(0, Status.COMPLETED, 0.5),
+        record(1, Status.COMPLETED, 0.1 + 0.2, 2 / 3, 0.25),
+        record(2, Status.STOPPED, 0.9),
+        record(3, Status.FAILED, error="it broke"),
+        record(4, Status.STOPPED, 0.1),
+    ]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, records: list[TrialRecord]) -> DatasetResults:
+    """Where a study's best configuration has been written."""
+    files = Results(tmp_path_factory.mktemp("exported")).of("demo")
+    assert export_best_config(files, STUDY, records)
+    return files
+
+
+@pytest.fixture
+def best(exported: DatasetResults) -> dict[str, Any]:
+    """What was written, to be broken."""
+    return json.loads(exported.best_config.read_text(encoding="utf-8"))
+
+
+def parent_of(content: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    for key in path[:-1]:
+        content = content[key]
+    return content
+
+
+def test_the_schema_is_a_schema():
+    Draft202012Validator.check_schema(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+
+
+def test_fields_are_those_of_the_contract(best: dict[str, Any], records: list[TrialRecord]):
+    assert tuple(best) == FIELDS[()]
+    for path, names in FIELDS.items():
+        if path and path[0] not in {"config", "provenance"}:
+            assert set(parent_of(best, (*path, ""))) == set(names)
+    assert set(FIELDS["provenance",]) <= set(best["provenance"])
+    del best["provenance"]
+    assert best == {
+        "schema": "pan-study/best-config/1",
+        "dataset": "demo",
+        "metric": {"name": METRIC, "mode": "max", "value": 2 / 3, "split": "val", "epoch": 2},
+        "config": records[1].config,
+        "features": FEATURES,
+        "trial_id": "trial1",
+        "study": {
+            "name": "mine",
+            "signature": "cd" * 32,
+            "num_trials": 5,
+            "completed": 2,
+            "stopped": 2,
+            "failed": 1,
+        },
+        "data": {"fingerprint": f"sha256:{'ef' * 32}", "splits": {"train": 480, "val": 240}},
+    }
+
+
+def test_it_validates_and_reads_back(exported: DatasetResults, best: dict[str, Any]):
+    Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))).validate(best)
+    assert read_best_config(exported.best_config) == best
+    assert [entry.name for entry in exported.folder.iterdir()] == ["best_config.json"]
+
+
+@pytest.mark.parametrize("value", [0.1 + 0.2, 1 / 3, 1e-300, 0.30000000000000004, 1.0])
+def test_numbers_read_back_exactly(files: DatasetResults, record: Make, value: float):
+    one = record(0, Status.COMPLETED, value)
+    one = record(0, Status.COMPLETED, value, config=one.config | {"learning_rate": value})
+    export_best_config(files, STUDY, [one])
+    content = read_best_config(files.best_config)
+    assert repr(content["metric"]["value"]) == repr(content["config"]["learning_rate"]) == repr(value)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_every_suggestion_of_the_space_can_be_exported(files: DatasetResults, record: Make, number: int):
+    one = record(number, Status.COMPLETED, 0.5)
+    export_best_config(files, STUDY, [one])
+    assert read_best_config(files.best_config)["config"] == one.config
+
+
+def test_without_a_completed_trial_nothing_is_written(files: DatasetResults, records: list[TrialRecord]):
+    assert not export_best_config(files, STUDY, records[2:])
+    assert not files.best_config.exists()
+
+
+def test_where_less_is_better(files: DatasetResults, records: list[TrialRecord]):
+    study = deepcopy(STUDY)
+    study["datasets"]["demo"]["objective"]["mode"] = "min"
+    export_best_config(files, study, records)
+    metric = read_best_config(files.best_config)["metric"]
+    assert (metric["value"], metric["epoch"], metric["mode"]) == (0.25, 3, "min")
+
+
+def refused(files: DatasetResults, content: Any) -> str:
+    """The line with which a content is refused, which names the file."""
+    write_json(files.best_config, content)
+    with pytest.raises(BadInput, match=rf"^{re.escape(str(files.best_config))}: ") as error:
+        read_best_config(files.best_config)
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(f"{files.best_config}: ")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=".".join)
+def test_a_missing_field_is_named(files: DatasetResults, best: dict[str, Any], path: tuple[str, ...]):
+    del parent_of(best, path)[path[-1]]
+    parent = ".".join(path[:-1]) or "the whole file"
+    assert refused(files, best).startswith(f"{parent}: '{path[-1]}' is a required property")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=".".join)
+@pytest.mark.parametrize("value", [[], None], ids=["list", "null"])
+def test_a_field_of_the_wrong_type_is_named(
+    files: DatasetResults, best: dict[str, Any], path: tuple[str, ...], value: Any
+):
+    parent_of(best, path)[path[-1]] = value
+    assert refused(files, best).startswith(f"{'.'.join(path)}: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("schema", "pan-study/best-config/2"),
+        ("dataset", ""),
+        ("metric.mode", "more"),
+        ("metric.value", "0.9"),
+        ("metric.split", "test"),
+        ("metric.epoch", 0),
+        ("metric.epoch", 1.5),
+        ("config.encoder", "transformer"),
+        ("config.supervision", "none"),
+        ("config.num_conditions", 0),
+        ("config.learning_rate", 0),
+        ("config.seed", -1),
+        ("config.dropout", [0.5]),
+        ("features.weights_sha256", "ab"),
+        ("features.image_size", True),
+        ("study.completed", 0),
+        ("study.signature", "xy" * 32),
+        ("data.fingerprint", "ef" * 32),
+        ("data.splits.train", 0),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(files: DatasetResults, best: dict[str, Any], path: str, value: Any):
+    keys = tuple(path.split("."))
+    parent_of(best, keys)[keys[-1]] = value
+    assert refused(files, best).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("parent", [(), ("metric",), ("features",), ("study",), ("data",)], ids=".".join)
+def test_a_field_too_many_is_named(files: DatasetResults, best: dict[str, Any], parent: tuple[str, ...]):
+    parent_of(best, (*parent, ""))["colour"] = 1
+    line = refused(files, best)
+    assert line.startswith(f"{'.'.join(parent) or 'the whole file'}: ")
+    assert "'colour' was unexpected" in line
+
+
+def test_an_unknown_key_of_the_configuration_is_named(files: DatasetResults, best: dict[str, Any]):
+    best["config"]["colour"] = "red"
+    assert refused(files, best).startswith("config: unknown key 'colour' in a configuration with encoder ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("dropout", "much", "config: dropout must be of type float, got 'much'."),
+        ("joint", "sum", "config: joint must be one of absdiff, product, concat, got 'sum'."),
+        ("batch_size", 1.5, "config: batch_size must be of type int, got 1.5."),
+    ],
+)
+def test_a_rule_of_the_configuration_is_told(
+    files: DatasetResults, best: dict[str, Any], key: str, value: Any, message: str
+):
+    best["config"][key] = value
+    assert refused(files, best) == message
+
+
+def test_labels_come_with_a_gate_and_a_lambda(files: DatasetResults, best: dict[str, Any]):
+    best["config"] |= {"supervision": "hybrid", "gate": "OR", "lambda": 0.5}
+    for key in ("gate", "lambda"):
+        lacking = deepcopy(best)
+        del lacking["config"][key]
+        assert refused(files, lacking).startswith(f"config: '{key}' is a required property")
+    best["config"]["supervision"] = "unsupervised"
+    assert refused(files, best).startswith("config: ")
+
+
+@pytest.mark.parametrize("content", [[], 3, "best", None, {}])
+def test_json_that_is_no_configuration(files: DatasetResults, content: Any):
+    assert refused(files, content).startswith("the whole file: ")
+
+
+def test_files_that_are_not_there_or_not_json(files: DatasetResults):
+    with pytest.raises(BadInput, match=r"/best_config\.json: cannot be read \(No such file or directory\)\."):
+        read_best_config(files.best_config)
+    files.folder.mkdir(parents=True)
+    files.best_config.write_text('{"schema": ', encoding="utf-8")
+    with pytest.raises(BadInput, match=r"/best_config\.json: is not JSON \(.+\)\."):
+        read_best_config(files.best_config)

@@ -1,0 +1,334 @@
+"""Every flag, on the command line and in a TOML file; every refusal is one line."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pan_model.errors import BadInput
+from study.config import FinalConfig, Regime, Sampler, Scheduler, StudyConfig
+from study.flags import parse_duration, read_final_config, read_study_config, run_parser
+
+FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
+    "dataset": ("datasets", '["cub", "demo"]', ("cub", "demo"), ["--dataset", "demo"], ("demo",)),
+    "data_root": ("data_root", '"d1"', Path("d1"), ["--data-root", "d2"], Path("d2")),
+    "output": ("output", '"o1"', Path("o1"), ["--output=o2"], Path("o2")),
+    "name": ("name", '"n1"', "n1", ["--name", "n2"], "n2"),
+    "cache_dir": ("cache_dir", '"c1"', Path("c1"), ["--cache-dir", "c2"], Path("c2")),
+    "num_trials": ("num_trials", "5", 5, ["--num-trials", "6"], 6),
+    "max_epochs": ("max_epochs", "5", 5, ["--max-epochs=6"], 6),
+    "time_budget": ("time_budget_s", '"30m"', 1800.0, ["--time-budget", "2h"], 7200.0),
+    "backbone": ("backbone", '"resnet34"', "resnet34", ["--backbone", "alexnet"], "alexnet"),
+    "weights": ("weights", '"imagenet"', "imagenet", ["--weights", "w.pth"], "w.pth"),
+    "image_size": ("image_size", "96", 96, ["--image-size", "128"], 128),
+    "regime": ("regime", '"frozen"', Regime.FROZEN, ["--regime", "frozen"], Regime.FROZEN),
+    "skip_bad_images": ("skip_bad_images", "true", True, ["--no-skip-bad-images"], False),
+    "cpus_per_trial": ("cpus_per_trial", "2", 2, ["--cpus-per-trial", "3"], 3),
+    "gpus_per_trial": ("gpus_per_trial", "0.25", 0.25, ["--gpus-per-trial", "0"], 0.0),
+    "max_concurrent": ("max_concurrent", "2", 2, ["--max-concurrent", "3"], 3),
+    "max_failures": ("max_failures", "0", 0, ["--max-failures", "3"], 3),
+    "scheduler": ("scheduler", '"none"', Scheduler.NONE, ["--scheduler", "asha"], Scheduler.ASHA),
+    "sampler": ("sampler", '"random"', Sampler.RANDOM, ["--sampler", "tpe"], Sampler.TPE),
+    "grace_epochs": ("grace_epochs", "2", 2, ["--grace-epochs", "4"], 4),
+    "reduction_factor": ("reduction_factor", "4", 4.0, ["--reduction-factor", "2.5"], 2.5),
+    "seed": ("seed", "7", 7, ["--seed", "8"], 8),
+    "resume": ("resume", "true", True, ["--no-resume"], False),
+    "dry_run": ("dry_run", "true", True, ["--no-dry-run"], False),
+    "ray_address": ("ray_address", '"a:1"', "a:1", ["--ray-address", "b:2"], "b:2"),
+}
+"""A flag's name in a file: its field, a value in a file and what it is read as, words and what they are read as."""
+
+SWITCHES = ("skip_bad_images", "resume", "dry_run")
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    return tmp_path / "study.toml"
+
+
+def read(toml: Path, text: str, *words: str) -> StudyConfig:
+    toml.write_text(text, encoding="utf-8")
+    return read_study_config([*words, "--config", str(toml)])
+
+
+def test_every_field_has_a_flag_and_every_flag_a_row_here():
+    assert {field for field, *_ in FLAGS.values()} == set(StudyConfig.__dataclass_fields__)
+    assert {field for field, *_ in FLAGS.values()} == set(run_parser().flags) - {"config"}
+
+
+def test_no_words_give_the_defaults():
+    assert read_study_config([]) == StudyConfig()
+
+
+@pytest.mark.parametrize("key", FLAGS)
+def test_the_command_line_sets_a_flag(key: str):
+    field, _, _, words, value = FLAGS[key]
+    config = read_study_config(words)
+    assert getattr(config, field) == value
+    assert type(getattr(config, field)) is type(value)
+
+
+@pytest.mark.parametrize("key", FLAGS)
+@pytest.mark.parametrize("joint", ["_", "-"])
+def test_a_file_sets_a_flag(toml: Path, key: str, joint: str):
+    field, text, value, _, _ = FLAGS[key]
+    config = read(toml, f"{key.replace('_', joint)} = {text}")
+    assert getattr(config, field) == value
+    assert type(getattr(config, field)) is type(value)
+
+
+@pytest.mark.parametrize("key", FLAGS)
+@pytest.mark.parametrize("config_first", [True, False])
+def test_the_command_line_wins_over_the_file(toml: Path, key: str, config_first: bool):
+    field, text, _, words, value = FLAGS[key]
+    toml.write_text(f"{key} = {text}", encoding="utf-8")
+    file = ["--config", str(toml)]
+    config = read_study_config([*file, *words] if config_first else [*words, *file])
+    assert getattr(config, field) == value
+
+
+@pytest.mark.parametrize("key", SWITCHES)
+def test_a_switch_that_a_file_turns_off_can_be_turned_on(toml: Path, key: str):
+    assert getattr(read(toml, f"{key} = false"), key) is False
+    assert getattr(read(toml, f"{key} = false", f"--{key.replace('_', '-')}"), key) is True
+
+
+def test_one_dataset_needs_no_list(toml: Path):
+    assert read(toml, 'dataset = "cub"').datasets == ("cub",)
+
+
+def test_what_the_file_leaves_out_keeps_its_default(toml: Path):
+    assert read(toml, "seed = 4") == StudyConfig(seed=4)
+    assert read(toml, "") == StudyConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5h", 5400), ("0.5s", 0.5), ("007m", 420)]
+)
+def test_durations(text: str, seconds: float):
+    assert parse_duration(text) == seconds
+    assert read_study_config(["--time-budget", text]).time_budget_s == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["90", "s", "", "1d", "-1s", "1 h", "1h30m", "0s", "0.0h", "nans", "1e3s", ".5h", "1s\n"]
+)
+def test_what_is_no_duration(text: str):
+    message = r"time-budget: expected a duration such as 90s, 30m or 2h, got '" + re.escape(text)
+    with pytest.raises(BadInput, match=message):
+        read_study_config([f"--time-budget={text}"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--num-trial", "3"], r"unknown flag or stray word '--num-trial'; did you mean --num-trials\?"),
+        (["--num-trail=3"], r"unknown flag or stray word '--num-trail=3'; did you mean --num-trials\?"),
+        (["--data", "x"], r"unknown flag or stray word '--data'; did you mean --data"),
+        (["--gpu-per-trial", "1"], r"did you mean --gpus-per-trial\?"),
+        (["--xyzzy"], r"unknown flag or stray word '--xyzzy'; --help shows every flag\."),
+        (["demo"], r"unknown flag or stray word 'demo'; "),
+        (["--seed", "1", "2"], r"unknown flag or stray word '2'; --help shows every flag\."),
+        (["--num-trials", "three"], r"--num-trials: invalid int value: 'three'; --help shows every flag\."),
+        (["--num-trials", "1.5"], r"--num-trials: invalid int value: '1\.5'"),
+        (["--gpus-per-trial", "half"], r"--gpus-per-trial: invalid float value: 'half'"),
+        (["--num-trials"], r"--num-trials: expected one argument"),
+        (["--dataset"], r"--dataset: expected at least one argument"),
+        (["--resume=yes"], r"--resume/--no-resume: ignored explicit argument 'yes'"),
+        (["--scheduler", "pbt"], r"--scheduler: choose from asha, none, got 'pbt'"),
+        (["--sampler", "grid"], r"--sampler: choose from tpe, random, got 'grid'"),
+        (["--regime", "thawed"], r"--regime: choose from frozen, got 'thawed'"),
+        (["--dataset", "cubs"], r"unknown dataset 'cubs'; choose from demo, cub\."),
+        (["--num-trials", "0"], r"num_trials must be at least 1, got 0\."),
+        (["--config", "nowhere.toml"], r"nowhere\.toml: cannot be read \(No such file or directory\)\."),
+    ],
+)
+def test_words_that_are_refused(words: list[str], message: str):
+    with pytest.raises(BadInput, match=message) as error:
+        read_study_config(words)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("num_trails = 3", r"study\.toml: unknown key 'num_trails'; did you mean 'num-trials'\?"),
+        ("datset = 'demo'", r"study\.toml: unknown key 'datset'; did you mean 'dataset'\?"),
+        ("xyzzy = 3", r"study\.toml: unknown key 'xyzzy'\."),
+        ("help = true", r"study\.toml: unknown key 'help'\."),
+        ("[study]\nseed = 1", r"study\.toml: unknown key 'study'\."),
+        ("resume = 'yes'", r"study\.toml: resume must be true or false, got 'yes'\."),
+        ("dry-run = 1", r"study\.toml: dry-run must be true or false, got 1\."),
+        ("num_trials = true", r"study\.toml: num_trials must be a single value of its flag's kind, got True\."),
+        ("num_trials = [1, 2]", r"study\.toml: num_trials must be a single value of its flag's kind, got \[1, 2\]\."),
+        ("seed = {a = 1}", r"study\.toml: seed must be a single value of its flag's kind, got \{'a': 1\}\."),
+        ("dataset = [['demo']]", r"study\.toml: dataset must be a single value"),
+        ("num_trials = 'three'", r"num-trials: invalid int value: 'three'"),
+        ("num_trials = 1.5", r"num-trials: invalid int value: '1\.5'"),
+        ("time_budget = 90", r"time-budget: expected a duration such as 90s, 30m or 2h, got '90'"),
+        ("dataset = []", r"dataset: expected at least one argument"),
+        ("dataset = ['demo', 'cubs']", r"unknown dataset 'cubs'; choose from demo, cub\."),
+        ("reduction_factor = inf", r"reduction_factor must be above 1, got inf\."),
+        ("gpus_per_trial = nan", r"gpus_per_trial must be at least 0, got nan\."),
+        ("seed = ", r"study\.toml: is not TOML \(.+\)\."),
+        ("seed = 1\nseed = 2", r"study\.toml: is not TOML \(.+\)\."),
+        ("dataset = demo", r"study\.toml: is not TOML \(.+\)\."),
+    ],
+)
+def test_files_that_are_refused(toml: Path, text: str, message: str):
+    with pytest.raises(BadInput, match=message) as error:
+        read(toml, text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["num_trials = 'three'", "time_budget = 90", "dataset = []"])
+def test_a_refused_value_of_a_file_names_the_file(toml: Path, text: str):
+    with pytest.raises(BadInput, match=r"study\.toml: "):
+        read(toml, text)
+
+
+def test_a_file_cannot_name_another(toml: Path):
+    with pytest.raises(BadInput, match=r"unknown key 'config'(?!; did you mean 'config')"):
+        read(toml, 'config = "other.toml"')
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_a_switch_has_one_name_in_a_file(toml: Path, value: str):
+    with pytest.raises(BadInput, match=r"study\.toml: unknown key 'no_resume'; did you mean 'resume'\?"):
+        read(toml, f"no_resume = {value}")
+
+
+def test_a_key_is_spelled_once(toml: Path):
+    with pytest.raises(BadInput, match=r"study\.toml: num-trials is given twice, with _ and with -; keep one\."):
+        read(toml, "num_trials = 3\nnum-trials = 4")
+
+
+def test_an_empty_file_name_is_refused():
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_study_config(["--config", ""])
+
+
+def test_a_file_that_is_not_text(toml: Path):
+    toml.write_bytes(b"name = '\xff'")
+    with pytest.raises(BadInput, match=r"study\.toml: is not TOML \(.+\)\."):
+        read_study_config(["--config", str(toml)])
+
+
+def test_a_folder_is_no_file(tmp_path: Path):
+    with pytest.raises(BadInput, match=r"cannot be read \(Is a directory\)\."):
+        read_study_config(["--config", str(tmp_path)])
+
+
+NAMES = st.text("abcXYZ019._-", min_size=1, max_size=12).filter(lambda name: name not in {".", ".."})
+FOLDERS = st.text("abcäXYZ019._- ='#", max_size=12)
+VALID: dict[str, st.SearchStrategy[Any]] = {
+    "dataset": st.lists(st.sampled_from(["demo", "cub"]), min_size=1, unique=True),
+    "data_root": FOLDERS.map(lambda name: f"/d/d{name}"),
+    "output": FOLDERS.map(lambda name: f"/o/o{name}"),
+    "name": NAMES,
+    "cache_dir": FOLDERS.map(lambda name: f"/c/c{name}"),
+    "num_trials": st.integers(1, 10**6),
+    "max_epochs": st.integers(50, 1000),
+    "time_budget": st.builds("{}{}".format, st.integers(1, 99), st.sampled_from("smh")),
+    "backbone": st.sampled_from(["resnet18", "vgg11", "vit_b_16"]),
+    "weights": NAMES,
+    "image_size": st.integers(1, 1000),
+    "regime": st.sampled_from([str(one) for one in Regime]),
+    "skip_bad_images": st.booleans(),
+    "cpus_per_trial": st.integers(1, 64),
+    "gpus_per_trial": st.floats(0, 1, allow_subnormal=False) | st.integers(0, 8),
+    "max_concurrent": st.integers(1, 64),
+    "max_failures": st.integers(0, 9),
+    "scheduler": st.sampled_from([str(one) for one in Scheduler]),
+    "sampler": st.sampled_from([str(one) for one in Sampler]),
+    "grace_epochs": st.integers(1, 9),
+    "reduction_factor": st.floats(1.001, 1e9),
+    "seed": st.integers(0, 10**9),
+    "resume": st.booleans(),
+    "dry_run": st.booleans(),
+    "ray_address": NAMES,
+}
+
+
+def as_words(key: str, value: Any) -> list[str]:
+    option = f"--{key.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [option if value else option.replace("--", "--no-", 1)]
+    return [option, *value] if isinstance(value, list) else [f"{option}={value}"]
+
+
+@settings(max_examples=50)
+@given(
+    values=st.fixed_dictionaries({}, optional=VALID),
+    joint=st.sampled_from("_-"),
+    in_file=st.sets(st.sampled_from(sorted(VALID))),
+)
+def test_flags_and_files_say_the_same(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any], joint: str, in_file: set[str]
+):
+    words = [word for key, value in values.items() for word in as_words(key, value)]
+    of_words = read_study_config(words)
+    toml = tmp_path_factory.getbasetemp() / "study.toml"
+
+    def write(keys: set[str]) -> None:
+        lines = [
+            f"{k.replace('_', joint)} = {json.dumps(v, ensure_ascii=False)}\n" for k, v in values.items() if k in keys
+        ]
+        toml.write_text("".join(lines), encoding="utf-8")
+
+    write(set(values))
+    assert read_study_config(["--config", str(toml)]) == of_words
+    write(in_file)
+    rest = [word for key, value in values.items() if key not in in_file for word in as_words(key, value)]
+    assert read_study_config([*rest, "--config", str(toml)]) == of_words
+
+
+def test_every_valid_flag_is_among_the_random_ones():
+    assert VALID.keys() == FLAGS.keys()
+
+
+def test_help_shows_every_flag_and_its_default():
+    text = " ".join(run_parser().format_help().split())
+    for key in FLAGS:
+        assert f"--{key.replace('_', '-')}" in text
+    assert "(default: results)" in text
+    assert "(default: None)" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {}),
+        (["--data-root", "d"], {"data_root": Path("d")}),
+        (["--seeds", "3"], {"seeds": 3}),
+        (["--output", "o"], {"output": Path("o")}),
+        (["--weights", "w.pth"], {"weights": "w.pth"}),
+        (["--cache-dir", "c"], {"cache_dir": Path("c")}),
+        (["--skip-bad-images"], {"skip_bad_images": True}),
+    ],
+)
+def test_final_flags(words: list[str], expected: dict[str, Any]):
+    assert read_final_config(["r/best_config.json", *words]) == FinalConfig(
+        best_config=Path("r/best_config.json"), **expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], r"the following arguments are required: best_config\.json; --help shows every flag\."),
+        (["b.json", "--seeds", "0"], r"seeds must be at least 1, got 0\."),
+        (["b.json", "--seeds", "many"], r"--seeds: invalid int value: 'many'"),
+        (["b.json", "c.json"], r"unknown flag or stray word 'c\.json'; "),
+        (["b.json", "--seed", "3"], r"unknown flag or stray word '--seed'; did you mean --seeds\?"),
+    ],
+)
+def test_final_flags_that_are_refused(words: list[str], message: str):
+    with pytest.raises(BadInput, match=message) as error:
+        read_final_config(words)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,253 @@
+"""Optuna's journal, written from the ledger and read back by Optuna."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.samplers import RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FixedTrial, TrialState
+
+from search_spaces import SPACES
+from study.config import Sampler
+from study.journal import (
+    JournaledSearch,
+    correct_journal,
+    final_value,
+    make_sampler,
+    points_to_try,
+    replay,
+    write_journal,
+)
+from study.ledger import Status, TrialRecord
+
+METRIC = "few_shot_accuracy"
+SPACE = SPACES["demo"]
+Make = Callable[..., TrialRecord]
+
+
+@pytest.fixture
+def records(record: Make) -> list[TrialRecord]:
+    return [
+        record(0, Status.COMPLETED, 0.5, 0.75, 0.6),
+        record(1, Status.STOPPED, 0.9, 0.4),
+        record(2, Status.FAILED, error="it broke"),
+        record(3, Status.FAILED, 0.25, error="it broke later"),
+        record(4, Status.RUNNING, 0.3),
+        record(5, Status.STOPPED),
+    ]
+
+
+def read(path: Path) -> list[optuna.trial.FrozenTrial]:
+    return load(path).trials
+
+
+def search(mode: Any = "max") -> JournaledSearch:
+    return JournaledSearch(name="demo", space=SPACE, metric=METRIC, mode=mode)
+
+
+def write(path: Path, records: list[TrialRecord], mode: Any = "max") -> JournalStorage:
+    return write_journal(path, records, search(mode))
+
+
+def load(path: Path) -> optuna.Study:
+    return optuna.load_study(study_name="demo", storage=JournalStorage(JournalFileBackend(str(path))))
+
+
+def test_states_and_values_are_those_of_the_ledger(tmp_path: Path, records: list[TrialRecord]):
+    write(tmp_path / "optuna.log", records)
+    trials = read(tmp_path / "optuna.log")
+    assert [(trial.user_attrs["trial_id"], trial.state, trial.value) for trial in trials] == [
+        ("trial0", TrialState.COMPLETE, 0.75),
+        ("trial1", TrialState.PRUNED, 0.4),
+        ("trial2", TrialState.FAIL, None),
+        ("trial3", TrialState.FAIL, None),
+        ("trial5", TrialState.PRUNED, None),
+    ]
+
+
+def test_every_epoch_is_an_intermediate_value(tmp_path: Path, records: list[TrialRecord]):
+    write(tmp_path / "optuna.log", records)
+    assert [trial.intermediate_values for trial in read(tmp_path / "optuna.log")] == [
+        {1: 0.5, 2: 0.75, 3: 0.6},
+        {1: 0.9, 2: 0.4},
+        {},
+        {1: 0.25},
+        {},
+    ]
+
+
+def test_parameters_are_what_the_space_asks_for(tmp_path: Path, records: list[TrialRecord]):
+    write(tmp_path / "optuna.log", records)
+    by_id = {record.trial_id: record.config for record in records}
+    for trial in read(tmp_path / "optuna.log"):
+        config = by_id[trial.user_attrs["trial_id"]]
+        assert trial.params == {key: config[key] for key in trial.params}
+        assert SPACE.suggest(FixedTrial(trial.params)) | {"max_epochs": 9, "seed": 0} == config
+
+
+def test_the_best_trial_is_the_best_completed_one(tmp_path: Path, record: Make):
+    records = [record(0, Status.COMPLETED, 0.5), record(1, Status.COMPLETED, 0.2), record(2, Status.STOPPED, 0.9)]
+    for mode, best in (("max", "trial0"), ("min", "trial1")):
+        write(tmp_path / f"{mode}.log", records, mode)
+        assert load(tmp_path / f"{mode}.log").best_trial.user_attrs["trial_id"] == best
+
+
+def test_a_journal_is_replaced_and_leaves_nothing_else(tmp_path: Path, records: list[TrialRecord]):
+    path = tmp_path / "demo" / "optuna.log"
+    write(path, records)
+    (path.parent / ".optuna.log").write_text("half of a journ", encoding="utf-8")
+    write(path, records[:1])
+    assert [trial.user_attrs["trial_id"] for trial in read(path)] == ["trial0"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["optuna.log"]
+
+
+def test_a_broken_journal_is_written_anew(tmp_path: Path, records: list[TrialRecord]):
+    (tmp_path / "optuna.log").write_bytes(b'{"op_code": 0, "wor')
+    write(tmp_path / "optuna.log", records)
+    assert len(read(tmp_path / "optuna.log")) == 5
+
+
+@pytest.mark.timeout(2, method="signal")
+@pytest.mark.parametrize("name", ["optuna.log", ".optuna.log"])
+def test_the_lock_of_a_dead_process_is_not_waited_for(tmp_path: Path, records: list[TrialRecord], name: str):
+    (tmp_path / f"{name}.lock").symlink_to(tmp_path / name)
+    storage = write(tmp_path / "optuna.log", records[:1])
+    optuna.load_study(study_name="demo", storage=storage).ask()
+
+
+def test_a_journal_can_be_gone_on_with(tmp_path: Path, records: list[TrialRecord]):
+    storage = write(tmp_path / "optuna.log", records)
+    study = optuna.load_study(study_name="demo", storage=storage)
+    trial = study.ask()
+    SPACE.suggest(trial)
+    study.tell(trial, 0.8)
+    assert [(trial.number, trial.value) for trial in read(tmp_path / "optuna.log")][-1] == (5, 0.8)
+
+
+def leave_running(study: optuna.Study) -> None:
+    """A trial that was cut."""
+    trial = study.ask()
+    SPACE.suggest(trial)
+    trial.set_user_attr("trial_id", "trial4")
+    trial.report(0.3, 1)
+
+
+def leave_unnamed(study: optuna.Study) -> None:
+    """A trial that Optuna was asked for and that nobody began."""
+    study.ask()
+
+
+def repeat(study: optuna.Study) -> None:
+    """A suggestion that was tried before."""
+    trial = study.ask()
+    SPACE.suggest(trial)
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def never_begin(study: optuna.Study) -> None:
+    """A first trial whose turn never came."""
+    study.enqueue_trial(SPACE.first_trials[0])
+
+
+def end_twice(study: optuna.Study) -> None:
+    """A trial that was cut, and went on as another of Optuna's."""
+    trial = study.ask()
+    SPACE.suggest(trial)
+    trial.set_user_attr("trial_id", "trial0")
+    study.tell(trial, 0.75)
+
+
+@pytest.mark.parametrize("add", [leave_running, leave_unnamed, repeat, never_begin, end_twice])
+def test_what_the_ledger_lacks_is_taken_out_of_the_journal(
+    tmp_path: Path, records: list[TrialRecord], add: Callable[[optuna.Study], None]
+):
+    path = tmp_path / "optuna.log"
+    write(path, records)
+    before = read(path)
+    add(load(path))
+    assert len(read(path)) == len(before) + 1
+    correct_journal(path, records, search())
+    assert [look(trial) for trial in read(path)] == [look(trial) for trial in before]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["optuna.log"]
+
+
+def look(trial: optuna.trial.FrozenTrial) -> tuple[Any, ...]:
+    """All of a trial but its times."""
+    return trial.number, trial.state, trial.values, trial.params, trial.user_attrs, trial.intermediate_values
+
+
+def test_the_ledger_s_word_on_a_trial_s_end_stands(tmp_path: Path, records: list[TrialRecord], record: Make):
+    path = tmp_path / "optuna.log"
+    write(path, [records[0], record(1, Status.COMPLETED, 0.9, 0.4), *records[2:]])
+    correct_journal(path, records, search())
+    assert read(path)[1].state is TrialState.PRUNED
+    write(path, records[:3])
+    correct_journal(path, records, search())
+    assert [trial.user_attrs["trial_id"] for trial in read(path)] == ["trial0", "trial1", "trial2", "trial3", "trial5"]
+
+
+@pytest.mark.parametrize("num_trials", [0, 3, 6])
+def test_a_journal_that_says_what_the_ledger_says_is_left_alone(
+    tmp_path: Path, records: list[TrialRecord], num_trials: int
+):
+    path = tmp_path / "optuna.log"
+    write(path, records[:num_trials])
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    correct_journal(path, records[:num_trials], search())
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_what_optuna_is_told(record: Make):
+    for mode, best in (("max", 0.75), ("min", 0.5)):
+        assert final_value(record(0, Status.COMPLETED, 0.5, 0.75, 0.6), search(mode)) == best
+        assert final_value(record(0, Status.STOPPED, 0.5, 0.75, 0.6), search(mode)) == 0.6
+        assert final_value(record(0, Status.FAILED, 0.5), search(mode)) is None
+        assert final_value(record(0, Status.RUNNING, 0.5), search(mode)) is None
+        assert final_value(record(0, Status.STOPPED), search(mode)) is None
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_replay_finds_the_parameters_again(suggested: Callable[[int], dict[str, Any]], number: int):
+    trial = optuna.create_study(sampler=RandomSampler(seed=number)).ask()
+    SPACE.suggest(trial)
+    assert replay(SPACE, suggested(number)) == (trial.params, trial.distributions)
+
+
+def test_cut_trials_come_first_then_the_first_trials_that_were_never_begun(record: Make, records: list[TrialRecord]):
+    def identify(config: dict[str, Any]) -> str:
+        return f"{config['supervision']} {config['num_conditions']} {config['learning_rate']}"
+
+    first = [identify(SPACE.suggest(FixedTrial(point))) for point in SPACE.first_trials]
+    assert points_to_try([], SPACE, identify) == list(SPACE.first_trials)
+    begun = record(6, Status.COMPLETED, 0.5, trial_id=first[0])
+    cut = replay(SPACE, records[4].config)[0]
+    assert points_to_try([*records, begun], SPACE, identify) == [cut, *SPACE.first_trials[1:]]
+    all_begun = [record(7, Status.FAILED, trial_id=name) for name in first]
+    assert points_to_try(all_begun, SPACE, identify) == []
+
+
+def test_a_first_trial_that_was_cut_comes_once(record: Make):
+    point = SPACE.first_trials[1]
+    config = {**SPACE.suggest(FixedTrial(point)), "max_epochs": 9, "seed": 0}
+    cut = record(0, Status.RUNNING, 0.5, config=config, trial_id="cut")
+
+    def identify(suggested: dict[str, Any]) -> str:
+        return "cut" if suggested == {key: config[key] for key in suggested} else "other"
+
+    assert points_to_try([cut], SPACE, identify) == [point, SPACE.first_trials[0]]
+
+
+@pytest.mark.parametrize(("kind", "sampler"), [(Sampler.TPE, TPESampler), (Sampler.RANDOM, RandomSampler)])
+def test_samplers_repeat_and_go_on_with_other_numbers(kind: Sampler, sampler: type):
+    def drawn(seed: int, num_tried: int) -> dict[str, Any]:
+        made = make_sampler(kind, seed, num_tried)
+        assert isinstance(made, sampler)
+        return SPACE.suggest(optuna.create_study(sampler=made).ask())
+
+    assert drawn(0, 0) == drawn(0, 0)
+    different = [drawn(0, 0), drawn(0, 1), drawn(0, 2), drawn(1, 0), drawn(2, 1)]
+    assert all(a != b for i, a in enumerate(different) for b in different[:i])

@@ -1,0 +1,231 @@
+"""The ledger may be cut at any instant: what is read, restored and gone on with then agrees."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from study.ledger import Status, TrialLedger, TrialRecord, count_ended, read_ledger
+
+NUM_EPOCHS = 3
+CONFIG: dict[str, Any] = {"encoder": "siamese", "learning_rate": 0.1 + 0.2, "seed": 0}
+TRUTH = [{"epoch": e, "accuracy": 1 / (e + 2), "time/train_s": 0.5} for e in range(1, NUM_EPOCHS + 1)]
+
+Kill = Callable[..., AbstractContextManager[list[str]]]
+Write = Callable[[Path, TrialRecord], None]
+Make = Callable[..., TrialRecord]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> TrialLedger:
+    ledger = TrialLedger(tmp_path / "trials" / "abc")
+    ledger.open(number=4, config=CONFIG)
+    return ledger
+
+
+def state(epoch: int) -> dict[str, Any]:
+    return {"epoch": epoch, "weights": torch.full((3,), epoch / 3)}
+
+
+def go_on(folder: Path) -> None:
+    """Run a trial from where its ledger stands."""
+    ledger = TrialLedger(folder)
+    ledger.open(number=4, config=CONFIG)
+    if ledger.status()[0] is not Status.RUNNING:
+        return
+    saved = ledger.restore()
+    for epoch in range(saved["epoch"] + 1 if saved else 1, NUM_EPOCHS + 1):
+        ledger.add_epoch(TRUTH[epoch - 1], state(epoch))
+    ledger.close(Status.COMPLETED)
+
+
+def check_what_is_left(folder: Path) -> None:
+    """After a kill: what is read is a part of the truth, and what is restored is one epoch with its history."""
+    for record in read_ledger(folder.parent):
+        assert (record.trial_id, record.number, record.config) == (folder.name, 4, CONFIG)
+        assert record.history == TRUTH[: len(record.history)]
+        assert record.status is Status.RUNNING or record.history == TRUTH
+
+
+def test_a_trial_may_be_killed_at_every_instant(tmp_path: Path, killed_at: Kill):
+    died: list[str] = []
+    for instant in count():
+        folder = tmp_path / f"trials{instant}" / "abc"
+        with killed_at(folder, instant, cut=7) as here:
+            go_on(folder)
+        check_what_is_left(folder)
+        seen = len(TrialLedger(folder).history())
+        saved = TrialLedger(folder).restore() if folder.exists() else None
+        epoch = saved["epoch"] if saved else 0
+        assert epoch in (seen, seen + 1)
+        assert TrialLedger(folder).history() == TRUTH[:epoch]
+        assert saved is None or torch.equal(saved["weights"], state(epoch)["weights"])
+        go_on(folder)
+        assert read_ledger(folder.parent) == [
+            TrialRecord(trial_id="abc", number=4, config=CONFIG, status=Status.COMPLETED, history=TRUTH)
+        ]
+        died += here
+        if not here:
+            break
+    assert len(died) == 2 * (2 + NUM_EPOCHS * 3 + 2)  # config; checkpoint and line of each epoch; status
+    assert {what.split(" of ")[0] for what in died} == {
+        f"{w} {op}" for w in ("before", "after") for op in ("fsync", "replace")
+    }
+
+
+@settings(max_examples=25)
+@given(kills=st.lists(st.tuples(st.integers(0, 16), st.integers(0, 60)), min_size=1, max_size=5))
+def test_however_often_a_trial_is_killed_it_ends_the_same(
+    tmp_path_factory: pytest.TempPathFactory, killed_at: Kill, kills: list[tuple[int, int]]
+):
+    folder = tmp_path_factory.mktemp("ledger") / "abc"
+    for instant, cut in kills:
+        with killed_at(folder, instant, cut=cut):
+            go_on(folder)
+        check_what_is_left(folder)
+    go_on(folder)
+    assert TrialLedger(folder).history() == TRUTH
+    assert TrialLedger(folder).status() == (Status.COMPLETED, "")
+
+
+def test_a_line_cut_at_any_byte_does_not_count_and_is_mended(ledger: TrialLedger):
+    for epoch in (1, 2):
+        ledger.add_epoch(TRUTH[epoch - 1], state(epoch))
+    file = ledger.folder / "history.jsonl"
+    whole = file.read_bytes()
+    start = whole.index(b"\n") + 1
+    for end in range(start, len(whole)):
+        file.write_bytes(whole[:end])
+        assert ledger.history() == TRUTH[:1]
+        saved = TrialLedger(ledger.folder).restore()
+        assert saved is not None
+        assert saved["epoch"] == 2
+        assert file.read_bytes() == whole
+
+
+def test_a_checkpoint_without_a_line_gives_the_line(ledger: TrialLedger):
+    ledger.add_epoch(TRUTH[0], state(1))
+    (ledger.folder / "history.jsonl").unlink()
+    assert ledger.history() == []
+    saved = ledger.restore()
+    assert saved is not None
+    assert ledger.history() == TRUTH[:1]
+
+
+def test_lines_without_a_checkpoint_are_begun_again(ledger: TrialLedger):
+    (ledger.folder / "history.jsonl").write_text('{"epoch": 1, "accur', encoding="utf-8")
+    assert ledger.restore() is None
+    assert not (ledger.folder / "history.jsonl").exists()
+
+
+def test_lines_after_the_checkpoint_are_dropped(ledger: TrialLedger):
+    for epoch in (1, 2):
+        ledger.add_epoch(TRUTH[epoch - 1], state(epoch))
+    older = (ledger.folder / "checkpoint" / "state.pt").read_bytes()
+    ledger.add_epoch(TRUTH[2], state(3))
+    (ledger.folder / "checkpoint" / "state.pt").write_bytes(older)
+    ledger.restore()
+    assert ledger.history() == TRUTH[:2]
+
+
+def test_restoring_twice_is_restoring_once(ledger: TrialLedger):
+    ledger.add_epoch(TRUTH[0], state(1))
+    first, second = ledger.restore(), ledger.restore()
+    assert first is not None
+    assert second is not None
+    assert torch.equal(first["weights"], second["weights"])
+    assert ledger.history() == TRUTH[:1]
+
+
+def test_half_written_files_of_a_dead_process_do_not_matter(ledger: TrialLedger):
+    ledger.add_epoch(TRUTH[0], state(1))
+    for name in (".config.json.1", ".status.json.1", ".history.jsonl.1", "checkpoint/.state.pt.1"):
+        (ledger.folder / name).write_bytes(b'{"epo')
+    go_on(ledger.folder)
+    assert [record.history for record in read_ledger(ledger.folder.parent)] == [TRUTH]
+    assert [path.name for path in (ledger.folder / "checkpoint").iterdir()] == ["state.pt"]
+
+
+def test_a_trial_leaves_its_four_files_and_nothing_else(ledger: TrialLedger):
+    go_on(ledger.folder)
+    files = {str(path.relative_to(ledger.folder)) for path in ledger.folder.rglob("*") if path.is_file()}
+    assert files == {"config.json", "history.jsonl", "checkpoint/state.pt", "status.json"}
+
+
+def test_the_checkpoint_is_written_before_its_line(ledger: TrialLedger, killed_at: Kill):
+    with killed_at(ledger.folder, 3) as died:  # after the rename of the checkpoint
+        ledger.add_epoch(TRUTH[0], state(1))
+    assert died == ["after replace of .state.pt." + died[0].rsplit(".", 1)[1]]
+    assert (ledger.folder / "checkpoint" / "state.pt").exists()
+    assert not (ledger.folder / "history.jsonl").exists()
+
+
+def test_the_first_configuration_and_the_first_status_stand(ledger: TrialLedger):
+    ledger.open(number=9, config={"encoder": "other"})
+    ledger.close(Status.STOPPED)
+    ledger.close(Status.FAILED, "too late")
+    assert ledger.read() == TrialRecord(trial_id="abc", number=4, config=CONFIG, status=Status.STOPPED)
+
+
+def test_numbers_and_errors_read_back_exactly(ledger: TrialLedger):
+    values = [0.1 + 0.2, 1e-320, -0.0, 1 / 3, 1.7976931348623157e308]
+    for epoch, value in enumerate(values, 1):
+        ledger.add_epoch({"epoch": epoch, "accuracy": value}, state(epoch))
+    ledger.close(Status.FAILED, 'ValueError: "ä", b')
+    record = ledger.read()
+    assert [repr(epoch["accuracy"]) for epoch in record.history] == list(map(repr, values))
+    assert record.error == 'ValueError: "ä", b'
+    assert record.config == CONFIG
+
+
+def test_nan_has_no_place_in_a_history(ledger: TrialLedger):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        ledger.add_epoch({"epoch": 1, "accuracy": float("nan")}, state(1))
+    assert ledger.history() == []
+
+
+def test_a_running_study_is_read_as_it_stands(tmp_path: Path, record: Make, write_trial: Write):
+    written = [
+        record(0, Status.COMPLETED, 0.5, 0.6),
+        record(2, Status.RUNNING, 0.4),
+        record(1, Status.FAILED, error="it broke"),
+        record(3, Status.RUNNING),
+        record(10, Status.STOPPED, 0.1),
+    ]
+    for one in written:
+        write_trial(tmp_path / "trials", one)
+    (tmp_path / "trials" / "just-made").mkdir()
+    records = read_ledger(tmp_path / "trials")
+    assert records == sorted(written, key=lambda one: one.number)
+    assert count_ended(records) == 3
+
+
+def test_no_study_is_no_trials(tmp_path: Path):
+    assert read_ledger(tmp_path / "trials") == []
+    assert count_ended([]) == 0
+
+
+def test_trials_of_one_number_are_ordered_by_name(tmp_path: Path, record: Make, write_trial: Write):
+    for name in ("b", "a"):
+        write_trial(tmp_path, record(0, Status.RUNNING, trial_id=name))
+    assert [one.trial_id for one in read_ledger(tmp_path)] == ["a", "b"]
+
+
+def test_the_best_epoch_is_the_first_of_equals(record: Make):
+    one = record(0, Status.COMPLETED, 0.3, 0.7, 0.1, 0.7, 0.1)
+    best, worst = one.best_epoch("few_shot_accuracy", "max"), one.best_epoch("few_shot_accuracy", "min")
+    assert best is not None
+    assert worst is not None
+    assert (best["epoch"], worst["epoch"]) == (2, 3)
+    assert record(0, Status.FAILED).best_epoch("few_shot_accuracy", "max") is None
+
+
+def test_wall_time_is_all_times_of_all_epochs(record: Make):
+    assert record(0, Status.RUNNING, 0.1, 0.2, 0.3).wall_s == 4.5
+    assert record(0, Status.RUNNING).wall_s == 0

@@ -1,0 +1,347 @@
+"""What makes a study the same study, and what stands in its way."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pan_model.data.featured import FeaturedItems
+from pan_model.errors import BadInput
+from study.config import Regime, Sampler, Scheduler, StudyConfig
+from study.files import write_json
+from study.identity import digest
+from study.plan import check_same, check_same_flags, describe_study, find_study, same_weights, sign
+from study.prepare import PreparedDataset
+from study.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, read_study
+
+Make = Callable[..., StudyConfig]
+
+SIGNED: dict[str, Any] = {
+    "datasets": ("demo", "cub"),
+    "max_epochs": 12,
+    "grace_epochs": 2,
+    "backbone": "resnet34",
+    "weights": "other.pth",
+    "image_size": 96,
+    "skip_bad_images": True,
+    "scheduler": Scheduler.NONE,
+    "sampler": Sampler.RANDOM,
+    "reduction_factor": 4.0,
+    "seed": 1,
+}
+OPERATIONAL: dict[str, Any] = {
+    "data_root": Path("elsewhere"),
+    "output": Path("other"),
+    "name": "other",
+    "cache_dir": Path("/elsewhere"),
+    "num_trials": 99,
+    "time_budget_s": 60.0,
+    "cpus_per_trial": 2,
+    "gpus_per_trial": 0.5,
+    "max_concurrent": 3,
+    "max_failures": 5,
+    "resume": True,
+    "dry_run": True,
+    "ray_address": "auto",
+}
+ONE_VALUE = {"regime"}  # signed, but there is only one yet
+
+
+@pytest.fixture
+def prepare(featured: FeaturedItems) -> Callable[[StudyConfig], list[PreparedDataset]]:
+    """What reading the data of a study gives; weights of another name have other content."""
+
+    def make(config: StudyConfig) -> list[PreparedDataset]:
+        return [
+            PreparedDataset(
+                dataset=plan.dataset,
+                featured=featured,
+                fingerprint=f"sha256:{digest(plan.dataset)}",
+                features={
+                    "regime": "frozen",
+                    "backbone": plan.features.backbone,
+                    "weights": plan.features.weights,
+                    "weights_sha256": digest(plan.features.weights),
+                    "image_size": plan.features.image_size,
+                },
+                left_out={"no attributes": 1},
+                unreadable={"a.png": "cut short"},
+                from_cache=True,
+            )
+            for plan in config.plans
+        ]
+
+    return make
+
+
+Prepare = Callable[[StudyConfig], list[PreparedDataset]]
+
+
+def test_every_field_is_either_signed_or_operational():
+    assert len(Regime) == 1
+    assert SIGNED.keys() | OPERATIONAL.keys() | ONE_VALUE == set(StudyConfig.__dataclass_fields__)
+    assert not SIGNED.keys() & OPERATIONAL.keys()
+
+
+@pytest.mark.parametrize("field", OPERATIONAL)
+def test_what_is_operational_does_not_change_the_signature(study_config: Make, prepare: Prepare, field: str):
+    one, other = study_config(), study_config(**{field: OPERATIONAL[field]})
+    assert getattr(one, field) != getattr(other, field)
+    assert sign(one, prepare(one)) == sign(other, prepare(other))
+
+
+@pytest.mark.parametrize("field", SIGNED)
+def test_all_else_changes_the_signature_and_is_shown(study_config: Make, prepare: Prepare, field: str):
+    one, other = study_config(), study_config(**{field: SIGNED[field]})
+    found = {"signed": sign(one, prepare(one))}
+    assert digest(found["signed"]) != digest(sign(other, prepare(other)))
+    with pytest.raises(
+        BadInput, match=r"results/demo: is another study \(.+\); give the same flags, or another --name"
+    ):
+        check_same(found, sign(other, prepare(other)), one.results.root)
+
+
+@pytest.mark.parametrize("field", sorted(SIGNED.keys() - {"weights"}))
+def test_flags_alone_tell_before_any_work_is_done(study_config: Make, prepare: Prepare, field: str):
+    one, other = study_config(), study_config(**{field: SIGNED[field]})
+    with pytest.raises(BadInput, match="is another study"):
+        check_same_flags({"signed": sign(one, prepare(one))}, other)
+
+
+@pytest.mark.parametrize("field", OPERATIONAL)
+def test_flags_alone_let_the_same_study_pass(study_config: Make, prepare: Prepare, field: str):
+    one = study_config(datasets=("demo", "cub"))
+    check_same_flags(
+        {"signed": sign(one, prepare(one))}, study_config(datasets=("demo", "cub"), **{field: OPERATIONAL[field]})
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"seed": 7}, r"\(seed was 0, now 7\)"),
+        ({"sampler": Sampler.RANDOM}, r'\(sampler was "tpe", now "random"\)'),
+        ({"skip_bad_images": True}, r"\(skip_bad_images was false, now true\)"),
+        ({"image_size": 96}, r"\(datasets\.demo\.image_size was 64, now 96\)"),
+        ({"max_epochs": 12, "grace_epochs": 3}, r"\(datasets\.demo\.max_epochs was 9, now 12\)"),
+        ({"seed": 7, "reduction_factor": 2.0}, r"\((?=.*seed was 0, now 7)(?=.*reduction_factor was 3\.0, now 2\.0)"),
+        ({"datasets": ("demo", "cub")}, r"datasets\.cub\.max_epochs was absent, now 30"),
+        ({"datasets": ("cub",), "name": "demo"}, r"datasets\.demo\.max_epochs was 9, now absent"),
+    ],
+)
+def test_each_difference_is_shown_with_both_values(
+    study_config: Make, prepare: Prepare, changes: dict[str, Any], shown: str
+):
+    one, other = study_config(), study_config(**changes)
+    found = {"signed": sign(one, prepare(one))}
+    with pytest.raises(BadInput, match=shown) as error:
+        check_same(found, sign(other, prepare(other)), one.results.root)
+    assert "\n" not in str(error.value)
+    with pytest.raises(BadInput, match=shown):
+        check_same_flags(found, other)
+
+
+@pytest.mark.parametrize("key", ["fingerprint", "weights_sha256"])
+def test_other_data_or_weights_are_another_study(study_config: Make, prepare: Prepare, key: str):
+    config = study_config()
+    signed, other = sign(config, prepare(config)), sign(config, prepare(config))
+    was = other["datasets"]["demo"][key]
+    other["datasets"]["demo"][key] = "other"
+    with pytest.raises(BadInput, match=rf'\(datasets\.demo\.{key} was "{was}", now "other"\)'):
+        check_same({"signed": signed}, other, config.results.root)
+
+
+@pytest.mark.parametrize(
+    ("weights", "changes", "same"),
+    [
+        (None, {}, True),
+        (None, {"weights": "random"}, False),  # cub's are imagenet
+        (None, {"weights": "imagenet"}, False),  # the demo's are random
+        ("random", {"weights": "random"}, True),
+        ("a.pth", {"weights": "b.pth"}, False),
+        ("a.pth", {"weights": "a.pth", "num_trials": 99, "resume": True}, True),
+        ("a.pth", {}, False),
+    ],
+)
+def test_weights_are_the_same_by_name_when_every_dataset_s_are(
+    study_config: Make, prepare: Prepare, weights: str | None, changes: dict[str, Any], same: bool
+):
+    both = ("demo", "cub")
+    config = study_config(datasets=both, weights=weights)
+    baselines: dict[str, dict[str, dict[str, float]]] = {dataset: {} for dataset in both}
+    found = describe_study(config, prepare(config), baselines, None)
+    assert same_weights(found, study_config(datasets=both, **changes)) is same
+
+
+def test_the_order_of_datasets_does_not_count(study_config: Make, prepare: Prepare):
+    one, other = study_config(datasets=("demo", "cub")), study_config(datasets=("cub", "demo"))
+    assert digest(sign(one, prepare(one))) == digest(sign(other, prepare(other)))
+    check_same({"signed": sign(one, prepare(one))}, sign(other, prepare(other)), one.results.root)
+
+
+def test_study_json_says_all_that_is_needed_later(study_config: Make, prepare: Prepare, tmp_path: Path):
+    config = study_config(datasets=("demo",), num_trials=5, time_budget_s=60.0)
+    baselines = {"demo": {"none": {"nearest_class_mean": 0.5}}}
+    content = describe_study(config, prepare(config), baselines, None)
+    write_json(tmp_path / "study.json", content)
+    assert read_study(tmp_path / "study.json") == json.loads(json.dumps(content))
+    assert content["schema"] == STUDY_SCHEMA
+    assert content["name"] == "demo"
+    assert content["signature"] == digest(sign(config, prepare(config)))
+    assert content["config"] == config.to_json()
+    (features,) = (part.features for part in prepare(config))
+    assert content["datasets"] == {
+        "demo": {
+            "num_trials": 5,
+            "max_epochs": 9,
+            "grace_epochs": 3,
+            "objective": {"name": "few_shot_accuracy", "mode": "max"},
+            "features": features,
+            "data": {
+                "fingerprint": f"sha256:{digest('demo')}",
+                "splits": {"train": 80, "val": 40},
+                "left_out": {"no attributes": 1},
+                "unreadable": {"a.png": "cut short"},
+            },
+            "baselines": baselines["demo"],
+        }
+    }
+    assert {"created", "git_commit", "python", "torch", "ray", "optuna"} <= content["provenance"].keys()
+    assert content["resumed"] == []
+
+
+def test_a_study_that_goes_on_keeps_where_it_came_from(study_config: Make, prepare: Prepare):
+    config = study_config(resume=True)
+    baselines: dict[str, dict[str, dict[str, float]]] = {"demo": {}}
+    found = describe_study(config, prepare(config), baselines, None) | {"provenance": {"created": "before"}}
+    again = describe_study(config, prepare(config), baselines, found)
+    third = describe_study(config, prepare(config), baselines, again)
+    assert [part["provenance"] for part in (again, third)] == [{"created": "before"}] * 2
+    assert [len(part["resumed"]) for part in (again, third)] == [1, 2]
+    assert third["resumed"][0] == again["resumed"][0]
+    assert "git_commit" in third["resumed"][1]
+
+
+def test_no_study_yet(study_config: Make):
+    config = study_config()
+    assert find_study(config) is None
+    assert find_study(study_config(resume=True)) is None
+    config.results.root.mkdir(parents=True)
+    assert find_study(config) is None
+
+
+def test_a_study_is_gone_on_with_only_when_asked(study_config: Make):
+    config = study_config()
+    content = {"schema": STUDY_SCHEMA} | {field: {} for field in FIELDS}
+    write_json(config.results.study, content)
+    with pytest.raises(BadInput, match=r"results/demo: this study exists; go on with it by --resume, or give another"):
+        find_study(config)
+    assert find_study(study_config(resume=True)) == content
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_something_else_is_in_the_way(study_config: Make, resume: bool):
+    config = study_config(resume=resume)
+    config.results.root.mkdir(parents=True)
+    (config.results.root / "thesis.tex").touch()
+    with pytest.raises(BadInput, match=r"results/demo: is in the way and is no study; move it, or give another"):
+        find_study(config)
+
+
+def test_a_file_is_in_the_way(study_config: Make):
+    config = study_config()
+    config.output.mkdir()
+    config.results.root.touch()
+    with pytest.raises(BadInput, match=r"results/demo: is in the way and is no study"):
+        find_study(config)
+
+
+def test_a_file_is_in_the_way_of_the_output_folder(study_config: Make):
+    config = study_config()
+    config.output.touch()
+    with pytest.raises(
+        BadInput, match=r"results/demo: cannot be made in .*/results, which cannot be written; give another --output\."
+    ):
+        find_study(config)
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """A folder in which nothing can be made."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    (folder / "a").mkdir(mode=0o500)
+    folder.chmod(0o500)
+    try:
+        (folder / "b").touch()
+    except PermissionError:
+        return folder
+    pytest.skip("this user may write everywhere")
+
+
+@pytest.mark.parametrize(("below", "where"), [("", "closed"), ("b/c", "closed"), ("a", "a"), ("a/b", "a")])
+def test_an_output_that_cannot_be_written_is_seen_before_any_work(
+    study_config: Make, closed: Path, below: str, where: str
+):
+    with pytest.raises(
+        BadInput, match=rf"/demo: cannot be made in .*/{where}, which cannot be written; give another --output\."
+    ):
+        find_study(study_config(output=closed / below))
+    assert [path.name for path in closed.rglob("*")] == ["a"]
+
+
+def test_an_output_that_is_not_there_yet_is_not_made_by_looking(study_config: Make, tmp_path: Path):
+    assert find_study(study_config(output=tmp_path / "a" / "b")) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_killed_while_it_was_first_written_down_can_be_begun_again(study_config: Make, killed_at: Any):
+    config = study_config(resume=True)
+    config.results.root.mkdir(parents=True)
+    with killed_at(config.results.root, 0) as died:
+        write_json(config.results.study, {"schema": STUDY_SCHEMA})
+    assert died
+    assert [path.name for path in config.results.root.iterdir()] == [f".study.json.{os.getpid()}"]
+    assert find_study(config) is None
+
+
+def test_what_only_looks_like_the_rest_of_a_killed_study_is_in_the_way(study_config: Make):
+    config = study_config(resume=True)
+    config.results.root.mkdir(parents=True)
+    for name in (".study.json.17", ".study.jsonc"):
+        (config.results.root / name).touch()
+    with pytest.raises(BadInput, match=r"results/demo: is in the way and is no study"):
+        find_study(config)
+
+
+@pytest.mark.parametrize("content", [{"schema": "pan-study/study/0"}, {}, [], "study"])
+def test_a_study_of_another_kind_is_refused(study_config: Make, content: Any):
+    config = study_config(resume=True)
+    write_json(config.results.study, content)
+    with pytest.raises(BadInput, match=r"study\.json: schema must be pan-study/study/1; this is no study that can be"):
+        find_study(config)
+
+
+@pytest.mark.parametrize("lacking", [*sorted(FIELDS), *(f"datasets.demo.{field}" for field in sorted(DATASET_FIELDS))])
+def test_what_a_study_lacks_is_named(study_config: Make, prepare: Prepare, lacking: str):
+    config = study_config(resume=True)
+    content = describe_study(config, prepare(config), {"demo": {}}, None)
+    *parents, field = lacking.split(".")
+    part = content
+    for parent in parents:
+        part = part[parent]
+    del part[field]
+    write_json(config.results.study, content)
+    with pytest.raises(BadInput, match=rf"study\.json: lacks {lacking}; this is no study that can be gone on with\."):
+        find_study(config)
+
+
+def test_a_broken_study_is_refused(study_config: Make):
+    config = study_config(resume=True)
+    config.results.root.mkdir(parents=True)
+    config.results.study.write_text('{"schema": ', encoding="utf-8")
+    with pytest.raises(BadInput, match=r"study\.json: is not JSON"):
+        find_study(config)

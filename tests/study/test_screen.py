@@ -1,0 +1,134 @@
+import time
+from collections.abc import Callable
+from io import StringIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from study.config import StudyConfig
+from study.ledger import Status, TrialRecord
+from study.screen import REFRESH_S, Screen, count_by_status, duration, features_line, trials_line
+
+METRIC = "few_shot_accuracy"
+Make = Callable[..., TrialRecord]
+
+
+@pytest.fixture
+def written() -> StringIO:
+    return StringIO()
+
+
+@pytest.fixture
+def watched(written: StringIO) -> Screen:
+    return Screen(Console(file=written, force_terminal=True, width=60, legacy_windows=False))
+
+
+@pytest.fixture
+def unwatched(written: StringIO) -> Screen:
+    return Screen(Console(file=written, force_terminal=False, soft_wrap=True))
+
+
+def test_where_nobody_watches_lines_are_plain(unwatched: Screen, written: StringIO):
+    unwatched.say("[bold]50%[/bold] of https://x.org/a :smile: " + "long " * 40)
+    assert written.getvalue() == "[bold]50%[/bold] of https://x.org/a :smile: " + "long " * 40 + "\n"
+
+
+def test_where_nobody_watches_the_live_line_is_not_even_made(unwatched: Screen, written: StringIO):
+    made: list[int] = []
+
+    def make() -> str:
+        made.append(1)
+        return "at work"
+
+    with unwatched.live() as show:
+        for _ in range(3):
+            show(make)
+    assert made == []
+    assert written.getvalue() == ""
+
+
+def test_on_a_terminal_the_line_lives_and_then_goes(watched: Screen, written: StringIO):
+    with watched.live() as show:
+        show(lambda: "demo: 3/16 trials")
+        assert "demo: 3/16 trials" in written.getvalue()
+    watched.say("done")
+    after = written.getvalue().split("demo: 3/16 trials")[-1]
+    assert "\x1b[2K" in after  # the line is erased
+    assert after.endswith("done\n")
+
+
+def test_the_line_is_made_only_as_often_as_it_is_shown(watched: Screen, written: StringIO):
+    with watched.live() as show:
+        show(lambda: "first")
+        show(lambda: "at once")
+        time.sleep(1.1 * REFRESH_S)
+        show(lambda: "later")
+    assert "first" in written.getvalue()
+    assert "later" in written.getvalue()
+    assert "at once" not in written.getvalue()
+
+
+def test_a_long_line_is_cut_to_the_terminal(watched: Screen, written: StringIO):
+    with watched.live() as show:
+        show(lambda: "[red]" + "x" * 100)
+    assert "[red]" + "x" * 54 + "…" in written.getvalue()
+
+
+def test_an_error_inside_goes_through(watched: Screen):
+    with pytest.raises(RuntimeError, match="it broke"), watched.live():
+        raise RuntimeError("it broke")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (60, "1 min 0 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.6, "1 h 0 min"),
+        (3660, "1 h 1 min"),
+        (90000, "25 h 0 min"),
+    ],
+)
+def test_durations(seconds: float, text: str):
+    assert duration(seconds) == text
+
+
+@given(st.integers(0, 10**6))
+def test_durations_add_up(seconds: int):
+    words = duration(seconds).split()
+    units = {"s": 1, "min": 60, "h": 3600}
+    told = sum(int(number) * units[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
+    assert 0 <= seconds - told < (60 if seconds >= 3600 else 1)
+
+
+def test_progress_of_features():
+    assert features_line("demo", 0, 960, time.monotonic()) == "demo: features of 0/960 images, about 0 s left"
+    started_s = time.monotonic() - 10
+    assert features_line("demo", 480, 960, started_s) == "demo: features of 480/960 images, about 10 s left"
+    assert features_line("demo", 960, 960, started_s) == "demo: features of 960/960 images, about 0 s left"
+
+
+def test_progress_of_a_search(record: Make):
+    (plan,) = StudyConfig(num_trials=10).plans
+    records: list[TrialRecord] = []
+    assert trials_line(plan, METRIC, "max", records, 0, 0.0) == "demo: 0/10 trials, none yet"
+    records.append(record(0, Status.RUNNING))
+    assert trials_line(plan, METRIC, "max", records, 0, 3.0) == "demo: 0/10 trials, 1 running"
+    records += [record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)]
+    line = "demo: 3/10 trials, 1 completed, 1 stopped, 1 failed, 1 running; best few_shot_accuracy 0.7500"
+    assert trials_line(plan, METRIC, "max", records, 0, 30.0) == line + "; about 1 min 10 s left"
+    assert trials_line(plan, METRIC, "max", records, 2, 30.0) == line + "; about 3 min 30 s left"
+    assert trials_line(plan, METRIC, "max", records, 3, 30.0) == line
+    assert "best few_shot_accuracy 0.4000" in trials_line(plan, METRIC, "min", records, 3, 30.0)
+
+
+def test_counts_by_status(record: Make):
+    records = [record(n, s) for n, s in enumerate((Status.FAILED, Status.STOPPED, Status.FAILED, Status.COMPLETED))]
+    assert count_by_status(records) == "1 completed, 1 stopped, 2 failed"
+    assert count_by_status([]) == "none yet"

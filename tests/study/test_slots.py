@@ -1,0 +1,120 @@
+"""How a cluster is cut into trials, compared with putting them there one by one."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pan_model.errors import BadInput
+from study.config import StudyConfig
+from study.slots import Node, even_share, share_out, trials_that_fit
+
+
+@pytest.mark.parametrize(
+    ("flags", "cpus", "gpus", "expected"),
+    [
+        ({}, 2, 0, (1, 0.0, 2)),
+        ({"cpus_per_trial": 2}, 7, 0, (2, 0.0, 3)),
+        ({"max_concurrent": 3}, 8, 0, (1, 0.0, 3)),
+        ({"max_concurrent": 99}, 8, 0, (1, 0.0, 8)),
+        ({}, 8, 1, (1, 0.125, 8)),
+        ({}, 16, 1, (1, 0.062, 16)),
+        ({}, 8, 8, (1, 1.0, 8)),
+        ({"max_concurrent": 2}, 8, 8, (1, 4.0, 2)),
+        ({"max_concurrent": 3}, 8, 8, (1, 2.0, 3)),
+        ({"gpus_per_trial": 0.25}, 16, 1, (1, 0.25, 4)),
+        ({"gpus_per_trial": 0.1}, 16, 1, (1, 0.1, 10)),
+        ({"gpus_per_trial": 1}, 16, 4, (1, 1, 4)),
+        ({"gpus_per_trial": 0.5, "max_concurrent": 1}, 16, 4, (1, 0.5, 1)),
+        ({"gpus_per_trial": 0}, 16, 4, (1, 0, 16)),
+    ],
+)
+def test_a_cluster_is_shared_out(flags: dict[str, Any], cpus: float, gpus: float, expected: tuple[int, float, int]):
+    slots = share_out(StudyConfig(**flags), [Node(cpus=cpus, gpus=gpus)])
+    assert (slots.cpus, slots.gpus, slots.count) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"cpus_per_trial": 5}, r"cpus_per_trial must be at most 4, what a node has, got 5\."),
+        ({"gpus_per_trial": 3}, r"gpus_per_trial must be at most 2, what a node has, got 3\."),
+    ],
+)
+def test_more_than_there_is_cannot_be_had(flags: dict[str, Any], message: str):
+    with pytest.raises(BadInput, match=message):
+        share_out(StudyConfig(**flags), [Node(cpus=4.0, gpus=2.0), Node(cpus=1.0, gpus=1.0)])
+
+
+def test_without_gpus_there_is_no_part_of_one():
+    with pytest.raises(BadInput, match=r"gpus_per_trial must be at most 0, what a node has, got 0\.5\."):
+        share_out(StudyConfig(gpus_per_trial=0.5), [Node(cpus=4.0, gpus=0.0)])
+
+
+def place_one_by_one(gpus: int, share: float) -> int:
+    """Trials that are put one after another where there is room, in Ray's units of a ten-thousandth."""
+    units = round(share * 10_000)
+    if share >= 1:
+        return gpus * 10_000 // units
+    free, on_each = 10_000, 0
+    while free >= units:
+        free, on_each = free - units, on_each + 1
+    return gpus * on_each
+
+
+@given(gpus=st.integers(1, 16), per_gpu=st.integers(1, 64), less=st.integers(0, 63))
+def test_so_many_trials_of_an_even_share_fit(gpus: int, per_gpu: int, less: int):
+    count = max(1, gpus * per_gpu - less)
+    share = even_share(gpus, count)
+    assert place_one_by_one(gpus, share) >= count
+    assert trials_that_fit(gpus, share) >= count
+
+
+@given(gpus=st.integers(1, 16), count=st.integers(1, 512))
+def test_an_even_share_is_whole_gpus_or_a_part_of_one_and_little_is_left(gpus: int, count: int):
+    share = even_share(gpus, count)
+    assert 0 < share < 1 or share.is_integer()
+    if share >= 1:
+        assert count * (share + 1) > gpus
+    else:
+        assert place_one_by_one(gpus, share + 0.001) < count
+
+
+@given(gpus=st.integers(1, 16), share=st.integers(1, 1000).map(lambda parts: parts / 1000) | st.integers(1, 16))
+def test_trials_fit_as_they_do_one_by_one(gpus: int, share: float):
+    assert trials_that_fit(gpus, share) == place_one_by_one(gpus, share)
+
+
+@given(count=st.integers(1, 512))
+def test_without_gpus_the_share_is_nothing(count: int):
+    assert even_share(0, count) == 0
+    assert trials_that_fit(0, 0.0) == 0
+
+
+@given(cpus=st.integers(1, 64), gpus=st.integers(0, 16), most=st.none() | st.integers(1, 64))
+def test_all_slots_fit_on_the_gpus(cpus: int, gpus: int, most: int | None):
+    slots = share_out(StudyConfig(max_concurrent=most), [Node(cpus=float(cpus), gpus=float(gpus))])
+    assert slots.count == min(cpus, most or cpus)
+    assert gpus == 0 or place_one_by_one(gpus, slots.gpus) >= slots.count
+
+
+def test_a_given_share_lies_on_one_gpu():
+    assert share_out(StudyConfig(gpus_per_trial=0.75), [Node(cpus=16.0, gpus=4.0)]).count == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "nodes", "expected"),
+    [
+        ({}, [(4, 0), (4, 0)], (0.0, 8)),
+        ({"cpus_per_trial": 3}, [(4, 0), (4, 0), (2, 0)], (0.0, 2)),  # a trial's cores are on one node
+        ({}, [(4, 1), (4, 1)], (0.25, 8)),
+        ({"gpus_per_trial": 2}, [(4, 3), (4, 3)], (2, 2)),  # and so are its GPUs
+        ({"gpus_per_trial": 0.5}, [(4, 0), (4, 1)], (0.5, 2)),
+        ({"gpus_per_trial": 0}, [(4, 0), (4, 1)], (0, 8)),
+        ({"max_concurrent": 3}, [(4, 2), (4, 2)], (1.0, 3)),
+    ],
+)
+def test_a_trial_lies_on_one_node(flags: dict[str, Any], nodes: list[tuple[float, float]], expected: tuple[float, int]):
+    slots = share_out(StudyConfig(**flags), [Node(cpus=cpus, gpus=gpus) for cpus, gpus in nodes])
+    assert (slots.gpus, slots.count) == expected

@@ -1,0 +1,432 @@
+"""Searcher and scheduler on a ledger written by hand; Ray is not started."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from ray.tune.schedulers import TrialScheduler
+
+from search_spaces import SPACES
+from search_spaces.pan import SearchSpace
+from study.config import Sampler, StudyConfig
+from study.identity import trial_id
+from study.journal import correct_journal
+from study.ledger import Status, TrialRecord, read_ledger
+from study.trial import TrialPlace, TrialRequest
+from study.tuner import LedgerASHA, LedgerFIFO, LedgerSearch, TuneRequest, write_failure
+
+METRIC = "few_shot_accuracy"
+Make = Callable[..., TrialRecord]
+Write = Callable[[Path, TrialRecord], None]
+
+
+def suggest_digit(trial: Any) -> dict[str, Any]:
+    return {"digit": trial.suggest_int("digit", 0, 3)}
+
+
+DIGITS = SearchSpace(suggest=suggest_digit, first_trials=({"digit": 2},), num_trials=4, max_epochs=9)
+
+
+def tune_request(root: Path, space: SearchSpace = SPACES["demo"], mode: Literal["max", "min"] = "max") -> TuneRequest:
+    return TuneRequest(
+        place=TrialPlace(root=root, dataset="demo", num_threads=1),
+        metric=METRIC,
+        mode=mode,
+        space=space,
+        complete=lambda suggested: {**suggested, "max_epochs": 9, "seed": 0},
+        identify=lambda config: trial_id("sha256:1", {}, config),
+        num_trials=16,
+        max_epochs=9,
+        grace_epochs=3,
+    )
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> TuneRequest:
+    return tune_request(tmp_path)
+
+
+def search(request: TuneRequest, sampler: Sampler = Sampler.RANDOM, seed: int = 0) -> LedgerSearch:
+    """The searcher as a study has it that starts, or goes on, from its ledger."""
+    return LedgerSearch(request, read_ledger(request.place.results.trials), StudyConfig(sampler=sampler, seed=seed))
+
+
+def run_epochs(request: TuneRequest, searcher: LedgerSearch, name: str, config: dict[str, Any], *values: float) -> None:
+    """What a trial and Tune do for each epoch: the ledger first, then the report."""
+    trial = TrialRequest(**config)
+    ledger = request.place.ledger(trial.trial_id)
+    ledger.open(number=trial.number, config=trial.config)
+    done = len(ledger.history())
+    for epoch, value in enumerate(values, done + 1):
+        ledger.add_epoch({"epoch": epoch, METRIC: value}, {"epoch": epoch})
+        searcher.on_trial_result(name, {"epoch": epoch, METRIC: value, "training_iteration": epoch - done})
+
+
+def journal(request: TuneRequest) -> list[optuna.trial.FrozenTrial]:
+    """The trials that Optuna has begun; those that are only waiting for their turn left out."""
+    backend = JournalFileBackend(str(request.place.results.journal))
+    trials = optuna.load_study(study_name="demo", storage=JournalStorage(backend)).trials
+    return [trial for trial in trials if trial.state is not TrialState.WAITING]
+
+
+def end(request: TuneRequest, status: Status, error: str = "", values: tuple[float, ...] = (0.5, 0.75, 0.25)) -> Any:
+    """Run one trial to an end, and give Optuna's view of it."""
+    searcher = search(request)
+    config = searcher.suggest("t")
+    run_epochs(request, searcher, "t", config, *values)
+    if status is not Status.RUNNING:
+        request.place.ledger(config["trial_id"]).close(status, error)
+    searcher.on_trial_complete("t", {"epoch": len(values), METRIC: values[-1] if values else float("nan")})
+    (trial,) = journal(request)
+    assert trial.user_attrs["trial_id"] == config["trial_id"]
+    return trial
+
+
+def test_the_first_trials_are_the_space_s_own(request_: TuneRequest):
+    searcher = search(request_)
+    for number, point in enumerate(request_.space.first_trials):
+        suggested = searcher.suggest(f"t{number}")
+        assert suggested["number"] == number
+        assert {key: suggested["config"][key] for key in point} == point
+        assert suggested["config"]["max_epochs"] == 9
+        assert suggested["trial_id"] == request_.identify(suggested["config"])
+
+
+@pytest.mark.parametrize("dataset", SPACES)
+def test_the_space_is_asked_with_what_it_says_it_takes(tmp_path: Path, dataset: str):
+    assert search(tune_request(tmp_path, SPACES[dataset])).suggest("t")["number"] == 0
+
+
+def test_a_completed_trial_is_complete_with_its_best_value(request_: TuneRequest):
+    trial = end(request_, Status.COMPLETED)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.75)
+    assert trial.intermediate_values == {1: 0.5, 2: 0.75, 3: 0.25}
+
+
+def test_where_less_is_better_the_best_is_the_least(tmp_path: Path):
+    assert end(tune_request(tmp_path, mode="min"), Status.COMPLETED).value == 0.25
+
+
+def test_a_stopped_trial_is_pruned_with_its_last_value(request_: TuneRequest):
+    trial = end(request_, Status.STOPPED)
+    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.25)
+    assert trial.intermediate_values == {1: 0.5, 2: 0.75, 3: 0.25}
+
+
+def test_a_failed_trial_is_failed(request_: TuneRequest):
+    trial = end(request_, Status.FAILED, "it broke")
+    assert (trial.state, trial.value) == (TrialState.FAIL, None)
+    assert trial.intermediate_values == {1: 0.5, 2: 0.75, 3: 0.25}
+
+
+def test_a_trial_that_failed_at_once_is_failed(request_: TuneRequest):
+    assert end(request_, Status.FAILED, "it broke", values=()).state is TrialState.FAIL
+
+
+def test_nan_is_a_failure_and_no_value(request_: TuneRequest):
+    searcher = search(request_)
+    config = searcher.suggest("t")
+    run_epochs(request_, searcher, "t", config, 0.5)
+    request_.place.ledger(config["trial_id"]).close(Status.FAILED, "loss/total is nan in epoch 2")
+    result = {"epoch": 2, METRIC: float("nan"), "training_iteration": 2}
+    searcher.on_trial_result("t", result)
+    searcher.on_trial_complete("t", result)
+    (trial,) = journal(request_)
+    assert (trial.state, trial.value, trial.intermediate_values) == (TrialState.FAIL, None, {1: 0.5})
+
+
+def test_a_trial_that_was_cut_has_not_ended(request_: TuneRequest):
+    assert end(request_, Status.RUNNING).state is TrialState.RUNNING
+    search(request_)
+    assert journal(request_) == []  # the journal is written anew, with the trials that have ended
+
+
+def test_a_worker_that_died_is_a_failure(request_: TuneRequest):
+    searcher = search(request_)
+    config = searcher.suggest("t")
+    searcher.on_trial_complete("t", None, error=True)
+    (record,) = read_ledger(request_.place.results.trials)
+    assert (record.trial_id, record.status, record.error) == (config["trial_id"], Status.FAILED, "its worker died")
+    assert record.config == config["config"]
+    assert journal(request_)[0].state is TrialState.FAIL
+
+
+def test_the_ledger_s_word_stands_when_the_worker_dies_after_it(request_: TuneRequest):
+    searcher = search(request_)
+    config = searcher.suggest("t")
+    run_epochs(request_, searcher, "t", config, 0.5)
+    request_.place.ledger(config["trial_id"]).close(Status.COMPLETED)
+    searcher.on_trial_complete("t", None, error=True)
+    (trial,) = journal(request_)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
+
+
+def test_epochs_that_tune_did_not_report_are_taken_from_the_ledger(request_: TuneRequest):
+    searcher = search(request_)
+    config = searcher.suggest("t")
+    ledger = request_.place.ledger(config["trial_id"])
+    ledger.open(number=0, config=config["config"])
+    for epoch, value in enumerate((0.5, 0.75), 1):
+        ledger.add_epoch({"epoch": epoch, METRIC: value}, {"epoch": epoch})
+    ledger.close(Status.COMPLETED)
+    searcher.on_trial_complete("t", {"epoch": 2, METRIC: 0.75})
+    assert journal(request_)[0].intermediate_values == {1: 0.5, 2: 0.75}
+
+
+def test_a_worker_that_starts_again_may_repeat_an_epoch(request_: TuneRequest):
+    searcher = search(request_)
+    config = searcher.suggest("t")
+    run_epochs(request_, searcher, "t", config, 0.5, 0.75)
+    searcher.on_trial_result("t", {"epoch": 2, METRIC: 0.75, "training_iteration": 1})
+    request_.place.ledger(config["trial_id"]).close(Status.COMPLETED)
+    searcher.on_trial_complete("t", {"epoch": 2, METRIC: 0.75})
+    assert journal(request_)[0].intermediate_values == {1: 0.5, 2: 0.75}
+
+
+def cut_after_two_epochs(request: TuneRequest) -> tuple[LedgerSearch, dict[str, Any]]:
+    """A study that was cut in its first trial, and the searcher with which it goes on."""
+    before = search(request)
+    config = before.suggest("t")
+    run_epochs(request, before, "t", config, 0.5, 0.75)
+    return search(request), config
+
+
+def test_a_trial_that_was_cut_goes_on_under_its_name_and_number(request_: TuneRequest):
+    searcher, config = cut_after_two_epochs(request_)
+    assert searcher.suggest("u") == config
+    following = searcher.suggest("v")
+    assert following["number"] == 1
+    assert following["trial_id"] != config["trial_id"]
+
+
+def test_a_trial_that_went_on_has_all_its_epochs(request_: TuneRequest):
+    searcher, config = cut_after_two_epochs(request_)
+    run_epochs(request_, searcher, "u", searcher.suggest("u"), 0.25)
+    request_.place.ledger(config["trial_id"]).close(Status.COMPLETED)
+    searcher.on_trial_complete("u", {"epoch": 3, METRIC: 0.25})
+    (trial,) = [trial for trial in journal(request_) if trial.state is TrialState.COMPLETE]
+    assert trial.value == 0.75
+    assert trial.intermediate_values == {1: 0.5, 2: 0.75, 3: 0.25}
+
+
+def finish(request: TuneRequest, searcher: LedgerSearch, num_trials: int, first: int = 0) -> list[dict[str, Any]]:
+    """Run so many trials to their end; gives what was suggested."""
+    suggested: list[dict[str, Any]] = []
+    for number in range(first, first + num_trials):
+        suggested.append(searcher.suggest(f"t{number}"))
+        run_epochs(request, searcher, f"t{number}", suggested[-1], number / 64)
+        request.place.ledger(suggested[-1]["trial_id"]).close(Status.COMPLETED)
+        searcher.on_trial_complete(f"t{number}", {"epoch": 1, METRIC: number / 64})
+    return suggested
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_a_study_repeats_and_another_seed_does_not(tmp_path: Path, sampler: Sampler):
+    runs = []
+    for number, seed in enumerate((3, 3, 4)):
+        request = tune_request(tmp_path / str(number))
+        runs.append([one["config"] for one in finish(request, search(request, sampler, seed), 6)])
+    assert runs[0] == runs[1]
+    assert runs[0][:2] == runs[2][:2]  # the first trials are no draw
+    assert all(a != b for a, b in zip(runs[0][2:], runs[2][2:], strict=True))
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_a_study_that_goes_on_draws_other_numbers(request_: TuneRequest, sampler: Sampler):
+    before = finish(request_, search(request_, sampler), 5)
+    after = finish(request_, search(request_, sampler), 5, first=5)
+    assert [one["number"] for one in before + after] == list(range(10))
+    assert len({one["trial_id"] for one in before + after}) == 10
+    rates = [one["config"]["learning_rate"] for one in before[2:] + after]
+    assert len(set(rates)) == len(rates)
+
+
+def test_a_study_that_goes_on_knows_what_it_learnt(request_: TuneRequest):
+    finish(request_, search(request_), 5)
+    before = {trial.user_attrs["trial_id"]: (trial.state, trial.value, trial.params) for trial in journal(request_)}
+    search(request_)
+    after = {trial.user_attrs["trial_id"]: (trial.state, trial.value, trial.params) for trial in journal(request_)}
+    assert len(before) == 5
+    assert after == before
+
+
+def test_no_trial_is_suggested_twice_and_a_used_up_space_is_over(tmp_path: Path):
+    request = tune_request(tmp_path, DIGITS)
+    searcher = search(request)
+    suggested = [searcher.suggest(f"t{number}") for number in range(4)]
+    assert suggested[0]["config"]["digit"] == 2
+    assert sorted(one["config"]["digit"] for one in suggested) == [0, 1, 2, 3]
+    assert [one["number"] for one in suggested] == [0, 1, 2, 3]
+    assert searcher.suggest("t4") == LedgerSearch.FINISHED
+
+
+def test_what_ran_before_is_not_suggested_again(tmp_path: Path):
+    request = tune_request(tmp_path, DIGITS)
+    tried = {one["config"]["digit"] for one in finish(request, search(request), 2)}
+    searcher = search(request)
+    left = {searcher.suggest(f"u{number}")["config"]["digit"] for number in range(2)}
+    assert tried | left == {0, 1, 2, 3}
+
+
+def test_the_journal_has_no_trial_that_the_ledger_lacks(tmp_path: Path):
+    request = tune_request(tmp_path, DIGITS)
+    finish(request, search(request), 4)
+    assert len(journal(request)) > 4  # the space has four trials: some were suggested again
+    correct_journal(request.place.results.journal, read_ledger(request.place.results.trials), request.journaled)
+    assert [trial.state for trial in journal(request)] == [TrialState.COMPLETE] * 4
+
+
+def test_nothing_is_left_for_tune_to_restore_from(tmp_path: Path, request_: TuneRequest):
+    search(request_).save(str(tmp_path / "searcher.pkl"))
+    assert (tmp_path / "searcher.pkl").read_bytes() == b""
+
+
+def tune_trial(name: str, trial_id: str) -> Any:
+    """As much of Tune's trial as a scheduler looks at."""
+    config = {"trial_id": trial_id, "number": 0, "config": {"encoder": "siamese"}}
+    return SimpleNamespace(
+        trial_id=name, config=config, num_failures=3, get_error=lambda: None, should_recover=lambda: False
+    )
+
+
+def asha(request: TuneRequest, records: list[TrialRecord]) -> LedgerASHA:
+    return LedgerASHA(request, records, 3.0)
+
+
+def rungs(scheduler: LedgerASHA) -> dict[int, dict[str, float]]:
+    """What lies on each rung, as Tune's scheduler has it."""
+    return {int(milestone): dict(values) for milestone, values in scheduler._brackets[0]._rungs}
+
+
+def report(scheduler: LedgerASHA, trial: Any, epoch: int, value: float) -> str:
+    return scheduler.on_trial_result(None, trial, {"epoch": epoch, METRIC: value})
+
+
+def test_a_new_study_has_empty_rungs_at_its_milestones(request_: TuneRequest):
+    assert rungs(asha(request_, [])) == {3: {}, 9: {}}
+
+
+def test_a_weak_trial_is_stopped_at_its_rung_and_written_down(request_: TuneRequest, record: Make, write_trial: Write):
+    scheduler = asha(request_, [])
+    for name, value in (("a", 0.8), ("b", 0.7), ("c", 0.6)):
+        write_trial(request_.place.results.trials, record(0, Status.RUNNING, value, trial_id=f"id-{name}"))
+        trial = tune_trial(name, f"id-{name}")
+        scheduler.on_trial_add(None, trial)
+        for epoch in (1, 2):
+            assert report(scheduler, trial, epoch, 0.0) == TrialScheduler.CONTINUE
+        decision = report(scheduler, trial, 3, value)
+        assert decision == (TrialScheduler.CONTINUE if name == "a" else TrialScheduler.STOP)
+    assert {one.trial_id: one.status for one in read_ledger(request_.place.results.trials)} == {
+        "id-a": Status.RUNNING,
+        "id-b": Status.STOPPED,
+        "id-c": Status.STOPPED,
+    }
+
+
+def test_a_stop_does_not_undo_how_a_trial_ended(request_: TuneRequest, record: Make, write_trial: Write):
+    write_trial(request_.place.results.trials, record(0, Status.COMPLETED, *[0.5] * 9, trial_id="id-a"))
+    scheduler = asha(request_, [])
+    trial = tune_trial("a", "id-a")
+    scheduler.on_trial_add(None, trial)
+    assert report(scheduler, trial, 9, 0.5) == TrialScheduler.STOP  # Tune stops whatever reaches the last epoch
+    assert read_ledger(request_.place.results.trials)[0].status is Status.COMPLETED
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
+def test_rungs_are_refilled_from_the_ledger(tmp_path: Path, record: Make, mode: Literal["max", "min"], sign: int):
+    records = [
+        record(0, Status.COMPLETED, *[n / 16 for n in range(1, 10)]),
+        record(1, Status.STOPPED, 0.5, 0.5, 0.25),
+        record(2, Status.FAILED, 0.5, 0.5),
+        record(3, Status.RUNNING, 0.5, 0.5, 0.75, 0.125),
+        record(4, Status.RUNNING, 0.5, 0.5, 0.625),  # cut before it was known whether it goes on
+    ]
+    assert rungs(asha(tune_request(tmp_path, mode=mode), records)) == {
+        3: {"trial0": sign * 3 / 16, "trial1": sign * 0.25, "trial3": sign * 0.75},
+        9: {"trial0": sign * 9 / 16},
+    }
+
+
+def test_refilled_rungs_are_those_of_the_study_that_was_cut(request_: TuneRequest, epochs: Callable[..., Any]):
+    live = asha(request_, [])
+    histories: dict[str, list[float]] = {
+        "a": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+        "b": [0.5, 0.5],
+        "c": [0.9, 0.9, 0.2],
+        "d": [0.1, 0.1, 0.9, 0.9],
+    }
+    for name, values in histories.items():
+        trial = tune_trial(name, name)
+        live.on_trial_add(None, trial)
+        for epoch, value in enumerate(values, 1):
+            if epoch == 9:
+                live.on_trial_complete(None, trial, {"epoch": epoch, METRIC: value})
+            else:
+                report(live, trial, epoch, value)
+    ended = {"a": Status.COMPLETED, "c": Status.STOPPED}
+    records = [
+        TrialRecord(trial_id=name, number=n, config={}, status=ended.get(name, Status.RUNNING), history=epochs(*values))
+        for n, (name, values) in enumerate(histories.items())
+    ]
+    assert rungs(asha(request_, records)) == rungs(live)
+
+
+def test_a_trial_that_goes_on_keeps_its_place(request_: TuneRequest, record: Make):
+    scheduler = asha(request_, [record(0, Status.STOPPED, 0, 0, 0.9), record(1, Status.RUNNING, 0, 0, 0.1, 0.1)])
+    trial = tune_trial("u", "trial1")
+    scheduler.on_trial_add(None, trial)
+    assert rungs(scheduler) == {3: {"trial0": 0.9, "u": 0.1}, 9: {}}
+    assert report(scheduler, trial, 5, 0.05) == TrialScheduler.CONTINUE  # it is past that rung
+    assert rungs(scheduler) == {3: {"trial0": 0.9, "u": 0.1}, 9: {}}
+
+
+def test_a_trial_that_was_cut_at_its_rung_is_judged_when_it_goes_on(request_: TuneRequest, record: Make):
+    scheduler = asha(request_, [record(0, Status.STOPPED, 0, 0, 0.9), record(1, Status.RUNNING, 0, 0, 0.1)])
+    trial = tune_trial("u", "trial1")
+    scheduler.on_trial_add(None, trial)
+    assert rungs(scheduler) == {3: {"trial0": 0.9}, 9: {}}
+    assert report(scheduler, trial, 4, 0.1) == TrialScheduler.STOP
+    assert rungs(scheduler) == {3: {"trial0": 0.9, "u": 0.1}, 9: {}}
+
+
+def test_a_failed_trial_stays_off_the_rungs(request_: TuneRequest):
+    scheduler = asha(request_, [])
+    for name, result in (("a", {"epoch": 3, METRIC: float("nan")}), ("b", {"epoch": 3})):
+        trial = tune_trial(name, name)
+        scheduler.on_trial_add(None, trial)
+        scheduler.on_trial_complete(None, trial, result)
+    assert rungs(scheduler) == {3: {}, 9: {}}
+
+
+@pytest.mark.parametrize("kind", ["asha", "fifo"])
+def test_a_trial_that_could_not_be_brought_to_its_end_is_written_down(request_: TuneRequest, kind: str):
+    scheduler = asha(request_, []) if kind == "asha" else LedgerFIFO(request_.place)
+    scheduler.on_trial_error(None, tune_trial("a", "id-a"))
+    (record,) = read_ledger(request_.place.results.trials)
+    assert (record.trial_id, record.config, record.status, record.error) == (
+        "id-a",
+        {"encoder": "siamese"},
+        Status.FAILED,
+        "given up after 3 failures: its worker died",
+    )
+
+
+def test_a_failure_is_told_by_its_last_line(request_: TuneRequest):
+    trial = tune_trial("a", "id-a")
+    trial.get_error = lambda: "Traceback:\n  File ..\nOSError: no space left\n"
+    write_failure(request_.place, trial)
+    (record,) = read_ledger(request_.place.results.trials)
+    assert record.error == "given up after 3 failures: OSError: no space left"
+
+
+def test_a_trial_that_starts_again_has_not_failed(request_: TuneRequest):
+    trial = tune_trial("a", "id-a")
+    trial.should_recover = lambda: True
+    write_failure(request_.place, trial)
+    assert read_ledger(request_.place.results.trials) == []
