@@ -6,7 +6,6 @@ from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from pan_model.errors import BadInput
 from pan_model.shapes import Float
@@ -45,6 +44,8 @@ class Backbone(nn.Module):
 
 def backbone_names() -> list[str]:
     """Names that `build_backbone` takes: torchvision's classification models, sorted."""
+    from torchvision import models  # takes seconds to import, which trials on cached features need not wait for
+
     return models.list_models(module=models)
 
 
@@ -69,6 +70,8 @@ def build_backbone(name: str) -> Backbone:
     >>> sorted(backbone.classifier_keys)
     ['fc.bias', 'fc.weight']
     """
+    from torchvision import models
+
     check_backbone_name(name)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # torch.manual_seed would also seed every GPU, which fork_rng does not restore here.
@@ -123,6 +126,8 @@ def _pool_to_one_cell(network: nn.Module) -> None:
 
 def _cut_auxiliary_classifiers(network: nn.Module) -> None:
     """Cut the side classifiers of googlenet and inception, which act in training only."""
+    from torchvision import models
+
     for name, _ in list(network.named_children()):
         if name.lower().startswith("aux"):
             setattr(network, name, None)

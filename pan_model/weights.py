@@ -17,7 +17,6 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from torchvision import models
 
 from pan_model.backbones import Backbone, build_backbone
 from pan_model.errors import BadInput
@@ -77,6 +76,8 @@ def imagenet_url(name: str) -> str:
     >>> imagenet_url("resnet50")
     'https://download.pytorch.org/models/resnet50-0676ba61.pth'
     """
+    from torchvision import models
+
     published = {version.name: version for version in models.get_model_weights(name)}
     first = min(published.values(), key=lambda version: version.meta["min_size"])
     return published.get("IMAGENET1K_V1", first).url
