@@ -23,7 +23,7 @@ from study.config import FinalConfig, Regime
 from study.export import read_best_config
 from study.files import check_can_be_made, write_json
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
-from study.markdown import with_interval
+from study.markdown_table import with_interval
 from study.model_card import write_model_card
 from study.prepare import PreparedDataset, prepare_on_screen
 from study.provenance import provenance

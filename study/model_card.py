@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.model import Pan
-from study.markdown import table, with_interval
+from study.markdown_table import table, with_interval
 
 CARD = """# PAN trained on {dataset}
 
@@ -40,7 +40,7 @@ model = load_model("final")  # the folder of this card
 
 with torch.inference_mode():
     features = backbone(torch.stack([load_image(path, {image_size}) for path in paths]))  # (N, {feature_dim})
-    pairs = model(features[:1], features[1:])  # the first image beside each other one
+    pairs = model(features[:-1], features[1:])  # each image beside the next
 pairs.score  # (N - 1,) in [0, 1]
 pairs.similarity, pairs.relevance  # (N - 1, {num_conditions}) each
 model.condition_names  # what each condition stands for

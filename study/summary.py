@@ -5,7 +5,7 @@ from typing import Any
 
 from study.files import write_text
 from study.ledger import Status, TrialRecord, best_completed
-from study.markdown import table
+from study.markdown_table import table
 from study.results import Results
 from study.tables import to_csv
 

@@ -28,6 +28,16 @@ SMALL = DemoConfig(num_classes=24, images_per_class=12, image_size=IMAGE_SIZE)
 TIMEOUT_S = 280.0
 
 
+GROUPS = {"test_resume": "resume", "test_reproducible": "reproducible"}
+"""Files that run studies of their own; all others look at one study, and so have to run in one process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, "study")))
+
+
 @dataclass(frozen=True)
 class Finished:
     """What a command left on the screen, and its exit code."""
@@ -124,6 +134,8 @@ class Commands:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Started in the background of a shell, this process ignores Ctrl-C, and its children would too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.all_started.append(Started(process))
         return self.all_started[-1]
