@@ -135,7 +135,7 @@ class Commands:
             text=True,
             start_new_session=True,
             # Started in the background of a shell, this process ignores Ctrl-C, and its children would too.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no threads here
         )
         self.all_started.append(Started(process))
         return self.all_started[-1]
