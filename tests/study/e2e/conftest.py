@@ -32,6 +32,7 @@ GROUPS = {"test_resume": "resume", "test_reproducible": "reproducible"}
 """Files that run studies of their own; all others look at one study, and so have to run in one process."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
