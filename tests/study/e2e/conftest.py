@@ -28,17 +28,6 @@ SMALL = DemoConfig(num_classes=24, images_per_class=12, image_size=IMAGE_SIZE)
 TIMEOUT_S = 280.0
 
 
-GROUPS = {"test_resume": "resume", "test_reproducible": "reproducible"}
-"""Files that run studies of their own; all others look at one study, and so have to run in one process."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, "study")))
-
-
 @dataclass(frozen=True)
 class Finished:
     """What a command left on the screen, and its exit code."""
