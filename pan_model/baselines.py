@@ -3,31 +3,27 @@
 import numpy as np
 import torch
 
-from pan_model.data.featured import FeaturedItems
-from pan_model.normalisation import Normalisation, NormalisationKind
+from pan_model.normalisation import Normalisation, NormalisationConfig
 from pan_model.scoring import SetScorer, features_on
 from pan_model.shapes import Float, Int
 from pan_model.tasks import Task
 
+NORMALISED = "nearest_class_mean_normalised"
+"""The one baseline that differs from trial to trial."""
 
-def untrained_baselines(task: Task, normalisation: NormalisationKind) -> dict[str, SetScorer]:
-    """The baselines of a task: on features as extracted, and after a normalisation fitted on its training items."""
+
+def untrained_baselines(task: Task) -> dict[str, SetScorer]:
+    """The baselines that are the same for all models of a task, on features as extracted."""
     features = task.featured.features
-    normalised = normalise(task.featured, task.training_items, normalisation)
-    return {
-        "nearest_class_mean": nearest_class_mean(features),
-        "nearest_class_mean_normalised": nearest_class_mean(normalised),
-        "siamese_distance": siamese_distance(features),
-    }
+    return {"nearest_class_mean": nearest_class_mean(features), "siamese_distance": siamese_distance(features)}
 
 
-def normalise(
-    featured: FeaturedItems, training_items: Int[np.ndarray, "n"], kind: NormalisationKind
-) -> Float[np.ndarray, "N D"]:
-    """Normalise all features as a model would, with what the training items say."""
-    features = features_on(torch.device("cpu"), featured.features)
-    normalisation = Normalisation(kind, featured.feature_dim)
-    normalisation.fit(features[torch.from_numpy(training_items)])
+def normalised_features(task: Task, config: NormalisationConfig) -> Float[np.ndarray, "N D"]:
+    """Normalise all features as a model of the task would, with what its training items say."""
+    features = features_on(torch.device("cpu"), task.featured.features)
+    items = task.training_items
+    normalisation = Normalisation(config, task.featured.feature_dim)
+    normalisation.fit(features[torch.from_numpy(items)], torch.from_numpy(task.featured.classes[items]))
     return normalisation(features).numpy()
 
 

@@ -1,6 +1,5 @@
 """A trial's whole configuration, nested for the code and flat for everybody else."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,33 +8,13 @@ from pan_model.conditions import ConditionsConfig
 from pan_model.encoders import ENCODERS, EncoderConfig, encoder_name
 from pan_model.errors import BadInput
 from pan_model.flat import Scalar, keys_of, read_flat, write_flat
-from pan_model.normalisation import NormalisationKind
+from pan_model.normalisation import NormalisationConfig
+from pan_model.optimisation import TrainConfig
 from pan_model.pairs import PairsConfig
+from pan_model.scoring import ScoringConfig
 from pan_model.similarity import SimilarityConfig
 
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How the weights are found: Adam with decoupled weight decay, for at most max_epochs epochs, from a seed."""
-
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    normalisation: NormalisationKind = NormalisationKind.STANDARDISE
-    max_epochs: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise BadInput(f"learning_rate must be a finite number above 0, got {self.learning_rate}.")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise BadInput(f"weight_decay must be a finite number of at least 0, got {self.weight_decay}.")
-        if self.max_epochs < 1:
-            raise BadInput(f"max_epochs must be at least 1, got {self.max_epochs}.")
-        if not 0 <= self.seed < 2**63:
-            raise BadInput(f"seed must be at least 0 and below 2**63, got {self.seed}.")
-
-
-_COMPONENTS = (ConditionsConfig, SimilarityConfig, PairsConfig, TrainConfig)
+_COMPONENTS = (ConditionsConfig, NormalisationConfig, SimilarityConfig, ScoringConfig, PairsConfig, TrainConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +23,9 @@ class TrialConfig:
 
     encoder: EncoderConfig
     conditions: ConditionsConfig
+    normalisation: NormalisationConfig
     similarity: SimilarityConfig
+    scoring: ScoringConfig
     pairs: PairsConfig
     train: TrainConfig
 
@@ -65,7 +46,9 @@ class TrialConfig:
         return cls(
             encoder=read_flat(encoder, values),
             conditions=read_flat(ConditionsConfig, values),
+            normalisation=read_flat(NormalisationConfig, values),
             similarity=read_flat(SimilarityConfig, values),
+            scoring=read_flat(ScoringConfig, values),
             pairs=read_flat(PairsConfig, values),
             train=read_flat(TrainConfig, values),
         )
@@ -73,6 +56,14 @@ class TrialConfig:
     def to_flat(self) -> dict[str, Scalar]:
         """Write the configuration as flat scalars, from which `from_flat` makes an equal one."""
         flat: dict[str, Scalar] = {"encoder": encoder_name(self.encoder)}
-        for component in (self.encoder, self.conditions, self.similarity, self.pairs, self.train):
+        for component in (
+            self.encoder,
+            self.conditions,
+            self.normalisation,
+            self.similarity,
+            self.scoring,
+            self.pairs,
+            self.train,
+        ):
             flat |= write_flat(component)
         return flat

@@ -4,21 +4,51 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pan_model.shapes import Bool, Float
+from pan_model.shapes import Bool, Float, Int
 from pan_model.similarity import PairSimilarity
 
 MASK_EPSILON = 1e-6
 """Keeps a pair without any certain condition at a loss of 0 (reference code)."""
 
 
-def pair_loss(pairs: PairSimilarity, same: Bool[Tensor, "P"]) -> Float[Tensor, ""]:
-    """Mean binary cross-entropy of the pairs' scores p against y, same class or outfit.
+def pair_losses(pairs: PairSimilarity, same: Bool[Tensor, "P"]) -> Float[Tensor, "P"]:
+    """Binary cross-entropy of each pair's score p against y, same class or outfit.
 
     >>> pairs = PairSimilarity(torch.zeros(1, 1), torch.zeros(1, 1))
-    >>> round(pair_loss(pairs, torch.tensor([True])).item(), 4)
-    0.6931
+    >>> [round(loss, 4) for loss in pair_losses(pairs, torch.tensor([True])).tolist()]
+    [0.6931]
     """
-    return -torch.where(same, pairs.log_score, pairs.log_complement).mean()
+    return -torch.where(same, pairs.log_score, pairs.log_complement)
+
+
+def pair_weights(same: Bool[Tensor, "P"], positive_weight: float) -> Float[Tensor, "P"]:
+    """How much each pair counts: positives together positive_weight, negatives the rest, 1 in all.
+
+    Where there are only positives or only negatives, they count alike. With as many of both and positive_weight 0.5
+    every pair counts 1 / P, the paper's mean.
+
+    >>> pair_weights(torch.tensor([True, False, False]), 0.5).tolist()
+    [0.5, 0.25, 0.25]
+    """
+    num_positives = int(same.sum())
+    num_negatives = len(same) - num_positives
+    if num_positives == 0 or num_negatives == 0:
+        return torch.full(same.shape, 1 / len(same), device=same.device)
+    positive, negative = positive_weight / num_positives, (1 - positive_weight) / num_negatives
+    return torch.where(same, positive, negative)
+
+
+def hardest_pairs(losses: Float[Tensor, "P"], same: Bool[Tensor, "P"], share: float) -> Int[Tensor, "H"]:
+    """The places of the hardest share of the positives and of the negatives, in ascending order, at least one of each.
+
+    >>> hardest_pairs(torch.tensor([1.0, 2.0, 5.0, 4.0]), torch.tensor([True, True, False, False]), 0.5).tolist()
+    [1, 2]
+    """
+    chosen: list[Tensor] = []
+    for places in (same.nonzero()[:, 0], (~same).nonzero()[:, 0]):
+        count = min(len(places), max(1, round(share * len(places))))
+        chosen.append(places[losses[places].topk(count).indices])
+    return torch.cat(chosen).sort().values
 
 
 def condition_loss(

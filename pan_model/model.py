@@ -8,6 +8,7 @@ from pan_model.conditions import Conditions
 from pan_model.config import TrialConfig
 from pan_model.encoders import Encoder
 from pan_model.normalisation import Normalisation
+from pan_model.scoring import Scoring
 from pan_model.shapes import Float, Int
 from pan_model.similarity import ConditionSimilarity, PairSimilarity
 
@@ -30,7 +31,9 @@ class Pan(nn.Module):
         self.feature_dim = feature_dim
         self.num_classes = num_classes
         self.condition_names = condition_names
-        self.normalisation = Normalisation(config.train.normalisation, feature_dim)
+        self.scoring = config.scoring.scoring
+        self.normalisation = Normalisation(config.normalisation, feature_dim)
+        self.feature_dropout = nn.Dropout(config.train.feature_dropout)
         self.encoder = config.encoder.build(feature_dim=feature_dim, num_classes=num_classes)
         self.similarity = ConditionSimilarity(
             config.similarity,
@@ -40,7 +43,16 @@ class Pan(nn.Module):
 
     def embed(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
         """Embed N items' features, as they were extracted."""
-        return self.encoder(self.normalisation(features))
+        return self.encode(self.normalisation(features))
+
+    def encode(self, inputs: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
+        """Embed N items' normalised features; while training, some of their entries are dropped."""
+        return self.encoder(self.feature_dropout(inputs))
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
+        """All weights as groups of a torch optimiser."""
+        own: dict[str, object] = {"params": list(self.similarity.parameters()), "lr": learning_rate}
+        return [own, *self.encoder.parameter_groups(learning_rate)]
 
     def forward(self, features_1: Float[Tensor, "P D"], features_2: Float[Tensor, "P D"]) -> PairSimilarity:
         """Compare P pairs of items by their features."""
@@ -55,19 +67,20 @@ class Pan(nn.Module):
         *,
         at_once: int | None = None,
     ) -> Float[np.ndarray, "P"]:
-        """Score P pairs of embedded items; a pair that occurs again, or mirrored where order plays no part, once.
+        """Score P pairs of embedded items, by p or by its log-odds, as `scoring` says.
 
-        Call it in evaluation mode.
+        A pair that occurs again, or mirrored where order plays no part, is computed once. Call it in evaluation mode.
         """
         if self.similarity.joint.symmetric:
             index_1, index_2 = np.minimum(index_1, index_2), np.maximum(index_1, index_2)
         codes, inverse = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
         first, second = (torch.from_numpy(part).to(embeddings.device) for part in np.divmod(codes, len(embeddings)))
         size = at_once or SCORED_AT_ONCE[embeddings.device.type]
-        scores = [
-            self.similarity(embeddings[one], embeddings[two]).score
+        pieces = (
+            self.similarity(embeddings[one], embeddings[two])
             for one, two in zip(first.split(size), second.split(size), strict=True)
-        ]
+        )
+        scores = [pairs.score if self.scoring is Scoring.PAIR_MEAN else pairs.log_odds for pairs in pieces]
         return torch.cat(scores).cpu().numpy()[inverse]
 
 

@@ -11,29 +11,54 @@ from pan_model.shapes import Bool, Int
 
 
 class PairSampling(StrEnum):
-    """fixed: drawn once for the whole trial (the paper's way); fresh: drawn anew for every epoch."""
+    """Which pairs an epoch has.
+
+    fixed: drawn once for the whole trial (the paper's way); fresh: drawn anew for every epoch, half of them positives;
+    balanced: each step draws some classes and some images of each, and compares all of these.
+    """
 
     FIXED = "fixed"
     FRESH = "fresh"
+    BALANCED = "balanced"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairsConfig:
-    """How many pairs make an epoch, and how many a step.
+    """How many pairs make an epoch, in how many steps, and how much each of them counts.
 
-    pairs_per_epoch counts positives and negatives together; 0 stands for the paper's rule, half of all same-class pairs
-    and one negative each. batch_size counts the pairs of an optimiser step; 0 stands for all of the epoch's.
+    pairs_per_epoch counts positives and negatives together and is never exceeded, so that epochs cost the same
+    whatever else is chosen; 0 stands for the paper's rule, half of all same-class pairs and one negative each. A
+    balanced step compares the images of classes_per_step classes, images_per_class of each (fewer where there are
+    fewer). Positives make up positive_weight of a step's loss, however many they are; of positives and of negatives
+    the hardest hard_pair_share is learned from.
     """
 
     pairs: PairSampling = PairSampling.FRESH
     pairs_per_epoch: int = 8192
-    batch_size: int = 512
+    steps_per_epoch: int = 16
+    classes_per_step: int | None = None
+    images_per_class: int | None = None
+    positive_weight: float = 0.5
+    hard_pair_share: float = 1.0
 
     def __post_init__(self) -> None:
+        balanced = self.pairs is PairSampling.BALANCED
         if self.pairs_per_epoch < 0 or self.pairs_per_epoch == 1:
             raise BadInput(f"pairs_per_epoch must be 0 (the paper's rule) or at least 2, got {self.pairs_per_epoch}.")
-        if self.batch_size < 0:
-            raise BadInput(f"batch_size must be 0 (full batch) or more, got {self.batch_size}.")
+        if balanced and self.pairs_per_epoch == 0:
+            raise BadInput("pairs_per_epoch must be at least 2 when pairs are balanced, got 0.")
+        if self.steps_per_epoch < 1:
+            raise BadInput(f"steps_per_epoch must be at least 1, got {self.steps_per_epoch}.")
+        for name in ("classes_per_step", "images_per_class"):
+            value = getattr(self, name)
+            if balanced != (value is not None):
+                raise BadInput(f"{name} must be given when, and only when, pairs are balanced.")
+            if value is not None and value < 2:
+                raise BadInput(f"{name} must be at least 2, got {value}.")
+        if not 0 < self.positive_weight < 1:
+            raise BadInput(f"positive_weight must lie between 0 and 1, got {self.positive_weight}.")
+        if not 0 < self.hard_pair_share <= 1:
+            raise BadInput(f"hard_pair_share must lie in (0, 1], got {self.hard_pair_share}.")
 
 
 class Pairs(NamedTuple):
@@ -92,3 +117,54 @@ def draw_pairs(
     index = generator.permuted(index, axis=0)  # a joint that depends on the order must not learn from it
     order = generator.permutation(index.shape[1])
     return Pairs(index[0, order], index[1, order], same[order])
+
+
+def draw_balanced_pairs(
+    classes: Int[np.ndarray, "N"],
+    *,
+    classes_per_step: int,
+    images_per_class: int,
+    num_pairs: int,
+    generator: np.random.Generator,
+) -> Pairs:
+    """Draw some classes, some items of each, and compare all of these, num_pairs of the comparisons at most.
+
+    Where there are fewer classes, or a class has fewer items, there are fewer. Pairs are in either order.
+    """
+    labels = np.unique(classes)
+    chosen = generator.choice(labels, size=min(classes_per_step, len(labels)), replace=False)
+    groups = [generator.permutation(np.flatnonzero(classes == label))[:images_per_class] for label in chosen]
+    items = np.concatenate(groups)
+    index = items[np.stack(np.triu_indices(len(items), k=1))]
+    index = index[:, generator.permutation(index.shape[1])[:num_pairs]]
+    index = generator.permuted(index, axis=0)
+    return Pairs(index[0], index[1], classes[index[0]] == classes[index[1]])
+
+
+def draw_steps(
+    positives: Int[np.ndarray, "2 T"],
+    classes: Int[np.ndarray, "N"],
+    config: PairsConfig,
+    generator: np.random.Generator,
+) -> list[Pairs]:
+    """Draw an epoch's pairs, a step's after another's; indices are positions in `classes`.
+
+    There are fewer steps than asked for when there are fewer pairs than steps.
+    """
+    num_steps = config.steps_per_epoch
+    if config.pairs is PairSampling.BALANCED:
+        assert config.classes_per_step is not None
+        assert config.images_per_class is not None
+        return [
+            draw_balanced_pairs(
+                classes,
+                classes_per_step=config.classes_per_step,
+                images_per_class=config.images_per_class,
+                num_pairs=max(1, config.pairs_per_epoch // num_steps),
+                generator=generator,
+            )
+            for _ in range(num_steps)
+        ]
+    pairs = draw_pairs(positives, classes, config.pairs_per_epoch, generator)
+    pieces = zip(*(np.array_split(part, num_steps) for part in pairs), strict=True)
+    return [Pairs(*piece) for piece in pieces if len(piece[0])]

@@ -1,17 +1,13 @@
 """Scorers: how well a query goes with a set of items. PAN and the baselines answer the same questions through them."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-from pan_model.data.featured import FeaturedItems
-from pan_model.model import Pan
 from pan_model.shapes import Float, Int
-
-PairScorer = Callable[[Int[np.ndarray, "P"], Int[np.ndarray, "P"]], Float[np.ndarray, "P"]]
-"""Scores P pairs of item indices; higher is more similar."""
 
 
 @runtime_checkable
@@ -23,24 +19,24 @@ class SetScorer(Protocol):
         ...
 
 
-def mean_pair_score(score_pairs: PairScorer) -> SetScorer:
-    """Score a set by the mean of the pair scores of the query and the set's items (the paper's protocol)."""
+class Scoring(StrEnum):
+    """How pair scores become the score of a query and a set.
 
-    def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
-        shape = (*queries.shape, *sets.shape[1:])
-        first = np.broadcast_to(queries[:, :, None, None], shape)
-        second = np.broadcast_to(sets[:, None], shape)
-        return score_pairs(first.ravel(), second.ravel()).reshape(shape).mean(axis=3)
+    pair_mean: the mean of p over the set's items, the paper's way; log_odds: the mean of log p / (1 - p), in which one
+    sure pair still counts beside four unsure ones; support_mean: the log-odds of the query and the set's mean
+    embedding. For a set of one item all three order queries alike.
+    """
 
-    return score
+    PAIR_MEAN = "pair_mean"
+    LOG_ODDS = "log_odds"
+    SUPPORT_MEAN = "support_mean"
 
 
-def pan_scorer(model: Pan, featured: FeaturedItems, device: torch.device) -> SetScorer:
-    """Score by a trained PAN: the mean of the pair scores p. Embeds every item once, in evaluation mode."""
-    model.eval()
-    with torch.inference_mode():
-        embeddings = model.embed(features_on(device, featured.features))
-    return mean_pair_score(lambda index_1, index_2: model.score_pairs(embeddings, index_1, index_2))
+@dataclass(frozen=True, kw_only=True)
+class ScoringConfig:
+    """How a query is scored against a set."""
+
+    scoring: Scoring = Scoring.PAIR_MEAN
 
 
 def features_on(device: torch.device, features: Float[np.ndarray, "N D"]) -> torch.Tensor:

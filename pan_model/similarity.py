@@ -12,6 +12,9 @@ from torch.nn import functional as F
 from pan_model.errors import BadInput
 from pan_model.shapes import Float
 
+DROPPED = -1e4
+"""The relevance logit of a condition that is left out: e^-10000 is 0, and finite arithmetic stays finite."""
+
 
 class Joint(StrEnum):
     """How two embeddings become one joint representation of the pair; only concat depends on their order."""
@@ -70,32 +73,57 @@ class PairSimilarity(NamedTuple):
         return torch.logsumexp(self.log_relevance + F.logsigmoid(-self.similarity_logits), dim=1)
 
     @property
+    def log_odds(self) -> Float[Tensor, "P"]:
+        """log p / (1 - p)."""
+        return self.log_score - self.log_complement
+
+    @property
     def score(self) -> Float[Tensor, "P"]:
         """The pair's score p in [0, 1]."""
         return (self.relevance * self.similarity).sum(dim=1).clamp(max=1)
 
 
+class FirstWeights(StrEnum):
+    """xavier: random, the reference code's way; distance: the score starts as a function of the pair's distance."""
+
+    XAVIER = "xavier"
+    DISTANCE = "distance"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SimilarityConfig:
-    """joint: how a pair is represented; dropout: share of the joint representation's entries dropped in training."""
+    """How a pair is represented, where the weights start, and what is dropped in training.
+
+    dropout is the share of the joint representation's entries that are dropped, condition_dropout that of a pair's
+    conditions.
+    """
 
     joint: Joint = Joint.ABSDIFF
+    first_weights: FirstWeights = FirstWeights.XAVIER
     dropout: float = 0.0
+    condition_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.dropout) and 0 <= self.dropout < 1):
-            raise BadInput(f"dropout must lie in [0, 1), got {self.dropout}.")
+        for name in ("dropout", "condition_dropout"):
+            if not (math.isfinite(getattr(self, name)) and 0 <= getattr(self, name) < 1):
+                raise BadInput(f"{name} must lie in [0, 1), got {getattr(self, name)}.")
+        if self.first_weights is FirstWeights.DISTANCE and not self.joint.symmetric:
+            raise BadInput("first_weights distance needs a joint that knows distances, absdiff or product, got concat.")
 
 
 class ConditionSimilarity(nn.Module):
     """s = sigmoid(W1 j + b1), r = softmax(W2 j + b2), p = sum_m r_m s_m for the joint representation j of a pair.
 
-    With num_conditions = 1 it is a plain pairwise decoder, p = s. Weights start as Xavier uniform, biases as zero.
+    With num_conditions = 1 it is a plain pairwise decoder, p = s. Weights start as Xavier uniform, biases as zero, see
+    `pan_model.first_weights` for the other start. The product of two unit vectors of length E is multiplied by E, so
+    that its entries are of the size of 1 like those of the other joints, and learning rates mean the same to all.
     """
 
     def __init__(self, config: SimilarityConfig, *, embedding_dim: int, num_conditions: int) -> None:
         super().__init__()
         self.joint = config.joint
+        self.condition_dropout = config.condition_dropout
+        self.joint_scale = embedding_dim if config.joint is Joint.PRODUCT else 1
         joint_dim = embedding_dim if config.joint.symmetric else 2 * embedding_dim
         self.dropout = nn.Dropout(config.dropout)
         self.similarity = nn.Linear(joint_dim, num_conditions)
@@ -104,7 +132,18 @@ class ConditionSimilarity(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    def represent(self, h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"]) -> Float[Tensor, "P J"]:
+        """The joint representation of P pairs as the conditions see it."""
+        return joint_representation(h1, h2, self.joint) * self.joint_scale
+
     def forward(self, h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"]) -> PairSimilarity:
         """Score P pairs of embeddings."""
-        j = self.dropout(joint_representation(h1, h2, self.joint))
-        return PairSimilarity(self.similarity(j), torch.log_softmax(self.relevance(j), dim=1))
+        j = self.dropout(self.represent(h1, h2))
+        return PairSimilarity(self.similarity(j), torch.log_softmax(self._drop(self.relevance(j)), dim=1))
+
+    def _drop(self, relevance_logits: Float[Tensor, "P M"]) -> Float[Tensor, "P M"]:
+        """Leave conditions out of their pair's score while training; where all are drawn, none is."""
+        if not (self.training and self.condition_dropout):
+            return relevance_logits
+        drawn = torch.rand_like(relevance_logits) < self.condition_dropout
+        return relevance_logits.masked_fill(drawn & ~drawn.all(dim=1, keepdim=True), DROPPED)

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +12,17 @@ from torch import Tensor
 from pan_model.conditions import choose_conditions
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
-from pan_model.losses import condition_loss, pair_loss
+from pan_model.first_weights import start_as_distance
+from pan_model.losses import pair_weights
 from pan_model.model import new_pan
-from pan_model.pairs import Pairs, PairSampling
-from pan_model.scoring import features_on, pan_scorer
-from pan_model.shapes import Int
-from pan_model.tasks import Task
+from pan_model.objective import Losses, Objective
+from pan_model.optimisation import Optimisation
+from pan_model.pairs import Pairs, PairSampling, PairsConfig
+from pan_model.pan_scorer import embedding_scorer
+from pan_model.scoring import features_on
+from pan_model.shapes import Float, Int
+from pan_model.similarity import FirstWeights
+from pan_model.tasks import QuestionScores, Task
 
 EpochRecord = dict[str, int | float]
 """One line of history: epoch, metrics, loss/<what> and time/<what>_s."""
@@ -26,10 +31,25 @@ TRAINED_AT_ONCE = 8192
 """Pairs of an optimiser step that are in memory at a time: bounds it at (P, E) floats a few times over."""
 
 PAIRS_PURPOSE = 1
-"""Keeps the random numbers of pairs apart from those of episodes drawn from the same seed."""
+FIRST_WEIGHTS_PURPOSE = 3
+"""Keep random numbers for different purposes apart, and from those of episodes, drawn from the same seed."""
 
-LOSSES = ("loss/total", "loss/pairs", "loss/conditions", "loss/encoder")
-"""What training reports of an epoch; loss/conditions is before lambda, loss/total after."""
+CALIBRATION_PAIRS = 4096
+"""Training pairs whose distances say where first weights of the kind distance start."""
+
+FITTED = "normalisation."
+"""The prefix of what the training items alone determine, and no checkpoint need hold."""
+
+
+class Evaluation(NamedTuple):
+    """Each question's score, by metric, and the seconds that it took."""
+
+    questions: QuestionScores
+    time_s: float
+
+    def means(self, prefix: str = "") -> EpochRecord:
+        """The value of each metric."""
+        return {f"{prefix}{name}": float(questions.mean()) for name, questions in self.questions.items()}
 
 
 class Trainer:
@@ -45,105 +65,118 @@ class Trainer:
         self.device = device
         self.epoch = 0
         featured, items = task.featured, task.training_items
-        self._features = features_on(device, featured.features)
-        self._conditions = choose_conditions(
+        features = features_on(device, featured.features)
+        conditions = choose_conditions(
             config.conditions, featured.attributes[items], featured.certain[items], featured.attribute_names
         )
-        self._attributes = self._conditions.columns(featured.attributes, device)
-        self._certain = self._conditions.columns(featured.certain, device)
-        class_labels, training_classes = np.unique(featured.classes[items], return_inverse=True)
-        self._training_class = torch.full((len(featured.classes),), -1, device=device)
-        self._training_class[torch.from_numpy(items)] = torch.from_numpy(training_classes).to(device)
+        classes = featured.classes[items]
         self.model = new_pan(
-            config, self._conditions, feature_dim=featured.feature_dim, num_classes=len(class_labels)
+            config, conditions, feature_dim=featured.feature_dim, num_classes=len(np.unique(classes))
         ).to(device)
-        self.model.normalisation.fit(self._features[torch.from_numpy(items).to(device)])
-        self._optimiser = torch.optim.AdamW(
-            [
-                {"params": list(self.model.similarity.parameters()), "lr": config.train.learning_rate},
-                *self.model.encoder.parameter_groups(config.train.learning_rate),
-            ],
-            weight_decay=config.train.weight_decay,
+        self.model.normalisation.fit(features[torch.from_numpy(items).to(device)], torch.from_numpy(classes).to(device))
+        self._inputs: Float[Tensor, "N D"] = self.model.normalisation(features)
+        if config.similarity.first_weights is FirstWeights.DISTANCE:
+            self._start_as_distance()
+        self._objective = Objective(
+            self.model, conditions, featured, items, self._inputs, config.conditions.lambda_ or 0.0
+        )
+        self._optimisation = Optimisation(
+            self.model.parameter_groups(config.train.learning_rate),
+            config.train,
+            steps_per_epoch=config.pairs.steps_per_epoch,
         )
 
     def train_epoch(self) -> EpochRecord:
-        """Train for one epoch; gives the epoch's number, its losses (means over pairs) and its time."""
+        """Train for one epoch; gives the epoch's number, its losses (means over steps) and its time."""
         start = time.perf_counter()
         self.epoch += 1
         seeds = np.random.SeedSequence([self.config.train.seed, self.epoch])
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         self.model.train()
-        pairs = self._pairs_of_epoch()
-        losses = torch.zeros(len(LOSSES), dtype=torch.float64)
-        for step in _slices(len(pairs.same), self.config.pairs.batch_size):
-            self._optimiser.zero_grad()
-            losses += self._accumulate(pairs, step)
-            self._optimiser.step()
-        means = (losses / len(pairs.same)).tolist()
+        steps = self._steps_of_epoch()
+        means = np.mean([self._train_step(step) for step in steps], axis=0)
         return {
             "epoch": self.epoch,
-            **dict(zip(LOSSES, means, strict=True)),
+            **{f"loss/{name}": float(mean) for name, mean in zip(Losses._fields, means, strict=True)},
             "time/train_s": time.perf_counter() - start,
         }
 
-    def evaluate(self, split: Split) -> EpochRecord:
-        """The objective's value on a split, and the time it took."""
+    def evaluate(self, split: Split) -> Evaluation:
+        """The objective's questions on a split."""
         start = time.perf_counter()
-        scores = self.task.evaluate(pan_scorer(self.model, self.task.featured, self.device), split)
-        values: EpochRecord = {name: float(questions.mean()) for name, questions in scores.items()}
-        return values | {"time/evaluate_s": time.perf_counter() - start}
+        questions = self.task.evaluate(embedding_scorer(self.model, self._embed(split)), split)
+        return Evaluation(questions, time.perf_counter() - start)
+
+    def normalised_features(self) -> Float[np.ndarray, "N D"]:
+        """What the encoder sees of all items, on the CPU."""
+        return self._inputs.cpu().numpy()
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on, beside the configuration and the data."""
-        return {"epoch": self.epoch, "model": self.model.state_dict(), "optimiser": self._optimiser.state_dict()}
+        weights = {name: value for name, value in self.model.state_dict().items() if not name.startswith(FITTED)}
+        return {"epoch": self.epoch, "model": weights, "optimiser": self._optimisation.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from the end of another trainer's epoch."""
         self.epoch = state["epoch"]
-        self.model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        fitted = {name: value for name, value in self.model.state_dict().items() if name.startswith(FITTED)}
+        self.model.load_state_dict(state["model"] | fitted)
+        self._optimisation.load_state_dict(state["optimiser"])
 
-    def _pairs_of_epoch(self) -> Pairs:
+    @torch.inference_mode()
+    def _embed(self, split: Split) -> Float[Tensor, "N E"]:
+        """Embed the split's items, in evaluation mode; the rows of all others are 0."""
+        self.model.eval()
+        items = torch.from_numpy(self.task.featured.splits[split]).to(self.device)
+        embeddings = torch.zeros(len(self._inputs), self.model.encoder.embedding_dim, device=self.device)
+        embeddings[items] = self.model.encode(self._inputs[items])
+        return embeddings
+
+    def _start_as_distance(self) -> None:
+        seed = self.config.train.seed
+        config = PairsConfig(pairs=PairSampling.FRESH, pairs_per_epoch=CALIBRATION_PAIRS, steps_per_epoch=1)
+        (pairs,) = self.task.draw_steps(config, np.random.default_rng([seed, FIRST_WEIGHTS_PURPOSE]))
+        index_1, index_2, same = self._on_device(pairs)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            self.model.eval()
+            self.model.encoder.keep_distances()
+            h1, h2 = (self.model.encode(self._inputs[index]) for index in (index_1, index_2))
+            start_as_distance(self.model.similarity, h1, h2, same)
+
+    def _steps_of_epoch(self) -> list[Pairs]:
         draw = 0 if self.config.pairs.pairs is PairSampling.FIXED else self.epoch
         generator = np.random.default_rng([self.config.train.seed, PAIRS_PURPOSE, draw])
-        return self.task.draw_pairs(self.config.pairs.pairs_per_epoch, generator)
+        return self.task.draw_steps(self.config.pairs, generator)
 
-    def _accumulate(self, pairs: Pairs, step: slice) -> Tensor:
-        """Add up the gradient of one step, in pieces that fit in memory; gives the losses' sums over pairs."""
-        sums = torch.zeros(len(LOSSES), dtype=torch.float64)
-        num_pairs = step.stop - step.start
-        for piece in _slices(num_pairs, TRAINED_AT_ONCE, offset=step.start):
-            share = piece.stop - piece.start
-            losses = self._losses(*(torch.from_numpy(part[piece]).to(self.device) for part in pairs))
-            (losses[0] * (share / num_pairs)).backward()
-            sums += torch.stack([loss.detach().double().cpu() for loss in losses]) * share
+    def _train_step(self, pairs: Pairs) -> Float[np.ndarray, "L"]:
+        """One step of the optimiser, its gradient added up in pieces that fit in memory; gives the step's losses."""
+        index_1, index_2, same = self._on_device(pairs)
+        if self.config.pairs.hard_pair_share < 1:
+            hardest = self._objective.hardest(
+                index_1, index_2, same, self.config.pairs.hard_pair_share, TRAINED_AT_ONCE
+            )
+            index_1, index_2, same = index_1[hardest], index_2[hardest], same[hardest]
+        weights = pair_weights(same, self.config.pairs.positive_weight)
+        self._optimisation.zero_grad()
+        sums = np.zeros(len(Losses._fields))
+        for piece in _slices(len(same), TRAINED_AT_ONCE):
+            share = (piece.stop - piece.start) / len(same)
+            losses = self._objective.losses(index_1[piece], index_2[piece], same[piece], weights[piece] / share)
+            (losses.total * share).backward()
+            sums += np.array([loss.item() for loss in losses]) * share
+        self._optimisation.step()
         return sums
 
-    def _losses(self, index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"], same: Tensor) -> tuple[Tensor, ...]:
-        """Total, pair, condition and encoder loss of P pairs; every item among them is embedded once.
-
-        The encoder's own loss is the mean over these items, not over the pairs.
-        """
-        items, places = torch.cat([index_1, index_2]).unique(return_inverse=True)
-        embeddings = self.model.embed(self._features[items])
-        place_1, place_2 = places.split(len(index_1))
-        pairs = self.model.similarity(embeddings[place_1], embeddings[place_2])
-        of_pairs = pair_loss(pairs, same)
-        of_encoder = self.model.encoder.own_loss(embeddings, self._training_class[items])
-        of_conditions = of_pairs.new_zeros(())
-        if self._conditions.num_labelled > 0:
-            targets, certain = self._conditions.targets(self._attributes, self._certain, index_1, index_2)
-            of_conditions = condition_loss(
-                pairs.similarity_logits[:, : self._conditions.num_labelled], targets, certain
-            )
-        total = of_pairs + (self.config.conditions.lambda_ or 0.0) * of_conditions + of_encoder
-        return total, of_pairs, of_conditions, of_encoder
+    def _on_device(self, pairs: Pairs) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Tensor]:
+        index_1, index_2, same = (torch.from_numpy(part).to(self.device) for part in pairs)
+        return index_1, index_2, same
 
 
-def _slices(length: int, size: int, offset: int = 0) -> Iterator[slice]:
-    """Cut offset..offset + length into slices of at most `size`, 0 for one slice."""
-    for start in range(0, length, size or length):
-        yield slice(offset + start, offset + min(start + (size or length), length))
+def _slices(length: int, size: int) -> Iterator[slice]:
+    """Cut 0..length into slices of at most `size`."""
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
 
 
 def use_deterministic_arithmetic() -> None:

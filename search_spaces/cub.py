@@ -2,7 +2,7 @@
 
 from optuna.trial import BaseTrial
 
-from search_spaces.pan import Scalar, SearchSpace, paper_trial, suggest_pan
+from search_spaces.pan import Scalar, SearchSpace, metric_trial, paper_trial, suggest_pan
 
 
 def suggest(trial: BaseTrial) -> dict[str, Scalar]:
@@ -10,14 +10,19 @@ def suggest(trial: BaseTrial) -> dict[str, Scalar]:
     return suggest_pan(trial, encoders=("siamese", "proxynca"), pairs_per_epoch=8192)
 
 
+PAPER_SETTING = paper_trial("supervised", 312, gate="OR", **{"lambda": 1e-5})
+
 SPACE = SearchSpace(
     suggest=suggest,
     first_trials=(
+        PAPER_SETTING,
         paper_trial("unsupervised", 50),
-        paper_trial("supervised", 312, gate="OR", **{"lambda": 1e-5}),
         paper_trial("supervised", 312, gate="XNOR", **{"lambda": 1e-5}),
         paper_trial("hybrid", 20, gate="XNOR", **{"lambda": 1e-5}),
+        metric_trial("unsupervised", 8),
+        metric_trial("hybrid", 64, gate="XNOR", **{"lambda": 0.1}),
     ),
+    paper_setting=PAPER_SETTING,
     num_trials=64,
     max_epochs=30,
 )

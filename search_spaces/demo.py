@@ -2,7 +2,7 @@
 
 from optuna.trial import BaseTrial
 
-from search_spaces.pan import Scalar, SearchSpace, paper_trial, suggest_pan
+from search_spaces.pan import Scalar, SearchSpace, metric_trial, paper_trial, suggest_pan
 
 
 def suggest(trial: BaseTrial) -> dict[str, Scalar]:
@@ -10,12 +10,16 @@ def suggest(trial: BaseTrial) -> dict[str, Scalar]:
     return suggest_pan(trial, encoders=("siamese", "proxynca"), pairs_per_epoch=2048)
 
 
+PAPER_SETTING = paper_trial("supervised", 16, gate="XNOR", **{"lambda": 1e-2})
+
 SPACE = SearchSpace(
     suggest=suggest,
     first_trials=(
+        PAPER_SETTING,
         paper_trial("unsupervised", 50),
-        paper_trial("supervised", 16, gate="XNOR", **{"lambda": 1e-2}),
+        metric_trial("hybrid", 32, gate="XNOR", **{"lambda": 0.1}),
     ),
+    paper_setting=PAPER_SETTING,
     num_trials=16,
     max_epochs=9,
 )

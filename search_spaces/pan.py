@@ -1,4 +1,4 @@
-"""What every dataset's space has in common: PAN's own parameters, suggested define-by-run."""
+"""What every dataset's space has in common: PAN's own parameters and the recipe to train it, define-by-run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,14 @@ Scalar = str | int | float | bool
 class SearchSpace:
     """What a study of one dataset tries, and how much of it by default.
 
-    suggest gives a trial's flat configuration, less max_epochs and seed; first_trials holds values for what suggest
-    asks, tried before anything else: the paper's own settings.
+    suggest gives a trial's flat configuration, less max_epochs and seed. first_trials holds values for what suggest
+    asks, tried before anything else: the paper's own settings, then recipes that start from an untrained metric.
+    paper_setting is the paper's supervised setting of the dataset, a baseline.
     """
 
     suggest: Callable[[BaseTrial], dict[str, Scalar]]
     first_trials: tuple[dict[str, Scalar], ...]
+    paper_setting: dict[str, Scalar]
     num_trials: int
     max_epochs: int
 
@@ -25,40 +27,97 @@ class SearchSpace:
 SUPERVISIONS = ("unsupervised", "hybrid", "supervised")
 GATES = ("AND", "OR", "XOR", "XNOR", "NOR", "NAND", "AND_XOR")
 JOINTS = ("absdiff", "product", "concat")
-NORMALISATIONS = ("standardise", "l2", "none")
-PAIRS = ("fresh", "fixed")
-BATCH_SIZES = (0, 256, 1024)
-WEIGHT_DECAYS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
+NORMALISATIONS = ("whiten", "standardise", "l2", "none")
+FIRST_WEIGHTS = ("distance", "xavier")
+SCORINGS = ("support_mean", "log_odds", "pair_mean")
+PAIRS = ("balanced", "fresh", "fixed")
+CLASSES_PER_STEP = (4, 8, 16, 32)
+IMAGES_PER_CLASS = (2, 4, 8)
+HARD_PAIR_SHARES = (1.0, 0.5, 0.25)
+STEPS_PER_EPOCH = (1, 4, 16)
+WEIGHT_DECAYS = (0.0, 1e-2, 1e-1, 1.0)
+START_DECAYS = (0.0, 1.0, 10.0, 100.0)
+PATIENCES = (3, 6, 12, 0)
+
+OPEN_ENDS = {
+    "learning_rate": ("low", "high"),
+    "lambda": ("low", "high"),
+    "num_conditions": ("high",),
+    "whitening_shrinkage": ("low",),
+    "temperature": ("low", "high"),
+}
+"""Ends of ranges that are our guess, so that a winner there says: look further. Other ranges end where they must."""
 
 
 def suggest_pan(trial: BaseTrial, *, encoders: Sequence[str], pairs_per_epoch: int) -> dict[str, Scalar]:
-    """Suggest PAN's parameters; gate and lambda only where conditions have labels, proxies only for proxynca.
+    """Suggest PAN's parameters and its recipe; what depends on a choice is asked only where it applies.
 
-    An epoch has the same number of pairs in every trial, so that epochs can be compared.
+    An epoch has at most the same number of pairs in every trial, however many steps it is cut into, so that epochs
+    can be compared.
     """
     supervision = trial.suggest_categorical("supervision", SUPERVISIONS)
     config: dict[str, Scalar] = {
         "encoder": trial.suggest_categorical("encoder", encoders),
         "supervision": supervision,
         "num_conditions": trial.suggest_int("num_conditions", 1, 512, log=True),
-        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
-        "dropout": trial.suggest_float("dropout", 0.0, 0.7),
-        "joint": trial.suggest_categorical("joint", JOINTS),
-        "normalisation": trial.suggest_categorical("normalisation", NORMALISATIONS),
-        "weight_decay": trial.suggest_categorical("weight_decay", WEIGHT_DECAYS),
-        "pairs": trial.suggest_categorical("pairs", PAIRS),
-        "pairs_per_epoch": pairs_per_epoch,
-        "batch_size": trial.suggest_categorical("batch_size", BATCH_SIZES),
+        "scoring": trial.suggest_categorical("scoring", SCORINGS),
+        **_suggest_start(trial),
+        **_suggest_pairs(trial, pairs_per_epoch),
+        **_suggest_training(trial),
     }
     if supervision != "unsupervised":
         config["gate"] = trial.suggest_categorical("gate", GATES)
         config["lambda"] = trial.suggest_float("lambda", 1e-5, 10.0, log=True)
+    if config["encoder"] == "siamese":
+        config["projection"] = trial.suggest_categorical("projection", ("residual", "none"))
     if config["encoder"] == "proxynca":
         config["embedding_dim"] = trial.suggest_categorical("embedding_dim", (128, 256, 512, 1024))
         config["temperature"] = trial.suggest_float("temperature", 0.03, 1.0, log=True)
         config["proxy_learning_rate_factor"] = trial.suggest_float("proxy_learning_rate_factor", 1.0, 1000.0, log=True)
         config["proxy_loss_weight"] = trial.suggest_float("proxy_loss_weight", 0.01, 10.0, log=True)
     return config
+
+
+def _suggest_start(trial: BaseTrial) -> dict[str, Scalar]:
+    """From where training starts: the features' normalisation, the joint representation, the first weights."""
+    config: dict[str, Scalar] = {
+        "normalisation": trial.suggest_categorical("normalisation", NORMALISATIONS),
+        "joint": trial.suggest_categorical("joint", JOINTS),
+    }
+    if config["normalisation"] == "whiten":
+        config["whitening_shrinkage"] = trial.suggest_float("whitening_shrinkage", 0.1, 1.0)
+    knows_distances = config["joint"] != "concat"
+    config["first_weights"] = trial.suggest_categorical("first_weights", FIRST_WEIGHTS) if knows_distances else "xavier"
+    return config
+
+
+def _suggest_pairs(trial: BaseTrial, pairs_per_epoch: int) -> dict[str, Scalar]:
+    """Which pairs are learned from, and how much each counts."""
+    config: dict[str, Scalar] = {
+        "pairs": trial.suggest_categorical("pairs", PAIRS),
+        "pairs_per_epoch": pairs_per_epoch,
+        "steps_per_epoch": trial.suggest_categorical("steps_per_epoch", STEPS_PER_EPOCH),
+        "positive_weight": trial.suggest_float("positive_weight", 0.1, 0.9),
+        "hard_pair_share": trial.suggest_categorical("hard_pair_share", HARD_PAIR_SHARES),
+    }
+    if config["pairs"] == "balanced":
+        config["classes_per_step"] = trial.suggest_categorical("classes_per_step", CLASSES_PER_STEP)
+        config["images_per_class"] = trial.suggest_categorical("images_per_class", IMAGES_PER_CLASS)
+    return config
+
+
+def _suggest_training(trial: BaseTrial) -> dict[str, Scalar]:
+    """How fast weights move, and what keeps them from learning the training classes by heart."""
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 1e-5, 1e-2, log=True),
+        "schedule": trial.suggest_categorical("schedule", ("constant", "cosine")),
+        "weight_decay": trial.suggest_categorical("weight_decay", WEIGHT_DECAYS),
+        "start_decay": trial.suggest_categorical("start_decay", START_DECAYS),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.7),
+        "feature_dropout": trial.suggest_float("feature_dropout", 0.0, 0.5),
+        "condition_dropout": trial.suggest_float("condition_dropout", 0.0, 0.5),
+        "patience": trial.suggest_categorical("patience", PATIENCES),
+    }
 
 
 def paper_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> dict[str, Scalar]:
@@ -69,14 +128,47 @@ def paper_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> di
     """
     return {
         "encoder": "siamese",
+        "projection": "none",
         "supervision": supervision,
         "num_conditions": num_conditions,
-        "learning_rate": 1e-3,
-        "dropout": 0.0,
-        "joint": "absdiff",
+        "scoring": "pair_mean",
         "normalisation": "standardise",
-        "weight_decay": 0.0,
+        "joint": "absdiff",
+        "first_weights": "xavier",
         "pairs": "fixed",
-        "batch_size": 0,
+        "steps_per_epoch": 1,
+        "positive_weight": 0.5,
+        "hard_pair_share": 1.0,
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+        "start_decay": 0.0,
+        "dropout": 0.0,
+        "feature_dropout": 0.0,
+        "condition_dropout": 0.0,
+        "patience": 0,
+        **labelled,
+    }
+
+
+def metric_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> dict[str, Scalar]:
+    """A recipe that starts as nearest class mean on whitened features, and leaves it in small steps.
+
+    Class-balanced batches teach it; it stops when val gets no better. Plain training from there overfits.
+    """
+    return {
+        **paper_trial(supervision, num_conditions),
+        "projection": "residual",
+        "scoring": "support_mean",
+        "normalisation": "whiten",
+        "whitening_shrinkage": 0.8,
+        "joint": "product",
+        "first_weights": "distance",
+        "pairs": "balanced",
+        "classes_per_step": 16,
+        "images_per_class": 4,
+        "steps_per_epoch": 4,
+        "learning_rate": 1e-4,
+        "patience": 6,
         **labelled,
     }

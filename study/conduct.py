@@ -6,13 +6,15 @@ from typing import Any
 
 from pan_model.data.registry import find_dataset
 from search_spaces import SPACES
+from study.baseline_scores import validation_baselines, write_baselines
 from study.collation import collate
 from study.config import DatasetPlan, StudyConfig
 from study.files import write_json
 from study.identity import trial_id
 from study.ledger import count_ended, read_ledger
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_weights
-from study.prepare import PreparedDataset, prepare_on_screen, validation_baselines
+from study.prepare import PreparedDataset, prepare_on_screen
+from study.question_scores import QuestionLists
 from study.ray_address import check_ray_address
 from study.report import report_study
 from study.screen import Screen, trials_line
@@ -34,14 +36,14 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
             return report_study(config, screen)
     check_ray_address(config.ray_address)
     prepared = [_prepare(plan, config, screen) for plan in config.plans]
-    baselines = {part.dataset: validation_baselines(part, config.seed) for part in prepared}
-    content = describe_study(config, prepared, baselines, found)
+    content = describe_study(config, prepared, found)
     if found is not None:
         check_same(found, content["signed"], config.results.root)
         screen.say(f"going on with study {config.study_name}")
     elif config.resume:
         screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
-    _search(config, prepared, content, screen)
+    baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
+    _search(config, prepared, baselines, content, screen)
     return report_study(config, screen)
 
 
@@ -64,12 +66,29 @@ def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> Prepared
     )
 
 
-def _search(config: StudyConfig, prepared: list[PreparedDataset], content: dict[str, Any], screen: Screen) -> None:
+def _baselines(
+    plan: DatasetPlan, prepared: PreparedDataset, config: StudyConfig, screen: Screen
+) -> dict[str, QuestionLists]:
+    with screen.live() as show:
+        return validation_baselines(
+            prepared, seed=config.seed, max_epochs=plan.max_epochs, cache_dir=config.cache_dir, show=show
+        )
+
+
+def _search(
+    config: StudyConfig,
+    prepared: list[PreparedDataset],
+    baselines: list[dict[str, QuestionLists]],
+    content: dict[str, Any],
+    screen: Screen,
+) -> None:
     from study.tuner import ray_session  # importing Ray takes seconds, which a finished study need not wait for
 
     deadline_s = math.inf if config.time_budget_s is None else time.monotonic() + config.time_budget_s
     with ray_session(config) as slots:
         write_json(config.results.study, content)
+        for plan, questions in zip(config.plans, baselines, strict=True):
+            write_baselines(config.results.of(plan.dataset).baselines, questions)
         try:
             for part, plan in zip(prepared, config.plans, strict=True):
                 if (left_s := deadline_s - time.monotonic()) > 0:

@@ -9,24 +9,29 @@ from typing import Any
 
 import torch
 
-from pan_model.baselines import untrained_baselines
+from pan_model.baselines import NORMALISED, nearest_class_mean, untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
-from pan_model.scoring import pan_scorer
+from pan_model.pan_scorer import pan_scorer
 from pan_model.tasks import Task
 from pan_model.train import Trainer, use_deterministic_arithmetic
 from pan_model.trained import save_model
+from search_spaces import SPACES
+from study.baseline_scores import BASELINES
+from study.collation import collate
 from study.config import FinalConfig, Regime
 from study.export import read_best_config
 from study.files import check_can_be_made, write_json
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
 from study.markdown_table import with_interval
 from study.model_card import write_model_card
+from study.paper_setting import PaperSetting, paper_setting_of_final
 from study.prepare import PreparedDataset, prepare_on_screen
 from study.provenance import provenance
+from study.results import Results
 from study.screen import Screen
 
 FINAL_SCHEMA = "pan-study/final/1"
@@ -50,12 +55,18 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainers: list[Trainer] = []
     for seed in range(config.seeds):
-        final = replace(trial, train=replace(trial.train, seed=seed, max_epochs=best["metric"]["epoch"]))
-        trainers.append(_train(Trainer(task, final, device), screen))
+        final = replace(trial, train=replace(trial.train, seed=seed))
+        trainers.append(_train(Trainer(task, final, device), best["metric"]["epoch"], screen))
+    with screen.live() as show:
+        paper = paper_setting_of_final(
+            prepared, SPACES[prepared.dataset].paper_setting, cache_dir=config.cache_dir, show=show
+        )
+    screen.say(f"baseline paper_setting: trained {paper.epoch} epochs on train and val")
     screen.say("testing, once")
-    metrics = _test(task, trainers, best) | {"left_out": prepared.left_out}
+    metrics = _test(task, trainers, paper, best) | {"left_out": prepared.left_out}
     _write_whole(config.folder, trainers[0], prepared, best, metrics)
     _say(config.folder, task.objective, metrics, screen)
+    _summarise(config.folder, prepared.dataset, screen)
     return 0
 
 
@@ -88,8 +99,8 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> Prepa
     return prepared
 
 
-def _train(trainer: Trainer, screen: Screen) -> Trainer:
-    seed, epochs = trainer.config.train.seed, trainer.config.train.max_epochs
+def _train(trainer: Trainer, epochs: int, screen: Screen) -> Trainer:
+    seed = trainer.config.train.seed
     with screen.live() as show:
         while trainer.epoch < epochs:
             trainer.train_epoch()
@@ -98,17 +109,17 @@ def _train(trainer: Trainer, screen: Screen) -> Trainer:
     return trainer
 
 
-def _test(task: Task, trainers: Sequence[Trainer], best: dict[str, Any]) -> dict[str, Any]:
+def _test(task: Task, trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]) -> dict[str, Any]:
     """Read the test split: all models and all baselines answer the same questions."""
     scores = [
         task.evaluate_fully(pan_scorer(trainer.model, task.featured, trainer.device), Split.TEST)
         for trainer in trainers
     ]
-    normalisation = trainers[0].config.train.normalisation
-    baselines = {
-        name: task.evaluate_fully(scorer, Split.TEST)
-        for name, scorer in untrained_baselines(task, normalisation).items()
+    scorers = untrained_baselines(task) | {
+        NORMALISED: nearest_class_mean(trainers[0].normalised_features()),
+        "paper_setting": pan_scorer(paper.model, task.featured, paper.device),
     }
+    baselines = {name: task.evaluate_fully(scorers[name], Split.TEST) for name in BASELINES}
     return {
         "schema": FINAL_SCHEMA,
         "dataset": best["dataset"],
@@ -117,6 +128,8 @@ def _test(task: Task, trainers: Sequence[Trainer], best: dict[str, Any]) -> dict
         "metrics": model_metrics(scores),
         "baselines": baseline_metrics(baselines),
         "paired": paired_differences(scores, baselines),
+        "scoring": trainers[0].config.scoring.scoring.value,
+        "paper_setting": {"config": paper.config.to_flat(), "epochs": paper.epoch},
         "questions": {name: len(questions) for name, questions in scores[0].items()},
         "epochs": trainers[0].epoch,
         "trained_on": [split.value for split in TRAIN_ON],
@@ -138,6 +151,14 @@ def _write_whole(
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _summarise(folder: Path, dataset: str, screen: Screen) -> None:
+    """Where the folder is a study's own, put the test scores beside those on val."""
+    results = Results(folder.parent.parent)
+    if results.study.exists() and folder == results.of(dataset).final_metrics.parent:
+        collate(results)
+        screen.say(f"  {results.summary}")
 
 
 def _say(folder: Path, objective: str, metrics: dict[str, Any], screen: Screen) -> None:

@@ -24,5 +24,9 @@ def trial_id(fingerprint: str, features: Mapping[str, Any], config: Mapping[str,
 
     Weights count by their content, not by the file they came from.
     """
-    what = {key: value for key, value in features.items() if key != "weights"}
-    return digest({"fingerprint": fingerprint, "features": what, "config": dict(config)})[:12]
+    return digest({"fingerprint": fingerprint, "features": content_of(features), "config": dict(config)})[:12]
+
+
+def content_of(features: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells features from others: all but the name of the weights, whose hash is there."""
+    return {key: value for key, value in features.items() if key != "weights"}

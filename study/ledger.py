@@ -4,13 +4,13 @@ The trial itself writes its epochs, its completion and its failure; the driver w
 worker died too often. The first status written stands.
 
 The order of writing makes every instant a good one to be killed at: config.json first; each epoch's checkpoint,
-which carries the epoch's record, before the epoch's line of history.jsonl; status.json last.
+which carries the epoch's record, before best_epoch.json and the epoch's line of history.jsonl; status.json last.
 """
 
 import json
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,18 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BestEpoch:
+    """What is kept of a trial's best epoch: the score of every validation question, the model's and a baseline's.
+
+    questions has a list for each metric; baselines the same for each baseline that depends on the trial.
+    """
+
+    epoch: int
+    questions: dict[str, list[float]]
+    baselines: dict[str, dict[str, list[float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialRecord:
     """What the ledger says of one trial; number orders trials as they were suggested."""
 
@@ -42,6 +54,7 @@ class TrialRecord:
     status: Status
     error: str = ""
     history: list[EpochRecord] = field(default_factory=list[EpochRecord])
+    best: BestEpoch | None = None
 
     def best_epoch(self, metric: str, mode: Literal["max", "min"]) -> EpochRecord | None:
         """The record of the best epoch, the first of equals; None before the first epoch."""
@@ -55,12 +68,13 @@ class TrialRecord:
 
 
 class TrialLedger:
-    """One trial's folder: config.json, history.jsonl, checkpoint/state.pt, status.json."""
+    """One trial's folder: config.json, checkpoint/state.pt, best_epoch.json, history.jsonl, status.json."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._config = folder / "config.json"
         self._history = folder / "history.jsonl"
+        self._best_epoch = folder / "best_epoch.json"
         self._checkpoint = folder / "checkpoint" / "state.pt"
         self._status = folder / "status.json"
 
@@ -69,22 +83,27 @@ class TrialLedger:
         if not self._config.exists():
             write_json(self._config, {"trial_id": self.folder.name, "number": number, "config": config})
 
-    def add_epoch(self, record: EpochRecord, state: dict[str, Any]) -> None:
-        """Save the checkpoint, then the epoch's line."""
+    def add_epoch(self, record: EpochRecord, state: dict[str, Any], best: BestEpoch | None = None) -> None:
+        """Save the checkpoint, then what is kept of an epoch that is the best so far, then the epoch's line."""
         self._checkpoint.parent.mkdir(exist_ok=True)
-        write_whole(self._checkpoint, lambda path: torch.save({"record": record, "state": state}, path))
+        content = {"record": record, "state": state, "best": None if best is None else asdict(best)}
+        write_whole(self._checkpoint, lambda path: torch.save(content, path))
+        if best is not None:
+            write_json(self._best_epoch, asdict(best))
         self._append(record)
 
     def restore(self) -> dict[str, Any] | None:
-        """The state after the last saved epoch, or None; history.jsonl is mended to end with that very epoch."""
+        """The state after the last saved epoch, or None; the other files are mended to end with that very epoch."""
         for leftover in self._checkpoint.parent.glob(f".{self._checkpoint.name}.*"):
             leftover.unlink()
         if not self._checkpoint.exists():
-            if self._history.exists():
-                self._history.unlink()
+            for unfounded in (self._history, self._best_epoch):
+                unfounded.unlink(missing_ok=True)
             return None
         saved = torch.load(self._checkpoint, weights_only=True, map_location="cpu")
         last: EpochRecord = saved["record"]
+        if saved["best"] is not None:
+            write_json(self._best_epoch, saved["best"])
         kept = [record for record in self.history() if record["epoch"] < last["epoch"]]
         lines = "".join(_line(record) for record in [*kept, last])
         write_whole(self._history, lambda path: path.write_text(lines, encoding="utf-8"))
@@ -125,7 +144,15 @@ class TrialLedger:
                 f"{self._config}: must hold trial_id, number and config; move its folder away to leave it out."
             )
         status, error = self.status()
-        return TrialRecord(**written, status=status, error=error, history=self.history())
+        return TrialRecord(**written, status=status, error=error, history=self.history(), best=self._read_best())
+
+    def _read_best(self) -> BestEpoch | None:
+        if not self._best_epoch.exists():
+            return None
+        try:
+            return BestEpoch(**read_json(self._best_epoch))
+        except TypeError as error:
+            raise BadInput(f"{self._best_epoch}: must hold epoch, questions and baselines; remove it.") from error
 
     def _append(self, record: EpochRecord) -> None:
         with self._history.open("a", encoding="utf-8") as lines:

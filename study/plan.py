@@ -74,7 +74,6 @@ def sign(config: StudyConfig, prepared: list[PreparedDataset]) -> dict[str, Any]
 def describe_study(
     config: StudyConfig,
     prepared: list[PreparedDataset],
-    baselines: dict[str, dict[str, dict[str, float]]],
     found: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The content of study.json; of a study that goes on, its first provenance is kept and this run's is added."""
@@ -102,7 +101,6 @@ def describe_study(
                     "left_out": by_name[plan.dataset].left_out,
                     "unreadable": by_name[plan.dataset].unreadable,
                 },
-                "baselines": baselines[plan.dataset],
             }
             for plan in config.plans
         },

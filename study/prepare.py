@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pan_model.baselines import untrained_baselines
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig, extract_features
-from pan_model.normalisation import NormalisationKind
 from study.config import Regime
 from study.screen import Screen, duration, features_line
 
@@ -119,15 +115,3 @@ def prepare_on_screen(
     for name, why in prepared.unreadable.items():
         screen.say(f"{dataset}: left out {name}: {why}")
     return prepared
-
-
-def validation_baselines(prepared: PreparedDataset, seed: int) -> dict[str, dict[str, float]]:
-    """The objective's value on the study's own validation questions, for every normalisation and untrained baseline."""
-    task = find_dataset(prepared.dataset).task(prepared.featured, seed=seed)
-    return {
-        kind.value: {
-            name: float(np.mean(task.evaluate(scorer, Split.VAL)[task.objective]))
-            for name, scorer in untrained_baselines(task, kind).items()
-        }
-        for kind in NormalisationKind
-    }

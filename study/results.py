@@ -37,6 +37,16 @@ class DatasetResults:
         return self.folder / "history.csv"
 
     @property
+    def baselines(self) -> Path:
+        """Every validation question's score under the baselines that all trials share."""
+        return self.folder / "baselines.json"
+
+    @property
+    def final_metrics(self) -> Path:
+        """The test scores of the final training, where study/final.py puts them."""
+        return self.folder / "final" / "metrics.json"
+
+    @property
     def best_config(self) -> Path:
         """The best completed trial's configuration."""
         return self.folder / "best_config.json"

@@ -8,7 +8,7 @@ from study.files import read_json
 
 STUDY_SCHEMA = "pan-study/study/1"
 FIELDS = {"name", "signature", "signed", "datasets", "provenance"}
-DATASET_FIELDS = {"num_trials", "max_epochs", "objective", "features", "data", "baselines"}
+DATASET_FIELDS = {"num_trials", "max_epochs", "objective", "features", "data"}
 
 
 def read_study(file: Path) -> dict[str, Any]:

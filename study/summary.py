@@ -1,73 +1,148 @@
 """The summary: one row a dataset, to be read (summary.md) and to be computed with (summary.csv)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from pan_model.metrics import Interval
+from search_spaces import SPACES
+from study.baseline_scores import read_baselines
+from study.cautions import find_cautions
+from study.comparison import MethodScores, compare_methods, read_final
 from study.files import write_text
 from study.ledger import Status, TrialRecord, best_completed
 from study.markdown_table import table
-from study.results import Results
+from study.results import DatasetResults, Results
 from study.tables import to_csv
 
-BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance")
+HOW_TO_READ = (
+    'All methods answer the same questions; intervals are 95% over questions, those of "ahead" question by question.',
+    "The best trial was chosen on val, so its value there is optimistic. Where the value on train, from fewer",
+    "questions, is far above that on val, the model knows the training classes by heart. The test split is read once,",
+    "by `study/final.py`.",
+)
 
 
-def write_summary(results: Results, study: dict[str, Any], ledger: Mapping[str, list[TrialRecord]]) -> None:
-    """Write both files for all datasets of a study."""
-    rows = [summary_row(dataset, part, ledger[dataset]) for dataset, part in study["datasets"].items()]
-    write_text(results.summary_table, to_csv((), rows))
-    write_text(results.summary, "\n".join(_page(study, rows)) + "\n")
+@dataclass(frozen=True, kw_only=True)
+class DatasetSummary:
+    """What a study came to on one dataset; best is the winner, its value and its epoch, if any trial completed."""
+
+    dataset: str
+    metric: str
+    planned: int
+    by_status: dict[str, int]
+    epochs_spent: int
+    epochs_saved: int
+    best: tuple[TrialRecord, float, int] | None
+    scores: list[MethodScores]
+    cautions: list[str]
 
 
-def summary_row(dataset: str, part: dict[str, Any], records: list[TrialRecord]) -> dict[str, Any]:
-    """Trials by status, the winner, the baselines on the same validation questions, epochs spent and saved."""
-    name, mode = part["objective"]["name"], part["objective"]["mode"]
-    best = best_completed(records, name, mode)
+def summarise_dataset(files: DatasetResults, part: Mapping[str, Any], records: list[TrialRecord]) -> DatasetSummary:
+    """Trials by status, the winner beside the baselines on each split, epochs spent and saved, and cautions."""
+    metric, mode = part["objective"]["name"], part["objective"]["mode"]
+    best = best_completed(records, metric, mode)
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
-    normalisation = str(best[0].config["normalisation"]) if best else "none"
+    scores: list[MethodScores] = []
+    cautions: list[str] = []
+    if best is not None:
+        winner, _, epoch = best
+        final = read_final(files.final_metrics, winner.trial_id)
+        scores = compare_methods(metric, winner, epoch, read_baselines(files.baselines), final)
+        cautions = find_cautions(SPACES[files.dataset], winner.config, scores)
+    return DatasetSummary(
+        dataset=files.dataset,
+        metric=metric,
+        planned=part["num_trials"],
+        by_status={status.value: sum(record.status is status for record in records) for status in Status},
+        epochs_spent=sum(len(record.history) for record in records),
+        epochs_saved=sum(part["max_epochs"] - len(record.history) for record in ended),
+        best=best,
+        scores=scores,
+        cautions=cautions,
+    )
+
+
+def write_summary(results: Results, study: Mapping[str, Any], ledger: Mapping[str, list[TrialRecord]]) -> None:
+    """Write both files for all datasets of a study."""
+    summaries = [
+        summarise_dataset(results.of(dataset), part, ledger[dataset]) for dataset, part in study["datasets"].items()
+    ]
+    write_text(results.summary_table, to_csv((), [summary_row(summary) for summary in summaries]))
+    write_text(results.summary, "\n".join(_page(study["name"], summaries)) + "\n")
+
+
+def summary_row(summary: DatasetSummary) -> dict[str, Any]:
+    """A row of summary.csv; what is not known is None."""
+    winner, value, epoch = summary.best or (None, None, None)
     return {
-        "dataset": dataset,
-        "planned": part["num_trials"],
-        **{status.value: sum(record.status is status for record in records) for status in Status},
-        "metric": name,
+        "dataset": summary.dataset,
+        "planned": summary.planned,
+        **summary.by_status,
+        "metric": summary.metric,
         "split": "val",
-        "best_value": best[1] if best else None,
-        "best_epoch": best[2] if best else None,
-        "best_trial": best[0].trial_id if best else None,
-        **{f"baseline.{baseline}": part["baselines"][normalisation][baseline] for baseline in BASELINES},
-        "epochs_spent": sum(len(record.history) for record in records),
-        "epochs_saved": sum(part["max_epochs"] - len(record.history) for record in ended),
-        **{f"config.{key}": value for key, value in (best[0].config if best else {}).items()},
+        "best_value": value,
+        "best_epoch": epoch,
+        "best_trial": winner.trial_id if winner else None,
+        "epochs_spent": summary.epochs_spent,
+        "epochs_saved": summary.epochs_saved,
+        **{key: value for scores in summary.scores for key, value in _columns(scores).items()},
+        "cautions": "; ".join(summary.cautions),
+        **{f"config.{key}": value for key, value in (winner.config if winner else {}).items()},
     }
 
 
-def _page(study: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+def _columns(scores: MethodScores) -> dict[str, float | None]:
+    """One method's columns: train.PAN, val.PAN, val_low.PAN, val_high.PAN, val_ahead.paper_setting, .."""
+    columns = {"train": scores.train}
+    for name in ("val", "val_ahead", "test", "test_ahead"):
+        interval: Interval | None = getattr(scores, name)
+        mean, low, high = interval or (None, None, None)
+        columns |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+    return {f"{name}.{scores.method}": value for name, value in columns.items()}
+
+
+def _page(study: str, summaries: list[DatasetSummary]) -> list[str]:
     statuses = [status.value for status in Status]
-    heads = ("dataset", "metric (val)", "best", *BASELINES, *statuses, "epochs spent", "saved")
-    cells = [
-        [
-            row["dataset"],
-            row["metric"],
-            _number(row["best_value"]),
-            *(_number(row[f"baseline.{baseline}"]) for baseline in BASELINES),
-            *(row[key] for key in (*statuses, "epochs_spent", "epochs_saved")),
-        ]
-        for row in rows
+    heads = ("dataset", "metric", "best (val)", *statuses, "epochs spent", "saved")
+    rows = [
+        (
+            summary.dataset,
+            summary.metric,
+            f"{summary.best[1]:.4f}" if summary.best else "none",
+            *summary.by_status.values(),
+            summary.epochs_spent,
+            summary.epochs_saved,
+        )
+        for summary in summaries
     ]
-    lines = [f"# Study {study['name']}", "", *table(heads, cells), ""]
-    lines += ["The baselines answer the same validation questions; the best trial was chosen on them, so its value"]
-    lines += ["is optimistic. The test split is read once, by `study/final.py`."]
-    for row in rows:
-        lines += ["", f"## Best configuration on {row['dataset']}", "", *_best(row)]
+    lines = [f"# Study {study}", "", *table(heads, rows), "", *HOW_TO_READ]
+    for summary in summaries:
+        lines += ["", f"## Best on {summary.dataset}", "", *_describe_best(summary)]
     return lines
 
 
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4f}"
-
-
-def _best(row: dict[str, Any]) -> list[str]:
-    if row["best_trial"] is None:
+def _describe_best(summary: DatasetSummary) -> list[str]:
+    if summary.best is None:
         return ["No trial has completed."]
-    values = [(key.removeprefix("config."), value) for key, value in row.items() if key.startswith("config.")]
-    return [f"Trial {row['best_trial']}, epoch {row['best_epoch']}.", "", *table(("parameter", "value"), values)]
+    winner, _, epoch = summary.best
+    scores = [
+        (
+            one.method,
+            "" if one.train is None else f"{one.train:.4f}",
+            *(_cell(interval) for interval in (one.val, one.val_ahead, one.test, one.test_ahead)),
+        )
+        for one in summary.scores
+    ]
+    return [
+        f"Trial {winner.trial_id}, epoch {epoch}; {summary.metric}:",
+        "",
+        *table(("method", "train", "val", "PAN ahead by", "test", "PAN ahead by"), scores),
+        "",
+        *(f"**Caution**: {caution}.\n" for caution in summary.cautions),
+        *table(("parameter", "value"), winner.config.items()),
+    ]
+
+
+def _cell(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]"

@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 import torch
 
+from pan_model.baselines import NORMALISED, nearest_class_mean
 from pan_model.config import TrialConfig
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
 from pan_model.flat import Scalar
-from pan_model.train import EpochRecord, Trainer, use_deterministic_arithmetic
+from pan_model.train import EpochRecord, Evaluation, Trainer, use_deterministic_arithmetic
 from study.events import TrialEvents
-from study.ledger import Status, TrialLedger
+from study.ledger import BestEpoch, Status, TrialLedger
+from study.question_scores import QuestionLists, as_lists
 from study.results import DatasetResults, Results
 
 
@@ -69,6 +71,8 @@ class TrialRun:
         self._ledger = place.ledger(request.trial_id)
         self._ledger.open(number=request.number, config=request.config)
         self._trainer: Trainer | None = None
+        self._best: tuple[int, float] | None = None
+        self._baselines: dict[str, QuestionLists] = {}
         self._events: TrialEvents | None = None
 
     def step(self) -> Step:
@@ -104,23 +108,43 @@ class TrialRun:
             task.objective,
             last=self._ledger.history()[-1] if trainer.epoch else None,
         )
+        best = self._ledger.read().best_epoch(task.objective, task.mode)
+        self._best = None if best is None else (int(best["epoch"]), float(best[task.objective]))
+        normalised = task.evaluate(nearest_class_mean(trainer.normalised_features()), Split.VAL)
+        self._baselines = {NORMALISED: as_lists(normalised)}
         self._trainer = trainer
         return trainer
 
     def _run_epoch(self, trainer: Trainer) -> Step:
-        if trainer.epoch < trainer.config.train.max_epochs:
-            record = trainer.train_epoch() | trainer.evaluate(Split.VAL)
+        if self._is_over(trainer):
+            record = self._ledger.history()[-1]
+        else:
+            losses, val, train = trainer.train_epoch(), trainer.evaluate(Split.VAL), trainer.evaluate(Split.TRAIN)
+            record = losses | val.means() | train.means("train/") | {"time/evaluate_s": val.time_s + train.time_s}
             if broken := [name for name, value in record.items() if not math.isfinite(value)]:
                 return self._fail(f"{broken[0]} is {record[broken[0]]} in epoch {trainer.epoch}")
-            self._ledger.add_epoch(record, trainer.state_dict())
+            best = self._best_of(trainer.epoch, float(record[trainer.task.objective]), val)
+            self._ledger.add_epoch(record, trainer.state_dict(), best)
             assert self._events is not None
             self._events.add_epoch(record)
-        else:
-            record = self._ledger.history()[-1]
-        done = trainer.epoch >= trainer.config.train.max_epochs
+        done = self._is_over(trainer)
         if done:
             self._ledger.close(Status.COMPLETED)
         return self._step_of(record, done=done)
+
+    def _best_of(self, epoch: int, value: float, val: Evaluation) -> BestEpoch | None:
+        """What is kept of an epoch if it is the best so far."""
+        sign = 1 if self._kind.mode == "max" else -1
+        if self._best is not None and sign * value <= sign * self._best[1]:
+            return None
+        self._best = (epoch, value)
+        return BestEpoch(epoch=epoch, questions=as_lists(val.questions), baselines=self._baselines)
+
+    def _is_over(self, trainer: Trainer) -> bool:
+        """Whether the last epoch is reached, or the best one is as long ago as the trial's patience."""
+        config = trainer.config.train
+        waited = trainer.epoch - self._best[0] if self._best else 0
+        return trainer.epoch >= config.max_epochs or 0 < config.patience <= waited
 
     def _fail(self, error: str) -> Step:
         self._ledger.close(Status.FAILED, " ".join(error.split()))

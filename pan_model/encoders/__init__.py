@@ -19,6 +19,10 @@ class Encoder(Protocol):
         """Embed N items."""
         ...
 
+    def keep_distances(self) -> None:
+        """Set the first weights so that embeddings are as far from one another as features, up to a factor."""
+        ...
+
     def own_loss(self, embeddings: Float[Tensor, "N E"], classes: Int[Tensor, "N"]) -> Float[Tensor, ""]:
         """The loss that the encoder adds to PAN's, already weighted; classes are 0-based among the training classes."""
         ...

@@ -70,15 +70,20 @@ class ProxyNCAEncoder(nn.Module):
         """Embed N items."""
         return self.embedding(self.norm(features))
 
+    def keep_distances(self) -> None:
+        """Make the embedding an orthogonal map: distances are kept, or shrink alike where E < D."""
+        nn.init.orthogonal_(self.embedding.weight)
+        nn.init.zeros_(self.embedding.bias)
+
     def own_loss(self, embeddings: Float[Tensor, "N E"], classes: Int[Tensor, "N"]) -> Float[Tensor, ""]:
         """The ProxyNCA++ loss of these items, times its weight."""
         loss = proxynca_loss(embeddings, self.proxies, classes, self.config.temperature)
         return self.config.proxy_loss_weight * loss
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
-        """The embedding at the model's learning rate, the proxies at their own and without weight decay."""
+        """The embedding at the model's learning rate, the proxies at their own and without any decay."""
         faster = learning_rate * self.config.proxy_learning_rate_factor
         return [
             {"params": list(self.embedding.parameters()), "lr": learning_rate},
-            {"params": [self.proxies], "lr": faster, "weight_decay": 0.0},
+            {"params": [self.proxies], "lr": faster, "weight_decay": 0.0, "start_decay": 0.0},
         ]

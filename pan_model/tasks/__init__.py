@@ -7,7 +7,7 @@ import numpy as np
 
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.pairs import Pairs
+from pan_model.pairs import Pairs, PairsConfig
 from pan_model.scoring import SetScorer
 from pan_model.shapes import Float, Int
 
@@ -30,8 +30,8 @@ class Task(ABC):
         self.training_items: Int[np.ndarray, "n"] = featured.items_of(train_on)
 
     @abstractmethod
-    def draw_pairs(self, num_pairs: int, generator: np.random.Generator) -> Pairs:
-        """Draw the training pairs of an epoch, as indices of items."""
+    def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
+        """Draw the training pairs of an epoch, step by step, as indices of items."""
 
     @abstractmethod
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:

@@ -9,12 +9,14 @@ from pan_model.data.splits import Split
 from pan_model.episodes import Episodes, draw_episodes, eligible_classes
 from pan_model.errors import BadInput
 from pan_model.metrics import episode_accuracy, recall_at
-from pan_model.pairs import Pairs, draw_pairs, same_class_pairs
+from pan_model.pairs import Pairs, PairsConfig, draw_steps, same_class_pairs
 from pan_model.scoring import SetScorer
 from pan_model.shapes import Int
 from pan_model.tasks import QuestionScores, Task
 
-NUM_EPISODES = {Split.VAL: 100, Split.TEST: 600}
+NUM_EPISODES = {Split.TRAIN: 25, Split.VAL: 100, Split.TEST: 600}
+"""The paper's numbers for val and test; on train, where overfitting is only watched, fewer."""
+
 RECALL_AT = (1, 2, 4, 8)
 EPISODES_PURPOSE = 2
 """Keeps the random numbers of episodes apart from those of pairs drawn from the same seed."""
@@ -39,10 +41,12 @@ class FewShotTask(Task):
         if self._positives.shape[1] < 2:
             raise BadInput("training needs at least 2 pairs of images of the same class.")
 
-    def draw_pairs(self, num_pairs: int, generator: np.random.Generator) -> Pairs:
-        """Draw same-class pairs and as many pairs of different classes, see `pan_model.pairs.draw_pairs`."""
-        pairs = draw_pairs(self._positives, self._training_classes, num_pairs, generator)
-        return Pairs(self.training_items[pairs.index_1], self.training_items[pairs.index_2], pairs.same)
+    def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
+        """Draw pairs of one class and of two, see `pan_model.pairs.draw_steps`."""
+        steps = draw_steps(self._positives, self._training_classes, config, generator)
+        return [
+            Pairs(self.training_items[step.index_1], self.training_items[step.index_2], step.same) for step in steps
+        ]
 
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
         """Accuracy of each episode of a split."""

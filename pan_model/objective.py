@@ -1,0 +1,91 @@
+"""PAN's objective on training pairs: L = BCE(p, y) + lambda * L_conditions + the encoder's own (PAN, section 3)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pan_model.conditions import Conditions
+from pan_model.data.featured import FeaturedItems
+from pan_model.losses import condition_loss, hardest_pairs, pair_losses
+from pan_model.model import Pan
+from pan_model.shapes import Bool, Float, Int
+from pan_model.similarity import PairSimilarity
+
+
+class Losses(NamedTuple):
+    """The parts of the objective, each a scalar; conditions is before lambda, total after."""
+
+    total: Float[Tensor, ""]
+    pairs: Float[Tensor, ""]
+    conditions: Float[Tensor, ""]
+    encoder: Float[Tensor, ""]
+
+
+class Objective:
+    """The losses of pairs of training items, given by index; inputs are the items' normalised features (N, D)."""
+
+    def __init__(
+        self,
+        model: Pan,
+        conditions: Conditions,
+        featured: FeaturedItems,
+        training_items: Int[np.ndarray, "n"],
+        inputs: Float[Tensor, "N D"],
+        lambda_: float,
+    ) -> None:
+        self._model = model
+        self._conditions = conditions
+        self._inputs = inputs
+        self._lambda = lambda_
+        self._attributes = conditions.columns(featured.attributes, inputs.device)
+        self._certain = conditions.columns(featured.certain, inputs.device)
+        _, training_classes = np.unique(featured.classes[training_items], return_inverse=True)
+        self._training_class = torch.full((len(featured.classes),), -1, device=inputs.device)
+        self._training_class[torch.from_numpy(training_items)] = torch.from_numpy(training_classes).to(inputs.device)
+
+    def losses(
+        self,
+        index_1: Int[Tensor, "P"],
+        index_2: Int[Tensor, "P"],
+        same: Bool[Tensor, "P"],
+        weights: Float[Tensor, "P"],
+    ) -> Losses:
+        """The losses of P pairs, those of p weighted; every item among them is embedded once.
+
+        The encoder's own loss is the mean over these items, that of the conditions the mean over the pairs.
+        """
+        pairs, embeddings, items = self._compare(index_1, index_2)
+        of_pairs = (weights * pair_losses(pairs, same)).sum()
+        of_encoder = self._model.encoder.own_loss(embeddings, self._training_class[items])
+        of_conditions = of_pairs.new_zeros(())
+        if self._conditions.num_labelled > 0:
+            targets, certain = self._conditions.targets(self._attributes, self._certain, index_1, index_2)
+            of_conditions = condition_loss(
+                pairs.similarity_logits[:, : self._conditions.num_labelled], targets, certain
+            )
+        total = of_pairs + self._lambda * of_conditions + of_encoder
+        return Losses(total, of_pairs, of_conditions, of_encoder)
+
+    @torch.no_grad()
+    def hardest(
+        self, index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"], same: Bool[Tensor, "P"], share: float, at_once: int
+    ) -> Int[Tensor, "H"]:
+        """The places of the hardest share of P pairs, as the model is now and without dropout."""
+        self._model.eval()
+        losses = [
+            pair_losses(self._compare(one, two)[0], alike)
+            for one, two, alike in zip(index_1.split(at_once), index_2.split(at_once), same.split(at_once), strict=True)
+        ]
+        self._model.train()
+        return hardest_pairs(torch.cat(losses), same, share)
+
+    def _compare(
+        self, index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"]
+    ) -> tuple[PairSimilarity, Float[Tensor, "U E"], Int[Tensor, "U"]]:
+        """The pairs' similarities, and the embeddings of the U items among them."""
+        items, places = torch.cat([index_1, index_2]).unique(return_inverse=True)
+        embeddings = self._model.encode(self._inputs[items])
+        place_1, place_2 = places.split(len(index_1))
+        return self._model.similarity(embeddings[place_1], embeddings[place_2]), embeddings, items

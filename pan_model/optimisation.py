@@ -1,0 +1,106 @@
+"""How the weights are found: Adam with a schedule, weight decay, and decay towards the first weights."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+
+from pan_model.errors import BadInput
+
+
+class Schedule(StrEnum):
+    """constant: one learning rate throughout; cosine: half a cosine, from it to 0 over max_epochs epochs."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How the weights are found: Adam for at most max_epochs epochs, from a seed.
+
+    weight_decay pulls weights towards 0, start_decay towards where they started, both decoupled from the gradient: a
+    step moves them by learning_rate * decay of the way. feature_dropout is the share of an item's normalised features
+    that are dropped. A trial ends after `patience` epochs without a better value on val; 0 stands for never.
+    """
+
+    learning_rate: float = 1e-3
+    schedule: Schedule = Schedule.CONSTANT
+    weight_decay: float = 0.0
+    start_decay: float = 0.0
+    feature_dropout: float = 0.0
+    patience: int = 0
+    max_epochs: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise BadInput(f"learning_rate must be a finite number above 0, got {self.learning_rate}.")
+        for name in ("weight_decay", "start_decay"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise BadInput(f"{name} must be a finite number of at least 0, got {getattr(self, name)}.")
+        if not (math.isfinite(self.feature_dropout) and 0 <= self.feature_dropout < 1):
+            raise BadInput(f"feature_dropout must lie in [0, 1), got {self.feature_dropout}.")
+        if self.patience < 0:
+            raise BadInput(f"patience must be 0 (no early stopping) or more epochs, got {self.patience}.")
+        if self.max_epochs < 1:
+            raise BadInput(f"max_epochs must be at least 1, got {self.max_epochs}.")
+        if not 0 <= self.seed < 2**63:
+            raise BadInput(f"seed must be at least 0 and below 2**63, got {self.seed}.")
+
+
+class Optimisation:
+    """AdamW over groups of weights, one scheduled step at a time.
+
+    A group may have its own "lr", "weight_decay" and "start_decay". The first weights are those of the moment at which
+    this is made; they are no part of the state, since whoever continues starts from them, too.
+    """
+
+    def __init__(self, groups: Sequence[dict[str, Any]], config: TrainConfig, *, steps_per_epoch: int) -> None:
+        self._adam = torch.optim.AdamW(
+            [{"start_decay": config.start_decay, **group} for group in groups],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+        )
+        num_steps = config.max_epochs * steps_per_epoch
+        self._scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self._adam, lambda step: share_of_learning_rate(config.schedule, step / num_steps)
+        )
+        self._first = [[weight.detach().clone() for weight in group["params"]] for group in self._adam.param_groups]
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self._adam.zero_grad()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the weights against their gradient, then a little towards where they started."""
+        self._adam.step()
+        for group, first in zip(self._adam.param_groups, self._first, strict=True):
+            if pull := min(1.0, group["lr"] * group["start_decay"]):
+                for weight, start in zip(group["params"], first, strict=True):
+                    weight.lerp_(start, pull)
+        self._scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next step depends on, beside the weights."""
+        return {"adam": self._adam.state_dict(), "steps": self._scheduler.last_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after another's step."""
+        self._adam.load_state_dict(state["adam"])
+        self._scheduler.last_epoch = state["steps"]
+
+
+def share_of_learning_rate(schedule: Schedule, done: float) -> float:
+    """The learning rate's share when this part of all steps is done, 0 to 1.
+
+    >>> [round(share_of_learning_rate(Schedule.COSINE, done), 3) for done in (0, 0.5, 1)]
+    [1.0, 0.5, 0.0]
+    """
+    if schedule is Schedule.CONSTANT:
+        return 1.0
+    return (1 + math.cos(math.pi * min(done, 1.0))) / 2

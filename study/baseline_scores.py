@@ -1,0 +1,41 @@
+"""Baselines of a study: how they answer the validation questions, kept in <dataset>/baselines.json."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pan_model.baselines import untrained_baselines
+from pan_model.data.registry import find_dataset
+from pan_model.data.splits import Split
+from pan_model.pan_scorer import pan_scorer
+from search_spaces import SPACES
+from study.files import read_json, write_json
+from study.paper_setting import paper_setting_of_search
+from study.prepare import PreparedDataset
+from study.question_scores import QuestionLists, as_lists
+
+BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance", "paper_setting")
+"""In the order of tables."""
+
+
+def validation_baselines(
+    prepared: PreparedDataset, *, seed: int, max_epochs: int, cache_dir: Path, show: Callable[[Callable[[], str]], None]
+) -> dict[str, QuestionLists]:
+    """Let all baselines that trials share answer a study's validation questions; trains paper_setting, or finds it."""
+    task = find_dataset(prepared.dataset).task(prepared.featured, seed=seed)
+    paper = paper_setting_of_search(
+        prepared, SPACES[prepared.dataset].paper_setting, max_epochs=max_epochs, cache_dir=cache_dir, show=show
+    )
+    scorers = untrained_baselines(task) | {"paper_setting": pan_scorer(paper.model, prepared.featured, paper.device)}
+    return {name: as_lists(task.evaluate(scorer, Split.VAL)) for name, scorer in scorers.items()}
+
+
+def write_baselines(path: Path, baselines: dict[str, QuestionLists]) -> None:
+    """Write the file."""
+    write_json(path, {"split": Split.VAL.value, "questions": baselines})
+
+
+def read_baselines(path: Path) -> dict[str, QuestionLists]:
+    """Read the file; a study that was cut before it was written has none yet."""
+    content: Any = read_json(path) if path.exists() else {"questions": {}}
+    return content["questions"]

@@ -1,0 +1,63 @@
+"""Cautions: what a reader of a study's result should know before trusting it."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from pan_model.flat import Scalar
+from search_spaces import SearchSpace
+from search_spaces.pan import OPEN_ENDS
+from study.comparison import MethodScores
+from study.journal import replay
+
+EDGE = 0.05
+"""The outer part of a range, at either end and on the range's own scale, that counts as its edge."""
+
+
+def find_cautions(space: SearchSpace, config: Mapping[str, Scalar], scores: Sequence[MethodScores]) -> list[str]:
+    """One line for each parameter of the winner at an edge of the space, and one where val and test disagree."""
+    return [*find_edges(space, config), *_find_disagreement(scores)]
+
+
+def find_edges(space: SearchSpace, config: Mapping[str, Scalar]) -> list[str]:
+    """The winner's parameters that lie at an end of their range behind which there may be better ones."""
+    parameters, distributions = replay(space, dict(config))
+    lines: list[str] = []
+    for name, distribution in distributions.items():
+        if not isinstance(distribution, FloatDistribution | IntDistribution):
+            continue
+        value = float(parameters[name])
+        place = place_in_range(distribution, value)
+        end = "low" if place <= EDGE else "high" if place >= 1 - EDGE else ""
+        if end in OPEN_ENDS.get(name, ()):
+            lines.append(
+                f"{name} {value:g} lies at the {end} end of what was searched, {distribution.low:g} to "
+                f"{distribution.high:g}; there may be better values behind it"
+            )
+    return lines
+
+
+def place_in_range(distribution: FloatDistribution | IntDistribution, value: float) -> float:
+    """Where a number lies in its range, 0 at the low end and 1 at the high end.
+
+    >>> place_in_range(FloatDistribution(1e-4, 1.0, log=True), 1e-2)
+    0.5
+    """
+    scale = math.log if distribution.log else float
+    low, high = scale(distribution.low), scale(distribution.high)
+    return (scale(value) - low) / (high - low)
+
+
+def _find_disagreement(scores: Sequence[MethodScores]) -> list[str]:
+    known = [(one.method, one.val, one.test) for one in scores if one.val is not None and one.test is not None]
+    if not known or known[0][0] != scores[0].method:
+        return []
+    (_, val, test), *others = known
+    if val.low <= test.high and test.low <= val.high:
+        return []
+    moved = "; ".join(f"{name} moves from {there.mean:.4f} to {here.mean:.4f}" for name, there, here in others[:1])
+    return [
+        f"val and test disagree by more than their intervals, {val.mean:.4f} [{val.low:.4f}, {val.high:.4f}] and "
+        f"{test.mean:.4f} [{test.low:.4f}, {test.high:.4f}]" + (f" ({moved})" if moved else "")
+    ]

@@ -1,0 +1,129 @@
+"""The baseline paper_setting: the paper's supervised setting of a dataset, trained once and kept in the cache.
+
+Its epoch is chosen on val, as a study chooses PAN's; a final training then trains it again on train + val, as PAN is.
+"""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import NamedTuple
+
+import torch
+
+from pan_model.config import TrialConfig
+from pan_model.data.registry import find_dataset
+from pan_model.data.splits import Split
+from pan_model.flat import Scalar
+from pan_model.model import Pan
+from pan_model.train import Trainer
+from study.files import write_whole
+from study.identity import content_of, digest
+from study.prepare import PreparedDataset
+
+SEED = 0
+LOOKS = 20
+"""How often val is looked at, at most about, while an epoch is chosen."""
+
+SEARCH_PAIRS = 8192
+"""Pairs of an epoch in a search; the final training takes as many as the paper."""
+
+PAPER_EPOCHS = 100
+VERSION = 1
+"""Part of the key in the cache: raise it when the same setting comes to train differently."""
+
+Show = Callable[[Callable[[], str]], None]
+
+
+class PaperSetting(NamedTuple):
+    """What was trained, the model and where it is, and after how many epochs."""
+
+    config: TrialConfig
+    model: Pan
+    device: torch.device
+    epoch: int
+
+
+def paper_setting_of_search(
+    prepared: PreparedDataset, setting: Mapping[str, Scalar], *, max_epochs: int, cache_dir: Path, show: Show
+) -> PaperSetting:
+    """Train on train for a study's epochs, of at most 8192 pairs each, and keep the epoch that val likes best."""
+    config = _configure(setting, pairs_per_epoch=SEARCH_PAIRS, max_epochs=max_epochs)
+    return _best_on_val(prepared, config, cache_dir, show)
+
+
+def paper_setting_of_final(
+    prepared: PreparedDataset, setting: Mapping[str, Scalar], *, cache_dir: Path, show: Show
+) -> PaperSetting:
+    """Choose the best of the paper's 100 epochs on val, with all its pairs; train so many again on train + val."""
+    config = _configure(setting, pairs_per_epoch=0, max_epochs=PAPER_EPOCHS)
+    epoch = _best_on_val(prepared, config, cache_dir, show).epoch
+    config = replace(config, train=replace(config.train, max_epochs=epoch))
+    return _cached(
+        prepared, config, cache_dir, (Split.TRAIN, Split.VAL), lambda trainer: _train_to(trainer, epoch, show)
+    )
+
+
+def _configure(setting: Mapping[str, Scalar], *, pairs_per_epoch: int, max_epochs: int) -> TrialConfig:
+    return TrialConfig.from_flat(
+        {**setting, "pairs_per_epoch": pairs_per_epoch, "max_epochs": max_epochs, "seed": SEED}
+    )
+
+
+def _best_on_val(prepared: PreparedDataset, config: TrialConfig, cache_dir: Path, show: Show) -> PaperSetting:
+    return _cached(prepared, config, cache_dir, (Split.TRAIN,), lambda trainer: _train_to_best(trainer, show))
+
+
+def _cached(
+    prepared: PreparedDataset,
+    config: TrialConfig,
+    cache_dir: Path,
+    train_on: tuple[Split, ...],
+    train: Callable[[Trainer], None],
+) -> PaperSetting:
+    """The model in the cache, or a new one that goes there; `train` leaves the trainer at the epoch that counts."""
+    key = digest(
+        [
+            VERSION,
+            prepared.fingerprint,
+            content_of(prepared.features),
+            config.to_flat(),
+            [str(split) for split in train_on],
+        ]
+    )
+    file = cache_dir / "paper_setting" / f"{key}.pt"
+    task = find_dataset(prepared.dataset).task(prepared.featured, seed=SEED, train_on=train_on)
+    trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    if not _restore(trainer, file):
+        train(trainer)
+        write_whole(file, lambda path: torch.save(trainer.state_dict(), path))
+    return PaperSetting(config, trainer.model, trainer.device, trainer.epoch)
+
+
+def _restore(trainer: Trainer, file: Path) -> bool:
+    """Whether the file was there and whole; a damaged one counts as missing."""
+    try:
+        trainer.load_state_dict(torch.load(file, weights_only=True, map_location=trainer.device))
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError):
+        return False
+    return True
+
+
+def _train_to(trainer: Trainer, epoch: int, show: Show) -> None:
+    while trainer.epoch < epoch:
+        trainer.train_epoch()
+        show(lambda: f"baseline paper_setting: epoch {trainer.epoch}/{epoch}")
+
+
+def _train_to_best(trainer: Trainer, show: Show) -> None:
+    epochs, task = trainer.config.train.max_epochs, trainer.task
+    sign = 1 if task.mode == "max" else -1
+    every = max(1, epochs // LOOKS)
+    best, state = -torch.inf, trainer.state_dict()
+    for epoch in range(every, epochs + 1, every):
+        _train_to(trainer, epoch, show)
+        value = sign * float(trainer.evaluate(Split.VAL).means()[task.objective])
+        if value > best:
+            best, state = value, deepcopy(trainer.state_dict())
+    trainer.load_state_dict(state)
