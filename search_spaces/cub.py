@@ -17,7 +17,6 @@ SPACE = SearchSpace(
     first_trials=(
         PAPER_SETTING,
         paper_trial("unsupervised", 50),
-        paper_trial("supervised", 312, gate="XNOR", **{"lambda": 1e-5}),
         paper_trial("hybrid", 20, gate="XNOR", **{"lambda": 1e-5}),
         metric_trial("unsupervised", 8),
         metric_trial("hybrid", 64, gate="XNOR", **{"lambda": 0.1}),
