@@ -11,6 +11,9 @@ from pan_model.similarity import ConditionSimilarity, Joint
 SPREAD = 0.1
 """How far the conditions' first weights differ from one another, as a share of their size: equals would stay equal."""
 
+IRRELEVANT = -10.0
+"""The relevance logit at which labelled conditions start beside free ones at 0: their part of a score is e^-10."""
+
 
 class Calibration(NamedTuple):
     """The log-odds that a pair is of one class: slope * closeness + offset."""
@@ -46,15 +49,23 @@ def calibrate(values: Float[Tensor, "P"], same: Bool[Tensor, "P"]) -> Calibratio
 
 @torch.no_grad()
 def start_as_distance(
-    similarity: ConditionSimilarity, h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"], same: Bool[Tensor, "P"]
+    similarity: ConditionSimilarity,
+    h1: Float[Tensor, "P E"],
+    h2: Float[Tensor, "P E"],
+    same: Bool[Tensor, "P"],
+    *,
+    num_labelled: int = 0,
 ) -> None:
-    """Make every condition the calibrated closeness of P training pairs, give or take 10%, and all as relevant.
+    """Make every free condition the calibrated closeness of P training pairs, give or take 10%, and all as relevant.
 
-    Takes random numbers from torch's generator.
+    Labelled conditions, the first ones, have something else to say: they keep their random weights and start as
+    irrelevant, unless there are no others. Takes random numbers from torch's generator.
     """
     slope, offset = calibrate(closeness(similarity, h1, h2), same)
     size = slope if similarity.joint is Joint.PRODUCT else -slope
     weight = similarity.similarity.weight
-    weight.copy_(size * (1 + SPREAD * torch.randn(weight.shape)).to(weight.device))
-    similarity.similarity.bias.fill_(offset)
+    free = slice(num_labelled if num_labelled < len(weight) else 0, None)
+    weight[free] = size * (1 + SPREAD * torch.randn(weight[free].shape)).to(weight.device)
+    similarity.similarity.bias[free] = offset
     similarity.relevance.weight.mul_(SPREAD)
+    similarity.relevance.bias[: free.start] = IRRELEVANT

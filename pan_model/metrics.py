@@ -51,6 +51,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        """As in tables: 0.5000 [0.4000, 0.6000]."""
+        return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
 
 def mean_interval(questions: Float[np.ndarray, "Q"]) -> Interval:
     """Mean +- 1.96 s / sqrt(n) over the questions, s the deviation with n - 1; a single question has no width.

@@ -163,7 +163,7 @@ def draw_steps(
                 num_pairs=max(1, config.pairs_per_epoch // num_steps),
                 generator=generator,
             )
-            for _ in range(num_steps)
+            for _ in range(min(num_steps, config.pairs_per_epoch))
         ]
     pairs = draw_pairs(positives, classes, config.pairs_per_epoch, generator)
     pieces = zip(*(np.array_split(part, num_steps) for part in pairs), strict=True)

@@ -76,7 +76,7 @@ class Trainer:
         self.model.normalisation.fit(features[torch.from_numpy(items).to(device)], torch.from_numpy(classes).to(device))
         self._inputs: Float[Tensor, "N D"] = self.model.normalisation(features)
         if config.similarity.first_weights is FirstWeights.DISTANCE:
-            self._start_as_distance()
+            self._start_as_distance(conditions.num_labelled)
         self._objective = Objective(
             self.model, conditions, featured, items, self._inputs, config.conditions.lambda_ or 0.0
         )
@@ -127,12 +127,12 @@ class Trainer:
     def _embed(self, split: Split) -> Float[Tensor, "N E"]:
         """Embed the split's items, in evaluation mode; the rows of all others are 0."""
         self.model.eval()
-        items = torch.from_numpy(self.task.featured.splits[split]).to(self.device)
+        items = torch.tensor(self.task.featured.splits[split], device=self.device)  # a copy: the array may be read-only
         embeddings = torch.zeros(len(self._inputs), self.model.encoder.embedding_dim, device=self.device)
         embeddings[items] = self.model.encode(self._inputs[items])
         return embeddings
 
-    def _start_as_distance(self) -> None:
+    def _start_as_distance(self, num_labelled: int) -> None:
         seed = self.config.train.seed
         config = PairsConfig(pairs=PairSampling.FRESH, pairs_per_epoch=CALIBRATION_PAIRS, steps_per_epoch=1)
         (pairs,) = self.task.draw_steps(config, np.random.default_rng([seed, FIRST_WEIGHTS_PURPOSE]))
@@ -142,7 +142,7 @@ class Trainer:
             self.model.eval()
             self.model.encoder.keep_distances()
             h1, h2 = (self.model.encode(self._inputs[index]) for index in (index_1, index_2))
-            start_as_distance(self.model.similarity, h1, h2, same)
+            start_as_distance(self.model.similarity, h1, h2, same, num_labelled=num_labelled)
 
     def _steps_of_epoch(self) -> list[Pairs]:
         draw = 0 if self.config.pairs.pairs is PairSampling.FIXED else self.epoch

@@ -29,6 +29,7 @@ GATES = ("AND", "OR", "XOR", "XNOR", "NOR", "NAND", "AND_XOR")
 JOINTS = ("absdiff", "product", "concat")
 NORMALISATIONS = ("whiten", "standardise", "l2", "none")
 FIRST_WEIGHTS = ("distance", "xavier")
+FEATURE_POWERS = (1.0, 0.5)
 SCORINGS = ("support_mean", "log_odds", "pair_mean")
 PAIRS = ("balanced", "fresh", "fixed")
 CLASSES_PER_STEP = (4, 8, 16, 32)
@@ -82,6 +83,7 @@ def _suggest_start(trial: BaseTrial) -> dict[str, Scalar]:
     """From where training starts: the features' normalisation, the joint representation, the first weights."""
     config: dict[str, Scalar] = {
         "normalisation": trial.suggest_categorical("normalisation", NORMALISATIONS),
+        "feature_power": trial.suggest_categorical("feature_power", FEATURE_POWERS),
         "joint": trial.suggest_categorical("joint", JOINTS),
     }
     if config["normalisation"] == "whiten":
@@ -123,9 +125,9 @@ def _suggest_training(trial: BaseTrial) -> dict[str, Scalar]:
 def paper_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> dict[str, Scalar]:
     """One of the paper's settings: standardised features, fixed pairs, full batch, Adam 1e-3, |h1 - h2|, no dropout.
 
-    The best epoch on val is kept, as in the paper, so it may end when 12 epochs bring none better.
-    In a study it has the study's epochs and pairs an epoch; with pairs_per_epoch 0 (half of all same-class pairs, one
-    negative each) and max_epochs 100 it is the reference code's own run on CUB.
+    In a study it has the study's epochs and pairs an epoch, and ends when 12 epochs bring nothing better; with
+    pairs_per_epoch 0 (half of all same-class pairs, one negative each) and max_epochs 100 it is the reference code's
+    own run on CUB, which keeps the best epoch on val.
     """
     return {
         "encoder": "siamese",
@@ -134,6 +136,7 @@ def paper_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> di
         "num_conditions": num_conditions,
         "scoring": "pair_mean",
         "normalisation": "standardise",
+        "feature_power": 1.0,
         "joint": "absdiff",
         "first_weights": "xavier",
         "pairs": "fixed",
@@ -163,6 +166,7 @@ def metric_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> d
         "scoring": "support_mean",
         "normalisation": "whiten",
         "whitening_shrinkage": 0.8,
+        "feature_power": 0.5,
         "joint": "product",
         "first_weights": "distance",
         "pairs": "balanced",

@@ -1,15 +1,19 @@
-"""Items with planted attributes and clusters, and configurations to train on them."""
+"""Items with planted attributes and clusters, and configurations, models and trainers for them."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from pan_model.conditions import choose_conditions
 from pan_model.config import TrialConfig
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
+from pan_model.model import Pan, new_pan
 from pan_model.tasks.few_shot import FewShotTask
+from pan_model.train import EpochRecord, Trainer
 
 NUM_CLASSES = 24
 NUM_ATTRIBUTES = 8
@@ -22,10 +26,46 @@ FLAT = {
     "learning_rate": 1e-2,
     "pairs": "fresh",
     "pairs_per_epoch": 256,
-    "batch_size": 64,
+    "steps_per_epoch": 4,
     "max_epochs": 4,
     "seed": 0,
 }
+EVERYTHING = {
+    "supervision": "hybrid",
+    "gate": "AND_XOR",
+    "lambda": 0.5,
+    "num_conditions": 9,
+    "dropout": 0.3,
+    "weight_decay": 0.01,
+}
+"""Labelled and free conditions, dropout and weight decay at once."""
+
+RECIPE = EVERYTHING | {
+    "scoring": "support_mean",
+    "normalisation": "whiten",
+    "whitening_shrinkage": 0.5,
+    "feature_power": 0.5,
+    "joint": "product",
+    "first_weights": "distance",
+    "pairs": "balanced",
+    "classes_per_step": 5,
+    "images_per_class": 4,
+    "positive_weight": 0.3,
+    "hard_pair_share": 0.5,
+    "schedule": "cosine",
+    "start_decay": 2.0,
+    "feature_dropout": 0.1,
+    "condition_dropout": 0.2,
+}
+"""All that is not the paper's way at once."""
+
+CASES: dict[str, dict[str, Any]] = {
+    "siamese": EVERYTHING,
+    "proxynca": EVERYTHING | {"encoder": "proxynca"},
+    "recipe": RECIPE | {"projection": "residual"},
+    "recipe of proxynca": RECIPE | {"encoder": "proxynca"},
+}
+"""Configurations in which as many parts as possible play a part."""
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +115,17 @@ def task(featured: FeaturedItems) -> FewShotTask:
 
 
 @pytest.fixture(scope="session")
+def noisy_task(planted: Callable[..., FeaturedItems]) -> FewShotTask:
+    """A task on which an untrained metric makes mistakes."""
+
+    def blur(arrays: dict[str, Any]) -> None:
+        noise = np.random.default_rng(1).normal(size=arrays["features"].shape)
+        arrays["features"] += 1.75 * noise.astype(np.float32)
+
+    return FewShotTask(planted(change=blur), seed=0)
+
+
+@pytest.fixture(scope="session")
 def configure() -> Callable[..., TrialConfig]:
     """Make a configuration from what differs from a small siamese one without labels; `lambda_` stands for lambda."""
 
@@ -84,3 +135,49 @@ def configure() -> Callable[..., TrialConfig]:
         return TrialConfig.from_flat(FLAT | {key.removesuffix("_"): value for key, value in changes.items()})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def everything() -> dict[str, Any]:
+    return EVERYTHING
+
+
+@pytest.fixture(scope="session", params=CASES)
+def case_name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def case(case_name: str) -> dict[str, Any]:
+    return CASES[case_name]
+
+
+@pytest.fixture(scope="session")
+def recipe() -> dict[str, Any]:
+    return CASES["recipe"]
+
+
+@pytest.fixture(scope="session")
+def build(featured: FeaturedItems) -> Callable[[TrialConfig], Pan]:
+    """Make a model that is fitted on all items, in evaluation mode."""
+
+    def make(config: TrialConfig) -> Pan:
+        conditions = choose_conditions(
+            config.conditions, featured.attributes, featured.certain, featured.attribute_names
+        )
+        model = new_pan(config, conditions, feature_dim=featured.feature_dim, num_classes=NUM_CLASSES).eval()
+        model.normalisation.fit(torch.tensor(featured.features), torch.tensor(featured.classes))
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[[Trainer, int], list[EpochRecord]]:
+    """Train and evaluate for some epochs; gives what must repeat exactly."""
+
+    def train(trainer: Trainer, num_epochs: int) -> list[EpochRecord]:
+        records = [trainer.train_epoch() | trainer.evaluate(Split.VAL).means() for _ in range(num_epochs)]
+        return [{key: value for key, value in record.items() if key != "time/train_s"} for record in records]
+
+    return train

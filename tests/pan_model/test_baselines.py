@@ -1,12 +1,19 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from pan_model.baselines import nearest_class_mean, normalise, siamese_distance, untrained_baselines
+from pan_model.baselines import (
+    NORMALISED,
+    nearest_class_mean,
+    normalised_features,
+    siamese_distance,
+    untrained_baselines,
+)
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.normalisation import NormalisationKind
+from pan_model.normalisation import NormalisationConfig, NormalisationKind
 from pan_model.tasks.few_shot import FewShotTask
 
 QUERIES = np.array([[0, 5, 9], [7, 7, 3]])
@@ -41,28 +48,71 @@ def test_baselines_of_zero_features_are_numbers():
     assert not siamese_distance(features)(QUERIES, SETS).any()
 
 
-def test_features_are_normalised_by_what_the_training_items_say(featured: FeaturedItems):
-    training = featured.items_of((Split.TRAIN,))
-    normalised = normalise(featured, training, NormalisationKind.STANDARDISE)
-    of_training = featured.features[training].astype(np.float64)
+WHITEN = NormalisationConfig(normalisation=NormalisationKind.WHITEN, whitening_shrinkage=0.5)
+
+
+def test_features_are_normalised_by_what_the_training_items_say(task: FewShotTask, featured: FeaturedItems):
+    normalised = normalised_features(task, NormalisationConfig())
+    of_training = featured.features[featured.splits[Split.TRAIN]].astype(np.float64)
     expected = (featured.features - of_training.mean(axis=0)) / of_training.std(axis=0)
     np.testing.assert_allclose(normalised, expected, atol=1e-4)
     assert abs(normalised[featured.splits[Split.TEST]].mean(axis=0)).max() > 0.05
 
 
-def test_baselines_have_the_reports_names_and_answer_a_task_s_questions(featured: FeaturedItems):
-    task = FewShotTask(featured, seed=0)
-    baselines = untrained_baselines(task, NormalisationKind.STANDARDISE)
-    assert list(baselines) == ["nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance"]
+def test_features_are_whitened_by_the_training_items_and_their_classes(task: FewShotTask, featured: FeaturedItems):
+    items = featured.splits[Split.TRAIN]
+    x = featured.features.astype(np.float64)
+    deviations = np.concatenate(
+        [
+            x[of_class] - x[of_class].mean(axis=0)
+            for label in np.unique(featured.classes[items])
+            for of_class in [items[featured.classes[items] == label]]
+        ]
+    )
+    covariance = deviations.T @ deviations / len(items)
+    shrunken = 0.5 * covariance + 0.5 * np.trace(covariance) / 16 * np.eye(16)
+    # |C^(-1/2) x| and the inner products of such vectors are those of any other root of C^(-1).
+    centred = (x - x[items].mean(axis=0)) @ np.linalg.cholesky(np.linalg.inv(shrunken))
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    normalised = normalised_features(task, WHITEN)
+    np.testing.assert_allclose(normalised @ normalised.T, unit @ unit.T, atol=1e-4)
+
+
+def test_final_training_normalises_by_train_and_val(featured: FeaturedItems, task: FewShotTask):
+    final = FewShotTask(featured, seed=0, train_on=(Split.TRAIN, Split.VAL))
+    for config in (NormalisationConfig(), WHITEN):
+        assert abs(normalised_features(final, config) - normalised_features(task, config)).max() > 1e-3
+
+
+def test_baselines_have_the_reports_names_and_answer_a_task_s_questions(task: FewShotTask, featured: FeaturedItems):
+    baselines = untrained_baselines(task)
+    assert list(baselines) == ["nearest_class_mean", "siamese_distance"]
+    assert NORMALISED == "nearest_class_mean_normalised"
     expected = {
         "nearest_class_mean": nearest_class_mean(featured.features),
-        "nearest_class_mean_normalised": nearest_class_mean(
-            normalise(featured, task.training_items, NormalisationKind.STANDARDISE)
-        ),
         "siamese_distance": siamese_distance(featured.features),
     }
-    accuracies = {name: task.evaluate(scorer, Split.VAL)["few_shot_accuracy"] for name, scorer in baselines.items()}
-    for name, accuracy in accuracies.items():
+    for name, scorer in baselines.items():
+        accuracy = task.evaluate(scorer, Split.VAL)["few_shot_accuracy"]
         assert accuracy.tolist() == task.evaluate(expected[name], Split.VAL)["few_shot_accuracy"].tolist()
         assert 0.6 < accuracy.mean() <= 1  # the clusters are planted, chance is 0.2
-    assert accuracies["nearest_class_mean_normalised"].tolist() != accuracies["nearest_class_mean"].tolist()
+
+
+def test_whitening_finds_classes_beneath_what_varies_within_them(planted: Callable[..., FeaturedItems]):
+    def shake(arrays: dict[str, np.ndarray]) -> None:
+        generator = np.random.default_rng(1)
+        direction = generator.choice([-3, 3], size=16)  # the same for all items, so that no single feature is to blame
+        arrays["features"] += (generator.normal(size=(len(arrays["features"]), 1)) * direction).astype(np.float32)
+
+    task = FewShotTask(planted(change=shake), seed=0)
+    little = NormalisationConfig(normalisation=NormalisationKind.WHITEN, whitening_shrinkage=0.01)
+    plain, standardised, whitened = (
+        task.evaluate(nearest_class_mean(features), Split.TEST)["few_shot_accuracy"].mean()
+        for features in (
+            task.featured.features,
+            normalised_features(task, NormalisationConfig()),
+            normalised_features(task, little),
+        )
+    )
+    assert whitened > 0.95
+    assert max(plain, standardised) < 0.85

@@ -1,6 +1,6 @@
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
@@ -8,12 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
+from pan_model.conditions import ConditionsConfig
 from pan_model.config import TrialConfig
 from pan_model.encoders.proxynca import ProxyNCAConfig
-from pan_model.encoders.siamese import SiameseConfig
+from pan_model.encoders.siamese import Projection, SiameseConfig
 from pan_model.errors import BadInput
 from pan_model.flat import key_of, keys_of, read_flat, write_flat
 from pan_model.gates import Gate
+from pan_model.normalisation import NormalisationConfig
+from pan_model.optimisation import TrainConfig
+from pan_model.pairs import PairsConfig
+from pan_model.scoring import ScoringConfig
+from pan_model.similarity import SimilarityConfig
 from search_spaces import SPACES
 from search_spaces.pan import Scalar
 
@@ -47,43 +53,63 @@ def test_whatever_a_space_suggests_survives_config_and_json(
     assert TrialConfig.from_flat(json.loads(json.dumps(config.to_flat()))) == config
 
 
-def test_flat_keys_reach_the_fields_they_name(configure: Callable[..., TrialConfig]):
-    config = TrialConfig.from_flat(
-        {
-            "encoder": "proxynca",
-            "embedding_dim": 32,
-            "temperature": 0.5,
-            "proxy_learning_rate_factor": 20,
-            "proxy_loss_weight": 2.0,
-            "supervision": "hybrid",
-            "num_conditions": 7,
-            "gate": "AND_XOR",
-            "lambda": 0.25,
-            "joint": "concat",
-            "dropout": 0.125,
-            "pairs": "fixed",
-            "pairs_per_epoch": 0,
-            "batch_size": 0,
-            "learning_rate": 0.5,
-            "weight_decay": 0.75,
-            "normalisation": "l2",
-            "max_epochs": 9,
-            "seed": 3,
-        }
-    )
-    assert config.encoder == ProxyNCAConfig(
-        embedding_dim=32, temperature=0.5, proxy_learning_rate_factor=20.0, proxy_loss_weight=2.0
-    )
-    assert (config.conditions.num_conditions, config.conditions.gate, config.conditions.lambda_) == (7, "AND_XOR", 0.25)
-    assert (config.conditions.supervision, config.similarity.joint, config.similarity.dropout) == (
-        "hybrid",
-        "concat",
-        0.125,
-    )
-    assert (config.pairs.pairs, config.pairs.pairs_per_epoch, config.pairs.batch_size) == ("fixed", 0, 0)
-    train = config.train
-    assert (train.learning_rate, train.weight_decay, train.normalisation) == (0.5, 0.75, "l2")
-    assert (train.max_epochs, train.seed) == (9, 3)
+FULL: dict[str, Scalar] = {
+    "encoder": "proxynca",
+    "embedding_dim": 32,
+    "temperature": 0.5,
+    "proxy_learning_rate_factor": 20,
+    "proxy_loss_weight": 2.0,
+    "supervision": "hybrid",
+    "num_conditions": 7,
+    "gate": "AND_XOR",
+    "lambda": 0.25,
+    "normalisation": "whiten",
+    "whitening_shrinkage": 0.375,
+    "feature_power": 0.4375,
+    "joint": "product",
+    "first_weights": "distance",
+    "dropout": 0.125,
+    "condition_dropout": 0.1875,
+    "scoring": "support_mean",
+    "pairs": "balanced",
+    "pairs_per_epoch": 77,
+    "steps_per_epoch": 5,
+    "classes_per_step": 6,
+    "images_per_class": 3,
+    "positive_weight": 0.625,
+    "hard_pair_share": 0.875,
+    "learning_rate": 0.3,
+    "schedule": "cosine",
+    "weight_decay": 0.75,
+    "start_decay": 10,
+    "feature_dropout": 0.0625,
+    "patience": 4,
+    "max_epochs": 9,
+    "seed": 8,
+}
+"""A value of its own for every key of a configuration with proxies."""
+
+
+def test_flat_keys_reach_the_fields_they_name():
+    config = TrialConfig.from_flat(FULL)
+    components = [getattr(config, field.name) for field in fields(config)]
+    reached = {key_of(field.name): getattr(part, field.name) for part in components for field in fields(part)}
+    assert reached == {key: value for key, value in FULL.items() if key != "encoder"}
+    assert [type(part) for part in components] == [
+        ProxyNCAConfig,
+        *(ConditionsConfig, NormalisationConfig, SimilarityConfig, ScoringConfig, PairsConfig, TrainConfig),
+    ]
+    # whole numbers are read as what the field holds
+    assert [type(reached[key]) for key in ("start_decay", "proxy_learning_rate_factor", "patience")] == [
+        float,
+        float,
+        int,
+    ]
+
+
+def test_the_siamese_encoder_s_projection_is_read_from_its_key():
+    config = TrialConfig.from_flat(MINIMAL | {"projection": "residual"})
+    assert config.encoder == SiameseConfig(projection=Projection.RESIDUAL)
 
 
 MINIMAL = {"encoder": "siamese", "supervision": "unsupervised", "num_conditions": 3, "max_epochs": 2, "seed": 1}
@@ -91,15 +117,22 @@ MINIMAL = {"encoder": "siamese", "supervision": "unsupervised", "num_conditions"
 
 def test_what_is_left_out_has_the_written_defaults():
     flat = TrialConfig.from_flat(MINIMAL).to_flat()
-    assert flat == MINIMAL | {
+    nothing = ("dropout", "condition_dropout", "feature_dropout", "weight_decay", "start_decay")
+    assert flat == MINIMAL | dict.fromkeys(nothing, 0.0) | {
+        "projection": "none",
+        "normalisation": "standardise",
+        "feature_power": 1.0,
         "joint": "absdiff",
-        "dropout": 0.0,
+        "first_weights": "xavier",
+        "scoring": "pair_mean",
         "pairs": "fresh",
         "pairs_per_epoch": 8192,
-        "batch_size": 512,
+        "steps_per_epoch": 16,
+        "positive_weight": 0.5,
+        "hard_pair_share": 1.0,
+        "schedule": "constant",
         "learning_rate": 1e-3,
-        "weight_decay": 0.0,
-        "normalisation": "standardise",
+        "patience": 0,
     }
     assert TrialConfig.from_flat(MINIMAL).encoder == SiameseConfig()
 
@@ -122,7 +155,12 @@ def test_what_is_left_out_has_the_written_defaults():
         ),
         (
             {"embedding_dim": 4},
-            "unknown key 'embedding_dim' in a configuration with encoder siamese; choose from .*batch",
+            "unknown key 'embedding_dim' in a configuration with encoder siamese; choose from .*classes_per_step",
+        ),
+        ({"batch_size": 64}, "unknown key 'batch_size'"),
+        (
+            {"encoder": "proxynca", "embedding_dim": 4, "projection": "none"},
+            "unknown key 'projection' in a configuration with encoder proxynca; choose from .*embedding_dim",
         ),
         ({"lambda_": 1.0}, "unknown key 'lambda_'"),
         ({"supervision": "full"}, "supervision must be one of unsupervised, hybrid, supervised, got 'full'"),
@@ -135,6 +173,19 @@ def test_what_is_left_out_has_the_written_defaults():
         ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, got 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number above 0, got nan"),
         ({"weight_decay": -0.1}, "weight_decay must be a finite number of at least 0, got -0.1"),
+        ({"projection": "full"}, "projection must be one of none, residual, got 'full'"),
+        ({"normalisation": "zca"}, "normalisation must be one of none, standardise, l2, whiten, got 'zca'"),
+        ({"normalisation": "whiten"}, "whitening_shrinkage must be given when, and only when"),
+        ({"whitening_shrinkage": 0.5}, "whitening_shrinkage must be given when, and only when"),
+        ({"joint": "concat", "first_weights": "distance"}, "first_weights distance needs a joint that knows distances"),
+        ({"first_weights": "zero"}, "first_weights must be one of xavier, distance, got 'zero'"),
+        ({"scoring": "max"}, "scoring must be one of pair_mean, log_odds, support_mean, got 'max'"),
+        ({"schedule": "step"}, "schedule must be one of constant, cosine, got 'step'"),
+        ({"pairs": "all"}, "pairs must be one of fixed, fresh, balanced, got 'all'"),
+        ({"pairs": "balanced"}, "classes_per_step must be given when, and only when, pairs are balanced"),
+        ({"classes_per_step": 4}, "classes_per_step must be given when, and only when, pairs are balanced"),
+        ({"positive_weight": 1.0}, "positive_weight must lie between 0 and 1, got 1.0"),
+        ({"patience": 2.0}, "patience must be of type int, got 2.0"),
         ({"max_epochs": 0}, "max_epochs must be at least 1, got 0"),
         ({"seed": -1}, "seed must .*, got -1"),
         ({"seed": 2**64}, "seed must .*, got 18446744073709551616"),

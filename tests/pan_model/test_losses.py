@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pan_model.encoders.proxynca import proxynca_loss
-from pan_model.losses import condition_loss, pair_loss
+from pan_model.losses import condition_loss, hardest_pairs, pair_losses, pair_weights
 from pan_model.similarity import PairSimilarity
 
 seeds = st.integers(0, 99)
@@ -27,23 +27,62 @@ def cross_entropy(p: float, y: bool) -> float:
 
 
 @given(num_pairs=sizes, num_conditions=sizes, seed=seeds)
-def test_pair_loss_is_the_mean_cross_entropy_of_the_scores(num_pairs: int, num_conditions: int, seed: int):
+def test_pair_losses_are_the_cross_entropies_of_the_scores(num_pairs: int, num_conditions: int, seed: int):
     generator = randoms(seed)
     logits, relevance = 3 * torch.randn(2, num_pairs, num_conditions, generator=generator, dtype=torch.float64)
     same = torch.rand(num_pairs, generator=generator) < 0.5
-    loss = 0.0
+    losses = []
     for pair in range(num_pairs):
         e = [math.exp(x) for x in relevance[pair].tolist()]
         p = sum(e_m / sum(e) * sigmoid(x) for e_m, x in zip(e, logits[pair].tolist(), strict=True))
-        loss += cross_entropy(p, bool(same[pair])) / num_pairs
+        losses.append(cross_entropy(p, bool(same[pair])))
     pairs = PairSimilarity(logits, torch.log_softmax(relevance, dim=1))
-    assert pair_loss(pairs, same).item() == pytest.approx(loss, rel=1e-9)
+    assert pair_losses(pairs, same).tolist() == pytest.approx(losses, rel=1e-9)
 
 
 def test_pair_loss_of_a_confident_mistake_is_its_logit_and_no_infinity():
     pairs = PairSimilarity(torch.tensor([[1000.0], [-1000.0]]), torch.zeros(2, 1))
-    assert pair_loss(pairs, torch.tensor([False, True])).item() == pytest.approx(1000)
-    assert pair_loss(pairs, torch.tensor([True, False])).item() == 0
+    assert pair_losses(pairs, torch.tensor([False, True])).tolist() == pytest.approx([1000, 1000])
+    assert pair_losses(pairs, torch.tensor([True, False])).tolist() == [0, 0]
+
+
+labels = st.lists(st.booleans(), min_size=1, max_size=12)
+
+
+@given(labels=labels, positive_weight=st.floats(0.01, 0.99))
+def test_positives_weigh_their_share_together_whatever_their_number(labels: list[bool], positive_weight: float):
+    same = torch.tensor(labels)
+    weights = pair_weights(same, positive_weight)
+    assert weights.sum().item() == pytest.approx(1)
+    if same.any() and not same.all():
+        assert weights[same].sum().item() == pytest.approx(positive_weight)
+        assert weights[same].tolist() == pytest.approx([positive_weight / sum(labels)] * sum(labels))
+    else:
+        assert weights.tolist() == pytest.approx([1 / len(labels)] * len(labels))
+    assert len(weights[~same].unique()) <= 1
+
+
+@given(num_each=st.integers(1, 50))
+def test_as_many_of_both_at_half_the_weight_are_the_papers_plain_mean(num_each: int):
+    same = torch.arange(2 * num_each) % 2 == 0
+    assert torch.equal(pair_weights(same, 0.5), torch.full((2 * num_each,), 1 / (2 * num_each)))
+
+
+@given(labels=labels, share=st.floats(0.01, 1), seed=seeds)
+def test_hardest_pairs_are_the_largest_losses_of_each_kind(labels: list[bool], share: float, seed: int):
+    losses = torch.randperm(len(labels), generator=randoms(seed)).double()
+    expected: list[int] = []
+    for kind in (True, False):
+        places = [place for place, label in enumerate(labels) if label is kind]
+        count = min(len(places), max(1, round(share * len(places))))
+        expected += sorted(places, key=lambda place: -losses[place].item())[:count]
+    assert hardest_pairs(losses, torch.tensor(labels), share).tolist() == sorted(expected)
+
+
+@given(labels=labels)
+def test_the_hardest_of_all_are_all_in_their_order(labels: list[bool]):
+    places = hardest_pairs(torch.zeros(len(labels)), torch.tensor(labels), 1.0)
+    assert places.tolist() == list(range(len(labels)))
 
 
 def drawn_conditions(num_pairs: int, num_labelled: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.metrics import episode_accuracy, mean_interval, recall_at
+from pan_model.metrics import Interval, episode_accuracy, mean_interval, recall_at
 
 seeds = st.integers(0, 99)
 
@@ -91,3 +91,7 @@ def test_interval_is_the_mean_and_1_96_standard_errors(questions: list[float]):
 
 def test_a_single_question_has_no_width():
     assert mean_interval(np.array([0.25])) == (0.25, 0.25, 0.25)
+
+
+def test_an_interval_reads_as_in_tables():
+    assert str(Interval(0.51234, 0.4, 0.6)) == "0.5123 [0.4000, 0.6000]"

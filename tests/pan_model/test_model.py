@@ -1,16 +1,17 @@
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from pan_model import model as model_module
-from pan_model.conditions import choose_conditions
 from pan_model.config import TrialConfig
 from pan_model.data.featured import FeaturedItems
 from pan_model.encoders import ENCODERS
-from pan_model.model import Pan, new_pan
+from pan_model.model import Pan
+from pan_model.scoring import Scoring
 from pan_model.similarity import Joint
 
 Configure = Callable[..., TrialConfig]
@@ -18,34 +19,23 @@ Build = Callable[[TrialConfig], Pan]
 
 
 @pytest.fixture
-def build(featured: FeaturedItems) -> Build:
-    def make(config: TrialConfig) -> Pan:
-        conditions = choose_conditions(
-            config.conditions, featured.attributes, featured.certain, featured.attribute_names
-        )
-        model = new_pan(config, conditions, feature_dim=featured.feature_dim, num_classes=12).eval()
-        model.normalisation.fit(torch.tensor(featured.features))
-        return model
-
-    return make
-
-
-@pytest.fixture
 def features(featured: FeaturedItems) -> torch.Tensor:
     return torch.tensor(featured.features)
 
 
+@pytest.mark.parametrize("scoring", Scoring)
 @pytest.mark.parametrize("joint", Joint)
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_pairs_are_scored_as_the_model_scores_their_features(
-    encoder: str, joint: Joint, build: Build, configure: Configure, features: torch.Tensor
+    encoder: str, joint: Joint, scoring: Scoring, build: Build, configure: Configure, features: torch.Tensor
 ):
-    model = build(configure(encoder=encoder, joint=str(joint)))
+    model = build(configure(encoder=encoder, joint=str(joint), scoring=str(scoring)))
     index_1, index_2 = np.array([3, 9, 9, 0, 9, 5]), np.array([9, 3, 3, 1, 9, 4])
     with torch.inference_mode():
-        expected = model(features[index_1], features[index_2]).score.numpy()
+        pairs = model(features[index_1], features[index_2])
+        expected = (pairs.score if scoring is Scoring.PAIR_MEAN else pairs.log_odds).numpy()
         scores = model.score_pairs(model.embed(features), index_1, index_2)
-    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
     assert (scores[0] == scores[1]) == joint.symmetric
     assert scores[1] == scores[2]
 
@@ -87,15 +77,42 @@ def test_first_weights_depend_on_the_seed_alone(encoder: str, build: Build, conf
     assert not torch.equal(one["similarity.similarity.weight"], other["similarity.similarity.weight"])
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_a_saved_model_scores_features_as_they_were_extracted(
-    encoder: str, build: Build, configure: Configure, features: torch.Tensor
+def test_embedding_is_encoding_of_normalised_features(case: dict[str, Any], build: Build, configure: Configure):
+    model = build(configure(**case))
+    drawn = torch.randn(9, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model.embed(drawn), model.encode(model.normalisation(drawn)))
+
+
+def test_feature_dropout_falls_on_normalised_features_in_training_only(build: Build, configure: Configure):
+    model = build(configure(feature_dropout=0.25, normalisation="none"))
+    ones = torch.ones(500, 16)
+    assert torch.equal(model.encode(ones), ones)
+    model.train()
+    dropped = model.encode(ones)
+    assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert (dropped == 0).double().mean().item() == pytest.approx(0.25, abs=0.02)
+    assert (model.embed(ones) == 0).any()
+
+
+def test_every_weight_is_in_exactly_one_group_and_what_is_fitted_in_none(
+    case: dict[str, Any], build: Build, configure: Configure
 ):
-    model = build(configure(encoder=encoder))
+    model = build(configure(**case))
+    groups = model.parameter_groups(0.125)
+    grouped = [id(weight) for group in groups for weight in torch.optim.AdamW([group]).param_groups[0]["params"]]
+    assert sorted(grouped) == sorted(id(weight) for weight in model.parameters())
+    assert groups[0]["lr"] == 0.125
+    assert not list(model.normalisation.parameters())
+
+
+def test_a_saved_model_scores_features_as_they_were_extracted(
+    case: dict[str, Any], build: Build, configure: Configure, features: torch.Tensor
+):
+    model = build(configure(**case))
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     file.seek(0)
-    config = configure(encoder=encoder, seed=5)
-    blank = Pan(config, feature_dim=16, num_classes=12, condition_names=model.condition_names).eval()
+    config = configure(**case | {"seed": 5})
+    blank = Pan(config, feature_dim=16, num_classes=model.num_classes, condition_names=model.condition_names).eval()
     blank.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(blank(features[:9], features[9:18]).score, model(features[:9], features[9:18]).score)

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,7 +7,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pan_model.errors import BadInput
-from pan_model.pairs import PairsConfig, draw_negatives, draw_pairs, same_class_pairs
+from pan_model.pairs import (
+    Pairs,
+    PairSampling,
+    PairsConfig,
+    draw_balanced_pairs,
+    draw_negatives,
+    draw_pairs,
+    draw_steps,
+    same_class_pairs,
+)
 
 labels = st.lists(st.integers(0, 4), min_size=2, max_size=14).map(np.array)
 
@@ -80,14 +90,151 @@ def test_training_without_two_items_of_a_class_is_refused():
         draw_pairs(same_class_pairs(classes), classes, 4, np.random.default_rng(0))
 
 
+def unordered(pairs: Pairs) -> list[frozenset[int]]:
+    return [frozenset(pair) for pair in zip(pairs.index_1.tolist(), pairs.index_2.tolist(), strict=True)]
+
+
+def balanced(classes: np.ndarray, seed: int = 0, **changes: int) -> Pairs:
+    sizes = {"classes_per_step": 3, "images_per_class": 4, "num_pairs": 1000} | changes
+    return draw_balanced_pairs(classes, generator=np.random.default_rng(seed), **sizes)
+
+
+@given(
+    classes=labels,
+    classes_per_step=st.integers(2, 6),
+    images_per_class=st.integers(2, 5),
+    num_pairs=st.sampled_from([1, 2, 7, 1000]),
+    seed=st.integers(0, 9),
+)
+def test_a_balanced_step_compares_all_images_that_it_draws(
+    classes: np.ndarray, classes_per_step: int, images_per_class: int, num_pairs: int, seed: int
+):
+    sizes = {"classes_per_step": classes_per_step, "images_per_class": images_per_class, "num_pairs": num_pairs}
+    pairs = balanced(classes, seed, **sizes)
+    drawn = unordered(pairs)
+    assert all(len(pair) == 2 for pair in drawn)
+    assert len(set(drawn)) == len(drawn) <= num_pairs
+    assert ((classes[pairs.index_1] == classes[pairs.index_2]) == pairs.same).all()
+    images = np.unique(np.concatenate([pairs.index_1, pairs.index_2]))
+    drawn_classes, counts = np.unique(classes[images], return_counts=True)
+    assert len(drawn_classes) <= classes_per_step
+    assert (counts <= images_per_class).all()
+    if num_pairs == 1000:
+        of_class = dict(zip(*np.unique(classes, return_counts=True), strict=True))
+        if len(images):  # one class of one image makes no pair
+            assert len(drawn_classes) == min(classes_per_step, len(of_class))
+            assert counts.tolist() == [min(images_per_class, of_class[label]) for label in drawn_classes]
+        assert len(drawn) == len(images) * (len(images) - 1) // 2
+
+
+def test_a_balanced_step_takes_what_small_classes_have():
+    pairs = balanced(np.array([0, 1, 1, 2, 2, 2, 2, 2]))
+    assert np.unique([pairs.index_1, pairs.index_2]).shape == (1 + 2 + 4,)
+    assert (pairs.same.sum(), len(pairs.same)) == (0 + 1 + 6, 21)
+
+
+def test_balanced_steps_draw_all_classes_and_images_alike():
+    classes = np.repeat(np.arange(6), [2, 5, 5, 5, 5, 20])
+    steps = [balanced(classes, seed, images_per_class=2) for seed in range(2000)]
+    images = [np.unique([step.index_1, step.index_2]) for step in steps]
+    of_class = np.bincount(np.concatenate([classes[drawn] for drawn in images]), minlength=6)
+    assert of_class == pytest.approx(np.full(6, 2000), rel=0.1)
+    of_image = np.bincount(np.concatenate(images))[classes == 5]
+    assert of_image == pytest.approx(np.full(20, 100), abs=5 * math.sqrt(100))
+
+
+def test_balanced_pairs_come_in_either_order_and_what_is_cut_is_any_of_them():
+    classes = np.repeat(np.arange(3), 4)
+    steps = [balanced(classes, seed, num_pairs=20) for seed in range(300)]
+    assert all(len(step.same) == 20 for step in steps)
+    assert np.mean([step.index_1 < step.index_2 for step in steps]) == pytest.approx(0.5, abs=0.03)
+    assert np.mean([step.same for step in steps]) == pytest.approx(18 / 66, abs=0.03)
+
+
+def test_no_image_of_a_balanced_step_is_always_first():
+    classes = np.repeat(np.arange(3), 4)
+    steps = [balanced(classes, seed) for seed in range(50)]
+    on_both_sides = [len(np.intersect1d(step.index_1, step.index_2)) for step in steps]
+    assert np.mean(on_both_sides) > 11.9  # of 12
+
+
+CLASSES = np.repeat(np.arange(8), 10)
+
+
+def steps_of(seed: int = 0, **values: Any) -> list[Pairs]:
+    return draw_steps(same_class_pairs(CLASSES), CLASSES, PairsConfig(**values), np.random.default_rng(seed))
+
+
+def lists(steps: list[Pairs]) -> list[list[list[int]]]:
+    return [[part.tolist() for part in step] for step in steps]
+
+
+@pytest.mark.parametrize("sampling", [PairSampling.FIXED, PairSampling.FRESH])
+@pytest.mark.parametrize(
+    ("pairs_per_epoch", "steps_per_epoch", "sizes"),
+    [
+        (64, 1, [64]),
+        (64, 4, [16] * 4),
+        (100, 3, [34, 33, 33]),
+        (6, 16, [1] * 6),
+        (0, 2, [180, 180]),  # half of 8 * 45 same-class pairs, one negative each
+        (10**6, 1, [720]),
+    ],
+)
+def test_an_epoch_s_pairs_are_cut_into_steps(
+    sampling: PairSampling, pairs_per_epoch: int, steps_per_epoch: int, sizes: list[int]
+):
+    steps = steps_of(pairs=sampling, pairs_per_epoch=pairs_per_epoch, steps_per_epoch=steps_per_epoch)
+    assert [len(step.same) for step in steps] == sizes
+    whole = draw_pairs(same_class_pairs(CLASSES), CLASSES, pairs_per_epoch, np.random.default_rng(0))
+    for part, of_whole in zip(zip(*steps, strict=True), whole, strict=True):
+        assert np.concatenate(part).tolist() == of_whole.tolist()
+
+
+BALANCED: dict[str, Any] = {"pairs": PairSampling.BALANCED, "classes_per_step": 4, "images_per_class": 4}
+
+
+@pytest.mark.parametrize(
+    ("pairs_per_epoch", "steps_per_epoch", "sizes"),
+    [(8192, 3, [120] * 3), (100, 3, [33] * 3), (2, 16, [1, 1]), (50, 1, [50])],
+)
+def test_balanced_steps_never_have_more_pairs_than_their_share_of_an_epoch(
+    pairs_per_epoch: int, steps_per_epoch: int, sizes: list[int]
+):
+    steps = steps_of(pairs_per_epoch=pairs_per_epoch, steps_per_epoch=steps_per_epoch, **BALANCED)
+    assert [len(step.same) for step in steps] == sizes
+
+
+def test_each_balanced_step_draws_anew_and_repeats_with_the_generator_s_seed():
+    steps = steps_of(1, steps_per_epoch=5, **BALANCED)
+    assert len({str(drawn) for drawn in lists(steps)}) == 5
+    assert lists(steps_of(1, steps_per_epoch=5, **BALANCED)) == lists(steps)
+    assert lists(steps_of(2, steps_per_epoch=5, **BALANCED)) != lists(steps)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"pairs_per_epoch": -2}, "pairs_per_epoch must be 0 .* or at least 2, got -2"),
         ({"pairs_per_epoch": 1}, "pairs_per_epoch must be 0 .* or at least 2, got 1"),
-        ({"batch_size": -1}, "batch_size must be 0 .* or more, got -1"),
+        (BALANCED | {"pairs_per_epoch": 0}, "pairs_per_epoch must be at least 2 when pairs are balanced, got 0"),
+        ({"steps_per_epoch": 0}, "steps_per_epoch must be at least 1, got 0"),
+        ({"classes_per_step": 4}, "classes_per_step must be given when, and only when, pairs are balanced"),
+        ({"images_per_class": 4}, "images_per_class must be given when, and only when, pairs are balanced"),
+        (BALANCED | {"classes_per_step": None}, "classes_per_step must be given when"),
+        (BALANCED | {"images_per_class": None}, "images_per_class must be given when"),
+        (BALANCED | {"classes_per_step": 1}, "classes_per_step must be at least 2, got 1"),
+        (BALANCED | {"images_per_class": 1}, "images_per_class must be at least 2, got 1"),
+        *(
+            ({"positive_weight": weight}, f"positive_weight must lie between 0 and 1, got {weight}")
+            for weight in (0.0, 1.0, -0.5, math.nan)
+        ),
+        *(
+            ({"hard_pair_share": share}, rf"hard_pair_share must lie in \(0, 1\], got {share}")
+            for share in (0.0, 1.5, math.nan)
+        ),
     ],
 )
-def test_impossible_sizes_are_refused_by_name(values: dict[str, int], message: str):
+def test_impossible_pairs_are_refused_by_name(values: dict[str, Any], message: str):
     with pytest.raises(BadInput, match=message):
         PairsConfig(**values)

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from pan_model.errors import BadInput
 from pan_model.similarity import (
     ConditionSimilarity,
+    FirstWeights,
     Joint,
     PairSimilarity,
     SimilarityConfig,
@@ -33,10 +35,11 @@ def embeddings(num_pairs: int, seed: int = 1, scale: float = 1.0) -> tuple[Tenso
 
 
 def slow_joint(h1: list[float], h2: list[float], joint: Joint) -> list[float]:
+    """What the conditions see; the product of unit vectors is multiplied by their width."""
     if joint is Joint.ABSDIFF:
         return [abs(a - b) for a, b in zip(h1, h2, strict=True)]
     if joint is Joint.PRODUCT:
-        return [a / math.hypot(*h1) * b / math.hypot(*h2) for a, b in zip(h1, h2, strict=True)]
+        return [len(h1) * a / math.hypot(*h1) * b / math.hypot(*h2) for a, b in zip(h1, h2, strict=True)]
     return [*h1, *h2]
 
 
@@ -62,6 +65,7 @@ def test_score_is_the_relevance_weighted_sum_of_similarities(joint: Joint, num_c
         assert pairs.score[pair].item() == pytest.approx(p, rel=1e-5)
         assert pairs.log_score[pair].item() == pytest.approx(math.log(p), rel=1e-4, abs=1e-6)
         assert pairs.log_complement[pair].item() == pytest.approx(math.log(1 - p), rel=1e-4, abs=1e-6)
+        assert pairs.log_odds[pair].item() == pytest.approx(math.log(p / (1 - p)), rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("joint", Joint)
@@ -85,6 +89,7 @@ def test_module_is_bounded_whatever_its_weights(joint: Joint, num_conditions: in
     for logarithm in (pairs.log_score, pairs.log_complement):
         assert logarithm.isfinite().all()
         assert (logarithm <= 1e-6).all()
+    assert pairs.log_odds.isfinite().all()
 
 
 @given(
@@ -126,6 +131,27 @@ def test_product_of_embeddings_ignores_their_length():
     )
 
 
+@pytest.mark.parametrize("joint", Joint)
+def test_entries_of_a_joint_are_of_the_same_size_however_wide_the_embedding(joint: Joint):
+    for embedding_dim in (16, 1024):
+        h1, h2 = torch.randn(2, 300, embedding_dim, generator=torch.Generator().manual_seed(0))
+        similarity = ConditionSimilarity(SimilarityConfig(joint=joint), embedding_dim=embedding_dim, num_conditions=1)
+        assert similarity.represent(h1, h2).square().mean().sqrt().item() == pytest.approx(1.2, abs=0.3)
+
+
+def test_entries_of_the_product_sum_to_the_cosine_times_the_width():
+    h1, h2 = embeddings(6)
+    sums = module(Joint.PRODUCT, 1).represent(h1, h2).sum(dim=1)
+    torch.testing.assert_close(sums, 5 * torch.cosine_similarity(h1, h2))
+
+
+def test_log_odds_order_scores_that_rounding_makes_equal():
+    pairs = PairSimilarity(torch.tensor([[30.0], [40.0], [-200.0], [-300.0]]), torch.zeros(4, 1))
+    assert pairs.score[0] == pairs.score[1] == 1
+    assert pairs.score[2] == pairs.score[3] == 0
+    assert pairs.log_odds.tolist() == pytest.approx([30.0, 40.0, -200.0, -300.0])
+
+
 def test_gradient_is_finite_where_a_confident_score_is_wrong():
     logits = torch.tensor([[-200.0, -300.0]], requires_grad=True)
     pairs = PairSimilarity(logits, torch.tensor([[0.0, -200.0]]))
@@ -143,6 +169,58 @@ def test_dropout_falls_on_the_joint_representation_in_training_only():
     assert torch.equal(similarity(h1, h2).score, similarity(h1, h2).score)
 
 
+def dropping(share: float, num_conditions: int = 6) -> ConditionSimilarity:
+    """A module in training mode that drops conditions."""
+    torch.manual_seed(0)
+    config = SimilarityConfig(condition_dropout=share)
+    return ConditionSimilarity(config, embedding_dim=5, num_conditions=num_conditions)
+
+
+def test_condition_dropout_leaves_the_other_conditions_their_relevance_to_one_another():
+    similarity = dropping(0.4)
+    h1, h2 = embeddings(500)
+    pairs = similarity(h1, h2)
+    whole = similarity.eval()(h1, h2)
+    dropped = pairs.relevance == 0
+    assert dropped.double().mean().item() == pytest.approx(0.4, abs=0.03)
+    kept = torch.where(dropped, 0.0, whole.relevance)
+    torch.testing.assert_close(pairs.relevance, kept / kept.sum(dim=1, keepdim=True))
+    assert torch.equal(pairs.similarity_logits, whole.similarity_logits)
+
+
+@given(share=st.floats(0.01, 0.999), num_conditions=st.integers(1, 5))
+def test_condition_dropout_never_drops_all_of_a_pair_s_conditions(share: float, num_conditions: int):
+    pairs = dropping(share, num_conditions)(*embeddings(50))
+    assert pairs.relevance.sum(dim=1).tolist() == pytest.approx([1.0] * 50, abs=1e-5)
+    assert (pairs.relevance > 0).any(dim=1).all()
+    if num_conditions == 1:
+        assert torch.equal(pairs.relevance, torch.ones(50, 1))
+
+
+def test_where_all_conditions_are_drawn_none_is_dropped():
+    similarity = dropping(0.999, 2)
+    h1, h2 = embeddings(50)
+    torch.testing.assert_close(similarity(h1, h2).relevance, similarity.eval()(h1, h2).relevance)
+
+
+def test_a_dropped_condition_learns_no_relevance_and_leaves_gradients_finite():
+    similarity = dropping(0.5)
+    pairs = similarity(*embeddings(1))
+    pairs.log_score.sum().backward()
+    assert similarity.relevance.bias.grad is not None
+    assert torch.equal(similarity.relevance.bias.grad == 0, pairs.relevance[0] == 0)
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in similarity.parameters())
+
+
+def test_condition_dropout_plays_no_part_in_evaluation():
+    similarity = dropping(0.5)
+    h1, h2 = embeddings(64)
+    assert not torch.equal(similarity(h1, h2).score, similarity(h1, h2).score)
+    similarity.eval()
+    assert torch.equal(similarity(h1, h2).score, similarity(h1, h2).score)
+    assert (similarity(h1, h2).relevance > 0).all()
+
+
 def test_first_weights_are_xavier_uniform_and_first_biases_zero():
     similarity = ConditionSimilarity(SimilarityConfig(), embedding_dim=300, num_conditions=100)
     for layer in (similarity.similarity, similarity.relevance):
@@ -152,10 +230,18 @@ def test_first_weights_are_xavier_uniform_and_first_biases_zero():
         assert not layer.bias.any()
 
 
-@pytest.mark.parametrize("dropout", [-0.1, 1.0, math.nan])
-def test_impossible_dropout_is_refused(dropout: float):
-    with pytest.raises(BadInput, match=r"dropout must lie in \[0, 1\), got "):
-        SimilarityConfig(dropout=dropout)
+@pytest.mark.parametrize("name", ["dropout", "condition_dropout"])
+@pytest.mark.parametrize("share", [-0.1, 1.0, math.nan])
+def test_impossible_dropout_is_refused(name: str, share: float):
+    values: dict[str, Any] = {name: share}
+    with pytest.raises(BadInput, match=rf"^{name} must lie in \[0, 1\), got "):
+        SimilarityConfig(**values)
+
+
+def test_first_weights_distance_are_for_joints_that_know_distances_only():
+    with pytest.raises(BadInput, match=r"first_weights distance needs .* absdiff or product, got concat"):
+        SimilarityConfig(joint=Joint.CONCAT, first_weights=FirstWeights.DISTANCE)
+    assert all(SimilarityConfig(joint=joint, first_weights=FirstWeights.DISTANCE) for joint in Joint if joint.symmetric)
 
 
 def test_rounding_does_not_lift_a_score_above_one():

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import optuna
 import pytest
@@ -15,16 +16,20 @@ from pan_model.conditions import Supervision
 from pan_model.config import TrialConfig
 from pan_model.data.registry import DATASETS
 from pan_model.encoders import ENCODERS
+from pan_model.encoders.siamese import Projection, SiameseConfig
 from pan_model.errors import BadInput
 from pan_model.gates import Gate
-from pan_model.normalisation import NormalisationKind
-from pan_model.pairs import PairSampling
-from pan_model.similarity import Joint
+from pan_model.normalisation import NormalisationConfig, NormalisationKind
+from pan_model.optimisation import Schedule, TrainConfig
+from pan_model.pairs import PairSampling, PairsConfig
+from pan_model.scoring import Scoring, ScoringConfig
+from pan_model.similarity import FirstWeights, Joint, SimilarityConfig
 from search_spaces import SPACES
-from search_spaces.pan import Scalar, SearchSpace
+from search_spaces.pan import OPEN_ENDS, Scalar, SearchSpace, metric_trial, paper_trial
 
 LABELLED = {"gate", "lambda"}
 PROXIES = {"embedding_dim", "temperature", "proxy_learning_rate_factor", "proxy_loss_weight"}
+BATCHES = {"classes_per_step", "images_per_class"}
 SUGGEST = """
 import json, sys, optuna
 from search_spaces import SPACES
@@ -76,13 +81,21 @@ def test_ranges_are_those_of_the_study(space: SearchSpace):
     assert found["num_conditions"] == IntDistribution(1, 512, log=True)
     assert found["lambda"] == FloatDistribution(1e-5, 10.0, log=True)
     assert found["gate"] == CategoricalDistribution(("AND", "OR", "XOR", "XNOR", "NOR", "NAND", "AND_XOR"))
-    assert {name for name, d in found.items() if not isinstance(d, CategoricalDistribution) and d.log} >= {
+    numeric = {name: d for name, d in found.items() if isinstance(d, IntDistribution | FloatDistribution)}
+    assert {name for name, distribution in numeric.items() if distribution.log} == {
         "num_conditions",
         "lambda",
         "learning_rate",
         "temperature",
         "proxy_learning_rate_factor",
         "proxy_loss_weight",
+    }
+    assert numeric.keys() - {name for name, distribution in numeric.items() if distribution.log} == {
+        "whitening_shrinkage",
+        "positive_weight",
+        "dropout",
+        "feature_dropout",
+        "condition_dropout",
     }
 
 
@@ -92,22 +105,68 @@ def test_choices_are_those_of_the_library(space: SearchSpace):
     for name, kind in {
         "supervision": Supervision,
         "gate": Gate,
-        "joint": Joint,
+        "projection": Projection,
         "normalisation": NormalisationKind,
+        "joint": Joint,
+        "first_weights": FirstWeights,
+        "scoring": Scoring,
         "pairs": PairSampling,
+        "schedule": Schedule,
     }.items():
         assert set(choices[name]) == set(kind)
     assert set(choices["encoder"]) <= set(ENCODERS)
+    assert all(len(set(of_one)) == len(of_one) > 1 for of_one in choices.values())
 
 
-def test_gate_and_lambda_are_suggested_with_labels_and_proxies_with_proxynca_only(space: SearchSpace):
-    seen = set()
+CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
+    **dict.fromkeys(LABELLED, lambda config: config["supervision"] != "unsupervised"),
+    **dict.fromkeys(PROXIES, lambda config: config["encoder"] == "proxynca"),
+    **dict.fromkeys(BATCHES, lambda config: config["pairs"] == "balanced"),
+    "projection": lambda config: config["encoder"] == "siamese",
+    "whitening_shrinkage": lambda config: config["normalisation"] == "whiten",
+}
+"""When a parameter is suggested that is not always."""
+
+
+def test_what_depends_on_a_choice_is_suggested_where_it_applies_only(space: SearchSpace):
+    keys: set[str] = set()
+    seen = {name: set[bool]() for name in CONDITIONAL}
     for _, config in asked(space, 60):
-        labelled, proxies = config["supervision"] != "unsupervised", config["encoder"] == "proxynca"
-        assert config.keys() & LABELLED == (LABELLED if labelled else set())
-        assert config.keys() & PROXIES == (PROXIES if proxies else set())
-        seen.add((config["supervision"], config["encoder"]))
-    assert len(seen) == 6
+        keys |= config.keys()
+        for name, applies in CONDITIONAL.items():
+            assert (name in config) == applies(config)
+            seen[name].add(name in config)
+    assert all(len(both) == 2 for both in seen.values())
+    always = set.intersection(*(set(config) for _, config in asked(space, 60)))
+    assert keys == always | CONDITIONAL.keys()
+
+
+def test_first_weights_are_searched_where_the_joint_knows_distances_and_xavier_elsewhere(space: SearchSpace):
+    seen: set[tuple[Scalar, Scalar]] = set()
+    for trial, config in asked(space, 60):
+        assert ("first_weights" in trial.params) == (config["joint"] != "concat")
+        seen.add((config["joint"], config["first_weights"]))
+    know_distances = {(joint, first) for joint in ("absdiff", "product") for first in ("distance", "xavier")}
+    assert seen == know_distances | {("concat", "xavier")}
+
+
+def test_supervisions_and_encoders_come_in_all_combinations(space: SearchSpace):
+    assert len({(config["supervision"], config["encoder"]) for _, config in asked(space, 60)}) == 6
+
+
+def test_open_ends_are_ends_of_ranges_and_no_natural_limits(space: SearchSpace):
+    found = distributions(space)
+    limits = {"whitening_shrinkage": ("high", 1.0), "num_conditions": ("low", 1)}
+    for name, ends in OPEN_ENDS.items():
+        distribution = found[name]
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        assert ends
+        assert len(set(ends)) == len(ends)
+        assert set(ends) <= {"low", "high"}
+        if name in limits:
+            end, limit = limits[name]
+            assert end not in ends
+            assert getattr(distribution, end) == limit
 
 
 def test_whatever_is_suggested_is_a_valid_configuration_of_the_library(space: SearchSpace):
@@ -126,7 +185,7 @@ def test_an_epoch_has_the_same_number_of_pairs_in_every_trial(space: SearchSpace
 @pytest.mark.parametrize("num_conditions", [1, 512])
 @pytest.mark.parametrize("lambda_", [1e-5, 10.0])
 def test_the_ends_of_the_ranges_can_be_tried(space: SearchSpace, num_conditions: int, lambda_: float):
-    (_, config) = next(pair for pair in asked(space, 60) if pair[1].keys() >= LABELLED | PROXIES)
+    config = next(config for _, config in asked(space, 60) if config.keys() >= LABELLED | PROXIES)
     ends = config | {"num_conditions": num_conditions, "lambda": lambda_}
     replayed = space.suggest(FixedTrial(ends))
     assert replayed == ends
@@ -139,34 +198,88 @@ def test_a_replayed_trial_is_the_suggested_one(space: SearchSpace):
         assert space.suggest(FixedTrial(trial.params)) == config
 
 
-def test_first_trials_lie_in_the_space_and_come_back_as_they_were_written(space: SearchSpace):
+def written_trials(space: SearchSpace) -> list[dict[str, Scalar]]:
+    return [*space.first_trials, space.paper_setting]
+
+
+def test_first_trials_and_paper_setting_lie_in_the_space_and_come_back_as_they_were_written(space: SearchSpace):
     study = optuna.create_study(sampler=RandomSampler(seed=0))
-    for params in space.first_trials:
+    for params in written_trials(space):
         study.enqueue_trial(params)
-    for params in space.first_trials:
+    found = distributions(space)
+    for params in written_trials(space):
         trial = study.ask()
         config = space.suggest(trial)  # a value out of its range would warn, and a warning is an error
         assert trial.params == params
+        assert trial.distributions == {name: found[name] for name in params}
         TrialConfig.from_flat(config | {"max_epochs": space.max_epochs, "seed": 0})
 
 
-def test_first_trials_are_the_papers_recipe(space: SearchSpace):
-    recipe = {
-        "encoder": "siamese",
-        "joint": "absdiff",
-        "normalisation": "standardise",
-        "learning_rate": 1e-3,
-        "pairs": "fixed",
-        "batch_size": 0,
+def test_first_trials_and_paper_setting_can_be_replayed(space: SearchSpace):
+    for params in written_trials(space):
+        config = space.suggest(FixedTrial(params))
+        assert params.items() <= config.items()
+        assert config.keys() - params.keys() == {"pairs_per_epoch"}
+
+
+def read(space: SearchSpace, params: dict[str, Scalar]) -> TrialConfig:
+    return TrialConfig.from_flat(space.suggest(FixedTrial(params)) | {"max_epochs": 1, "seed": 0})
+
+
+def is_the_papers(config: TrialConfig) -> bool:
+    """The library's defaults are the paper's, but for its full batches of pairs drawn once."""
+    return (config.encoder, config.normalisation, config.similarity, config.scoring, config.pairs, config.train) == (
+        SiameseConfig(),
+        NormalisationConfig(normalisation=NormalisationKind.STANDARDISE),
+        SimilarityConfig(joint=Joint.ABSDIFF, first_weights=FirstWeights.XAVIER),
+        ScoringConfig(scoring=Scoring.PAIR_MEAN),
+        PairsConfig(pairs=PairSampling.FIXED, pairs_per_epoch=config.pairs.pairs_per_epoch, steps_per_epoch=1),
+        TrainConfig(learning_rate=1e-3, patience=12, max_epochs=1, seed=0),
+    )
+
+
+def is_a_metric(config: TrialConfig) -> bool:
+    """It starts as nearest class mean on whitened features."""
+    return (config.encoder, config.similarity, config.scoring, config.normalisation.normalisation) == (
+        SiameseConfig(projection=Projection.RESIDUAL),
+        SimilarityConfig(joint=Joint.PRODUCT, first_weights=FirstWeights.DISTANCE),
+        ScoringConfig(scoring=Scoring.SUPPORT_MEAN),
+        NormalisationKind.WHITEN,
+    )
+
+
+def test_the_papers_trials_come_first_and_recipes_that_start_as_a_metric_after(space: SearchSpace):
+    first = [read(space, params) for params in space.first_trials]
+    papers = [is_the_papers(config) for config in first]
+    assert papers[0]
+    assert papers == sorted(papers, reverse=True)
+    assert [is_a_metric(config) for config in first] == [not paper for paper in papers]
+    assert not all(papers)
+
+
+def test_the_paper_setting_is_the_papers_supervised_one_and_tried_first(space: SearchSpace):
+    assert space.paper_setting == space.first_trials[0]
+    assert is_the_papers(read(space, space.paper_setting))
+    assert space.paper_setting["supervision"] == "supervised"
+
+
+def test_a_metric_trial_differs_from_the_papers_in_what_it_says_only():
+    changed = {"scoring": "log_odds", "gate": "OR", "lambda": 0.5}
+    trial = metric_trial("hybrid", 20, **changed)
+    assert changed.items() <= trial.items()
+    assert trial.keys() - paper_trial("hybrid", 20, gate="OR", **{"lambda": 0.5}).keys() == {
+        "whitening_shrinkage",
+        *BATCHES,
     }
-    assert space.first_trials
-    assert all(recipe.items() <= params.items() for params in space.first_trials)
+    assert (trial["supervision"], trial["num_conditions"]) == ("hybrid", 20)
 
 
 def test_cub_starts_with_the_papers_numbers_of_conditions():
-    first = [(params["supervision"], params["num_conditions"]) for params in SPACES["cub"].first_trials]
-    assert set(first) == {("unsupervised", 50), ("supervised", 312), ("hybrid", 20)}
-    assert {params["lambda"] for params in SPACES["cub"].first_trials if "lambda" in params} == {1e-5}
+    space = SPACES["cub"]
+    papers = [params for params in space.first_trials if is_the_papers(read(space, params))]
+    first = [(params["supervision"], params["num_conditions"]) for params in papers]
+    assert first == [("supervised", 312), ("unsupervised", 50), ("hybrid", 20)]
+    assert [params.get("lambda") for params in papers] == [1e-5, None, 1e-5]
 
 
 def test_defaults_of_a_study():
@@ -177,7 +290,7 @@ def test_defaults_of_a_study():
 
 
 def test_labels_that_a_space_leaves_out_are_indeed_refused(space: SearchSpace):
-    (_, config) = next(pair for pair in asked(space, 60) if pair[1]["supervision"] == "unsupervised")
+    config = next(config for _, config in asked(space, 60) if config["supervision"] == "unsupervised")
     with pytest.raises(BadInput, match="supervision unsupervised has no labels"):
         TrialConfig.from_flat(config | {"gate": "OR", "lambda": 1.0, "max_epochs": 1, "seed": 0})
 

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import pytest
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.pairs import Pairs
+from pan_model.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.scoring import SetScorer
 from pan_model.tasks import Task
 from pan_model.tasks.few_shot import FewShotTask
@@ -29,23 +29,41 @@ def test_few_shot_is_a_task(task: FewShotTask):
     assert (as_task.objective, as_task.mode) == ("few_shot_accuracy", "max")
 
 
-def test_training_pairs_are_of_training_items_only(task: FewShotTask, featured: FeaturedItems):
-    pairs = task.draw_pairs(500, np.random.default_rng(0))
-    assert isinstance(pairs, Pairs)
-    assert len(pairs.same) == 500
-    assert np.isin([pairs.index_1, pairs.index_2], featured.splits[Split.TRAIN]).all()
-    assert ((featured.classes[pairs.index_1] == featured.classes[pairs.index_2]) == pairs.same).all()
+SAMPLINGS: list[dict[str, Any]] = [
+    {"pairs": PairSampling.FRESH},
+    {"pairs": PairSampling.FIXED},
+    {"pairs": PairSampling.BALANCED, "classes_per_step": 6, "images_per_class": 6},
+]
 
 
-def test_final_training_takes_both_splits(featured: FeaturedItems):
+def draw(task: FewShotTask, seed: int = 0, **values: Any) -> list[Pairs]:
+    return task.draw_steps(PairsConfig(**values), np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_training_pairs_are_of_training_items_only(
+    task: FewShotTask, featured: FeaturedItems, sampling: dict[str, Any]
+):
+    steps = draw(task, pairs_per_epoch=500, steps_per_epoch=5, **sampling)
+    assert [len(step.same) for step in steps] == [100] * 5
+    for pairs in steps:
+        assert isinstance(pairs, Pairs)
+        assert np.isin([pairs.index_1, pairs.index_2], featured.splits[Split.TRAIN]).all()
+        assert ((featured.classes[pairs.index_1] == featured.classes[pairs.index_2]) == pairs.same).all()
+        assert pairs.same.any()
+        assert not pairs.same.all()
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_final_training_takes_both_splits(featured: FeaturedItems, sampling: dict[str, Any]):
     task = FewShotTask(featured, seed=0, train_on=(Split.TRAIN, Split.VAL))
     expected = np.sort(np.concatenate([featured.splits[Split.TRAIN], featured.splits[Split.VAL]]))
     assert task.training_items.tolist() == expected.tolist()
-    drawn = np.concatenate(task.draw_pairs(2000, np.random.default_rng(0))[:2])
+    drawn = np.concatenate([np.concatenate(step[:2]) for step in draw(task, **sampling)])
     assert set(featured.classes[drawn].tolist()) == set(featured.classes[expected].tolist())
 
 
-@pytest.mark.parametrize(("split", "num_episodes"), [(Split.VAL, 100), (Split.TEST, 600)])
+@pytest.mark.parametrize(("split", "num_episodes"), [(Split.TRAIN, 10), (Split.VAL, 100), (Split.TEST, 600)])
 def test_a_scorer_that_knows_the_classes_makes_no_mistake(
     task: FewShotTask, featured: FeaturedItems, split: Split, num_episodes: int
 ):
@@ -106,18 +124,12 @@ def test_a_full_evaluation_adds_the_recall_of_every_item_of_the_split(task: FewS
         assert scores[f"recall@{k}"].tolist() == expected
 
 
-@pytest.mark.parametrize("split", [1, 3])
-def test_too_few_classes_in_a_split_are_refused_before_training(planted: Callable[..., FeaturedItems], split: int):
+@pytest.mark.parametrize(("split", "of_split"), [("train", [0, 2]), ("val", [1]), ("test", [3])])
+def test_too_few_classes_in_a_split_are_refused_before_training(
+    planted: Callable[..., FeaturedItems], split: str, of_split: list[int]
+):
     def merge(arrays: dict[str, np.ndarray]) -> None:
-        arrays["classes"] = np.where(arrays["classes"] % 4 == split, split, arrays["classes"])
+        arrays["classes"] = np.where(np.isin(arrays["classes"] % 4, of_split), of_split[0], arrays["classes"])
 
-    with pytest.raises(BadInput, match=r"5-way episodes need 5 classes .* got 1"):
+    with pytest.raises(BadInput, match=rf"split {split}: 5-way episodes need 5 classes .* got 1"):
         FewShotTask(planted(change=merge), seed=0)
-
-
-def test_training_items_that_make_no_pairs_are_refused(featured: FeaturedItems):
-    first_of_class = np.unique(featured.classes, return_index=True)[1]
-    lonely = np.intersect1d(first_of_class, featured.splits[Split.TRAIN])
-    splits = featured.splits | {Split.TRAIN: lonely}
-    with pytest.raises(BadInput, match="training needs at least 2 pairs of images of the same class"):
-        FewShotTask(replace(featured, splits=splits), seed=0)

@@ -1,0 +1,157 @@
+"""Does the search find its winner, or luck? Three rules on the same number of trials, over several study seeds.
+
+tpe: a study as shipped. random: the same with `--sampler random`. top_3: all trials of the random study train one epoch
+and the best three to the end. For each rule and seed: the winner's accuracy on val, its accuracy on test after training
+on train + val from one seed, and the epochs and hours of training and evaluation that the rule spent. Studies that lie
+in --output already are gone on with, so it may be cut and run again:
+
+    .venv/bin/python benchmarks/search_rules.py --data-root DATA --backbone mobilenet_v2 --weights FILE --output FOLDER
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from pan_model.config import TrialConfig
+from pan_model.data.featured import FeaturedItems
+from pan_model.data.splits import Split
+from pan_model.features import FeaturesConfig
+from pan_model.tasks.few_shot import FewShotTask
+from pan_model.train import Trainer
+from study.config import DEFAULT_CACHE
+from study.ledger import Status, TrialRecord, best_completed, read_ledger
+from study.prepare import prepare_dataset
+from study.results import Results
+
+ROOT = Path(__file__).parents[1]
+METRIC = FewShotTask.objective
+TOP = 3
+
+
+class Outcome(NamedTuple):
+    """What a rule came to with one study seed."""
+
+    val: float
+    test: float
+    epochs: int
+    hours: float
+
+
+class Winner(NamedTuple):
+    """A configuration, its best value on val and the epoch that had it."""
+
+    config: TrialConfig
+    value: float
+    epoch: int
+
+
+def run_study(arguments: argparse.Namespace, sampler: str, seed: int) -> list[TrialRecord]:
+    """Run a study of the command line, or what is missing of it; gives its trials."""
+    words = ["--dataset", "cub", "--data-root", arguments.data_root, "--backbone", arguments.backbone]
+    words += ["--weights", arguments.weights, "--num-trials", arguments.num_trials, "--seed", seed, "--resume"]
+    words += ["--sampler", sampler, "--output", arguments.output, "--name", f"{sampler}-{seed}"]
+    subprocess.run([sys.executable, ROOT / "study" / "run.py", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    return read_ledger(Results(arguments.output / f"{sampler}-{seed}").of("cub").trials)
+
+
+def best_of_study(_featured: FeaturedItems, records: list[TrialRecord]) -> tuple[Winner, int, float]:
+    """The study's own winner, and the epochs and seconds of all trials."""
+    best = best_completed(records, METRIC, "max")
+    assert best is not None, "no trial completed"
+    winner = Winner(TrialConfig.from_flat(best[0].config), best[1], best[2])
+    return winner, sum(len(record.history) for record in records), sum(record.wall_s for record in records)
+
+
+def best_of_top(featured: FeaturedItems, records: list[TrialRecord]) -> tuple[Winner, int, float]:
+    """The winner among the trials that lead after one epoch, and what it costs to find it."""
+    begun = [record for record in records if record.history]
+    leaders = sorted(begun, key=lambda record: -record.history[0][METRIC])[:TOP]
+    first_s = sum(seconds_of(record, 1) for record in begun)
+    ended = [record if record.status is Status.COMPLETED else train_to_end(featured, record) for record in leaders]
+    best = best_completed(ended, METRIC, "max")
+    assert best is not None
+    later = sum(len(record.history) - 1 for record in ended)
+    later_s = sum(record.wall_s - seconds_of(record, 1) for record in ended)
+    return Winner(TrialConfig.from_flat(best[0].config), best[1], best[2]), len(begun) + later, first_s + later_s
+
+
+def seconds_of(record: TrialRecord, epochs: int) -> float:
+    """Seconds of a trial's first epochs."""
+    return replace(record, history=record.history[:epochs]).wall_s
+
+
+def train_to_end(featured: FeaturedItems, record: TrialRecord) -> TrialRecord:
+    """What a trial that was stopped would have come to."""
+    config = TrialConfig.from_flat(record.config)
+    trainer = Trainer(FewShotTask(featured, seed=config.train.seed), config, torch.device("cpu"))
+    history = list[dict[str, int | float]]()
+    best = 0
+    while trainer.epoch < config.train.max_epochs and not 0 < config.train.patience <= len(history) - best:
+        epoch, val = trainer.train_epoch(), trainer.evaluate(Split.VAL)
+        history.append(epoch | val.means() | {"time/evaluate_s": val.time_s})
+        best = 1 + int(np.argmax([line[METRIC] for line in history]))
+    return replace(record, status=Status.COMPLETED, history=history)
+
+
+def accuracy_on_test(featured: FeaturedItems, winner: Winner) -> float:
+    """Accuracy on the test episodes after training on train + val for as many epochs."""
+    task = FewShotTask(featured, seed=0, train_on=(Split.TRAIN, Split.VAL))
+    trainer = Trainer(task, winner.config, torch.device("cpu"))
+    while trainer.epoch < winner.epoch:
+        trainer.train_epoch()
+    return float(trainer.evaluate(Split.TEST).means()[METRIC])
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, smallest and largest."""
+    return f"{np.mean(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
+
+
+def main() -> None:
+    """Run what is missing, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--num-trials", type=int, default=32)
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    features = FeaturesConfig(backbone=arguments.backbone, weights=arguments.weights, image_size=224)
+    featured = prepare_dataset("cub", arguments.data_root, features, cache_dir=DEFAULT_CACHE).featured
+    outcomes: dict[str, list[Outcome]] = {"tpe": [], "random": [], f"top_{TOP}": []}
+    for seed in range(arguments.seeds):
+        records = {sampler: run_study(arguments, sampler, seed) for sampler in ("tpe", "random")}
+        rules = (
+            ("tpe", "tpe", best_of_study),
+            ("random", "random", best_of_study),
+            (f"top_{TOP}", "random", best_of_top),
+        )
+        for name, sampler, rule in rules:
+            winner, epochs, spent_s = rule(featured, records[sampler])
+            outcome = Outcome(winner.value, accuracy_on_test(featured, winner), epochs, spent_s / 3600)
+            outcomes[name].append(outcome)
+            print(f"seed {seed} {name}: {outcome}", file=sys.stderr, flush=True)
+    print("| rule | winner on val | winner on test | epochs | hours of one slot |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, of_rule in outcomes.items():
+        columns = list(zip(*of_rule, strict=True))
+        cells = (
+            name,
+            spread(columns[0]),
+            spread(columns[1]),
+            f"{np.mean(columns[2]):.0f}",
+            f"{np.mean(columns[3]):.2f}",
+        )
+        print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
