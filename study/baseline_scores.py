@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pan_model.baselines import untrained_baselines
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
+from pan_model.errors import BadInput
 from pan_model.pan_scorer import pan_scorer
 from search_spaces import SPACES
 from study.files import read_json, write_json
@@ -37,5 +37,9 @@ def write_baselines(path: Path, baselines: dict[str, QuestionLists]) -> None:
 
 def read_baselines(path: Path) -> dict[str, QuestionLists]:
     """Read the file; a study that was cut before it was written has none yet."""
-    content: Any = read_json(path) if path.exists() else {"questions": {}}
-    return content["questions"]
+    if not path.exists():
+        return {}
+    try:
+        return read_json(path)["questions"]
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"{path}: must hold questions; remove it, and the summary goes without baselines.") from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pan_model.errors import BadInput
 from pan_model.metrics import Interval
 from study.baseline_scores import BASELINES
 from study.files import read_json
@@ -12,6 +13,8 @@ from study.ledger import TrialRecord
 from study.question_scores import QuestionLists, interval_ahead, interval_of
 
 PAN = "PAN"
+FINAL_FIELDS = {"trial_id", "metrics", "baselines", "paired"}
+"""What is read of a metrics.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,20 +31,21 @@ class MethodScores:
 
 def compare_methods(
     metric: str,
-    winner: TrialRecord,
+    winner: TrialRecord | None,
     epoch: int,
     baselines: Mapping[str, QuestionLists],
     final: Mapping[str, Any] | None,
 ) -> list[MethodScores]:
-    """PAN first, then the baselines.
+    """PAN first, then the baselines; without a winner PAN has no scores.
 
-    baselines are those that a study's trials share, the winner's own are in its record; final is the content of
-    metrics.json, None before a final training.
+    baselines are those that a study's trials share, the winner's own at its best epoch are in its record; final is the
+    content of metrics.json, None before a final training.
     """
-    kept = winner.best if winner.best is not None and winner.best.epoch == epoch else None
+    history = winner.history if winner else []
+    kept = winner.best if winner and winner.best and winner.best.epoch == epoch else None
     own = kept.questions[metric] if kept else None
     of_baselines = {**baselines, **(kept.baselines if kept else {})}
-    train = next((record.get(f"train/{metric}") for record in winner.history if record["epoch"] == epoch), None)
+    train = next((record.get(f"train/{metric}") for record in history if record["epoch"] == epoch), None)
     pan = MethodScores(
         method=PAN,
         train=train,
@@ -73,6 +77,8 @@ def read_final(path: Path, trial_id: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     content = read_json(path)
+    if not isinstance(content, dict) or not set(content) >= FINAL_FIELDS:
+        raise BadInput(f"{path}: must hold {', '.join(sorted(FINAL_FIELDS))}; move its folder away to leave it out.")
     return content if content["trial_id"] == trial_id else None
 
 

@@ -14,7 +14,7 @@ from study.identity import trial_id
 from study.ledger import count_ended, read_ledger
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_weights
 from study.prepare import PreparedDataset, prepare_on_screen
-from study.question_scores import QuestionLists
+from study.question_scores import QuestionLists, interval_of
 from study.ray_address import check_ray_address
 from study.report import report_study
 from study.screen import Screen, trials_line
@@ -70,9 +70,13 @@ def _baselines(
     plan: DatasetPlan, prepared: PreparedDataset, config: StudyConfig, screen: Screen
 ) -> dict[str, QuestionLists]:
     with screen.live() as show:
-        return validation_baselines(
+        baselines = validation_baselines(
             prepared, seed=config.seed, max_epochs=plan.max_epochs, cache_dir=config.cache_dir, show=show
         )
+    objective = find_dataset(plan.dataset).task.objective
+    values = ", ".join(f"{name} {interval_of(questions[objective]).mean:.4f}" for name, questions in baselines.items())
+    screen.say(f"{plan.dataset}: baselines' {objective} on val: {values}")
+    return baselines
 
 
 def _search(

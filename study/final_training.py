@@ -33,6 +33,8 @@ from study.prepare import PreparedDataset, prepare_on_screen
 from study.provenance import provenance
 from study.results import Results
 from study.screen import Screen
+from study.study_file import read_study
+from study.summary import summarise_dataset
 
 FINAL_SCHEMA = "pan-study/final/1"
 TRAIN_ON = (Split.TRAIN, Split.VAL)
@@ -156,9 +158,13 @@ def _write_whole(
 def _summarise(folder: Path, dataset: str, screen: Screen) -> None:
     """Where the folder is a study's own, put the test scores beside those on val."""
     results = Results(folder.parent.parent)
-    if results.study.exists() and folder == results.of(dataset).final_metrics.parent:
-        collate(results)
-        screen.say(f"  {results.summary}")
+    files = results.of(dataset)
+    if not (results.study.exists() and folder == files.final_metrics.parent):
+        return
+    records = collate(results)[dataset]
+    screen.say(f"  {results.summary}")
+    for caution in summarise_dataset(files, read_study(results.study)["datasets"][dataset], records).cautions:
+        screen.say(f"caution: {caution}")
 
 
 def _say(folder: Path, objective: str, metrics: dict[str, Any], screen: Screen) -> None:

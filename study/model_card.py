@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.model import Pan
+from pan_model.scoring import Scoring
 from study.markdown_table import table, with_interval
 
 CARD = """# PAN trained on {dataset}
 
 A pairwise attribute-informed similarity network (Mishra et al., ICCV 2021) over frozen features of {backbone}
 ({weights} weights, images of {image_size} px). It says how similar two images are, under which of {num_conditions}
-conditions, and how relevant each condition is to the pair.
+conditions, and how relevant each condition is to the pair. A query is scored against a set of images by {scoring}:
+{how_scored}.
 
 ## How it does on the test split
 
@@ -20,16 +22,19 @@ conditions, and how relevant each condition is to the pair.
 {results}
 
 Intervals are 95% over questions, each averaged over the seeds: they cover other questions about the same classes, not
-other classes, species or shops. In brackets behind a baseline: how far PAN is ahead of it, question by question. Of the
-data, {left_out}.
+other classes, species or shops. In brackets behind a baseline: how far PAN is ahead of it, question by question.
+paper_setting is the paper's supervised setting, trained on the same images for {paper_epochs} epochs, a number chosen
+on val as PAN's was. Of the data, {left_out}.
 
 ## How to use it
 
 ```python
+import numpy as np
 import torch
 
 from pan_model.backbones import build_backbone
 from pan_model.images import load_image
+from pan_model.pan_scorer import embedding_scorer
 from pan_model.trained import load_model
 from pan_model.weights import load_weights
 
@@ -41,6 +46,8 @@ model = load_model("final")  # the folder of this card
 with torch.inference_mode():
     features = backbone(torch.stack([load_image(path, {image_size}) for path in paths]))  # (N, {feature_dim})
     pairs = model(features[:-1], features[1:])  # each image beside the next
+    score = embedding_scorer(model, model.embed(features))  # of a query against sets of images, by {scoring}
+    scores = score(np.array([[0]]), np.array([[[1, 2]]]))  # (1, 1, 1): image 0 against the set of images 1 and 2
 pairs.score  # (N - 1,) in [0, 1]
 pairs.similarity, pairs.relevance  # (N - 1, {num_conditions}) each
 model.condition_names  # what each condition stands for
@@ -54,6 +61,13 @@ Trial {trial_id} of study {study}, seed 0.
 """
 
 
+HOW_SCORED = {
+    Scoring.PAIR_MEAN: "the mean of its pair scores with the set's images",
+    Scoring.LOG_ODDS: "the mean log-odds of its pair scores with the set's images",
+    Scoring.SUPPORT_MEAN: "the log-odds of its pair score with the mean embedding of the set's images",
+}
+
+
 def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], model: Pan) -> None:
     """Write the card of a model trained from a best_config.json, with the content of metrics.json."""
     features = best["features"]
@@ -62,6 +76,9 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         backbone=features["backbone"],
         weights=features["weights"],
         image_size=features["image_size"],
+        scoring=metrics["scoring"],
+        how_scored=HOW_SCORED[Scoring(metrics["scoring"])],
+        paper_epochs=metrics["paper_setting"]["epochs"],
         num_conditions=len(model.condition_names),
         num_seeds=len(metrics["seeds"]),
         epochs=metrics["epochs"],

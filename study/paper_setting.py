@@ -1,6 +1,7 @@
 """The baseline paper_setting: the paper's supervised setting of a dataset, trained once and kept in the cache.
 
 Its epoch is chosen on val, as a study chooses PAN's; a final training then trains it again on train + val, as PAN is.
+Where no attribute of the training images is certain, the same setting without labels stands in for it.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,7 +50,7 @@ def paper_setting_of_search(
     prepared: PreparedDataset, setting: Mapping[str, Scalar], *, max_epochs: int, cache_dir: Path, show: Show
 ) -> PaperSetting:
     """Train on train for a study's epochs, of at most 8192 pairs each, and keep the epoch that val likes best."""
-    config = _configure(setting, pairs_per_epoch=SEARCH_PAIRS, max_epochs=max_epochs)
+    config = _configure(prepared, setting, pairs_per_epoch=SEARCH_PAIRS, max_epochs=max_epochs)
     return _best_on_val(prepared, config, cache_dir, show)
 
 
@@ -57,7 +58,7 @@ def paper_setting_of_final(
     prepared: PreparedDataset, setting: Mapping[str, Scalar], *, cache_dir: Path, show: Show
 ) -> PaperSetting:
     """Choose the best of the paper's 100 epochs on val, with all its pairs; train so many again on train + val."""
-    config = _configure(setting, pairs_per_epoch=0, max_epochs=PAPER_EPOCHS)
+    config = _configure(prepared, setting, pairs_per_epoch=0, max_epochs=PAPER_EPOCHS)
     epoch = _best_on_val(prepared, config, cache_dir, show).epoch
     config = replace(config, train=replace(config.train, max_epochs=epoch))
     return _cached(
@@ -65,7 +66,13 @@ def paper_setting_of_final(
     )
 
 
-def _configure(setting: Mapping[str, Scalar], *, pairs_per_epoch: int, max_epochs: int) -> TrialConfig:
+def _configure(
+    prepared: PreparedDataset, setting: Mapping[str, Scalar], *, pairs_per_epoch: int, max_epochs: int
+) -> TrialConfig:
+    featured = prepared.featured
+    if not featured.certain[featured.items_of((Split.TRAIN,))].any():
+        unlabelled = {key: value for key, value in setting.items() if key not in {"gate", "lambda"}}
+        setting = unlabelled | {"supervision": "unsupervised"}
     return TrialConfig.from_flat(
         {**setting, "pairs_per_epoch": pairs_per_epoch, "max_epochs": max_epochs, "seed": SEED}
     )
@@ -96,6 +103,7 @@ def _cached(
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=SEED, train_on=train_on)
     trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if not _restore(trainer, file):
+        trainer = Trainer(task, config, trainer.device)  # a damaged file may have been restored in part
         train(trainer)
         write_whole(file, lambda path: torch.save(trainer.state_dict(), path))
     return PaperSetting(config, trainer.model, trainer.device, trainer.epoch)
@@ -105,7 +113,7 @@ def _restore(trainer: Trainer, file: Path) -> bool:
     """Whether the file was there and whole; a damaged one counts as missing."""
     try:
         trainer.load_state_dict(torch.load(file, weights_only=True, map_location=trainer.device))
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError):
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, UnpicklingError):
         return False
     return True
 
@@ -113,7 +121,7 @@ def _restore(trainer: Trainer, file: Path) -> bool:
 def _train_to(trainer: Trainer, epoch: int, show: Show) -> None:
     while trainer.epoch < epoch:
         trainer.train_epoch()
-        show(lambda: f"baseline paper_setting: epoch {trainer.epoch}/{epoch}")
+        show(lambda: f"baseline paper_setting: epoch {trainer.epoch}/{trainer.config.train.max_epochs}")
 
 
 def _train_to_best(trainer: Trainer, show: Show) -> None:

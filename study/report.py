@@ -7,6 +7,8 @@ from pan_model.data.registry import find_dataset
 from study.config import DEFAULT_CACHE, DatasetPlan, StudyConfig
 from study.ledger import Status, best_completed, count_ended, read_ledger
 from study.screen import Screen, count_by_status
+from study.study_file import read_study
+from study.summary import DatasetSummary, summarise_dataset
 
 
 def report_study(config: StudyConfig, screen: Screen) -> int:
@@ -40,7 +42,19 @@ def _report_dataset(config: StudyConfig, plan: DatasetPlan, screen: Screen) -> b
         return False
     record, value, epoch = best
     screen.say(f"{plan.dataset}: best {task.objective} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
+    say_comparison(
+        summarise_dataset(files, read_study(config.results.study)["datasets"][plan.dataset], records), screen
+    )
     return True
+
+
+def say_comparison(summary: DatasetSummary, screen: Screen) -> None:
+    """Say how far PAN is ahead of each baseline on val, and what to be careful of."""
+    for one in summary.scores:
+        if one.val is not None and one.val_ahead is not None:
+            screen.say(f"  {one.method}: {one.val.mean:.4f}; PAN ahead by {one.val_ahead}")
+    for caution in summary.cautions:
+        screen.say(f"  caution: {caution}")
 
 
 def _files_made(config: StudyConfig) -> list[Path]:

@@ -43,13 +43,9 @@ def summarise_dataset(files: DatasetResults, part: Mapping[str, Any], records: l
     metric, mode = part["objective"]["name"], part["objective"]["mode"]
     best = best_completed(records, metric, mode)
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
-    scores: list[MethodScores] = []
-    cautions: list[str] = []
-    if best is not None:
-        winner, _, epoch = best
-        final = read_final(files.final_metrics, winner.trial_id)
-        scores = compare_methods(metric, winner, epoch, read_baselines(files.baselines), final)
-        cautions = find_cautions(SPACES[files.dataset], winner.config, scores)
+    winner, _, epoch = best or (None, 0.0, 0)
+    final = read_final(files.final_metrics, winner.trial_id) if winner else None
+    scores = compare_methods(metric, winner, epoch, read_baselines(files.baselines), final)
     return DatasetSummary(
         dataset=files.dataset,
         metric=metric,
@@ -59,7 +55,7 @@ def summarise_dataset(files: DatasetResults, part: Mapping[str, Any], records: l
         epochs_saved=sum(part["max_epochs"] - len(record.history) for record in ended),
         best=best,
         scores=scores,
-        cautions=cautions,
+        cautions=find_cautions(SPACES[files.dataset], winner.config, scores) if winner else [],
     )
 
 
@@ -123,26 +119,23 @@ def _page(study: str, summaries: list[DatasetSummary]) -> list[str]:
 
 
 def _describe_best(summary: DatasetSummary) -> list[str]:
-    if summary.best is None:
-        return ["No trial has completed."]
-    winner, _, epoch = summary.best
     scores = [
         (
             one.method,
             "" if one.train is None else f"{one.train:.4f}",
-            *(_cell(interval) for interval in (one.val, one.val_ahead, one.test, one.test_ahead)),
+            *("" if interval is None else interval for interval in (one.val, one.val_ahead, one.test, one.test_ahead)),
         )
         for one in summary.scores
     ]
+    methods = table(("method", "train", "val", "PAN ahead by", "test", "PAN ahead by"), scores)
+    if summary.best is None:
+        return [f"No trial has completed; {summary.metric}:", "", *methods]
+    winner, _, epoch = summary.best
     return [
         f"Trial {winner.trial_id}, epoch {epoch}; {summary.metric}:",
         "",
-        *table(("method", "train", "val", "PAN ahead by", "test", "PAN ahead by"), scores),
+        *methods,
         "",
         *(f"**Caution**: {caution}.\n" for caution in summary.cautions),
         *table(("parameter", "value"), winner.config.items()),
     ]
-
-
-def _cell(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]"

@@ -18,6 +18,7 @@ from pan_model.data.splits import Split
 from search_spaces import SPACES
 from study.config import StudyConfig
 from study.ledger import Status, TrialLedger, TrialRecord
+from study.prepare import PreparedDataset
 
 NUM_CLASSES = 20
 ITEMS_PER_CLASS = 8
@@ -51,6 +52,26 @@ def featured() -> FeaturedItems:
     )
 
 
+@pytest.fixture(scope="session")
+def prepared(featured: FeaturedItems) -> PreparedDataset:
+    """The small dataset, as if it were the demo and its features had been read."""
+    return PreparedDataset(
+        dataset="demo",
+        featured=featured,
+        fingerprint=f"sha256:{'ef' * 32}",
+        features={
+            "regime": "frozen",
+            "backbone": "resnet18",
+            "weights": "random",
+            "weights_sha256": "ab" * 32,
+            "image_size": 64,
+        },
+        left_out={},
+        unreadable={},
+        from_cache=True,
+    )
+
+
 @pytest.fixture
 def small_trial() -> dict[str, Any]:
     """A trial's configuration, two epochs of 64 pairs."""
@@ -64,7 +85,7 @@ def small_trial() -> dict[str, Any]:
         "dropout": 0.5,
         "pairs": "fresh",
         "pairs_per_epoch": 64,
-        "batch_size": 32,
+        "steps_per_epoch": 2,
         "max_epochs": 2,
         "seed": 3,
     }
@@ -124,7 +145,8 @@ def write_trial() -> Callable[[Path, TrialRecord], None]:
         ledger = TrialLedger(trials / record.trial_id)
         ledger.open(number=record.number, config=record.config)
         for epoch in record.history:
-            ledger.add_epoch(epoch, {"epoch": epoch["epoch"], "weights": torch.zeros(2)})
+            best = record.best if record.best and record.best.epoch == epoch["epoch"] else None
+            ledger.add_epoch(epoch, {"epoch": epoch["epoch"], "weights": torch.zeros(2)}, best)
         if record.status is not Status.RUNNING:
             ledger.close(record.status, record.error)
 
@@ -135,9 +157,9 @@ def write_trial() -> Callable[[Path, TrialRecord], None]:
 def killed_at() -> Callable[..., AbstractContextManager[list[str]]]:
     """Die at one instant among the disk's operations below a folder; the list names the operation when it came to it.
 
-    Every fsync, rename and unlink has two instants, before and after it. What was written since the last fsync may
-    not be on the disk when the next one has not begun: its last `cut` bytes are then lost. The dead clean nothing up:
-    whatever is tried on the disk on the way out is not done.
+    Every fsync, rename and unlink of a file has two instants, before and after it. What was written since the last
+    fsync may not be on the disk when the next one has not begun: its last `cut` bytes are then lost. The dead clean
+    nothing up: whatever is tried on the disk on the way out is not done.
     """
 
     @contextmanager
@@ -175,7 +197,7 @@ def killed_at() -> Callable[..., AbstractContextManager[list[str]]]:
             return [path for path in folder.rglob("*") if os.path.samestat(path.stat(), os.fstat(descriptor))]
 
         def named(path: Any, *_: Any) -> list[Path]:
-            return [Path(path)] if Path(path).is_relative_to(folder) else []
+            return [Path(path)] if Path(path).is_relative_to(folder) and Path(path).exists() else []
 
         with (
             patch.object(os, "fsync", watch("fsync", os.fsync, open_file)),

@@ -23,7 +23,8 @@ def suggest(trial: Any) -> dict[str, Any]:
     return config
 
 
-SPACE = SearchSpace(suggest=suggest, first_trials=({"kind": "a", "size": 3},), num_trials=2, max_epochs=1)
+FIRST = {"kind": "a", "size": 3}
+SPACE = SearchSpace(suggest=suggest, first_trials=(FIRST,), paper_setting=FIRST, num_trials=2, max_epochs=1)
 
 
 def test_a_space_is_one_line_a_parameter_then_its_first_trials():
@@ -42,7 +43,13 @@ def test_every_parameter_of_every_space_is_shown(dataset: str):
     assert "  num_conditions: 1 to 512, log" in lines
     assert "  lambda: 1e-05 to 10, log (when supervision is hybrid or supervised)" in lines
     assert any(line.startswith("  gate: AND | OR | ") and "(when supervision is" in line for line in lines)
-    assert any(line.startswith("  temperature: ") and line.endswith("(when encoder is proxynca)") for line in lines)
+    for name, condition in (
+        ("temperature", "encoder is proxynca"),
+        ("whitening_shrinkage", "normalisation is whiten"),
+        ("first_weights", "joint is absdiff or product"),
+        ("classes_per_step", "pairs is balanced"),
+    ):
+        assert any(line.startswith(f"  {name}: ") and line.endswith(f" (when {condition})") for line in lines)
     assert sum(line.startswith("  first trial ") for line in lines) == len(SPACES[dataset].first_trials)
 
 

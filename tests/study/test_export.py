@@ -230,7 +230,7 @@ def test_an_unknown_key_of_the_configuration_is_named(files: DatasetResults, bes
     [
         ("dropout", "much", "config: dropout must be of type float, got 'much'."),
         ("joint", "sum", "config: joint must be one of absdiff, product, concat, got 'sum'."),
-        ("batch_size", 1.5, "config: batch_size must be of type int, got 1.5."),
+        ("steps_per_epoch", 1.5, "config: steps_per_epoch must be of type int, got 1.5."),
     ],
 )
 def test_a_rule_of_the_configuration_is_told(

@@ -11,11 +11,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.ledger import Status, TrialLedger, TrialRecord, count_ended, read_ledger
+from pan_model.errors import BadInput
+from study.ledger import BestEpoch, Status, TrialLedger, TrialRecord, count_ended, read_ledger
 
 NUM_EPOCHS = 3
 CONFIG: dict[str, Any] = {"encoder": "siamese", "learning_rate": 0.1 + 0.2, "seed": 0}
-TRUTH = [{"epoch": e, "accuracy": 1 / (e + 2), "time/train_s": 0.5} for e in range(1, NUM_EPOCHS + 1)]
+TRUTH = [{"epoch": e, "accuracy": a, "time/train_s": 0.5} for e, a in enumerate((1 / 3, 0.25, 2 / 3), 1)]
+BEST = {
+    e: BestEpoch(epoch=e, questions={"accuracy": [0.1 + 0.2, e / 3]}, baselines={"untrained": {"accuracy": [1 / e, 0]}})
+    for e in (1, 3)
+}
+"""What is kept of the epochs that were the best so far when they came."""
 
 Kill = Callable[..., AbstractContextManager[list[str]]]
 Write = Callable[[Path, TrialRecord], None]
@@ -33,6 +39,10 @@ def state(epoch: int) -> dict[str, Any]:
     return {"epoch": epoch, "weights": torch.full((3,), epoch / 3)}
 
 
+def best_until(epoch: int) -> BestEpoch | None:
+    return BEST[max(e for e in BEST if e <= epoch)] if epoch else None
+
+
 def go_on(folder: Path) -> None:
     """Run a trial from where its ledger stands."""
     ledger = TrialLedger(folder)
@@ -41,7 +51,7 @@ def go_on(folder: Path) -> None:
         return
     saved = ledger.restore()
     for epoch in range(saved["epoch"] + 1 if saved else 1, NUM_EPOCHS + 1):
-        ledger.add_epoch(TRUTH[epoch - 1], state(epoch))
+        ledger.add_epoch(TRUTH[epoch - 1], state(epoch), BEST.get(epoch))
     ledger.close(Status.COMPLETED)
 
 
@@ -51,6 +61,7 @@ def check_what_is_left(folder: Path) -> None:
         assert (record.trial_id, record.number, record.config) == (folder.name, 4, CONFIG)
         assert record.history == TRUTH[: len(record.history)]
         assert record.status is Status.RUNNING or record.history == TRUTH
+        assert record.best in (best_until(len(record.history)), best_until(min(len(record.history) + 1, NUM_EPOCHS)))
 
 
 def test_a_trial_may_be_killed_at_every_instant(tmp_path: Path, killed_at: Kill):
@@ -65,22 +76,26 @@ def test_a_trial_may_be_killed_at_every_instant(tmp_path: Path, killed_at: Kill)
         epoch = saved["epoch"] if saved else 0
         assert epoch in (seen, seen + 1)
         assert TrialLedger(folder).history() == TRUTH[:epoch]
+        assert [record.best for record in read_ledger(folder.parent)] in ([], [best_until(epoch)])
         assert saved is None or torch.equal(saved["weights"], state(epoch)["weights"])
         go_on(folder)
         assert read_ledger(folder.parent) == [
-            TrialRecord(trial_id="abc", number=4, config=CONFIG, status=Status.COMPLETED, history=TRUTH)
+            TrialRecord(
+                trial_id="abc", number=4, config=CONFIG, status=Status.COMPLETED, history=TRUTH, best=best_until(3)
+            )
         ]
         died += here
         if not here:
             break
-    assert len(died) == 2 * (2 + NUM_EPOCHS * 3 + 2)  # config; checkpoint and line of each epoch; status
+    # config; checkpoint and line of each epoch, and what is kept of those that were the best; status
+    assert len(died) == 2 * (2 + NUM_EPOCHS * 3 + len(BEST) * 2 + 2)
     assert {what.split(" of ")[0] for what in died} == {
         f"{w} {op}" for w in ("before", "after") for op in ("fsync", "replace")
     }
 
 
 @settings(max_examples=25)
-@given(kills=st.lists(st.tuples(st.integers(0, 16), st.integers(0, 60)), min_size=1, max_size=5))
+@given(kills=st.lists(st.tuples(st.integers(0, 34), st.integers(0, 60)), min_size=1, max_size=5))
 def test_however_often_a_trial_is_killed_it_ends_the_same(
     tmp_path_factory: pytest.TempPathFactory, killed_at: Kill, kills: list[tuple[int, int]]
 ):
@@ -90,8 +105,8 @@ def test_however_often_a_trial_is_killed_it_ends_the_same(
             go_on(folder)
         check_what_is_left(folder)
     go_on(folder)
-    assert TrialLedger(folder).history() == TRUTH
-    assert TrialLedger(folder).status() == (Status.COMPLETED, "")
+    record = TrialLedger(folder).read()
+    assert (record.history, record.best, record.status) == (TRUTH, best_until(NUM_EPOCHS), Status.COMPLETED)
 
 
 def test_a_line_cut_at_any_byte_does_not_count_and_is_mended(ledger: TrialLedger):
@@ -118,10 +133,34 @@ def test_a_checkpoint_without_a_line_gives_the_line(ledger: TrialLedger):
     assert ledger.history() == TRUTH[:1]
 
 
+def test_what_a_checkpoint_without_its_best_epoch_lacks_is_written(ledger: TrialLedger):
+    ledger.add_epoch(TRUTH[0], state(1), BEST[1])
+    (ledger.folder / "best_epoch.json").unlink()
+    assert ledger.read().best is None
+    ledger.restore()
+    assert ledger.read().best == BEST[1]
+
+
+def test_an_epoch_that_is_not_the_best_leaves_the_best_one_alone(ledger: TrialLedger):
+    ledger.add_epoch(TRUTH[0], state(1), BEST[1])
+    ledger.add_epoch(TRUTH[1], state(2))
+    assert ledger.read().best == BEST[1]
+    ledger.restore()
+    assert ledger.read().best == BEST[1]
+
+
 def test_lines_without_a_checkpoint_are_begun_again(ledger: TrialLedger):
-    (ledger.folder / "history.jsonl").write_text('{"epoch": 1, "accur', encoding="utf-8")
+    for name in ("history.jsonl", "best_epoch.json"):
+        (ledger.folder / name).write_text('{"epoch": 1, "accur', encoding="utf-8")
     assert ledger.restore() is None
-    assert not (ledger.folder / "history.jsonl").exists()
+    assert [path.name for path in ledger.folder.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"epoch": 1}', '{"epoch": 1, "questions": {}, "baselines": {}, "a": 1}'])
+def test_a_best_epoch_that_is_none_is_refused_by_its_file(ledger: TrialLedger, text: str):
+    (ledger.folder / "best_epoch.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=r"best_epoch\.json: must hold epoch, questions and baselines; remove it\."):
+        ledger.read()
 
 
 def test_lines_after_the_checkpoint_are_dropped(ledger: TrialLedger):
@@ -145,24 +184,29 @@ def test_restoring_twice_is_restoring_once(ledger: TrialLedger):
 
 def test_half_written_files_of_a_dead_process_do_not_matter(ledger: TrialLedger):
     ledger.add_epoch(TRUTH[0], state(1))
-    for name in (".config.json.1", ".status.json.1", ".history.jsonl.1", "checkpoint/.state.pt.1"):
-        (ledger.folder / name).write_bytes(b'{"epo')
+    for name in ("config.json", "best_epoch.json", "status.json", "history.jsonl"):
+        (ledger.folder / f".{name}.1").write_bytes(b'{"epo')
+    (ledger.folder / "checkpoint" / ".state.pt.1").write_bytes(b'{"epo')
     go_on(ledger.folder)
     assert [record.history for record in read_ledger(ledger.folder.parent)] == [TRUTH]
     assert [path.name for path in (ledger.folder / "checkpoint").iterdir()] == ["state.pt"]
 
 
-def test_a_trial_leaves_its_four_files_and_nothing_else(ledger: TrialLedger):
+def test_a_trial_leaves_its_five_files_and_nothing_else(ledger: TrialLedger):
     go_on(ledger.folder)
     files = {str(path.relative_to(ledger.folder)) for path in ledger.folder.rglob("*") if path.is_file()}
-    assert files == {"config.json", "history.jsonl", "checkpoint/state.pt", "status.json"}
+    assert files == {"config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json"}
 
 
-def test_the_checkpoint_is_written_before_its_line(ledger: TrialLedger, killed_at: Kill):
-    with killed_at(ledger.folder, 3) as died:  # after the rename of the checkpoint
-        ledger.add_epoch(TRUTH[0], state(1))
-    assert died == ["after replace of .state.pt." + died[0].rsplit(".", 1)[1]]
+@pytest.mark.parametrize(("instant", "file", "best"), [(3, ".state.pt", False), (7, ".best_epoch.json", True)])
+def test_the_checkpoint_comes_first_then_the_best_epoch_then_its_line(
+    ledger: TrialLedger, killed_at: Kill, instant: int, file: str, best: bool
+):
+    with killed_at(ledger.folder, instant) as died:
+        ledger.add_epoch(TRUTH[0], state(1), BEST[1])
+    assert died == [f"after replace of {file}." + died[0].rsplit(".", 1)[1]]
     assert (ledger.folder / "checkpoint" / "state.pt").exists()
+    assert (ledger.folder / "best_epoch.json").exists() is best
     assert not (ledger.folder / "history.jsonl").exists()
 
 
@@ -192,7 +236,7 @@ def test_nan_has_no_place_in_a_history(ledger: TrialLedger):
 
 def test_a_running_study_is_read_as_it_stands(tmp_path: Path, record: Make, write_trial: Write):
     written = [
-        record(0, Status.COMPLETED, 0.5, 0.6),
+        record(0, Status.COMPLETED, 0.5, 0.6, best=BEST[1]),
         record(2, Status.RUNNING, 0.4),
         record(1, Status.FAILED, error="it broke"),
         record(3, Status.RUNNING),
@@ -203,6 +247,7 @@ def test_a_running_study_is_read_as_it_stands(tmp_path: Path, record: Make, writ
     (tmp_path / "trials" / "just-made").mkdir()
     records = read_ledger(tmp_path / "trials")
     assert records == sorted(written, key=lambda one: one.number)
+    assert records[0].best == BEST[1]
     assert count_ended(records) == 3
 
 

@@ -171,8 +171,7 @@ def test_weights_are_the_same_by_name_when_every_dataset_s_are(
 ):
     both = ("demo", "cub")
     config = study_config(datasets=both, weights=weights)
-    baselines: dict[str, dict[str, dict[str, float]]] = {dataset: {} for dataset in both}
-    found = describe_study(config, prepare(config), baselines, None)
+    found = describe_study(config, prepare(config), None)
     assert same_weights(found, study_config(datasets=both, **changes)) is same
 
 
@@ -184,8 +183,7 @@ def test_the_order_of_datasets_does_not_count(study_config: Make, prepare: Prepa
 
 def test_study_json_says_all_that_is_needed_later(study_config: Make, prepare: Prepare, tmp_path: Path):
     config = study_config(datasets=("demo",), num_trials=5, time_budget_s=60.0)
-    baselines = {"demo": {"none": {"nearest_class_mean": 0.5}}}
-    content = describe_study(config, prepare(config), baselines, None)
+    content = describe_study(config, prepare(config), None)
     write_json(tmp_path / "study.json", content)
     assert read_study(tmp_path / "study.json") == json.loads(json.dumps(content))
     assert content["schema"] == STUDY_SCHEMA
@@ -206,7 +204,6 @@ def test_study_json_says_all_that_is_needed_later(study_config: Make, prepare: P
                 "left_out": {"no attributes": 1},
                 "unreadable": {"a.png": "cut short"},
             },
-            "baselines": baselines["demo"],
         }
     }
     assert {"created", "git_commit", "python", "torch", "ray", "optuna"} <= content["provenance"].keys()
@@ -215,10 +212,9 @@ def test_study_json_says_all_that_is_needed_later(study_config: Make, prepare: P
 
 def test_a_study_that_goes_on_keeps_where_it_came_from(study_config: Make, prepare: Prepare):
     config = study_config(resume=True)
-    baselines: dict[str, dict[str, dict[str, float]]] = {"demo": {}}
-    found = describe_study(config, prepare(config), baselines, None) | {"provenance": {"created": "before"}}
-    again = describe_study(config, prepare(config), baselines, found)
-    third = describe_study(config, prepare(config), baselines, again)
+    found = describe_study(config, prepare(config), None) | {"provenance": {"created": "before"}}
+    again = describe_study(config, prepare(config), found)
+    third = describe_study(config, prepare(config), again)
     assert [part["provenance"] for part in (again, third)] == [{"created": "before"}] * 2
     assert [len(part["resumed"]) for part in (again, third)] == [1, 2]
     assert third["resumed"][0] == again["resumed"][0]
@@ -328,7 +324,7 @@ def test_a_study_of_another_kind_is_refused(study_config: Make, content: Any):
 @pytest.mark.parametrize("lacking", [*sorted(FIELDS), *(f"datasets.demo.{field}" for field in sorted(DATASET_FIELDS))])
 def test_what_a_study_lacks_is_named(study_config: Make, prepare: Prepare, lacking: str):
     config = study_config(resume=True)
-    content = describe_study(config, prepare(config), {"demo": {}}, None)
+    content = describe_study(config, prepare(config), None)
     *parents, field = lacking.split(".")
     part = content
     for parent in parents:

@@ -1,33 +1,47 @@
 import csv
 import io
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study.ledger import Status, TrialRecord
+from study.baseline_scores import BASELINES, write_baselines
+from study.files import write_json
+from study.ledger import BestEpoch, Status, TrialRecord
 from study.results import Results
-from study.summary import BASELINES, summary_row, write_summary
+from study.summary import DatasetSummary, summarise_dataset, summary_row, write_summary
 
+METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
-PART: dict[str, Any] = {
-    "num_trials": 8,
-    "max_epochs": 9,
-    "objective": {"name": "few_shot_accuracy", "mode": "max"},
-    "baselines": {
-        kind: {name: base + number / 10 for number, name in enumerate(BASELINES)}
-        for kind, base in (("none", 0.1), ("standardise", 0.2), ("l2", 0.3))
-    },
-}
+PART: dict[str, Any] = {"num_trials": 8, "max_epochs": 9, "objective": {"name": METRIC, "mode": "max"}}
 STUDY: dict[str, Any] = {"name": "mine", "datasets": {"demo": PART, "cub": PART}}
+NORMALISED = "nearest_class_mean_normalised"
+INSIDE = {"learning_rate": 1e-3, "num_conditions": 16, "lambda": 0.1, "temperature": 0.1, "whitening_shrinkage": 0.5}
+"""Far from the ends of what is searched."""
+
+BEST = BestEpoch(epoch=9, questions={METRIC: [0.7, 0.7]}, baselines={NORMALISED: {METRIC: [0.6, 0.6]}})
+SHARED = {name: {METRIC: [0.1 + 0.2, 0.1 + 0.2]} for name in BASELINES if name != NORMALISED}
+FINAL: dict[str, Any] = {
+    "trial_id": "trial0",
+    "metrics": {METRIC: {"mean": 0.5, "ci95": [0.4, 0.6]}},
+    "baselines": {name: {METRIC: {"mean": 1 / 3, "ci95": [0.25, 0.4]}} for name in BASELINES},
+    "paired": {name: {METRIC: {"difference": 1 / 6, "ci95": [0.125, 0.2]}} for name in BASELINES},
+}
+CAUTION = (
+    "val and test disagree by more than their intervals, 0.7000 [0.7000, 0.7000] and 0.5000 [0.4000, 0.6000] "
+    "(nearest_class_mean moves from 0.3000 to 0.3333)"
+)
 
 
 @pytest.fixture
 def records(record: Make) -> list[TrialRecord]:
-    best = record(0, Status.COMPLETED, *[0.5] * 8, 0.7)
+    best = record(0, Status.COMPLETED, *[0.5] * 8, 0.7, best=BEST)
+    best.history[-1][f"train/{METRIC}"] = 0.95
     return [
-        record(0, Status.COMPLETED, *[0.5] * 8, 0.7, config=best.config | {"normalisation": "l2"}),
+        replace(best, config={key: INSIDE.get(key, value) for key, value in best.config.items()}),
         record(1, Status.STOPPED, 0.6, 0.9, 0.4),
         record(2, Status.FAILED, 0.3, error="it broke"),
         record(3, Status.FAILED, error="it broke"),
@@ -35,73 +49,149 @@ def records(record: Make) -> list[TrialRecord]:
     ]
 
 
-def test_a_row_counts_trials_and_epochs(records: list[TrialRecord]):
-    row = summary_row("demo", PART, records)
-    assert {key: row[key] for key in ("planned", "completed", "stopped", "failed", "running")} == {
-        "planned": 8,
-        "completed": 1,
-        "stopped": 1,
-        "failed": 2,
-        "running": 1,
-    }
-    assert row["epochs_spent"] == 9 + 3 + 1 + 0 + 2
-    assert row["epochs_saved"] == 0 + 6  # what stopping saved; failures and cuts save nothing
-
-
-def test_a_row_holds_the_winner(records: list[TrialRecord]):
-    row = summary_row("demo", PART, records)
-    assert (row["metric"], row["split"], row["best_value"], row["best_epoch"], row["best_trial"]) == (
-        "few_shot_accuracy",
-        "val",
-        0.7,
-        9,
-        "trial0",
-    )
-    assert {k.removeprefix("config."): v for k, v in row.items() if k.startswith("config.")} == records[0].config
-
-
-def test_baselines_are_normalised_as_the_winner_is(records: list[TrialRecord]):
-    row = summary_row("demo", PART, records)
-    assert {name: row[f"baseline.{name}"] for name in BASELINES} == PART["baselines"]["l2"]
-
-
-def test_without_a_winner_the_baselines_are_those_of_bare_features(records: list[TrialRecord]):
-    row = summary_row("demo", PART, records[1:])
-    assert {name: row[f"baseline.{name}"] for name in BASELINES} == PART["baselines"]["none"]
-    assert (row["best_value"], row["best_epoch"], row["best_trial"]) == (None, None, None)
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    """A study that has its baselines on both datasets, and a final training on the first."""
+    results = Results(tmp_path / "mine")
+    for dataset in ("demo", "cub"):
+        write_baselines(results.of(dataset).baselines, SHARED)
+    write_json(results.of("demo").final_metrics, FINAL)
+    return results
 
 
 @pytest.fixture
-def results(tmp_path: Path, records: list[TrialRecord]) -> Results:
-    results = Results(tmp_path / "mine")
+def summarise(results: Results, records: list[TrialRecord]) -> Callable[..., DatasetSummary]:
+    return lambda of=records: summarise_dataset(results.of("demo"), PART, of)
+
+
+def test_trials_and_epochs_are_counted(summarise: Callable[..., DatasetSummary]):
+    summary = summarise()
+    assert summary.by_status == {"completed": 1, "stopped": 1, "failed": 2, "running": 1}
+    assert (summary.dataset, summary.metric, summary.planned) == ("demo", METRIC, 8)
+    assert summary.epochs_spent == 9 + 3 + 1 + 0 + 2
+    assert summary.epochs_saved == 0 + 6  # what stopping saved; failures and cuts save nothing
+
+
+def test_a_trial_that_ended_by_its_patience_has_saved_epochs(summarise: Callable[..., DatasetSummary], record: Make):
+    early = record(0, Status.COMPLETED, 0.5, 0.4, 0.4)
+    assert summarise([early]).epochs_saved == 6
+    assert summarise([early]).best == (early, 0.5, 1)
+
+
+def test_a_row_holds_the_winner(summarise: Callable[..., DatasetSummary], records: list[TrialRecord]):
+    row = summary_row(summarise())
+    winner = (row["metric"], row["split"], row["best_value"], row["best_epoch"], row["best_trial"])
+    assert winner == (METRIC, "val", 0.7, 9, "trial0")
+    assert {k.removeprefix("config."): v for k, v in row.items() if k.startswith("config.")} == records[0].config
+
+
+def test_a_row_holds_every_method_on_every_split(summarise: Callable[..., DatasetSummary]):
+    row = summary_row(summarise())
+    assert row["train.PAN"] == 0.95
+    assert [row[f"{name}.PAN"] for name in ("val", "val_low", "val_high", "val_ahead")] == [0.7, 0.7, 0.7, None]
+    assert [row[f"{name}.PAN"] for name in ("test", "test_low", "test_high", "test_ahead")] == [0.5, 0.4, 0.6, None]
+    for name in BASELINES:
+        level = 0.6 if name == NORMALISED else 0.1 + 0.2
+        assert (row[f"train.{name}"], row[f"val.{name}"]) == (None, level)
+        assert row[f"val_ahead.{name}"] == pytest.approx(0.7 - level, rel=1e-12)
+        assert [row[f"test{part}.{name}"] for part in ("", "_low", "_high")] == [1 / 3, 0.25, 0.4]
+        assert [row[f"test_ahead{part}.{name}"] for part in ("", "_low", "_high")] == [1 / 6, 0.125, 0.2]
+    assert row["cautions"] == CAUTION
+
+
+def test_without_a_winner_the_shared_baselines_are_known(
+    summarise: Callable[..., DatasetSummary], records: list[TrialRecord]
+):
+    summary = summarise(records[1:])
+    assert (summary.best, summary.cautions) == (None, [])
+    row = summary_row(summary)
+    assert (row["best_value"], row["best_epoch"], row["best_trial"], row["cautions"]) == (None, None, None, "")
+    known = {key for key, value in row.items() if "." in key and value is not None}
+    assert known == {f"{column}.{name}" for column in ("val", "val_low", "val_high") for name in SHARED}
+
+
+def test_test_columns_are_those_of_the_winner_or_empty(summarise: Callable[..., DatasetSummary], results: Results):
+    final = results.of("demo").final_metrics
+    assert all(one.test is not None for one in summarise().scores)
+    write_json(final, FINAL | {"trial_id": "trial1"})
+    of_another = summarise()
+    final.unlink()
+    for summary in (of_another, summarise()):
+        assert all(one.test is None and one.test_ahead is None for one in summary.scores)
+        assert summary.scores[0].val is not None
+        assert summary.cautions == []
+
+
+def read_rows(results: Results) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(results.summary_table.read_text(encoding="utf-8"), newline="")))
+
+
+@pytest.fixture
+def written(results: Results, records: list[TrialRecord]) -> Results:
     write_summary(results, STUDY, {"demo": records, "cub": records[1:]})
     return results
 
 
-def test_the_table_has_a_row_for_each_dataset(results: Results, records: list[TrialRecord]):
-    text = results.summary_table.read_text(encoding="utf-8")
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+def test_the_table_reads_back_exactly(written: Results, records: list[TrialRecord]):
+    rows = read_rows(written)
     assert [row["dataset"] for row in rows] == ["demo", "cub"]
     for row, of_dataset in zip(rows, (records, records[1:]), strict=True):
-        expected = summary_row(row["dataset"], PART, of_dataset)
-        assert {key: cell for key, cell in row.items() if cell} == {
-            key: str(value) for key, value in expected.items() if value is not None
-        }
+        expected = summary_row(summarise_dataset(written.of(row["dataset"]), PART, of_dataset))
+        known = {key: value for key, value in expected.items() if value not in (None, "")}
+        assert {key: type(known[key])(cell) for key, cell in row.items() if cell} == known
 
 
-def test_the_page_shows_each_dataset_and_its_winner(results: Results, records: list[TrialRecord]):
-    lines = results.summary.read_text(encoding="utf-8").splitlines()
+def test_the_page_shows_each_dataset_and_its_winner(written: Results, records: list[TrialRecord]):
+    lines = written.summary.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# Study mine"
-    assert "| demo | few_shot_accuracy | 0.7000 | 0.3000 | 0.4000 | 0.5000 | 1 | 1 | 2 | 1 | 15 | 6 |" in lines
-    assert "| cub | few_shot_accuracy | none | 0.1000 | 0.2000 | 0.3000 | 0 | 1 | 2 | 1 | 6 | 6 |" in lines
-    assert lines[-1] == "No trial has completed."
-    assert "Trial trial0, epoch 9." in lines
+    assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 | 15 | 6 |" in lines
+    assert f"| cub | {METRIC} | none | 0 | 1 | 2 | 1 | 6 | 6 |" in lines
+    assert f"No trial has completed; {METRIC}:" in lines
+    assert f"Trial trial0, epoch 9; {METRIC}:" in lines
+    assert f"**Caution**: {CAUTION}." in lines
     for key, value in records[0].config.items():
         assert f"| {key} | {value} |" in lines
 
 
-def test_rows_of_the_page_are_as_wide_as_its_head(results: Results):
+def test_the_page_has_every_method_with_its_intervals(written: Results):
+    lines = written.summary.read_text(encoding="utf-8").splitlines()
+    start = lines.index("| method | train | val | PAN ahead by | test | PAN ahead by |")
+    shared = "0.3000 [0.3000, 0.3000] | 0.4000 [0.4000, 0.4000] | 0.3333 [0.2500, 0.4000] | 0.1667 [0.1250, 0.2000]"
+    own = shared.replace("0.3000", "0.6000").replace("0.4000 [0.4000, 0.4000] ", "0.1000 [0.1000, 0.1000] ")
+    without_winner = lines[lines.index(f"No trial has completed; {METRIC}:") :]
+    assert "| paper_setting |  | 0.3000 [0.3000, 0.3000] |  |  |  |" in without_winner
+    assert lines[start + 2 : start + 8] == [
+        "| PAN | 0.9500 | 0.7000 [0.7000, 0.7000] |  | 0.5000 [0.4000, 0.6000] |  |",
+        f"| nearest_class_mean |  | {shared} |",
+        f"| nearest_class_mean_normalised |  | {own} |",
+        f"| siamese_distance |  | {shared} |",
+        f"| paper_setting |  | {shared} |",
+        "",
+    ]
+
+
+def test_a_study_that_was_cut_early_has_a_summary_with_less(tmp_path: Path, records: list[TrialRecord]):
+    results = Results(tmp_path / "cut")
+    write_summary(results, STUDY, {"demo": [replace(records[0], best=None)], "cub": []})
     lines = results.summary.read_text(encoding="utf-8").splitlines()
-    table = lines[2 : lines.index("", 2)]
-    assert len(table) == 4
-    assert len({line.count("|") for line in table}) == 1
+    assert "| PAN | 0.9500 |  |  |  |  |" in lines
+    assert "| paper_setting |  |  |  |  |  |" in lines
+    demo, cub = read_rows(results)
+    assert (demo["best_value"], demo["train.PAN"]) == ("0.7", "0.95")
+    assert (demo["val.PAN"], demo["val.paper_setting"], demo["test.PAN"]) == ("", "", "")
+    assert (cub["planned"], cub["running"], cub["best_value"]) == ("8", "0", "")
+
+
+def test_rows_of_the_page_are_as_wide_as_their_heads(written: Results):
+    lines = written.summary.read_text(encoding="utf-8").splitlines()
+    heads = [n for n, line in enumerate(lines) if line.startswith("| --- |")]
+    assert len(heads) == 4
+    for head in heads:
+        table = lines[head - 1 : lines.index("", head)] if "" in lines[head:] else lines[head - 1 :]
+        assert len({line.count("|") for line in table}) == 1
+
+
+def test_the_summary_follows_from_the_files_alone(written: Results, records: list[TrialRecord]):
+    before = written.summary.read_bytes(), written.summary_table.read_bytes()
+    write_summary(written, json.loads(json.dumps(STUDY)), {"demo": records, "cub": records[1:]})
+    assert (written.summary.read_bytes(), written.summary_table.read_bytes()) == before

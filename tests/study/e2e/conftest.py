@@ -12,13 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.features import FeaturesConfig
 from study.commands import run_command
-from study.ledger import TrialRecord
+from study.ledger import Status, TrialRecord
 from study.prepare import prepare_dataset
 from study.results import DatasetResults, Results
 from study.trial import TrialPlace, TrialRequest, TrialRun
@@ -64,7 +68,8 @@ class Started:
 
     def descendants(self) -> dict[int, str]:
         """The command lines of all processes below it, by process id."""
-        return {pid: words for pid, (_, words) in list_processes().items() if self.process.pid in ancestors(pid)}
+        processes = list_processes()
+        return {pid: words for pid, (_, words) in processes.items() if self.process.pid in ancestors(pid, processes)}
 
     def kill(self) -> None:
         """SIGKILL to the command alone; back when all processes below it are gone, ended one by one if they stay.
@@ -90,9 +95,9 @@ def list_processes() -> dict[int, tuple[int, str]]:
     return {int(row[0]): (int(row[1]), row[3]) for row in rows if len(row) == 4 and not row[2].startswith("Z")}
 
 
-def ancestors(pid: int) -> set[int]:
+def ancestors(pid: int, processes: dict[int, tuple[int, str]]) -> set[int]:
     """The process ids above one."""
-    processes, above = list_processes(), set[int]()
+    above = set[int]()
     while pid in processes and processes[pid][0] not in above:
         pid = processes[pid][0]
         above.add(pid)
@@ -205,6 +210,19 @@ def new_data(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Calla
 
 
 @pytest.fixture(scope="session")
+def spoil() -> Callable[[Path], tuple[Path, Path]]:
+    """Make one picture of a data root unreadable and cut another; gives both."""
+
+    def make(data: Path) -> tuple[Path, Path]:
+        unreadable, *_, cut = sorted((data / "demo" / "images").rglob("*.png"))
+        unreadable.write_bytes(b"this is no picture")
+        cut.write_bytes(cut.read_bytes()[:-400])
+        return unreadable, cut
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def done(commands: Commands, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> StudyRun:
     """A finished study: 5 trials, one at a time, of 3 epochs, stopped from the first on. Only to be looked at."""
     output = tmp_path_factory.mktemp("done")
@@ -267,6 +285,42 @@ def timeless() -> Callable[[TrialRecord], list[dict[str, Any]]]:
         return [{key: value for key, value in epoch.items() if not key.startswith("time/")} for epoch in record.history]
 
     return take
+
+
+@pytest.fixture(scope="session")
+def trial_folders() -> Callable[[Results], list[Path]]:
+    """The folders of all trials that have begun."""
+    return lambda results: sorted(path.parent for path in results.of("demo").trials.glob("*/config.json"))
+
+
+@pytest.fixture(scope="session")
+def states() -> Callable[[Results], dict[str, TrialState]]:
+    """Optuna's word on every trial; a trial that is in the journal twice is an error."""
+
+    def read(results: Results) -> dict[str, TrialState]:
+        storage = JournalStorage(JournalFileBackend(str(results.of("demo").journal)))
+        trials = optuna.load_study(study_name="demo", storage=storage).trials
+        by_id = {trial.user_attrs["trial_id"]: trial.state for trial in trials}
+        assert len(by_id) == len(trials)
+        return by_id
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def check_whole() -> Callable[[TrialRecord], None]:
+    """A completed trial has each epoch once, up to the last or the end of its patience, and its best one's scores."""
+
+    def check(record: TrialRecord) -> None:
+        best = record.best_epoch("few_shot_accuracy", "max")
+        assert record.status is Status.COMPLETED
+        assert best is not None
+        assert record.best is not None
+        assert record.best.epoch == best["epoch"]
+        end = min(int(record.config["max_epochs"]), record.best.epoch + int(record.config["patience"]))
+        assert [epoch["epoch"] for epoch in record.history] == list(range(1, end + 1))
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,13 @@
 """What a user can mend: exit code 2, one line on stderr that names it, and nothing written to the output."""
 
-import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import torch
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 
 from pan_model.data.demo import DemoConfig, draw_demo
-from study.results import Results
 
 Refuse = Callable[..., str]
 
@@ -184,17 +177,9 @@ def test_missing_image_is_refused_by_name(refuse: Refuse, new_data: Callable[[],
     assert refuse(data=data) == f"{image}: no such image; 1 of the 288 files of images.txt are missing."
 
 
-def spoil(data: Path) -> tuple[Path, Path]:
-    """Make one picture unreadable and cut another; gives both."""
-    unreadable, *_, cut = sorted((data / "demo" / "images").rglob("*.png"))
-    unreadable.write_bytes(b"this is no picture")
-    cut.write_bytes(cut.read_bytes()[:-400])
-    return unreadable, cut
-
-
 @pytest.mark.parametrize("which", [0, 1])
 def test_picture_that_cannot_be_read_is_refused_by_name(
-    refuse: Refuse, new_data: Callable[[], Path], which: int
+    refuse: Refuse, new_data: Callable[[], Path], spoil: Callable[[Path], tuple[Path, Path]], which: int
 ) -> None:
     data = new_data()
     images = spoil(data)
@@ -298,49 +283,3 @@ def test_cluster_that_does_not_answer_is_refused(
     assert message in refused.err
     assert refused.err.count("\n") == 1
     assert not output.exists()
-
-
-@pytest.fixture(scope="module")
-def unlabelled(
-    commands: Any, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
-    """A study of data with two bad pictures and no certain label: trials that want labels cannot be trained."""
-    data, output = tmp_path_factory.mktemp("unlabelled"), tmp_path_factory.mktemp("results")
-    config = DemoConfig(
-        num_classes=20, images_per_class=12, image_size=32, missing_fraction=0.0, uncertain_fraction=1.0
-    )
-    draw_demo(data / "demo", config)
-    bad = spoil(data)
-    words = flags(output, "--skip-bad-images", "--num-trials=2", "--max-epochs=2", data=data)
-    return {"bad": bad, "results": Results(output / "demo"), "finished": commands.run("run", *words)}
-
-
-@pytest.mark.ray
-@pytest.mark.timeout(900)
-def test_skipped_pictures_are_counted_and_listed(unlabelled: dict[str, Any]) -> None:
-    finished, results = unlabelled["finished"], unlabelled["results"]
-    assert (finished.code, finished.err) == (0, "")
-    assert "demo: 2 left out (unreadable image)" in finished.out.splitlines()
-    data = json.loads(results.study.read_text())["datasets"]["demo"]["data"]
-    assert data["left_out"] == {"unreadable image": 2}
-    listed = {f"{image.parent.name}/{image.name}" for image in unlabelled["bad"]}
-    assert data["unreadable"].keys() == listed
-    for image in unlabelled["bad"]:
-        assert image.name in finished.out
-
-
-@pytest.mark.ray
-@pytest.mark.timeout(900)
-def test_trial_that_raises_has_failed_and_the_others_go_on(unlabelled: dict[str, Any]) -> None:
-    files = unlabelled["results"].of("demo")
-    rows = list(csv.DictReader(files.trials_table.read_text().splitlines()))
-    assert [(row["config.supervision"], row["status"]) for row in rows] == [
-        ("unsupervised", "completed"),
-        ("supervised", "failed"),
-    ]
-    assert rows[0]["error"] == ""
-    assert "needs attributes with certain labels; the dataset has none." in rows[1]["error"]
-    storage = JournalStorage(JournalFileBackend(str(files.journal)))
-    trials = optuna.load_study(study_name="demo", storage=storage).trials
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.FAIL]
-    assert json.loads(files.best_config.read_text())["study"]["failed"] == 1

@@ -70,14 +70,30 @@ def test_study_without_a_completed_trial_has_no_best_config(study: Any, run_here
     study.files.best_config.unlink()
     assert run_here(study.results.root, command=collate_command).code == 0
     assert not study.files.best_config.exists()
-    assert "No trial has completed." in study.results.summary.read_text()
+    assert "No trial has completed; few_shot_accuracy:" in study.results.summary.read_text()
+
+
+@pytest.mark.parametrize("lacking", ["baselines.json", "trials/*/best_epoch.json"])
+def test_study_cut_before_a_file_was_written_has_a_summary_with_less(
+    study: Any, run_here: Callable[..., Any], lacking: str
+) -> None:
+    [before] = csv.DictReader(study.results.summary_table.read_text().splitlines())
+    for file in study.files.folder.glob(lacking):
+        file.unlink()
+    assert run_here(study.results.root, command=collate_command).code == 0
+    [after] = csv.DictReader(study.results.summary_table.read_text().splitlines())
+    lost = {key for key in before if before[key] != after[key]}
+    assert {"val_ahead.paper_setting"} <= lost
+    assert all(key.startswith("val") and not after[key] for key in lost)
+    assert ("val.paper_setting" in lost) is (lacking == "baselines.json")
+    assert ("val.PAN" in lost) is (lacking != "baselines.json")
 
 
 @pytest.fixture(scope="module")
 def running(commands: Any, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A study that runs on while it is looked at, then is killed."""
     output = tmp_path_factory.mktemp("running")
-    words = flags(output, "--scheduler=none", "--max-epochs=200", "--num-trials=2", "--max-concurrent=1")
+    words = flags(output, "--scheduler=none", "--max-epochs=200", "--num-trials=50", "--max-concurrent=1")
     started = commands.start("run", *words)
     results = Results(output / "demo")
     started.wait_until(lambda: any(record.history for record in read_ledger(results.of("demo").trials)))
@@ -87,10 +103,14 @@ def running(commands: Any, flags: Callable[..., list[str]], tmp_path_factory: py
 
 def test_running_study_has_tables_and_runs_on(running: Any, run_here: Callable[..., Any]) -> None:
     started, results = running
-    again = run_here(results.root, command=collate_command)
-    assert (again.code, again.err) == (0, "")
+
+    def rows_of_now() -> list[dict[str, str]]:
+        again = run_here(results.root, command=collate_command)
+        assert (again.code, again.err) == (0, "")
+        return list(csv.DictReader(results.of("demo").trials_table.read_text().splitlines()))
+
+    started.wait_until(lambda: "running" in {row["status"] for row in rows_of_now()})  # and not between two trials
     rows = list(csv.DictReader(results.of("demo").trials_table.read_text().splitlines()))
-    assert "running" in {row["status"] for row in rows}
     assert float(rows[0]["metric"]) > 0
     epochs = [
         int(row["epoch"])
@@ -98,7 +118,8 @@ def test_running_study_has_tables_and_runs_on(running: Any, run_here: Callable[.
         if row["trial_id"] == rows[0]["trial_id"]
     ]
     assert epochs == list(range(1, len(epochs) + 1))
-    started.wait_until(lambda: len(read_ledger(results.of("demo").trials)[0].history) > len(epochs))
+    spent = sum(len(record.history) for record in read_ledger(results.of("demo").trials))
+    started.wait_until(lambda: sum(len(one.history) for one in read_ledger(results.of("demo").trials)) > spent)
 
 
 def test_folder_that_is_no_study_is_refused(commands: Any, tmp_path: Path) -> None:
@@ -125,10 +146,10 @@ def test_study_json_that_is_none_is_refused(run_here: Callable[..., Any], tmp_pa
     assert refused.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("file", ["config.json", "status.json"])
+@pytest.mark.parametrize("file", ["config.json", "status.json", "best_epoch.json", "../../baselines.json"])
 def test_broken_ledger_is_refused_by_its_file(study: Any, run_here: Callable[..., Any], file: str) -> None:
     last = read_ledger(study.files.trials)[-1].trial_id
-    broken = study.files.trials / last / file
+    broken = (study.files.trials / last / file).resolve()
     broken.write_text("{}")
     refused = run_here(study.results.root, command=collate_command)
     assert refused.code == 2

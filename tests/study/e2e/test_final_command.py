@@ -1,5 +1,6 @@
 """study/final.py from end to end: the numbers, the model on disk, the planted attributes, and what it refuses."""
 
+import csv
 import json
 import math
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.features import FeaturesConfig
 from pan_model.model import Pan
-from pan_model.scoring import pan_scorer
+from pan_model.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.trained import load_model
+from search_spaces import SPACES
+from study.baseline_scores import BASELINES
 from study.commands import final_command
 from study.final_training import TRAIN_ON
 from study.prepare import prepare_dataset
@@ -24,7 +27,6 @@ from study.prepare import prepare_dataset
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 METRIC = "few_shot_accuracy"
-BASELINES = {"nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance"}
 SEEDS = 2
 
 
@@ -82,14 +84,43 @@ def test_it_ends_with_exit_code_0_and_says_what_it_made(final: Any) -> None:
     finished = final["finished"]
     assert (finished.code, finished.err) == (0, "")
     lines = finished.out.splitlines()
-    made = {Path(line.strip()) for line in lines[lines.index("made:") + 1 :]}
-    assert made == set(final["folder"].iterdir())
-    assert {path.name for path in made} == {"metrics.json", "model.safetensors", "config.json", "model_card.md"}
+    made = {Path(line.strip()) for line in lines[lines.index("made:") + 1 :] if not line.startswith("caution: ")}
+    folder = set(final["folder"].iterdir())
+    assert made == folder | {final["study"].results.summary}
+    assert {path.name for path in folder} == {"metrics.json", "model.safetensors", "config.json", "model_card.md"}
 
 
-def test_study_is_left_as_it_was(done: Any, final: Any, snapshot: Callable[[Path], dict[str, bytes]]) -> None:
-    after = snapshot(final["study"].output)
-    assert {path: content for path, content in after.items() if "/final/" not in path} == snapshot(done.output)
+def test_study_is_left_as_it_was_but_for_its_summary(
+    done: Any, final: Any, snapshot: Callable[[Path], dict[str, bytes]]
+) -> None:
+    before, after = snapshot(done.output), snapshot(final["study"].output)
+    changed = {path for path, content in after.items() if before.get(path) != content and "/final/" not in path}
+    assert before.keys() == {path for path in after if "/final/" not in path}
+    assert changed == {"demo/summary.md", "demo/summary.csv"}
+
+
+def test_summary_has_the_test_scores_beside_those_on_val(done: Any, final: Any, metrics: dict[str, Any]) -> None:
+    [before], [row] = (
+        list(csv.DictReader(study.results.summary_table.read_text().splitlines())) for study in (done, final["study"])
+    )
+    expected = {"test.PAN": metrics["metrics"][METRIC]}
+    for name in BASELINES:
+        expected[f"test.{name}"] = metrics["baselines"][name][METRIC]
+        expected[f"test_ahead.{name}"] = metrics["paired"][name][METRIC]
+    page = final["study"].results.summary.read_text()
+    for column, values in expected.items():
+        split, method = column.split(".")
+        mean, (low, high) = values.get("mean", values.get("difference")), values["ci95"]
+        assert [float(row[key]) for key in (column, f"{split}_low.{method}", f"{split}_high.{method}")] == [
+            mean,
+            low,
+            high,
+        ]
+        assert f" | {mean:.4f} [{low:.4f}, {high:.4f}] |" in page
+    same = {key: cell for key, cell in before.items() if not key.startswith("test") and key != "cautions"}
+    assert row.items() >= same.items()
+    cautions = [line.removeprefix("caution: ") for line in final["finished"].out.splitlines() if "caution: " in line]
+    assert row["cautions"] == "; ".join(cautions)
 
 
 def test_metrics_are_of_the_test_split_and_of_every_seed(metrics: dict[str, Any]) -> None:
@@ -104,7 +135,7 @@ def test_metrics_are_of_the_test_split_and_of_every_seed(metrics: dict[str, Any]
 
 
 def test_intervals_hold_their_means(metrics: dict[str, Any]) -> None:
-    assert set(metrics["baselines"]) >= BASELINES
+    assert list(metrics["baselines"]) == list(BASELINES)
     for values in [metrics["metrics"], *metrics["baselines"].values()]:
         for one in values.values():
             low, high = one["ci95"]
@@ -113,7 +144,7 @@ def test_intervals_hold_their_means(metrics: dict[str, Any]) -> None:
 
 
 def test_paired_differences_are_the_differences_of_the_means(metrics: dict[str, Any]) -> None:
-    assert metrics["paired"].keys() == metrics["baselines"].keys()
+    assert list(metrics["paired"]) == list(BASELINES)
     for name, values in metrics["paired"].items():
         for metric, one in values.items():
             ahead = metrics["metrics"][metric]["mean"] - metrics["baselines"][name][metric]["mean"]
@@ -147,7 +178,9 @@ def test_model_compares_pairs_as_its_card_says(final: Any, data_root: Path) -> N
     assert names["pairs"].score.shape == (4,)
     assert ((names["pairs"].score >= 0) & (names["pairs"].score <= 1)).all()
     assert names["pairs"].similarity.shape == names["pairs"].relevance.shape == (4, num_conditions)
+    assert names["scores"].shape == (1, 1, 1)
     assert f"{num_conditions}\nconditions" in card
+    assert f"against a set of images by {names['model'].scoring}:\n" in card
 
 
 def test_card_has_the_numbers_of_the_metrics(final: Any, metrics: dict[str, Any]) -> None:
@@ -162,6 +195,16 @@ def test_it_trains_as_many_epochs_as_the_best_trial_needed(final: Any, metrics: 
     best = json.loads(final["study"].files.best_config.read_text())
     assert metrics["epochs"] == best["metric"]["epoch"]
     assert metrics["trained_on"] == ["train", "val"]
+    assert metrics["scoring"] == best["config"]["scoring"]
+
+
+def test_paper_setting_is_the_paper_s_and_trained_as_long_as_val_said(final: Any, metrics: dict[str, Any]) -> None:
+    paper = metrics["paper_setting"]
+    assert paper["config"].items() >= SPACES["demo"].paper_setting.items()
+    assert (paper["config"]["pairs_per_epoch"], paper["config"]["seed"]) == (0, 0)
+    assert 1 <= paper["epochs"] == paper["config"]["max_epochs"] <= 100
+    assert f"baseline paper_setting: trained {paper['epochs']} epochs on train and val" in final["finished"].out
+    assert f"for {paper['epochs']} epochs, a number chosen" in (final["folder"] / "model_card.md").read_text()
 
 
 PLANTED = {
@@ -174,7 +217,7 @@ PLANTED = {
     "normalisation": "l2",
     "pairs": "fresh",
     "pairs_per_epoch": 8192,
-    "batch_size": 256,
+    "steps_per_epoch": 9,
     "max_epochs": 40,
     "seed": 0,
 }

@@ -21,6 +21,7 @@ def test_study_of_one_trial_at_a_time_repeats_exactly(
     assert [record.trial_id for record in again] == [record.trial_id for record in first]
     assert [record.status for record in again] == [record.status for record in first]
     assert [timeless(record) for record in again] == [timeless(record) for record in first]
+    assert [record.best for record in again] == [record.best for record in first]
 
 
 def test_trial_repeats_exactly_outside_of_its_study(

@@ -19,6 +19,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from search_spaces import SPACES
+from study.baseline_scores import BASELINES, read_baselines
 from study.export import SCHEMA_FILE, read_best_config
 from study.ledger import Status, read_ledger
 
@@ -52,11 +53,14 @@ def test_study_ends_with_exit_code_0(done: Any) -> None:
 def test_study_leaves_these_files_and_no_others(done: Any, snapshot: Callable[[Path], dict[str, bytes]]) -> None:
     paths = {re.sub(r"events\.out\.tfevents\..*", "events", path) for path in snapshot(done.output)}
     trials = [folder.name for folder in done.files.trials.iterdir()]
-    ledger = ("config.json", "history.jsonl", "checkpoint/state.pt", "status.json")
+    ledger = ("config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json")
     assert len(trials) == NUM_TRIALS
     assert paths - {"demo/report.html"} == {
         *(f"demo/{name}" for name in ("study.json", "summary.md", "summary.csv")),
-        *(f"demo/demo/{name}" for name in ("best_config.json", "trials.csv", "history.csv", "optuna.log")),
+        *(
+            f"demo/demo/{name}"
+            for name in ("baselines.json", "best_config.json", "trials.csv", "history.csv", "optuna.log")
+        ),
         *(f"demo/demo/trials/{trial}/{name}" for trial in trials for name in ledger),
         *(f"demo/tensorboard/demo/{trial}/events" for trial in trials),
     }
@@ -76,7 +80,7 @@ def test_screen_names_files_that_exist_and_commands_to_go_on_with(done: Any) -> 
 
 
 def test_screen_is_quiet_where_nobody_watches(done: Any) -> None:
-    assert len(done.finished.out.splitlines()) < 20
+    assert len(done.finished.out.splitlines()) < 25
     assert "\x1b" not in done.finished.out
     assert "\r" not in done.finished.out
     assert not re.search(r"(?i)traceback|warning|raylet|\bpid=|== status ==|optuna/", done.finished.out)
@@ -158,10 +162,46 @@ def test_summary_counts_trials_and_epochs(done: Any, records: list[Any]) -> None
     assert float(row["best_value"]) == best["metric"]["value"]
     assert (int(row["epochs_spent"]), int(row["epochs_saved"])) == (spent, NUM_TRIALS * MAX_EPOCHS - spent)
     assert int(row["completed"]) + int(row["stopped"]) == NUM_TRIALS
-    assert 0.2 < float(row["baseline.nearest_class_mean"]) <= 1
     page = done.results.summary.read_text()
     assert best["trial_id"] in page
     assert f"{best['metric']['value']:.4f}" in page
+
+
+def test_summary_has_every_baseline_on_val_and_none_on_test(done: Any, records: list[Any]) -> None:
+    [row] = csv.DictReader(done.results.summary_table.read_text().splitlines())
+    [winner] = [record for record in records if record.trial_id == row["best_trial"]]
+    questions = read_baselines(done.files.baselines) | winner.best.baselines
+    assert questions.keys() == set(BASELINES)
+    assert float(row["val.PAN"]) == pytest.approx(float(row["best_value"]), rel=1e-12)
+    assert 0 < float(row["train.PAN"]) <= 1
+    for name in BASELINES:
+        scores = questions[name][METRIC]
+        assert len(scores) == len(winner.best.questions[METRIC]) == 100
+        assert 0.2 < float(row[f"val.{name}"]) == pytest.approx(math.fsum(scores) / 100, rel=1e-12)
+        ahead = [own - other for own, other in zip(winner.best.questions[METRIC], scores, strict=True)]
+        assert float(row[f"val_ahead.{name}"]) == pytest.approx(math.fsum(ahead) / 100, abs=1e-12)
+        assert float(row[f"val_ahead_low.{name}"]) <= float(row[f"val_ahead.{name}"])
+    assert not any(row[key] for key in row if key.startswith("test"))
+
+
+def test_screen_has_the_comparison_of_the_summary(done: Any) -> None:
+    lines = done.finished.out.splitlines()
+    [told] = [line for line in lines if line.startswith(f"demo: baselines' {METRIC} on val: ")]
+    page = done.results.summary.read_text()
+    for name in BASELINES:
+        [line] = [line for line in lines if line.startswith(f"  {name}: ")]
+        value, ahead = line.removeprefix(f"  {name}: ").split("; PAN ahead by ")
+        assert f"| {name} |  | {value} [" in page
+        assert f"] | {ahead} |" in page
+        assert (f"{name} {value}" in told) is (name != "nearest_class_mean_normalised")
+
+
+def test_every_trial_keeps_the_questions_of_its_best_epoch(records: list[Any]) -> None:
+    for record in records:
+        best = record.best_epoch(METRIC, "max")
+        assert record.best.epoch == best["epoch"]
+        assert math.fsum(record.best.questions[METRIC]) / 100 == pytest.approx(best[METRIC], rel=1e-12)
+        assert 0 < best[f"train/{METRIC}"] <= 1
 
 
 def test_events_hold_every_number_of_every_epoch(done: Any, records: list[Any]) -> None:

@@ -1,55 +1,34 @@
-"""Searcher and scheduler on a ledger written by hand; Ray is not started."""
+"""The searcher on a ledger written by hand; Ray is not started."""
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from ray.tune.schedulers import TrialScheduler
 
 from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
 from study.config import Sampler, StudyConfig
-from study.identity import trial_id
 from study.journal import correct_journal
-from study.ledger import Status, TrialRecord, read_ledger
-from study.trial import TrialPlace, TrialRequest
-from study.tuner import LedgerASHA, LedgerFIFO, LedgerSearch, TuneRequest, write_failure
+from study.ledger import Status, read_ledger
+from study.trial import TrialRequest
+from study.tuner import LedgerSearch, TuneRequest
 
 METRIC = "few_shot_accuracy"
-Make = Callable[..., TrialRecord]
-Write = Callable[[Path, TrialRecord], None]
+Make = Callable[..., TuneRequest]
 
 
 def suggest_digit(trial: Any) -> dict[str, Any]:
     return {"digit": trial.suggest_int("digit", 0, 3)}
 
 
-DIGITS = SearchSpace(suggest=suggest_digit, first_trials=({"digit": 2},), num_trials=4, max_epochs=9)
-
-
-def tune_request(root: Path, space: SearchSpace = SPACES["demo"], mode: Literal["max", "min"] = "max") -> TuneRequest:
-    return TuneRequest(
-        place=TrialPlace(root=root, dataset="demo", num_threads=1),
-        metric=METRIC,
-        mode=mode,
-        space=space,
-        complete=lambda suggested: {**suggested, "max_epochs": 9, "seed": 0},
-        identify=lambda config: trial_id("sha256:1", {}, config),
-        num_trials=16,
-        max_epochs=9,
-        grace_epochs=3,
-    )
-
-
-@pytest.fixture
-def request_(tmp_path: Path) -> TuneRequest:
-    return tune_request(tmp_path)
+DIGITS = SearchSpace(
+    suggest=suggest_digit, first_trials=({"digit": 2},), paper_setting={"digit": 2}, num_trials=4, max_epochs=9
+)
 
 
 def search(request: TuneRequest, sampler: Sampler = Sampler.RANDOM, seed: int = 0) -> LedgerSearch:
@@ -99,8 +78,8 @@ def test_the_first_trials_are_the_space_s_own(request_: TuneRequest):
 
 
 @pytest.mark.parametrize("dataset", SPACES)
-def test_the_space_is_asked_with_what_it_says_it_takes(tmp_path: Path, dataset: str):
-    assert search(tune_request(tmp_path, SPACES[dataset])).suggest("t")["number"] == 0
+def test_the_space_is_asked_with_what_it_says_it_takes(tune_request: Make, tmp_path: Path, dataset: str):
+    assert search(tune_request(tmp_path, space=SPACES[dataset])).suggest("t")["number"] == 0
 
 
 def test_a_completed_trial_is_complete_with_its_best_value(request_: TuneRequest):
@@ -109,7 +88,7 @@ def test_a_completed_trial_is_complete_with_its_best_value(request_: TuneRequest
     assert trial.intermediate_values == {1: 0.5, 2: 0.75, 3: 0.25}
 
 
-def test_where_less_is_better_the_best_is_the_least(tmp_path: Path):
+def test_where_less_is_better_the_best_is_the_least(tune_request: Make, tmp_path: Path):
     assert end(tune_request(tmp_path, mode="min"), Status.COMPLETED).value == 0.25
 
 
@@ -227,14 +206,14 @@ def finish(request: TuneRequest, searcher: LedgerSearch, num_trials: int, first:
 
 
 @pytest.mark.parametrize("sampler", Sampler)
-def test_a_study_repeats_and_another_seed_does_not(tmp_path: Path, sampler: Sampler):
-    runs = []
+def test_a_study_repeats_and_another_seed_does_not(tune_request: Make, tmp_path: Path, sampler: Sampler):
+    runs, num_first = [], len(SPACES["demo"].first_trials)
     for number, seed in enumerate((3, 3, 4)):
         request = tune_request(tmp_path / str(number))
         runs.append([one["config"] for one in finish(request, search(request, sampler, seed), 6)])
     assert runs[0] == runs[1]
-    assert runs[0][:2] == runs[2][:2]  # the first trials are no draw
-    assert all(a != b for a, b in zip(runs[0][2:], runs[2][2:], strict=True))
+    assert runs[0][:num_first] == runs[2][:num_first]  # the first trials are no draw
+    assert all(a != b for a, b in zip(runs[0][num_first:], runs[2][num_first:], strict=True))
 
 
 @pytest.mark.parametrize("sampler", Sampler)
@@ -243,7 +222,7 @@ def test_a_study_that_goes_on_draws_other_numbers(request_: TuneRequest, sampler
     after = finish(request_, search(request_, sampler), 5, first=5)
     assert [one["number"] for one in before + after] == list(range(10))
     assert len({one["trial_id"] for one in before + after}) == 10
-    rates = [one["config"]["learning_rate"] for one in before[2:] + after]
+    rates = [one["config"]["learning_rate"] for one in before[len(request_.space.first_trials) :] + after]
     assert len(set(rates)) == len(rates)
 
 
@@ -256,8 +235,8 @@ def test_a_study_that_goes_on_knows_what_it_learnt(request_: TuneRequest):
     assert after == before
 
 
-def test_no_trial_is_suggested_twice_and_a_used_up_space_is_over(tmp_path: Path):
-    request = tune_request(tmp_path, DIGITS)
+def test_no_trial_is_suggested_twice_and_a_used_up_space_is_over(tune_request: Make, tmp_path: Path):
+    request = tune_request(tmp_path, space=DIGITS)
     searcher = search(request)
     suggested = [searcher.suggest(f"t{number}") for number in range(4)]
     assert suggested[0]["config"]["digit"] == 2
@@ -266,16 +245,16 @@ def test_no_trial_is_suggested_twice_and_a_used_up_space_is_over(tmp_path: Path)
     assert searcher.suggest("t4") == LedgerSearch.FINISHED
 
 
-def test_what_ran_before_is_not_suggested_again(tmp_path: Path):
-    request = tune_request(tmp_path, DIGITS)
+def test_what_ran_before_is_not_suggested_again(tune_request: Make, tmp_path: Path):
+    request = tune_request(tmp_path, space=DIGITS)
     tried = {one["config"]["digit"] for one in finish(request, search(request), 2)}
     searcher = search(request)
     left = {searcher.suggest(f"u{number}")["config"]["digit"] for number in range(2)}
     assert tried | left == {0, 1, 2, 3}
 
 
-def test_the_journal_has_no_trial_that_the_ledger_lacks(tmp_path: Path):
-    request = tune_request(tmp_path, DIGITS)
+def test_the_journal_has_no_trial_that_the_ledger_lacks(tune_request: Make, tmp_path: Path):
+    request = tune_request(tmp_path, space=DIGITS)
     finish(request, search(request), 4)
     assert len(journal(request)) > 4  # the space has four trials: some were suggested again
     correct_journal(request.place.results.journal, read_ledger(request.place.results.trials), request.journaled)
@@ -285,148 +264,3 @@ def test_the_journal_has_no_trial_that_the_ledger_lacks(tmp_path: Path):
 def test_nothing_is_left_for_tune_to_restore_from(tmp_path: Path, request_: TuneRequest):
     search(request_).save(str(tmp_path / "searcher.pkl"))
     assert (tmp_path / "searcher.pkl").read_bytes() == b""
-
-
-def tune_trial(name: str, trial_id: str) -> Any:
-    """As much of Tune's trial as a scheduler looks at."""
-    config = {"trial_id": trial_id, "number": 0, "config": {"encoder": "siamese"}}
-    return SimpleNamespace(
-        trial_id=name, config=config, num_failures=3, get_error=lambda: None, should_recover=lambda: False
-    )
-
-
-def asha(request: TuneRequest, records: list[TrialRecord]) -> LedgerASHA:
-    return LedgerASHA(request, records, 3.0)
-
-
-def rungs(scheduler: LedgerASHA) -> dict[int, dict[str, float]]:
-    """What lies on each rung, as Tune's scheduler has it."""
-    return {int(milestone): dict(values) for milestone, values in scheduler._brackets[0]._rungs}
-
-
-def report(scheduler: LedgerASHA, trial: Any, epoch: int, value: float) -> str:
-    return scheduler.on_trial_result(None, trial, {"epoch": epoch, METRIC: value})
-
-
-def test_a_new_study_has_empty_rungs_at_its_milestones(request_: TuneRequest):
-    assert rungs(asha(request_, [])) == {3: {}, 9: {}}
-
-
-def test_a_weak_trial_is_stopped_at_its_rung_and_written_down(request_: TuneRequest, record: Make, write_trial: Write):
-    scheduler = asha(request_, [])
-    for name, value in (("a", 0.8), ("b", 0.7), ("c", 0.6)):
-        write_trial(request_.place.results.trials, record(0, Status.RUNNING, value, trial_id=f"id-{name}"))
-        trial = tune_trial(name, f"id-{name}")
-        scheduler.on_trial_add(None, trial)
-        for epoch in (1, 2):
-            assert report(scheduler, trial, epoch, 0.0) == TrialScheduler.CONTINUE
-        decision = report(scheduler, trial, 3, value)
-        assert decision == (TrialScheduler.CONTINUE if name == "a" else TrialScheduler.STOP)
-    assert {one.trial_id: one.status for one in read_ledger(request_.place.results.trials)} == {
-        "id-a": Status.RUNNING,
-        "id-b": Status.STOPPED,
-        "id-c": Status.STOPPED,
-    }
-
-
-def test_a_stop_does_not_undo_how_a_trial_ended(request_: TuneRequest, record: Make, write_trial: Write):
-    write_trial(request_.place.results.trials, record(0, Status.COMPLETED, *[0.5] * 9, trial_id="id-a"))
-    scheduler = asha(request_, [])
-    trial = tune_trial("a", "id-a")
-    scheduler.on_trial_add(None, trial)
-    assert report(scheduler, trial, 9, 0.5) == TrialScheduler.STOP  # Tune stops whatever reaches the last epoch
-    assert read_ledger(request_.place.results.trials)[0].status is Status.COMPLETED
-
-
-@pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
-def test_rungs_are_refilled_from_the_ledger(tmp_path: Path, record: Make, mode: Literal["max", "min"], sign: int):
-    records = [
-        record(0, Status.COMPLETED, *[n / 16 for n in range(1, 10)]),
-        record(1, Status.STOPPED, 0.5, 0.5, 0.25),
-        record(2, Status.FAILED, 0.5, 0.5),
-        record(3, Status.RUNNING, 0.5, 0.5, 0.75, 0.125),
-        record(4, Status.RUNNING, 0.5, 0.5, 0.625),  # cut before it was known whether it goes on
-    ]
-    assert rungs(asha(tune_request(tmp_path, mode=mode), records)) == {
-        3: {"trial0": sign * 3 / 16, "trial1": sign * 0.25, "trial3": sign * 0.75},
-        9: {"trial0": sign * 9 / 16},
-    }
-
-
-def test_refilled_rungs_are_those_of_the_study_that_was_cut(request_: TuneRequest, epochs: Callable[..., Any]):
-    live = asha(request_, [])
-    histories: dict[str, list[float]] = {
-        "a": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
-        "b": [0.5, 0.5],
-        "c": [0.9, 0.9, 0.2],
-        "d": [0.1, 0.1, 0.9, 0.9],
-    }
-    for name, values in histories.items():
-        trial = tune_trial(name, name)
-        live.on_trial_add(None, trial)
-        for epoch, value in enumerate(values, 1):
-            if epoch == 9:
-                live.on_trial_complete(None, trial, {"epoch": epoch, METRIC: value})
-            else:
-                report(live, trial, epoch, value)
-    ended = {"a": Status.COMPLETED, "c": Status.STOPPED}
-    records = [
-        TrialRecord(trial_id=name, number=n, config={}, status=ended.get(name, Status.RUNNING), history=epochs(*values))
-        for n, (name, values) in enumerate(histories.items())
-    ]
-    assert rungs(asha(request_, records)) == rungs(live)
-
-
-def test_a_trial_that_goes_on_keeps_its_place(request_: TuneRequest, record: Make):
-    scheduler = asha(request_, [record(0, Status.STOPPED, 0, 0, 0.9), record(1, Status.RUNNING, 0, 0, 0.1, 0.1)])
-    trial = tune_trial("u", "trial1")
-    scheduler.on_trial_add(None, trial)
-    assert rungs(scheduler) == {3: {"trial0": 0.9, "u": 0.1}, 9: {}}
-    assert report(scheduler, trial, 5, 0.05) == TrialScheduler.CONTINUE  # it is past that rung
-    assert rungs(scheduler) == {3: {"trial0": 0.9, "u": 0.1}, 9: {}}
-
-
-def test_a_trial_that_was_cut_at_its_rung_is_judged_when_it_goes_on(request_: TuneRequest, record: Make):
-    scheduler = asha(request_, [record(0, Status.STOPPED, 0, 0, 0.9), record(1, Status.RUNNING, 0, 0, 0.1)])
-    trial = tune_trial("u", "trial1")
-    scheduler.on_trial_add(None, trial)
-    assert rungs(scheduler) == {3: {"trial0": 0.9}, 9: {}}
-    assert report(scheduler, trial, 4, 0.1) == TrialScheduler.STOP
-    assert rungs(scheduler) == {3: {"trial0": 0.9, "u": 0.1}, 9: {}}
-
-
-def test_a_failed_trial_stays_off_the_rungs(request_: TuneRequest):
-    scheduler = asha(request_, [])
-    for name, result in (("a", {"epoch": 3, METRIC: float("nan")}), ("b", {"epoch": 3})):
-        trial = tune_trial(name, name)
-        scheduler.on_trial_add(None, trial)
-        scheduler.on_trial_complete(None, trial, result)
-    assert rungs(scheduler) == {3: {}, 9: {}}
-
-
-@pytest.mark.parametrize("kind", ["asha", "fifo"])
-def test_a_trial_that_could_not_be_brought_to_its_end_is_written_down(request_: TuneRequest, kind: str):
-    scheduler = asha(request_, []) if kind == "asha" else LedgerFIFO(request_.place)
-    scheduler.on_trial_error(None, tune_trial("a", "id-a"))
-    (record,) = read_ledger(request_.place.results.trials)
-    assert (record.trial_id, record.config, record.status, record.error) == (
-        "id-a",
-        {"encoder": "siamese"},
-        Status.FAILED,
-        "given up after 3 failures: its worker died",
-    )
-
-
-def test_a_failure_is_told_by_its_last_line(request_: TuneRequest):
-    trial = tune_trial("a", "id-a")
-    trial.get_error = lambda: "Traceback:\n  File ..\nOSError: no space left\n"
-    write_failure(request_.place, trial)
-    (record,) = read_ledger(request_.place.results.trials)
-    assert record.error == "given up after 3 failures: OSError: no space left"
-
-
-def test_a_trial_that_starts_again_has_not_failed(request_: TuneRequest):
-    trial = tune_trial("a", "id-a")
-    trial.should_recover = lambda: True
-    write_failure(request_.place, trial)
-    assert read_ledger(request_.place.results.trials) == []

@@ -1,0 +1,106 @@
+"""A study that is interrupted by a person, a scheduler or its time budget ends in good order and goes on."""
+
+import csv
+import os
+import re
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from study.ledger import read_ledger
+from study.results import Results
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+
+LONG = ("--scheduler=none", "--max-epochs=30", "--num-trials=3")
+Folders = Callable[[Results], list[Path]]
+States = Callable[[Results], dict[str, TrialState]]
+
+
+@pytest.fixture(scope="module")
+def interrupted(
+    commands: Any,
+    flags: Callable[..., list[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+    epochs_of: Callable[[Path], list[int]],
+    trial_folders: Folders,
+) -> dict[str, Any]:
+    """A study after Ctrl-C, then SIGTERM, then a time budget that is too short, then to its end."""
+    output = tmp_path_factory.mktemp("interrupted")
+    results = Results(output / "demo")
+
+    def epochs() -> dict[str, list[int]]:
+        return {folder.name: epochs_of(folder) for folder in trial_folders(results)}
+
+    def count() -> int:
+        return sum(map(len, epochs().values()))
+
+    first = commands.start("run", *flags(output, *LONG, "--max-concurrent=1"), "--resume")
+    first.wait_until(lambda: count() >= 3)
+    os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does: to all processes of the foreground
+    seen: dict[str, Any] = {"results": results, "SIGINT": first.finish(), "epochs": [epochs()]}
+    left = seen["SIGINT"].err.strip().splitlines()[-1]
+    assert "study/run.py" in left, seen["SIGINT"]
+    words = shlex.split(left.partition("study/run.py ")[2])
+    second = commands.start("run", *words)
+    before = count()
+    second.wait_until(lambda: count() >= before + 3)
+    second.process.send_signal(signal.SIGTERM)
+    seen["SIGTERM"] = second.finish()
+    seen["epochs"].append(epochs())
+    seen["tables"] = list(csv.DictReader(results.of("demo").trials_table.read_text().splitlines()))
+    seen["budget"] = commands.run("run", *words, "--time-budget=4s")
+    seen["epochs"].append(epochs())
+    seen["end"] = commands.run("run", *words)
+    seen["epochs"].append(epochs())
+    return seen
+
+
+def test_resume_without_a_study_starts_one_and_says_so(interrupted: dict[str, Any]) -> None:
+    output = interrupted["results"].root.parent
+    assert f"no study demo in {output} yet: starting it" in interrupted["SIGINT"].out
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_interrupt_ends_with_130_and_one_line(interrupted: dict[str, Any], name: str) -> None:
+    assert interrupted[name].code == 130
+    [line] = interrupted[name].err.splitlines()
+    assert line.startswith("interrupted; the study is whole; go on with: uv run study/run.py ")
+    assert line.endswith(" --resume")
+
+
+def test_the_command_of_that_line_goes_on(interrupted: dict[str, Any]) -> None:
+    assert "going on with study demo" in interrupted["SIGTERM"].out
+
+
+def test_interrupted_study_has_its_tables(interrupted: dict[str, Any]) -> None:
+    assert {row["trial_id"] for row in interrupted["tables"]} == set(interrupted["epochs"][1])
+
+
+def test_time_budget_ends_in_good_order(interrupted: dict[str, Any]) -> None:
+    budget = interrupted["budget"]
+    completed = re.search(r" [1-3] completed", budget.out) is not None
+    assert (budget.code, budget.err) == (0 if completed else 1, "")
+    assert "next:" in budget.out.splitlines()
+
+
+def test_every_run_keeps_the_epochs_of_the_one_before(interrupted: dict[str, Any]) -> None:
+    for before, after in zip(interrupted["epochs"], interrupted["epochs"][1:], strict=False):
+        for name, epochs in before.items():
+            assert after[name][: len(epochs)] == epochs
+
+
+def test_study_interrupted_again_and_again_comes_to_its_end(
+    interrupted: dict[str, Any], states: States, check_whole: Callable[[Any], None]
+) -> None:
+    assert (interrupted["end"].code, interrupted["end"].err) == (0, "")
+    records = read_ledger(interrupted["results"].of("demo").trials)
+    assert len(records) == 3
+    for record in records:
+        check_whole(record)
+    assert set(states(interrupted["results"]).values()) == {TrialState.COMPLETE}

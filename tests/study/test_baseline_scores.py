@@ -1,0 +1,89 @@
+"""The baselines' answers to a study's validation questions, and the file that keeps them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pan_model.baselines import NORMALISED, nearest_class_mean, siamese_distance
+from pan_model.data.splits import Split
+from pan_model.errors import BadInput
+from pan_model.pan_scorer import pan_scorer
+from pan_model.tasks.few_shot import FewShotTask
+from search_spaces import SPACES
+from study.baseline_scores import BASELINES, read_baselines, validation_baselines, write_baselines
+from study.paper_setting import paper_setting_of_search
+from study.prepare import PreparedDataset
+from study.question_scores import QuestionLists
+
+METRIC = "few_shot_accuracy"
+
+
+def unwatched(line: Callable[[], str]) -> None:
+    """Where nobody watches, no line is made."""
+
+
+@pytest.fixture
+def baselines(
+    prepared: PreparedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], dict[str, QuestionLists]]:
+    """Those of a study of the small dataset, whose few attributes make few conditions."""
+    few = SPACES["demo"].paper_setting | {"num_conditions": 4}
+    monkeypatch.setitem(SPACES, "demo", replace(SPACES["demo"], paper_setting=few))
+    return lambda seed: validation_baselines(prepared, seed=seed, max_epochs=2, cache_dir=tmp_path, show=unwatched)
+
+
+def test_all_that_trials_share_answer_the_study_s_own_questions(
+    baselines: Callable[[int], dict[str, QuestionLists]], prepared: PreparedDataset, tmp_path: Path
+):
+    got = baselines(7)
+    task, features = FewShotTask(prepared.featured, seed=7), prepared.featured.features
+    paper = paper_setting_of_search(
+        prepared, SPACES["demo"].paper_setting, max_epochs=2, cache_dir=tmp_path, show=unwatched
+    )
+    expected = {
+        "nearest_class_mean": nearest_class_mean(features),
+        "siamese_distance": siamese_distance(features),
+        "paper_setting": pan_scorer(paper.model, prepared.featured, paper.device),
+    }
+    assert got == {name: {METRIC: task.evaluate(one, Split.VAL)[METRIC].tolist()} for name, one in expected.items()}
+    assert {len(questions[METRIC]) for questions in got.values()} == {100}
+
+
+def test_another_seed_asks_other_questions_of_the_same_model(
+    baselines: Callable[[int], dict[str, QuestionLists]], tmp_path: Path
+):
+    one, other = baselines(7), baselines(8)
+    assert all(one[name] != other[name] for name in one)
+    assert len(list((tmp_path / "paper_setting").iterdir())) == 1
+
+
+def test_with_the_trial_s_own_they_are_those_of_the_tables(baselines: Callable[[int], dict[str, QuestionLists]]):
+    assert {*baselines(0), NORMALISED} == set(BASELINES)
+
+
+def test_they_read_back_exactly(tmp_path: Path):
+    written = {name: {METRIC: [0.1 + 0.2, 1 / 3, n / 7]} for n, name in enumerate(BASELINES)}
+    write_baselines(tmp_path / "demo" / "baselines.json", written)
+    assert read_baselines(tmp_path / "demo" / "baselines.json") == written
+
+
+def test_a_study_without_the_file_has_none(tmp_path: Path):
+    assert read_baselines(tmp_path / "baselines.json") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("{}", "must hold questions; remove it, and the summary goes without baselines."),
+        ("[]", "must hold questions; remove it, and the summary goes without baselines."),
+        ('{"split": ', "is not JSON ("),
+    ],
+)
+def test_a_file_that_is_none_is_refused_by_its_name(tmp_path: Path, text: str, rule: str):
+    path = tmp_path / "baselines.json"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=re.escape(f"{path}: {rule}")):
+        read_baselines(path)

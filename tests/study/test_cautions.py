@@ -1,0 +1,179 @@
+"""What is told of a winner at an edge of the space, and of val and test that disagree."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import BaseTrial
+
+from pan_model.metrics import Interval
+from search_spaces import SPACES
+from search_spaces.pan import OPEN_ENDS, SearchSpace
+from study.cautions import find_cautions, find_edges, place_in_range
+from study.comparison import MethodScores
+from study.journal import replay
+
+SPACE = SPACES["demo"]
+MIDDLE: dict[str, Any] = {
+    **SPACE.first_trials[-1],
+    "pairs_per_epoch": 2048,
+    "encoder": "proxynca",
+    "embedding_dim": 128,
+    "temperature": 0.1,
+    "proxy_learning_rate_factor": 10.0,
+    "proxy_loss_weight": 1.0,
+    "learning_rate": 1e-3,
+}
+"""A configuration in which every parameter of a range is asked for, none at an edge that counts."""
+
+
+def named(lines: list[str]) -> list[str]:
+    return [line.split()[0] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value", "place"),
+    [
+        (FloatDistribution(0.1, 0.9), 0.3, 0.25),
+        (FloatDistribution(1e-5, 1e-2, log=True), 1e-4, 1 / 3),
+        (IntDistribution(1, 512, log=True), 8, 1 / 3),
+        (IntDistribution(10, 20), 20, 1.0),
+        (FloatDistribution(-1.0, 1.0), -1.0, 0.0),
+    ],
+)
+def test_a_place_is_on_the_range_s_own_scale(distribution: Any, value: float, place: float):
+    assert place_in_range(distribution, value) == pytest.approx(place, abs=1e-12)
+
+
+def test_in_the_middle_there_is_nothing_to_say():
+    assert {"learning_rate", "lambda", "whitening_shrinkage", "temperature"} <= replay(SPACE, MIDDLE)[0].keys()
+    assert find_edges(SPACE, MIDDLE) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "end"),
+    [
+        ("learning_rate", 1e-5, "low"),
+        ("learning_rate", 1.4e-5, "low"),  # 3 decades: the outer twentieth ends at 1.41e-5
+        ("learning_rate", 1.42e-5, None),
+        ("learning_rate", 7e-3, None),
+        ("learning_rate", 7.1e-3, "high"),
+        ("learning_rate", 1e-2, "high"),
+        ("lambda", 1e-5, "low"),
+        ("lambda", 10.0, "high"),
+        ("temperature", 0.03, "low"),
+        ("temperature", 1.0, "high"),
+        ("whitening_shrinkage", 0.144, "low"),  # 0.9 long: the outer twentieth ends at 0.145
+        ("whitening_shrinkage", 0.146, None),
+        ("whitening_shrinkage", 1.0, None),  # the same in all directions: there is nothing behind it
+        ("num_conditions", 374, None),  # 512 ** 0.95 is 374.8
+        ("num_conditions", 375, "high"),
+        ("num_conditions", 1, None),  # fewer there cannot be
+        ("dropout", 0.0, None),
+        ("dropout", 0.7, None),
+        ("positive_weight", 0.9, None),
+    ],
+)
+def test_a_winner_at_an_open_end_of_its_range_is_told(name: str, value: float, end: str | None):
+    lines = find_edges(SPACE, MIDDLE | {name: value})
+    assert named(lines) == ([] if end is None else [name])
+    assert all(f" lies at the {end} end of what was searched, " in line for line in lines)
+
+
+def test_the_line_says_what_was_searched():
+    assert find_edges(SPACE, MIDDLE | {"lambda": 9.0}) == [
+        "lambda 9 lies at the high end of what was searched, 1e-05 to 10; there may be better values behind it"
+    ]
+
+
+def test_every_edge_has_its_line():
+    at_edges = MIDDLE | {"lambda": 1e-5, "learning_rate": 1e-2, "num_conditions": 512}
+    assert sorted(named(find_edges(SPACE, at_edges))) == ["lambda", "learning_rate", "num_conditions"]
+
+
+def test_what_the_winner_was_not_asked_for_has_no_edge():
+    unsupervised = {key: value for key, value in MIDDLE.items() if key != "gate"} | {"supervision": "unsupervised"}
+    assert find_edges(SPACE, unsupervised | {"lambda": 10.0}) == []
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
+def test_only_open_ends_count_and_each_of_them_can_be_reached(space: SearchSpace):
+    distributions = replay(space, MIDDLE)[1]
+    numbers = {name: one for name, one in distributions.items() if isinstance(one, FloatDistribution | IntDistribution)}
+    assert OPEN_ENDS.keys() <= numbers.keys()
+    for name, distribution in numbers.items():
+        for end, value in (("low", distribution.low), ("high", distribution.high)):
+            told = find_edges(space, MIDDLE | {name: value})
+            assert named(told) == ([name] if end in OPEN_ENDS.get(name, ()) else [])
+
+
+def test_a_range_of_a_single_value_has_no_ends():
+    def suggest(trial: BaseTrial) -> dict[str, Any]:
+        return {"learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-3)}
+
+    space = replace(SPACE, suggest=suggest)
+    assert find_edges(space, {"learning_rate": 1e-3}) == []
+
+
+@pytest.mark.parametrize("other", [{"scoring": "dreams"}, {"scoring": None}])
+def test_a_winner_of_another_space_is_told_as_such(other: dict[str, Any]):
+    config = {key: value for key, value in (MIDDLE | {"lambda": 10.0} | other).items() if value is not None}
+    assert find_edges(SPACE, config) == [
+        "whether the winner lies at an edge is not known: its configuration is none of today's space"
+    ]
+
+
+def pan(val: Interval | None, test: Interval | None) -> MethodScores:
+    return MethodScores(method="PAN", val=val, test=test)
+
+
+LOW, TOUCHING, HIGH = Interval(0.3, 0.2, 0.4), Interval(0.5, 0.4, 0.6), Interval(0.7, 0.65, 0.75)
+BASELINE = MethodScores(method="nearest_class_mean", val=Interval(0.5, 0.4, 0.6), test=Interval(0.25, 0.2, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "disagree"),
+    [
+        (LOW, LOW, False),
+        (LOW, TOUCHING, False),
+        (TOUCHING, LOW, False),
+        (LOW, HIGH, True),
+        (HIGH, LOW, True),
+        (Interval(0.5, 0.1, 0.9), HIGH, False),  # one within the other
+        (None, HIGH, False),
+        (LOW, None, False),
+    ],
+)
+def test_val_and_test_disagree_when_their_intervals_do_not_overlap(
+    val: Interval | None, test: Interval | None, disagree: bool
+):
+    for scores in ([pan(val, test)], [pan(val, test), BASELINE]):
+        assert bool(find_cautions(SPACE, MIDDLE, scores)) is disagree
+
+
+@pytest.mark.parametrize(
+    ("others", "moved"),
+    [
+        ([], ""),
+        ([MethodScores(method="paper_setting", val=LOW)], ""),
+        (
+            [MethodScores(method="paper_setting", val=LOW), BASELINE],
+            " (nearest_class_mean moves from 0.5000 to 0.2500)",
+        ),
+    ],
+)
+def test_a_disagreement_is_told_with_how_a_baseline_moves(others: list[MethodScores], moved: str):
+    assert find_cautions(SPACE, MIDDLE, [pan(HIGH, LOW), *others]) == [
+        "val and test disagree by more than their intervals, 0.7000 [0.6500, 0.7500] and 0.3000 [0.2000, 0.4000]"
+        + moved
+    ]
+
+
+def test_baselines_alone_do_not_disagree():
+    assert find_cautions(SPACE, MIDDLE, [pan(None, None), BASELINE]) == []
+
+
+def test_edges_come_before_the_disagreement():
+    lines = find_cautions(SPACE, MIDDLE | {"lambda": 10.0}, [pan(LOW, HIGH)])
+    assert named(lines) == ["lambda", "val"]

@@ -1,0 +1,57 @@
+"""What a model's card says in words, from the numbers of metrics.json."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pan_model.config import TrialConfig
+from pan_model.scoring import Scoring
+from pan_model.tasks.few_shot import FewShotTask
+from pan_model.train import Trainer
+from study.model_card import write_model_card
+from study.prepare import PreparedDataset
+
+METRIC = "few_shot_accuracy"
+METRICS: dict[str, Any] = {
+    "seeds": [0, 1],
+    "epochs": 7,
+    "metrics": {METRIC: {"mean": 0.5, "ci95": [0.4, 0.6]}},
+    "baselines": {"paper_setting": {METRIC: {"mean": 0.25, "ci95": [0.2, 0.3]}}},
+    "paired": {"paper_setting": {METRIC: {"difference": 0.25, "ci95": [0.125, 0.375]}}},
+    "paper_setting": {"config": {}, "epochs": 45},
+    "left_out": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("scoring", "words"),
+    [
+        (Scoring.PAIR_MEAN, "pair_mean:\nthe mean of its pair scores with the set's images."),
+        (Scoring.LOG_ODDS, "log_odds:\nthe mean log-odds of its pair scores with the set's images."),
+        (Scoring.SUPPORT_MEAN, "support_mean:\nthe log-odds of its pair score with the mean embedding of the set's"),
+    ],
+)
+def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
+    tmp_path: Path, prepared: PreparedDataset, small_trial: dict[str, Any], scoring: Scoring, words: str
+):
+    config = small_trial | {"scoring": scoring.value}
+    task = FewShotTask(prepared.featured, seed=0)
+    model = Trainer(task, TrialConfig.from_flat(config), torch.device("cpu")).model
+    best = {
+        "dataset": "demo",
+        "features": prepared.features,
+        "metric": {"name": METRIC, "value": 0.75},
+        "study": {"name": "mine", "num_trials": 3},
+        "trial_id": "abc",
+        "config": config,
+    }
+    write_model_card(tmp_path / "model_card.md", best, METRICS | {"scoring": scoring.value}, model)
+    card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
+    assert f"A query is scored against a set of images by {words}" in card
+    assert f"# of a query against sets of images, by {scoring.value}\n" in card
+    assert "| paper_setting | 0.2500 (0.2500 [0.1250, 0.3750]) |" in card
+    assert "trained on the same images for 45 epochs" in card
+    assert "Of the data, no image left out." in card
+    assert f"| scoring | {scoring.value} |" in card

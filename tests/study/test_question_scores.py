@@ -1,0 +1,57 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study.question_scores import as_lists, interval_ahead, interval_of
+
+SCORES = [0.5, 0.7, 0.9, 0.2]
+OTHERS = [0.4, 0.9, 0.5, 0.1]
+numbers = st.floats(-1, 1, allow_subnormal=False)
+
+
+def slow_interval(values: list[float]) -> tuple[float, float, float]:
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    half = 1.96 * math.sqrt(variance / len(values))
+    return mean, mean - half, mean + half
+
+
+def test_an_interval_is_the_mean_and_196_standard_errors():
+    assert interval_of(SCORES) == pytest.approx(slow_interval(SCORES), rel=1e-12)
+    assert interval_of([0.25]) == (0.25, 0.25, 0.25)
+
+
+def test_a_lead_is_taken_question_by_question():
+    assert interval_ahead(SCORES, OTHERS).mean == pytest.approx(0.1, rel=1e-12)
+    assert interval_ahead(SCORES, OTHERS) == pytest.approx(slow_interval([0.1, -0.2, 0.4, 0.1]), rel=1e-12)
+
+
+def test_the_same_lead_everywhere_is_certain_however_the_questions_vary():
+    ahead = [score + 0.25 for score in SCORES]
+    assert interval_ahead(ahead, SCORES) == pytest.approx((0.25, 0.25, 0.25), rel=1e-12)
+    assert interval_of(ahead).low < 0.7
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=2, max_size=20))
+def test_whoever_is_ahead_the_other_is_behind(pairs: list[tuple[float, float]]):
+    one, other = map(list, zip(*pairs, strict=True))
+    lead, lag = interval_ahead(one, other), interval_ahead(other, one)
+    assert (lag.mean, lag.low, lag.high) == (-lead.mean, -lead.high, -lead.low)
+
+
+def test_other_questions_cannot_be_compared():
+    with pytest.raises(ValueError, match="broadcast"):
+        interval_ahead(SCORES, OTHERS[:-1])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_scores_read_back_exactly_from_json(dtype: type):
+    scores = {"accuracy": np.array([0.1 + 0.2, 1 / 3, 1.0, 0.0], dtype=dtype), "recall@1": np.array([1.0])}
+    back = json.loads(json.dumps(as_lists(scores)))
+    assert list(back) == ["accuracy", "recall@1"]
+    for name, questions in scores.items():
+        assert np.array_equal(np.array(back[name], dtype=questions.dtype), questions)

@@ -1,0 +1,38 @@
+"""A search's request, without Ray."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from search_spaces import SPACES
+from search_spaces.pan import SearchSpace
+from study.identity import trial_id
+from study.trial import TrialPlace
+from study.tuner import TuneRequest
+
+
+@pytest.fixture(scope="session")
+def tune_request() -> Callable[..., TuneRequest]:
+    """Ask for 16 trials of at most 9 epochs, judged from the third on, with results below a folder."""
+
+    def make(root: Path, *, space: SearchSpace = SPACES["demo"], mode: Literal["max", "min"] = "max") -> TuneRequest:
+        return TuneRequest(
+            place=TrialPlace(root=root, dataset="demo", num_threads=1),
+            metric="few_shot_accuracy",
+            mode=mode,
+            space=space,
+            complete=lambda suggested: {**suggested, "max_epochs": 9, "seed": 0},
+            identify=lambda config: trial_id("sha256:1", {}, config),
+            num_trials=16,
+            max_epochs=9,
+            grace_epochs=3,
+        )
+
+    return make
+
+
+@pytest.fixture
+def request_(tune_request: Callable[..., TuneRequest], tmp_path: Path) -> TuneRequest:
+    return tune_request(tmp_path)
