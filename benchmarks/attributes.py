@@ -33,6 +33,7 @@ METRIC: Setting = {
     "projection": "residual",
     "normalisation": "whiten",
     "whitening_shrinkage": 0.8,
+    "feature_power": 0.5,
     "joint": "product",
     "first_weights": "distance",
     "scoring": "support_mean",

@@ -23,5 +23,5 @@ SPACE = SearchSpace(
     ),
     paper_setting=PAPER_SETTING,
     num_trials=64,
-    max_epochs=30,
+    max_epochs=20,
 )

@@ -128,7 +128,7 @@ def test_flags_alone_let_the_same_study_pass(study_config: Make, prepare: Prepar
         ({"image_size": 96}, r"\(datasets\.demo\.image_size was 64, now 96\)"),
         ({"max_epochs": 12, "grace_epochs": 3}, r"\(datasets\.demo\.max_epochs was 9, now 12\)"),
         ({"seed": 7, "reduction_factor": 2.0}, r"\((?=.*seed was 0, now 7)(?=.*reduction_factor was 3\.0, now 2\.0)"),
-        ({"datasets": ("demo", "cub")}, r"datasets\.cub\.max_epochs was absent, now 30"),
+        ({"datasets": ("demo", "cub")}, r"datasets\.cub\.max_epochs was absent, now 20"),
         ({"datasets": ("cub",), "name": "demo"}, r"datasets\.demo\.max_epochs was 9, now absent"),
     ],
 )
