@@ -18,17 +18,17 @@ BAD_INPUT = 2
 def run_command(words: Sequence[str]) -> int:
     """study/run.py."""
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
-    return _answer(lambda screen: _run(words, screen), f"the study is whole; go on with: uv run study/run.py {again}")
+    return answer(lambda screen: _run(words, screen), f"the study is whole; go on with: uv run study/run.py {again}")
 
 
 def collate_command(words: Sequence[str]) -> int:
     """study/collate.py."""
-    return _answer(lambda screen: _collate(words, screen), "run it again")
+    return answer(lambda screen: _collate(words, screen), "run it again")
 
 
 def final_command(words: Sequence[str]) -> int:
     """study/final.py."""
-    return _answer(lambda screen: _final(words, screen), "nothing was written, run it again")
+    return answer(lambda screen: _final(words, screen), "nothing was written, run it again")
 
 
 def _run(words: Sequence[str], screen: Screen) -> int:
@@ -66,18 +66,32 @@ def _final(words: Sequence[str], screen: Screen) -> int:
     return train_final(read_final_config(words), screen)
 
 
-def _answer(command: Callable[[Screen], int], how_to_go_on: str) -> int:
-    """Run a command; BadInput is one line and exit code 2, an interrupt is 130 and how to go on."""
-    signal.signal(signal.SIGTERM, _interrupt)
+def answer(command: Callable[[Screen], int], how_to_go_on: str) -> int:
+    """Run a command; BadInput is one line and exit code 2, an interrupt is 130 and how to go on.
+
+    A library that is interrupted in the middle of its own cleaning up may raise an error of its own: after a signal
+    every error counts as the interrupt's.
+    """
+    signalled = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal signalled
+        signalled = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # in the background a shell has it ignored
+        signal.signal(signal.SIGINT, interrupt)
     try:
         return command(Screen())
-    except (BadInput, PermissionError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
     except KeyboardInterrupt:
-        print(f"interrupted; {how_to_go_on}", file=sys.stderr)
-        return INTERRUPTED
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+        signalled = True
+    except (BadInput, PermissionError) as error:
+        if not signalled:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            return BAD_INPUT
+    except Exception:
+        if not signalled:
+            raise
+    print(f"interrupted; {how_to_go_on}", file=sys.stderr)
+    return INTERRUPTED
