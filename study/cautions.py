@@ -15,9 +15,14 @@ EDGE = 0.05
 """The outer part of a range, at either end and on the range's own scale, that counts as its edge."""
 
 
-def find_cautions(space: SearchSpace, config: Mapping[str, Scalar], scores: Sequence[MethodScores]) -> list[str]:
-    """One line for each parameter of the winner at an edge of the space, and one where val and test disagree."""
-    return [*find_edges(space, config), *_find_disagreement(scores)]
+def find_cautions(
+    space: SearchSpace, config: Mapping[str, Scalar], epoch: int, scores: Sequence[MethodScores]
+) -> list[str]:
+    """What speaks against the winner: an edge of the space, a best epoch that was its last, a gap between val and test.
+
+    epoch is the best one, counted from 1.
+    """
+    return [*find_edges(space, config), *_find_last_epoch(config, epoch), *_find_disagreement(scores)]
 
 
 def find_edges(space: SearchSpace, config: Mapping[str, Scalar]) -> list[str]:
@@ -50,6 +55,12 @@ def place_in_range(distribution: FloatDistribution | IntDistribution, value: flo
     scale = math.log if distribution.log else float
     low, high = scale(distribution.low), scale(distribution.high)
     return (scale(value) - low) / (high - low)
+
+
+def _find_last_epoch(config: Mapping[str, Scalar], epoch: int) -> list[str]:
+    if epoch != config.get("max_epochs"):
+        return []
+    return [f"the best epoch, {epoch}, is the last of max_epochs; more may be better"]
 
 
 def _find_disagreement(scores: Sequence[MethodScores]) -> list[str]:

@@ -55,7 +55,7 @@ def summarise_dataset(files: DatasetResults, part: Mapping[str, Any], records: l
         epochs_saved=sum(part["max_epochs"] - len(record.history) for record in ended),
         best=best,
         scores=scores,
-        cautions=find_cautions(SPACES[files.dataset], winner.config, scores) if winner else [],
+        cautions=find_cautions(SPACES[files.dataset], winner.config, epoch, scores) if winner else [],
     )
 
 

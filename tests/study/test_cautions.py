@@ -18,6 +18,7 @@ SPACE = SPACES["demo"]
 MIDDLE: dict[str, Any] = {
     **SPACE.first_trials[-1],
     "pairs_per_epoch": 2048,
+    "max_epochs": 9,
     "encoder": "proxynca",
     "embedding_dim": 128,
     "temperature": 0.1,
@@ -149,7 +150,7 @@ def test_val_and_test_disagree_when_their_intervals_do_not_overlap(
     val: Interval | None, test: Interval | None, disagree: bool
 ):
     for scores in ([pan(val, test)], [pan(val, test), BASELINE]):
-        assert bool(find_cautions(SPACE, MIDDLE, scores)) is disagree
+        assert bool(find_cautions(SPACE, MIDDLE, 1, scores)) is disagree
 
 
 @pytest.mark.parametrize(
@@ -164,16 +165,21 @@ def test_val_and_test_disagree_when_their_intervals_do_not_overlap(
     ],
 )
 def test_a_disagreement_is_told_with_how_a_baseline_moves(others: list[MethodScores], moved: str):
-    assert find_cautions(SPACE, MIDDLE, [pan(HIGH, LOW), *others]) == [
+    assert find_cautions(SPACE, MIDDLE, 1, [pan(HIGH, LOW), *others]) == [
         "val and test disagree by more than their intervals, 0.7000 [0.6500, 0.7500] and 0.3000 [0.2000, 0.4000]"
         + moved
     ]
 
 
 def test_baselines_alone_do_not_disagree():
-    assert find_cautions(SPACE, MIDDLE, [pan(None, None), BASELINE]) == []
+    assert find_cautions(SPACE, MIDDLE, 1, [pan(None, None), BASELINE]) == []
 
 
 def test_edges_come_before_the_disagreement():
-    lines = find_cautions(SPACE, MIDDLE | {"lambda": 10.0}, [pan(LOW, HIGH)])
+    lines = find_cautions(SPACE, MIDDLE | {"lambda": 10.0}, 1, [pan(LOW, HIGH)])
     assert named(lines) == ["lambda", "val"]
+
+
+def test_a_best_epoch_that_was_the_last_is_told():
+    lines = [find_cautions(SPACE, MIDDLE, epoch, []) for epoch in (8, 9)]
+    assert lines == [[], ["the best epoch, 9, is the last of max_epochs; more may be better"]]
