@@ -56,7 +56,7 @@ def labelled(supervision: str, gate: str, lambda_: float, num_conditions: int) -
 
 
 def settings(quick: bool) -> Iterator[tuple[str, Setting, int | None, Setting]]:
-    """Recipe, its name, training classes (None for all) and what is set; in each group the one without labels first."""
+    """A recipe's name, the recipe, training classes (None for all), what is set; in each group no labels come first."""
     for name, recipe, hybrid_lambda in (("paper", PAPER, 1.0), ("metric", METRIC, 0.1)):
         free: Setting = {"supervision": "unsupervised", "num_conditions": 104}
         yield name, recipe, None, free

@@ -61,10 +61,11 @@ def run_study(arguments: argparse.Namespace, sampler: str, seed: int) -> list[Tr
     return read_ledger(Results(arguments.output / f"{sampler}-{seed}").of("cub").trials)
 
 
-def best_of_study(_featured: FeaturedItems, records: list[TrialRecord]) -> tuple[Winner, int, float]:
+def best_of_study(records: list[TrialRecord]) -> tuple[Winner, int, float]:
     """The study's own winner, and the epochs and seconds of all trials."""
     best = best_completed(records, METRIC, "max")
-    assert best is not None, "no trial completed"
+    if best is None:
+        raise SystemExit("no trial completed")
     winner = Winner(TrialConfig.from_flat(best[0].config), best[1], best[2])
     return winner, sum(len(record.history) for record in records), sum(record.wall_s for record in records)
 
@@ -124,18 +125,18 @@ def main() -> None:
     parser.add_argument("--num-trials", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # as many as a trial has
     features = FeaturesConfig(backbone=arguments.backbone, weights=arguments.weights, image_size=224)
     featured = prepare_dataset("cub", arguments.data_root, features, cache_dir=DEFAULT_CACHE).featured
     outcomes: dict[str, list[Outcome]] = {"tpe": [], "random": [], f"top_{TOP}": []}
     for seed in range(arguments.seeds):
         records = {sampler: run_study(arguments, sampler, seed) for sampler in ("tpe", "random")}
         rules = (
-            ("tpe", "tpe", best_of_study),
-            ("random", "random", best_of_study),
-            (f"top_{TOP}", "random", best_of_top),
+            ("tpe", best_of_study(records["tpe"])),
+            ("random", best_of_study(records["random"])),
+            (f"top_{TOP}", best_of_top(featured, records["random"])),
         )
-        for name, sampler, rule in rules:
-            winner, epochs, spent_s = rule(featured, records[sampler])
+        for name, (winner, epochs, spent_s) in rules:
             outcome = Outcome(winner.value, accuracy_on_test(featured, winner), epochs, spent_s / 3600)
             outcomes[name].append(outcome)
             print(f"seed {seed} {name}: {outcome}", file=sys.stderr, flush=True)

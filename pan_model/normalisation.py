@@ -14,7 +14,7 @@ from pan_model.shapes import Float, Int
 class NormalisationKind(StrEnum):
     """none, standardise (mean and deviation of the training items, the paper's way), l2 (unit length), or whiten.
 
-    whiten: what varies within the training classes is made round, then vectors are brought to unit length.
+    whiten: the covariance within the training classes is made isotropic, then vectors are brought to unit length.
     """
 
     NONE = "none"
@@ -28,7 +28,7 @@ class NormalisationConfig:
     """The kind; for whiten how far the covariance is shrunk, 0 as measured, 1 the same in all directions; a power.
 
     feature_power is applied to every feature before anything else, sign(x) |x|^power (Tukey's ladder): features that
-    rectified units gave are skewed, and a power of 0.5 makes their classes rounder.
+    rectified units gave are skewed, and a power of 0.5 brings their classes closer to spherical Gaussians.
     """
 
     normalisation: NormalisationKind = NormalisationKind.STANDARDISE
@@ -37,7 +37,10 @@ class NormalisationConfig:
 
     def __post_init__(self) -> None:
         if (self.normalisation is NormalisationKind.WHITEN) != (self.whitening_shrinkage is not None):
-            raise BadInput("whitening_shrinkage must be given when, and only when, normalisation is whiten.")
+            raise BadInput(
+                "whitening_shrinkage must be given when, and only when, normalisation is whiten; "
+                f"normalisation is {self.normalisation}, got {self.whitening_shrinkage}."
+            )
         if self.whitening_shrinkage is not None and not 0 < self.whitening_shrinkage <= 1:
             raise BadInput(f"whitening_shrinkage must lie in (0, 1], got {self.whitening_shrinkage}.")
         if not 0 < self.feature_power <= 1:

@@ -22,9 +22,10 @@ class Schedule(StrEnum):
 class TrainConfig:
     """How the weights are found: Adam for at most max_epochs epochs, from a seed.
 
-    weight_decay pulls weights towards 0, start_decay towards where they started, both decoupled from the gradient: a
-    step moves them by learning_rate * decay of the way. feature_dropout is the share of an item's normalised features
-    that are dropped. A trial ends after `patience` epochs without a better value on val; 0 stands for never.
+    weight_decay pulls weights towards 0, start_decay towards where they started (L2-SP; Li et al., ICML 2018), both
+    decoupled from the gradient: a step moves them by learning_rate * decay of the way. feature_dropout is the share of
+    an item's normalised features that are dropped. A trial ends after `patience` epochs without a better value on val;
+    0 stands for never.
     """
 
     learning_rate: float = 1e-3

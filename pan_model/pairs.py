@@ -14,7 +14,7 @@ class PairSampling(StrEnum):
     """Which pairs an epoch has.
 
     fixed: drawn once for the whole trial (the paper's way); fresh: drawn anew for every epoch, half of them positives;
-    balanced: each step draws some classes and some images of each, and compares all of these.
+    balanced: each step draws some classes and some images of each, and compares them with one another.
     """
 
     FIXED = "fixed"
@@ -26,11 +26,11 @@ class PairSampling(StrEnum):
 class PairsConfig:
     """How many pairs make an epoch, in how many steps, and how much each of them counts.
 
-    pairs_per_epoch counts positives and negatives together and is never exceeded, so that epochs cost the same
-    whatever else is chosen; 0 stands for the paper's rule, half of all same-class pairs and one negative each. A
-    balanced step compares the images of classes_per_step classes, images_per_class of each (fewer where there are
-    fewer). Positives make up positive_weight of a step's loss, however many they are; of positives and of negatives
-    the hardest hard_pair_share is learned from.
+    pairs_per_epoch counts positives and negatives together and is never exceeded; 0 stands for the paper's rule, half
+    of all same-class pairs and one negative each. A balanced step compares the images of classes_per_step classes,
+    images_per_class of each (fewer where there are fewer), among which there may be fewer pairs. Positives make up
+    positive_weight of a step's loss, however many they are; of positives and of negatives the hardest hard_pair_share
+    is learned from.
     """
 
     pairs: PairSampling = PairSampling.FRESH
@@ -52,7 +52,9 @@ class PairsConfig:
         for name in ("classes_per_step", "images_per_class"):
             value = getattr(self, name)
             if balanced != (value is not None):
-                raise BadInput(f"{name} must be given when, and only when, pairs are balanced.")
+                raise BadInput(
+                    f"{name} must be given when, and only when, pairs are balanced; pairs is {self.pairs}, got {value}."
+                )
             if value is not None and value < 2:
                 raise BadInput(f"{name} must be at least 2, got {value}.")
         if not 0 < self.positive_weight < 1:
@@ -109,7 +111,7 @@ def draw_pairs(
     """
     num_positives = positives.shape[1] // 2 if num_pairs == 0 else min(num_pairs // 2, positives.shape[1])
     if num_positives == 0:
-        raise BadInput("training needs at least 2 pairs of items of the same class.")
+        raise BadInput(f"training needs more pairs of items of the same class, got {positives.shape[1]}.")
     chosen = positives[:, generator.choice(positives.shape[1], size=num_positives, replace=False)]
     negatives = draw_negatives(classes, num_positives, generator)
     index = np.concatenate([chosen, negatives], axis=1)
@@ -127,18 +129,22 @@ def draw_balanced_pairs(
     num_pairs: int,
     generator: np.random.Generator,
 ) -> Pairs:
-    """Draw some classes, some items of each, and compare all of these, num_pairs of the comparisons at most.
+    """Draw some classes, some items of each, and compare these with one another, in either order.
 
-    Where there are fewer classes, or a class has fewer items, there are fewer. Pairs are in either order.
+    Of more than num_pairs comparisons, positives are kept first, up to half of num_pairs; the rest are any negatives.
+    Where there are fewer classes, or a class has fewer items, there are fewer.
     """
     labels = np.unique(classes)
     chosen = generator.choice(labels, size=min(classes_per_step, len(labels)), replace=False)
     groups = [generator.permutation(np.flatnonzero(classes == label))[:images_per_class] for label in chosen]
     items = np.concatenate(groups)
-    index = items[np.stack(np.triu_indices(len(items), k=1))]
-    index = index[:, generator.permutation(index.shape[1])[:num_pairs]]
-    index = generator.permuted(index, axis=0)
-    return Pairs(index[0], index[1], classes[index[0]] == classes[index[1]])
+    index = generator.permuted(items[np.stack(np.triu_indices(len(items), k=1))], axis=0)
+    index = index[:, generator.permutation(index.shape[1])]
+    same = classes[index[0]] == classes[index[1]]
+    positives = np.flatnonzero(same)[: num_pairs // 2]
+    negatives = np.flatnonzero(~same)[: num_pairs - len(positives)]
+    kept = generator.permutation(np.concatenate([positives, negatives]))
+    return Pairs(index[0, kept], index[1, kept], same[kept])
 
 
 def draw_steps(

@@ -15,7 +15,6 @@ from pan_model.data.splits import Split
 from pan_model.first_weights import start_as_distance
 from pan_model.losses import pair_weights
 from pan_model.model import new_pan
-from pan_model.objective import Losses, Objective
 from pan_model.optimisation import Optimisation
 from pan_model.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.pan_scorer import embedding_scorer
@@ -23,6 +22,7 @@ from pan_model.scoring import features_on
 from pan_model.shapes import Float, Int
 from pan_model.similarity import FirstWeights
 from pan_model.tasks import QuestionScores, Task
+from pan_model.training_loss import Losses, TrainingLoss
 
 EpochRecord = dict[str, int | float]
 """One line of history: epoch, metrics, loss/<what> and time/<what>_s."""
@@ -77,7 +77,7 @@ class Trainer:
         self._inputs: Float[Tensor, "N D"] = self.model.normalisation(features)
         if config.similarity.first_weights is FirstWeights.DISTANCE:
             self._start_as_distance(conditions.num_labelled)
-        self._objective = Objective(
+        self._loss = TrainingLoss(
             self.model, conditions, featured, items, self._inputs, config.conditions.lambda_ or 0.0
         )
         self._optimisation = Optimisation(
@@ -153,16 +153,14 @@ class Trainer:
         """One step of the optimiser, its gradient added up in pieces that fit in memory; gives the step's losses."""
         index_1, index_2, same = self._on_device(pairs)
         if self.config.pairs.hard_pair_share < 1:
-            hardest = self._objective.hardest(
-                index_1, index_2, same, self.config.pairs.hard_pair_share, TRAINED_AT_ONCE
-            )
+            hardest = self._loss.hardest(index_1, index_2, same, self.config.pairs.hard_pair_share, TRAINED_AT_ONCE)
             index_1, index_2, same = index_1[hardest], index_2[hardest], same[hardest]
         weights = pair_weights(same, self.config.pairs.positive_weight)
         self._optimisation.zero_grad()
         sums = np.zeros(len(Losses._fields))
         for piece in _slices(len(same), TRAINED_AT_ONCE):
             share = (piece.stop - piece.start) / len(same)
-            losses = self._objective.losses(index_1[piece], index_2[piece], same[piece], weights[piece] / share)
+            losses = self._loss.losses(index_1[piece], index_2[piece], same[piece], weights[piece] / share)
             (losses.total * share).backward()
             sums += np.array([loss.item() for loss in losses]) * share
         self._optimisation.step()

@@ -2,7 +2,7 @@
 
 from optuna.trial import BaseTrial
 
-from search_spaces.pan import Scalar, SearchSpace, metric_trial, paper_trial, suggest_pan
+from search_spaces.pan import Scalar, SearchSpace, distance_trial, paper_trial, suggest_pan
 
 
 def suggest(trial: BaseTrial) -> dict[str, Scalar]:
@@ -18,8 +18,8 @@ SPACE = SearchSpace(
         PAPER_SETTING,
         paper_trial("unsupervised", 50),
         paper_trial("hybrid", 20, gate="XNOR", **{"lambda": 1e-5}),
-        metric_trial("unsupervised", 8),
-        metric_trial("hybrid", 64, gate="XNOR", **{"lambda": 0.1}),
+        distance_trial("unsupervised", 8),
+        distance_trial("hybrid", 64, gate="XNOR", **{"lambda": 0.1}),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=64,

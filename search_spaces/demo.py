@@ -2,7 +2,7 @@
 
 from optuna.trial import BaseTrial
 
-from search_spaces.pan import Scalar, SearchSpace, metric_trial, paper_trial, suggest_pan
+from search_spaces.pan import Scalar, SearchSpace, distance_trial, paper_trial, suggest_pan
 
 
 def suggest(trial: BaseTrial) -> dict[str, Scalar]:
@@ -17,7 +17,7 @@ SPACE = SearchSpace(
     first_trials=(
         PAPER_SETTING,
         paper_trial("unsupervised", 50),
-        metric_trial("hybrid", 32, gate="XNOR", **{"lambda": 0.1}),
+        distance_trial("hybrid", 32, gate="XNOR", **{"lambda": 0.1}),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=16,

@@ -37,7 +37,7 @@ IMAGES_PER_CLASS = (2, 4, 8)
 HARD_PAIR_SHARES = (1.0, 0.5, 0.25)
 STEPS_PER_EPOCH = (1, 4, 16)
 WEIGHT_DECAYS = (0.0, 1e-2, 1e-1, 1.0)
-START_DECAYS = (0.0, 1.0, 10.0, 100.0)
+START_DECAYS = (0.0, 0.1, 1.0, 10.0)
 PATIENCES = (3, 6, 12)
 
 OPEN_ENDS = {
@@ -45,9 +45,16 @@ OPEN_ENDS = {
     "lambda": ("low", "high"),
     "num_conditions": ("high",),
     "whitening_shrinkage": ("low",),
+    "positive_weight": ("low", "high"),
+    "dropout": ("high",),
+    "feature_dropout": ("high",),
+    "condition_dropout": ("high",),
     "temperature": ("low", "high"),
+    "proxy_learning_rate_factor": ("low", "high"),
+    "proxy_loss_weight": ("low", "high"),
 }
-"""Ends of ranges that are our guess, so that a winner there says: look further. Other ranges end where they must."""
+"""Ends of ranges that are our guess, so that a winner there says: look further. Other ranges end where they must, and
+what is chosen from a list has no ends."""
 
 
 def suggest_pan(trial: BaseTrial, *, encoders: Sequence[str], pairs_per_epoch: int) -> dict[str, Scalar]:
@@ -155,10 +162,10 @@ def paper_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> di
     }
 
 
-def metric_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> dict[str, Scalar]:
+def distance_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> dict[str, Scalar]:
     """A recipe that starts as nearest class mean on whitened features, and leaves it in small steps.
 
-    Class-balanced batches teach it; it stops when val gets no better. Plain training from there overfits.
+    It learns from class-balanced batches and stops when val gets no better. Plain training from there overfits.
     """
     return {
         **paper_trial(supervision, num_conditions),

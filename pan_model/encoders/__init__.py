@@ -20,7 +20,7 @@ class Encoder(Protocol):
         ...
 
     def keep_distances(self) -> None:
-        """Set the first weights so that embeddings are as far from one another as features, up to a factor."""
+        """Set first weights at which embeddings are as near or far as features, as well as the encoder can."""
         ...
 
     def own_loss(self, embeddings: Float[Tensor, "N E"], classes: Int[Tensor, "N"]) -> Float[Tensor, ""]:

@@ -71,7 +71,10 @@ class ProxyNCAEncoder(nn.Module):
         return self.embedding(self.norm(features))
 
     def keep_distances(self) -> None:
-        """Make the embedding an orthogonal map: distances are kept, or shrink alike where E < D."""
+        """Make the embedding a random orthogonal map of the layer-normalised features.
+
+        Distances between these are kept; where E < D they shrink, by sqrt(E / D) on average.
+        """
         nn.init.orthogonal_(self.embedding.weight)
         nn.init.zeros_(self.embedding.bias)
 

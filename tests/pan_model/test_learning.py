@@ -106,4 +106,4 @@ def test_a_residual_projection_learns_from_all_pairs_or_the_hardest(
     trainer = Trainer(task, config, CPU)
     before = trainer.evaluate(Split.VAL).means()[task.objective]
     history = run(trainer, 15)
-    assert history[-1][task.objective] > max(0.8, before)
+    assert history[-1][task.objective] > max(0.7, before)

@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -143,12 +144,19 @@ def test_balanced_steps_draw_all_classes_and_images_alike():
     assert of_image == pytest.approx(np.full(20, 100), abs=5 * math.sqrt(100))
 
 
-def test_balanced_pairs_come_in_either_order_and_what_is_cut_is_any_of_them():
+@pytest.mark.parametrize(
+    ("num_pairs", "num_positives"),
+    [(20, 10), (35, 17), (36, 18), (50, 18), (66, 18), (1000, 18)],  # of 18 positives and 48 negatives
+)
+def test_of_too_many_balanced_pairs_positives_are_kept_first_up_to_half(num_pairs: int, num_positives: int):
     classes = np.repeat(np.arange(3), 4)
-    steps = [balanced(classes, seed, num_pairs=20) for seed in range(300)]
-    assert all(len(step.same) == 20 for step in steps)
+    steps = [balanced(classes, seed, num_pairs=num_pairs) for seed in range(300)]
+    assert all(len(step.same) == min(num_pairs, 66) and step.same.sum() == num_positives for step in steps)
     assert np.mean([step.index_1 < step.index_2 for step in steps]) == pytest.approx(0.5, abs=0.03)
-    assert np.mean([step.same for step in steps]) == pytest.approx(18 / 66, abs=0.03)
+    places = np.mean([np.flatnonzero(step.same).mean() / (len(step.same) - 1) for step in steps])
+    assert places == pytest.approx(0.5, abs=0.03), "positives stand anywhere"
+    seen = Counter(pair for step in steps for pair in unordered(step))
+    assert len(seen) == 66, "any of them may be cut"
 
 
 def test_no_image_of_a_balanced_step_is_always_first():

@@ -25,7 +25,7 @@ from pan_model.pairs import PairSampling, PairsConfig
 from pan_model.scoring import Scoring, ScoringConfig
 from pan_model.similarity import FirstWeights, Joint, SimilarityConfig
 from search_spaces import SPACES
-from search_spaces.pan import OPEN_ENDS, Scalar, SearchSpace, metric_trial, paper_trial
+from search_spaces.pan import OPEN_ENDS, Scalar, SearchSpace, distance_trial, paper_trial
 
 LABELLED = {"gate", "lambda"}
 PROXIES = {"embedding_dim", "temperature", "proxy_learning_rate_factor", "proxy_loss_weight"}
@@ -263,9 +263,9 @@ def test_the_paper_setting_is_the_papers_supervised_one_and_tried_first(space: S
     assert space.paper_setting["supervision"] == "supervised"
 
 
-def test_a_metric_trial_differs_from_the_papers_in_what_it_says_only():
+def test_a_distance_trial_differs_from_the_papers_in_what_it_says_only():
     changed = {"scoring": "log_odds", "gate": "OR", "lambda": 0.5}
-    trial = metric_trial("hybrid", 20, **changed)
+    trial = distance_trial("hybrid", 20, **changed)
     assert changed.items() <= trial.items()
     assert trial.keys() - paper_trial("hybrid", 20, gate="OR", **{"lambda": 0.5}).keys() == {
         "whitening_shrinkage",

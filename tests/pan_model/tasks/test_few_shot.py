@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pan_model.baselines import nearest_class_mean
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
@@ -124,12 +125,24 @@ def test_a_full_evaluation_adds_the_recall_of_every_item_of_the_split(task: FewS
         assert scores[f"recall@{k}"].tolist() == expected
 
 
-@pytest.mark.parametrize(("split", "of_split"), [("train", [0, 2]), ("val", [1]), ("test", [3])])
-def test_too_few_classes_in_a_split_are_refused_before_training(
-    planted: Callable[..., FeaturedItems], split: str, of_split: list[int]
-):
+def merge_classes(of_split: list[int]) -> Callable[[dict[str, np.ndarray]], None]:
     def merge(arrays: dict[str, np.ndarray]) -> None:
         arrays["classes"] = np.where(np.isin(arrays["classes"] % 4, of_split), of_split[0], arrays["classes"])
 
+    return merge
+
+
+@pytest.mark.parametrize(("split", "of_split"), [("val", [1]), ("test", [3])])
+def test_too_few_classes_to_be_judged_by_are_refused_before_training(
+    planted: Callable[..., FeaturedItems], split: str, of_split: list[int]
+):
     with pytest.raises(BadInput, match=rf"split {split}: 5-way episodes need 5 classes .* got 1"):
-        FewShotTask(planted(change=merge), seed=0)
+        FewShotTask(planted(change=merge_classes(of_split)), seed=0)
+
+
+def test_training_classes_that_fill_no_episode_are_not_watched(planted: Callable[..., FeaturedItems]):
+    featured = planted(change=merge_classes([0, 2]))
+    task = FewShotTask(featured, seed=0)
+    scorer = nearest_class_mean(featured.features)
+    assert task.evaluate(scorer, Split.TRAIN) == {}
+    assert task.evaluate(scorer, Split.VAL).keys() == {"few_shot_accuracy"}

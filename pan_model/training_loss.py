@@ -1,4 +1,4 @@
-"""PAN's objective on training pairs: L = BCE(p, y) + lambda * L_conditions + the encoder's own (PAN, section 3)."""
+"""PAN's loss on training pairs: L = BCE(p, y) + lambda * L_conditions + the encoder's own (PAN, section 3)."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from pan_model.similarity import PairSimilarity
 
 
 class Losses(NamedTuple):
-    """The parts of the objective, each a scalar; conditions is before lambda, total after."""
+    """The parts of the training loss, each a scalar; conditions is before lambda, total after."""
 
     total: Float[Tensor, ""]
     pairs: Float[Tensor, ""]
@@ -23,7 +23,7 @@ class Losses(NamedTuple):
     encoder: Float[Tensor, ""]
 
 
-class Objective:
+class TrainingLoss:
     """The losses of pairs of training items, given by index; inputs are the items' normalised features (N, D)."""
 
     def __init__(

@@ -13,10 +13,10 @@ from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.encoders.proxynca import ProxyNCAEncoder
 from pan_model.model import Pan, new_pan
-from pan_model.objective import Objective
+from pan_model.training_loss import TrainingLoss
 
 Configure = Callable[..., TrialConfig]
-Make = Callable[..., tuple[Objective, Pan, Conditions]]
+Make = Callable[..., tuple[TrainingLoss, Pan, Conditions]]
 NUM_PAIRS = 24
 
 
@@ -37,7 +37,7 @@ def pairs(featured: FeaturedItems) -> tuple[Tensor, Tensor, Tensor]:
 def make(featured: FeaturedItems, configure: Configure) -> Make:
     """Make the objective of a configuration on the training items, and the model that it is of, in double precision."""
 
-    def objective(**changes: Any) -> tuple[Objective, Pan, Conditions]:
+    def objective(**changes: Any) -> tuple[TrainingLoss, Pan, Conditions]:
         config = configure(**changes)
         items = featured.items_of((Split.TRAIN,))
         conditions = choose_conditions(
@@ -45,7 +45,8 @@ def make(featured: FeaturedItems, configure: Configure) -> Make:
         )
         model = new_pan(config, conditions, feature_dim=featured.feature_dim, num_classes=12).double()
         inputs = torch.tensor(featured.features).double() - 3
-        return Objective(model, conditions, featured, items, inputs, config.conditions.lambda_ or 0), model, conditions
+        loss = TrainingLoss(model, conditions, featured, items, inputs, config.conditions.lambda_ or 0)
+        return loss, model, conditions
 
     return objective
 
