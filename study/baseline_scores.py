@@ -1,25 +1,24 @@
 """Baselines of a study: how they answer the validation questions, kept in <dataset>/baselines.json."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from pan_model.baselines import untrained_baselines
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
 from pan_model.pan_scorer import pan_scorer
 from search_spaces import SPACES
 from study.files import read_json, write_json
 from study.paper_setting import paper_setting_of_search
 from study.prepare import PreparedDataset
-from study.question_scores import QuestionLists, as_lists
+from study.question_scores import QuestionLists, as_lists, check_methods
+from study.screen import Show
 
 BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance", "paper_setting")
 """In the order of tables."""
 
 
 def validation_baselines(
-    prepared: PreparedDataset, *, seed: int, max_epochs: int, cache_dir: Path, show: Callable[[Callable[[], str]], None]
+    prepared: PreparedDataset, *, seed: int, max_epochs: int, cache_dir: Path, show: Show
 ) -> dict[str, QuestionLists]:
     """Let all baselines that trials share answer a study's validation questions; trains paper_setting, or finds it."""
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=seed)
@@ -39,7 +38,5 @@ def read_baselines(path: Path) -> dict[str, QuestionLists]:
     """Read the file; a study that was cut before it was written has none yet."""
     if not path.exists():
         return {}
-    try:
-        return read_json(path)["questions"]
-    except (KeyError, TypeError) as error:
-        raise BadInput(f"{path}: must hold questions; remove it, and the summary goes without baselines.") from error
+    content = read_json(path)
+    return check_methods(content.get("questions") if isinstance(content, dict) else None, path, "questions")

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from search_spaces.pan import OPEN_ENDS
-from study.comparison import MethodScores
+from study.comparison import FinalScores, MethodScores
 from study.journal import replay
 
 EDGE = 0.05
@@ -23,6 +24,15 @@ def find_cautions(
     epoch is the best one, counted from 1.
     """
     return [*find_edges(space, config), *_find_last_epoch(config, epoch), *_find_disagreement(scores)]
+
+
+def find_foreign_final(folder: Path, final: FinalScores | None, winner: str) -> list[str]:
+    """That the final training in a folder was of another trial than the winner, so that its scores do not count."""
+    if final is None or final.trial_id == winner:
+        return []
+    return [
+        f"{folder} is of trial {final.trial_id}, not of the winner {winner}; move it away and run study/final.py again"
+    ]
 
 
 def find_edges(space: SearchSpace, config: Mapping[str, Scalar]) -> list[str]:
@@ -70,5 +80,7 @@ def _find_disagreement(scores: Sequence[MethodScores]) -> list[str]:
     (_, val, test), *others = known
     if val.low <= test.high and test.low <= val.high:
         return []
-    moved = "; ".join(f"{name} moves from {there.mean:.4f} to {here.mean:.4f}" for name, there, here in others[:1])
+    moved = "; ".join(
+        f"{name} moves from {on_val.mean:.4f} to {on_test.mean:.4f}" for name, on_val, on_test in others[:1]
+    )
     return [f"val and test disagree by more than their intervals, {val} and {test}" + (f" ({moved})" if moved else "")]

@@ -1,16 +1,25 @@
 """Collation: everything below results/NAME that follows from study.json and the ledger, made anew."""
 
+from typing import NamedTuple
+
 from pan_model.errors import BadInput
 from study.export import export_best_config
 from study.ledger import TrialRecord, read_ledger
 from study.results import Results
 from study.study_file import read_study
-from study.summary import write_summary
+from study.summary import DatasetSummary, write_summary
 from study.tables import write_tables
 
 
-def collate(results: Results) -> dict[str, list[TrialRecord]]:
-    """Write trials.csv, history.csv, best_config.json and the summary; gives the trials of each dataset.
+class Collated(NamedTuple):
+    """What the ledger of a dataset holds, and what it came to."""
+
+    records: list[TrialRecord]
+    summary: DatasetSummary
+
+
+def collate(results: Results) -> dict[str, Collated]:
+    """Write trials.csv, history.csv, best_config.json and the summary; gives what each dataset came to.
 
     The study may be finished, cut or running. Raises BadInput where there is none.
     """
@@ -23,5 +32,5 @@ def collate(results: Results) -> dict[str, list[TrialRecord]]:
         ledger[dataset] = read_ledger(files.trials)
         write_tables(files, ledger[dataset], part["objective"]["name"], part["objective"]["mode"])
         export_best_config(files, study, ledger[dataset])
-    write_summary(results, study, ledger)
-    return ledger
+    summaries = write_summary(results, study, ledger)
+    return {summary.dataset: Collated(ledger[summary.dataset], summary) for summary in summaries}

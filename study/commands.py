@@ -18,17 +18,19 @@ BAD_INPUT = 2
 def run_command(words: Sequence[str]) -> int:
     """study/run.py."""
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
-    return answer(lambda screen: _run(words, screen), f"the study is whole; go on with: uv run study/run.py {again}")
+    go_on = f"the study is whole; go on with: uv run study/run.py {again}"
+    return run_with_exit_code(lambda screen: _run(words, screen), go_on)
 
 
 def collate_command(words: Sequence[str]) -> int:
     """study/collate.py."""
-    return answer(lambda screen: _collate(words, screen), "run it again")
+    return run_with_exit_code(lambda screen: _collate(words, screen), "run it again")
 
 
 def final_command(words: Sequence[str]) -> int:
     """study/final.py."""
-    return answer(lambda screen: _final(words, screen), "nothing was written, run it again")
+    go_on = "run it again; where the folder final/ is there already, it is whole"
+    return run_with_exit_code(lambda screen: _final(words, screen), go_on)
 
 
 def _run(words: Sequence[str], screen: Screen) -> int:
@@ -53,7 +55,7 @@ def _collate(words: Sequence[str], screen: Screen) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="the study's folder")
     results = Results(parser.parse(words).folder)
-    for dataset, records in collate(results).items():
+    for dataset, (records, _) in collate(results).items():
         screen.say(f"{dataset}: {len(records)} trials, {count_by_status(records)}")
         screen.say(f"  {results.of(dataset).trials_table}")
     screen.say(f"  {results.summary}")
@@ -66,32 +68,37 @@ def _final(words: Sequence[str], screen: Screen) -> int:
     return train_final(read_final_config(words), screen)
 
 
-def answer(command: Callable[[Screen], int], how_to_go_on: str) -> int:
+def run_with_exit_code(command: Callable[[Screen], int], how_to_go_on: str) -> int:
     """Run a command; BadInput is one line and exit code 2, an interrupt is 130 and how to go on.
 
     A library that is interrupted in the middle of its own cleaning up may raise an error of its own: after a signal
     every error counts as the interrupt's.
     """
-    signalled = False
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        nonlocal signalled
-        signalled = True
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # in the background a shell has it ignored
-        signal.signal(signal.SIGINT, interrupt)
+    signals = _Signals()
     try:
         return command(Screen())
     except KeyboardInterrupt:
-        signalled = True
+        signals.came = True
     except (BadInput, PermissionError) as error:
-        if not signalled:
+        if not signals.came:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return BAD_INPUT
     except Exception:
-        if not signalled:
+        if not signals.came:
             raise
     print(f"interrupted; {how_to_go_on}", file=sys.stderr)
     return INTERRUPTED
+
+
+class _Signals:
+    """Turns SIGTERM and Ctrl-C into KeyboardInterrupt, from now on, and remembers whether one came."""
+
+    def __init__(self) -> None:
+        self.came = False
+        signal.signal(signal.SIGTERM, self._interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # in the background a shell has it ignored
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self.came = True
+        raise KeyboardInterrupt

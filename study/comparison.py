@@ -1,6 +1,6 @@
 """PAN beside its baselines: each method's scores on train, val and test, and how far PAN is ahead, with intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from pan_model.metrics import Interval
 from study.baseline_scores import BASELINES
 from study.files import read_json
 from study.ledger import TrialRecord
-from study.question_scores import QuestionLists, interval_ahead, interval_of
+from study.question_scores import QuestionLists, from_entry, interval_ahead, interval_of, is_finite_number
 
 PAN = "PAN"
-FINAL_FIELDS = {"trial_id", "metrics", "baselines", "paired"}
-"""What is read of a metrics.json."""
+FINAL_SECTIONS = ("metrics", "baselines", "paired")
+"""What is read of a metrics.json, beside its trial_id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,17 +29,26 @@ class MethodScores:
     test_ahead: Interval | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class FinalScores:
+    """Of a final training's metrics.json the objective alone: of which trial, each method's test, PAN's leads."""
+
+    trial_id: str
+    test: Mapping[str, Interval]
+    ahead: Mapping[str, Interval]
+
+
 def compare_methods(
     metric: str,
     winner: TrialRecord | None,
     epoch: int,
     baselines: Mapping[str, QuestionLists],
-    final: Mapping[str, Any] | None,
+    final: FinalScores | None,
 ) -> list[MethodScores]:
     """PAN first, then the baselines; without a winner PAN has no scores.
 
-    baselines are those that a study's trials share, the winner's own at its best epoch are in its record; final is the
-    content of metrics.json, None before a final training.
+    baselines are those that a study's trials share, the winner's own at its best epoch are in its record; final is
+    None before a final training.
     """
     history = winner.history if winner else []
     kept = winner.best if winner and winner.best and winner.best.epoch == epoch else None
@@ -50,7 +59,7 @@ def compare_methods(
         method=PAN,
         train=train,
         val=interval_of(own) if own else None,
-        test=_read_interval(final["metrics"][metric], "mean") if final else None,
+        test=final.test.get(PAN) if final else None,
     )
     return [pan, *(_score_baseline(name, metric, own, of_baselines.get(name), final) for name in BASELINES)]
 
@@ -60,27 +69,60 @@ def _score_baseline(
     metric: str,
     own: list[float] | None,
     baseline: QuestionLists | None,
-    final: Mapping[str, Any] | None,
+    final: FinalScores | None,
 ) -> MethodScores:
     questions = baseline[metric] if baseline else None
     return MethodScores(
         method=name,
         val=interval_of(questions) if questions else None,
         val_ahead=interval_ahead(own, questions) if own and questions else None,
-        test=_read_interval(final["baselines"][name][metric], "mean") if final else None,
-        test_ahead=_read_interval(final["paired"][name][metric], "difference") if final else None,
+        test=final.test.get(name) if final else None,
+        test_ahead=final.ahead.get(name) if final else None,
     )
 
 
-def read_final(path: Path, trial_id: str) -> dict[str, Any] | None:
-    """The metrics.json of the final training, if there is one of this very trial."""
+def check_same_questions(metric: str, answers: Iterable[tuple[Path, QuestionLists]]) -> None:
+    """Refuse, by its file, a method that did not answer as many questions as the first one."""
+    counts = [(file, len(lists.get(metric, ()))) for file, lists in answers]
+    for file, count in counts:
+        if count == 0:
+            raise BadInput(f"{file}: must hold scores of {metric} for each method; remove it.")
+        if count != counts[0][1]:
+            raise BadInput(
+                f"{file}: must hold {counts[0][1]} scores of {metric} for each method, as {counts[0][0]} does, "
+                f"got {count}; remove the one that is damaged."
+            )
+
+
+def read_final(path: Path, metric: str) -> FinalScores | None:
+    """The scores in the metrics.json of the final training, if there is one; a baseline that it lacks is left out."""
     if not path.exists():
         return None
     content = read_json(path)
-    if not isinstance(content, dict) or not set(content) >= FINAL_FIELDS:
-        raise BadInput(f"{path}: must hold {', '.join(sorted(FINAL_FIELDS))}; move its folder away to leave it out.")
-    return content if content["trial_id"] == trial_id else None
+    if not (
+        isinstance(content, dict)
+        and isinstance(content.get("trial_id"), str)
+        and all(isinstance(content.get(section), dict) for section in FINAL_SECTIONS)
+    ):
+        fields = ", ".join(("trial_id", *FINAL_SECTIONS))
+        raise BadInput(f"{path}: must hold {fields}; move its folder away to leave it out.")
+    baselines, paired = content["baselines"], content["paired"]
+    test = {name: _read_interval(path, f"baselines.{name}", baselines[name], metric, "mean") for name in baselines}
+    return FinalScores(
+        trial_id=content["trial_id"],
+        test={PAN: _read_interval(path, "metrics", content["metrics"], metric, "mean"), **test},
+        ahead={name: _read_interval(path, f"paired.{name}", paired[name], metric, "difference") for name in paired},
+    )
 
 
-def _read_interval(entry: Mapping[str, Any], key: str) -> Interval:
-    return Interval(entry[key], *entry["ci95"])
+def _read_interval(path: Path, field: str, metrics: Any, metric: str, key: str) -> Interval:
+    try:
+        interval = from_entry(metrics[metric], key)
+    except (KeyError, TypeError, ValueError):
+        interval = None
+    if interval is None or not all(map(is_finite_number, interval)):
+        raise BadInput(
+            f"{path}: {field}.{metric} must hold {key} and ci95, a number and two; "
+            "move its folder away to leave it out."
+        )
+    return interval

@@ -5,9 +5,10 @@ import time
 from typing import Any
 
 from pan_model.data.registry import find_dataset
+from pan_model.train import use_deterministic_arithmetic
 from search_spaces import SPACES
 from study.baseline_scores import validation_baselines, write_baselines
-from study.collation import collate
+from study.collation import Collated, collate
 from study.config import DatasetPlan, StudyConfig
 from study.files import write_json
 from study.identity import trial_id
@@ -32,9 +33,9 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
         check_same_flags(found, config)
         if _is_finished(config) and same_weights(found, config):
             screen.say(f"study {config.study_name} is done: every trial has run.")
-            collate(config.results)
-            return report_study(config, screen)
+            return report_study(config, collate(config.results), screen)
     check_ray_address(config.ray_address)
+    use_deterministic_arithmetic()
     prepared = [_prepare(plan, config, screen) for plan in config.plans]
     content = describe_study(config, prepared, found)
     if found is not None:
@@ -43,8 +44,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     elif config.resume:
         screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
     baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
-    _search(config, prepared, baselines, content, screen)
-    return report_study(config, screen)
+    return report_study(config, _search(config, prepared, baselines, content, screen), screen)
 
 
 def _is_finished(config: StudyConfig) -> bool:
@@ -85,7 +85,7 @@ def _search(
     baselines: list[dict[str, QuestionLists]],
     content: dict[str, Any],
     screen: Screen,
-) -> None:
+) -> dict[str, Collated]:
     from study.tuner import ray_session  # importing Ray takes seconds, which a finished study need not wait for
 
     deadline_s = math.inf if config.time_budget_s is None else time.monotonic() + config.time_budget_s
@@ -98,7 +98,8 @@ def _search(
                 if (left_s := deadline_s - time.monotonic()) > 0:
                     _search_dataset(config, plan, part, screen, slots, left_s)
         finally:
-            collate(config.results)
+            collated = collate(config.results)
+    return collated
 
 
 def _search_dataset(

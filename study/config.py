@@ -13,6 +13,7 @@ from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
 from search_spaces import SPACES
 from study.results import Results
+from study.space_description import space_digest
 
 DEFAULT_CACHE = user_cache_path("pan-study")
 """The user's cache folder; features go there unless --cache-dir says otherwise."""
@@ -135,6 +136,7 @@ class StudyConfig:
                     "grace_epochs": plan.grace_epochs,
                     "backbone": plan.features.backbone,
                     "image_size": plan.features.image_size,
+                    "space": space_digest(SPACES[plan.dataset]),
                 }
                 for plan in self.plans
             },

@@ -1,14 +1,9 @@
 """What --dry-run prints: the resolved study and its space, and whether its data are where they should be."""
 
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-
 from pan_model.data.registry import find_dataset
-from search_spaces import SPACES, SearchSpace
+from search_spaces import SPACES
 from study.config import DatasetPlan, StudyConfig
-
-NUM_SUGGESTIONS = 512
-"""Random suggestions from which it is read off when a parameter is asked for."""
+from study.space_description import describe_space
 
 
 def describe_plan(config: StudyConfig) -> list[str]:
@@ -25,17 +20,6 @@ def describe_plan(config: StudyConfig) -> list[str]:
     return lines
 
 
-def describe_space(space: SearchSpace) -> list[str]:
-    """One line a parameter: its range, and when it is asked for; then the first trials."""
-    trials = _suggest_at_random(space)
-    seen: dict[str, BaseDistribution] = {}
-    for trial in trials:
-        seen |= trial.distributions
-    lines = [f"  {name}: {_range(distribution)}{_when(name, trials, seen)}" for name, distribution in seen.items()]
-    first = [", ".join(f"{key} {value}" for key, value in point.items()) for point in space.first_trials]
-    return [*lines, *(f"  first trial {number}: {point}" for number, point in enumerate(first, 1))]
-
-
 def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
     row = find_dataset(plan.dataset)
     folder = config.data_root / row.folder
@@ -46,32 +30,3 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
         f"  data {folder}: {'found' if folder.is_dir() else missing}",
         f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px",
     ]
-
-
-def _suggest_at_random(space: SearchSpace) -> list[optuna.trial.FrozenTrial]:
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    optuna.logging.set_verbosity(verbosity)
-    for _ in range(NUM_SUGGESTIONS):
-        space.suggest(study.ask())
-    return study.get_trials(deepcopy=False)
-
-
-def _range(distribution: BaseDistribution) -> str:
-    if isinstance(distribution, CategoricalDistribution):
-        return " | ".join(str(choice) for choice in distribution.choices)
-    low, high, log = (getattr(distribution, name) for name in ("low", "high", "log"))
-    return f"{low:g} to {high:g}{', log' if log else ''}"
-
-
-def _when(name: str, trials: list[optuna.trial.FrozenTrial], seen: dict[str, BaseDistribution]) -> str:
-    """The choice of another parameter on which this one depends, if it does."""
-    having = [trial.params for trial in trials if name in trial.params]
-    lacking = [trial.params for trial in trials if name not in trial.params]
-    for other, distribution in seen.items():
-        if lacking and isinstance(distribution, CategoricalDistribution) and other != name:
-            present = {params.get(other) for params in having}
-            if present.isdisjoint(params.get(other) for params in lacking):
-                return f" (when {other} is {' or '.join(sorted(map(str, present)))})"
-    return ""

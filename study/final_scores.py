@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pan_model.metrics import Interval, mean_interval
 from pan_model.tasks import QuestionScores
+from study.question_scores import as_entry, interval_ahead, interval_of
 
 
 def model_metrics(scores: Sequence[QuestionScores]) -> dict[str, dict[str, Any]]:
@@ -15,7 +15,7 @@ def model_metrics(scores: Sequence[QuestionScores]) -> dict[str, dict[str, Any]]
     for name, questions in average_over_seeds(scores).items():
         per_seed = [float(one[name].mean()) for one in scores]
         metrics[name] = {
-            **_interval(mean_interval(questions)),
+            **as_entry(interval_of(questions), "mean"),
             "std_over_seeds": float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else 0.0,
             "per_seed": per_seed,
         }
@@ -25,7 +25,7 @@ def model_metrics(scores: Sequence[QuestionScores]) -> dict[str, dict[str, Any]]
 def baseline_metrics(baselines: Mapping[str, QuestionScores]) -> dict[str, dict[str, Any]]:
     """Each metric of each baseline with its interval over the same questions."""
     return {
-        name: {metric: _interval(mean_interval(questions)) for metric, questions in scores.items()}
+        name: {metric: as_entry(interval_of(questions), "mean") for metric, questions in scores.items()}
         for name, scores in baselines.items()
     }
 
@@ -35,20 +35,15 @@ def paired_differences(
 ) -> dict[str, dict[str, Any]]:
     """Model minus baseline, question by question: the mean difference and its interval."""
     model = average_over_seeds(scores)
-    paired: dict[str, dict[str, Any]] = {}
-    for name, baseline in baselines.items():
-        intervals = {metric: mean_interval(model[metric] - questions) for metric, questions in baseline.items()}
-        paired[name] = {
-            metric: {"difference": interval.mean, "ci95": [interval.low, interval.high]}
-            for metric, interval in intervals.items()
+    return {
+        name: {
+            metric: as_entry(interval_ahead(model[metric], questions), "difference")
+            for metric, questions in baseline.items()
         }
-    return paired
+        for name, baseline in baselines.items()
+    }
 
 
 def average_over_seeds(scores: Sequence[QuestionScores]) -> QuestionScores:
     """Each question's score, averaged over the seeds."""
     return {name: np.mean([one[name] for one in scores], axis=0) for name in scores[0]}
-
-
-def _interval(interval: Interval) -> dict[str, Any]:
-    return {"mean": interval.mean, "ci95": [interval.low, interval.high]}

@@ -16,7 +16,6 @@ from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
 from pan_model.pan_scorer import pan_scorer
-from pan_model.tasks import Task
 from pan_model.train import Trainer, use_deterministic_arithmetic
 from pan_model.trained import save_model
 from search_spaces import SPACES
@@ -26,15 +25,13 @@ from study.config import FinalConfig, Regime
 from study.export import read_best_config
 from study.files import check_can_be_made, write_json
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
-from study.markdown_table import with_interval
 from study.model_card import write_model_card
 from study.paper_setting import PaperSetting, paper_setting_of_final
 from study.prepare import PreparedDataset, prepare_on_screen
 from study.provenance import provenance
+from study.question_scores import from_entry
 from study.results import Results
 from study.screen import Screen
-from study.study_file import read_study
-from study.summary import summarise_dataset
 
 FINAL_SCHEMA = "pan-study/final/1"
 TRAIN_ON = (Split.TRAIN, Split.VAL)
@@ -52,23 +49,13 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
     check_can_be_made(config.folder)
     use_deterministic_arithmetic()
     prepared = _prepare(best, config, screen)
-    trial = TrialConfig.from_flat(best["config"])
-    task = find_dataset(prepared.dataset).task(prepared.featured, seed=trial.train.seed, train_on=TRAIN_ON)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainers: list[Trainer] = []
-    for seed in range(config.seeds):
-        final = replace(trial, train=replace(trial.train, seed=seed))
-        trainers.append(_train(Trainer(task, final, device), best["metric"]["epoch"], screen))
-    with screen.live() as show:
-        paper = paper_setting_of_final(
-            prepared, SPACES[prepared.dataset].paper_setting, cache_dir=config.cache_dir, show=show
-        )
-    screen.say(f"baseline paper_setting: trained {paper.epoch} epochs on train and val")
+    paper = _train_paper_setting(prepared, config, screen)
+    trainers = _train_seeds(best, prepared, config.seeds, screen)
     screen.say("testing, once")
-    metrics = _test(task, trainers, paper, best) | {"left_out": prepared.left_out}
+    metrics = _test(trainers, paper, best) | {"left_out": prepared.left_out}
     _write_whole(config.folder, trainers[0], prepared, best, metrics)
-    _say(config.folder, task.objective, metrics, screen)
-    _summarise(config.folder, prepared.dataset, screen)
+    _say(config.folder, trainers[0].task.objective, metrics, screen)
+    _summarise(config.folder.absolute(), prepared.dataset, screen)
     return 0
 
 
@@ -101,6 +88,24 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> Prepa
     return prepared
 
 
+def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, screen: Screen) -> PaperSetting:
+    """The baseline; it comes first, since it needs the cache, which may turn out to be of no use."""
+    with screen.live() as show:
+        paper = paper_setting_of_final(
+            prepared, SPACES[prepared.dataset].paper_setting, cache_dir=config.cache_dir, show=show
+        )
+    screen.say(f"baseline paper_setting: trained {paper.epoch} epochs on train and val")
+    return paper
+
+
+def _train_seeds(best: dict[str, Any], prepared: PreparedDataset, seeds: int, screen: Screen) -> list[Trainer]:
+    trial = TrialConfig.from_flat(best["config"])
+    task = find_dataset(prepared.dataset).task(prepared.featured, seed=trial.train.seed, train_on=TRAIN_ON)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    finals = [replace(trial, train=replace(trial.train, seed=seed)) for seed in range(seeds)]
+    return [_train(Trainer(task, final, device), best["metric"]["epoch"], screen) for final in finals]
+
+
 def _train(trainer: Trainer, epochs: int, screen: Screen) -> Trainer:
     seed = trainer.config.train.seed
     with screen.live() as show:
@@ -111,8 +116,9 @@ def _train(trainer: Trainer, epochs: int, screen: Screen) -> Trainer:
     return trainer
 
 
-def _test(task: Task, trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]) -> dict[str, Any]:
+def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]) -> dict[str, Any]:
     """Read the test split: all models and all baselines answer the same questions."""
+    task = trainers[0].task
     scores = [
         task.evaluate_fully(pan_scorer(trainer.model, task.featured, trainer.device), Split.TEST)
         for trainer in trainers
@@ -156,23 +162,26 @@ def _write_whole(
 
 
 def _summarise(folder: Path, dataset: str, screen: Screen) -> None:
-    """Where the folder is a study's own, put the test scores beside those on val."""
+    """Where the folder, an absolute path, is a study's own, put the test scores beside those on val."""
     results = Results(folder.parent.parent)
-    files = results.of(dataset)
-    if not (results.study.exists() and folder == files.final_metrics.parent):
+    if not (results.study.exists() and folder == results.of(dataset).final_metrics.parent):
         return
-    records = collate(results)[dataset]
+    try:
+        summary = collate(results)[dataset].summary
+    except (BadInput, OSError) as error:  # what was trained is there all the same
+        screen.say(f"the summary is as it was: {error}")
+        return
     screen.say(f"  {results.summary}")
-    for caution in summarise_dataset(files, read_study(results.study)["datasets"][dataset], records).cautions:
+    for caution in summary.cautions:
         screen.say(f"caution: {caution}")
 
 
 def _say(folder: Path, objective: str, metrics: dict[str, Any], screen: Screen) -> None:
-    model = with_interval(metrics["metrics"][objective], "mean")
+    model = from_entry(metrics["metrics"][objective], "mean")
     screen.say(f"PAN {objective} (test, {len(metrics['seeds'])} seeds): {model}")
     for name, values in metrics["baselines"].items():
-        ahead = with_interval(metrics["paired"][name][objective], "difference")
-        screen.say(f"  {name}: {with_interval(values[objective], 'mean')}; PAN ahead by {ahead}")
+        ahead = from_entry(metrics["paired"][name][objective], "difference")
+        screen.say(f"  {name}: {from_entry(values[objective], 'mean')}; PAN ahead by {ahead}")
     screen.say("made:")
     for path in sorted(folder.iterdir()):
         screen.say(f"  {path}")

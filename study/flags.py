@@ -137,7 +137,10 @@ def _add_cache_and_bad_images(parser: OneLineParser) -> None:
         help="leave unreadable images out, counted and listed",
     )
     parser.add_argument(
-        "--cache-dir", type=Path, metavar="DIR", help="features by content key; outside output and data"
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="features and the paper_setting baseline, by content key; outside output and data",
     )
 
 

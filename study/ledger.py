@@ -21,10 +21,14 @@ from pan_model.errors import BadInput
 from pan_model.flat import Scalar
 from pan_model.train import EpochRecord
 from study.files import read_json, write_json, write_whole
+from study.question_scores import QuestionLists, check_lists, check_methods
 
 
 class Status(StrEnum):
-    """How a trial stands: at its last epoch, stopped by ASHA, failed, or under way (or cut)."""
+    """How a trial stands.
+
+    completed (at its last epoch, or ended by its own early stopping), stopped (by ASHA), failed, running (or cut).
+    """
 
     COMPLETED = "completed"
     STOPPED = "stopped"
@@ -40,8 +44,8 @@ class BestEpoch:
     """
 
     epoch: int
-    questions: dict[str, list[float]]
-    baselines: dict[str, dict[str, list[float]]]
+    questions: QuestionLists
+    baselines: dict[str, QuestionLists]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,9 @@ class TrialRecord:
         return math.fsum(value for record in self.history for key, value in record.items() if key.startswith("time/"))
 
 
+BEST_FIELDS = set(BestEpoch.__dataclass_fields__)
+
+
 class TrialLedger:
     """One trial's folder: config.json, checkpoint/state.pt, best_epoch.json, history.jsonl, status.json."""
 
@@ -74,7 +81,7 @@ class TrialLedger:
         self.folder = folder
         self._config = folder / "config.json"
         self._history = folder / "history.jsonl"
-        self._best_epoch = folder / "best_epoch.json"
+        self.best_epoch_file = folder / "best_epoch.json"
         self._checkpoint = folder / "checkpoint" / "state.pt"
         self._status = folder / "status.json"
 
@@ -89,7 +96,7 @@ class TrialLedger:
         content = {"record": record, "state": state, "best": None if best is None else asdict(best)}
         write_whole(self._checkpoint, lambda path: torch.save(content, path))
         if best is not None:
-            write_json(self._best_epoch, asdict(best))
+            write_json(self.best_epoch_file, asdict(best))
         self._append(record)
 
     def restore(self) -> dict[str, Any] | None:
@@ -97,13 +104,13 @@ class TrialLedger:
         for leftover in self._checkpoint.parent.glob(f".{self._checkpoint.name}.*"):
             leftover.unlink()
         if not self._checkpoint.exists():
-            for unfounded in (self._history, self._best_epoch):
-                unfounded.unlink(missing_ok=True)
+            for orphan in (self._history, self.best_epoch_file):
+                orphan.unlink(missing_ok=True)
             return None
         saved = torch.load(self._checkpoint, weights_only=True, map_location="cpu")
         last: EpochRecord = saved["record"]
         if saved["best"] is not None:
-            write_json(self._best_epoch, saved["best"])
+            write_json(self.best_epoch_file, saved["best"])
         kept = [record for record in self.history() if record["epoch"] < last["epoch"]]
         lines = "".join(_line(record) for record in [*kept, last])
         write_whole(self._history, lambda path: path.write_text(lines, encoding="utf-8"))
@@ -147,12 +154,16 @@ class TrialLedger:
         return TrialRecord(**written, status=status, error=error, history=self.history(), best=self._read_best())
 
     def _read_best(self) -> BestEpoch | None:
-        if not self._best_epoch.exists():
+        if not self.best_epoch_file.exists():
             return None
-        try:
-            return BestEpoch(**read_json(self._best_epoch))
-        except TypeError as error:
-            raise BadInput(f"{self._best_epoch}: must hold epoch, questions and baselines; remove it.") from error
+        written = read_json(self.best_epoch_file)
+        if not isinstance(written, dict) or set(written) != BEST_FIELDS:
+            raise BadInput(f"{self.best_epoch_file}: must hold epoch, questions and baselines; remove it.")
+        return BestEpoch(
+            epoch=written["epoch"],
+            questions=check_lists(written["questions"], self.best_epoch_file, "questions"),
+            baselines=check_methods(written["baselines"], self.best_epoch_file, "baselines"),
+        )
 
     def _append(self, record: EpochRecord) -> None:
         with self._history.open("a", encoding="utf-8") as lines:

@@ -5,7 +5,8 @@ from typing import Any
 
 from pan_model.model import Pan
 from pan_model.scoring import Scoring
-from study.markdown_table import table, with_interval
+from study.markdown_table import table
+from study.question_scores import from_entry
 
 CARD = """# PAN trained on {dataset}
 
@@ -97,10 +98,10 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
 
 def _results(metrics: dict[str, Any]) -> list[str]:
     names = list(metrics["metrics"])
-    rows = [["**PAN**", *(with_interval(metrics["metrics"][name], "mean") for name in names)]]
+    rows = [["**PAN**", *(from_entry(metrics["metrics"][name], "mean") for name in names)]]
     for baseline, values in metrics["baselines"].items():
         ahead = metrics["paired"][baseline]
-        cells = [f"{values[name]['mean']:.4f} ({with_interval(ahead[name], 'difference')})" for name in names]
+        cells = [f"{values[name]['mean']:.4f} ({from_entry(ahead[name], 'difference')})" for name in names]
         rows.append([baseline, *cells])
     return table(["method", *names], rows)
 

@@ -4,6 +4,7 @@ Its epoch is chosen on val, as a study chooses PAN's; a final training then trai
 Where no attribute of the training images is certain, the same setting without labels stands in for it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -16,25 +17,25 @@ import torch
 from pan_model.config import TrialConfig
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
+from pan_model.errors import BadInput
 from pan_model.flat import Scalar
 from pan_model.model import Pan
 from pan_model.train import Trainer
-from study.files import write_whole
+from study.files import check_can_be_made, write_whole
 from study.identity import content_of, digest
 from study.prepare import PreparedDataset
+from study.screen import Show
 
 SEED = 0
 LOOKS = 20
-"""How often val is looked at, at most about, while an epoch is chosen."""
+"""How often val is looked at, at most, while an epoch is chosen; always in the last one."""
 
 SEARCH_PAIRS = 8192
 """Pairs of an epoch in a search; the final training takes as many as the paper."""
 
 PAPER_EPOCHS = 100
-VERSION = 1
+VERSION = 2
 """Part of the key in the cache: raise it when the same setting comes to train differently."""
-
-Show = Callable[[Callable[[], str]], None]
 
 
 class PaperSetting(NamedTuple):
@@ -103,9 +104,10 @@ def _cached(
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=SEED, train_on=train_on)
     trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if not _restore(trainer, file):
+        check_can_be_made(file.parent, "--cache-dir")
         trainer = Trainer(task, config, trainer.device)  # a damaged file may have been restored in part
         train(trainer)
-        write_whole(file, lambda path: torch.save(trainer.state_dict(), path))
+        _save(trainer, file)
     return PaperSetting(config, trainer.model, trainer.device, trainer.epoch)
 
 
@@ -118,6 +120,13 @@ def _restore(trainer: Trainer, file: Path) -> bool:
     return True
 
 
+def _save(trainer: Trainer, file: Path) -> None:
+    try:
+        write_whole(file, lambda path: torch.save(trainer.state_dict(), path))
+    except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
+        raise BadInput(f"{file}: cannot be written ({error}); give another --cache-dir.") from error
+
+
 def _train_to(trainer: Trainer, epoch: int, show: Show) -> None:
     while trainer.epoch < epoch:
         trainer.train_epoch()
@@ -127,11 +136,15 @@ def _train_to(trainer: Trainer, epoch: int, show: Show) -> None:
 def _train_to_best(trainer: Trainer, show: Show) -> None:
     epochs, task = trainer.config.train.max_epochs, trainer.task
     sign = 1 if task.mode == "max" else -1
-    every = max(1, epochs // LOOKS)
-    best, state = -torch.inf, trainer.state_dict()
-    for epoch in range(every, epochs + 1, every):
+    best, state = -math.inf, None
+    for epoch in sorted({round(epochs * look / LOOKS) for look in range(1, LOOKS + 1)} - {0}):
         _train_to(trainer, epoch, show)
         value = sign * float(trainer.evaluate(Split.VAL).means()[task.objective])
-        if value > best:
+        if math.isfinite(value) and value > best:
             best, state = value, deepcopy(trainer.state_dict())
+    if state is None:
+        raise BadInput(
+            f"baseline paper_setting: {task.objective} on val must be a finite number in some epoch, but was in none "
+            f"of {epochs}; look for extreme values in the images and the backbone's weights."
+        )
     trainer.load_state_dict(state)

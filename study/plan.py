@@ -46,7 +46,15 @@ def check_same(found: dict[str, Any], signed: dict[str, Any], root: Path) -> Non
     differences += [f"{key} was {was[key]}, now absent" for key in was if key not in now]
     differences += [f"{key} was absent, now {now[key]}" for key in now if key not in was]
     if differences:
-        raise BadInput(f"{root}: is another study ({'; '.join(differences)}); give the same flags, or another --name.")
+        raise BadInput(f"{root}: is another study ({'; '.join(differences)}); {_way_out(found['signed'], signed)}")
+
+
+def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:
+    """What to do about a difference; the search space comes with the program, no flag brings back another."""
+    both = was["datasets"].keys() & now["datasets"].keys()
+    if all(was["datasets"][name].get("space") == now["datasets"][name]["space"] for name in both):
+        return "give the same flags, or another --name."
+    return "the search space has changed since: finish it with the version that began it, or give another --name."
 
 
 def check_same_flags(found: dict[str, Any], config: StudyConfig) -> None:
@@ -54,7 +62,7 @@ def check_same_flags(found: dict[str, Any], config: StudyConfig) -> None:
     signed = config.signed()
     known = {key: found["signed"].get(key) for key in signed if key != "datasets"}
     datasets = {
-        name: {key: part.get(key) for key in signed["datasets"].get(name, part)}
+        name: {key: part[key] for key in signed["datasets"].get(name, part) if key in part}
         for name, part in found["signed"]["datasets"].items()
     }
     check_same({"signed": {**known, "datasets": datasets}}, signed, config.results.root)

@@ -1,9 +1,14 @@
 """Scores of questions, one by one: as JSON holds them, with intervals, and of two methods question by question."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from pan_model.errors import BadInput
 from pan_model.metrics import Interval, mean_interval
 from pan_model.tasks import QuestionScores
 
@@ -16,15 +21,58 @@ def as_lists(scores: QuestionScores) -> QuestionLists:
     return {name: [float(question) for question in questions] for name, questions in scores.items()}
 
 
-def interval_of(questions: Sequence[float]) -> Interval:
+def check_lists(value: Any, file: Path, field: str) -> QuestionLists:
+    """Scores of questions as they were read from a field of a file; BadInput names both when they are none."""
+    lists = list(value.values()) if isinstance(value, dict) else []
+    if not lists or not all(isinstance(one, list) and one and all(map(is_finite_number, one)) for one in lists):
+        raise BadInput(f"{file}: {field} must hold a list of finite numbers for each metric; remove the file.")
+    return value
+
+
+def check_methods(value: Any, file: Path, field: str) -> dict[str, QuestionLists]:
+    """The same for a field that holds them for each method."""
+    if not isinstance(value, dict):
+        raise BadInput(f"{file}: {field} must hold scores for each method; remove the file.")
+    return {name: check_lists(lists, file, f"{field}.{name}") for name, lists in value.items()}
+
+
+def interval_of(questions: ArrayLike) -> Interval:
     """Mean and 95% interval over the questions."""
-    return mean_interval(np.array(questions, dtype=np.float64))
+    return mean_interval(np.asarray(questions, dtype=np.float64))
 
 
-def interval_ahead(one: Sequence[float], other: Sequence[float]) -> Interval:
+def interval_ahead(one: ArrayLike, other: ArrayLike) -> Interval:
     """How far one method is ahead of another on the same questions: mean difference and 95% interval.
 
     >>> interval_ahead([1.0, 0.5], [0.5, 0.5]).mean
     0.25
     """
-    return mean_interval(np.array(one, dtype=np.float64) - np.array(other, dtype=np.float64))
+    return interval_of(np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64))
+
+
+def as_entry(interval: Interval, key: str) -> dict[str, Any]:
+    """An interval as an entry of metrics.json has it, its mean under `key`.
+
+    >>> as_entry(Interval(0.5, 0.4, 0.6), "mean")
+    {'mean': 0.5, 'ci95': [0.4, 0.6]}
+    """
+    return {key: interval.mean, "ci95": [interval.low, interval.high]}
+
+
+def from_entry(entry: Mapping[str, Any], key: str) -> Interval:
+    """The interval of an entry of metrics.json.
+
+    >>> from_entry({"mean": 0.5, "ci95": [0.4, 0.6]}, "mean") == Interval(0.5, 0.4, 0.6)
+    True
+    """
+    low, high = entry["ci95"]
+    return Interval(entry[key], low, high)
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether a value read from JSON is a number that can be computed with.
+
+    >>> is_finite_number(1), is_finite_number(True), is_finite_number(float("nan"))
+    (True, False, False)
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

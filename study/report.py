@@ -1,19 +1,19 @@
 """Report: what a study found, what it made and what to type next."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
-from pan_model.data.registry import find_dataset
+from study.collation import Collated
 from study.config import DEFAULT_CACHE, DatasetPlan, StudyConfig
-from study.ledger import Status, best_completed, count_ended, read_ledger
+from study.ledger import Status, count_ended
 from study.screen import Screen, count_by_status
-from study.study_file import read_study
-from study.summary import DatasetSummary, summarise_dataset
+from study.summary import DatasetSummary
 
 
-def report_study(config: StudyConfig, screen: Screen) -> int:
+def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: Screen) -> int:
     """Say how each dataset went and where its files are; gives 0, or 1 when no trial completed anywhere."""
-    won = [plan for plan in config.plans if _report_dataset(config, plan, screen)]
+    won = [plan for plan in config.plans if _report_dataset(config, plan, collated[plan.dataset], screen)]
     results = config.results
     screen.say("made:")
     for path in _files_made(config):
@@ -27,24 +27,21 @@ def report_study(config: StudyConfig, screen: Screen) -> int:
     return 0 if won else 1
 
 
-def _report_dataset(config: StudyConfig, plan: DatasetPlan, screen: Screen) -> bool:
+def _report_dataset(config: StudyConfig, plan: DatasetPlan, collated: Collated, screen: Screen) -> bool:
     """Say what one dataset's trials came to; whether any of them completed."""
-    files, task = config.results.of(plan.dataset), find_dataset(plan.dataset).task
-    records = read_ledger(files.trials)
+    records, summary = collated
     screen.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records)}")
     if count_ended(records) < plan.num_trials:
         screen.say(f"{plan.dataset}: the time was up before {plan.num_trials} trials had ended; --resume goes on")
     if any(record.status is Status.FAILED for record in records):
-        screen.say(f"{plan.dataset}: the column error of {files.trials_table} says why trials failed")
-    best = best_completed(records, task.objective, task.mode)
-    if best is None:
+        table = config.results.of(plan.dataset).trials_table
+        screen.say(f"{plan.dataset}: the column error of {table} says why trials failed")
+    if summary.best is None:
         screen.say(f"{plan.dataset}: no trial completed")
         return False
-    record, value, epoch = best
-    screen.say(f"{plan.dataset}: best {task.objective} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
-    say_comparison(
-        summarise_dataset(files, read_study(config.results.study)["datasets"][plan.dataset], records), screen
-    )
+    record, value, epoch = summary.best
+    screen.say(f"{plan.dataset}: best {summary.metric} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
+    say_comparison(summary, screen)
     return True
 
 

@@ -14,6 +14,9 @@ from rich.text import Text
 from study.config import DatasetPlan
 from study.ledger import Status, TrialRecord, count_ended
 
+Show = Callable[[Callable[[], str]], None]
+"""Shows a line, which is made only where somebody watches."""
+
 REFRESH_S = 0.5
 ORDER = (Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.RUNNING)
 
@@ -29,7 +32,7 @@ class Screen:
         self._console.print(Text(line))
 
     @contextmanager
-    def live(self) -> Generator[Callable[[Callable[[], str]], None]]:
+    def live(self) -> Generator[Show]:
         """Show a line that each call replaces; where nobody watches, the line is not even made."""
         if not self._console.is_terminal:
             yield _show_nothing

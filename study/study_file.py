@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from pan_model.data.registry import find_dataset
 from pan_model.errors import BadInput
 from study.files import read_json
 
@@ -18,7 +19,15 @@ def read_study(file: Path) -> dict[str, Any]:
         raise BadInput(f"{file}: schema must be {STUDY_SCHEMA}; this is no study that can be gone on with.")
     lacking = sorted(FIELDS - set(study))
     for dataset, part in dict(study.get("datasets") or {}).items():
+        _check_known(file, dataset)
         lacking += [f"datasets.{dataset}.{field}" for field in sorted(DATASET_FIELDS - set(part))]
     if lacking:
         raise BadInput(f"{file}: lacks {', '.join(lacking)}; this is no study that can be gone on with.")
     return study
+
+
+def _check_known(file: Path, dataset: str) -> None:
+    try:
+        find_dataset(dataset)
+    except BadInput as error:
+        raise BadInput(f"{file}: datasets: {error}") from error

@@ -2,24 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pan_model.metrics import Interval
 from search_spaces import SPACES
 from study.baseline_scores import read_baselines
-from study.cautions import find_cautions
-from study.comparison import MethodScores, compare_methods, read_final
+from study.cautions import find_cautions, find_foreign_final
+from study.comparison import MethodScores, check_same_questions, compare_methods, read_final
 from study.files import write_text
-from study.ledger import Status, TrialRecord, best_completed
+from study.ledger import Status, TrialLedger, TrialRecord, best_completed
 from study.markdown_table import table
+from study.question_scores import QuestionLists
 from study.results import DatasetResults, Results
 from study.tables import to_csv
 
 HOW_TO_READ = (
     'All methods answer the same questions; intervals are 95% over questions, those of "ahead" question by question.',
     "The best trial was chosen on val, so its value there is optimistic. Where the value on train, from fewer",
-    "questions, is far above that on val, the model knows the training classes by heart. The test split is read once,",
-    "by `study/final.py`.",
+    "questions, is far above that on val, the model overfits the training classes. The test split is read once, by",
+    "`study/final.py`.",
 )
 
 
@@ -44,8 +46,7 @@ def summarise_dataset(files: DatasetResults, part: Mapping[str, Any], records: l
     best = best_completed(records, metric, mode)
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     winner, _, epoch = best or (None, 0.0, 0)
-    final = read_final(files.final_metrics, winner.trial_id) if winner else None
-    scores = compare_methods(metric, winner, epoch, read_baselines(files.baselines), final)
+    scores, cautions = _compare(files, metric, winner, epoch)
     return DatasetSummary(
         dataset=files.dataset,
         metric=metric,
@@ -55,17 +56,45 @@ def summarise_dataset(files: DatasetResults, part: Mapping[str, Any], records: l
         epochs_saved=sum(part["max_epochs"] - len(record.history) for record in ended),
         best=best,
         scores=scores,
-        cautions=find_cautions(SPACES[files.dataset], winner.config, epoch, scores) if winner else [],
+        cautions=cautions,
     )
 
 
-def write_summary(results: Results, study: Mapping[str, Any], ledger: Mapping[str, list[TrialRecord]]) -> None:
-    """Write both files for all datasets of a study."""
+def _compare(
+    files: DatasetResults, metric: str, winner: TrialRecord | None, epoch: int
+) -> tuple[list[MethodScores], list[str]]:
+    """PAN and the baselines as the dataset's files have them, and what speaks against the winner."""
+    baselines = read_baselines(files.baselines)
+    check_same_questions(metric, _answers(files, winner, baselines))
+    if winner is None:
+        return compare_methods(metric, None, epoch, baselines, None), []
+    final = read_final(files.final_metrics, metric)
+    foreign = find_foreign_final(files.final_metrics.parent.relative_to(files.root), final, winner.trial_id)
+    scores = compare_methods(metric, winner, epoch, baselines, None if foreign else final)
+    return scores, [*foreign, *find_cautions(SPACES[files.dataset], winner.config, epoch, scores)]
+
+
+def _answers(
+    files: DatasetResults, winner: TrialRecord | None, baselines: Mapping[str, QuestionLists]
+) -> list[tuple[Path, QuestionLists]]:
+    """All answers to the validation questions, with the file of each: the winner's first, if it has any."""
+    answers = [(files.baselines, lists) for lists in baselines.values()]
+    if winner is None or winner.best is None:
+        return answers
+    file = TrialLedger(files.trials / winner.trial_id).best_epoch_file
+    return [(file, lists) for lists in (winner.best.questions, *winner.best.baselines.values())] + answers
+
+
+def write_summary(
+    results: Results, study: Mapping[str, Any], ledger: Mapping[str, list[TrialRecord]]
+) -> list[DatasetSummary]:
+    """Write both files for all datasets of a study; gives what is in them."""
     summaries = [
         summarise_dataset(results.of(dataset), part, ledger[dataset]) for dataset, part in study["datasets"].items()
     ]
     write_text(results.summary_table, to_csv((), [summary_row(summary) for summary in summaries]))
     write_text(results.summary, "\n".join(_page(study["name"], summaries)) + "\n")
+    return summaries
 
 
 def summary_row(summary: DatasetSummary) -> dict[str, Any]:

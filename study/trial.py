@@ -67,7 +67,7 @@ class TrialRun:
         self._request = request
         self._place = place
         self._featured = featured
-        self._kind = find_dataset(place.dataset).task
+        self._task_class = find_dataset(place.dataset).task
         self._ledger = place.ledger(request.trial_id)
         self._ledger.open(number=request.number, config=request.config)
         self._trainer: Trainer | None = None
@@ -97,7 +97,7 @@ class TrialRun:
         torch.set_num_threads(self._place.num_threads)
         use_deterministic_arithmetic()
         config = TrialConfig.from_flat(self._request.config)
-        task = self._kind(self._featured, seed=config.train.seed)
+        task = self._task_class(self._featured, seed=config.train.seed)
         trainer = Trainer(task, config, torch.device(self._place.device))
         state = self._ledger.restore()
         if state is not None:
@@ -134,7 +134,7 @@ class TrialRun:
 
     def _best_of(self, epoch: int, value: float, val: Evaluation) -> BestEpoch | None:
         """What is kept of an epoch if it is the best so far."""
-        sign = 1 if self._kind.mode == "max" else -1
+        sign = 1 if self._task_class.mode == "max" else -1
         if self._best is not None and sign * value <= sign * self._best[1]:
             return None
         self._best = (epoch, value)
@@ -157,4 +157,4 @@ class TrialRun:
         return self._step_of(record.history[-1], done=True)
 
     def _step_of(self, record: EpochRecord, *, done: bool) -> Step:
-        return Step(epoch=int(record["epoch"]), value=float(record[self._kind.objective]), done=done)
+        return Step(epoch=int(record["epoch"]), value=float(record[self._task_class.objective]), done=done)

@@ -77,8 +77,13 @@ def test_a_study_without_the_file_has_none(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("{}", "must hold questions; remove it, and the summary goes without baselines."),
-        ("[]", "must hold questions; remove it, and the summary goes without baselines."),
+        ("{}", "questions must hold scores for each method; remove the file."),
+        ("[]", "questions must hold scores for each method; remove the file."),
+        ("3", "questions must hold scores for each method; remove the file."),
+        ('{"questions": []}', "questions must hold scores for each method; remove the file."),
+        ('{"questions": 3}', "questions must hold scores for each method; remove the file."),
+        ('{"questions": {"a": 3}}', "questions.a must hold a list of finite numbers for each metric; remove the file."),
+        ('{"questions": {"a": {"m": [1, "2"]}}}', "questions.a must hold a list of finite numbers for each metric"),
         ('{"split": ', "is not JSON ("),
     ],
 )

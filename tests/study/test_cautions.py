@@ -1,6 +1,7 @@
 """What is told of a winner at an edge of the space, and of val and test that disagree."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ from optuna.trial import BaseTrial
 from pan_model.metrics import Interval
 from search_spaces import SPACES
 from search_spaces.pan import OPEN_ENDS, SearchSpace
-from study.cautions import find_cautions, find_edges, place_in_range
-from study.comparison import MethodScores
+from study.cautions import find_cautions, find_edges, find_foreign_final, place_in_range
+from study.comparison import FinalScores, MethodScores
 from study.journal import replay
 
 SPACE = SPACES["demo"]
@@ -72,8 +73,8 @@ def test_in_the_middle_there_is_nothing_to_say():
         ("num_conditions", 375, "high"),
         ("num_conditions", 1, None),  # fewer there cannot be
         ("dropout", 0.0, None),
-        ("dropout", 0.7, None),
-        ("positive_weight", 0.9, None),
+        ("dropout", 0.7, "high"),
+        ("positive_weight", 0.9, "high"),
     ],
 )
 def test_a_winner_at_an_open_end_of_its_range_is_told(name: str, value: float, end: str | None):
@@ -183,3 +184,12 @@ def test_edges_come_before_the_disagreement():
 def test_a_best_epoch_that_was_the_last_is_told():
     lines = [find_cautions(SPACE, MIDDLE, epoch, []) for epoch in (8, 9)]
     assert lines == [[], ["the best epoch, 9, is the last of max_epochs; more may be better"]]
+
+
+def test_a_final_training_of_another_trial_is_told():
+    final = FinalScores(trial_id="old", test={}, ahead={})
+    assert find_foreign_final(Path("demo/final"), final, "new") == [
+        "demo/final is of trial old, not of the winner new; move it away and run study/final.py again"
+    ]
+    assert find_foreign_final(Path("demo/final"), final, "old") == []
+    assert find_foreign_final(Path("demo/final"), None, "new") == []

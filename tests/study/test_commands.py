@@ -2,12 +2,15 @@
 
 import os
 import signal
+import threading
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
+import study.final_training
 from pan_model.errors import BadInput
-from study.commands import answer
+from study.commands import final_command, run_with_exit_code
 from study.screen import Screen
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,14 +27,14 @@ def own_signals() -> Generator[None]:
 
 
 def test_what_the_command_gives_is_the_exit_code():
-    assert answer(lambda _screen: 1, "again") == 1
+    assert run_with_exit_code(lambda _screen: 1, "again") == 1
 
 
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]):
     def refuse(_screen: Screen) -> int:
         raise BadInput("words.txt line 2:\n  too long")
 
-    assert answer(refuse, "again") == 2
+    assert run_with_exit_code(refuse, "again") == 2
     assert capsys.readouterr().err == "error: words.txt line 2: too long\n"
 
 
@@ -41,7 +44,7 @@ def test_a_signal_is_an_interrupt(number: signal.Signals, capsys: pytest.Capture
         os.kill(os.getpid(), number)
         return 0
 
-    assert answer(stop, "again") == 130
+    assert run_with_exit_code(stop, "again") == 130
     assert capsys.readouterr().err == "interrupted; again\n"
 
 
@@ -56,8 +59,23 @@ def test_an_error_that_comes_of_a_signal_is_one_too(
         finally:
             raise error
 
-    assert answer(stop, "again") == 130
+    assert run_with_exit_code(stop, "again") == 130
     assert capsys.readouterr().err == "interrupted; again\n"
+
+
+def test_ctrl_c_that_a_shell_has_ignored_stays_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert run_with_exit_code(lambda _screen: 0, "again") == 0
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_a_final_training_that_is_interrupted_says_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert study.final_training.__file__  # imported before the interrupt, which would leave it half imported
+    os.mkfifo(tmp_path / "best_config.json")  # reading it waits for somebody who writes
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    assert final_command([str(tmp_path / "best_config.json")]) == 130
+    text = "interrupted; run it again; where the folder final/ is there already, it is whole\n"
+    assert capsys.readouterr().err == text
 
 
 def test_an_error_of_ours_is_not_hidden():
@@ -65,4 +83,4 @@ def test_an_error_of_ours_is_not_hidden():
         raise RuntimeError("ours")
 
     with pytest.raises(RuntimeError, match="ours"):
-        answer(fail, "again")
+        run_with_exit_code(fail, "again")

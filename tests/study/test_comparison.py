@@ -1,5 +1,7 @@
 """PAN beside its baselines, on a winner written by hand."""
 
+import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +13,7 @@ import pytest
 from pan_model.errors import BadInput
 from pan_model.metrics import Interval
 from study.baseline_scores import BASELINES
-from study.comparison import MethodScores, compare_methods, read_final
-from study.files import write_json
+from study.comparison import PAN, FinalScores, MethodScores, check_same_questions, compare_methods, read_final
 from study.ledger import BestEpoch, Status, TrialRecord
 
 METRIC = "few_shot_accuracy"
@@ -26,6 +27,13 @@ FINAL: dict[str, Any] = {
     "paired": {name: {METRIC: {"difference": n / 32, "ci95": [-n / 64, n / 2]}} for n, name in enumerate(BASELINES)},
 }
 
+SCORES = FinalScores(
+    trial_id="trial0",
+    test={PAN: Interval(0.6, 0.5, 0.7), **{name: Interval(n / 8, n / 16, n / 4) for n, name in enumerate(BASELINES)}},
+    ahead={name: Interval(n / 32, -n / 64, n / 2) for n, name in enumerate(BASELINES)},
+)
+"""The same, read."""
+
 
 @pytest.fixture
 def winner(record: Callable[..., TrialRecord]) -> TrialRecord:
@@ -37,7 +45,7 @@ def winner(record: Callable[..., TrialRecord]) -> TrialRecord:
 
 
 def test_pan_comes_first_then_every_baseline_in_the_order_of_tables(winner: TrialRecord):
-    for baselines, final in (({}, None), (SHARED, None), (SHARED, FINAL)):
+    for baselines, final in (({}, None), (SHARED, None), (SHARED, SCORES)):
         scores = compare_methods(METRIC, winner, 2, baselines, final)
         assert [one.method for one in scores] == ["PAN", *BASELINES]
 
@@ -55,7 +63,7 @@ def test_on_val_all_answer_the_same_questions(winner: TrialRecord):
 
 
 def test_on_test_the_numbers_are_those_of_the_final_training(winner: TrialRecord):
-    pan, *others = compare_methods(METRIC, winner, 2, SHARED, FINAL)
+    pan, *others = compare_methods(METRIC, winner, 2, SHARED, SCORES)
     assert (pan.test, pan.test_ahead) == (Interval(0.6, 0.5, 0.7), None)
     for n, one in enumerate(others):
         assert one.test == Interval(n / 8, n / 16, n / 4)
@@ -73,7 +81,7 @@ def test_what_a_study_cut_early_has_not_written_is_left_open(winner: TrialRecord
 def test_without_its_best_epoch_pan_s_questions_and_its_own_baseline_are_not_known(winner: TrialRecord):
     of_another_epoch = replace(winner, best=BestEpoch(epoch=3, questions={METRIC: [0.0]}, baselines=NORMALISED))
     for one in (replace(winner, best=None), of_another_epoch):
-        pan, *others = compare_methods(METRIC, one, 2, SHARED, FINAL)
+        pan, *others = compare_methods(METRIC, one, 2, SHARED, SCORES)
         assert (pan.train, pan.val, pan.test) == (0.9, None, Interval(0.6, 0.5, 0.7))
         assert {one.method for one in others if one.val is not None} == set(SHARED)
         assert all(one.val_ahead is None and one.test_ahead is not None for one in others)
@@ -91,18 +99,103 @@ def test_a_history_without_train_scores_leaves_them_open(winner: TrialRecord, ep
     assert compare_methods(METRIC, bare, 2, SHARED, None)[0].train is None
 
 
-def test_a_final_training_counts_for_its_own_trial_alone(tmp_path: Path):
-    path = tmp_path / "final" / "metrics.json"
-    assert read_final(path, "trial0") is None
-    write_json(path, FINAL)
-    assert read_final(path, "trial0") == FINAL
-    assert read_final(path, "trial1") is None
+def test_a_baseline_that_the_final_training_lacks_is_left_open(winner: TrialRecord):
+    without = replace(SCORES, test={PAN: SCORES.test[PAN]}, ahead={})
+    pan, *others = compare_methods(METRIC, winner, 2, SHARED, without)
+    assert pan.test is not None
+    assert all((one.test, one.test_ahead) == (None, None) and one.val is not None for one in others)
 
 
-@pytest.mark.parametrize("content", [{}, [], {key: FINAL[key] for key in FINAL if key != "paired"}])
-def test_metrics_that_are_none_are_refused_by_their_file(tmp_path: Path, content: Any):
-    path = tmp_path / "metrics.json"
-    write_json(path, content)
-    rule = "must hold baselines, metrics, paired, trial_id; move its folder away to leave it out."
-    with pytest.raises(BadInput, match=re.escape(f"{path}: {rule}")):
-        read_final(path, "trial0")
+def changed(content: dict[str, Any], *place: str, to: Any) -> dict[str, Any]:
+    """The content with another value at a place, or without it where that is None."""
+    first, *rest = place
+    value = changed(content[first], *rest, to=to) if rest else to
+    return {key: value if key == first else old for key, old in content.items() if (key, value) != (first, None)}
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[Any], FinalScores | None]:
+    """Read this content from a file."""
+
+    def read_content(content: Any) -> FinalScores | None:
+        (tmp_path / "metrics.json").write_text(json.dumps(content))
+        return read_final(tmp_path / "metrics.json", METRIC)
+
+    return read_content
+
+
+Read = Callable[[Any], FinalScores | None]
+
+
+def test_the_scores_of_a_final_training_are_read_where_there_is_one(tmp_path: Path, read: Read):
+    assert read_final(tmp_path / "metrics.json", METRIC) is None
+    assert read(FINAL) == SCORES
+
+
+def test_a_final_training_of_a_time_with_fewer_baselines_is_read(read: Read):
+    older = changed(changed(FINAL, "baselines", "paper_setting", to=None), "paired", "paper_setting", to=None)
+    scores = read(older)
+    assert scores is not None
+    assert scores.test.keys() == SCORES.test.keys() - {"paper_setting"}
+    assert scores.ahead.keys() == SCORES.ahead.keys() - {"paper_setting"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        [],
+        3,
+        changed(FINAL, "paired", to=None),
+        changed(FINAL, "baselines", to=[]),
+        changed(FINAL, "trial_id", to=3),
+    ],
+)
+def test_metrics_that_are_none_are_refused_by_their_file(read: Read, content: Any):
+    rule = "metrics.json: must hold trial_id, metrics, baselines, paired; move its folder away to leave it out."
+    with pytest.raises(BadInput, match=re.escape(rule)):
+        read(content)
+
+
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [(("metrics",), "mean"), (("baselines", "paper_setting"), "mean"), (("paired", "siamese_distance"), "difference")],
+)
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        3,
+        [],
+        {"mean": 0.5, "difference": 0.5},
+        {"ci95": [0.4, 0.6]},
+        {"mean": 0.5, "difference": 0.5, "ci95": [0.4]},
+        {"mean": 0.5, "difference": 0.5, "ci95": 0.4},
+        {"mean": 0.5, "difference": 0.5, "ci95": [0.4, "0.6"]},
+        {"mean": math.nan, "difference": math.nan, "ci95": [0.4, 0.6]},
+    ],
+)
+def test_an_entry_that_is_none_is_refused_by_its_place(read: Read, place: tuple[str, ...], key: str, entry: Any):
+    rule = f"metrics.json: {'.'.join(place)}.{METRIC} must hold {key} and ci95, a number and two; move its folder away"
+    with pytest.raises(BadInput, match=re.escape(rule)):
+        read(changed(FINAL, *place, METRIC, to=entry))
+
+
+A, B = Path("a.json"), Path("b.json")
+
+
+def test_methods_that_answered_the_same_questions_pass():
+    check_same_questions(METRIC, [(A, {METRIC: OWN, "other": [1.0]}), (B, {METRIC: [0.0, 0.0]})])
+    check_same_questions(METRIC, [])
+
+
+@pytest.mark.parametrize(
+    ("lists", "rule"),
+    [
+        ({METRIC: [1.0]}, f"b.json: must hold 2 scores of {METRIC} for each method, as a.json does, got 1; remove the"),
+        ({"other": OWN}, f"b.json: must hold scores of {METRIC} for each method; remove it."),
+    ],
+)
+def test_a_method_that_did_not_is_refused_by_its_file(lists: Any, rule: str):
+    with pytest.raises(BadInput, match=re.escape(rule)):
+        check_same_questions(METRIC, [(A, {METRIC: OWN}), (B, lists)])

@@ -1,5 +1,6 @@
 """The ledger may be cut at any instant: what is read, restored and gone on with then agrees."""
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import count
@@ -160,6 +161,26 @@ def test_lines_without_a_checkpoint_are_begun_again(ledger: TrialLedger):
 def test_a_best_epoch_that_is_none_is_refused_by_its_file(ledger: TrialLedger, text: str):
     (ledger.folder / "best_epoch.json").write_text(text, encoding="utf-8")
     with pytest.raises(BadInput, match=r"best_epoch\.json: must hold epoch, questions and baselines; remove it\."):
+        ledger.read()
+
+
+@pytest.mark.parametrize(
+    ("questions", "baselines", "field"),
+    [
+        ("{}", "{}", "questions"),
+        ("3", "{}", "questions"),
+        ('{"accuracy": [1, "2"]}', "{}", "questions"),
+        ('{"accuracy": [1]}', '{"a": {"accuracy": [NaN]}}', "baselines.a"),
+        ('{"accuracy": [1]}', '{"a": []}', "baselines.a"),
+        ('{"accuracy": [1]}', "3", "baselines"),
+    ],
+)
+def test_scores_that_are_none_are_refused_by_their_field(
+    ledger: TrialLedger, questions: str, baselines: str, field: str
+):
+    text = f'{{"epoch": 1, "questions": {questions}, "baselines": {baselines}}}'
+    ledger.best_epoch_file.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=rf"best_epoch\.json: {re.escape(field)} must hold "):
         ledger.read()
 
 

@@ -1,16 +1,21 @@
 """The paper's setting as a baseline: which epoch, trained on what, and when the cache answers for it."""
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
 import study.paper_setting
 from pan_model.config import TrialConfig
+from pan_model.data.registry import DATASETS
 from pan_model.data.splits import Split
+from pan_model.errors import BadInput
 from pan_model.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import Trainer
@@ -110,8 +115,56 @@ def test_val_is_looked_at_so_often_at_most(search: Train, prepared: PreparedData
     monkeypatch.setattr(study.paper_setting, "LOOKS", 3)
     paper = search(epochs=7)
     epochs = train_each_epoch(prepared, configured(max_epochs=7), Split.TRAIN)
-    assert paper.epoch == 2 * best_of([epochs[epoch - 1][0] for epoch in (2, 4, 6)])
+    looks = (2, 5, 7)
+    assert paper.epoch == looks[best_of([epochs[epoch - 1][0] for epoch in looks]) - 1]
     assert weights(paper.model) == epochs[paper.epoch - 1][1]
+
+
+class TimedTask(FewShotTask):
+    """A task that notes at which of its evaluations on val it is, and gives them these values."""
+
+    values: ClassVar[list[float]] = []
+    looks = 0
+
+    def evaluate(self, scorer: Any, split: Split) -> Any:
+        type(self).looks += 1
+        return {METRIC: np.array([self.values.pop(0)])} if self.values else super().evaluate(scorer, split)
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> type[TimedTask]:
+    """The demo's task, which notes its looks."""
+    monkeypatch.setitem(DATASETS, "demo", replace(DATASETS["demo"], task=TimedTask))
+    monkeypatch.setattr(TimedTask, "looks", 0)
+    monkeypatch.setattr(TimedTask, "values", [])
+    return TimedTask
+
+
+@pytest.mark.parametrize(("epochs", "looks"), [(1, 1), (19, 19), (20, 20), (39, 20), (59, 20), (100, 20)])
+def test_there_are_twenty_looks_however_many_epochs(search: Train, timed: type[TimedTask], epochs: int, looks: int):
+    search(epochs=epochs)
+    assert timed.looks == looks
+
+
+def test_the_last_epoch_is_always_looked_at(search: Train, timed: type[TimedTask]):
+    timed.values = [n / 20 for n in range(20)]
+    assert search(epochs=59).epoch == 59
+
+
+def test_an_epoch_without_a_finite_value_is_never_the_best(search: Train, timed: type[TimedTask]):
+    timed.values = [math.nan, 0.25, math.inf]
+    assert search(epochs=3).epoch == 2
+
+
+@pytest.mark.parametrize("kind", ["search", "final"])
+def test_no_finite_value_on_val_is_refused(
+    request: pytest.FixtureRequest, timed: type[TimedTask], tmp_path: Path, kind: str
+):
+    timed.values = [math.nan, math.inf, -math.inf]
+    rule = f"baseline paper_setting: {METRIC} on val must be a finite number in some epoch, but was in none of 3; look"
+    with pytest.raises(BadInput, match=re.escape(rule)):
+        request.getfixturevalue(kind)(epochs=3)
+    assert files(tmp_path) == []
 
 
 def test_in_the_end_it_is_trained_as_long_on_train_and_val_with_all_the_paper_s_pairs(
@@ -235,3 +288,28 @@ def test_a_damaged_file_is_trained_again(
     shown.clear()
     assert weights(search().model) == weights(first.model)
     assert shown == []
+
+
+def test_a_cache_that_cannot_be_made_is_refused_before_training(search: Train, tmp_path: Path, shown: list[str]):
+    (tmp_path / "paper_setting").touch()
+    folder = re.escape(str(tmp_path / "paper_setting"))
+    with pytest.raises(BadInput, match=rf"{folder}: cannot be made in .*; give another --cache-dir\."):
+        search()
+    assert shown == []
+
+
+def test_a_cache_that_turns_out_not_to_be_writable_is_refused_in_one_line(
+    search: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for error in (OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")):
+        monkeypatch.setattr(torch, "save", raiser(error))
+        with pytest.raises(BadInput, match=r"\.pt: cannot be written \(.*\); give another --cache-dir\."):
+            search(epochs=1)
+    assert files(tmp_path) == []
+
+
+def raiser(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from pan_model.data.featured import FeaturedItems
 from pan_model.errors import BadInput
+from search_spaces import SPACES
 from study.config import Regime, Sampler, Scheduler, StudyConfig
 from study.files import write_json
 from study.identity import digest
@@ -142,6 +144,34 @@ def test_each_difference_is_shown_with_both_values(
     assert "\n" not in str(error.value)
     with pytest.raises(BadInput, match=shown):
         check_same_flags(found, other)
+
+
+SPACE_CHANGED = (
+    r"; the search space has changed since: finish it with the version that began it, or give another --name\.$"
+)
+
+
+@pytest.mark.parametrize("found_space", ["0123456789ab", None])
+def test_another_search_space_is_another_study(study_config: Make, prepare: Prepare, found_space: str | None):
+    config = study_config()
+    found = {"signed": sign(config, prepare(config))}
+    now = found["signed"]["datasets"]["demo"].pop("space")
+    if found_space is not None:
+        found["signed"]["datasets"]["demo"]["space"] = found_space
+    was = "absent" if found_space is None else f'"{found_space}"'
+    shown = rf'\(datasets\.demo\.space was {was}, now "{now}"\){SPACE_CHANGED}'
+    with pytest.raises(BadInput, match=shown):
+        check_same_flags(found, config)
+    with pytest.raises(BadInput, match=shown):
+        check_same(found, sign(config, prepare(config)), config.results.root)
+
+
+def test_a_search_space_that_was_edited_is_seen(study_config: Make, prepare: Prepare, monkeypatch: pytest.MonkeyPatch):
+    config = study_config()
+    found = {"signed": sign(config, prepare(config))}
+    monkeypatch.setitem(SPACES, "demo", replace(SPACES["demo"], first_trials=SPACES["demo"].first_trials[1:]))
+    with pytest.raises(BadInput, match=SPACE_CHANGED):
+        check_same_flags(found, config)
 
 
 @pytest.mark.parametrize("key", ["fingerprint", "weights_sha256"])
@@ -341,3 +371,12 @@ def test_a_broken_study_is_refused(study_config: Make):
     config.results.study.write_text('{"schema": ', encoding="utf-8")
     with pytest.raises(BadInput, match=r"study\.json: is not JSON"):
         find_study(config)
+
+
+def test_a_study_of_a_dataset_that_is_not_known_is_refused(study_config: Make, prepare: Prepare):
+    config = study_config()
+    content = describe_study(config, prepare(config), None)
+    content["datasets"]["cubs"] = content["datasets"].pop("demo")
+    write_json(config.results.study, content)
+    with pytest.raises(BadInput, match=r"demo/study\.json: datasets: unknown dataset 'cubs'; choose from demo, "):
+        read_study(config.results.study)

@@ -1,12 +1,17 @@
 import json
 import math
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.question_scores import as_lists, interval_ahead, interval_of
+from pan_model.errors import BadInput
+from pan_model.metrics import Interval
+from study.question_scores import as_entry, as_lists, check_lists, from_entry, interval_ahead, interval_of
 
 SCORES = [0.5, 0.7, 0.9, 0.2]
 OTHERS = [0.4, 0.9, 0.5, 0.1]
@@ -55,3 +60,42 @@ def test_scores_read_back_exactly_from_json(dtype: type):
     assert list(back) == ["accuracy", "recall@1"]
     for name, questions in scores.items():
         assert np.array_equal(np.array(back[name], dtype=questions.dtype), questions)
+
+
+def test_lists_of_scores_pass_as_they_are():
+    lists = {"accuracy": [0.1 + 0.2, 1, 0], "recall@1": [1.0]}
+    assert check_lists(lists, Path("a.json"), "questions") is lists
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        3,
+        "text",
+        [],
+        {},
+        [[0.5]],
+        {"accuracy": 0.5},
+        {"accuracy": []},
+        {"accuracy": "12"},
+        {"accuracy": ["0.5"]},
+        {"accuracy": [0.5, None]},
+        {"accuracy": [True]},
+        {"accuracy": [[0.5]]},
+        {"accuracy": [math.nan]},
+        {"accuracy": [-math.inf]},
+        {"accuracy": [10**400]},
+        {"accuracy": [0.5], "recall@1": 3},
+    ],
+)
+def test_what_are_no_lists_of_scores_is_refused_by_file_and_field(value: Any):
+    rule = "a.json: questions must hold a list of finite numbers for each metric; remove the file."
+    with pytest.raises(BadInput, match=re.escape(rule)):
+        check_lists(value, Path("a.json"), "questions")
+
+
+@given(numbers, numbers, numbers)
+def test_an_entry_of_metrics_reads_back_exactly(mean: float, low: float, high: float):
+    interval = Interval(mean, low, high)
+    assert from_entry(json.loads(json.dumps(as_entry(interval, "difference"))), "difference") == interval

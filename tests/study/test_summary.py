@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pan_model.errors import BadInput
 from study.baseline_scores import BASELINES, write_baselines
 from study.files import write_json
 from study.ledger import BestEpoch, Status, TrialRecord
@@ -126,7 +128,29 @@ def test_test_columns_are_those_of_the_winner_or_empty(summarise: Callable[..., 
     for summary in (of_another, summarise()):
         assert all(one.test is None and one.test_ahead is None for one in summary.scores)
         assert summary.scores[0].val is not None
-        assert summary.cautions == []
+    assert summarise().cautions == []
+    assert of_another.cautions == [
+        "demo/final is of trial trial1, not of the winner trial0; move it away and run study/final.py again"
+    ]
+
+
+def test_a_baseline_of_another_number_of_questions_is_refused_by_its_file(
+    summarise: Callable[..., DatasetSummary], results: Results, records: list[TrialRecord]
+):
+    file = results.of("demo").baselines
+    write_baselines(file, SHARED | {"paper_setting": {METRIC: [0.5]}})
+    for of in (records, records[1:]):  # with a winner and without
+        with pytest.raises(BadInput, match=re.escape(f"{file}: must hold 2 scores of {METRIC} for each method, as ")):
+            summarise(of)
+
+
+def test_a_winner_without_scores_of_the_objective_is_refused_by_its_file(
+    summarise: Callable[..., DatasetSummary], results: Results, records: list[TrialRecord]
+):
+    other = replace(records[0], best=replace(BEST, questions={"other": [0.5, 0.5]}))
+    file = results.of("demo").trials / "trial0" / "best_epoch.json"
+    with pytest.raises(BadInput, match=re.escape(f"{file}: must hold scores of {METRIC} for each method; remove it.")):
+        summarise([other])
 
 
 def read_rows(results: Results) -> list[dict[str, str]]:
@@ -179,7 +203,8 @@ def test_the_page_has_every_method_with_its_intervals(written: Results):
 
 def test_a_study_that_was_cut_early_has_a_summary_with_less(tmp_path: Path, records: list[TrialRecord]):
     results = Results(tmp_path / "cut")
-    write_summary(results, STUDY, {"demo": [replace(records[0], best=None)], "cub": []})
+    summaries = write_summary(results, STUDY, {"demo": [replace(records[0], best=None)], "cub": []})
+    assert [summary.dataset for summary in summaries] == ["demo", "cub"]
     lines = results.summary.read_text(encoding="utf-8").splitlines()
     assert "| PAN | 0.9500 |  |  |  |  |" in lines
     assert "| paper_setting |  |  |  |  |  |" in lines

@@ -256,7 +256,7 @@ def train_alone(
 
 @pytest.fixture
 def run_here(capfd: pytest.CaptureFixture[str]) -> Generator[Callable[..., Finished]]:
-    """study/run.py inside this process, for what ends before Ray starts."""
+    """A command inside this process, which then is as it was; study/run.py for what ends before Ray starts."""
     before = signal.getsignal(signal.SIGTERM)
 
     def run(*words: object, command: Callable[[list[str]], int] = run_command) -> Finished:
@@ -265,6 +265,7 @@ def run_here(capfd: pytest.CaptureFixture[str]) -> Generator[Callable[..., Finis
 
     yield run
     signal.signal(signal.SIGTERM, before)
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,16 @@ def test_cache_inside_the_output_or_the_data_is_refused(refuse: Refuse, output: 
     assert refuse("--cache-dir", inside) == f"cache_dir must lie outside data_root, {data_root}, got {inside}."
 
 
+def test_cache_that_cannot_be_written_is_refused_before_anything_is_trained(refuse: Refuse, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "paper_setting").touch()
+    torch.use_deterministic_algorithms(False)
+    line = refuse("--cache-dir", tmp_path / "cache")
+    assert line.startswith(f"{tmp_path}/cache/paper_setting: cannot be made in ")
+    assert line.endswith("; give another --cache-dir.")
+    assert torch.are_deterministic_algorithms_enabled()  # as it must be before the first training
+
+
 def test_output_that_is_in_the_way_is_refused_and_left_alone(
     run_here: Callable[..., Any], flags: Callable[..., list[str]], output: Path
 ) -> None:

@@ -146,6 +146,20 @@ def test_study_json_that_is_none_is_refused(run_here: Callable[..., Any], tmp_pa
     assert refused.err.count("\n") == 1
 
 
+def test_final_training_of_a_time_with_fewer_baselines_leaves_their_cells_empty(
+    study: Any, run_here: Callable[..., Any]
+) -> None:
+    metric, entry = "few_shot_accuracy", {"mean": 0.5, "difference": 0.1, "ci95": [0.0, 0.9]}
+    methods = {"nearest_class_mean": {metric: entry}}
+    trial = json.loads(study.files.best_config.read_text())["trial_id"]
+    older = {"trial_id": trial, "metrics": {metric: entry}, "baselines": methods, "paired": methods}
+    study.files.final_metrics.parent.mkdir()
+    study.files.final_metrics.write_text(json.dumps(older))
+    assert run_here(study.results.root, command=collate_command).code == 0
+    [row] = csv.DictReader(study.results.summary_table.read_text().splitlines())
+    assert [row[f"test.{name}"] for name in ("PAN", "nearest_class_mean", "paper_setting")] == ["0.5", "0.5", ""]
+
+
 @pytest.mark.parametrize("file", ["config.json", "status.json", "best_epoch.json", "../../baselines.json"])
 def test_broken_ledger_is_refused_by_its_file(study: Any, run_here: Callable[..., Any], file: str) -> None:
     last = read_ledger(study.files.trials)[-1].trial_id

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,14 +71,6 @@ def best(done: Any, tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
-
-
-def in_here(words: list[str]) -> int:
-    """study/final.py inside this process, which then is as it was."""
-    try:
-        return final_command(words)
-    finally:
-        torch.use_deterministic_algorithms(False)
 
 
 def test_it_ends_with_exit_code_0_and_says_what_it_made(final: Any) -> None:
@@ -207,6 +200,50 @@ def test_paper_setting_is_the_paper_s_and_trained_as_long_as_val_said(final: Any
     assert f"for {paper['epochs']} epochs, a number chosen" in (final["folder"] / "model_card.md").read_text()
 
 
+@pytest.fixture
+def study(done: Any, final: Any, tmp_path: Path) -> Any:
+    """The finished study before its final training, whose paper_setting is in the cache by now."""
+    return done.copied(tmp_path / "results")
+
+
+def test_inside_the_dataset_s_folder_it_finds_the_study_too(
+    study: Any, run_here: Callable[..., Any], shared: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(study.files.folder)
+    ended = run_here("best_config.json", *shared, "--seeds=1", command=final_command)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"  {study.results.summary}" in ended.out.splitlines()
+    [row] = csv.DictReader(study.results.summary_table.read_text().splitlines())
+    assert row["test.PAN"]
+
+
+def test_a_damaged_study_keeps_its_summary_and_has_its_final_training(
+    study: Any, run_here: Callable[..., Any], shared: tuple[str, ...]
+) -> None:
+    damaged = next(study.files.trials.glob("*/status.json"))
+    damaged.write_text("{}")
+    before = study.results.summary.read_bytes()
+    ended = run_here(study.files.best_config, *shared, "--seeds=1", command=final_command)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[-1].startswith(f"the summary is as it was: {damaged}: must hold status and error")
+    assert study.results.summary.read_bytes() == before
+    assert study.files.final_metrics.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_training(
+    study: Any, run_here: Callable[..., Any], shared: tuple[str, ...], cache_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(cache_dir / "features", tmp_path / "cache" / "features")
+    (tmp_path / "cache" / "paper_setting").touch()
+    words = [*shared, "--cache-dir", tmp_path / "cache"]
+    refused = run_here(study.files.best_config, *words, command=final_command)
+    assert refused.code == 2
+    assert refused.err.startswith(f"error: {tmp_path}/cache/paper_setting: cannot be made in ")
+    assert refused.err.endswith("; give another --cache-dir.\n")
+    assert "trained" not in refused.out
+    assert not study.files.final_metrics.parent.exists()
+
+
 PLANTED = {
     "encoder": "siamese",
     "supervision": "supervised",
@@ -257,7 +294,7 @@ def test_final_folder_that_exists_is_refused(
     final: Any, run_here: Callable[..., Any], shared: tuple[str, ...], snapshot: Callable[[Path], dict[str, bytes]]
 ) -> None:
     before = snapshot(final["folder"])
-    again = run_here(final["study"].files.best_config, *shared, command=in_here)
+    again = run_here(final["study"].files.best_config, *shared, command=final_command)
     assert again.code == 2
     assert again.err == f"error: {final['folder']}: exists; move it, or give another --output.\n"
     assert snapshot(final["folder"]) == before
@@ -270,7 +307,7 @@ def test_other_data_are_refused_by_both_fingerprints(
     labels = data / "demo" / "attributes" / "image_attribute_labels.txt"
     labels.write_text("".join(labels.read_text().splitlines(keepends=True)[1:]))
     fingerprint = json.loads(file.read_text())["data"]["fingerprint"]
-    again = run_here(file, *shared, "--data-root", data, command=in_here)
+    again = run_here(file, *shared, "--data-root", data, command=final_command)
     assert again.code == 2
     assert again.err.startswith(f"error: {file}: data.fingerprint is {fingerprint}, but the data below {data} have sha")
     assert again.err.count("\n") == 1
@@ -281,7 +318,7 @@ def test_other_weights_are_refused_by_both_hashes(
     best: Callable[..., Path], run_here: Callable[..., Any], shared: tuple[str, ...]
 ) -> None:
     file = best(features__weights_sha256="0" * 64)
-    again = run_here(file, *shared, command=in_here)
+    again = run_here(file, *shared, command=final_command)
     assert again.code == 2
     assert again.err.startswith(f"error: {file}: features.weights_sha256 is {'0' * 64}, but those of random have ")
     assert again.err.count("\n") == 1
@@ -310,7 +347,7 @@ def test_broken_best_config_is_refused_by_its_field(
     named: str,
 ) -> None:
     file = best(**{field: value})
-    again = run_here(file, *shared, command=in_here)
+    again = run_here(file, *shared, command=final_command)
     assert again.code == 2
     assert again.err.startswith("error: ")
     assert named in again.err
@@ -325,12 +362,12 @@ def test_best_config_that_is_none_is_refused(
     file = tmp_path / "best_config.json"
     if text is not None:
         file.write_text(text)
-    again = run_here(file, command=in_here)
+    again = run_here(file, command=final_command)
     assert again.code == 2
     assert again.err.startswith(f"error: {file}: {says}")
     assert again.err.count("\n") == 1
 
 
 def test_no_seeds_are_refused(best: Callable[..., Path], run_here: Callable[..., Any]) -> None:
-    again = run_here(best(), "--seeds=0", command=in_here)
+    again = run_here(best(), "--seeds=0", command=final_command)
     assert (again.code, again.err) == (2, "error: seeds must be at least 1, got 0.\n")

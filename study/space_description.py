@@ -1,0 +1,67 @@
+"""A search space in words: what --dry-run prints of it, and by what a study knows it again."""
+
+from collections.abc import Callable
+from functools import cache
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import BaseTrial
+
+from pan_model.flat import Scalar
+from search_spaces import SearchSpace
+from study.identity import digest
+
+NUM_SUGGESTIONS = 512
+"""Random suggestions from which it is read off when a parameter is asked for."""
+
+
+def describe_space(space: SearchSpace) -> list[str]:
+    """One line a parameter: its range, and when it is asked for; then the first trials."""
+    first = [", ".join(f"{key} {value}" for key, value in point.items()) for point in space.first_trials]
+    return [
+        *_describe_parameters(space.suggest),
+        *(f"  first trial {number}: {point}" for number, point in enumerate(first, 1)),
+    ]
+
+
+def space_digest(space: SearchSpace) -> str:
+    """Name a space by all that is said of it: 12 hex digits, other ones when it has changed."""
+    return digest(describe_space(space))[:12]
+
+
+@cache  # it takes a second, and a study asks for it again and again
+def _describe_parameters(suggest: Callable[[BaseTrial], dict[str, Scalar]]) -> tuple[str, ...]:
+    trials = _suggest_at_random(suggest)
+    seen: dict[str, BaseDistribution] = {}
+    for trial in trials:
+        seen |= trial.distributions
+    return tuple(f"  {name}: {_range(distribution)}{_when(name, trials, seen)}" for name, distribution in seen.items())
+
+
+def _suggest_at_random(suggest: Callable[[BaseTrial], dict[str, Scalar]]) -> list[optuna.trial.FrozenTrial]:
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    optuna.logging.set_verbosity(verbosity)
+    for _ in range(NUM_SUGGESTIONS):
+        suggest(study.ask())
+    return study.get_trials(deepcopy=False)
+
+
+def _range(distribution: BaseDistribution) -> str:
+    if isinstance(distribution, CategoricalDistribution):
+        return " | ".join(str(choice) for choice in distribution.choices)
+    low, high, log = (getattr(distribution, name) for name in ("low", "high", "log"))
+    return f"{low:g} to {high:g}{', log' if log else ''}"
+
+
+def _when(name: str, trials: list[optuna.trial.FrozenTrial], seen: dict[str, BaseDistribution]) -> str:
+    """The choice of another parameter on which this one depends, if it does."""
+    having = [trial.params for trial in trials if name in trial.params]
+    lacking = [trial.params for trial in trials if name not in trial.params]
+    for other, distribution in seen.items():
+        if lacking and isinstance(distribution, CategoricalDistribution) and other != name:
+            present = {params.get(other) for params in having}
+            if present.isdisjoint(params.get(other) for params in lacking):
+                return f" (when {other} is {' or '.join(sorted(map(str, present)))})"
+    return ""
