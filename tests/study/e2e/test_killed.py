@@ -50,7 +50,7 @@ def killed(
     started.kill()
     before = {folder.name: snapshot(folder) for folder in trial_folders(results)}
     epochs = {folder.name: epochs_of(folder) for folder in trial_folders(results)}
-    collated = {dataset: list(records) for dataset, records in collate(results).items()}
+    collated = {dataset: records for dataset, (records, _) in collate(results).items()}
     rows = list(csv.DictReader(results.of("demo").trials_table.read_text().splitlines()))
     finished = commands.run("run", *words, "--resume")
     return {
