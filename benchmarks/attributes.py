@@ -106,14 +106,7 @@ def read_features(arguments: argparse.Namespace) -> FeaturedItems:
     items = row.read(arguments.data_root / row.folder)
     config = FeaturesConfig(backbone=arguments.backbone, weights=arguments.weights, image_size=row.image_size)
     features = extract_features(items, fingerprint(items), config, arguments.cache_dir)
-    return FeaturedItems(
-        features=features.values,
-        classes=items.classes,
-        attributes=items.attributes,
-        certain=items.certain,
-        attribute_names=items.attribute_names,
-        splits=row.split(items),
-    )
+    return FeaturedItems.join(items, features.values, row.split(items))
 
 
 def main() -> None:

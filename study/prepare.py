@@ -56,14 +56,7 @@ def prepare_dataset(
     identity = fingerprint(items)
     features = extract_features(items, identity, config, cache_dir, skip_bad_images=skip_bad_images, progress=progress)
     kept = items.select(features.readable, "unreadable image")
-    featured = FeaturedItems(
-        features=features.values,
-        classes=kept.classes,
-        attributes=kept.attributes,
-        certain=kept.certain,
-        attribute_names=kept.attribute_names,
-        splits=row.split(kept),
-    )
+    featured = FeaturedItems.join(kept, features.values, row.split(kept))
     try:
         row.task(featured, seed=0)  # refuses now what every trial would fail on
     except BadInput as error:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pan_model.data.items import Items
+from pan_model.data.relations import Relations
 from pan_model.data.splits import Split
 from pan_model.shapes import Bool, Float, Int
 
@@ -21,6 +23,22 @@ class FeaturedItems:
     certain: Bool[np.ndarray, "N A"]
     attribute_names: tuple[str, ...]
     splits: dict[Split, Int[np.ndarray, "n"]]
+    relations: Relations | None = None
+
+    @classmethod
+    def join(
+        cls, items: Items, features: Float[np.ndarray, "N D"], splits: dict[Split, Int[np.ndarray, "_"]]
+    ) -> "FeaturedItems":
+        """Put the features of the items beside their labels."""
+        return cls(
+            features=features,
+            classes=items.classes,
+            attributes=items.attributes,
+            certain=items.certain,
+            attribute_names=items.attribute_names,
+            splits=splits,
+            relations=items.relations,
+        )
 
     @property
     def feature_dim(self) -> int:

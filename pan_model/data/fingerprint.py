@@ -13,7 +13,7 @@ from pan_model.errors import BadInput
 
 
 def fingerprint(items: Items) -> str:
-    """Hash names, classes, attributes, certainty and the bytes of every image: "sha256:" and 64 hex digits.
+    """Hash names, classes, attributes, certainty, relations and every image's bytes: "sha256:" and 64 hex digits.
 
     Two copies of a dataset in different folders have the same fingerprint; a changed label or pixel changes it, and so
     does the order of the items. Raises BadInput for an image that cannot be read.
@@ -30,6 +30,8 @@ def _parts(items: Items) -> Iterable[bytes]:
     yield items.classes.astype("<i8").tobytes()
     yield items.attributes.astype(np.uint8).tobytes()
     yield items.certainty.tobytes()
+    if items.relations is not None:
+        yield items.relations.content()
     with ThreadPoolExecutor() as pool:  # hashing and reading both release the interpreter's lock
         yield from pool.map(_hash_file, map(items.image_path, range(len(items))))
 

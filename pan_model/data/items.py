@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pan_model.data.relations import Relations
 from pan_model.errors import BadInput
 from pan_model.shapes import Bool, Int, UInt8
 
@@ -18,7 +19,7 @@ class Items:
 
     classes holds 0-based indices into class_names. attributes says whether attribute a is present in item n,
     certainty how sure the annotator was (0 no label, 1 not visible, 2 guessing, 3 probably, 4 definitely).
-    left_out counts, by reason, what a reader passed over.
+    left_out counts, by reason, what a reader passed over. relations holds what else the dataset says of its items.
     """
 
     image_root: Path
@@ -29,6 +30,7 @@ class Items:
     certainty: UInt8[np.ndarray, "N A"]
     attribute_names: tuple[str, ...]
     left_out: dict[str, int] = field(default_factory=dict[str, int])
+    relations: Relations | None = None
 
     def __post_init__(self) -> None:
         num_items = len(self.image_names)
@@ -69,4 +71,5 @@ class Items:
             attributes=self.attributes[keep],
             certainty=self.certainty[keep],
             left_out={**self.left_out, reason: self.left_out.get(reason, 0) + dropped},
+            relations=self.relations.select(keep) if self.relations else None,
         )
