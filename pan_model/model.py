@@ -41,13 +41,13 @@ class Pan(nn.Module):
             num_conditions=config.conditions.num_conditions,
         )
 
-    def embed(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
-        """Embed N items' features, as they were extracted."""
-        return self.encode(self.normalisation(features))
+    def embed(self, features: Float[Tensor, "N D"], edges: Int[Tensor, "2 L"] | None = None) -> Float[Tensor, "N E"]:
+        """Embed N items' features, as they were extracted; edges among them are for encoders that use a graph."""
+        return self.encode(self.normalisation(features), edges)
 
-    def encode(self, inputs: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
+    def encode(self, inputs: Float[Tensor, "N D"], edges: Int[Tensor, "2 L"] | None = None) -> Float[Tensor, "N E"]:
         """Embed N items' normalised features; while training, some of their entries are dropped."""
-        return self.encoder(self.feature_dropout(inputs))
+        return self.encoder(self.feature_dropout(inputs), edges)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
         """All weights as groups of a torch optimiser."""

@@ -1,20 +1,37 @@
-"""PAN as a scorer of queries against sets: by pairs, or by the set's mean embedding."""
+"""PAN as a scorer of queries against sets: by pairs, or by the set's mean embedding; with a graph or without."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.splits import Split
 from pan_model.model import Pan
 from pan_model.scoring import Scoring, SetScorer, features_on
 from pan_model.shapes import Float, Int
+from pan_model.tasks import Task
+
+EdgesAround = Callable[[Int[np.ndarray, "Q"], Int[np.ndarray, "C S"]], Int[np.ndarray, "2 L"]]
+"""The edges that may be known when some queries and sets are compared, as pairs of items."""
+
+EMBEDDED_AT_ONCE = 16384
+"""Items of a graph scorer's questions that are embedded in one go, but for a question that has more."""
 
 
-def pan_scorer(model: Pan, featured: FeaturedItems, device: torch.device) -> SetScorer:
-    """Score by a trained PAN, in the way its configuration says. Embeds every item once, in evaluation mode."""
+def pan_scorer(model: Pan, task: Task, split: Split, device: torch.device) -> SetScorer:
+    """Score a split's questions by a trained PAN, in the way its configuration says; in evaluation mode.
+
+    Every item is embedded once, or, where the encoder uses a graph, once a question.
+    """
     model.eval()
     with torch.inference_mode():
-        return embedding_scorer(model, model.embed(features_on(device, featured.features)))
+        features = features_on(device, task.featured.features)
+        if model.encoder.uses_graph:
+            return graph_scorer(model, model.normalisation(features), partial(task.edges_around, split))
+        return embedding_scorer(model, model.embed(features))
 
 
 def embedding_scorer(model: Pan, embeddings: Float[Tensor, "N E"]) -> SetScorer:
@@ -25,6 +42,61 @@ def embedding_scorer(model: Pan, embeddings: Float[Tensor, "N E"]) -> SetScorer:
         return of_sets(model, embeddings, queries, sets)
 
     return score
+
+
+def graph_scorer(model: Pan, inputs: Float[Tensor, "N D"], edges_around: EdgesAround) -> SetScorer:
+    """Score by an encoder that uses a graph: the items of each question are embedded with the edges around it alone.
+
+    inputs are normalised features.
+    """
+
+    @torch.inference_mode()
+    def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
+        model.eval()
+        subgraphs = [_subgraph(asked, of, edges_around(asked, of)) for asked, of in zip(queries, sets, strict=True)]
+        return np.concatenate([_score_subgraphs(model, inputs, piece) for piece in _pieces(subgraphs)])
+
+    return score
+
+
+class _Subgraph(NamedTuple):
+    """One question's items, and its edges, queries and sets as places among them."""
+
+    items: Int[np.ndarray, "n"]
+    edges: Int[np.ndarray, "2 L"]
+    queries: Int[np.ndarray, "Q"]
+    sets: Int[np.ndarray, "C S"]
+
+
+def _subgraph(queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], edges: Int[np.ndarray, "2 L"]) -> _Subgraph:
+    items = np.unique(np.concatenate([queries, sets.ravel(), edges.ravel()]))
+    return _Subgraph(items, *(np.searchsorted(items, part) for part in (edges, queries, sets)))
+
+
+def _pieces(subgraphs: list[_Subgraph]) -> Iterator[list[_Subgraph]]:
+    """Cut the questions into pieces whose items can be embedded in one go."""
+    sizes = np.cumsum([len(subgraph.items) for subgraph in subgraphs]) // EMBEDDED_AT_ONCE
+    for number in np.unique(sizes):
+        yield [subgraphs[place] for place in np.flatnonzero(sizes == number)]
+
+
+def _score_subgraphs(
+    model: Pan, inputs: Float[Tensor, "N D"], subgraphs: list[_Subgraph]
+) -> Float[np.ndarray, "B Q C"]:
+    """Embed the questions' graphs beside one another, without an edge between them, and score."""
+    sizes = [len(subgraph.items) for subgraph in subgraphs]
+    first = np.cumsum([0, *sizes[:-1]])
+    items, edges = (
+        torch.from_numpy(part).to(inputs.device)
+        for part in (
+            np.concatenate([subgraph.items for subgraph in subgraphs]),
+            np.concatenate([subgraph.edges + at for subgraph, at in zip(subgraphs, first, strict=True)], axis=1),
+        )
+    )
+    scorer = embedding_scorer(model, model.encode(inputs[items], edges))
+    queries = np.stack([subgraph.queries + at for subgraph, at in zip(subgraphs, first, strict=True)])
+    sets = np.stack([subgraph.sets + at for subgraph, at in zip(subgraphs, first, strict=True)])
+    return scorer(queries, sets)
 
 
 def _by_pairs(

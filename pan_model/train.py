@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,8 @@ from pan_model.losses import pair_weights
 from pan_model.model import new_pan
 from pan_model.optimisation import Optimisation
 from pan_model.pairs import Pairs, PairSampling, PairsConfig
-from pan_model.pan_scorer import embedding_scorer
-from pan_model.scoring import features_on
+from pan_model.pan_scorer import embedding_scorer, graph_scorer
+from pan_model.scoring import SetScorer, features_on
 from pan_model.shapes import Float, Int
 from pan_model.similarity import FirstWeights
 from pan_model.tasks import QuestionScores, Task
@@ -77,8 +78,11 @@ class Trainer:
         self._inputs: Float[Tensor, "N D"] = self.model.normalisation(features)
         if config.similarity.first_weights is FirstWeights.DISTANCE:
             self._start_as_distance(conditions.num_labelled)
+        edges = None
+        if self.model.encoder.uses_graph:
+            self.task, edges = task.split_edges(config.train.seed)
         self._loss = TrainingLoss(
-            self.model, conditions, featured, items, self._inputs, config.conditions.lambda_ or 0.0
+            self.model, conditions, featured, items, self._inputs, config.conditions.lambda_ or 0.0, edges
         )
         self._optimisation = Optimisation(
             self.model.parameter_groups(config.train.learning_rate),
@@ -104,7 +108,7 @@ class Trainer:
     def evaluate(self, split: Split) -> Evaluation:
         """The objective's questions on a split."""
         start = time.perf_counter()
-        questions = self.task.evaluate(embedding_scorer(self.model, self._embed(split)), split)
+        questions = self.task.evaluate(self._scorer(split), split)
         return Evaluation(questions, time.perf_counter() - start)
 
     def normalised_features(self) -> Float[np.ndarray, "N D"]:
@@ -122,6 +126,11 @@ class Trainer:
         fitted = {name: value for name, value in self.model.state_dict().items() if name.startswith(FITTED)}
         self.model.load_state_dict(state["model"] | fitted)
         self._optimisation.load_state_dict(state["optimiser"])
+
+    def _scorer(self, split: Split) -> SetScorer:
+        if self.model.encoder.uses_graph:
+            return graph_scorer(self.model, self._inputs, partial(self.task.edges_around, split))
+        return embedding_scorer(self.model, self._embed(split))
 
     @torch.inference_mode()
     def _embed(self, split: Split) -> Float[Tensor, "N E"]:

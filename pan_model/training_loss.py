@@ -24,7 +24,10 @@ class Losses(NamedTuple):
 
 
 class TrainingLoss:
-    """The losses of pairs of training items, given by index; inputs are the items' normalised features (N, D)."""
+    """The losses of pairs of training items, given by index; inputs are the items' normalised features (N, D).
+
+    With edges among the training items, all of these are embedded together, as a graph.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class TrainingLoss:
         training_items: Int[np.ndarray, "n"],
         inputs: Float[Tensor, "N D"],
         lambda_: float,
+        edges: Int[np.ndarray, "2 L"] | None = None,
     ) -> None:
         self._model = model
         self._conditions = conditions
@@ -44,6 +48,10 @@ class TrainingLoss:
         _, training_classes = np.unique(featured.classes[training_items], return_inverse=True)
         self._training_class = torch.full((len(featured.classes),), -1, device=inputs.device)
         self._training_class[torch.from_numpy(training_items)] = torch.from_numpy(training_classes).to(inputs.device)
+        self._training_items = torch.from_numpy(training_items).to(inputs.device)
+        self._edges = (
+            None if edges is None else torch.from_numpy(np.searchsorted(training_items, edges)).to(inputs.device)
+        )
 
     def losses(
         self,
@@ -86,6 +94,12 @@ class TrainingLoss:
     ) -> tuple[PairSimilarity, Float[Tensor, "U E"], Int[Tensor, "U"]]:
         """The pairs' similarities, and the embeddings of the U items among them."""
         items, places = torch.cat([index_1, index_2]).unique(return_inverse=True)
-        embeddings = self._model.encode(self._inputs[items])
+        embeddings = self._embed(items)
         place_1, place_2 = places.split(len(index_1))
         return self._model.similarity(embeddings[place_1], embeddings[place_2]), embeddings, items
+
+    def _embed(self, items: Int[Tensor, "U"]) -> Float[Tensor, "U E"]:
+        if self._edges is None:
+            return self._model.encode(self._inputs[items])
+        embeddings = self._model.encode(self._inputs[self._training_items], self._edges)
+        return embeddings[torch.searchsorted(self._training_items, items)]

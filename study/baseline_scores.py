@@ -25,7 +25,7 @@ def validation_baselines(
     paper = paper_setting_of_search(
         prepared, SPACES[prepared.dataset].paper_setting, max_epochs=max_epochs, cache_dir=cache_dir, show=show
     )
-    scorers = untrained_baselines(task) | {"paper_setting": pan_scorer(paper.model, prepared.featured, paper.device)}
+    scorers = untrained_baselines(task) | {"paper_setting": pan_scorer(paper.model, task, Split.VAL, paper.device)}
     return {name: as_lists(task.evaluate(scorer, Split.VAL)) for name, scorer in scorers.items()}
 
 

@@ -120,12 +120,12 @@ def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]
     """Read the test split: all models and all baselines answer the same questions."""
     task = trainers[0].task
     scores = [
-        task.evaluate_fully(pan_scorer(trainer.model, task.featured, trainer.device), Split.TEST)
+        task.evaluate_fully(pan_scorer(trainer.model, task, Split.TEST, trainer.device), Split.TEST)
         for trainer in trainers
     ]
     scorers = untrained_baselines(task) | {
         NORMALISED: nearest_class_mean(trainers[0].normalised_features()),
-        "paper_setting": pan_scorer(paper.model, task.featured, paper.device),
+        "paper_setting": pan_scorer(paper.model, task, Split.TEST, paper.device),
     }
     baselines = {name: task.evaluate_fully(scorers[name], Split.TEST) for name in BASELINES}
     return {

@@ -4,6 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from pan_model.encoders.graph import GraphConfig
 from pan_model.encoders.proxynca import ProxyNCAConfig
 from pan_model.encoders.siamese import SiameseConfig
 from pan_model.shapes import Float, Int
@@ -11,16 +12,23 @@ from pan_model.shapes import Float, Int
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What the model and the trainer ask of an encoder, beside being a torch module."""
+    """What the model and the trainer ask of an encoder, beside being a torch module.
+
+    uses_graph says whether an item's embedding depends on its neighbours.
+    """
 
     embedding_dim: int
+    uses_graph: bool
 
-    def __call__(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
-        """Embed N items."""
+    def __call__(self, features: Float[Tensor, "N D"], edges: Int[Tensor, "2 L"] | None = None) -> Float[Tensor, "N E"]:
+        """Embed N items, among which there are edges (pairs of rows, each once); only graph encoders look at them."""
         ...
 
     def keep_distances(self) -> None:
-        """Set first weights at which embeddings are as near or far as features, as well as the encoder can."""
+        """Set first weights at which embeddings are as near or far as features, as well as the encoder can.
+
+        Raises BadInput where it cannot at all.
+        """
         ...
 
     def own_loss(self, embeddings: Float[Tensor, "N E"], classes: Int[Tensor, "N"]) -> Float[Tensor, ""]:
@@ -32,9 +40,13 @@ class Encoder(Protocol):
         ...
 
 
-EncoderConfig = SiameseConfig | ProxyNCAConfig
+EncoderConfig = SiameseConfig | ProxyNCAConfig | GraphConfig
 
-ENCODERS: dict[str, type[EncoderConfig]] = {"siamese": SiameseConfig, "proxynca": ProxyNCAConfig}
+ENCODERS: dict[str, type[EncoderConfig]] = {
+    "siamese": SiameseConfig,
+    "proxynca": ProxyNCAConfig,
+    "graph": GraphConfig,
+}
 
 
 def encoder_name(config: EncoderConfig) -> str:

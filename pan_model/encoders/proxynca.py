@@ -58,6 +58,8 @@ def proxynca_loss(
 class ProxyNCAEncoder(nn.Module):
     """h = Linear(LayerNorm(x)), LayerNorm without affine weights; proxies start as randn / 8 (ProxyNCA++)."""
 
+    uses_graph = False
+
     def __init__(self, config: ProxyNCAConfig, *, feature_dim: int, num_classes: int) -> None:
         super().__init__()
         self.config = config
@@ -66,7 +68,7 @@ class ProxyNCAEncoder(nn.Module):
         self.embedding = nn.Linear(feature_dim, config.embedding_dim)
         self.proxies = nn.Parameter(torch.randn(num_classes, config.embedding_dim) / 8)
 
-    def forward(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
+    def forward(self, features: Float[Tensor, "N D"], edges: Int[Tensor, "2 L"] | None = None) -> Float[Tensor, "N E"]:
         """Embed N items."""
         return self.embedding(self.norm(features))
 

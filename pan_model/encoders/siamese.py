@@ -29,6 +29,8 @@ class SiameseConfig:
 class SiameseEncoder(nn.Module):
     """h = x or h = x + A x, without a loss of its own."""
 
+    uses_graph = False
+
     def __init__(self, config: SiameseConfig, feature_dim: int) -> None:
         super().__init__()
         self.embedding_dim = feature_dim
@@ -37,7 +39,7 @@ class SiameseEncoder(nn.Module):
             self.projection = nn.Linear(feature_dim, feature_dim, bias=False)
             nn.init.zeros_(self.projection.weight)
 
-    def forward(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+    def forward(self, features: Float[Tensor, "N D"], edges: Int[Tensor, "2 L"] | None = None) -> Float[Tensor, "N D"]:
         """Embed N items."""
         return features if self.projection is None else features + self.projection(features)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
+from pan_model.errors import BadInput
 from pan_model.pairs import Pairs, PairsConfig
 from pan_model.scoring import SetScorer
 from pan_model.shapes import Float, Int
@@ -32,6 +33,20 @@ class Task(ABC):
     @abstractmethod
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
         """Draw the training pairs of an epoch, step by step, as indices of items."""
+
+    def split_edges(self, seed: int) -> tuple["Task", Int[np.ndarray, "2 L"]]:
+        """For encoders that use a graph: half of the positives to learn from, the others as edges that carry messages.
+
+        Gives the task that has the first half only, and the second half as pairs of items. Raises BadInput where the
+        task has no graph.
+        """
+        raise BadInput(f"encoder graph: {type(self).__name__} has no graph; choose another encoder.")
+
+    def edges_around(
+        self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"]
+    ) -> Int[np.ndarray, "2 L"]:
+        """The edges, as pairs of items, that a graph encoder may know of when one question is asked; here none."""
+        return np.empty((2, 0), dtype=np.int64)
 
     @abstractmethod
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.splits import Split
 from pan_model.model import Pan
 from pan_model.pan_scorer import embedding_scorer, pan_scorer
 from pan_model.scoring import Scoring, SetScorer
 from pan_model.similarity import Joint
+from pan_model.tasks.few_shot import FewShotTask
 
 CPU = torch.device("cpu")
 QUERIES = np.array([[0, 5, 9, 40], [7, 7, 3, 100]])
@@ -54,13 +55,13 @@ def slow_score(model: Pan, query: Tensor, members: Tensor) -> float:
 @pytest.mark.parametrize("joint", Joint)
 @pytest.mark.parametrize("scoring", Scoring)
 def test_a_set_is_scored_as_the_configuration_says_without_dropout(
-    scoring: Scoring, joint: Joint, model: Model, featured: FeaturedItems
+    scoring: Scoring, joint: Joint, model: Model, task: FewShotTask
 ):
     pan: Pan = model(scoring, joint)
-    scores = pan_scorer(pan, featured, CPU)(QUERIES, SETS)
+    scores = pan_scorer(pan, task, Split.VAL, CPU)(QUERIES, SETS)
     assert scores.shape == (2, 4, 3)
     with torch.inference_mode():
-        embeddings = pan.eval().embed(torch.tensor(featured.features)).double()
+        embeddings = pan.eval().embed(torch.tensor(task.featured.features)).double()
         pan.double()
         for b, q, c in np.ndindex(2, 4, 3):
             expected = slow_score(pan, embeddings[QUERIES[b, q]], embeddings[SETS[b, c]])
@@ -68,8 +69,8 @@ def test_a_set_is_scored_as_the_configuration_says_without_dropout(
 
 
 @pytest.mark.parametrize("joint", Joint)
-def test_for_sets_of_one_item_all_scorings_order_queries_alike(joint: Joint, model: Model, featured: FeaturedItems):
-    scorers: list[SetScorer] = [pan_scorer(model(scoring, joint), featured, CPU) for scoring in Scoring]
+def test_for_sets_of_one_item_all_scorings_order_queries_alike(joint: Joint, model: Model, task: FewShotTask):
+    scorers: list[SetScorer] = [pan_scorer(model(scoring, joint), task, Split.VAL, CPU) for scoring in Scoring]
     queries, sets = np.arange(60)[None], np.arange(60, 70)[None, :, None]
     by_p, by_log_odds, by_support = (scorer(queries, sets)[0] for scorer in scorers)
     np.testing.assert_array_equal(by_log_odds, by_support)
@@ -80,17 +81,17 @@ def test_for_sets_of_one_item_all_scorings_order_queries_alike(joint: Joint, mod
 
 @pytest.mark.parametrize("scoring", Scoring)
 def test_a_set_s_score_does_not_depend_on_its_order_or_on_the_other_questions(
-    scoring: Scoring, model: Model, featured: FeaturedItems
+    scoring: Scoring, model: Model, task: FewShotTask
 ):
-    scorer = pan_scorer(model(scoring), featured, CPU)
+    scorer = pan_scorer(model(scoring), task, Split.VAL, CPU)
     whole = scorer(QUERIES, SETS)
     np.testing.assert_allclose(scorer(QUERIES, SETS[:, :, ::-1].copy()), whole, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(scorer(QUERIES[1:, 2:], SETS[1:, :2]), whole[1:, 2:, :2], rtol=1e-5, atol=1e-6)
 
 
-def test_a_set_of_the_same_item_over_and_over_is_that_item(model: Model, featured: FeaturedItems):
+def test_a_set_of_the_same_item_over_and_over_is_that_item(model: Model, task: FewShotTask):
     for scoring in Scoring:
-        scorer = pan_scorer(model(scoring), featured, CPU)
+        scorer = pan_scorer(model(scoring), task, Split.VAL, CPU)
         once, often = (scorer(QUERIES, np.repeat(SETS[:, :, :1], times, axis=2)) for times in (1, 5))
         np.testing.assert_allclose(often, once, rtol=1e-4, atol=1e-5)
 
@@ -112,12 +113,10 @@ def test_one_sure_pair_counts_beside_unsure_ones_in_log_odds_only(build: Build, 
 
 
 @pytest.mark.parametrize("scoring", Scoring)
-def test_a_nan_embedding_shows_in_every_score_that_it_takes_part_in(
-    scoring: Scoring, model: Model, featured: FeaturedItems
-):
+def test_a_nan_embedding_shows_in_every_score_that_it_takes_part_in(scoring: Scoring, model: Model, task: FewShotTask):
     pan = model(scoring).eval()
     with torch.no_grad():
-        embeddings = pan.embed(torch.tensor(featured.features))
+        embeddings = pan.embed(torch.tensor(task.featured.features))
     embeddings[3] = math.nan
     broken = np.isnan(embedding_scorer(pan, embeddings)(QUERIES, SETS))
     expected = (QUERIES == 3)[:, :, None] | (SETS == 3).any(axis=2)[:, None]

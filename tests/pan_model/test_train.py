@@ -58,7 +58,7 @@ def test_a_split_is_evaluated_as_the_trained_model_scores_its_items(
     trainer = Trainer(task, configure(**case), CPU)
     trainer.train_epoch()
     questions = trainer.evaluate(split).questions
-    expected = task.evaluate(pan_scorer(trainer.model, task.featured, CPU), split)
+    expected = task.evaluate(pan_scorer(trainer.model, task, split, CPU), split)
     assert questions.keys() == expected.keys()
     # A tie that falls on the other side moves one query of an episode.
     np.testing.assert_allclose(questions[task.objective], expected[task.objective], atol=0.05)

@@ -46,7 +46,7 @@ def test_all_that_trials_share_answer_the_study_s_own_questions(
     expected = {
         "nearest_class_mean": nearest_class_mean(features),
         "siamese_distance": siamese_distance(features),
-        "paper_setting": pan_scorer(paper.model, prepared.featured, paper.device),
+        "paper_setting": pan_scorer(paper.model, task, Split.VAL, paper.device),
     }
     assert got == {name: {METRIC: task.evaluate(one, Split.VAL)[METRIC].tolist()} for name, one in expected.items()}
     assert {len(questions[METRIC]) for questions in got.values()} == {100}

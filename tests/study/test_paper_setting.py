@@ -93,7 +93,7 @@ def train_each_epoch(
     seen: list[tuple[float, list[bytes]]] = []
     for _ in range(config.train.max_epochs):
         trainer.train_epoch()
-        scorer = pan_scorer(trainer.model, prepared.featured, trainer.device)
+        scorer = pan_scorer(trainer.model, trainer.task, Split.VAL, trainer.device)
         seen.append((float(task.evaluate(scorer, Split.VAL)[METRIC].mean()), weights(trainer.model)))
     return seen
 
@@ -200,7 +200,7 @@ def test_the_second_time_it_comes_from_the_cache(
     assert (second.epoch, second.config, weights(second.model)) == (first.epoch, first.config, weights(first.model))
     task = FewShotTask(prepared.featured, seed=1)
     scores = [
-        task.evaluate_fully(pan_scorer(paper.model, prepared.featured, paper.device), Split.TEST)
+        task.evaluate_fully(pan_scorer(paper.model, task, Split.TEST, paper.device), Split.TEST)
         for paper in (first, second)
     ]
     assert {name: questions.tolist() for name, questions in scores[0].items()} == {

@@ -5,14 +5,18 @@ import torch
 from torch import Tensor, nn
 
 from pan_model.encoders import ENCODERS, Encoder, EncoderConfig, encoder_name
+from pan_model.encoders.graph import GraphConfig
 from pan_model.encoders.proxynca import ProxyNCAConfig, ProxyNCAEncoder
 from pan_model.encoders.siamese import Projection, SiameseConfig, SiameseEncoder
+from pan_model.errors import BadInput
 
 EXAMPLES: list[EncoderConfig] = [
     SiameseConfig(),
     SiameseConfig(projection=Projection.RESIDUAL),
     ProxyNCAConfig(embedding_dim=5, proxy_learning_rate_factor=30.0),
     ProxyNCAConfig(embedding_dim=8),
+    GraphConfig(graph_layers=1, graph_width=9, layer_dropout=0.0),
+    GraphConfig(graph_width=5),
 ]
 CLASSES = torch.tensor([0, 2, 1, 0, 2, 2, 1, 0])
 
@@ -90,7 +94,7 @@ def test_first_weights_come_from_torch_s_seed(config: EncoderConfig, keep_distan
     def first_weights(seed: int) -> list[Tensor]:
         torch.manual_seed(seed)
         encoder = config.build(feature_dim=6, num_classes=3)
-        if keep_distances:
+        if keep_distances and not encoder.uses_graph:
             encoder.keep_distances()
         return parameters(encoder)
 
@@ -109,6 +113,10 @@ def test_an_encoder_that_keeps_distances_has_wide_enough_embeddings_as_far_apart
     encoder: Encoder, features: Tensor
 ):
     features = balanced_and_of_equal_length(features)
+    if encoder.uses_graph:
+        with pytest.raises(BadInput, match="first_weights distance needs an encoder that keeps distances; .* xavier"):
+            encoder.keep_distances()
+        return
     encoder.keep_distances()
     kept = torch.pdist(encoder(features)) / torch.pdist(features)
     if encoder.embedding_dim >= 6:
