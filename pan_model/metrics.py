@@ -44,6 +44,39 @@ def recall_at(
     return {k: np.where(unknown, np.nan, found[:, :k].any(axis=1)) for k in ks}
 
 
+def match_ranks(
+    scores: Float[np.ndarray, "Q G"], queries: Int[np.ndarray, "Q"], gallery: Int[np.ndarray, "G"]
+) -> Float[np.ndarray, "Q"]:
+    """How many of the gallery stand before each query's best-scored match, an item of its class; 0 is a hit at once.
+
+    `queries` and `gallery` are classes; the two have no item in common. Items with equal scores stand in the order of
+    the gallery. A query without a match has rank inf; a NaN score makes its query NaN.
+
+    >>> scores = np.array([[0.9, 0.7, 0.8], [0.1, 0.2, 0.3]])
+    >>> match_ranks(scores, np.array([6, 5]), np.array([5, 6, 5])).tolist()
+    [2.0, 0.0]
+    """
+    match = queries[:, None] == gallery[None, :]
+    of_matches = np.where(match, scores, -np.inf)
+    score = of_matches.max(axis=1, keepdims=True)
+    best = (match & (scores == score)).argmax(axis=1)
+    earlier = np.arange(len(gallery))[None, :] < best[:, None]
+    ranks = ((scores > score) | ((scores == score) & earlier)).sum(axis=1)
+    ranks = np.where(match.any(axis=1), ranks, np.inf)
+    return np.where(np.isnan(scores).any(axis=1), np.nan, ranks)
+
+
+def recall_of_ranks(ks: tuple[int, ...], ranks: Float[np.ndarray, "Q"]) -> dict[int, Float[np.ndarray, "Q"]]:
+    """Whether each query has a match among the k best-scored of its gallery (R@k), from its rank.
+
+    Where the gallery has fewer than k items, all of it counts: every query with a match has a hit. NaN stays NaN.
+
+    >>> {k: hits.tolist() for k, hits in recall_of_ranks((1, 10), np.array([0.0, 2.0, np.nan])).items()}
+    {1: [1.0, 0.0, nan], 10: [1.0, 1.0, nan]}
+    """
+    return {k: np.where(np.isnan(ranks), np.nan, ranks < k) for k in ks}
+
+
 class Interval(NamedTuple):
     """A mean over questions and its 95% confidence interval."""
 

@@ -1,8 +1,8 @@
 """Shapes in signatures: jaxtyping where it is installed, plain types where it is not.
 
 Letters: N items (n, R some of them), P pairs, T same-class pairs, D features, E embedding, J joint representation,
-M conditions, A attributes, K labelled conditions, C classes, B questions, Q queries, S support items of a set,
-H and W pixels.
+M conditions, A attributes, K labelled conditions, C classes, B questions, Q queries, G gallery,
+S support items of a set, H and W pixels.
 """
 
 from importlib.util import find_spec

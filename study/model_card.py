@@ -107,4 +107,4 @@ def _results(metrics: dict[str, Any]) -> list[str]:
 
 
 def _left_out(left_out: dict[str, int]) -> str:
-    return "; ".join(f"{count} images left out ({reason})" for reason, count in left_out.items()) or "no image left out"
+    return "; ".join(f"{count} left out ({reason})" for reason, count in left_out.items()) or "no image left out"

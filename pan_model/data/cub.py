@@ -2,27 +2,23 @@
 
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
+from pan_model.data.image_paths import HIDDEN_REASON, is_hidden, require_images, stays_inside
 from pan_model.data.items import Items
+from pan_model.data.text_lines import bad_line, read_lines
 from pan_model.errors import BadInput
 from pan_model.shapes import Bool, Int, UInt8
 
 LAYOUT = "images.txt, image_class_labels.txt, images/, attributes.txt and attributes/image_attribute_labels.txt"
-HIDDEN = "._"
-"""macOS leaves files with this prefix beside the pictures it copies; they are no pictures."""
-
 _IMAGE_FORM = '"<id> <folder/file>"'
 _CLASS_FORM = '"<image id> <class id>"'
 _ATTRIBUTE_FORM = '"<id> <name>"'
 _LABEL_FORM = '"<image id> <attribute id> <present> <certainty> .."'
 _INTEGER = re.compile(r"[0-9]{1,18}", re.ASCII)  # 18 digits always fit int64
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is not UTF-8
-_SHOWN = 80  # characters of a bad line that a message repeats
 
 
 def read_cub(folder: Path) -> Items:
@@ -38,9 +34,9 @@ def read_cub(folder: Path) -> Items:
     listing, labels = folder / "images.txt", folder / "attributes" / "image_attribute_labels.txt"
     _require_layout(folder, (listing, folder / "image_class_labels.txt", labels))
     listed = _read_images(listing)
-    images = {key: image for key, image in listed.items() if not _is_hidden(image.value)}
+    images = {key: image for key, image in listed.items() if not is_hidden(image.value)}
     _check_classes(folder, listed, images)
-    _check_files(folder / "images", images)
+    require_images(folder / "images", [image.value for image in images.values()], listing.name)
     names = _read_entries(_find_attribute_names(folder), _ATTRIBUTE_FORM)
     attributes, certainty = _read_labels(labels, list(listed), list(names))
     kept = np.array([key in images for key in listed], dtype=bool)
@@ -56,7 +52,7 @@ def read_cub(folder: Path) -> Items:
         attributes=attributes[kept],
         certainty=certainty[kept],
         attribute_names=tuple(name.value for name in names.values()),
-        left_out={f"file name starts with {HIDDEN}": hidden} if hidden else {},
+        left_out={HIDDEN_REASON: hidden} if hidden else {},
     )
 
 
@@ -86,32 +82,13 @@ def _find_attribute_names(folder: Path) -> Path:
     raise BadInput(f"{places[0] / 'attributes.txt'}: no such file, nor in {folder} or beside it.")
 
 
-def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of every line that is not blank."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-            for number, line in enumerate(file, start=1):
-                text = line.strip()
-                if _NOT_UTF8.search(text):
-                    raise _bad_line(path, number, "UTF-8 text", text)
-                if text:
-                    yield number, text
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from error
-
-
-def _bad_line(path: Path, line: int, expected: str, text: str) -> BadInput:
-    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + ".."
-    return BadInput(f"{path} line {line}: expected {expected}, got {shown!r}.")
-
-
 def _read_entries(path: Path, form: str) -> dict[int, _Entry]:
     """Read lines "<id> <value>" into id -> entry, in file order."""
     entries: dict[int, _Entry] = {}
-    for line, text in _read_lines(path):
+    for line, text in read_lines(path):
         key, value = (*text.split(maxsplit=1), "")[:2]
         if not value or not _INTEGER.fullmatch(key):
-            raise _bad_line(path, line, form, text)
+            raise bad_line(path, line, form, text)
         earlier = entries.setdefault(int(key), _Entry(value, line))
         if earlier.line != line:
             raise BadInput(f"{path} line {line}: expected ids that differ, got {key} as on line {earlier.line}.")
@@ -126,17 +103,13 @@ def _read_images(path: Path) -> dict[int, _Entry]:
     entries = _read_entries(path, _IMAGE_FORM)
     for key, (value, line) in entries.items():
         name = PurePosixPath(value)
-        if name.is_absolute() or ".." in name.parts:
-            raise _bad_line(path, line, "a path that stays in images/", value)
+        if not stays_inside(name):
+            raise bad_line(path, line, "a path that stays in images/", value)
         if len(name.parts) < 2:
-            raise _bad_line(path, line, _IMAGE_FORM, f"{key} {value}")
+            raise bad_line(path, line, _IMAGE_FORM, f"{key} {value}")
         if seen.setdefault(name, line) != line:
             raise BadInput(f"{path} line {line}: expected files that differ, got {value!r} as on line {seen[name]}.")
     return entries
-
-
-def _is_hidden(name: str) -> bool:
-    return PurePosixPath(name).name.startswith(HIDDEN)
 
 
 def _class_folder(image: _Entry) -> str:
@@ -151,7 +124,7 @@ def _check_classes(folder: Path, listed: dict[int, _Entry], images: dict[int, _E
     class_of: dict[str, int] = {}
     for key, (value, line) in labels.items():
         if not _INTEGER.fullmatch(value):
-            raise _bad_line(path, line, _CLASS_FORM, f"{key} {value}")
+            raise bad_line(path, line, _CLASS_FORM, f"{key} {value}")
         if key not in listed:
             raise BadInput(f"{path} line {line}: expected an image id of images.txt, got {key}.")
         if key not in images:
@@ -165,14 +138,6 @@ def _check_classes(folder: Path, listed: dict[int, _Entry], images: dict[int, _E
         if key not in labels:
             place = f"{folder / 'images.txt'} line {image.line}"
             raise BadInput(f"{place}: expected a line for image {key} in {path.name}, got none.")
-
-
-def _check_files(root: Path, images: dict[int, _Entry]) -> None:
-    missing = [image.value for image in images.values() if not (root / image.value).is_file()]
-    if missing:
-        raise BadInput(
-            f"{root / missing[0]}: no such image; {len(missing)} of the {len(images)} files of images.txt are missing."
-        )
 
 
 def _read_labels(
@@ -207,10 +172,10 @@ def _load_rows(path: Path) -> Int[np.ndarray, "R 4"]:
 def _explain_rows(path: Path, error: Exception) -> BadInput:
     """Find the line that numpy could not load."""
     line = 0
-    for line, text in _read_lines(path):
+    for line, text in read_lines(path):
         fields = text.split()[:4]
         if len(fields) < 4 or not all(map(_INTEGER.fullmatch, fields)):
-            return _bad_line(path, line, _LABEL_FORM, text)
+            return bad_line(path, line, _LABEL_FORM, text)
     got = "an empty file" if line == 0 else " ".join(str(error).split())
     return BadInput(f"{path}: expected lines {_LABEL_FORM}, got {got}.")
 
@@ -235,5 +200,5 @@ def _refuse(path: Path, bad: Bool[np.ndarray, "R"], expected: str) -> None:
     if not bad.any():
         return
     row = int(bad.argmax())
-    line, text = next(numbered for index, numbered in enumerate(_read_lines(path)) if index == row)
-    raise _bad_line(path, line, expected, text)
+    line, text = next(numbered for index, numbered in enumerate(read_lines(path)) if index == row)
+    raise bad_line(path, line, expected, text)

@@ -9,10 +9,10 @@ from pan_model.data.splits import Split
 from pan_model.episodes import Episodes, draw_episodes, eligible_classes
 from pan_model.errors import BadInput
 from pan_model.metrics import episode_accuracy, recall_at
-from pan_model.pairs import Pairs, PairsConfig, draw_steps, same_class_pairs
 from pan_model.scoring import SetScorer
 from pan_model.shapes import Int
-from pan_model.tasks import QuestionScores, Task
+from pan_model.tasks import QuestionScores
+from pan_model.tasks.same_class import SameClassTask
 
 NUM_EPISODES = {Split.TRAIN: 10, Split.VAL: 100, Split.TEST: 600}
 """The paper's numbers for val and test; on train, where overfitting is only watched, fewer."""
@@ -22,7 +22,7 @@ EPISODES_PURPOSE = 2
 """Keeps the random numbers of episodes apart from those of pairs drawn from the same seed."""
 
 
-class FewShotTask(Task):
+class FewShotTask(SameClassTask):
     """5-way 5-shot episodes, drawn once from the seed: 10 episodes on train, 100 on val, 600 on test.
 
     Raises BadInput when val or test cannot fill an episode. Where train cannot, it is not watched.
@@ -33,18 +33,9 @@ class FewShotTask(Task):
 
     def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
         super().__init__(featured, seed=seed, train_on=train_on)
-        self._training_classes = featured.classes[self.training_items]
         self._episodes: dict[Split, Episodes] = {}
         for split in (Split.VAL, Split.TEST):
             self._check_episodes(split)
-        self._positives = same_class_pairs(self._training_classes)
-
-    def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
-        """Draw pairs of one class and of two, see `pan_model.pairs.draw_steps`."""
-        steps = draw_steps(self._positives, self._training_classes, config, generator)
-        return [
-            Pairs(self.training_items[step.index_1], self.training_items[step.index_2], step.same) for step in steps
-        ]
 
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
         """Accuracy of each episode of a split."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.metrics import Interval, episode_accuracy, mean_interval, recall_at
+from pan_model.metrics import Interval, episode_accuracy, match_ranks, mean_interval, recall_at, recall_of_ranks
 
 seeds = st.integers(0, 99)
 
@@ -78,6 +78,46 @@ def test_a_nan_score_makes_its_query_s_recall_nan_and_no_other():
 
 def test_an_item_without_fellows_is_no_query():
     assert recall_at((1,), np.zeros((3, 3)), np.array([7, 7, 8]))[1].shape == (2,)
+
+
+@given(num_queries=st.integers(1, 6), num_gallery=st.integers(1, 9), num_classes=st.integers(1, 4), seed=seeds)
+def test_a_rank_counts_what_stands_before_the_first_match(
+    num_queries: int, num_gallery: int, num_classes: int, seed: int
+):
+    generator = np.random.default_rng(seed)
+    queries, gallery = (generator.integers(num_classes, size=size) for size in (num_queries, num_gallery))
+    scores = generator.integers(4, size=(num_queries, num_gallery)).astype(np.float32)  # with ties
+    scores[scores == 0] = -np.inf
+    expected: list[float] = []
+    for query in range(num_queries):
+        best_first = sorted(range(num_gallery), key=lambda item: -scores[query, item])  # stable: ties in order
+        matches = [place for place, item in enumerate(best_first) if gallery[item] == queries[query]]
+        expected.append(min(matches, default=math.inf))
+    before = scores.copy()
+    ranks = match_ranks(scores, queries, gallery)
+    assert ranks.tolist() == expected
+    assert (scores == before).all()
+    for k, hits in recall_of_ranks((1, 2, 4, 50), ranks).items():
+        assert hits.tolist() == [float(rank < k) for rank in expected]
+
+
+def test_the_recall_of_ranks_is_that_of_scores():
+    generator = np.random.default_rng(0)
+    classes, scores = np.arange(30) % 6, generator.random((30, 30))
+    others = [np.delete(np.arange(30), query) for query in range(30)]
+    ranks = [match_ranks(scores[n : n + 1, o], classes[[n]], classes[o]) for n, o in enumerate(others)]
+    expected = recall_at((1, 2, 4), scores, classes)
+    assert {k: hits.tolist() for k, hits in recall_of_ranks((1, 2, 4), np.concatenate(ranks)).items()} == {
+        k: hits.tolist() for k, hits in expected.items()
+    }
+
+
+def test_a_nan_score_makes_its_query_s_rank_nan_and_no_other():
+    scores = np.array([[0.5, math.nan], [0.5, 0.25]])
+    ranks = match_ranks(scores, np.array([7, 7]), np.array([7, 8]))
+    assert math.isnan(ranks[0])
+    assert ranks[1] == 0
+    assert math.isnan(recall_of_ranks((2,), ranks)[2][0])
 
 
 @given(questions=st.lists(st.floats(0, 1), min_size=2, max_size=20))

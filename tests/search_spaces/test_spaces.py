@@ -16,6 +16,7 @@ from pan_model.conditions import Supervision
 from pan_model.config import TrialConfig
 from pan_model.data.registry import DATASETS
 from pan_model.encoders import ENCODERS
+from pan_model.encoders.proxynca import ProxyNCAConfig
 from pan_model.encoders.siamese import Projection, SiameseConfig
 from pan_model.errors import BadInput
 from pan_model.gates import Gate
@@ -228,8 +229,13 @@ def read(space: SearchSpace, params: dict[str, Scalar]) -> TrialConfig:
 
 def is_the_papers(config: TrialConfig) -> bool:
     """The library's defaults are the paper's, but for its full batches of pairs drawn once."""
-    return (config.encoder, config.normalisation, config.similarity, config.scoring, config.pairs, config.train) == (
-        SiameseConfig(),
+    return config.encoder in (SiameseConfig(), ProxyNCAConfig(embedding_dim=1024)) and (
+        config.normalisation,
+        config.similarity,
+        config.scoring,
+        config.pairs,
+        config.train,
+    ) == (
         NormalisationConfig(normalisation=NormalisationKind.STANDARDISE),
         SimilarityConfig(joint=Joint.ABSDIFF, first_weights=FirstWeights.XAVIER),
         ScoringConfig(scoring=Scoring.PAIR_MEAN),
@@ -280,6 +286,17 @@ def test_cub_starts_with_the_papers_numbers_of_conditions():
     first = [(params["supervision"], params["num_conditions"]) for params in papers]
     assert first == [("supervised", 312), ("unsupervised", 50), ("hybrid", 20)]
     assert [params.get("lambda") for params in papers] == [1e-5, None, 1e-5]
+
+
+def test_inshop_starts_with_all_attributes_on_the_encoder_of_proxies():
+    space = SPACES["inshop"]
+    first = [read(space, params) for params in space.first_trials]
+    proxies = ProxyNCAConfig(embedding_dim=1024, temperature=1 / 9)
+    assert [config.encoder == proxies for config in first] == [True, True, False, False]
+    assert [params["num_conditions"] for params in space.first_trials] == [463, 50, 8, 64]
+    assert (space.paper_setting["gate"], space.paper_setting["lambda"]) == ("XNOR", 1e-5)
+    assert first[0].pairs.pairs_per_epoch == 16384
+    assert space.max_epochs == 20
 
 
 def test_defaults_of_a_study():
