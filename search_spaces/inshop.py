@@ -9,7 +9,7 @@ and in a full batch of standardised features, where ProxyNCA++ has batches of 64
 
 from optuna.trial import BaseTrial
 
-from search_spaces.pan import Scalar, SearchSpace, metric_trial, paper_trial, suggest_pan
+from search_spaces.pan import Scalar, SearchSpace, distance_trial, paper_trial, suggest_pan
 
 PROXYNCA: dict[str, Scalar] = {
     "encoder": "proxynca",
@@ -37,8 +37,8 @@ SPACE = SearchSpace(
     first_trials=(
         PAPER_SETTING,
         with_proxies(paper_trial("unsupervised", 50)),
-        metric_trial("unsupervised", 8),
-        metric_trial("hybrid", 64, gate="XNOR", **{"lambda": 0.1}),
+        distance_trial("unsupervised", 8),
+        distance_trial("hybrid", 64, gate="XNOR", **{"lambda": 0.1}),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=64,

@@ -1,15 +1,26 @@
 """What tasks have in common whose pairs are positive when both items are of one class."""
 
+from copy import copy
+
 import numpy as np
 
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
+from pan_model.graph import unique_edges
 from pan_model.pairs import Pairs, PairsConfig, draw_steps, same_class_pairs
+from pan_model.shapes import Int
 from pan_model.tasks import Task
+
+EDGES_PURPOSE = 4
+"""Keeps the random numbers that part edges from positives apart from others of the same seed."""
 
 
 class SameClassTask(Task):
-    """A task that trains on pairs of one class and pairs of two; what it is judged by is its own."""
+    """A task that trains on pairs of one class and pairs of two; what it is judged by is its own.
+
+    As a graph, items of one class are neighbours: training items among themselves (PAN's graph baseline on CUB), and
+    when a question is asked the items of each of its sets.
+    """
 
     def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
         super().__init__(featured, seed=seed, train_on=train_on)
@@ -22,3 +33,18 @@ class SameClassTask(Task):
         return [
             Pairs(self.training_items[step.index_1], self.training_items[step.index_2], step.same) for step in steps
         ]
+
+    def split_edges(self, seed: int) -> tuple["SameClassTask", Int[np.ndarray, "2 L"]]:
+        """Half of the same-class pairs to learn from, the others as edges."""
+        order = np.random.default_rng([seed, EDGES_PURPOSE]).permutation(self._positives.shape[1])
+        half = self._positives.shape[1] // 2
+        learning = copy(self)
+        learning._positives = self._positives[:, np.sort(order[half:])]
+        return learning, self.training_items[self._positives[:, np.sort(order[:half])]]
+
+    def edges_around(
+        self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"]
+    ) -> Int[np.ndarray, "2 L"]:
+        """All pairs within each set; queries have no neighbours."""
+        first, second = np.triu_indices(sets.shape[1], k=1)
+        return unique_edges(np.stack([sets[:, first].ravel(), sets[:, second].ravel()]))
