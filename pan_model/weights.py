@@ -1,7 +1,6 @@
 """Weights of a backbone: ImageNet's, random ones, or a state-dict file."""
 
 import hashlib
-import http.client
 import io
 import pickle
 import re
@@ -12,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlparse
+from uuid import uuid4
 
 import safetensors.torch
 import torch
@@ -20,6 +20,8 @@ from torch import Tensor
 
 from pan_model.backbones import Backbone, build_backbone
 from pan_model.errors import BadInput
+from pan_model.fetch import Checksum, FetchConfig, NotFetched, discard, fetch, first_line
+from pan_model.progress_line import ProgressLine
 
 StateDict = Mapping[str, Tensor]
 
@@ -88,24 +90,36 @@ def hub_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def download_weights(url: str, folder: Path) -> Path:
+def download_weights(url: str, folder: Path, *, config: FetchConfig | None = None) -> Path:
     """Download a weights file into `folder`, unless it is there; the name's `-<sha256 prefix>` must fit its bytes.
 
     Raises BadInput naming the URL when it cannot be had.
     """
     path = folder / Path(urlparse(url).path).name
     prefix = _sha256_prefix(path.name)
-    if path.is_file() and _sha256_of_file(path).startswith(prefix):
+    if path.is_file() and Checksum("sha256", prefix).fits(path):
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), prefix or None, progress=sys.stderr.isatty())
-    except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
+        _fetch_whole(url, path, Checksum("sha256", prefix), config)
+    except (OSError, NotFetched) as error:
         raise BadInput(
-            f"weights imagenet cannot be downloaded from {url} to {folder} ({_first_line(error)}); "
+            f"weights imagenet cannot be downloaded from {url} to {folder} ({first_line(error)}); "
             "download the file elsewhere and give it with --weights FILE."
         ) from error
     return path
+
+
+def _fetch_whole(url: str, path: Path, checksum: Checksum, config: FetchConfig | None) -> None:
+    """Fetch by way of a file of this process's own, as several may fetch the same weights, and rename it when whole."""
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    line = ProgressLine(sys.stderr)
+    try:
+        fetch(url, part, checksum, config=config or FetchConfig(), progress=line if sys.stderr.isatty() else None)
+        part.replace(path)
+    finally:
+        line.close()
+        discard(part)
 
 
 def load_weights_file(backbone: Backbone, path: Path) -> str:
@@ -119,7 +133,7 @@ def load_weights_file(backbone: Backbone, path: Path) -> str:
     except FileNotFoundError as error:
         raise BadInput(f"weights {path}: no such file; give imagenet, random or a state-dict file.") from error
     except OSError as error:
-        raise BadInput(f"weights {path}: cannot be read ({_first_line(error)}).") from error
+        raise BadInput(f"weights {path}: cannot be read ({first_line(error)}).") from error
     state = {_current_key(key): value for key, value in _read_state_dict(path, content).items()}
     given = {key: value for key, value in state.items() if key not in backbone.classifier_keys}
     _check_fit(backbone, given, path)
@@ -211,15 +225,6 @@ def _sha256_prefix(file_name: str) -> str:
     """
     found = re.search(r"-([a-f0-9]{8,})\.", file_name)
     return found.group(1) if found else ""
-
-
-def _sha256_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _describe(value: object) -> str:

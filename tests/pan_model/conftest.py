@@ -1,6 +1,11 @@
-"""Items with planted attributes and clusters, and configurations, models and trainers for them."""
+"""Items with planted attributes and clusters, configurations, models and trainers for them, and a server of files."""
 
-from collections.abc import Callable
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -181,3 +186,71 @@ def run() -> Callable[[Trainer, int], list[EpochRecord]]:
         return [{key: value for key, value in record.items() if key != "time/train_s"} for record in records]
 
     return train
+
+
+@dataclass
+class FileServer:
+    """A server on the loopback that hands out one file, in parts too, and can be told to behave badly."""
+
+    url: str = ""
+    content: bytes = b""
+    headers: dict[str, str] = field(default_factory=lambda: {"ETag": '"1"'})
+    ranges: bool = True
+    sized: bool = True
+    drop_after: list[int] = field(default_factory=list)
+    """Bytes of the body after which the line drops, a number for each request."""
+
+    statuses: list[int] = field(default_factory=list)
+    """Errors to answer with, one for each request."""
+
+    wrong_start: int = 0
+    """Added to the first byte that a partial answer says it has."""
+
+    asked: list[dict[str, str]] = field(default_factory=list)
+
+    def first_byte(self, headers: dict[str, str]) -> int:
+        found = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))
+        same = headers.get("If-Range") in (None, self.headers.get("ETag"), self.headers.get("Last-Modified"))
+        return int(found.group(1)) if found and same and self.ranges else 0
+
+
+@pytest.fixture
+def file_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    monkeypatch.setenv("no_proxy", "*")
+    state = FileServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.asked.append(dict(self.headers))
+            if state.statuses and (status := state.statuses.pop(0)) != 200:
+                self.send_error(status)
+                return
+            start = state.first_byte(dict(self.headers))
+            if start >= len(state.content) > 0:
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            if start:
+                said = start + state.wrong_start
+                self.send_header("Content-Range", f"bytes {said}-{len(state.content) - 1}/{len(state.content)}")
+            for name, value in state.headers.items():
+                self.send_header(name, value)
+            if state.sized:
+                self.send_header("Content-Length", str(len(state.content) - start))
+            self.end_headers()
+            drop = state.drop_after.pop(0) if state.drop_after else len(state.content)
+            with suppress(OSError):  # the client may have gone
+                self.wfile.write(state.content[start:][:drop])
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the tests' output clean."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        state.url = f"http://127.0.0.1:{server.server_address[1]}/file.tgz"
+        try:
+            yield state
+        finally:
+            server.shutdown()
+            thread.join()

@@ -18,6 +18,7 @@ from torchvision import models
 
 from pan_model.backbones import Backbone, backbone_names, build_backbone
 from pan_model.errors import BadInput
+from pan_model.fetch import FetchConfig
 from pan_model.weights import WeightsSource, download_weights, imagenet_url, load_weights
 
 NAME = "shufflenet_v2_x0_5"
@@ -250,7 +251,7 @@ def assert_refused(url: str, folder: Path, reason: str) -> None:
     with pytest.raises(
         BadInput, match=rf"cannot be downloaded from {re.escape(url)} to .*{reason}[^\n]*--weights FILE\.$"
     ):
-        download_weights(url, folder)
+        download_weights(url, folder, config=FetchConfig(pause_s=0))
     assert not folder.exists() or not list(folder.iterdir())
 
 
@@ -265,7 +266,7 @@ def test_hash_mismatch(server: Server, tmp_path: Path) -> None:
 
 def test_truncated_download(server: Server, published: str, tmp_path: Path) -> None:
     server.cut_short = 1000
-    assert_refused(published, tmp_path / "hub", "(invalid hash value|IncompleteRead|retrieval incomplete)")
+    assert_refused(published, tmp_path / "hub", "the connection was dropped after")
 
 
 def test_refused_connection(published: str, tmp_path: Path) -> None:

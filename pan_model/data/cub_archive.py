@@ -1,0 +1,112 @@
+"""The public archive of CUB-200-2011: where it is, how it is known, and how it becomes the folder that is read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pan_model.data.unpack import BadArchive, unpack
+from pan_model.errors import BadInput
+from pan_model.fetch import Checksum, FetchConfig, NotFetched, Progress, discard, fetch, first_line
+
+FOLDER = "CUB_200_2011"
+LISTING = "images.txt"
+URL = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
+"""CaltechDATA, record 65de6-vp158 (Wah, Branson, Welinder, Perona, Belongie); the file has 1,150,585,339 bytes."""
+
+MD5 = "97eceeb196236b17998738112f37df78"
+"""Of that file, as CaltechDATA and the public loaders of the dataset give it."""
+
+_ROOM = 2.2
+"""Free disk asked for before a download, in sizes of the archive, mostly JPEG; before unpacking it is exact."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive on a server, known by the MD5 of its bytes (32 hexadecimal digits)."""
+
+    url: str = URL
+    md5: str = MD5
+
+    def __post_init__(self) -> None:
+        if len(self.md5) != len(MD5) or set(self.md5) - set("0123456789abcdef"):
+            raise BadInput(f"--md5 must be 32 hexadecimal digits in lower case, got '{self.md5}'.")
+
+
+def fetch_cub(
+    data_root: Path,
+    archive: Archive,
+    *,
+    say: Callable[[str], None],
+    config: FetchConfig | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Make `data_root/CUB_200_2011` from the archive, unless it is there; gives its path.
+
+    An archive that lies in data_root under its own name is taken instead of a download, and stays. The one that is
+    downloaded is a `.part` file until it is unpacked, from which the next run goes on after a cut. The official archive
+    has attributes.txt beside the folder; it goes into the folder's attributes/.
+
+    Raises BadInput, with nothing left but the `.part` (and its `.origin`), when it cannot be had or unpacked.
+    """
+    folder = data_root / FOLDER
+    if (folder / LISTING).is_file():
+        say(f"{folder} is there already, nothing was downloaded; --check looks at it.")
+        return folder
+    _check_place(folder)
+    given = data_root / f"{FOLDER}.tgz"
+    if given.exists():
+        say(f"{given} lies there and is taken.")
+        _check_given(given, archive)
+        _unpack(given, folder)
+    else:
+        part = _download(data_root, archive, say, config or FetchConfig(), progress)
+        _unpack_part(part, folder)
+    say(f"{folder} is there now.")
+    return folder
+
+
+def _check_place(folder: Path) -> None:
+    if folder.exists() or folder.is_symlink():
+        raise BadInput(f"{folder}: is there, but holds no {LISTING}; move it away and run this again.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{folder.parent}: cannot be made ({first_line(error)}).") from error
+
+
+def _check_given(given: Path, archive: Archive) -> None:
+    try:
+        digest = Checksum("md5", archive.md5).of(given)
+    except OSError as error:
+        raise BadInput(f"{given}: cannot be read ({first_line(error)}).") from error
+    if digest != archive.md5:
+        raise BadInput(f"{given}: MD5 must be {archive.md5}, got {digest}; move the file away and run this again.")
+
+
+def _download(
+    data_root: Path, archive: Archive, say: Callable[[str], None], config: FetchConfig, progress: Progress | None
+) -> Path:
+    part = data_root / f"{FOLDER}.tgz.part"
+    say(f"{archive.url} -> {part}")
+    try:
+        fetch(archive.url, part, Checksum("md5", archive.md5), config=config, progress=progress, room=_ROOM)
+    except NotFetched as error:
+        kept = "; what came is kept, run this again to go on from there" if part.exists() else ""
+        raise BadInput(
+            f"{FOLDER}.tgz cannot be downloaded from {archive.url} to {data_root} ({error}){kept}."
+        ) from error
+    return part
+
+
+def _unpack_part(part: Path, folder: Path) -> None:
+    """Unpack a download. It goes unless the disk is at fault, as the next run would find the same archive."""
+    try:
+        _unpack(part, folder)
+    except BadArchive:
+        discard(part)
+        raise
+    discard(part)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    unpack(archive, folder, needs=LISTING, beside={"attributes.txt": "attributes/attributes.txt"})

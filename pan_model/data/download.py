@@ -1,0 +1,83 @@
+"""Get a dataset and look at it: `python -m pan_model.data.download cub|inshop|polyvore --data-root DIR [--check]`."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from pan_model.data.cub_archive import MD5, URL, Archive, fetch_cub
+from pan_model.data.layout_check import CHECKS, check_layout, dataset_folder
+from pan_model.data.where_to_get import say_where
+from pan_model.errors import BadInput
+from pan_model.progress_line import ProgressLine
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong with the words in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}; see --help.")
+
+
+def main(words: Sequence[str]) -> int:
+    """Download, or say where to ask, then list what is there; 0 when a study could read it, 2 when not or not had."""
+    try:
+        return _get(_parse(words))
+    except BadInput as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted; run it again, a download goes on from where it was", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = _OneLineParser(prog="python -m pan_model.data.download", description="Get a dataset, or look at one.")
+    parser.add_argument("dataset", metavar="NAME", help=", ".join(CHECKS))
+    parser.add_argument("--data-root", type=Path, default=Path("data"), help="holds the datasets' folders (data)")
+    parser.add_argument("--url", help=f"cub: another address of the same archive ({URL})")
+    parser.add_argument("--md5", help=f"cub: the sum of another packing of it ({MD5})")
+    parser.add_argument("--check", action="store_true", help="only list what is there, missing and odd")
+    options = parser.parse_args(words)
+    if options.dataset not in CHECKS:
+        raise BadInput(f"unknown dataset '{options.dataset}'; choose from {', '.join(CHECKS)}.")
+    if (options.url or options.md5) and (options.check or options.dataset != "cub"):
+        raise BadInput("--url and --md5 are of use only where cub is downloaded.")
+    return options
+
+
+def _get(options: argparse.Namespace) -> int:
+    data_root: Path = options.data_root.expanduser()
+    if not options.check and options.dataset == "cub":
+        if (dataset_folder("cub", data_root) / "images.txt").is_file():
+            return _say_there(data_root)
+        _download_cub(data_root, Archive(options.url or URL, options.md5 or MD5))
+    elif not options.check:
+        print(say_where(options.dataset, dataset_folder(options.dataset, data_root)))
+    report = check_layout(options.dataset, data_root)
+    for line in report.lines():
+        print(line)
+    return 0 if report.readable else BAD_INPUT
+
+
+def _say_there(data_root: Path) -> int:
+    print(f"{dataset_folder('cub', data_root)} is there already, nothing was downloaded; --check looks at it.")
+    return 0
+
+
+def _download_cub(data_root: Path, archive: Archive) -> None:
+    line = ProgressLine(sys.stderr)
+    try:
+        fetch_cub(data_root, archive, say=lambda text: print(text, flush=True), progress=line)
+    finally:
+        line.close()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that half an unpacked folder is cleared away
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,198 @@
+"""Looks at a dataset's folder by its files: what is there, what is missing, what is odd; no image is opened.
+
+A friendly listing before a study; the readers' own checks are the strict ones. Official numbers are the papers':
+CUB-200-2011 (Wah et al., 2011), In-Shop (Liu et al., CVPR 2016), Polyvore Outfits (Vasileva et al., ECCV 2018).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pan_model.data.layout_files import (
+    count_lines,
+    find_file,
+    is_hidden,
+    list_archives,
+    load_json,
+    look_for_images,
+    look_for_leftovers,
+    look_in,
+    read_lines,
+)
+from pan_model.data.layout_report import LayoutReport, Verdict, first_names
+
+IN_SHOP_ATTRIBUTES = ("Anno", "Anno/attributes")
+IN_SHOP_IMAGES = (".", "Img")  # names in the list begin with img/
+IN_SHOP_OFFICIAL = {"train": 25882, "query": 14218, "gallery": 12612}
+VERSIONS = ("nondisjoint", "disjoint")
+OUTFITS = ("train.json", "valid.json", "test.json")
+OUTFITS_OFFICIAL = {"nondisjoint": (53306, 5000, 10000)}
+ITEMS_OFFICIAL = {"nondisjoint": (204679, 25132, 47854)}
+QUESTIONS = ("compatibility_valid.txt", "compatibility_test.txt", "fill_in_blank_valid.json", "fill_in_blank_test.json")
+HARDER = (
+    "fashion_compatibility_harder_val.txt",
+    "fashion_compatibility_harder_test.txt",
+    "fill_in_blank_valid_harder_new.json",
+    "fill_in_blank_test_harder_new.json",
+)
+
+
+def check_cub(folder: Path) -> LayoutReport:
+    """List what of CUB-200-2011 is in its folder."""
+    report = LayoutReport("cub", folder)
+    if not look_in(report):
+        return report
+    images = [line.split(maxsplit=1)[-1] for line in read_lines(report, "images.txt")]
+    shown = [name for name in images if not is_hidden(name)]
+    if images:
+        report.count("images.txt", len(images), "images", 11788)
+        report.count("images.txt", len({name.split("/")[0] for name in shown}), "classes", 200)
+    count_lines(report, "image_class_labels.txt", "labelled images", 11788)
+    count_lines(report, "attributes/image_attribute_labels.txt", "attribute labels", 3677856)
+    names = find_file(report, ("attributes/attributes.txt", "attributes.txt", "../attributes.txt"))
+    if names:
+        count_lines(report, names, "attributes", 312)
+    look_for_images(report, [Path("images") / name for name in shown])
+    look_for_leftovers(report, "images")
+    return report
+
+
+def check_in_shop(folder: Path) -> LayoutReport:
+    """List what of In-Shop Clothes Retrieval is in its folder."""
+    report = LayoutReport("inshop", folder)
+    if not look_in(report):
+        return report
+    partition = find_file(report, ("Eval/list_eval_partition.txt", "list_eval_partition.txt"))
+    rows = [line.split() for line in read_lines(report, partition)[2:]] if partition else []
+    if partition:
+        _count_partition(report, partition, rows)
+    for name, unit, official in (
+        ("list_attr_cloth.txt", "attributes", 463),
+        ("list_attr_items.txt", "items with attributes", 3997 + 3985),
+    ):
+        place = find_file(report, tuple(f"{part}/{name}" for part in IN_SHOP_ATTRIBUTES))
+        if place:
+            report.count(place, max(len(read_lines(report, place)) - 2, 0), unit, official)
+    listed = [row[0] for row in rows if len(row) == 3 and not is_hidden(row[0])]
+    look_for_images(report, _place_in_shop_images(folder, listed))
+    look_for_leftovers(report, "img", "Img")
+    return report
+
+
+def check_polyvore(folder: Path) -> LayoutReport:
+    """List what of Polyvore Outfits is in its folder: one whole version will do."""
+    report = LayoutReport("polyvore", folder)
+    if not look_in(report):
+        return report
+    metadata = load_json(report, "polyvore_item_metadata.json", dict)
+    if metadata is not None:
+        report.count("polyvore_item_metadata.json", len(metadata), "items")
+    whole = [version for version in VERSIONS if _has_all(folder / version, (*OUTFITS, *QUESTIONS))]
+    items: dict[str, None] = {}
+    for version in VERSIONS:
+        items |= dict.fromkeys(_check_version(report, version, whole))
+    if metadata is not None and (unknown := [item for item in items if item not in metadata]):
+        report.add(Verdict.BROKEN, f"{len(unknown)} items of the outfits have no metadata {first_names(unknown)}")
+    look_for_images(report, [Path("images") / f"{item}.jpg" for item in items])
+    look_for_leftovers(report, "images")
+    return report
+
+
+CHECKS: dict[str, tuple[str, Callable[[Path], LayoutReport]]] = {
+    "cub": ("CUB_200_2011", check_cub),
+    "inshop": ("In-shop", check_in_shop),
+    "polyvore": ("polyvore_outfits", check_polyvore),
+}
+"""Each dataset's folder under the data root, and who looks at it."""
+
+
+def dataset_folder(dataset: str, data_root: Path) -> Path:
+    """Where a dataset lies."""
+    return data_root / CHECKS[dataset][0]
+
+
+def check_layout(dataset: str, data_root: Path) -> LayoutReport:
+    """List what of a dataset is under the data root; its images are looked at by name and size alone."""
+    folder, check = CHECKS[dataset]
+    report = check(data_root / folder)
+    for archive in list_archives(data_root):
+        if archive.lower().startswith(folder.lower()):
+            report.add(Verdict.ODD, f"../{archive}: an archive, which a study does not read")
+    return report
+
+
+def _count_partition(report: LayoutReport, name: str, rows: list[list[str]]) -> None:
+    """Count In-Shop's images and items by what they are for."""
+    good = [row for row in rows if len(row) == 3 and row[2] in IN_SHOP_OFFICIAL]
+    if len(good) < len(rows):
+        report.add(
+            Verdict.BROKEN, f'{name}: {len(rows) - len(good)} lines are not "<image> <item> train|query|gallery"'
+        )
+    report.count(name, len(good), "images", sum(IN_SHOP_OFFICIAL.values()))
+    images = Counter(row[2] for row in good)
+    for part, official in IN_SHOP_OFFICIAL.items():
+        report.count(name, images[part], f"{part} images", official)
+    for parts, official in ((("train",), 3997), (("query", "gallery"), 3985)):
+        items = {row[1] for row in good if row[2] in parts}
+        report.count(name, len(items), f"{' and '.join(parts)} items", official)
+
+
+def _place_in_shop_images(folder: Path, listed: list[str]) -> list[Path]:
+    """Where the listed images are: under img/, Img/img/ or Img/, as the first one that is found."""
+    for name in listed:
+        for place in (Path(name), Path("Img") / name, Path("Img", *Path(name).parts[1:])):
+            if (folder / place).is_file():
+                cut = 1 if place == Path("Img", *Path(name).parts[1:]) else 0
+                root = Path() if place == Path(name) else Path("Img")
+                return [root.joinpath(*Path(other).parts[cut:]) for other in listed]
+    return [Path(name) for name in listed]
+
+
+def _check_version(report: LayoutReport, version: str, whole: list[str]) -> list[str]:
+    """List one version of Polyvore Outfits; gives the items of its outfits if it is whole."""
+    folder = report.folder / version
+    if not folder.is_dir():
+        other = f"a study with --polyvore-split {whole[0]} does without" if whole else "one version will do"
+        begun = any((report.folder / known).is_dir() for known in VERSIONS)
+        report.add(Verdict.NOTE if begun else Verdict.MISSING, f"{version}/: not there; {other}")
+        return []
+    for name in (*OUTFITS, *QUESTIONS):
+        if not (folder / name).is_file():
+            report.add(Verdict.ODD if whole else Verdict.MISSING, f"{version}/{name}{': not there' if whole else ''}")
+    items: list[str] = []
+    for index, name in enumerate(OUTFITS):
+        if (folder / name).is_file():
+            items += _check_outfits(report, version, index)
+    _check_questions(report, version)
+    return items if version in whole else []
+
+
+def _check_outfits(report: LayoutReport, version: str, index: int) -> list[str]:
+    name = f"{version}/{OUTFITS[index]}"
+    outfits = load_json(report, name, list)
+    if outfits is None:
+        return []
+    try:
+        items = list(dict.fromkeys(str(item["item_id"]) for outfit in outfits for item in outfit["items"]))
+    except (TypeError, KeyError):
+        report.add(Verdict.BROKEN, f'{name}: expected outfits {{"set_id", "items": [{{"item_id", "index"}}]}}')
+        return []
+    official = [numbers.get(version) for numbers in (OUTFITS_OFFICIAL, ITEMS_OFFICIAL)]
+    report.count(name, len(outfits), "outfits", official[0][index] if official[0] else None)
+    report.count(name, len(items), "items", official[1][index] if official[1] else None)
+    return items
+
+
+def _check_questions(report: LayoutReport, version: str) -> None:
+    folder = report.folder / version
+    for name in QUESTIONS:
+        if (folder / name).is_file():
+            empty = (folder / name).stat().st_size == 0
+            report.add(Verdict.BROKEN if empty else Verdict.THERE, f"{version}/{name}{': empty' if empty else ''}")
+    harder = [name for name in HARDER if (folder / name).is_file()]
+    which = first_names(harder) if harder else "(a study does without)"
+    report.add(Verdict.NOTE, f"{version}/: {len(harder)} of {len(HARDER)} files of harder questions {which}")
+
+
+def _has_all(folder: Path, names: Iterable[str]) -> bool:
+    return all((folder / name).is_file() for name in names)

@@ -1,0 +1,278 @@
+"""Fetches a file by HTTP: goes on where an earlier try was cut, tries again when the line drops, checks the sum."""
+
+import hashlib
+import http.client
+import json
+import re
+import shutil
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+
+Progress = Callable[[int, int | None], None]
+"""Told the bytes that are there and, where the server says so, how many there will be."""
+
+CHUNK = 1 << 20  # bytes
+PARTIAL_CONTENT = 206
+RANGE_NOT_SATISFIABLE = 416
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP's answers that may be another one a moment later."""
+
+
+class NotFetched(Exception):
+    """The file could not be had; says why in one line. Callers say what was wanted, and the way out."""
+
+
+class _Dropped(Exception):
+    """The line broke, which is worth another try."""
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """The start of a file's digest, as its publisher gives it, in hexadecimal; an empty one fits every file."""
+
+    algorithm: str
+    digest: str
+
+    def fits(self, path: Path) -> bool:
+        """Whether the file's bytes have this digest."""
+        return self.of(path).startswith(self.digest)
+
+    def of(self, path: Path) -> str:
+        """The whole digest of a file."""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.new(self.algorithm, usedforsecurity=False)).hexdigest()
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchConfig:
+    """How patient a fetch is: seconds without a byte, tries in a row that bring nothing, the first pause (doubles)."""
+
+    timeout_s: float = 30.0
+    tries: int = 4
+    pause_s: float = 0.5
+    sleep: Callable[[float], None] = time.sleep
+    free_bytes: Callable[[Path], int] = _free_bytes
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What a part is a part of; lies beside it, so that a later run can tell whether the file is still the same."""
+
+    url: str
+    validator: str
+    total: int | None
+
+
+def fetch(
+    url: str,
+    part: Path,
+    checksum: Checksum,
+    *,
+    config: FetchConfig,
+    progress: Progress | None = None,
+    room: float = 1.0,
+) -> None:
+    """Complete `part` from `url`, an http(s) address, and check its sum.
+
+    What is in `part` already is kept where the server can go on from there (Range) and its file is the same (If-Range);
+    otherwise the fetch starts over. The disk must have room for `room` times the file, less what is there.
+
+    Raises NotFetched; the part, with its `.origin` file, is then left for the next try, unless its sum is wrong.
+    """
+    failures = 0
+    while True:
+        before = _size(part)
+        try:
+            _fetch_rest(url, part, config, progress or _silent, room)
+            break
+        except _Dropped as error:
+            failures = 1 if _size(part) >= before + CHUNK else failures + 1
+            if failures >= config.tries:
+                raise NotFetched(str(error)) from error
+        config.sleep(config.pause_s * 2 ** (failures - 1))
+    _check_sum(part, checksum)
+
+
+def discard(part: Path) -> None:
+    """Remove a part and what is known of it."""
+    part.unlink(missing_ok=True)
+    _origin_file(part).unlink(missing_ok=True)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, or its name where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _silent(_done: int, _total: int | None) -> None:
+    """Nobody wants to know."""
+
+
+def _check_sum(part: Path, checksum: Checksum) -> None:
+    try:
+        digest = checksum.of(part)
+    except OSError as error:
+        raise NotFetched(first_line(error)) from error
+    if not digest.startswith(checksum.digest):
+        discard(part)
+        raise NotFetched(
+            f"invalid hash value: {checksum.algorithm} must be {checksum.digest}, got {digest[: len(checksum.digest)]}"
+        )
+
+
+def _fetch_rest(url: str, part: Path, config: FetchConfig, progress: Progress, room: float) -> None:
+    origin = _read_origin(part)
+    start = _size(part) if origin and origin.url == url else 0
+    if origin and start and start == origin.total:
+        return
+    with _opened(url, part, _range_headers(start, origin), config.timeout_s) as response:
+        if response.status != PARTIAL_CONTENT:
+            start = 0
+        total = _announced_size(response.headers, response.status)
+        if start:
+            _check_range(part, response.headers, start, origin, total)
+        _check_room(part.parent, total, start, room, config)
+        _write_body(response, part, _Origin(url, _validator(response.headers), total), start, progress)
+
+
+def _range_headers(start: int, origin: _Origin | None) -> dict[str, str]:
+    headers = {"Accept-Encoding": "identity", "User-Agent": "pan-study"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if origin and origin.validator:
+            headers["If-Range"] = origin.validator
+    return headers
+
+
+@contextmanager
+def _opened(
+    url: str, part: Path, headers: dict[str, str], timeout_s: float
+) -> Generator[http.client.HTTPResponse, None, None]:
+    """Ask for the file. An opener of its own, because the shared one never looks at the environment's proxies again."""
+    if not re.match(r"https?://", url, re.IGNORECASE):
+        raise NotFetched("expected an http:// or https:// address")
+    try:
+        response = urllib.request.build_opener().open(urllib.request.Request(url, headers=headers), timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == RANGE_NOT_SATISFIABLE and "Range" in headers:
+            discard(part)
+        elif error.code not in PASSING:
+            raise NotFetched(first_line(error)) from error
+        raise _Dropped(first_line(error)) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _refusal(error) from error
+    with response:
+        if not isinstance(response, http.client.HTTPResponse):
+            raise NotFetched("the address leads to one that is not http:// or https://")
+        yield response
+
+
+def _refusal(error: Exception) -> NotFetched | _Dropped:
+    """Tell a line that dropped from an address where nobody answers, which no second try mends."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    final = (
+        ConnectionRefusedError,
+        socket.gaierror,
+        ssl.SSLCertVerificationError,
+        http.client.InvalidURL,
+        ValueError,
+        str,
+    )
+    return (NotFetched if isinstance(cause, final) else _Dropped)(first_line(error))
+
+
+def _announced_size(headers: Message, status: int) -> int | None:
+    """The whole file's size in bytes, where the server says it."""
+    if status == PARTIAL_CONTENT:
+        found = re.search(r"/([0-9]+)$", str(headers.get("Content-Range", "")).strip())
+    else:
+        found = re.fullmatch(r"([0-9]+)", str(headers.get("Content-Length", "")).strip())
+    return int(found.group(1)) if found else None
+
+
+def _check_range(part: Path, headers: Message, start: int, origin: _Origin | None, total: int | None) -> None:
+    """Start over where the rest that was sent does not continue the part."""
+    sent_from = re.match(r"bytes\s+([0-9]+)-", str(headers.get("Content-Range", "")))
+    grown = origin is not None and origin.total is not None and total != origin.total
+    if grown or sent_from is None or int(sent_from.group(1)) != start:
+        discard(part)
+        raise _Dropped("the server's file is no longer the one that was begun")
+
+
+def _check_room(folder: Path, total: int | None, start: int, room: float, config: FetchConfig) -> None:
+    if total is None:
+        return
+    needed, free = int(total * room) - start, config.free_bytes(folder)
+    if free < needed:
+        raise NotFetched(f"the disk of {folder} must have {megabytes(needed)} free, got {megabytes(free)}")
+
+
+def megabytes(num_bytes: int) -> str:
+    """Say a size.
+
+    >>> megabytes(1_150_585_339)
+    '1150.6 MB'
+    """
+    return f"{num_bytes / 1e6:.1f} MB"
+
+
+def _write_body(
+    response: http.client.HTTPResponse, part: Path, origin: _Origin, start: int, progress: Progress
+) -> None:
+    done = start
+    try:
+        with part.open("ab" if start else "wb") as file:
+            _origin_file(part).write_text(json.dumps(vars(origin)), encoding="utf-8")
+            for chunk in _chunks(response):
+                file.write(chunk)
+                done += len(chunk)
+                progress(done, origin.total)
+    except OSError as error:
+        raise NotFetched(first_line(error)) from error
+    if origin.total is not None and done < origin.total:
+        raise _Dropped(f"the connection was dropped after {done} of {origin.total} bytes")
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = response.read1(CHUNK)
+        except (OSError, http.client.HTTPException) as error:
+            raise _Dropped(first_line(error)) from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _validator(headers: Message) -> str:
+    """What If-Range can name the file by: a strong ETag, else its date; a weak ETag says nothing of the bytes."""
+    tag = str(headers.get("ETag", ""))
+    return tag if tag.startswith('"') else str(headers.get("Last-Modified", ""))
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _origin_file(part: Path) -> Path:
+    return part.with_name(part.name + ".origin")
+
+
+def _read_origin(part: Path) -> _Origin | None:
+    try:
+        return _Origin(**json.loads(_origin_file(part).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
