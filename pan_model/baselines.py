@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from pan_model.normalisation import Normalisation, NormalisationConfig
-from pan_model.scoring import SetScorer, features_on
+from pan_model.scoring import CosineScoring, SetScorer, features_on
 from pan_model.shapes import Float, Int
 from pan_model.tasks import Task
 
@@ -15,15 +15,24 @@ NORMALISED = "nearest_class_mean_normalised"
 def untrained_baselines(task: Task) -> dict[str, SetScorer]:
     """The baselines that are the same for all models of a task, on features as extracted."""
     features = task.featured.features
-    return {"nearest_class_mean": nearest_class_mean(features), "siamese_distance": siamese_distance(features)}
+    return {"nearest_class_mean": cosine_baseline(task, features), "siamese_distance": siamese_distance(features)}
+
+
+def cosine_baseline(task: Task, features: Float[np.ndarray, "N D"]) -> SetScorer:
+    """The task's first baseline on some features of all items: nearest class mean, or for outfits the mean cosine."""
+    match task.untrained:
+        case CosineScoring.CLASS_MEAN:
+            return nearest_class_mean(features)
+        case CosineScoring.MEAN_COSINE:
+            return mean_cosine(features)
 
 
 def normalised_features(task: Task, config: NormalisationConfig) -> Float[np.ndarray, "N D"]:
     """Normalise all features as a model of the task would, with what its training items say."""
     features = features_on(torch.device("cpu"), task.featured.features)
-    items = task.training_items
+    items, groups = (torch.from_numpy(part) for part in task.normalisation_groups())
     normalisation = Normalisation(config, task.featured.feature_dim)
-    normalisation.fit(features[torch.from_numpy(items)], torch.from_numpy(task.featured.classes[items]))
+    normalisation.fit(features[items], groups)
     return normalisation(features).numpy()
 
 
@@ -34,6 +43,22 @@ def nearest_class_mean(features: Float[np.ndarray, "N D"]) -> SetScorer:
         return np.stack(
             [
                 _unit(features[query]) @ _unit(features[members].mean(axis=1)).T
+                for query, members in zip(queries, sets, strict=True)
+            ]
+        )
+
+    return score
+
+
+def mean_cosine(features: Float[np.ndarray, "N D"]) -> SetScorer:
+    """Mean cosine of the query and the set's items."""
+
+    def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
+        return np.stack(
+            [
+                (_unit(features[query]) @ _unit(features[members.ravel()]).T)
+                .reshape(len(query), *members.shape)
+                .mean(axis=2)
                 for query, members in zip(queries, sets, strict=True)
             ]
         )

@@ -77,6 +77,34 @@ def recall_of_ranks(ks: tuple[int, ...], ranks: Float[np.ndarray, "Q"]) -> dict[
     return {k: np.where(np.isnan(ranks), np.nan, ranks < k) for k in ks}
 
 
+def choice_accuracy(scores: Float[np.ndarray, "B C"], answers: Int[np.ndarray, "B"]) -> Float[np.ndarray, "B"]:
+    """For each question whether the right one of its C candidates has the best score; one of n at the top counts 1/n.
+
+    So a scorer that gives all candidates the same is right as often as one that guesses. A NaN score makes its question
+    NaN.
+
+    >>> choice_accuracy(np.array([[0.9, 0.1], [0.2, 0.2]]), np.array([0, 1])).tolist()
+    [1.0, 0.5]
+    """
+    best = scores == scores.max(axis=1, keepdims=True)
+    accuracy = best[np.arange(len(scores)), answers] / np.maximum(best.sum(axis=1), 1)
+    return np.where(np.isnan(scores).any(axis=1), np.nan, accuracy)
+
+
+def share_beaten(positives: Float[np.ndarray, "P"], negatives: Float[np.ndarray, "n"]) -> Float[np.ndarray, "P"]:
+    """For each positive the share of the negatives that score lower, those that score the same counted half.
+
+    The mean is the area under the ROC curve (AUC). A NaN positive is NaN, a NaN negative makes all NaN.
+
+    >>> share_beaten(np.array([0.9, 0.5]), np.array([0.1, 0.5])).tolist()
+    [1.0, 0.75]
+    """
+    ordered = np.sort(negatives)
+    beaten = np.searchsorted(ordered, positives, side="left") + np.searchsorted(ordered, positives, side="right")
+    unknown = np.isnan(positives) | np.isnan(negatives).any()
+    return np.where(unknown, np.nan, beaten / (2 * len(negatives)))
+
+
 class Interval(NamedTuple):
     """A mean over questions and its 95% confidence interval."""
 

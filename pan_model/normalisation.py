@@ -70,7 +70,7 @@ class Normalisation(nn.Module):
             self.register_buffer("whitening", torch.eye(feature_dim))
 
     def fit(self, features: Float[Tensor, "N D"], classes: Int[Tensor, "N"]) -> None:
-        """Take what the kind needs from the training items; their classes count for whiten only."""
+        """Take what the kind needs from the training items; their classes, or other groups, count for whiten only."""
         features = self._raise_to_power(features)
         match self.config.normalisation:
             case NormalisationKind.STANDARDISE:

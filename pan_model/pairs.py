@@ -1,7 +1,9 @@
-"""Training pairs: which items are compared in an epoch, half of them of one class."""
+"""Training pairs: which items are compared in an epoch, half of them of one class, or of one outfit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -64,11 +66,15 @@ class PairsConfig:
 
 
 class Pairs(NamedTuple):
-    """P pairs of items, and whether both are of the same class."""
+    """P pairs of items, and whether both are of the same class, or go together."""
 
     index_1: Int[np.ndarray, "P"]
     index_2: Int[np.ndarray, "P"]
     same: Bool[np.ndarray, "P"]
+
+
+DrawNegatives = Callable[[int, np.random.Generator], Int[np.ndarray, "2 P"]]
+"""Draws so many pairs that are no positives."""
 
 
 def same_class_pairs(classes: Int[np.ndarray, "N"]) -> Int[np.ndarray, "2 T"]:
@@ -101,19 +107,19 @@ def draw_negatives(
 
 def draw_pairs(
     positives: Int[np.ndarray, "2 T"],
-    classes: Int[np.ndarray, "N"],
+    negatives_of: DrawNegatives,
     num_pairs: int,
     generator: np.random.Generator,
 ) -> Pairs:
     """Draw an epoch's pairs, shuffled, in either order: positives without repetition, and as many negatives.
 
-    num_pairs 0 takes half of all positives; more than there are takes them all. Indices are positions in `classes`.
+    num_pairs 0 takes half of all positives; more than there are takes them all.
     """
     num_positives = positives.shape[1] // 2 if num_pairs == 0 else min(num_pairs // 2, positives.shape[1])
     if num_positives == 0:
-        raise BadInput(f"training needs more pairs of items of the same class, got {positives.shape[1]}.")
+        raise BadInput(f"training needs more pairs of items of the same class or outfit, got {positives.shape[1]}.")
     chosen = positives[:, generator.choice(positives.shape[1], size=num_positives, replace=False)]
-    negatives = draw_negatives(classes, num_positives, generator)
+    negatives = negatives_of(num_positives, generator)
     index = np.concatenate([chosen, negatives], axis=1)
     same = np.arange(index.shape[1]) < num_positives
     index = generator.permuted(index, axis=0)  # a joint that depends on the order must not learn from it
@@ -171,6 +177,11 @@ def draw_steps(
             )
             for _ in range(min(num_steps, config.pairs_per_epoch))
         ]
-    pairs = draw_pairs(positives, classes, config.pairs_per_epoch, generator)
+    pairs = draw_pairs(positives, partial(draw_negatives, classes), config.pairs_per_epoch, generator)
+    return cut_into_steps(pairs, num_steps)
+
+
+def cut_into_steps(pairs: Pairs, num_steps: int) -> list[Pairs]:
+    """Cut pairs into steps of nearly the same size; there are fewer steps when there are fewer pairs than steps."""
     pieces = zip(*(np.array_split(part, num_steps) for part in pairs), strict=True)
     return [Pairs(*piece) for piece in pieces if len(piece[0])]

@@ -32,6 +32,13 @@ class Scoring(StrEnum):
     SUPPORT_MEAN = "support_mean"
 
 
+class CosineScoring(StrEnum):
+    """How untrained features score a query and a set: by the cosine with the set's mean, or the mean cosine."""
+
+    CLASS_MEAN = "class_mean"
+    MEAN_COSINE = "mean_cosine"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScoringConfig:
     """How a query is scored against a set."""

@@ -74,7 +74,8 @@ class Trainer:
         self.model = new_pan(
             config, conditions, feature_dim=featured.feature_dim, num_classes=len(np.unique(classes))
         ).to(device)
-        self.model.normalisation.fit(features[torch.from_numpy(items).to(device)], torch.from_numpy(classes).to(device))
+        varied, groups = (torch.from_numpy(part).to(device) for part in task.normalisation_groups())
+        self.model.normalisation.fit(features[varied], groups)
         self._inputs: Float[Tensor, "N D"] = self.model.normalisation(features)
         if config.similarity.first_weights is FirstWeights.DISTANCE:
             self._start_as_distance(conditions.num_labelled)

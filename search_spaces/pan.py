@@ -57,9 +57,12 @@ OPEN_ENDS = {
 what is chosen from a list has no ends."""
 
 
-def suggest_pan(trial: BaseTrial, *, encoders: Sequence[str], pairs_per_epoch: int) -> dict[str, Scalar]:
+def suggest_pan(
+    trial: BaseTrial, *, encoders: Sequence[str], pairs_per_epoch: int, pairs: Sequence[str] = PAIRS
+) -> dict[str, Scalar]:
     """Suggest PAN's parameters and its recipe; what depends on a choice is asked only where it applies.
 
+    encoders and pairs are the encoders and the ways to draw pairs that the dataset supports.
     An epoch has at most the same number of pairs in every trial, however many steps it is cut into, so that epochs
     can be compared.
     """
@@ -70,7 +73,7 @@ def suggest_pan(trial: BaseTrial, *, encoders: Sequence[str], pairs_per_epoch: i
         "num_conditions": trial.suggest_int("num_conditions", 1, 512, log=True),
         "scoring": trial.suggest_categorical("scoring", SCORINGS),
         **_suggest_start(trial),
-        **_suggest_pairs(trial, pairs_per_epoch),
+        **_suggest_pairs(trial, pairs, pairs_per_epoch),
         **_suggest_training(trial),
     }
     if supervision != "unsupervised":
@@ -100,10 +103,10 @@ def _suggest_start(trial: BaseTrial) -> dict[str, Scalar]:
     return config
 
 
-def _suggest_pairs(trial: BaseTrial, pairs_per_epoch: int) -> dict[str, Scalar]:
+def _suggest_pairs(trial: BaseTrial, pairs: Sequence[str], pairs_per_epoch: int) -> dict[str, Scalar]:
     """Which pairs are learned from, and how much each counts."""
     config: dict[str, Scalar] = {
-        "pairs": trial.suggest_categorical("pairs", PAIRS),
+        "pairs": trial.suggest_categorical("pairs", pairs),
         "pairs_per_epoch": pairs_per_epoch,
         "steps_per_epoch": trial.suggest_categorical("steps_per_epoch", STEPS_PER_EPOCH),
         "positive_weight": trial.suggest_float("positive_weight", 0.1, 0.9),
@@ -165,9 +168,10 @@ def paper_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> di
 def distance_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> dict[str, Scalar]:
     """A recipe that starts as nearest class mean on whitened features, and leaves it in small steps.
 
-    It learns from class-balanced batches and stops when val gets no better. Plain training from there overfits.
+    It learns from class-balanced batches, unless `labelled` says otherwise, and stops when val gets no better. Plain
+    training from there overfits.
     """
-    return {
+    trial = {
         **paper_trial(supervision, num_conditions),
         "projection": "residual",
         "scoring": "support_mean",
@@ -184,3 +188,6 @@ def distance_trial(supervision: str, num_conditions: int, **labelled: Scalar) ->
         "patience": 6,
         **labelled,
     }
+    if trial["pairs"] != "balanced":
+        del trial["classes_per_step"], trial["images_per_class"]
+    return trial

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pan_model.baselines import NORMALISED, nearest_class_mean, untrained_baselines
+from pan_model.baselines import NORMALISED, cosine_baseline, untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
@@ -124,7 +124,7 @@ def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]
         for trainer in trainers
     ]
     scorers = untrained_baselines(task) | {
-        NORMALISED: nearest_class_mean(trainers[0].normalised_features()),
+        NORMALISED: cosine_baseline(task, trainers[0].normalised_features()),
         "paper_setting": pan_scorer(paper.model, task, Split.TEST, paper.device),
     }
     baselines = {name: task.evaluate_fully(scorers[name], Split.TEST) for name in BASELINES}

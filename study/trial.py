@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from pan_model.baselines import NORMALISED, nearest_class_mean
+from pan_model.baselines import NORMALISED, cosine_baseline
 from pan_model.config import TrialConfig
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.registry import find_dataset
@@ -110,7 +110,7 @@ class TrialRun:
         )
         best = self._ledger.read().best_epoch(task.objective, task.mode)
         self._best = None if best is None else (int(best["epoch"]), float(best[task.objective]))
-        normalised = task.evaluate(nearest_class_mean(trainer.normalised_features()), Split.VAL)
+        normalised = task.evaluate(cosine_baseline(task, trainer.normalised_features()), Split.VAL)
         self._baselines = {NORMALISED: as_lists(normalised)}
         self._trainer = trainer
         return trainer

@@ -46,5 +46,5 @@ class FeaturedItems:
         return self.features.shape[1]
 
     def items_of(self, splits: tuple[Split, ...]) -> Int[np.ndarray, "n"]:
-        """The indices of all items in any of the splits, ascending."""
-        return np.sort(np.concatenate([self.splits[split] for split in splits]))
+        """The indices of all items in any of the splits, ascending, each once."""
+        return np.unique(np.concatenate([self.splits[split] for split in splits]))

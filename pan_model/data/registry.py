@@ -10,12 +10,14 @@ from pan_model.data.cub import read_cub
 from pan_model.data.demo import read_demo
 from pan_model.data.inshop import read_inshop
 from pan_model.data.items import Items
+from pan_model.data.polyvore import polyvore_split, read_polyvore
 from pan_model.data.roles import inshop_split
 from pan_model.data.splits import Split, few_shot_split
 from pan_model.errors import BadInput
 from pan_model.shapes import Int
 from pan_model.tasks import Task
 from pan_model.tasks.few_shot import FewShotTask
+from pan_model.tasks.outfits import OutfitTask
 from pan_model.tasks.retrieval import RetrievalTask
 
 
@@ -46,6 +48,7 @@ DATASETS: dict[str, Dataset] = {
     ),
     "cub": Dataset(folder="CUB_200_2011", read=read_cub, split=few_shot_split, task=FewShotTask),
     "inshop": Dataset(folder="In-shop", read=read_inshop, split=inshop_split, task=RetrievalTask),
+    "polyvore": Dataset(folder="polyvore_outfits", read=read_polyvore, split=polyvore_split, task=OutfitTask),
 }
 
 

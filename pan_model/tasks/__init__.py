@@ -9,7 +9,7 @@ from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.pairs import Pairs, PairsConfig
-from pan_model.scoring import SetScorer
+from pan_model.scoring import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
 
 QuestionScores = dict[str, Float[np.ndarray, "_"]]
@@ -20,15 +20,21 @@ class Task(ABC):
     """The training pairs of an epoch, and the metrics of a scorer on a split.
 
     objective is the metric that a study optimises, mode the way it gets better; questions are drawn from the seed.
+    untrained is how the first baseline scores features.
     """
 
     objective: ClassVar[str]
     mode: ClassVar[Literal["max", "min"]]
+    untrained: ClassVar[CosineScoring] = CosineScoring.CLASS_MEAN
 
     def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
         self.featured = featured
         self.seed = seed
         self.training_items: Int[np.ndarray, "n"] = featured.items_of(train_on)
+
+    def normalisation_groups(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+        """What normalisation is fitted on: training items, and the group within which each varies, its class."""
+        return self.training_items, self.featured.classes[self.training_items]
 
     @abstractmethod
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:

@@ -6,6 +6,7 @@ import pytest
 
 from pan_model.baselines import (
     NORMALISED,
+    mean_cosine,
     nearest_class_mean,
     normalised_features,
     siamese_distance,
@@ -34,6 +35,18 @@ def test_nearest_class_mean_is_the_cosine_of_query_and_mean(features: np.ndarray
         assert scores[b, q, c] == pytest.approx(cosine, abs=1e-6)
 
 
+def test_mean_cosine_is_the_mean_of_the_cosines_with_the_items(features: np.ndarray):
+    scores = mean_cosine(features)(QUERIES, SETS)
+    for b, q, c in np.ndindex(2, 3, 3):
+        query = [float(x) for x in features[QUERIES[b, q]]]
+        items = [[float(x) for x in features[item]] for item in SETS[b, c]]
+        cosines = [
+            sum(x * y for x, y in zip(query, item, strict=True)) / (math.hypot(*query) * math.hypot(*item))
+            for item in items
+        ]
+        assert scores[b, q, c] == pytest.approx(sum(cosines) / 2, abs=1e-6)
+
+
 def test_siamese_distance_is_minus_the_mean_distance_to_the_set(features: np.ndarray):
     scores = siamese_distance(features)(QUERIES, SETS)
     for b, q, c in np.ndindex(2, 3, 3):
@@ -45,6 +58,7 @@ def test_siamese_distance_is_minus_the_mean_distance_to_the_set(features: np.nda
 def test_baselines_of_zero_features_are_numbers():
     features = np.zeros((12, 5), np.float32)
     assert not nearest_class_mean(features)(QUERIES, SETS).any()
+    assert not mean_cosine(features)(QUERIES, SETS).any()
     assert not siamese_distance(features)(QUERIES, SETS).any()
 
 

@@ -140,8 +140,8 @@ def test_what_is_left_out_has_the_written_defaults():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"encoder": []}, r"encoder must be one of siamese, proxynca, got \[\]"),
-        ({"encoder": "resnet"}, "encoder must be one of siamese, proxynca, got 'resnet'"),
+        ({"encoder": []}, r"encoder must be one of siamese, proxynca, graph, got \[\]"),
+        ({"encoder": "resnet"}, "encoder must be one of siamese, proxynca, graph, got 'resnet'"),
         ({"encoder": "proxynca", "embedding_dim": 0}, "embedding_dim must be at least 1, got 0"),
         ({"encoder": "proxynca"}, "the configuration lacks embedding_dim\\."),
         ({"encoder": "proxynca", "embedding_dim": 4, "temperature": 0}, "temperature must be a finite number above 0"),

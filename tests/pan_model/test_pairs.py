@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_half_of_an_epoch_are_distinct_positives_and_half_negatives(classes: np.
     expected = available // 2 if num_pairs == 0 else min(num_pairs // 2, available)
     assume(expected > 0)
     assume(len(set(classes.tolist())) > 1)
-    pairs = draw_pairs(positives, classes, num_pairs, np.random.default_rng(seed))
+    pairs = draw_pairs(positives, partial(draw_negatives, classes), num_pairs, np.random.default_rng(seed))
     assert len(pairs.index_1) == len(pairs.index_2) == len(pairs.same) == 2 * expected
     assert pairs.same.sum() == expected
     assert ((classes[pairs.index_1] == classes[pairs.index_2]) == pairs.same).all()
@@ -53,7 +54,7 @@ def test_half_of_an_epoch_are_distinct_positives_and_half_negatives(classes: np.
 
 def test_positives_and_negatives_come_in_mixed_order():
     classes = np.repeat(np.arange(4), 10)
-    same = draw_pairs(same_class_pairs(classes), classes, 200, np.random.default_rng(0)).same
+    same = draw_pairs(same_class_pairs(classes), partial(draw_negatives, classes), 200, np.random.default_rng(0)).same
     assert 20 < same[:100].sum() < 80
 
 
@@ -73,7 +74,10 @@ def test_pairs_repeat_with_the_generator_s_seed_and_differ_without():
     positives = same_class_pairs(classes)
 
     def draw(seed: int) -> list[list[int]]:
-        return [part.tolist() for part in draw_pairs(positives, classes, 50, np.random.default_rng(seed))]
+        return [
+            part.tolist()
+            for part in draw_pairs(positives, partial(draw_negatives, classes), 50, np.random.default_rng(seed))
+        ]
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
@@ -82,13 +86,13 @@ def test_pairs_repeat_with_the_generator_s_seed_and_differ_without():
 def test_training_on_one_class_is_refused():
     classes = np.zeros(5, dtype=np.int64)
     with pytest.raises(BadInput, match="training needs items of at least 2 classes"):
-        draw_pairs(same_class_pairs(classes), classes, 4, np.random.default_rng(0))
+        draw_pairs(same_class_pairs(classes), partial(draw_negatives, classes), 4, np.random.default_rng(0))
 
 
 def test_training_without_two_items_of_a_class_is_refused():
     classes = np.arange(5)
     with pytest.raises(BadInput, match="items of the same class"):
-        draw_pairs(same_class_pairs(classes), classes, 4, np.random.default_rng(0))
+        draw_pairs(same_class_pairs(classes), partial(draw_negatives, classes), 4, np.random.default_rng(0))
 
 
 def unordered(pairs: Pairs) -> list[frozenset[int]]:
@@ -194,7 +198,9 @@ def test_an_epoch_s_pairs_are_cut_into_steps(
 ):
     steps = steps_of(pairs=sampling, pairs_per_epoch=pairs_per_epoch, steps_per_epoch=steps_per_epoch)
     assert [len(step.same) for step in steps] == sizes
-    whole = draw_pairs(same_class_pairs(CLASSES), CLASSES, pairs_per_epoch, np.random.default_rng(0))
+    whole = draw_pairs(
+        same_class_pairs(CLASSES), partial(draw_negatives, CLASSES), pairs_per_epoch, np.random.default_rng(0)
+    )
     for part, of_whole in zip(zip(*steps, strict=True), whole, strict=True):
         assert np.concatenate(part).tolist() == of_whole.tolist()
 

@@ -68,6 +68,18 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     return found
 
 
+def offers(space: SearchSpace, name: str, choice: str) -> bool:
+    distribution = distributions(space)[name]
+    assert isinstance(distribution, CategoricalDistribution)
+    return choice in distribution.choices
+
+
+def not_offered(space: SearchSpace) -> set[str]:
+    """The parameters of encoders and samplings that a dataset does not support."""
+    no_proxies = set[str]() if offers(space, "encoder", "proxynca") else PROXIES
+    return no_proxies | (set[str]() if offers(space, "pairs", "balanced") else BATCHES)
+
+
 def test_every_dataset_has_a_space():
     assert SPACES.keys() == DATASETS.keys()
 
@@ -90,7 +102,7 @@ def test_ranges_are_those_of_the_study(space: SearchSpace):
         "temperature",
         "proxy_learning_rate_factor",
         "proxy_loss_weight",
-    }
+    } - not_offered(space)
     assert numeric.keys() - {name for name, distribution in numeric.items() if distribution.log} == {
         "whitening_shrinkage",
         "positive_weight",
@@ -111,12 +123,12 @@ def test_choices_are_those_of_the_library(space: SearchSpace):
         "joint": Joint,
         "first_weights": FirstWeights,
         "scoring": Scoring,
-        "pairs": PairSampling,
         "schedule": Schedule,
     }.items():
         assert set(choices[name]) == set(kind)
     assert set(choices["encoder"]) <= set(ENCODERS)
-    assert all(len(set(of_one)) == len(of_one) > 1 for of_one in choices.values())
+    assert set(choices["pairs"]) <= set(PairSampling)
+    assert all(len(set(of_one)) == len(of_one) > 1 for name, of_one in choices.items() if name != "encoder")
 
 
 CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
@@ -131,15 +143,18 @@ CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
 
 def test_what_depends_on_a_choice_is_suggested_where_it_applies_only(space: SearchSpace):
     keys: set[str] = set()
-    seen = {name: set[bool]() for name in CONDITIONAL}
+    conditional = {name: CONDITIONAL[name] for name in CONDITIONAL.keys() - not_offered(space) - {"projection"}}
+    if offers(space, "encoder", "proxynca"):
+        conditional["projection"] = CONDITIONAL["projection"]
+    seen = {name: set[bool]() for name in conditional}
     for _, config in asked(space, 60):
         keys |= config.keys()
-        for name, applies in CONDITIONAL.items():
+        for name, applies in conditional.items():
             assert (name in config) == applies(config)
             seen[name].add(name in config)
     assert all(len(both) == 2 for both in seen.values())
     always = set.intersection(*(set(config) for _, config in asked(space, 60)))
-    assert keys == always | CONDITIONAL.keys()
+    assert keys == always | conditional.keys()
 
 
 def test_first_weights_are_searched_where_the_joint_knows_distances_and_xavier_elsewhere(space: SearchSpace):
@@ -152,14 +167,17 @@ def test_first_weights_are_searched_where_the_joint_knows_distances_and_xavier_e
 
 
 def test_supervisions_and_encoders_come_in_all_combinations(space: SearchSpace):
-    assert len({(config["supervision"], config["encoder"]) for _, config in asked(space, 60)}) == 6
+    encoders = distributions(space)["encoder"]
+    assert isinstance(encoders, CategoricalDistribution)
+    seen = {(config["supervision"], config["encoder"]) for _, config in asked(space, 60)}
+    assert len(seen) == 3 * len(encoders.choices)
 
 
 def test_open_ends_are_ends_of_ranges_and_no_natural_limits(space: SearchSpace):
     found = distributions(space)
     limits = {"whitening_shrinkage": ("high", 1.0), "num_conditions": ("low", 1)}
-    for name, ends in OPEN_ENDS.items():
-        distribution = found[name]
+    for name in OPEN_ENDS.keys() - not_offered(space):
+        distribution, ends = found[name], OPEN_ENDS[name]
         assert isinstance(distribution, IntDistribution | FloatDistribution)
         assert ends
         assert len(set(ends)) == len(ends)
@@ -186,7 +204,8 @@ def test_an_epoch_has_the_same_number_of_pairs_in_every_trial(space: SearchSpace
 @pytest.mark.parametrize("num_conditions", [1, 512])
 @pytest.mark.parametrize("lambda_", [1e-5, 10.0])
 def test_the_ends_of_the_ranges_can_be_tried(space: SearchSpace, num_conditions: int, lambda_: float):
-    config = next(config for _, config in asked(space, 60) if config.keys() >= LABELLED | PROXIES)
+    needed = LABELLED | (PROXIES - not_offered(space))
+    config = next(config for _, config in asked(space, 60) if config.keys() >= needed)
     ends = config | {"num_conditions": num_conditions, "lambda": lambda_}
     replayed = space.suggest(FixedTrial(ends))
     assert replayed == ends
@@ -228,7 +247,7 @@ def read(space: SearchSpace, params: dict[str, Scalar]) -> TrialConfig:
 
 
 def is_the_papers(config: TrialConfig) -> bool:
-    """The library's defaults are the paper's, but for its full batches of pairs drawn once."""
+    """The library's defaults are the paper's, but for its full batches of pairs drawn once, and dropout on Polyvore."""
     return config.encoder in (SiameseConfig(), ProxyNCAConfig(embedding_dim=1024)) and (
         config.normalisation,
         config.similarity,
@@ -237,7 +256,7 @@ def is_the_papers(config: TrialConfig) -> bool:
         config.train,
     ) == (
         NormalisationConfig(normalisation=NormalisationKind.STANDARDISE),
-        SimilarityConfig(joint=Joint.ABSDIFF, first_weights=FirstWeights.XAVIER),
+        SimilarityConfig(joint=Joint.ABSDIFF, first_weights=FirstWeights.XAVIER, dropout=config.similarity.dropout),
         ScoringConfig(scoring=Scoring.PAIR_MEAN),
         PairsConfig(pairs=PairSampling.FIXED, pairs_per_epoch=config.pairs.pairs_per_epoch, steps_per_epoch=1),
         TrainConfig(learning_rate=1e-3, patience=12, max_epochs=1, seed=0),
@@ -297,6 +316,31 @@ def test_inshop_starts_with_all_attributes_on_the_encoder_of_proxies():
     assert (space.paper_setting["gate"], space.paper_setting["lambda"]) == ("XNOR", 1e-5)
     assert first[0].pairs.pairs_per_epoch == 16384
     assert space.max_epochs == 20
+
+
+def test_polyvore_starts_with_the_papers_setting_and_draws_pairs_without_classes():
+    space = SPACES["polyvore"]
+    assert (
+        space.paper_setting.items()
+        >= {
+            "supervision": "supervised",
+            "num_conditions": 206,
+            "gate": "OR",
+            "lambda": 10.0,
+            "dropout": 0.5,
+        }.items()
+    )
+    metrics = [read(space, params) for params in space.first_trials if is_a_metric(read(space, params))]
+    assert [config.pairs.pairs for config in metrics] == [PairSampling.FRESH] * 2
+    pairs = distributions(space)["pairs"]
+    assert isinstance(pairs, CategoricalDistribution)
+    assert set(pairs.choices) == {"fixed", "fresh"}
+
+
+def test_only_polyvore_s_paper_trials_have_dropout():
+    for name, space in SPACES.items():
+        papers = [config for params in space.first_trials if is_the_papers(config := read(space, params))]
+        assert {config.similarity.dropout for config in papers} == {0.5 if name == "polyvore" else 0.0}
 
 
 def test_defaults_of_a_study():

@@ -60,7 +60,7 @@ def test_the_name_is_the_datasets_unless_given():
     [
         ({"datasets": ("demo", "demo")}, r"dataset must name each dataset once, got demo demo\."),
         ({"datasets": ()}, r"dataset must name at least one dataset\."),
-        ({"datasets": ("cubs",)}, r"unknown dataset 'cubs'; choose from demo, cub, inshop\."),
+        ({"datasets": ("cubs",)}, r"unknown dataset 'cubs'; choose from demo, cub, inshop, polyvore\."),
         ({"num_trials": 0}, r"num_trials must be at least 1, got 0\."),
         ({"max_epochs": 0}, r"max_epochs must be at least 1, got 0\."),
         ({"grace_epochs": 0}, r"grace_epochs must be at least 1, got 0\."),

@@ -1,0 +1,138 @@
+"""Attributes from words: which words of a list occur in an item's texts (PAN on Polyvore: 205 words and "none").
+
+Both sides are cut into words the same way, by `split_words`: runs of letters and digits, in lower case. A word of the
+list occurs in a text where its own runs stand in a row as whole runs: "washed-out" is found in "Washed out" and in
+"washed_out", not in "washedout", and "ink" not in "pink".
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pan_model.data.text_lines import bad_line, read_lines
+from pan_model.errors import BadInput
+from pan_model.shapes import Bool
+
+NO_WORD = "none"
+"""The last attribute: no word of the list occurs."""
+
+NUM_MINED = 205
+"""How many words PAN's own list holds."""
+
+MOST_ITEMS = 0.5
+"""A word that more of the items share says too little of any."""
+
+_STOP_WORDS = """
+    about above after again all also am an and any are as at be because been before being below between both but by
+    can cannot could did do does doing down during each few for from further had has have having he her here hers
+    him his how if in into is it its itself just may me more most must my no none nor not now of off on once only or
+    other our ours out over own per same she should so some such than that the their theirs them then there these
+    they this those through to too under until up us very via was we were what when where which while who whom why
+    will with would you your yours
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+"""English words that say nothing of a product, and "none", which names the last attribute."""
+
+ItemText = tuple[str, ...]
+"""The texts of an item: title, url_name and description. No word reaches from one into the next."""
+
+_RUN = re.compile(r"[^\W_]+")
+_Phrases = dict[str, list[tuple[list[str], int]]]  # by their first run: the runs of a word, and its column
+
+
+def split_words(text: str) -> list[str]:
+    """Cut a text into its runs of letters and digits, in lower case; all else separates, hyphens and underscores too.
+
+    >>> split_words("Washed-Out rib_knit T-shirt, 90's")
+    ['washed', 'out', 'rib', 'knit', 't', 'shirt', '90', 's']
+    """
+    return _RUN.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def read_words(path: Path) -> tuple[str, ...]:
+    """Read a list of words, one a line, in their order; blank lines do not count.
+
+    Raises BadInput, with file and line, for an empty list, a line without letter or digit, a word that is there
+    already (as `split_words` sees it) and the word "none".
+    """
+    words: list[str] = []
+    seen: dict[tuple[str, ...], int] = {}
+    for line, text in read_lines(path):
+        runs = tuple(split_words(text))
+        if not runs or runs == (NO_WORD,):
+            raise bad_line(path, line, f"a word other than {NO_WORD!r}, with a letter or digit", text)
+        if seen.setdefault(runs, line) != line:
+            raise BadInput(f"{path} line {line}: expected words that differ, got {text!r} as on line {seen[runs]}.")
+        words.append(text)
+    if not words:
+        raise BadInput(f"{path}: expected attribute words, one a line, got an empty file.")
+    return tuple(words)
+
+
+def mine_words(texts: Sequence[ItemText], num_words: int = NUM_MINED) -> tuple[str, ...]:
+    """Find the words that most items have, the most frequent first, those of the same frequency by the alphabet.
+
+    A word counts once an item. Stop words, numbers, single letters and words of more than half of the items are left
+    out. There may be fewer than num_words, or none.
+
+    >>> mine_words([("red dress", "red silk"), ("Dress in red",), ("blue coat", ""), ("blue hat",), ("mens hat",)], 3)
+    ('blue', 'dress', 'hat')
+    """
+    if num_words < 1:
+        raise BadInput(f"num_words must be at least 1, got {num_words}.")
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update({word for part in text for word in split_words(part)})
+    words = [word for word, count in counts.items() if _tells(word) and count <= MOST_ITEMS * len(texts)]
+    return tuple(sorted(words, key=lambda word: (-counts[word], word))[:num_words])
+
+
+def label_words(texts: Sequence[ItemText], words: tuple[str, ...]) -> Bool[np.ndarray, "N A"]:
+    """Say for each item which words occur in its texts; the last of the A = len(words) + 1 attributes: none does.
+
+    Raises BadInput when no word occurs in any item.
+
+    >>> label_words([("Washed-out denim", ""), ("pink", "no ink")], ("washed out", "ink")).tolist()
+    [[True, False, False], [False, True, False]]
+    """
+    phrases = _index_phrases(words)
+    labels = np.zeros((len(texts), len(words) + 1), dtype=bool)
+    for item, text in enumerate(texts):
+        labels[item, [column for part in text for column in _find_phrases(split_words(part), phrases)]] = True
+    if words and not labels.any():
+        raise BadInput(
+            f"expected an attribute word in some item's title, url_name or description, got {len(words)} words "
+            f"from {words[0]!r} to {words[-1]!r} that none of the {len(texts)} items has; choose another list."
+        )
+    labels[:, -1] = ~labels.any(axis=1)
+    return labels
+
+
+def name_attributes(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the attributes of `label_words`: the words, then "none"."""
+    return (*words, NO_WORD)
+
+
+def _tells(word: str) -> bool:
+    return len(word) > 1 and word not in STOP_WORDS and any(map(str.isalpha, word))
+
+
+def _index_phrases(words: tuple[str, ...]) -> _Phrases:
+    phrases: _Phrases = {}
+    for column, word in enumerate(words):
+        runs = split_words(word)
+        if runs:
+            phrases.setdefault(runs[0], []).append((runs, column))
+    return phrases
+
+
+def _find_phrases(runs: list[str], phrases: _Phrases) -> Iterator[int]:
+    """Yield the columns of the words that begin somewhere in a text."""
+    for start, run in enumerate(runs):
+        for phrase, column in phrases.get(run, ()):
+            if runs[start : start + len(phrase)] == phrase:
+                yield column

@@ -1,0 +1,58 @@
+"""Reads JSON files whose values are checked where they are taken out, so that a message can name the place."""
+
+import json
+import reprlib
+from pathlib import Path
+from typing import cast
+
+from pan_model.errors import BadInput
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80  # characters of a bad value that a message repeats
+
+
+def read_json(path: Path) -> object:
+    """Read the one value of a JSON file; BadInput, with the place, for a file that is not JSON."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return json.load(file)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from error
+    except json.JSONDecodeError as error:
+        found = error.doc[error.pos : error.pos + 20]
+        place = f"{path} line {error.lineno} column {error.colno}"
+        raise bad_value(place, f"JSON ({error.msg})", found) from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: expected UTF-8 text, got {error.object[error.start : error.end]!r}.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of nested lists
+        raise BadInput(f"{path}: expected JSON, got {' '.join(str(error).split())}.") from error
+
+
+def bad_value(place: str, expected: str, value: object) -> BadInput:
+    """Make the error that says what should stand at a place and what does; long values are cut.
+
+    >>> bad_value("a.json question 3", "a list", {"b": 1})
+    BadInput("a.json question 3: expected a list, got {'b': 1}.")
+    """
+    return BadInput(f"{place}: expected {expected}, got {_SHORT.repr(value)}.")
+
+
+def as_list(value: object, place: str, expected: str) -> list[object]:
+    """Take a value for a list; BadInput for anything else."""
+    if not isinstance(value, list):
+        raise bad_value(place, expected, value)
+    return cast("list[object]", value)
+
+
+def as_object(value: object, place: str, expected: str) -> dict[str, object]:
+    """Take a value for an object; BadInput for anything else."""
+    if not isinstance(value, dict):
+        raise bad_value(place, expected, value)
+    return cast("dict[str, object]", value)
+
+
+def as_text(value: object, place: str, expected: str) -> str:
+    """Take a value for a string; BadInput for anything else."""
+    if not isinstance(value, str):
+        raise bad_value(place, expected, value)
+    return value

@@ -1,0 +1,40 @@
+"""Files that are written all together, and never over what is there."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pan_model.errors import BadInput
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Raise BadInput, with the first of them, when a file is already there."""
+    for path in paths:
+        if path.exists() or path.is_symlink():
+            raise BadInput(f"{path}: is already there; move it away or give another --output.")
+
+
+def write_new_files(texts: Mapping[Path, str]) -> None:
+    """Write all files, UTF-8, under temporary names, then rename them; what goes wrong leaves none of them.
+
+    Raises BadInput for a file that is already there or cannot be written.
+    """
+    refuse_existing(texts)
+    parts = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
+    renamed: list[Path] = []
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            parts[path].write_text(text, encoding="utf-8", newline="")
+        for path, part in parts.items():
+            part.rename(path)
+            renamed.append(path)
+    except BaseException as error:
+        for path in (*parts.values(), *renamed):
+            with contextlib.suppress(OSError):  # it was not written, and perhaps its folder was not made
+                path.unlink()
+        if isinstance(error, OSError):
+            place = error.filename or next(iter(texts)).parent  # a full disk comes without a name
+            raise BadInput(f"{place}: cannot be written ({error.strerror}).") from error
+        raise

@@ -1,0 +1,134 @@
+"""Reads Polyvore Outfits (Vasileva et al., 2018), and any dataset that is laid out like it."""
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from pan_model.data.attribute_words import ItemText, label_words, mine_words, name_attributes
+from pan_model.data.items import Items
+from pan_model.data.outfits import TOO_SMALL, Outfits, drop_small
+from pan_model.data.polyvore_metadata import read_metadata
+from pan_model.data.polyvore_outfits import ListedOutfit, list_item_ids, list_tokens, number_outfits, read_outfits
+from pan_model.data.polyvore_questions import original_files, read_question_files
+from pan_model.data.splits import Split
+from pan_model.errors import BadInput
+from pan_model.shapes import Int
+
+VERSIONS = ("nondisjoint", "disjoint")
+"""In disjoint, no item is in two splits."""
+
+METADATA_FILE = "polyvore_item_metadata.json"
+OUTFIT_FILES = {Split.TRAIN: "train.json", Split.VAL: "valid.json", Split.TEST: "test.json"}
+
+CERTAIN = 4
+"""A word is there or not: nobody guessed (CUB's scale)."""
+
+
+def read_polyvore(folder: Path, *, version: str = "nondisjoint", words: tuple[str, ...] | None = None) -> Items:
+    """Read the dataset in `folder`: items are the products of all outfits, classes their categories (category_id).
+
+    Reads polyvore_item_metadata.json and, in the folder of the version, {train,valid,test}.json, the original questions
+    and, where they are, the harder ones; relations is then an Outfits. Items are in the order of their ids' characters.
+    Attributes are the words, each found in an item's title, url_name or description or not, and "none"; without words
+    given, the most frequent words of the training items' texts. All are certain. An item that an outfit lists again and
+    items of no outfit are left out and counted.
+
+    Raises BadInput, with file and place, for what is missing, unknown, double or of a wrong type.
+    """
+    _require_layout(folder, version)
+    listed = {split: read_outfits(folder / version / name) for split, name in OUTFIT_FILES.items()}
+    item_ids = list_item_ids(chain.from_iterable(listed.values()))
+    image_names = tuple(f"{item_id}.jpg" for item_id in item_ids)
+    check_images(folder / "images", image_names)
+    metadata = read_metadata(folder / METADATA_FILE, item_ids)
+    outfits, num_repeats = relate(folder / version, listed, item_ids, metadata.category_ids)
+    if words is None:
+        words = _mine_training_words(metadata.texts, outfits)
+    attributes = label_words(metadata.texts, words)
+    left_out = {"item of no outfit": metadata.num_others, "item that its outfit lists again": num_repeats}
+    return Items(
+        image_root=folder / "images",
+        image_names=image_names,
+        classes=outfits.categories,
+        class_names=outfits.category_names,
+        attributes=attributes,
+        certainty=np.full(attributes.shape, CERTAIN, dtype=np.uint8),
+        attribute_names=name_attributes(words),
+        left_out={reason: count for reason, count in left_out.items() if count},
+        relations=outfits,
+    )
+
+
+def polyvore_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
+    """The items of each split's outfits, ascending (int64); in nondisjoint an item can be in several splits."""
+    if not isinstance(items.relations, Outfits):
+        raise TypeError(f"{items.image_root}: items of outfits expected, as read_polyvore gives them.")
+    return {split: items.relations.items_of(split) for split in items.relations.outfits}
+
+
+def check_images(root: Path, image_names: Sequence[str]) -> None:
+    """Refuse a dataset without an image of each item: names the first that is missing and counts them."""
+    missing = [name for name in image_names if not (root / name).is_file()]
+    if missing:
+        raise BadInput(
+            f"{root / missing[0]}: no such image; "
+            f"{len(missing)} of the {len(image_names)} items of the outfits have none."
+        )
+
+
+def relate(
+    folder: Path, listed: dict[Split, tuple[ListedOutfit, ...]], item_ids: list[str], category_ids: tuple[str, ...]
+) -> tuple[Outfits, int]:
+    """Number the outfits' items and read the questions on them; also gives how many repeated items that leaves out.
+
+    item_ids and category_ids (N each) stand side by side; folder is that of the version.
+    """
+    numbers = {item_id: number for number, item_id in enumerate(item_ids)}
+    numbered = {split: number_outfits(outfits, numbers) for split, outfits in listed.items()}
+    names = {split: tuple(outfit.set_id for outfit in outfits) for split, outfits in listed.items()}
+    kept = {split: drop_small(outfits, names[split]) for split, (outfits, _) in numbered.items()}
+    lost = {f"{split} {TOO_SMALL}": len(listed[split]) - len(outfits) for split, (outfits, _) in kept.items()}
+    asked = [split for split in listed if split is not Split.TRAIN]
+    tokens = {split: list_tokens(folder / OUTFIT_FILES[split], listed[split]) for split in asked}
+    categories, category_names = number_categories(category_ids)
+    outfits = Outfits(
+        outfits={split: outfits for split, (outfits, _) in kept.items()},
+        set_ids={split: set_ids for split, (_, set_ids) in kept.items()},
+        categories=categories,
+        category_names=category_names,
+        files=read_question_files(folder, tokens, numbers),
+        lost={reason: count for reason, count in lost.items() if count},
+    )
+    return outfits, sum(repeats for _, repeats in numbered.values())
+
+
+def number_categories(category_ids: tuple[str, ...]) -> tuple[Int[np.ndarray, "N"], tuple[str, ...]]:
+    """Number categories in the order of their names' characters; gives each item's number, and the names.
+
+    >>> number_categories(("7", "11", "7"))
+    (array([1, 0, 1]), ('11', '7'))
+    """
+    names = sorted(set(category_ids))
+    index = {name: number for number, name in enumerate(names)}
+    return np.array([index[name] for name in category_ids], dtype=np.int64), tuple(names)
+
+
+def _mine_training_words(texts: tuple[ItemText, ...], outfits: Outfits) -> tuple[str, ...]:
+    return mine_words([texts[item] for item in outfits.items_of(Split.TRAIN).tolist()])
+
+
+def _require_layout(folder: Path, version: str) -> None:
+    if version not in VERSIONS:
+        raise BadInput(f"unknown version '{version}' of Polyvore Outfits; choose from {', '.join(VERSIONS)}.")
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; --data-root must hold {folder.name}/ with {METADATA_FILE}.")
+    names = (*OUTFIT_FILES.values(), *original_files())
+    layout = f"{METADATA_FILE}, images/ and {version}/ with {', '.join(names)}"
+    for part in (folder / "images", folder / version):
+        if not part.is_dir():
+            raise BadInput(f"{part}: no such folder; {folder} must hold {layout}.")
+    for file in (folder / METADATA_FILE, *(folder / version / name for name in names)):
+        if not file.is_file():
+            raise BadInput(f"{file}: no such file; {folder} must hold {layout}.")

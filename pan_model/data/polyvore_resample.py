@@ -1,0 +1,194 @@
+"""Draws Polyvore Outfits' questions anew, for valid and test, and writes them in the form of the official files.
+
+`python -m pan_model.data.polyvore_resample DIR [--version disjoint] [--seed 0] [--candidates 10] [--output DIR]`
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from pan_model.command_line import OneLineParser, answer
+from pan_model.data.new_files import refuse_existing, write_new_files
+from pan_model.data.outfit_questions import NUM_CANDIDATES, Compatibilities, FillInBlanks, draw_questions
+from pan_model.data.outfits import Outfit
+from pan_model.data.polyvore import METADATA_FILE, OUTFIT_FILES, VERSIONS, number_categories
+from pan_model.data.polyvore_metadata import read_metadata
+from pan_model.data.polyvore_outfits import ListedOutfit, list_item_ids, read_outfits
+from pan_model.data.polyvore_tokens import (
+    TokenBlank,
+    TokenCompatibility,
+    Tokens,
+    format_blanks,
+    format_compatibilities,
+)
+from pan_model.data.splits import Split
+from pan_model.errors import BadInput
+from pan_model.shapes import Int
+
+RESAMPLED = (Split.VAL, Split.TEST)
+"""The splits that have questions."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command; gives its exit code."""
+    return answer(lambda: _run(_parser().parse_args(words)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampled:
+    """A split's questions on item indices, and as the files have them."""
+
+    blanks: FillInBlanks
+    compatibilities: Compatibilities
+    token_blanks: tuple[TokenBlank, ...]
+    token_compatibilities: tuple[TokenCompatibility, ...]
+
+
+def resample(
+    listed: Mapping[Split, Sequence[ListedOutfit]],
+    category_ids: Mapping[str, str],
+    *,
+    split: Split,
+    seed: int = 0,
+    num_candidates: int = NUM_CANDIDATES,
+) -> Resampled:
+    """Draw the questions of a split of a dataset whose items have these categories; a study of that seed asks the same.
+
+    Wrong candidates and replacements come from the split's own outfits; no negative is an outfit of any split.
+    """
+    number = {item_id: index for index, item_id in enumerate(sorted(category_ids))}
+    categories, _ = number_categories(tuple(category_ids[item_id] for item_id in number))
+    outfits = {name: _numbered(of_split, number) for name, of_split in listed.items()}
+    blanks, compatibilities = draw_questions(outfits, categories, split=split, seed=seed, num_candidates=num_candidates)
+    tokens = _first_tokens(listed[split], number)
+    return Resampled(
+        blanks=blanks,
+        compatibilities=compatibilities,
+        token_blanks=_name_blanks(blanks, listed[split], tokens),
+        token_compatibilities=_name_compatibilities(compatibilities, outfits[split], listed[split], tokens),
+    )
+
+
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
+        prog="python -m pan_model.data.polyvore_resample",
+        description="Draw fill-in-the-blank and compatibility questions of Polyvore Outfits anew, for valid and test.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help=f"holds {METADATA_FILE} and the folder of the version")
+    parser.add_argument("--version", choices=VERSIONS, default="nondisjoint", help="which split of the outfits")
+    parser.add_argument("--seed", type=_natural, default=0, help="the same seed draws the same questions")
+    parser.add_argument("--candidates", type=_natural, default=NUM_CANDIDATES, help="of a fill-in-the-blank question")
+    parser.add_argument("--output", type=Path, default=argparse.SUPPRESS, help="default: the folder of the version")
+    return parser
+
+
+def _natural(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"expected a whole number, not negative, got '{text}'")
+    return int(text)
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.candidates < 2:
+        raise BadInput(f"--candidates must be at least 2, got {options.candidates}.")
+    folder: Path = options.folder / options.version
+    output: Path = getattr(options, "output", folder)
+    files = {split: _file_names(output, split) for split in RESAMPLED}
+    refuse_existing(path for names in files.values() for path in names)
+    listed = {split: read_outfits(folder / name) for split, name in OUTFIT_FILES.items()}
+    item_ids = list_item_ids(chain.from_iterable(listed.values()))
+    metadata = read_metadata(options.folder / METADATA_FILE, item_ids)
+    category_ids = dict(zip(item_ids, metadata.category_ids, strict=True))
+    texts: dict[Path, str] = {}
+    lines: list[str] = []
+    for split, names in files.items():
+        drawn = resample(listed, category_ids, split=split, seed=options.seed, num_candidates=options.candidates)
+        _check_any(folder / OUTFIT_FILES[split], drawn, len(listed[split]))
+        formatted = (format_blanks(drawn.token_blanks), format_compatibilities(drawn.token_compatibilities))
+        texts |= zip(names, formatted, strict=True)
+        lines += _describe(drawn, names)
+    write_new_files(texts)
+    print("\n".join(lines))
+
+
+def _file_names(output: Path, split: Split) -> tuple[Path, Path]:
+    stem = Path(OUTFIT_FILES[split]).stem
+    return output / f"fill_in_blank_{stem}_resampled.json", output / f"compatibility_{stem}_resampled.txt"
+
+
+def _check_any(path: Path, drawn: Resampled, num_outfits: int) -> None:
+    """Refuse to write a file without questions, which no reader takes."""
+    for kind, questions in (("fill-in-the-blank", drawn.blanks), ("compatibility", drawn.compatibilities)):
+        if not len(questions):
+            expected = f"expected outfits that allow {kind} questions"
+            raise BadInput(f"{path}: {expected}, got {num_outfits} that allow none.")
+
+
+def _describe(drawn: Resampled, names: tuple[Path, Path]) -> list[str]:
+    blanks, compatibilities = drawn.blanks, drawn.compatibilities
+    num_negatives = int((~compatibilities.positive).sum())
+    return [
+        f"{names[0]}: {len(blanks)} questions, {blanks.num_short} of them with fewer than {blanks.num_candidates} "
+        f"candidates; {blanks.num_without_question} outfits without a question",
+        f"{names[1]}: {len(compatibilities) - num_negatives} positives, {num_negatives} negatives; "
+        f"{compatibilities.num_given_up} outfits given up",
+    ]
+
+
+def _numbered(outfits: Sequence[ListedOutfit], number: dict[str, int]) -> list[Outfit]:
+    return [tuple(number[item_id] for item_id in outfit.item_ids) for outfit in outfits]
+
+
+def _first_tokens(outfits: Sequence[ListedOutfit], number: dict[str, int]) -> dict[int, str]:
+    """Name every item of a split by its first token there."""
+    tokens: dict[int, str] = {}
+    for outfit in outfits:
+        for token, item_id in zip(outfit.tokens, outfit.item_ids, strict=True):
+            tokens.setdefault(number[item_id], token)
+    return tokens
+
+
+def _name_blanks(
+    blanks: FillInBlanks, outfits: Sequence[ListedOutfit], tokens: dict[int, str]
+) -> tuple[TokenBlank, ...]:
+    """Put questions in tokens, the right candidate first: right by either rule of the official files."""
+    named: list[TokenBlank] = []
+    for source, blank, candidates, right in zip(
+        _ints(blanks.sources), _ints(blanks.blanks), blanks.candidates, _ints(blanks.answers), strict=True
+    ):
+        own = outfits[source].tokens
+        wrong = [tokens[item] for index, item in enumerate(candidates) if index != right]
+        question = own[:blank] + own[blank + 1 :]
+        named.append(TokenBlank(question=question, candidates=(own[blank], *wrong), answer=0, blank_position=blank + 1))
+    return tuple(named)
+
+
+def _name_compatibilities(
+    compatibilities: Compatibilities,
+    outfits: Sequence[Outfit],
+    named: Sequence[ListedOutfit],
+    tokens: dict[int, str],
+) -> tuple[TokenCompatibility, ...]:
+    """Put outfits in tokens: an item that was kept has its own outfit's token."""
+    questions: list[TokenCompatibility] = []
+    for source, items, positive in zip(
+        _ints(compatibilities.sources), compatibilities.outfits, compatibilities.positive.tolist(), strict=True
+    ):
+        slots = zip(items, outfits[source], named[source].tokens, strict=True)
+        words: Tokens = tuple(token if item == kept else tokens[item] for item, kept, token in slots)
+        questions.append(TokenCompatibility(positive=positive, tokens=words))
+    return tuple(questions)
+
+
+def _ints(array: Int[np.ndarray, "B"]) -> list[int]:
+    return array.tolist()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

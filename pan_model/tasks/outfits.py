@@ -1,0 +1,123 @@
+"""The task on outfits: items that were worn together to train on, blanks and outfits to be judged by (Polyvore)."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from pan_model.data.featured import FeaturedItems
+from pan_model.data.outfit_questions import draw_questions
+from pan_model.data.outfits import Outfits
+from pan_model.data.question_files import CompatQuestion, FitbQuestion, QuestionSource
+from pan_model.data.splits import Split
+from pan_model.errors import BadInput
+from pan_model.outfit_pairs import NonEdges, outfit_pairs
+from pan_model.outfit_scoring import compat_auc, fitb_accuracy
+from pan_model.pairs import Pairs, PairSampling, PairsConfig, cut_into_steps, draw_pairs
+from pan_model.scoring import CosineScoring, SetScorer
+from pan_model.shapes import Float, Int
+from pan_model.tasks import QuestionScores, Task
+
+FITB, COMPAT = "fitb_accuracy", "compat_auc"
+
+NUM_WATCHED = 100
+"""Outfits of train that are asked about, where overfitting is only watched."""
+
+NUM_CHECKED = 50
+"""Outfits of a split that are looked at first, to see that it allows questions at all."""
+
+Questions = tuple[Sequence[FitbQuestion], Sequence[CompatQuestion]]
+
+
+class OutfitTask(Task):
+    """Fill-in-the-blank and compatibility questions on the outfits of a split, drawn once from the seed.
+
+    Positives to train on are the pairs of items that share an outfit of the training splits, each once.
+
+    Raises BadInput when val or test allows no question of either kind, and when there is nothing to train on.
+    """
+
+    objective: ClassVar[str] = "score"
+    mode: ClassVar[Literal["max", "min"]] = "max"
+    untrained: ClassVar[CosineScoring] = CosineScoring.MEAN_COSINE
+
+    def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
+        super().__init__(featured, seed=seed, train_on=train_on)
+        if not isinstance(featured.relations, Outfits):
+            raise TypeError("items of outfits expected, as read_polyvore gives them.")
+        self._outfits = featured.relations
+        self._training_outfits = tuple(chain.from_iterable(self._outfits.outfits[split] for split in train_on))
+        self._positives = outfit_pairs(self._training_outfits)
+        self._negatives = NonEdges(self.training_items, self._positives)
+        self._questions: dict[Split, Questions] = {}
+        for split in (Split.VAL, Split.TEST):
+            self._check_questions(split)
+
+    def normalisation_groups(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+        """Every training item once for each outfit that it is in, and the number of that outfit."""
+        sizes = [len(outfit) for outfit in self._training_outfits]
+        items = np.fromiter(chain.from_iterable(self._training_outfits), dtype=np.int64, count=sum(sizes))
+        return items, np.repeat(np.arange(len(sizes)), sizes)
+
+    def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
+        """Draw pairs that share an outfit and as many that share none, see `pan_model.pairs.draw_pairs`."""
+        if config.pairs is PairSampling.BALANCED:
+            raise BadInput("pairs balanced needs classes; outfits have none. Choose fixed or fresh.")
+        pairs = draw_pairs(self._positives, self._negatives.draw, config.pairs_per_epoch, generator)
+        return cut_into_steps(pairs, config.steps_per_epoch)
+
+    def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
+        """The score, and what it is the mean of; nothing for a training split that allows no question."""
+        blanks, outfits = self._questions_of(split)
+        if split is Split.TRAIN and not (blanks and outfits):
+            return {}
+        accuracy, beaten = fitb_accuracy(scorer, blanks), compat_auc(scorer, outfits)
+        return {self.objective: join_halves(accuracy, beaten), FITB: accuracy, COMPAT: beaten}
+
+    def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:
+        """The same, and both metrics on the questions of the dataset's own files: original_.., harder_.. if there."""
+        scores = dict(self.evaluate(scorer, split))
+        for source in QuestionSource:
+            blanks = self._outfits.files.fitb.get((source, split), ())
+            outfits = self._outfits.files.compat.get((source, split), ())
+            if blanks:
+                scores[f"{source}_{FITB}"] = fitb_accuracy(scorer, blanks)
+            if len({question.compatible for question in outfits}) == 2:  # without negatives there is no AUC
+                scores[f"{source}_{COMPAT}"] = compat_auc(scorer, outfits)
+        return scores
+
+    def _questions_of(self, split: Split) -> Questions:
+        if split not in self._questions:
+            self._questions[split] = self._draw(split, NUM_WATCHED if split is Split.TRAIN else None)
+        return self._questions[split]
+
+    def _draw(self, split: Split, most: int | None) -> Questions:
+        blanks, outfits = draw_questions(
+            self._outfits.outfits, self._outfits.categories, split=split, seed=self.seed, most=most
+        )
+        return blanks.listed(), outfits.listed()
+
+    def _check_questions(self, split: Split) -> None:
+        if all(self._draw(split, NUM_CHECKED)):  # all of test would take seconds in every trial
+            return
+        for kind, questions in zip(("fill-in-the-blank", "compatibility"), self._questions_of(split), strict=True):
+            if not questions:
+                num_outfits = len(self._outfits.outfits[split])
+                raise BadInput(
+                    f"split {split}: expected outfits that allow {kind} questions, got {num_outfits} that allow none; "
+                    "add items of the same categories."
+                )
+
+
+def join_halves(one: Float[np.ndarray, "n"], other: Float[np.ndarray, "m"]) -> Float[np.ndarray, "_"]:
+    """Put two lists of scores into one whose mean is the mean of their means, however long each is.
+
+    Of n + m scores, each of the n is weighted (n + m) / 2n and each of the m (n + m) / 2m, so that single ones can be
+    above 1. The deviation holds that between the lists too: intervals are at least as wide as they must be.
+
+    >>> join_halves(np.array([1.0]), np.array([1.0, 0.0, 0.0])).tolist()
+    [2.0, 0.6666666666666666, 0.0, 0.0]
+    """
+    total = len(one) + len(other)
+    return np.concatenate([one * (total / (2 * len(one))), other * (total / (2 * len(other)))])
