@@ -50,7 +50,7 @@ def test_every_question_of_the_best_epoch_is_kept_beside_the_trial_s_own_baselin
     trainer = Trainer(FewShotTask(featured, seed=3), TrialConfig.from_flat(request.config), torch.device("cpu"))
     while trainer.epoch < record.best.epoch:
         trainer.train_epoch()
-    scorer = pan_scorer(trainer.model, featured, trainer.device)
+    scorer = pan_scorer(trainer.model, trainer.task, Split.VAL, trainer.device)
     val, train = (trainer.task.evaluate(scorer, split)[METRIC] for split in (Split.VAL, Split.TRAIN))
     assert record.best.questions == {METRIC: val.tolist()}
     assert (epoch[METRIC], epoch[f"train/{METRIC}"]) == (val.mean(), train.mean())
