@@ -113,8 +113,8 @@ class Interval(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        """As in tables: 0.5000 [0.4000, 0.6000]."""
-        return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        """As in tables, without minus zero: 0.5000 [0.4000, 0.6000]."""
+        return f"{self.mean:z.4f} [{self.low:z.4f}, {self.high:z.4f}]"
 
 
 def mean_interval(questions: Float[np.ndarray, "Q"]) -> Interval:

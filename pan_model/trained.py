@@ -19,7 +19,10 @@ CONFIG = "config.json"
 def save_model(model: Pan, config: TrialConfig, features: dict[str, Any], folder: Path) -> None:
     """Write model.safetensors and config.json; features says which features the model takes (backbone, weights, ..)."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    (folder / WEIGHTS).touch()
+    mode = (folder / WEIGHTS).stat().st_mode
     save_file(tensors, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(mode)  # save_file makes files that nobody else can read
     content = {
         "schema": MODEL_SCHEMA,
         "config": config.to_flat(),

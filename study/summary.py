@@ -21,7 +21,7 @@ HOW_TO_READ = (
     'All methods answer the same questions; intervals are 95% over questions, those of "ahead" question by question.',
     "The best trial was chosen on val, so its value there is optimistic. Where the value on train, from fewer",
     "questions, is far above that on val, the model overfits the training classes. The test split is read once, by",
-    "`study/final.py`.",
+    "`study/final.py`, for which paper_setting is trained anew, longer and on train + val.",
 )
 
 

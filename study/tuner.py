@@ -254,6 +254,10 @@ class Progress(tune.Callback):
     def __init__(self, tell: Callable[[], None]) -> None:
         self._tell = tell
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks, and a terminal cannot be pickled."""
+        return {}
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:

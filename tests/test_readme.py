@@ -117,7 +117,7 @@ def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(checkout)
     paths = sorted((checkout / "data" / "demo" / "images").glob("*/*"))[:3]
     for block in blocks("python"):
-        names: dict[str, Any] = {"paths": paths}
+        names = dict[str, Any]()
         exec(block.replace(", 64)", ", 32)"), names)  # the size that this small study has
         assert names["pairs"].score.shape == (2,)
     card = (checkout / "results" / "demo" / "demo" / "final" / "model_card.md").read_text(encoding="utf-8")

@@ -257,14 +257,15 @@ def train_alone(
 @pytest.fixture
 def run_here(capfd: pytest.CaptureFixture[str]) -> Generator[Callable[..., Finished]]:
     """A command inside this process, which then is as it was; study/run.py for what ends before Ray starts."""
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*words: object, command: Callable[[list[str]], int] = run_command) -> Finished:
         code = command([str(word) for word in words])
         return Finished(code, *capfd.readouterr())
 
     yield run
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     torch.use_deterministic_algorithms(False)
 
 
