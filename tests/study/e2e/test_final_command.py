@@ -156,7 +156,7 @@ def test_model_on_disk_gives_the_same_scores_again(
 ) -> None:
     model = load_model(final["folder"])
     task = FewShotTask(featured, seed=0, train_on=TRAIN_ON)
-    scores = task.evaluate_fully(pan_scorer(model, featured, torch.device("cpu")), Split.TEST)
+    scores = task.evaluate_fully(pan_scorer(model, task, Split.TEST, torch.device("cpu")), Split.TEST)
     assert {name: float(questions.mean()) for name, questions in scores.items()} == pytest.approx(
         {name: values["per_seed"][0] for name, values in metrics["metrics"].items()}, abs=1e-6
     )
