@@ -1,9 +1,10 @@
 """What the commands of this package share: an error of the user's is one line on stderr and exit code 2."""
 
 import argparse
+import difflib
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from pan_model.errors import BadInput
 
@@ -12,11 +13,37 @@ INTERRUPTED = 130
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are BadInput."""
+    """An argument parser whose errors are BadInput, with the nearest flag for one that is not there."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_DefaultsThatAreThere, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raise BadInput with argparse's own words."""
         raise BadInput(f"{message}; --help shows every flag.")
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse all words; BadInput for what is left over."""
+        parsed, unknown = self.parse_known_args(words)
+        if unknown:
+            near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
+            hint = f"did you mean {near[0]}?" if near else "--help shows every flag."
+            raise BadInput(f"unknown flag or stray word '{unknown[0]}'; {hint}")
+        return parsed
+
+    @property
+    def flags(self) -> dict[str, argparse.Action]:
+        """Every flag by the name of the value that it sets."""
+        return {action.dest: action for action in self._actions if action.dest != "help" and action.option_strings}
+
+
+class _DefaultsThatAreThere(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a flag's default, unless it is off or the help has to say what it depends on."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False or isinstance(action.default, tuple):
+            return action.help
+        return super()._get_help_string(action)
 
 
 def answer(command: Callable[[], None]) -> int:

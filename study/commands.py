@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from pan_model.command_line import OneLineParser
 from pan_model.errors import BadInput
-from study.flags import OneLineParser, read_final_config, read_study_config
+from study.flags import name_flags, read_final_config, read_study_config
 from study.screen import Screen
 
 INTERRUPTED = 130
@@ -81,7 +82,7 @@ def run_with_exit_code(command: Callable[[Screen], int], how_to_go_on: str) -> i
         signals.came = True
     except (BadInput, PermissionError) as error:
         if not signals.came:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"error: {name_flags(' '.join(str(error).split()))}", file=sys.stderr)
             return BAD_INPUT
     except Exception:
         if not signals.came:

@@ -133,5 +133,6 @@ def _search_dataset(
         records = read_ledger(files.trials)
         return trials_line(plan, task.objective, task.mode, records, ended_before, time.monotonic() - started_s)
 
-    with screen.live() as show:
+    with screen.live(at_once=True) as show:
+        show(line)
         tune_dataset(request, prepared.featured, config, slots, time_budget_s=left_s, tell=lambda: show(line))

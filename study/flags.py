@@ -7,8 +7,9 @@ import tomllib
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
+from pan_model.command_line import OneLineParser
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.data.registry import DATASETS
 from pan_model.errors import BadInput
@@ -16,31 +17,6 @@ from study.config import FinalConfig, Regime, Sampler, Scheduler, StudyConfig
 
 Choice = TypeVar("Choice", bound=StrEnum)
 SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are BadInput, with the nearest flag for one that is not there."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=_DefaultsThatAreThere, **options)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise BadInput with argparse's own words."""
-        raise BadInput(f"{message}; --help shows every flag.")
-
-    def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse all words; BadInput for what is left over."""
-        parsed, unknown = self.parse_known_args(words)
-        if unknown:
-            near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
-            hint = f"did you mean {near[0]}?" if near else "--help shows every flag."
-            raise BadInput(f"unknown flag or stray word '{unknown[0]}'; {hint}")
-        return parsed
-
-    @property
-    def flags(self) -> dict[str, argparse.Action]:
-        """Every flag by the name it has in a TOML file, with underscores."""
-        return {action.dest: action for action in self._actions if action.dest != "help" and action.option_strings}
 
 
 def parse_duration(text: str) -> float:
@@ -67,6 +43,30 @@ def read_study_config(words: Sequence[str]) -> StudyConfig:
 
 def read_final_config(words: Sequence[str]) -> FinalConfig:
     """Make the configuration of study/final.py of the command line's words."""
+    return FinalConfig(**vars(final_parser().parse(words)))
+
+
+RULE = re.compile(r"(\w+) must (be at most |lie outside )?(\w+)")
+"""How a rule on a configuration's values begins: with a field, which may have to do with another one."""
+
+
+def name_flags(message: str) -> str:
+    """Put flags in place of the fields that a rule is about, for people who typed flags.
+
+    >>> name_flags("grace_epochs must be at most max_epochs, 9, got 10.")
+    '--grace-epochs must be at most --max-epochs, 9, got 10.'
+    """
+    flags = {action.option_strings[0] for parser in (run_parser(), final_parser()) for action in parser.flags.values()}
+    found = RULE.match(message)
+    for group in (3, 1) if found else ():
+        flag = f"--{found[group].replace('_', '-')}"
+        if flag in flags and (group == 1 or found[2]):
+            message = message[: found.start(group)] + flag + message[found.end(group) :]
+    return message
+
+
+def final_parser() -> OneLineParser:
+    """The parser of study/final.py; every flag's default is FinalConfig's own."""
     parser = OneLineParser(
         prog="study/final.py", description="Train a best configuration on train + val, and test it once."
     )
@@ -83,7 +83,7 @@ def read_final_config(words: Sequence[str]) -> FinalConfig:
         help="polyvore: the study's words, where they lie elsewhere by now",
     )
     _add_cache_and_bad_images(parser)
-    return FinalConfig(**vars(parser.parse(words)))
+    return parser
 
 
 def run_parser() -> OneLineParser:
@@ -196,15 +196,6 @@ def _add_what_to_use(parser: OneLineParser) -> None:
     group.add_argument(
         "--ray-address", metavar="ADDRESS", help="a running Ray cluster; a local one is started when not given"
     )
-
-
-class _DefaultsThatAreThere(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows a flag's default, unless it depends on the dataset or the machine: then the help says so."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or isinstance(action.default, tuple):
-            return action.help
-        return super()._get_help_string(action)
 
 
 def _choice(kind: type[Choice]) -> Callable[[str], Choice]:

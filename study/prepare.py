@@ -98,7 +98,7 @@ def prepare_on_screen(
 ) -> PreparedDataset:
     """Prepare a dataset, show how it goes, and say what there is and what was left out."""
     started_s = time.monotonic()
-    with screen.live() as show:
+    with screen.live(at_once=True) as show:
         prepared = prepare_dataset(
             dataset,
             data_root,

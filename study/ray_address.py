@@ -18,5 +18,5 @@ def check_ray_address(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
         raise BadInput(
-            f"ray_address: no Ray cluster answers at '{address}' ({error}); start one, or leave it out."
+            f"--ray-address: no Ray cluster answers at '{address}' ({error}); start one, or leave it out."
         ) from error

@@ -1,4 +1,4 @@
-"""The screen: one plain line that lives while work goes on, and nothing but results where nobody watches."""
+"""The screen: a line that lives while work goes on; where nobody watches, a plain one now and then."""
 
 import math
 import time
@@ -15,42 +15,60 @@ from study.config import DatasetPlan
 from study.ledger import Status, TrialRecord, count_ended
 
 Show = Callable[[Callable[[], str]], None]
-"""Shows a line, which is made only where somebody watches."""
+"""Shows a line, which is made only when it is shown."""
 
 REFRESH_S = 0.5
+"""How long a line stands on a terminal before another replaces it."""
+
+QUIET_S = 60.0
+"""How long nothing is said where nobody watches, such as in a log file, before a line says how far the work is."""
+
 ORDER = (Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.RUNNING)
 
 
 class Screen:
-    """Says lines always, and shows a live line on a terminal only."""
+    """Says lines always; what is shown lives on a terminal, and is said seldom where there is none."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
+        self._clock = clock
+        self._said_s = clock()
 
     def say(self, line: str) -> None:
         """Print a line, wherever output goes."""
         self._console.print(Text(line))
+        self._said_s = self._clock()
 
     @contextmanager
-    def live(self) -> Generator[Show]:
-        """Show a line that each call replaces; where nobody watches, the line is not even made."""
+    def live(self, *, at_once: bool = False) -> Generator[Show]:
+        """Show a line that each call replaces; without a terminal, say it when all was quiet for a minute.
+
+        at_once says the first line there without waiting, of work that may take long.
+        """
         if not self._console.is_terminal:
-            yield _show_nothing
+            yield self._say_after_quiet(at_once)
             return
         with Live(console=self._console, transient=True, auto_refresh=False) as line:
             shown_s = -math.inf
 
             def show(make: Callable[[], str]) -> None:
                 nonlocal shown_s
-                if time.monotonic() - shown_s > REFRESH_S:
+                if self._clock() - shown_s > REFRESH_S:
                     line.update(Text(make(), no_wrap=True, overflow="ellipsis"), refresh=True)
-                    shown_s = time.monotonic()
+                    shown_s = self._clock()
 
             yield show
 
+    def _say_after_quiet(self, at_once: bool) -> Show:
+        due = at_once
 
-def _show_nothing(_make: Callable[[], str]) -> None:
-    pass
+        def show(make: Callable[[], str]) -> None:
+            nonlocal due
+            if due or self._clock() - self._said_s >= QUIET_S:
+                self.say(make())
+                due = False
+
+        return show
 
 
 def features_line(dataset: str, done: int, total: int, started_s: float) -> str:

@@ -287,7 +287,7 @@ def ray_session(study: StudyConfig) -> Generator[Slots]:
         if study.ray_address is None:
             raise
         raise BadInput(
-            f"ray_address: no Ray cluster answers at '{study.ray_address}' ({error}); "
+            f"--ray-address: no Ray cluster answers at '{study.ray_address}' ({error}); "
             "start one with the same versions of Ray and Python, or leave it out."
         ) from error
     signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once

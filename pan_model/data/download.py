@@ -5,23 +5,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from pan_model.command_line import BAD_INPUT, INTERRUPTED, OneLineParser
 from pan_model.data.cub_archive import MD5, URL, Archive, fetch_cub
 from pan_model.data.layout_check import CHECKS, check_layout, dataset_folder
 from pan_model.data.where_to_get import say_where
 from pan_model.errors import BadInput
 from pan_model.progress_line import ProgressLine
-
-BAD_INPUT = 2
-INTERRUPTED = 130
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong with the words in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{message}; see --help.")
 
 
 def main(words: Sequence[str]) -> int:
@@ -37,13 +27,15 @@ def main(words: Sequence[str]) -> int:
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    parser = _OneLineParser(prog="python -m pan_model.data.download", description="Get a dataset, or look at one.")
+    parser = OneLineParser(prog="python -m pan_model.data.download", description="Get a dataset, or look at one.")
     parser.add_argument("dataset", metavar="NAME", help=", ".join(CHECKS))
-    parser.add_argument("--data-root", type=Path, default=Path("data"), help="holds the datasets' folders (data)")
+    parser.add_argument(
+        "--data-root", type=Path, default=Path("data"), metavar="DIR", help="holds the datasets' folders"
+    )
     parser.add_argument("--url", help=f"cub: another address of the same archive ({URL})")
     parser.add_argument("--md5", help=f"cub: the sum of another packing of it ({MD5})")
     parser.add_argument("--check", action="store_true", help="only list what is there, missing and odd")
-    options = parser.parse_args(words)
+    options = parser.parse(words)
     if options.dataset not in CHECKS:
         raise BadInput(f"unknown dataset '{options.dataset}'; choose from {', '.join(CHECKS)}.")
     if (options.url or options.md5) and (options.check or options.dataset != "cub"):

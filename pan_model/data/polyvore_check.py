@@ -78,7 +78,7 @@ class BlankCounts:
 
 def main(words: Sequence[str]) -> int:
     """Run the command; gives its exit code."""
-    return answer(lambda: _run(_parser().parse_args(words)))
+    return answer(lambda: _run(_parser().parse(words)))
 
 
 def pair_negatives(positives: Sequence[Tokens], negatives: Sequence[Tokens]) -> tuple[list[int | None], bool]:

@@ -36,7 +36,7 @@ RESAMPLED = (Split.VAL, Split.TEST)
 
 def main(words: Sequence[str]) -> int:
     """Run the command; gives its exit code."""
-    return answer(lambda: _run(_parser().parse_args(words)))
+    return answer(lambda: _run(_parser().parse(words)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +78,14 @@ def _parser() -> OneLineParser:
     parser = OneLineParser(
         prog="python -m pan_model.data.polyvore_resample",
         description="Draw fill-in-the-blank and compatibility questions of Polyvore Outfits anew, for valid and test.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help=f"holds {METADATA_FILE} and the folder of the version")
     parser.add_argument("--version", choices=VERSIONS, default="nondisjoint", help="which split of the outfits")
-    parser.add_argument("--seed", type=_natural, default=0, help="the same seed draws the same questions")
-    parser.add_argument("--candidates", type=_natural, default=NUM_CANDIDATES, help="of a fill-in-the-blank question")
-    parser.add_argument("--output", type=Path, default=argparse.SUPPRESS, help="default: the folder of the version")
+    parser.add_argument("--seed", type=_natural, default=0, metavar="S", help="the same seed draws the same questions")
+    parser.add_argument(
+        "--candidates", type=_natural, default=NUM_CANDIDATES, metavar="N", help="of a fill-in-the-blank question"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="the folder of the version when not given")
     return parser
 
 
@@ -98,7 +99,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.candidates < 2:
         raise BadInput(f"--candidates must be at least 2, got {options.candidates}.")
     folder: Path = options.folder / options.version
-    output: Path = getattr(options, "output", folder)
+    output: Path = options.output or folder
     files = {split: _file_names(output, split) for split in RESAMPLED}
     refuse_existing(path for names in files.values() for path in names)
     listed = {split: read_outfits(folder / name) for split, name in OUTFIT_FILES.items()}

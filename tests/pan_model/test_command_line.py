@@ -19,12 +19,44 @@ def test_bad_input_is_one_line_and_2(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr() == ("", "error: a file with two lines in its name: no such file.\n")
 
 
-def test_bad_usage_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+def parser() -> OneLineParser:
+    made = OneLineParser(prog="it")
+    made.add_argument("--colour", default="red", help="of the frame")
+    made.add_argument("--check", action="store_true", help="only look")
+    made.add_argument("--size", type=int, help="that of the screen when not given")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--xyzzy"], "unknown flag or stray word '--xyzzy'; --help shows every flag."),
+        (["--color=red"], "unknown flag or stray word '--color=red'; did you mean --colour?"),
+        (["--col", "red"], "unknown flag or stray word '--col'; did you mean --colour?"),
+        (["stray"], "unknown flag or stray word 'stray'; --help shows every flag."),
+        (["--size", "big"], "argument --size: invalid int value: 'big'; --help shows every flag."),
+    ],
+)
+def test_bad_usage_is_bad_input(capsys: pytest.CaptureFixture[str], words: list[str], told: str) -> None:
     def parse() -> None:
-        OneLineParser(prog="it").parse_args(["--colour"])
+        parser().parse(words)
 
     assert answer(parse) == 2
-    assert capsys.readouterr() == ("", "error: unrecognized arguments: --colour; --help shows every flag.\n")
+    assert capsys.readouterr() == ("", f"error: {told}\n")
+
+
+def test_flags_are_known_by_the_values_that_they_set() -> None:
+    assert [(name, action.option_strings) for name, action in parser().flags.items()] == [
+        ("colour", ["--colour"]),
+        ("check", ["--check"]),
+        ("size", ["--size"]),
+    ]
+
+
+def test_help_shows_defaults_that_say_something() -> None:
+    text = parser().format_help()
+    assert "of the frame (default: red)" in text
+    assert text.count("default") == 1
 
 
 def test_an_interrupt_is_130(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import study.final_training
 from pan_model.errors import BadInput
-from study.commands import final_command, run_with_exit_code
+from study.commands import final_command, run_command, run_with_exit_code
 from study.screen import Screen
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -36,6 +36,11 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]):
 
     assert run_with_exit_code(refuse, "again") == 2
     assert capsys.readouterr().err == "error: words.txt line 2: too long\n"
+
+
+def test_a_rule_is_told_by_the_flag_that_people_type(capsys: pytest.CaptureFixture[str]):
+    assert run_command(["--num-trials", "0"]) == 2
+    assert capsys.readouterr().err == "error: --num-trials must be at least 1, got 0.\n"
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.errors import BadInput
 from study.config import FinalConfig, Regime, Sampler, Scheduler, StudyConfig
-from study.flags import parse_duration, read_final_config, read_study_config, run_parser
+from study.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser
 
 FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "dataset": ("datasets", '["cub", "demo"]', ("cub", "demo"), ["--dataset", "demo"], ("demo",)),
@@ -244,6 +244,39 @@ def test_a_file_that_is_not_text(toml: Path):
 def test_a_folder_is_no_file(tmp_path: Path):
     with pytest.raises(BadInput, match=r"cannot be read \(Is a directory\)\."):
         read_study_config(["--config", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("num_trials must be at least 1, got 0.", "--num-trials must be at least 1, got 0."),
+        (
+            "grace_epochs must be at most max_epochs, 9, got 10.",
+            "--grace-epochs must be at most --max-epochs, 9, got 10.",
+        ),
+        (
+            "cache_dir must lie outside output, output, got output/c.",
+            "--cache-dir must lie outside --output, output, got o",
+        ),
+        ("name must be a plain folder name, got 'name'.", "--name must be a plain folder name, got 'name'."),
+        (
+            "dataset must name each dataset once, got demo demo.",
+            "--dataset must name each dataset once, got demo demo.",
+        ),
+        ("seeds must be at least 1, got 0.", "--seeds must be at least 1, got 0."),
+        ("num_conditions must be at least 1, got 0.", "num_conditions must be at least 1, got 0."),
+        ("b.json: config: seed must be at least 0.", "b.json: config: seed must be at least 0."),
+        ("weights: no such file.", "weights: no such file."),
+        ("", ""),
+    ],
+)
+def test_rules_are_told_by_flags(rule: str, told: str):
+    assert name_flags(rule) == told
+
+
+@pytest.mark.parametrize("key", FLAGS)
+def test_every_field_of_a_rule_is_told_by_its_flag(key: str):
+    assert name_flags(f"{key} must be odd.") == f"--{key.replace('_', '-')} must be odd."
 
 
 NAMES = st.text("abcXYZ019._-", min_size=1, max_size=12).filter(lambda name: name not in {".", ".."})

@@ -19,7 +19,7 @@ def test_a_port_that_is_listened_on_is_good():
 def test_a_port_that_nobody_listens_on_is_told_at_once():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(BadInput, match=rf"ray_address: no Ray cluster answers at '{address}' \(.+\); start one, or"):
+    with pytest.raises(BadInput, match=rf"--ray-address: no Ray cluster answers at '{address}' \(.+\); start one, or"):
         check_ray_address(address)
 
 

@@ -1,5 +1,5 @@
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 
 import pytest
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from study.config import StudyConfig
 from study.ledger import Status, TrialRecord
-from study.screen import REFRESH_S, Screen, count_by_status, duration, features_line, trials_line
+from study.screen import QUIET_S, REFRESH_S, Screen, count_by_status, duration, features_line, trials_line
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -35,18 +35,71 @@ def test_where_nobody_watches_lines_are_plain(unwatched: Screen, written: String
     assert written.getvalue() == "[bold]50%[/bold] of https://x.org/a :smile: " + "long " * 40 + "\n"
 
 
-def test_where_nobody_watches_the_live_line_is_not_even_made(unwatched: Screen, written: StringIO):
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def logged(written: StringIO, clock: Clock) -> Screen:
+    """A screen that nobody watches, with a clock to move."""
+    return Screen(Console(file=written, force_terminal=False, soft_wrap=True), clock)
+
+
+def steps(clock: Clock, count: int, every_s: float) -> Iterator[Callable[[], str]]:
+    """What a work of `count` steps shows, one each `every_s` seconds."""
+    for step in range(1, count + 1):
+        clock.now_s += every_s
+        yield lambda: f"step {step}"  # noqa: B023 - shown before the next
+
+
+def test_where_nobody_watches_short_work_is_not_told_and_its_line_not_even_made(
+    logged: Screen, clock: Clock, written: StringIO
+):
     made: list[int] = []
 
     def make() -> str:
         made.append(1)
         return "at work"
 
-    with unwatched.live() as show:
-        for _ in range(3):
+    with logged.live() as show:
+        for _ in steps(clock, 59, every_s=1):
             show(make)
     assert made == []
     assert written.getvalue() == ""
+
+
+def test_where_nobody_watches_long_work_is_told_once_a_minute(logged: Screen, clock: Clock, written: StringIO):
+    with logged.live() as show:
+        for make in steps(clock, 400, every_s=1):
+            show(make)
+    assert written.getvalue().splitlines() == [f"step {n * round(QUIET_S)}" for n in range(1, 7)]
+
+
+def test_where_nobody_watches_work_that_may_be_long_is_told_at_once(logged: Screen, clock: Clock, written: StringIO):
+    with logged.live(at_once=True) as show:
+        for make in steps(clock, 70, every_s=1):
+            show(make)
+    assert written.getvalue().splitlines() == ["step 1", "step 61"]
+
+
+def test_what_is_said_in_between_counts_as_news(logged: Screen, clock: Clock, written: StringIO):
+    for part in range(3):  # such as seeds that train for 40 s each
+        with logged.live() as show:
+            for make in steps(clock, 4, every_s=10):
+                show(make)
+        logged.say(f"part {part}")
+    assert written.getvalue().splitlines() == ["part 0", "part 1", "part 2"]
 
 
 def test_on_a_terminal_the_line_lives_and_then_goes(watched: Screen, written: StringIO):

@@ -43,29 +43,29 @@ def write_lines(file: Path, lines: list[str]) -> None:
     ("words", "message"),
     [
         (["--dataset", "cubs"], "unknown dataset 'cubs'; choose from "),
-        (["--dataset", "demo", "demo"], "dataset must name each dataset once, got demo demo."),
+        (["--dataset", "demo", "demo"], "--dataset must name each dataset once, got demo demo."),
         (["--num-trails", "3"], "unknown flag or stray word '--num-trails'; did you mean --num-trials?"),
         (["stray"], "unknown flag or stray word 'stray'; --help shows every flag."),
-        (["--num-trials", "0"], "num_trials must be at least 1 .., got 0."),
+        (["--num-trials", "0"], "--num-trials must be at least 1 .., got 0."),
         (["--num-trials", "many"], "argument --num-trials: invalid int value: 'many'; --help shows every flag."),
-        (["--max-epochs", "0"], "max_epochs must be at least 1 .., got 0."),
-        (["--max-epochs=3", "--grace-epochs=4"], "grace_epochs must be at most max_epochs, 3, got 4."),
-        (["--grace-epochs", "0"], "grace_epochs must be at least 1 .., got 0."),
-        (["--reduction-factor", "1"], "reduction_factor must be above 1, got 1.0."),
-        (["--max-failures", "-1"], "max_failures must be at least 0 .., got -1."),
-        (["--seed", "-1"], "seed must be at least 0 .., got -1."),
-        (["--cpus-per-trial", "0"], "cpus_per_trial must be at least 1 .., got 0."),
-        (["--gpus-per-trial", "nan"], "gpus_per_trial must be at least 0 .., got nan."),
-        (["--max-concurrent", "0"], "max_concurrent must be at least 1 .., got 0."),
+        (["--max-epochs", "0"], "--max-epochs must be at least 1 .., got 0."),
+        (["--max-epochs=3", "--grace-epochs=4"], "--grace-epochs must be at most --max-epochs, 3, got 4."),
+        (["--grace-epochs", "0"], "--grace-epochs must be at least 1 .., got 0."),
+        (["--reduction-factor", "1"], "--reduction-factor must be above 1, got 1.0."),
+        (["--max-failures", "-1"], "--max-failures must be at least 0 .., got -1."),
+        (["--seed", "-1"], "--seed must be at least 0 .., got -1."),
+        (["--cpus-per-trial", "0"], "--cpus-per-trial must be at least 1 .., got 0."),
+        (["--gpus-per-trial", "nan"], "--gpus-per-trial must be at least 0 .., got nan."),
+        (["--max-concurrent", "0"], "--max-concurrent must be at least 1 .., got 0."),
         (["--time-budget", "soon"], "expected a duration such as 90s, 30m or 2h, got 'soon'"),
         (["--scheduler", "pbt"], "choose from asha, none, got 'pbt'"),
         (["--sampler", "grid"], "choose from tpe, random, got 'grid'"),
         (["--regime", "thawed"], "choose from frozen"),
         (["--backbone", "resnet19"], "unknown backbone 'resnet19'; choose a torchvision classification model such as"),
-        (["--image-size", "0"], "image_size must be at least 1 px, got 0."),
-        (["--weights", ""], "weights must be imagenet, random or a state-dict file, got ''."),
-        (["--name", "a/b"], "name must be a plain folder name, got 'a/b'."),
-        (["--name", ""], "name must be a plain folder name, got ''."),
+        (["--image-size", "0"], "--image-size must be at least 1 px, got 0."),
+        (["--weights", ""], "--weights must be imagenet, random or a state-dict file, got ''."),
+        (["--name", "a/b"], "--name must be a plain folder name, got 'a/b'."),
+        (["--name", ""], "--name must be a plain folder name, got ''."),
         (["--config", "nowhere.toml"], "nowhere.toml: cannot be read (No such file or directory)."),
     ],
 )
@@ -82,7 +82,7 @@ def test_flags_are_refused(refuse: Refuse, words: list[str], message: str) -> No
         ("num_trials =", "is not TOML"),
         ("resume = 1", "resume must be true or false, got 1."),
         ("num_trials = [3]", "num_trials must be a single value of its flag's kind, got [3]."),
-        ("num_trials = 0", "num_trials must be at least 1 .., got 0."),
+        ("num_trials = 0", "--num-trials must be at least 1 .., got 0."),
     ],
 )
 def test_config_files_are_refused(refuse: Refuse, tmp_path: Path, text: str, message: str) -> None:
@@ -90,14 +90,14 @@ def test_config_files_are_refused(refuse: Refuse, tmp_path: Path, text: str, mes
     file.write_text(text)
     line = refuse("--config", file)
     assert all(part in line for part in message.split(" .."))
-    assert message.startswith("num_trials must be at least") or str(file) in line
+    assert message.startswith("--num-trials must be at least") or str(file) in line
 
 
 def test_cache_inside_the_output_or_the_data_is_refused(refuse: Refuse, output: Path, data_root: Path) -> None:
     inside = output / "cache"
-    assert refuse("--cache-dir", inside) == f"cache_dir must lie outside output, {output}, got {inside}."
+    assert refuse("--cache-dir", inside) == f"--cache-dir must lie outside --output, {output}, got {inside}."
     inside = data_root / "demo"
-    assert refuse("--cache-dir", inside) == f"cache_dir must lie outside data_root, {data_root}, got {inside}."
+    assert refuse("--cache-dir", inside) == f"--cache-dir must lie outside --data-root, {data_root}, got {inside}."
 
 
 def test_cache_that_cannot_be_written_is_refused_before_anything_is_trained(refuse: Refuse, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_command_ends_with_2_and_one_line(
 def test_a_gpu_that_is_not_there_is_refused(commands: Any, flags: Callable[..., list[str]], output: Path) -> None:
     result = commands.run("run", *flags(output), "--gpus-per-trial=1000")
     assert result.code == 2
-    assert result.err.startswith("error: gpus_per_trial must be at most ")
+    assert result.err.startswith("error: --gpus-per-trial must be at most ")
     assert result.err.count("\n") == 1
     assert not output.exists()
 
@@ -279,10 +279,10 @@ def test_a_gpu_that_is_not_there_is_refused(commands: Any, flags: Callable[..., 
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("127.0.0.1:9", "ray_address: no Ray cluster answers at '127.0.0.1:9'"),
-        ("no-such-host.invalid:6379", "ray_address: no Ray cluster answers at 'no-such-host.invalid:6379'"),
+        ("127.0.0.1:9", "--ray-address: no Ray cluster answers at '127.0.0.1:9'"),
+        ("no-such-host.invalid:6379", "--ray-address: no Ray cluster answers at 'no-such-host.invalid:6379'"),
         ("ray://127.0.0.1:9", "ray_address must be HOST:PORT of a head node, or auto"),
-        ("auto", "ray_address: no Ray cluster answers at 'auto'"),
+        ("auto", "--ray-address: no Ray cluster answers at 'auto'"),
     ],
 )
 def test_cluster_that_does_not_answer_is_refused(

@@ -370,4 +370,4 @@ def test_best_config_that_is_none_is_refused(
 
 def test_no_seeds_are_refused(best: Callable[..., Path], run_here: Callable[..., Any]) -> None:
     again = run_here(best(), "--seeds=0", command=final_command)
-    assert (again.code, again.err) == (2, "error: seeds must be at least 1, got 0.\n")
+    assert (again.code, again.err) == (2, "error: --seeds must be at least 1, got 0.\n")

@@ -79,8 +79,10 @@ def test_screen_names_files_that_exist_and_commands_to_go_on_with(done: Any) -> 
     assert len(commands) == 3
 
 
-def test_screen_is_quiet_where_nobody_watches(done: Any) -> None:
-    assert len(done.finished.out.splitlines()) < 25
+def test_screen_tells_progress_where_nobody_watches_and_little_else(done: Any) -> None:
+    lines = done.finished.out.splitlines()
+    assert f"demo: 0/{NUM_TRIALS} trials, none yet" in lines
+    assert len(lines) < 25
     assert "\x1b" not in done.finished.out
     assert "\r" not in done.finished.out
     assert not re.search(r"(?i)traceback|warning|raylet|\bpid=|== status ==|optuna/", done.finished.out)
