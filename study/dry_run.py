@@ -1,7 +1,7 @@
 """What --dry-run prints: the resolved study and its space, and whether its data are where they should be."""
 
 from pan_model.data.registry import find_dataset
-from search_spaces import SPACES
+from search_spaces import SearchSpace
 from study.config import DatasetPlan, StudyConfig
 from study.space_description import describe_space
 
@@ -16,7 +16,7 @@ def describe_plan(config: StudyConfig) -> list[str]:
         f"features are cached in {config.cache_dir}",
     ]
     for plan in config.plans:
-        lines += ["", *_describe_dataset(config, plan), *describe_space(SPACES[plan.dataset])]
+        lines += ["", *_describe_dataset(config, plan), *describe_space(plan.space)]
     return lines
 
 
@@ -29,4 +29,12 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
         f"stopped at {plan.grace_epochs} at the earliest, for {row.task.objective} ({row.task.mode})",
         f"  data {folder}: {'found' if folder.is_dir() else missing}",
         f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px",
+        *_describe_encoders(plan.space),
     ]
+
+
+def _describe_encoders(space: SearchSpace) -> list[str]:
+    """Which encoders are searched, which are off, and why the others cannot be had."""
+    searched = f"  encoders searched: {', '.join(space.encoders)}"
+    off = f"; off: {', '.join(space.more_encoders)}, see --encoders" if space.more_encoders else ""
+    return [searched + off, *(f"  no encoder {name}: {why}" for name, why in space.unsupported.items())]
