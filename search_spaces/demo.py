@@ -1,13 +1,17 @@
 """The demo's small pictures: the same space as on real data, with shorter epochs and first trials like the paper's."""
 
+from collections.abc import Sequence
+
 from optuna.trial import BaseTrial
 
-from search_spaces.pan import Scalar, SearchSpace, distance_trial, paper_trial, suggest_pan
+from search_spaces.pan import GRAPH_BASELINE, Scalar, SearchSpace, distance_trial, paper_trial, suggest_pan
+
+ENCODERS = ("siamese", "proxynca")
 
 
-def suggest(trial: BaseTrial) -> dict[str, Scalar]:
+def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, Scalar]:
     """Suggest a trial on the demo; 2048 pairs make an epoch."""
-    return suggest_pan(trial, encoders=("siamese", "proxynca"), pairs_per_epoch=2048)
+    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=2048)
 
 
 PAPER_SETTING = paper_trial("supervised", 16, gate="XNOR", **{"lambda": 1e-2})
@@ -22,4 +26,7 @@ SPACE = SearchSpace(
     paper_setting=PAPER_SETTING,
     num_trials=16,
     max_epochs=9,
+    encoders=ENCODERS,
+    more_encoders=("graph",),
+    more_first_trials=(GRAPH_BASELINE,),
 )

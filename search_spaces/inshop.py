@@ -7,9 +7,13 @@ before); how much faster proxies learn, and the weight of their loss; and the pa
 and in a full batch of standardised features, where ProxyNCA++ has batches of 64 products with 3 images each.
 """
 
+from collections.abc import Sequence
+
 from optuna.trial import BaseTrial
 
 from search_spaces.pan import Scalar, SearchSpace, distance_trial, paper_trial, suggest_pan
+
+ENCODERS = ("siamese", "proxynca")
 
 PROXYNCA: dict[str, Scalar] = {
     "encoder": "proxynca",
@@ -20,9 +24,9 @@ PROXYNCA: dict[str, Scalar] = {
 }
 
 
-def suggest(trial: BaseTrial) -> dict[str, Scalar]:
+def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, Scalar]:
     """Suggest a trial on In-Shop; 16384 pairs make an epoch."""
-    return suggest_pan(trial, encoders=("siamese", "proxynca"), pairs_per_epoch=16384)
+    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=16384)
 
 
 def with_proxies(params: dict[str, Scalar]) -> dict[str, Scalar]:
@@ -43,4 +47,6 @@ SPACE = SearchSpace(
     paper_setting=PAPER_SETTING,
     num_trials=64,
     max_epochs=20,
+    encoders=ENCODERS,
+    unsupported={"graph": "a graph is too expensive there, and its queries have no neighbours"},
 )

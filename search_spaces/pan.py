@@ -1,7 +1,8 @@
 """What every dataset's space has in common: PAN's own parameters and the recipe to train it, define-by-run."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 
 from optuna.trial import BaseTrial
 
@@ -15,13 +16,48 @@ class SearchSpace:
     suggest gives a trial's flat configuration, less max_epochs and seed. first_trials holds values for what suggest
     asks, tried before anything else: the paper's own settings, then recipes that start from an untrained metric.
     paper_setting is the paper's supervised setting of the dataset, a baseline.
+
+    encoders are searched by default, more_encoders only when asked for, with first trials of their own; suggest takes
+    others by the keyword `encoders`. unsupported says of every other encoder why the dataset cannot have it.
     """
 
-    suggest: Callable[[BaseTrial], dict[str, Scalar]]
+    suggest: Callable[..., dict[str, Scalar]]
     first_trials: tuple[dict[str, Scalar], ...]
     paper_setting: dict[str, Scalar]
     num_trials: int
     max_epochs: int
+    encoders: tuple[str, ...] = ()
+    more_encoders: tuple[str, ...] = ()
+    more_first_trials: tuple[dict[str, Scalar], ...] = ()
+    unsupported: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def supported(self) -> tuple[str, ...]:
+        """All encoders that can be searched, those by default first."""
+        return self.encoders + self.more_encoders
+
+    def among(self, encoders: Sequence[str]) -> "SearchSpace":
+        """The same space with these of the supported encoders, in whatever order; other encoders' first trials go."""
+        chosen = tuple(name for name in self.supported if name in encoders)
+        if chosen == self.encoders:
+            return self
+        return replace(
+            self,
+            suggest=_suggest_among(self.suggest, chosen),
+            first_trials=tuple(
+                trial for trial in (*self.first_trials, *self.more_first_trials) if trial["encoder"] in chosen
+            ),
+            encoders=chosen,
+            more_encoders=tuple(name for name in self.supported if name not in chosen),
+            more_first_trials=(),
+        )
+
+
+@cache  # so that the same choice is the same function, and known again
+def _suggest_among(
+    suggest: Callable[..., dict[str, Scalar]], encoders: tuple[str, ...]
+) -> Callable[..., dict[str, Scalar]]:
+    return partial(suggest, encoders=encoders)
 
 
 SUPERVISIONS = ("unsupervised", "hybrid", "supervised")
@@ -29,6 +65,7 @@ GATES = ("AND", "OR", "XOR", "XNOR", "NOR", "NAND", "AND_XOR")
 JOINTS = ("absdiff", "product", "concat")
 NORMALISATIONS = ("whiten", "standardise", "l2", "none")
 FIRST_WEIGHTS = ("distance", "xavier")
+GRAPH_WIDTHS = (100, 200, 350)
 FEATURE_POWERS = (1.0, 0.5)
 SCORINGS = ("support_mean", "log_odds", "pair_mean")
 PAIRS = ("balanced", "fresh", "fixed")
@@ -52,6 +89,10 @@ OPEN_ENDS = {
     "temperature": ("low", "high"),
     "proxy_learning_rate_factor": ("low", "high"),
     "proxy_loss_weight": ("low", "high"),
+    "graph_layers": ("high",),
+    "layer_dropout": ("high",),
+    "support_dropout": ("high",),
+    "edge_dropout": ("high",),
 }
 """Ends of ranges that are our guess, so that a winner there says: look further. Other ranges end where they must, and
 what is chosen from a list has no ends."""
@@ -67,30 +108,47 @@ def suggest_pan(
     can be compared.
     """
     supervision = trial.suggest_categorical("supervision", SUPERVISIONS)
+    encoder = trial.suggest_categorical("encoder", encoders)
     config: dict[str, Scalar] = {
-        "encoder": trial.suggest_categorical("encoder", encoders),
+        "encoder": encoder,
         "supervision": supervision,
         "num_conditions": trial.suggest_int("num_conditions", 1, 512, log=True),
         "scoring": trial.suggest_categorical("scoring", SCORINGS),
-        **_suggest_start(trial),
+        **_suggest_start(trial, keeps_distances=encoder != "graph"),
         **_suggest_pairs(trial, pairs, pairs_per_epoch),
         **_suggest_training(trial),
     }
     if supervision != "unsupervised":
         config["gate"] = trial.suggest_categorical("gate", GATES)
         config["lambda"] = trial.suggest_float("lambda", 1e-5, 10.0, log=True)
-    if config["encoder"] == "siamese":
-        config["projection"] = trial.suggest_categorical("projection", ("residual", "none"))
-    if config["encoder"] == "proxynca":
-        config["embedding_dim"] = trial.suggest_categorical("embedding_dim", (128, 256, 512, 1024))
-        config["temperature"] = trial.suggest_float("temperature", 0.03, 1.0, log=True)
-        config["proxy_learning_rate_factor"] = trial.suggest_float("proxy_learning_rate_factor", 1.0, 1000.0, log=True)
-        config["proxy_loss_weight"] = trial.suggest_float("proxy_loss_weight", 0.01, 10.0, log=True)
-    return config
+    return config | _suggest_encoder(trial, encoder)
 
 
-def _suggest_start(trial: BaseTrial) -> dict[str, Scalar]:
-    """From where training starts: the features' normalisation, the joint representation, the first weights."""
+def _suggest_encoder(trial: BaseTrial, encoder: str) -> dict[str, Scalar]:
+    """What only this encoder has."""
+    if encoder == "siamese":
+        return {"projection": trial.suggest_categorical("projection", ("residual", "none"))}
+    if encoder == "proxynca":
+        return {
+            "embedding_dim": trial.suggest_categorical("embedding_dim", (128, 256, 512, 1024)),
+            "temperature": trial.suggest_float("temperature", 0.03, 1.0, log=True),
+            "proxy_learning_rate_factor": trial.suggest_float("proxy_learning_rate_factor", 1.0, 1000.0, log=True),
+            "proxy_loss_weight": trial.suggest_float("proxy_loss_weight", 0.01, 10.0, log=True),
+        }
+    return {
+        "graph_layers": trial.suggest_int("graph_layers", 1, 3),
+        "graph_width": trial.suggest_categorical("graph_width", GRAPH_WIDTHS),
+        "layer_dropout": trial.suggest_float("layer_dropout", 0.0, 0.7),
+        "support_dropout": trial.suggest_float("support_dropout", 0.0, 0.5),
+        "edge_dropout": trial.suggest_float("edge_dropout", 0.0, 0.5),
+    }
+
+
+def _suggest_start(trial: BaseTrial, *, keeps_distances: bool) -> dict[str, Scalar]:
+    """From where training starts: the features' normalisation, the joint representation, the first weights.
+
+    keeps_distances says whether the encoder can, which a start as a distance needs.
+    """
     config: dict[str, Scalar] = {
         "normalisation": trial.suggest_categorical("normalisation", NORMALISATIONS),
         "feature_power": trial.suggest_categorical("feature_power", FEATURE_POWERS),
@@ -98,7 +156,7 @@ def _suggest_start(trial: BaseTrial) -> dict[str, Scalar]:
     }
     if config["normalisation"] == "whiten":
         config["whitening_shrinkage"] = trial.suggest_float("whitening_shrinkage", 0.1, 1.0)
-    knows_distances = config["joint"] != "concat"
+    knows_distances = keeps_distances and config["joint"] != "concat"
     config["first_weights"] = trial.suggest_categorical("first_weights", FIRST_WEIGHTS) if knows_distances else "xavier"
     return config
 
@@ -191,3 +249,23 @@ def distance_trial(supervision: str, num_conditions: int, **labelled: Scalar) ->
     if trial["pairs"] != "balanced":
         del trial["classes_per_step"], trial["images_per_class"]
     return trial
+
+
+def with_graph(params: dict[str, Scalar], *, layers: int, width: int, edge_dropout: float) -> dict[str, Scalar]:
+    """The same trial with a graph encoder in place of the siamese one; the dropout that is not given is the paper's.
+
+    First weights are not asked for there: without them they are Xavier's.
+    """
+    return {name: value for name, value in params.items() if name not in {"projection", "first_weights"}} | {
+        "encoder": "graph",
+        "graph_layers": layers,
+        "graph_width": width,
+        "layer_dropout": 0.5,
+        "support_dropout": 0.15,
+        "edge_dropout": edge_dropout,
+    }
+
+
+GRAPH_BASELINE = with_graph(paper_trial("unsupervised", 1), layers=3, width=350, edge_dropout=0.0)
+"""The graph baseline of PAN's reference code on CUB: same-class training pairs as edges, one condition, which makes PAN
+a plain pairwise decoder."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from pan_model.data.registry import find_dataset
 from pan_model.train import use_deterministic_arithmetic
-from search_spaces import SPACES
 from study.baseline_scores import validation_baselines, write_baselines
 from study.collation import Collated, collate
 from study.config import DatasetPlan, StudyConfig
@@ -119,7 +118,7 @@ def _search_dataset(
         ),
         metric=task.objective,
         mode=task.mode,
-        space=SPACES[plan.dataset],
+        space=plan.space,
         complete=lambda suggested: {**suggested, "max_epochs": plan.max_epochs, "seed": config.seed},
         identify=lambda complete: trial_id(prepared.fingerprint, prepared.features, complete),
         num_trials=plan.num_trials,

@@ -12,7 +12,7 @@ from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
 from pan_model.data.registry import DATASETS, find_dataset
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
-from search_spaces import SPACES
+from search_spaces import SPACES, SearchSpace
 from study.results import Results
 from study.space_description import space_digest
 
@@ -57,6 +57,7 @@ class DatasetPlan:
     max_epochs: int
     grace_epochs: int
     features: FeaturesConfig
+    space: SearchSpace
     options: ReaderOptions = field(default_factory=ReaderOptions)
 
     def __post_init__(self) -> None:
@@ -80,6 +81,7 @@ class StudyConfig:
     backbone: str | None = None
     weights: str | None = None
     image_size: int | None = None
+    encoders: tuple[str, ...] | None = None
     regime: Regime = Regime.FROZEN
     skip_bad_images: bool = False
     polyvore_split: PolyvoreSplit | None = None
@@ -102,6 +104,8 @@ class StudyConfig:
             raise BadInput("dataset must name at least one dataset.")
         if len(set(self.datasets)) != len(self.datasets):
             raise BadInput(f"dataset must name each dataset once, got {' '.join(self.datasets)}.")
+        if self.encoders is not None and len(set(self.encoders)) != len(self.encoders):
+            raise BadInput(f"encoders must name each encoder once, got {' '.join(self.encoders)}.")
         _at_least(1, cpus_per_trial=self.cpus_per_trial, max_concurrent=self.max_concurrent)
         _at_least(0, gpus_per_trial=self.gpus_per_trial, max_failures=self.max_failures, seed=self.seed)
         if (self.gpus_per_trial or 0) > 1 and not float(self.gpus_per_trial or 0).is_integer():
@@ -139,17 +143,7 @@ class StudyConfig:
             "sampler": self.sampler.value,
             "reduction_factor": self.reduction_factor,
             "skip_bad_images": self.skip_bad_images,
-            "datasets": {
-                plan.dataset: {
-                    "max_epochs": plan.max_epochs,
-                    "grace_epochs": plan.grace_epochs,
-                    "backbone": plan.features.backbone,
-                    "image_size": plan.features.image_size,
-                    "space": space_digest(SPACES[plan.dataset]),
-                    **plan.options.to_json(set(find_dataset(plan.dataset).options) & SIGNED_OPTIONS),
-                }
-                for plan in self.plans
-            },
+            "datasets": {plan.dataset: _signed_part(plan) for plan in self.plans},
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -159,7 +153,7 @@ class StudyConfig:
 
     def _plan(self, dataset: str) -> DatasetPlan:
         row = find_dataset(dataset)
-        space = SPACES[dataset]
+        space = _choose_encoders(dataset, self.encoders)
         max_epochs = space.max_epochs if self.max_epochs is None else self.max_epochs
         _at_least(1, max_epochs=max_epochs)
         return DatasetPlan(
@@ -172,6 +166,7 @@ class StudyConfig:
                 weights=row.weights if self.weights is None else self.weights,
                 image_size=row.image_size if self.image_size is None else self.image_size,
             ),
+            space=space,
             options=ReaderOptions(**{name: value for name, value in self._options().items() if name in row.options}),
         )
 
@@ -209,6 +204,36 @@ class FinalConfig:
     def folder(self) -> Path:
         """Where the results go."""
         return self.best_config.parent / "final" if self.output is None else self.output
+
+
+def _choose_encoders(dataset: str, encoders: tuple[str, ...] | None) -> SearchSpace:
+    """The dataset's space with the encoders that were chosen; BadInput for one that it does not support."""
+    space = SPACES[dataset]
+    if encoders is None:
+        return space
+    choices = f"choose from {', '.join(space.supported)}."
+    if not encoders:
+        raise BadInput(f"encoders must name at least one encoder; {choices}")
+    for name in encoders:
+        if name in space.unsupported:
+            raise BadInput(f"encoder {name}: {dataset} does not support it, {space.unsupported[name]}; {choices}")
+        if name not in space.supported:
+            raise BadInput(f"unknown encoder '{name}'; {choices}")
+    return space.among(encoders)
+
+
+def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
+    """What is signed of a dataset; its encoders only where they are not the default ones, as the space has them too."""
+    signed: dict[str, Any] = {
+        "max_epochs": plan.max_epochs,
+        "grace_epochs": plan.grace_epochs,
+        "backbone": plan.features.backbone,
+        "image_size": plan.features.image_size,
+        "space": space_digest(plan.space),
+    }
+    if plan.space is not SPACES[plan.dataset]:
+        signed["encoders"] = " ".join(plan.space.encoders)
+    return signed | plan.options.to_json(set(find_dataset(plan.dataset).options) & SIGNED_OPTIONS)
 
 
 def _at_least(least: int, **values: float | None) -> None:

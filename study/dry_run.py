@@ -1,7 +1,7 @@
 """What --dry-run prints: the resolved study and its space, and whether its data are where they should be."""
 
 from pan_model.data.registry import find_dataset
-from search_spaces import SPACES
+from search_spaces import SearchSpace
 from study.config import DatasetPlan, StudyConfig
 from study.space_description import describe_space
 
@@ -16,7 +16,7 @@ def describe_plan(config: StudyConfig) -> list[str]:
         f"features are cached in {config.cache_dir}",
     ]
     for plan in config.plans:
-        lines += ["", *_describe_dataset(config, plan), *describe_space(SPACES[plan.dataset])]
+        lines += ["", *_describe_dataset(config, plan), *describe_space(plan.space)]
     return lines
 
 
@@ -30,6 +30,7 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
         f"  data {folder}: {'found' if folder.is_dir() else missing}",
         *_describe_options(plan),
         f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px",
+        *_describe_encoders(plan.space),
     ]
 
 
@@ -40,3 +41,10 @@ def _describe_options(plan: DatasetPlan) -> list[str]:
     if words is not None and not words.is_file():
         lines[-1] += ": not there: a run would stop here"
     return lines
+
+
+def _describe_encoders(space: SearchSpace) -> list[str]:
+    """Which encoders are searched, which are off, and why the others cannot be had."""
+    searched = f"  encoders searched: {', '.join(space.encoders)}"
+    off = f"; off: {', '.join(space.more_encoders)}, see --encoders" if space.more_encoders else ""
+    return [searched + off, *(f"  no encoder {name}: {why}" for name, why in space.unsupported.items())]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pan_model.command_line import OneLineParser
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.data.registry import DATASETS
+from pan_model.encoders import ENCODERS
 from pan_model.errors import BadInput
 from study.config import FinalConfig, Regime, Sampler, Scheduler, StudyConfig
 
@@ -171,6 +172,14 @@ def _add_how_to_search(parser: OneLineParser) -> None:
     group.add_argument("--max-epochs", type=int, metavar="E", help="epochs of a full trial; per dataset when not given")
     group.add_argument(
         "--time-budget", dest="time_budget_s", type=parse_duration, metavar="T", help="such as 90s, 30m, 2h"
+    )
+    group.add_argument(
+        "--encoders",
+        nargs="+",
+        metavar="NAME",
+        type=str,
+        action=_Names,
+        help=f"those to search, of {', '.join(ENCODERS)}; per dataset when not given",
     )
     group.add_argument(
         "--sampler", type=_choice(Sampler), metavar="|".join(Sampler), help="tpe learns from finished trials"

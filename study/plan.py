@@ -57,7 +57,12 @@ def check_same(found: dict[str, Any], signed: dict[str, Any], root: Path) -> Non
 def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:
     """What to do about a difference; the search space comes with the program, no flag brings back another."""
     both = was["datasets"].keys() & now["datasets"].keys()
-    if all(was["datasets"][name].get("space") == now["datasets"][name]["space"] for name in both):
+    same_program = all(
+        was["datasets"][name].get("space") == now["datasets"][name]["space"]
+        or was["datasets"][name].get("encoders") != now["datasets"][name].get("encoders")
+        for name in both
+    )
+    if same_program:
         return "give the same flags, or another --name."
     return "the search space has changed since: finish it with the version that began it, or give another --name."
 
@@ -67,7 +72,7 @@ def check_same_flags(found: dict[str, Any], config: StudyConfig) -> None:
     signed = config.signed()
     known = {key: found["signed"].get(key) for key in signed if key != "datasets"}
     datasets = {
-        name: {key: part[key] for key in signed["datasets"].get(name, part) if key in part}
+        name: {key: part[key] for key in (*signed["datasets"].get(name, part), "encoders") if key in part}
         for name, part in found["signed"]["datasets"].items()
     }
     check_same({"signed": {**known, "datasets": datasets}}, signed, config.results.root)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from itertools import chain, combinations
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -56,12 +57,14 @@ def _range(distribution: BaseDistribution) -> str:
 
 
 def _when(name: str, trials: list[optuna.trial.FrozenTrial], seen: dict[str, BaseDistribution]) -> str:
-    """The choice of another parameter on which this one depends, if it does."""
+    """The choice of another parameter on which this one depends, or of two, if it does."""
     having = [trial.params for trial in trials if name in trial.params]
     lacking = [trial.params for trial in trials if name not in trial.params]
-    for other, distribution in seen.items():
-        if lacking and isinstance(distribution, CategoricalDistribution) and other != name:
-            present = {params.get(other) for params in having}
-            if present.isdisjoint(params.get(other) for params in lacking):
-                return f" (when {other} is {' or '.join(sorted(map(str, present)))})"
+    choices = [one for one, distribution in seen.items() if isinstance(distribution, CategoricalDistribution)]
+    others = [other for other in choices if other != name] if lacking else []
+    for parents in chain(combinations(others, 1), combinations(others, 2)):
+        present = {parent: {params.get(parent) for params in having} for parent in parents}
+        if not any(all(params.get(parent) in values for parent, values in present.items()) for params in lacking):
+            said = (f"{parent} is {' or '.join(sorted(map(str, values)))}" for parent, values in present.items())
+            return f" (when {' and '.join(said)})"
     return ""

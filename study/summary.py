@@ -71,7 +71,8 @@ def _compare(
     final = read_final(files.final_metrics, metric)
     foreign = find_foreign_final(files.final_metrics.parent.relative_to(files.root), final, winner.trial_id)
     scores = compare_methods(metric, winner, epoch, baselines, None if foreign else final)
-    return scores, [*foreign, *find_cautions(SPACES[files.dataset], winner.config, epoch, scores)]
+    space = SPACES[files.dataset]
+    return scores, [*foreign, *find_cautions(space.among(space.supported), winner.config, epoch, scores)]
 
 
 def _answers(

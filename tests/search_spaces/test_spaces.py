@@ -1,5 +1,6 @@
 """What every search space does: a new row of SPACES is tested by being there."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from pan_model.conditions import Supervision
 from pan_model.config import TrialConfig
 from pan_model.data.registry import DATASETS
 from pan_model.encoders import ENCODERS
+from pan_model.encoders.graph import GraphConfig
 from pan_model.encoders.proxynca import ProxyNCAConfig
 from pan_model.encoders.siamese import Projection, SiameseConfig
 from pan_model.errors import BadInput
@@ -26,10 +28,12 @@ from pan_model.pairs import PairSampling, PairsConfig
 from pan_model.scoring import Scoring, ScoringConfig
 from pan_model.similarity import FirstWeights, Joint, SimilarityConfig
 from search_spaces import SPACES
-from search_spaces.pan import OPEN_ENDS, Scalar, SearchSpace, distance_trial, paper_trial
+from search_spaces.pan import GRAPH_BASELINE, OPEN_ENDS, Scalar, SearchSpace, distance_trial, paper_trial
 
 LABELLED = {"gate", "lambda"}
 PROXIES = {"embedding_dim", "temperature", "proxy_learning_rate_factor", "proxy_loss_weight"}
+GRAPH = {"graph_layers", "graph_width", "layer_dropout", "support_dropout", "edge_dropout"}
+OF_ENCODER = {"siamese": {"projection"}, "proxynca": PROXIES, "graph": GRAPH}
 BATCHES = {"classes_per_step", "images_per_class"}
 SUGGEST = """
 import json, sys, optuna
@@ -47,9 +51,18 @@ print(json.dumps(suggestions))
 """
 
 
-@pytest.fixture(params=SPACES)
+def widest(name: str) -> SearchSpace:
+    return SPACES[name].among(SPACES[name].supported)
+
+
+EVERY_SPACE = {name: SPACES[name] for name in SPACES} | {
+    f"{name}, all encoders": widest(name) for name in SPACES if SPACES[name].more_encoders
+}
+
+
+@pytest.fixture(params=EVERY_SPACE)
 def space(request: pytest.FixtureRequest) -> SearchSpace:
-    return SPACES[request.param]
+    return EVERY_SPACE[request.param]
 
 
 def asked(space: SearchSpace, num_trials: int, seed: int = 0) -> list[tuple[Trial, dict[str, Scalar]]]:
@@ -76,8 +89,8 @@ def offers(space: SearchSpace, name: str, choice: str) -> bool:
 
 def not_offered(space: SearchSpace) -> set[str]:
     """The parameters of encoders and samplings that a dataset does not support."""
-    no_proxies = set[str]() if offers(space, "encoder", "proxynca") else PROXIES
-    return no_proxies | (set[str]() if offers(space, "pairs", "balanced") else BATCHES)
+    absent = [names for encoder, names in OF_ENCODER.items() if not offers(space, "encoder", encoder)]
+    return set[str]().union(*absent) | (set[str]() if offers(space, "pairs", "balanced") else BATCHES)
 
 
 def test_every_dataset_has_a_space():
@@ -109,7 +122,11 @@ def test_ranges_are_those_of_the_study(space: SearchSpace):
         "dropout",
         "feature_dropout",
         "condition_dropout",
-    }
+        "graph_layers",
+        "layer_dropout",
+        "support_dropout",
+        "edge_dropout",
+    } - not_offered(space)
 
 
 def test_choices_are_those_of_the_library(space: SearchSpace):
@@ -134,6 +151,7 @@ def test_choices_are_those_of_the_library(space: SearchSpace):
 CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
     **dict.fromkeys(LABELLED, lambda config: config["supervision"] != "unsupervised"),
     **dict.fromkeys(PROXIES, lambda config: config["encoder"] == "proxynca"),
+    **dict.fromkeys(GRAPH, lambda config: config["encoder"] == "graph"),
     **dict.fromkeys(BATCHES, lambda config: config["pairs"] == "balanced"),
     "projection": lambda config: config["encoder"] == "siamese",
     "whitening_shrinkage": lambda config: config["normalisation"] == "whiten",
@@ -143,9 +161,7 @@ CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
 
 def test_what_depends_on_a_choice_is_suggested_where_it_applies_only(space: SearchSpace):
     keys: set[str] = set()
-    conditional = {name: CONDITIONAL[name] for name in CONDITIONAL.keys() - not_offered(space) - {"projection"}}
-    if offers(space, "encoder", "proxynca"):
-        conditional["projection"] = CONDITIONAL["projection"]
+    conditional = {name: CONDITIONAL[name] for name in CONDITIONAL.keys() - not_offered(space)}
     seen = {name: set[bool]() for name in conditional}
     for _, config in asked(space, 60):
         keys |= config.keys()
@@ -157,11 +173,14 @@ def test_what_depends_on_a_choice_is_suggested_where_it_applies_only(space: Sear
     assert keys == always | conditional.keys()
 
 
-def test_first_weights_are_searched_where_the_joint_knows_distances_and_xavier_elsewhere(space: SearchSpace):
+def test_first_weights_are_searched_where_joint_and_encoder_know_distances_and_xavier_elsewhere(space: SearchSpace):
     seen: set[tuple[Scalar, Scalar]] = set()
     for trial, config in asked(space, 60):
-        assert ("first_weights" in trial.params) == (config["joint"] != "concat")
-        seen.add((config["joint"], config["first_weights"]))
+        knows = config["joint"] != "concat" and config["encoder"] != "graph"
+        assert ("first_weights" in trial.params) == knows
+        assert knows or config["first_weights"] == "xavier"
+        if config["encoder"] != "graph":
+            seen.add((config["joint"], config["first_weights"]))
     know_distances = {(joint, first) for joint in ("absdiff", "product") for first in ("distance", "xavier")}
     assert seen == know_distances | {("concat", "xavier")}
 
@@ -204,8 +223,7 @@ def test_an_epoch_has_the_same_number_of_pairs_in_every_trial(space: SearchSpace
 @pytest.mark.parametrize("num_conditions", [1, 512])
 @pytest.mark.parametrize("lambda_", [1e-5, 10.0])
 def test_the_ends_of_the_ranges_can_be_tried(space: SearchSpace, num_conditions: int, lambda_: float):
-    needed = LABELLED | (PROXIES - not_offered(space))
-    config = next(config for _, config in asked(space, 60) if config.keys() >= needed)
+    config = next(config for _, config in asked(space, 60) if config.keys() >= LABELLED)
     ends = config | {"num_conditions": num_conditions, "lambda": lambda_}
     replayed = space.suggest(FixedTrial(ends))
     assert replayed == ends
@@ -239,16 +257,21 @@ def test_first_trials_and_paper_setting_can_be_replayed(space: SearchSpace):
     for params in written_trials(space):
         config = space.suggest(FixedTrial(params))
         assert params.items() <= config.items()
-        assert config.keys() - params.keys() == {"pairs_per_epoch"}
+        fixed = {"pairs_per_epoch"} | ({"first_weights"} if config["encoder"] == "graph" else set[str]())
+        assert config.keys() - params.keys() == fixed
 
 
 def read(space: SearchSpace, params: dict[str, Scalar]) -> TrialConfig:
     return TrialConfig.from_flat(space.suggest(FixedTrial(params)) | {"max_epochs": 1, "seed": 0})
 
 
+OUTFIT_GRAPH = GraphConfig(graph_layers=2, graph_width=200, layer_dropout=0.5, support_dropout=0.15, edge_dropout=0.15)
+CUB_GRAPH = GraphConfig(graph_layers=3, graph_width=350, layer_dropout=0.5, support_dropout=0.15)
+
+
 def is_the_papers(config: TrialConfig) -> bool:
     """The library's defaults are the paper's, but for its full batches of pairs drawn once, and dropout on Polyvore."""
-    return config.encoder in (SiameseConfig(), ProxyNCAConfig(embedding_dim=1024)) and (
+    return config.encoder in (SiameseConfig(), ProxyNCAConfig(embedding_dim=1024), OUTFIT_GRAPH, CUB_GRAPH) and (
         config.normalisation,
         config.similarity,
         config.scoring,
@@ -273,8 +296,13 @@ def is_a_metric(config: TrialConfig) -> bool:
     )
 
 
+def off_by_default(space: SearchSpace) -> list[dict[str, Scalar]]:
+    """First trials of encoders that have to be asked for; they come last."""
+    return [GRAPH_BASELINE] if GRAPH_BASELINE in space.first_trials else []
+
+
 def test_the_papers_trials_come_first_and_recipes_that_start_as_a_metric_after(space: SearchSpace):
-    first = [read(space, params) for params in space.first_trials]
+    first = [read(space, params) for params in space.first_trials if params not in off_by_default(space)]
     papers = [is_the_papers(config) for config in first]
     assert papers[0]
     assert papers == sorted(papers, reverse=True)
@@ -286,6 +314,57 @@ def test_the_paper_setting_is_the_papers_supervised_one_and_tried_first(space: S
     assert space.paper_setting == space.first_trials[0]
     assert is_the_papers(read(space, space.paper_setting))
     assert space.paper_setting["supervision"] == "supervised"
+
+
+def test_of_every_encoder_a_space_says_whether_it_is_searched_supported_or_why_not():
+    for space in SPACES.values():
+        said = [*space.encoders, *space.more_encoders, *space.unsupported]
+        assert sorted(said) == sorted(ENCODERS)
+        assert all(len(why.split()) > 4 and not why.endswith(".") for why in space.unsupported.values())
+        assert {trial["encoder"] for trial in space.first_trials} <= set(space.encoders)
+        assert {trial["encoder"] for trial in space.more_first_trials} <= set(space.more_encoders)
+        encoder = distributions(space)["encoder"]
+        assert isinstance(encoder, CategoricalDistribution)
+        assert encoder.choices == space.encoders
+
+
+def test_encoders_that_are_searched_or_off():
+    assert {name: (space.encoders, space.more_encoders) for name, space in SPACES.items()} == {
+        "demo": (("siamese", "proxynca"), ("graph",)),
+        "cub": (("siamese", "proxynca"), ("graph",)),
+        "inshop": (("siamese", "proxynca"), ()),
+        "polyvore": (("siamese", "graph"), ()),
+    }
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_among_other_encoders_asks_for_them_alone(name: str):
+    default = SPACES[name]
+    for number in range(1, len(default.supported) + 1):
+        for chosen in itertools.combinations(default.supported, number):
+            space = default.among(chosen[::-1])
+            assert space.encoders == chosen
+            assert set(space.encoders + space.more_encoders) == set(default.supported)
+            assert {config["encoder"] for _, config in asked(space, 20)} == set(chosen)
+            every = (*default.first_trials, *default.more_first_trials)
+            assert space.first_trials == tuple(trial for trial in every if trial["encoder"] in chosen)
+            assert (space.paper_setting, space.unsupported) == (default.paper_setting, default.unsupported)
+            assert default.among(chosen).suggest is space.suggest, "what is known of it can be known again"
+
+
+def test_the_default_encoders_in_any_order_are_the_space_itself():
+    for space in SPACES.values():
+        assert space.among(space.encoders) is space
+        assert space.among(space.encoders[::-1]) is space
+
+
+@pytest.mark.parametrize("name", ["cub", "demo"])
+def test_among_graphs_the_first_trial_is_the_papers_graph_baseline(name: str):
+    space = SPACES[name].among(["graph"])
+    assert space.first_trials == (GRAPH_BASELINE,)
+    config = read(space, GRAPH_BASELINE)
+    assert (config.encoder, config.conditions.num_conditions) == (CUB_GRAPH, 1)
+    assert is_the_papers(config)
 
 
 def test_a_distance_trial_differs_from_the_papers_in_what_it_says_only():
@@ -320,6 +399,7 @@ def test_inshop_starts_with_all_attributes_on_the_encoder_of_proxies():
 
 def test_polyvore_starts_with_the_papers_setting_and_draws_pairs_without_classes():
     space = SPACES["polyvore"]
+    assert read(space, space.paper_setting).encoder == OUTFIT_GRAPH
     assert (
         space.paper_setting.items()
         >= {

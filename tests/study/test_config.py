@@ -26,6 +26,7 @@ def test_a_plan_takes_its_defaults_from_the_dataset_and_its_space(dataset: str):
         max_epochs=space.max_epochs,
         grace_epochs=math.ceil(space.max_epochs / 3),
         features=FeaturesConfig(backbone=row.backbone, weights=row.weights, image_size=row.image_size),
+        space=space,
     )
 
 
@@ -41,7 +42,14 @@ def test_what_is_given_holds_for_every_dataset():
     ).plans
     features = FeaturesConfig(backbone="alexnet", weights="random", image_size=99)
     assert plans == tuple(
-        DatasetPlan(dataset=dataset, num_trials=3, max_epochs=7, grace_epochs=2, features=features)
+        DatasetPlan(
+            dataset=dataset,
+            num_trials=3,
+            max_epochs=7,
+            grace_epochs=2,
+            features=features,
+            space=SPACES[dataset],
+        )
         for dataset in ("cub", "demo")
     )
 
@@ -78,6 +86,17 @@ def test_the_name_is_the_datasets_unless_given():
         ({"datasets": ("demo", "demo")}, r"dataset must name each dataset once, got demo demo\."),
         ({"datasets": ()}, r"dataset must name at least one dataset\."),
         ({"datasets": ("cubs",)}, r"unknown dataset 'cubs'; choose from demo, cub, inshop, polyvore\."),
+        ({"encoders": ()}, r"encoders must name at least one encoder; choose from siamese, proxynca, graph\."),
+        ({"encoders": ("siamese", "siamese")}, r"encoders must name each encoder once, got siamese siamese\."),
+        ({"encoders": ("resnet",)}, r"unknown encoder 'resnet'; choose from siamese, proxynca, graph\."),
+        (
+            {"datasets": ("cub", "inshop"), "encoders": ("siamese", "graph")},
+            r"encoder graph: inshop does not support it, a graph is too expensive .*; choose from siamese, proxynca\.",
+        ),
+        (
+            {"datasets": ("polyvore",), "encoders": ("proxynca",)},
+            r"encoder proxynca: polyvore does not support it, .* no classes; choose from siamese, graph\.",
+        ),
         ({"num_trials": 0}, r"num_trials must be at least 1, got 0\."),
         ({"max_epochs": 0}, r"max_epochs must be at least 1, got 0\."),
         ({"grace_epochs": 0}, r"grace_epochs must be at least 1, got 0\."),
@@ -112,6 +131,13 @@ def test_rules(changes: dict[str, Any], message: str):
     with pytest.raises(BadInput, match=message) as error:
         StudyConfig(**changes)
     assert "\n" not in str(error.value)
+
+
+def test_chosen_encoders_narrow_or_widen_every_dataset_s_space():
+    demo, polyvore = StudyConfig(datasets=("demo", "polyvore"), encoders=("graph", "siamese")).plans
+    assert demo.space.encoders == ("siamese", "graph")
+    assert demo.space.more_encoders == ("proxynca",)
+    assert polyvore.space is SPACES["polyvore"]
 
 
 @pytest.mark.parametrize("gpus", [None, 0, 0.001, 0.75, 1, 1.0, 2.0, 8])

@@ -38,6 +38,26 @@ def test_the_resolved_study_is_shown(study_config: Make, tmp_path: Path):
     assert sum(line.startswith("  first trial 1: ") for line in lines) == 2
 
 
+def test_encoders_are_said_that_are_searched_that_are_off_and_why_others_are_not_there(study_config: Make):
+    lines = describe_plan(study_config(datasets=("demo", "inshop", "polyvore")))
+    assert [line for line in lines if line.startswith(("  encoders ", "  no encoder "))] == [
+        "  encoders searched: siamese, proxynca; off: graph, see --encoders",
+        "  encoders searched: siamese, proxynca",
+        "  no encoder graph: a graph is too expensive there, and its queries have no neighbours",
+        "  encoders searched: siamese, graph",
+        "  no encoder proxynca: it learns a proxy for each class, and outfits have no classes",
+    ]
+
+
+def test_the_space_shown_has_the_chosen_encoders_alone(study_config: Make):
+    lines = describe_plan(study_config(datasets=("cub",), encoders=("graph",)))
+    assert "  encoders searched: graph; off: siamese, proxynca, see --encoders" in lines
+    assert "  encoder: graph" in lines
+    (first,) = [line for line in lines if line.startswith("  first trial ")]
+    assert "graph_layers 3, graph_width 350" in first
+    assert not any("temperature" in line or "projection" in line for line in lines)
+
+
 def test_it_is_said_whether_the_data_are_there(study_config: Make, tmp_path: Path):
     config = study_config(datasets=("demo", "cub"))
     lines = describe_plan(config)

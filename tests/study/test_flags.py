@@ -27,6 +27,7 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "backbone": ("backbone", '"resnet34"', "resnet34", ["--backbone", "alexnet"], "alexnet"),
     "weights": ("weights", '"imagenet"', "imagenet", ["--weights", "w.pth"], "w.pth"),
     "image_size": ("image_size", "96", 96, ["--image-size", "128"], 128),
+    "encoders": ("encoders", '["siamese"]', ("siamese",), ["--encoders", "graph", "siamese"], ("graph", "siamese")),
     "regime": ("regime", '"frozen"', Regime.FROZEN, ["--regime", "frozen"], Regime.FROZEN),
     "skip_bad_images": ("skip_bad_images", "true", True, ["--no-skip-bad-images"], False),
     "polyvore_split": (
@@ -293,6 +294,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "backbone": st.sampled_from(["resnet18", "vgg11", "vit_b_16"]),
     "weights": NAMES,
     "image_size": st.integers(1, 1000),
+    "encoders": st.lists(st.sampled_from(["siamese", "proxynca", "graph"]), min_size=1, unique=True),
     "regime": st.sampled_from([str(one) for one in Regime]),
     "skip_bad_images": st.booleans(),
     "polyvore_split": st.sampled_from([str(one) for one in PolyvoreSplit]),

@@ -30,6 +30,7 @@ SIGNED: dict[str, Any] = {
     "backbone": "resnet34",
     "weights": "other.pth",
     "image_size": 96,
+    "encoders": ("siamese",),
     "skip_bad_images": True,
     "polyvore_split": PolyvoreSplit.DISJOINT,
     "attribute_words": Path("words.txt"),
@@ -164,6 +165,27 @@ def test_each_difference_is_shown_with_both_values(
     assert "\n" not in str(error.value)
     with pytest.raises(BadInput, match=shown):
         check_same_flags(found, other)
+
+
+def test_other_encoders_are_shown_and_the_same_flags_are_the_way_out(study_config: Make, prepare: Prepare):
+    default, narrow = study_config(), study_config(encoders=("siamese",))
+    for one, other, shown in (
+        (default, narrow, r'encoders was absent, now "siamese"\); give the same flags, or another --name\.$'),
+        (narrow, default, r'encoders was "siamese", now absent.*\); give the same flags, or another --name\.$'),
+    ):
+        found = {"signed": sign(one, prepare(one))}
+        for check in (
+            lambda found=found, other=other: check_same(found, sign(other, prepare(other)), other.results.root),
+            lambda found=found, other=other: check_same_flags(found, other),
+        ):
+            with pytest.raises(BadInput, match=shown):
+                check()
+
+
+def test_the_default_encoders_by_name_are_the_same_study_as_without(study_config: Make, prepare: Prepare):
+    default, named = study_config(), study_config(encoders=("proxynca", "siamese"))
+    assert sign(default, prepare(default)) == sign(named, prepare(named))
+    assert "encoders" not in default.signed()["datasets"]["demo"]
 
 
 SPACE_CHANGED = (

@@ -42,12 +42,28 @@ def test_every_parameter_of_every_space_is_shown(dataset: str):
     assert "  num_conditions: 1 to 512, log" in lines
     assert "  lambda: 1e-05 to 10, log (when supervision is hybrid or supervised)" in lines
     assert any(line.startswith("  gate: AND | OR | ") and "(when supervision is" in line for line in lines)
-    conditions = [("whitening_shrinkage", "normalisation is whiten"), ("first_weights", "joint is absdiff or product")]
-    if dataset != "polyvore":
+    conditions = [("whitening_shrinkage", "normalisation is whiten")]
+    if dataset == "polyvore":
+        conditions += [("first_weights", "encoder is siamese and joint is absdiff or product")]
+        conditions += [("graph_layers", "encoder is graph"), ("edge_dropout", "encoder is graph")]
+    else:
+        conditions += [("first_weights", "joint is absdiff or product")]
         conditions += [("temperature", "encoder is proxynca"), ("classes_per_step", "pairs is balanced")]
     for name, condition in conditions:
         assert any(line.startswith(f"  {name}: ") and line.endswith(f" (when {condition})") for line in lines)
     assert sum(line.startswith("  first trial ") for line in lines) == len(SPACES[dataset].first_trials)
+
+
+def test_spaces_of_studies_that_were_begun_before_are_known_again():
+    known = {"demo": "6150829c999e", "cub": "a430312fdee0", "inshop": "c013fe5e2587"}
+    assert {name: space_digest(SPACES[name]) for name in known} == known, "a study of an older version cannot go on"
+
+
+def test_other_encoders_make_another_space_and_the_same_ones_in_another_order_do_not():
+    cub = SPACES["cub"]
+    spaces = [cub, *(cub.among(chosen) for chosen in (["siamese"], ["graph"], ["siamese", "graph"], cub.supported))]
+    assert len({space_digest(space) for space in spaces}) == len(spaces)
+    assert space_digest(cub.among(["graph", "siamese"])) == space_digest(spaces[3])
 
 
 def test_the_same_is_said_every_time():
