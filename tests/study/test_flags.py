@@ -294,7 +294,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "backbone": st.sampled_from(["resnet18", "vgg11", "vit_b_16"]),
     "weights": NAMES,
     "image_size": st.integers(1, 1000),
-    "encoders": st.lists(st.sampled_from(["siamese", "proxynca", "graph"]), min_size=1, unique=True),
+    "encoders": st.just(["siamese"]),
     "regime": st.sampled_from([str(one) for one in Regime]),
     "skip_bad_images": st.booleans(),
     "polyvore_split": st.sampled_from([str(one) for one in PolyvoreSplit]),
