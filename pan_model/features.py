@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from pan_model.backbones import Backbone, build_backbone, check_backbone_name, measure_feature_dim
+from pan_model.bad_images import check_readable, reason_without_path
+from pan_model.cache import check_writable, content_key, written_whole
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.images import load_image
@@ -82,13 +83,13 @@ def extract_features(
     path = cache_path(cache_dir, fingerprint, config, weights_sha256)
     features = _read_cache(path, len(items), weights_sha256)
     if features is not None:
-        _check_readable(features, items, skip_bad_images)
+        check_readable(items, features.unreadable, skip_bad_images=skip_bad_images)
         return features
-    _check_writable(path.parent)
+    check_writable(path.parent, "features")
     _place(backbone, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     values, unreadable = _extract(backbone, items, config.image_size, skip_bad_images, batch_size, progress)
     features = _leave_out(values, unreadable, items, weights_sha256)
-    _check_readable(features, items, skip_bad_images)
+    check_readable(items, features.unreadable, skip_bad_images=skip_bad_images)
     _check_finite(features, items, config)
     _write_cache(path, features)
     return features
@@ -96,8 +97,7 @@ def extract_features(
 
 def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weights_sha256: str) -> Path:
     """Where features are cached: named by the sha256 of all that they depend on."""
-    content = [CACHE_FORMAT, fingerprint, config.backbone, weights_sha256, config.image_size]
-    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    key = content_key(CACHE_FORMAT, fingerprint, config.backbone, weights_sha256, config.image_size)
     return cache_dir / "features" / f"{key}.safetensors"
 
 
@@ -176,7 +176,7 @@ def _read_batch(items: Items, indices: range, image_size: int) -> tuple[dict[int
             images[index] = load_image(items.image_path(index), image_size)
         except BadInput as error:
             # The reason goes into the cache, which outlives the place where the images lie.
-            reasons[items.image_names[index]] = str(error).removeprefix(f"{items.image_path(index)}: ")
+            reasons[items.image_names[index]] = reason_without_path(error, items.image_path(index))
     return images, reasons
 
 
@@ -198,24 +198,6 @@ def _leave_out(
     )
 
 
-def _check_readable(features: Features, items: Items, skip_bad_images: bool) -> None:
-    unreadable = features.unreadable
-    if not unreadable:
-        return
-    if len(unreadable) == len(items):
-        raise BadInput(f"{items.image_root}: none of the {len(items)} images can be read, {_first(features, items)}")
-    if not skip_bad_images:
-        raise BadInput(
-            f"{items.image_root}: {len(unreadable)} of {len(items)} images cannot be read, {_first(features, items)} "
-            "Mend them, or leave them out with --skip-bad-images."
-        )
-
-
-def _first(features: Features, items: Items) -> str:
-    name, reason = next(iter(features.unreadable.items()))
-    return f"the first is {items.image_root / name}: {reason}"
-
-
 def _check_finite(features: Features, items: Items, config: FeaturesConfig) -> None:
     broken = ~np.isfinite(features.values).all(axis=1)
     if broken.any():
@@ -223,16 +205,6 @@ def _check_finite(features: Features, items: Items, config: FeaturesConfig) -> N
         raise BadInput(
             f"backbone {config.backbone} with weights {config.weights}: features must be finite, "
             f"those of {int(broken.sum())} images are not (first {name}); give other weights."
-        )
-
-
-def _check_writable(folder: Path) -> None:
-    """Refuse a cache that could not be written before the work is done, without making it."""
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        raise BadInput(
-            f"features cannot be cached in {folder}: {existing} is no folder that can be written; "
-            "give another --cache-dir."
         )
 
 
@@ -257,21 +229,16 @@ def _read_cache(path: Path, num_items: int, weights_sha256: str) -> Features | N
 
 
 def _write_cache(path: Path, features: Features) -> None:
-    """Write under a name of its own, then rename: whoever reads or writes at the same time sees whole files only."""
     unreadable = json.dumps(features.unreadable)
     metadata = {"unreadable": unreadable, "sha256": _digest(features.values, features.readable, unreadable)}
-    temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path, "features") as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
-        save_file({"values": features.values, "readable": features.readable}, temporary, metadata)
+        try:
+            save_file({"values": features.values, "readable": features.readable}, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error  # what it raises when the disk is full
         temporary.chmod(mode)  # save_file makes files that nobody else can read, and a cache may be shared
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise BadInput(f"features cannot be cached in {path.parent} ({error}); give another --cache-dir.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _digest(values: np.ndarray, readable: np.ndarray, unreadable: str) -> str:

@@ -8,7 +8,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from pan_model.errors import BadInput
-from pan_model.shapes import Float
+from pan_model.shapes import Float, UInt8
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of R, G, B in 0..1
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
@@ -23,13 +23,48 @@ def load_image(path: Path, image_size: int) -> Float[Tensor, "3 H W"]:
     px is cut out, and RGB values in 0..1 are normalised by ImageNet's mean and standard deviation. Grey and palette
     pictures become RGB. Raises BadInput naming the file when it is missing, no picture, damaged or truncated.
     """
+    pixels = _read_centre(path, image_size, image_size)
+    return normalise(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])[0]
+
+
+def load_square(path: Path, image_size: int) -> UInt8[np.ndarray, "H W 3"]:
+    """Read a picture's central square of `square_side(image_size)` px: what `load_image` reads, and a border around it.
+
+    What lies `border(image_size)` px from the left and the top is what `load_image` cuts out. Raises BadInput as that.
+    """
+    return _read_centre(path, image_size, square_side(image_size))
+
+
+def square_side(image_size: int) -> int:
+    """The shorter side, in px, to which a picture is resized before image_size px are cut out of it.
+
+    >>> square_side(224), square_side(64)
+    (256, 73)
+    """
+    return round(image_size * RESIZE_RATIO)
+
+
+def border(image_size: int) -> int:
+    """How far from the edge of the resized picture, in px, the central square of image_size px begins.
+
+    >>> border(224), border(64)
+    (16, 4)
+    """
+    return round((square_side(image_size) - image_size) / 2)
+
+
+def normalise(pixels: UInt8[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
+    """Colours 0..255 to 0..1, less ImageNet's mean, over its standard deviation."""
+    mean, std = (torch.from_numpy(values)[:, None, None].to(pixels.device) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return pixels.float().div_(255).sub_(mean).div_(std)
+
+
+def _read_centre(path: Path, image_size: int, side: int) -> UInt8[np.ndarray, "H W 3"]:
     try:
         with Image.open(path) as image:
-            pixels = np.array(_resized_centre(_to_rgb(image), image_size), dtype=np.float32)
+            return np.array(_resized_centre(_to_rgb(image), image_size, side), dtype=np.uint8)
     except Exception as error:  # PIL's decoders raise whatever their parsing of damaged bytes runs into
         raise BadInput(f"{path}: not a readable picture ({_reason(error)}).") from error
-    normalised = (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD
-    return torch.from_numpy(normalised.transpose(2, 0, 1).copy())
 
 
 def _reason(error: Exception) -> str:
@@ -45,12 +80,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return (image.convert("RGBA") if "transparency" in image.info else image).convert("RGB")
 
 
-def _resized_centre(image: Image.Image, image_size: int) -> Image.Image:
-    """Resize and cut out the centre in one step, so that a long narrow picture never fills the memory."""
+def _resized_centre(image: Image.Image, image_size: int, side: int) -> Image.Image:
+    """Resize and cut out `side` px in one step, so that a long narrow picture never fills the memory.
+
+    Whatever the side, the central image_size px are the same.
+    """
     width, height = image.size
-    short = round(image_size * RESIZE_RATIO)
+    short = square_side(image_size)
     resized = (short * width // min(image.size), short * height // min(image.size))
-    left, top = (round((side - image_size) / 2) for side in resized)
+    left, top = (round((length - image_size) / 2) - round((side - image_size) / 2) for length in resized)
     scale = (width / resized[0], height / resized[1])
-    box = (left * scale[0], top * scale[1], (left + image_size) * scale[0], (top + image_size) * scale[1])
-    return image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
+    right, bottom = min((left + side) * scale[0], width), min((top + side) * scale[1], height)  # rounding may pass them
+    return image.resize((side, side), Image.Resampling.BILINEAR, box=(left * scale[0], top * scale[1], right, bottom))

@@ -1,20 +1,23 @@
-"""Items with planted attributes and clusters, configurations, models and trainers for them, and a server of files."""
+"""Items with planted attributes and clusters, drawn pictures, configurations, models, trainers, a server of files."""
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pan_model.conditions import choose_conditions
 from pan_model.config import TrialConfig
 from pan_model.data.featured import FeaturedItems
+from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.model import Pan, new_pan
 from pan_model.tasks.few_shot import FewShotTask
@@ -186,6 +189,33 @@ def run() -> Callable[[Trainer, int], list[EpochRecord]]:
         return [{key: value for key, value in record.items() if key != "time/train_s"} for record in records]
 
     return train
+
+
+@pytest.fixture
+def draw_items(tmp_path: Path) -> Callable[..., Items]:
+    """Draw pictures of noise around each class's colour and write them; items are named 0.png, 1.png and so on."""
+
+    def draw(num_items: int, num_classes: int = 1, sizes: Sequence[tuple[int, int]] = ((40, 60), (50, 36))) -> Items:
+        root = tmp_path / "images"
+        root.mkdir()
+        generator = np.random.default_rng(0)
+        colours = generator.integers(0, 156, (num_classes, 3))
+        classes = np.arange(num_items) % num_classes
+        for number in range(num_items):
+            width, height = sizes[number % len(sizes)]
+            pixels = colours[classes[number]] + generator.integers(0, 100, (height, width, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(root / f"{number}.png")
+        return Items(
+            image_root=root,
+            image_names=tuple(f"{number}.png" for number in range(num_items)),
+            classes=classes,
+            class_names=tuple(f"c{number}" for number in range(num_classes)),
+            attributes=np.zeros((num_items, 1), dtype=bool),
+            certainty=np.zeros((num_items, 1), dtype=np.uint8),
+            attribute_names=("none",),
+        )
+
+    return draw
 
 
 @dataclass

@@ -1,0 +1,128 @@
+"""Pictures as a backbone in training takes them: batches of normalised tensors, made ahead by worker processes."""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from multiprocessing.context import BaseContext
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from pan_model.augmentation import AugmentationConfig, Transform
+from pan_model.errors import BadInput
+from pan_model.images import border, normalise
+from pan_model.pictures import Pictures
+from pan_model.shapes import Float, Int, UInt8
+
+
+class _Batch(NamedTuple):
+    """Which items a batch has, the place of its first in the epoch, and the epoch's seed."""
+
+    indices: Int[np.ndarray, "B"]
+    first_place: int
+    seed: tuple[int, ...]
+
+
+class PictureBatches:
+    """Reads batches of pictures, cut to image_size px: at random with an augmentation, else as `load_image` does.
+
+    Worker processes are started at the first epoch and stay until `close`; with num_workers 0 a batch is made when it
+    is asked for. pin_memory puts batches where a GPU takes them from without waiting; without CUDA it does nothing.
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        *,
+        image_size: int,
+        augmentation: AugmentationConfig | None = None,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        if image_size != pictures.image_size:
+            raise BadInput(f"image_size must be that of the pictures, {pictures.image_size} px, got {image_size}.")
+        if num_workers < 0:
+            raise BadInput(f"num_workers must be at least 0, got {num_workers}.")
+        self._reader = _PictureReader(pictures, augmentation)
+        self._num_workers = num_workers
+        self._pin_memory = pin_memory and torch.cuda.is_available()
+        self._batches: list[_Batch] = []  # the sampler of the loader, filled anew for each epoch
+        self._loader: DataLoader[Tensor] | None = None
+
+    def epoch(
+        self, batches: Sequence[Int[np.ndarray, "_"]], seed: tuple[int, ...]
+    ) -> Iterator[Float[Tensor, "B 3 H W"]]:
+        """Yield a tensor for each array of items, on the CPU; one epoch after another, never two at once.
+
+        The augmentation of a picture depends on the seed and its place in the epoch alone, not on the workers.
+        """
+        places = np.cumsum([0, *(len(indices) for indices in batches)]).tolist()
+        self._batches[:] = [_Batch(indices, place, seed) for indices, place in zip(batches, places[:-1], strict=True)]
+        self._loader = self._loader or self._new_loader()
+        yield from self._loader
+
+    def close(self) -> None:
+        """End the worker processes; another epoch would start new ones."""
+        self._loader = None
+
+    def _new_loader(self) -> DataLoader[Tensor]:
+        return DataLoader(
+            self._reader,
+            batch_size=None,  # the sampler's elements are whole batches
+            sampler=self._batches,
+            num_workers=self._num_workers,
+            pin_memory=self._pin_memory,
+            persistent_workers=self._num_workers > 0,
+            multiprocessing_context=_worker_context() if self._num_workers else None,
+            generator=torch.Generator(),  # what it draws from plays no part, but must not be everybody's
+        )
+
+
+class _PictureReader(Dataset[Tensor]):
+    """Makes the tensor of a batch, in whichever process."""
+
+    def __init__(self, pictures: Pictures, augmentation: AugmentationConfig | None) -> None:
+        self._pictures = pictures
+        self._augmentation = augmentation
+
+    def __getitem__(self, batch: _Batch) -> Float[Tensor, "B 3 H W"]:
+        squares = torch.from_numpy(self._pictures.read(batch.indices)).permute(0, 3, 1, 2)
+        cut = self._central(squares) if self._augmentation is None else self._changed(squares, batch)
+        return normalise(cut.contiguous())
+
+    def _central(self, squares: UInt8[Tensor, "B 3 S S"]) -> UInt8[Tensor, "B 3 H W"]:
+        size, start = self._pictures.image_size, border(self._pictures.image_size)
+        return squares[:, :, start : start + size, start : start + size]
+
+    def _changed(self, squares: UInt8[Tensor, "B 3 S S"], batch: _Batch) -> UInt8[Tensor, "B 3 H W"]:
+        changed: list[Tensor] = []
+        with torch.random.fork_rng(devices=[]):
+            for place, square in enumerate(squares.contiguous(), start=batch.first_place):
+                # torch.manual_seed would also seed every GPU, which fork_rng does not restore here.
+                torch.default_generator.manual_seed(_seed_of(batch.seed, place))
+                changed.append(self._transform(square))
+        return torch.stack(changed)
+
+    @cached_property
+    def _transform(self) -> Transform:
+        assert self._augmentation is not None
+        return self._augmentation.build(self._pictures.image_size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_transform"}
+
+
+def _seed_of(seed: tuple[int, ...], place: int) -> int:
+    return int(np.random.SeedSequence([*seed, place]).generate_state(1, np.uint64)[0])
+
+
+def _worker_context() -> BaseContext:
+    """How workers start: as copies of a clean process, never of this one, which may have threads and a GPU open."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "torchvision.transforms.v2"])  # imported once, not in every worker
+    return context
