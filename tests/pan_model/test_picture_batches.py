@@ -48,7 +48,7 @@ def test_without_augmentation_as_load_image_reads_them(items: Items, pictures: P
         assert batch.dtype == torch.float32
         assert batch.is_contiguous()
         expected = torch.stack([load_image(items.image_path(int(index)), SIZE) for index in indices])
-        assert (batch - expected).abs().max() < 1.1 / 255 / 0.224  # a level of colour, where it is rounded otherwise
+        assert (batch - expected).abs().max() < 2.1 / 255 / 0.224  # two levels of colour: either pass may round
         assert (batch != expected).float().mean() < 0.1
 
 

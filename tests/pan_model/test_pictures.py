@@ -49,7 +49,7 @@ def test_centre_of_a_square_is_what_load_image_reads(draw_items: Callable[..., I
         assert square.shape == (square_side(image_size), square_side(image_size), 3)
         cut = torch.from_numpy(square[start : start + image_size, start : start + image_size].transpose(2, 0, 1).copy())
         difference = (normalise(cut[None])[0] - load_image(items.image_path(index), image_size)).abs() / LEVEL
-        assert difference.max() < 1.1  # where a sum ends at half a level, the two ways round differently
+        assert difference.max() < 2.1  # where a sum ends at half a level, either pass may round differently
         assert difference.mean() < 0.1
 
 
