@@ -50,6 +50,18 @@ def finetuned(space: SearchSpace) -> SearchSpace:
     )
 
 
+def without_graph(space: SearchSpace) -> SearchSpace:
+    """The space less the encoder graph, which needs the features of all training items in every step."""
+    why = "it needs the features of all training items in every step, which a trained backbone changes"
+    others = space.among([name for name in space.encoders if name != "graph"])
+    return replace(
+        others,
+        more_encoders=tuple(name for name in others.more_encoders if name != "graph"),
+        more_first_trials=tuple(trial for trial in others.more_first_trials if trial["encoder"] != "graph"),
+        unsupported={"graph": why, **space.unsupported},
+    )
+
+
 @dataclass(frozen=True)
 class FinetunedSuggest:
     """Suggests what the frozen space suggests, within fewer choices, and how the backbone is trained."""

@@ -8,6 +8,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
+from search_spaces.finetune import FINETUNE_OPEN_ENDS
 from search_spaces.pan import OPEN_ENDS
 from study.comparison import FinalScores, MethodScores
 from study.journal import replay
@@ -48,7 +49,7 @@ def find_edges(space: SearchSpace, config: Mapping[str, Scalar]) -> list[str]:
         value = float(parameters[name])
         place = place_in_range(distribution, value)
         end = "low" if place <= EDGE else "high" if place >= 1 - EDGE else ""
-        if end in OPEN_ENDS.get(name, ()):
+        if end in (OPEN_ENDS | FINETUNE_OPEN_ENDS).get(name, ()):
             lines.append(
                 f"{name} {value:g} lies at the {end} end of what was searched, {distribution.low:g} to "
                 f"{distribution.high:g}; there may be better values behind it"

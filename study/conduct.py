@@ -1,6 +1,8 @@
 """Conduct a study from its flags to its reports: plan -> prepare -> tune -> collate -> export -> report."""
 
 import math
+import os
+import shutil
 import time
 from typing import Any
 
@@ -9,16 +11,16 @@ from pan_model.train import use_deterministic_arithmetic
 from study.baseline_scores import validation_baselines, write_baselines
 from study.collation import Collated, collate
 from study.config import DatasetPlan, StudyConfig
-from study.files import write_json
+from study.files import write_json, write_whole
 from study.identity import trial_id
 from study.ledger import count_ended, read_ledger
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_files
-from study.prepare import PreparedDataset, prepare_on_screen
+from study.prepare import Preparation, PreparedDataset, prepare_on_screen
 from study.question_scores import QuestionLists, interval_of
 from study.ray_address import check_ray_address
 from study.report import report_study
 from study.screen import Screen, trials_line
-from study.slots import Slots
+from study.slots import Slots, loading_processes
 from study.trial import TrialPlace
 
 
@@ -54,16 +56,20 @@ def _is_finished(config: StudyConfig) -> bool:
 
 
 def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> PreparedDataset:
-    return prepare_on_screen(
-        plan.dataset,
-        config.data_root,
-        plan.features,
-        screen,
+    trained = config.results.of(plan.dataset).backbone
+    preparation = Preparation(
+        dataset=plan.dataset,
+        data_root=config.data_root,
         cache_dir=config.cache_dir,
+        features=plan.features,
         options=plan.options,
         regime=config.regime,
+        backbone_training=plan.backbone_training,
+        trained_backbone=trained if trained.exists() and plan.backbone_training else None,
+        data_workers=loading_processes(config.data_workers, os.cpu_count() or 1),
         skip_bad_images=config.skip_bad_images,
     )
+    return prepare_on_screen(preparation, screen)
 
 
 def _baselines(
@@ -93,6 +99,8 @@ def _search(
         write_json(config.results.study, content)
         for plan, questions in zip(config.plans, baselines, strict=True):
             write_baselines(config.results.of(plan.dataset).baselines, questions)
+        for part in prepared:
+            _keep_backbone(config, part)
         try:
             for part, plan in zip(prepared, config.plans, strict=True):
                 if (left_s := deadline_s - time.monotonic()) > 0:
@@ -100,6 +108,14 @@ def _search(
         finally:
             collated = collate(config.results)
     return collated
+
+
+def _keep_backbone(config: StudyConfig, prepared: PreparedDataset) -> None:
+    """Put the trained backbone beside the results: they are worth nothing without it, and a cache may go."""
+    file = config.results.of(prepared.dataset).backbone
+    if prepared.trained_backbone is not None and prepared.trained_backbone != file:
+        trained = prepared.trained_backbone
+        write_whole(file, lambda path: shutil.copyfile(trained, path))
 
 
 def _search_dataset(
@@ -115,6 +131,7 @@ def _search_dataset(
             dataset=plan.dataset,
             num_threads=slots.cpus,
             device="cuda" if slots.gpus else "cpu",
+            data_workers=loading_processes(config.data_workers, slots.cpus),
         ),
         metric=task.objective,
         mode=task.mode,
@@ -134,4 +151,6 @@ def _search_dataset(
 
     with screen.live(at_once=True) as show:
         show(line)
-        tune_dataset(request, prepared.featured, config, slots, time_budget_s=left_s, tell=lambda: show(line))
+        tune_dataset(
+            request, prepared.featured, prepared.start, config, slots, time_budget_s=left_s, tell=lambda: show(line)
+        )

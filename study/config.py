@@ -6,13 +6,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pan_model.backbone_training import BackboneTraining, BackboneTrainingConfig, default_training
 from platformdirs import user_cache_path
 
 from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
 from pan_model.data.registry import DATASETS, find_dataset
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
+from pan_model.weights import WeightsSource
 from search_spaces import SPACES, SearchSpace
+from study.chosen_space import choose_space
+from study.regime import Regime
 from study.results import Results
 from study.space_description import space_digest
 
@@ -42,12 +46,6 @@ class Sampler(StrEnum):
     RANDOM = "random"
 
 
-class Regime(StrEnum):
-    """frozen: backbone features are extracted once and shared by all trials."""
-
-    FROZEN = "frozen"
-
-
 @dataclass(frozen=True, kw_only=True)
 class DatasetPlan:
     """A study's part on one dataset, nothing left to default."""
@@ -59,6 +57,7 @@ class DatasetPlan:
     features: FeaturesConfig
     space: SearchSpace
     options: ReaderOptions = field(default_factory=ReaderOptions)
+    backbone_training: BackboneTrainingConfig | None = None
 
     def __post_init__(self) -> None:
         _at_least(1, num_trials=self.num_trials, max_epochs=self.max_epochs, grace_epochs=self.grace_epochs)
@@ -83,6 +82,9 @@ class StudyConfig:
     image_size: int | None = None
     encoders: tuple[str, ...] | None = None
     regime: Regime = Regime.FROZEN
+    backbone_training: BackboneTraining = BackboneTraining.NONE
+    backbone_epochs: int | None = None
+    data_workers: int | None = None
     skip_bad_images: bool = False
     polyvore_split: PolyvoreSplit | None = None
     attribute_words: Path | None = None
@@ -107,7 +109,11 @@ class StudyConfig:
         if self.encoders is not None and len(set(self.encoders)) != len(self.encoders):
             raise BadInput(f"encoders must name each encoder once, got {' '.join(self.encoders)}.")
         _at_least(1, cpus_per_trial=self.cpus_per_trial, max_concurrent=self.max_concurrent)
+        _at_least(1, backbone_epochs=self.backbone_epochs)
+        if self.backbone_epochs is not None and self.backbone_training is BackboneTraining.NONE:
+            raise BadInput("backbone_epochs needs backbone_training siamese or proxynca, got none.")
         _at_least(0, gpus_per_trial=self.gpus_per_trial, max_failures=self.max_failures, seed=self.seed)
+        _at_least(0, data_workers=self.data_workers)
         if (self.gpus_per_trial or 0) > 1 and not float(self.gpus_per_trial or 0).is_integer():
             raise BadInput(f"gpus_per_trial must be a part of one GPU or whole GPUs, got {self.gpus_per_trial}.")
         if not (math.isfinite(self.reduction_factor) and self.reduction_factor > 1):
@@ -153,9 +159,10 @@ class StudyConfig:
 
     def _plan(self, dataset: str) -> DatasetPlan:
         row = find_dataset(dataset)
-        space = _choose_encoders(dataset, self.encoders)
+        space = choose_space(dataset, self.encoders, self.regime)
         max_epochs = space.max_epochs if self.max_epochs is None else self.max_epochs
         _at_least(1, max_epochs=max_epochs)
+        weights = row.weights if self.weights is None else self.weights
         return DatasetPlan(
             dataset=dataset,
             num_trials=space.num_trials if self.num_trials is None else self.num_trials,
@@ -163,11 +170,19 @@ class StudyConfig:
             grace_epochs=math.ceil(max_epochs / 3) if self.grace_epochs is None else self.grace_epochs,
             features=FeaturesConfig(
                 backbone=row.backbone if self.backbone is None else self.backbone,
-                weights=row.weights if self.weights is None else self.weights,
+                weights=weights,
                 image_size=row.image_size if self.image_size is None else self.image_size,
             ),
             space=space,
             options=ReaderOptions(**{name: value for name, value in self._options().items() if name in row.options}),
+            backbone_training=self._backbone_training(from_random=weights == WeightsSource.RANDOM),
+        )
+
+    def _backbone_training(self, *, from_random: bool) -> BackboneTrainingConfig | None:
+        if self.backbone_training is BackboneTraining.NONE:
+            return None
+        return default_training(
+            self.backbone_training, epochs=self.backbone_epochs, from_random=from_random, seed=self.seed
         )
 
     def _options(self) -> dict[str, Any]:
@@ -193,33 +208,19 @@ class FinalConfig:
     output: Path | None = None
     cache_dir: Path = DEFAULT_CACHE
     weights: str | None = None
+    data_workers: int | None = None
     skip_bad_images: bool = False
     attribute_words: Path | None = None
 
     def __post_init__(self) -> None:
         _at_least(1, seeds=self.seeds)
+        _at_least(0, data_workers=self.data_workers)
         _check_cache_outside(self.cache_dir, output=self.folder, data_root=self.data_root)
 
     @property
     def folder(self) -> Path:
         """Where the results go."""
         return self.best_config.parent / "final" if self.output is None else self.output
-
-
-def _choose_encoders(dataset: str, encoders: tuple[str, ...] | None) -> SearchSpace:
-    """The dataset's space with the encoders that were chosen; BadInput for one that it does not support."""
-    space = SPACES[dataset]
-    if encoders is None:
-        return space
-    choices = f"choose from {', '.join(space.supported)}."
-    if not encoders:
-        raise BadInput(f"encoders must name at least one encoder; {choices}")
-    for name in encoders:
-        if name in space.unsupported:
-            raise BadInput(f"encoder {name}: {dataset} does not support it, {space.unsupported[name]}; {choices}")
-        if name not in space.supported:
-            raise BadInput(f"unknown encoder '{name}'; {choices}")
-    return space.among(encoders)
 
 
 def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
@@ -233,6 +234,11 @@ def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
     }
     if plan.space is not SPACES[plan.dataset]:
         signed["encoders"] = " ".join(plan.space.encoders)
+    if plan.backbone_training is not None:
+        signed["backbone_training"] = {
+            "kind": str(plan.backbone_training.kind),
+            "epochs": plan.backbone_training.epochs,
+        }
     return signed | plan.options.to_json(set(find_dataset(plan.dataset).options) & SIGNED_OPTIONS)
 
 

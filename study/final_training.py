@@ -1,5 +1,6 @@
 """Final training: a best configuration on train + val, from several seeds, and one look at the test split."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pan_model.backbones import Backbone, build_backbone
 from pan_model.baselines import NORMALISED, cosine_baseline, untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.reader_options import ReaderOptions
@@ -19,20 +21,23 @@ from pan_model.features import FeaturesConfig
 from pan_model.pan_scorer import pan_scorer
 from pan_model.train import Trainer, use_deterministic_arithmetic
 from pan_model.trained import save_model
+from pan_model.weights import load_weights
 from search_spaces import SPACES
 from study.baseline_scores import BASELINES
 from study.collation import collate
-from study.config import FinalConfig, Regime
+from study.config import FinalConfig
 from study.export import read_best_config
 from study.files import check_can_be_made, write_json
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
 from study.model_card import write_model_card
 from study.paper_setting import PaperSetting, paper_setting_of_final
-from study.prepare import PreparedDataset, prepare_on_screen
+from study.prepare import Preparation, PreparedDataset, prepare_on_screen
 from study.provenance import provenance
 from study.question_scores import from_entry
-from study.results import Results
+from study.regime import Regime
+from study.results import DatasetResults, Results
 from study.screen import Screen
+from study.slots import loading_processes
 
 FINAL_SCHEMA = "pan-study/final/1"
 TRAIN_ON = (Split.TRAIN, Split.VAL)
@@ -62,22 +67,20 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
 
 def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> PreparedDataset:
     features = best["features"]
-    if features["regime"] != Regime.FROZEN:
-        raise BadInput(f"{config.best_config}: features.regime must be frozen, got {features['regime']}.")
     options = _read_options(best, config)
-    prepared = prepare_on_screen(
-        best["dataset"],
-        config.data_root,
-        FeaturesConfig(
-            backbone=features["backbone"],
-            weights=features["weights"] if config.weights is None else config.weights,
-            image_size=features["image_size"],
-        ),
-        screen,
+    preparation = Preparation(
+        dataset=best["dataset"],
+        data_root=config.data_root,
         cache_dir=config.cache_dir,
+        features=FeaturesConfig(
+            backbone=features["backbone"], weights=_find_weights(best, config), image_size=features["image_size"]
+        ),
         options=options,
+        regime=Regime(features["regime"]),
+        data_workers=loading_processes(config.data_workers, os.cpu_count() or 1),
         skip_bad_images=config.skip_bad_images,
     )
+    prepared = prepare_on_screen(preparation, screen)
     if prepared.fingerprint != best["data"]["fingerprint"]:
         words = f" with the words of {options.attribute_words}" if options.attribute_words else ""
         way_out = "--data-root and the --attribute-words" if words else "--data-root"
@@ -91,6 +94,20 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> Prepa
             f"{prepared.features['weights']} have {prepared.features['weights_sha256']}; give the study's by --weights."
         )
     return prepared
+
+
+def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:
+    """The weights of the study's features: those that were given, else its trained backbone's, else those it had."""
+    features = best["features"]
+    if config.weights is not None or "backbone_training" not in features:
+        return config.weights or features["weights"]
+    file = config.best_config.parent / DatasetResults(Path(), best["dataset"]).backbone.name
+    if not file.is_file():
+        raise BadInput(
+            f"{config.best_config}: features.backbone_training is {features['backbone_training']}, but {file} with the "
+            "trained backbone is not there; put the study's there, or give it by --weights."
+        )
+    return str(file)
 
 
 def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
@@ -124,7 +141,7 @@ def _train_seeds(best: dict[str, Any], prepared: PreparedDataset, seeds: int, sc
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=trial.train.seed, train_on=TRAIN_ON)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     finals = [replace(trial, train=replace(trial.train, seed=seed)) for seed in range(seeds)]
-    return [_train(Trainer(task, final, device), best["metric"]["epoch"], screen) for final in finals]
+    return [_train(Trainer(task, final, device, prepared.start), best["metric"]["epoch"], screen) for final in finals]
 
 
 def _train(trainer: Trainer, epochs: int, screen: Screen) -> Trainer:
@@ -140,10 +157,7 @@ def _train(trainer: Trainer, epochs: int, screen: Screen) -> Trainer:
 def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]) -> dict[str, Any]:
     """Read the test split: all models and all baselines answer the same questions."""
     task = trainers[0].task
-    scores = [
-        task.evaluate_fully(pan_scorer(trainer.model, task, Split.TEST, trainer.device), Split.TEST)
-        for trainer in trainers
-    ]
+    scores = [task.evaluate_fully(trainer.scorer(Split.TEST), Split.TEST) for trainer in trainers]
     scorers = untrained_baselines(task) | {
         NORMALISED: cosine_baseline(task, trainers[0].normalised_features()),
         "paper_setting": pan_scorer(paper.model, task, Split.TEST, paper.device),
@@ -167,6 +181,16 @@ def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]
     }
 
 
+def _backbone_of(trainer: Trainer, best: dict[str, Any], prepared: PreparedDataset) -> Backbone | None:
+    """The backbone that the model needs beside it: one that was trained, with it or before the search."""
+    if "backbone_training" not in best["features"]:
+        return trainer.backbone
+    backbone = trainer.backbone or build_backbone(prepared.features["backbone"])
+    if trainer.backbone is None:
+        load_weights(backbone, prepared.features["weights"])
+    return backbone
+
+
 def _write_whole(
     folder: Path, trainer: Trainer, prepared: PreparedDataset, best: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
@@ -174,7 +198,9 @@ def _write_whole(
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         write_json(temporary / "metrics.json", metrics)
-        save_model(trainer.model, trainer.config, prepared.features, temporary)
+        save_model(
+            trainer.model, trainer.config, prepared.features, temporary, backbone=_backbone_of(trainer, best, prepared)
+        )
         write_model_card(temporary / "model_card.md", best, metrics, trainer.model)
         temporary.chmod(0o755)
         temporary.rename(folder)

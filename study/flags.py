@@ -9,12 +9,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pan_model.backbone_training import BackboneTraining
+
 from pan_model.command_line import OneLineParser
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.data.registry import DATASETS
 from pan_model.encoders import ENCODERS
 from pan_model.errors import BadInput
-from study.config import FinalConfig, Regime, Sampler, Scheduler, StudyConfig
+from study.config import FinalConfig, Sampler, Scheduler, StudyConfig
+from study.regime import Regime
 
 Choice = TypeVar("Choice", bound=StrEnum)
 SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -83,7 +86,7 @@ def final_parser() -> OneLineParser:
         metavar="FILE",
         help="polyvore: the study's words, where they lie elsewhere by now",
     )
-    _add_cache_and_bad_images(parser)
+    _add_how_to_read_images(parser)
     return parser
 
 
@@ -96,7 +99,7 @@ def run_parser() -> OneLineParser:
     _add_what_to_study(parser)
     _add_how_to_search(parser)
     _add_what_to_use(parser)
-    _add_cache_and_bad_images(parser)
+    _add_how_to_read_images(parser)
     parser.add_argument("--config", metavar="FILE.toml", help="flags from a file; those on the command line win")
     return parser
 
@@ -134,7 +137,16 @@ def _add_what_to_study(parser: OneLineParser) -> None:
         "--regime",
         type=_choice(Regime),
         metavar="|".join(Regime),
-        help="frozen: features are extracted once and shared",
+        help="frozen: features are extracted once and shared; finetune: each trial trains the backbone, too",
+    )
+    group.add_argument(
+        "--backbone-training",
+        type=_choice(BackboneTraining),
+        metavar="|".join(BackboneTraining),
+        help="train the backbone on the training split before the search, with triplets or as ProxyNCA++",
+    )
+    group.add_argument(
+        "--backbone-epochs", type=int, metavar="E", help="epochs of --backbone-training; 200 or 50 when not given"
     )
     group.add_argument(
         "--polyvore-split",
@@ -150,7 +162,13 @@ def _add_what_to_study(parser: OneLineParser) -> None:
     )
 
 
-def _add_cache_and_bad_images(parser: OneLineParser) -> None:
+def _add_how_to_read_images(parser: OneLineParser) -> None:
+    parser.add_argument(
+        "--data-workers",
+        type=int,
+        metavar="N",
+        help="processes that load pictures where a backbone is trained; none on a CPU when not given",
+    )
     parser.add_argument(
         "--skip-bad-images",
         action=argparse.BooleanOptionalAction,

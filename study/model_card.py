@@ -7,10 +7,11 @@ from pan_model.model import Pan
 from pan_model.scoring import Scoring
 from study.markdown_table import table
 from study.question_scores import from_entry
+from study.regime import Regime
 
 CARD = """# PAN trained on {dataset}
 
-A pairwise attribute-informed similarity network (Mishra et al., ICCV 2021) over frozen features of {backbone}
+A pairwise attribute-informed similarity network (Mishra et al., ICCV 2021) over {features} of {backbone}
 ({weights} weights, images of {image_size} px). It says how similar two images are, under which of {num_conditions}
 conditions, and how relevant each condition is to the pair. A query is scored against a set of images by {scoring}:
 {how_scored}.
@@ -33,16 +34,11 @@ on val as PAN's was. Of the data, {left_out}.
 import numpy as np
 import torch
 
-from pan_model.backbones import build_backbone
 from pan_model.images import load_image
 from pan_model.pan_scorer import embedding_scorer
-from pan_model.trained import load_model
-from pan_model.weights import load_weights
+from pan_model.trained import load_backbone, load_model
 
-backbone = build_backbone("{backbone}")
-load_weights(backbone, "{weights}")
-backbone.eval()
-model = load_model("final")  # the folder of this card
+backbone, model = load_backbone("final"), load_model("final")  # the folder of this card
 
 with torch.inference_mode():
     features = backbone(torch.stack([load_image(path, {image_size}) for path in paths]))  # (N, {feature_dim})
@@ -74,6 +70,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
     features = best["features"]
     card = CARD.format(
         dataset=best["dataset"],
+        features=_describe_features(features),
         backbone=features["backbone"],
         weights=features["weights"],
         image_size=features["image_size"],
@@ -94,6 +91,17 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         config="\n".join(table(("parameter", "value"), best["config"].items())),
     )
     path.write_text(card, encoding="utf-8")
+
+
+def _describe_features(features: dict[str, Any]) -> str:
+    """Which features, by how the backbone came by its weights."""
+    if features["regime"] == Regime.FINETUNE:
+        trained = "features, trained with it,"
+    else:
+        trained = "frozen features"
+    if "backbone_training" in features:
+        trained += f", after training by {features['backbone_training']} for {features['backbone_epochs']} epochs,"
+    return trained
 
 
 def _results(metrics: dict[str, Any]) -> list[str]:

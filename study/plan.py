@@ -13,6 +13,9 @@ from study.prepare import PreparedDataset
 from study.provenance import provenance
 from study.study_file import STUDY_SCHEMA, read_study
 
+SOMETIMES_SIGNED = ("encoders", "backbone_training")
+"""What is signed of a dataset only where it is not as usual."""
+
 
 def find_study(config: StudyConfig) -> dict[str, Any] | None:
     """The study.json of an earlier run under this name, None for a new study.
@@ -72,7 +75,7 @@ def check_same_flags(found: dict[str, Any], config: StudyConfig) -> None:
     signed = config.signed()
     known = {key: found["signed"].get(key) for key in signed if key != "datasets"}
     datasets = {
-        name: {key: part[key] for key in (*signed["datasets"].get(name, part), "encoders") if key in part}
+        name: {key: part[key] for key in (*signed["datasets"].get(name, part), *SOMETIMES_SIGNED) if key in part}
         for name, part in found["signed"]["datasets"].items()
     }
     check_same({"signed": {**known, "datasets": datasets}}, signed, config.results.root)

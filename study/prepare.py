@@ -2,21 +2,61 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pan_model.backbone_training import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
+
+from pan_model.backbones import build_backbone
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
+from pan_model.data.items import Items
 from pan_model.data.reader_options import ReaderOptions
-from pan_model.data.registry import find_dataset
+from pan_model.data.registry import Dataset, find_dataset
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.features import FeaturesConfig, extract_features
-from study.config import Regime
-from study.screen import Screen, duration, features_line
+from pan_model.features import Features, FeaturesConfig, extract_features
+from pan_model.finetune_start import FinetuneStart
+from pan_model.pictures import load_pictures
+from pan_model.shapes import Bool, Float
+from pan_model.weights import load_weights
+from study.regime import Regime
+from study.screen import Screen, Show, duration, work_line
 
-DEFAULT_OPTIONS = ReaderOptions()
+Progress = Callable[["Work", int, int], None]
+"""Called with the kind of work, and how much of it is done and to do."""
+
+
+class Work(StrEnum):
+    """What takes time when a dataset is prepared."""
+
+    DECODING = "pictures decoded"
+    TRAINING = "backbone training"
+    EXTRACTING = "features extracted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How a dataset is made ready for trials: where it lies, how it is read, which features it gets.
+
+    backbone_training comes before the features are extracted, with its result, unless trained_backbone is the result
+    of an earlier one; data_workers processes load pictures for it.
+    """
+
+    dataset: str
+    data_root: Path
+    cache_dir: Path
+    features: FeaturesConfig
+    options: ReaderOptions = field(default_factory=ReaderOptions)
+    regime: Regime = Regime.FROZEN
+    backbone_training: BackboneTrainingConfig | None = None
+    trained_backbone: Path | None = None
+    data_workers: int = 0
+    skip_bad_images: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,7 +64,8 @@ class PreparedDataset:
     """A dataset that trials can start on.
 
     features is the "features" of best_config.json, options what its reader heeded; left_out counts items by reason,
-    unreadable says why by image.
+    unreadable says why by image. start is for trials that train their backbone; trained_backbone is the weights' file
+    where it was trained before them.
     """
 
     dataset: str
@@ -35,6 +76,8 @@ class PreparedDataset:
     unreadable: dict[str, str]
     from_cache: bool
     options: dict[str, str] = field(default_factory=dict[str, str])
+    start: FinetuneStart | None = None
+    trained_backbone: Path | None = None
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -42,78 +85,139 @@ class PreparedDataset:
         return {str(split): len(self.featured.splits[split]) for split in (Split.TRAIN, Split.VAL)}
 
 
-def prepare_dataset(
-    dataset: str,
-    data_root: Path,
-    config: FeaturesConfig,
-    *,
-    cache_dir: Path,
-    options: ReaderOptions = DEFAULT_OPTIONS,
-    regime: Regime = Regime.FROZEN,
-    skip_bad_images: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> PreparedDataset:
+def prepare_dataset(preparation: Preparation, progress: Progress | None = None) -> PreparedDataset:
     """Read a dataset and its features; BadInput for whatever stands in the way of a study.
 
     Writes to the cache, and draws the demo where it is missing, but nothing else.
     """
-    row = find_dataset(dataset)
-    items = row.read(data_root / row.folder, options)
+    row = find_dataset(preparation.dataset)
+    items = row.read(preparation.data_root / row.folder, preparation.options)
     identity = fingerprint(items)
-    features = extract_features(items, identity, config, cache_dir, skip_bad_images=skip_bad_images, progress=progress)
+    tell = progress or (lambda _work, _done, _total: None)
+    trained = _train_backbone(preparation, items, identity, tell)
+    config = preparation.features if trained is None else replace(preparation.features, weights=str(trained))
+    features = extract_features(
+        items,
+        identity,
+        config,
+        preparation.cache_dir,
+        skip_bad_images=preparation.skip_bad_images,
+        progress=partial(tell, Work.EXTRACTING),
+    )
     kept = items.select(features.readable, "unreadable image")
-    featured = FeaturedItems.join(kept, features.values, row.split(kept))
-    try:
-        row.task(featured, seed=0)  # refuses now what every trial would fail on
-    except BadInput as error:
-        raise BadInput(f"{items.image_root.parent}: {error}") from error
     return PreparedDataset(
-        dataset=dataset,
-        featured=featured,
+        dataset=preparation.dataset,
+        featured=_join(row, kept, features.values),
         fingerprint=identity,
-        features={
-            "regime": regime.value,
-            "backbone": config.backbone,
-            "weights": config.weights,
-            "weights_sha256": features.weights_sha256,
-            "image_size": config.image_size,
-        },
+        features=_describe_features(preparation, features),
         left_out=kept.left_out,
         unreadable=features.unreadable,
         from_cache=features.from_cache,
-        options=options.to_json(row.options),
+        options=preparation.options.to_json(row.options),
+        start=_finetune_start(preparation, config, kept, identity, tell),
+        trained_backbone=trained,
     )
 
 
-def prepare_on_screen(
-    dataset: str,
-    data_root: Path,
-    config: FeaturesConfig,
-    screen: Screen,
-    *,
-    cache_dir: Path,
-    options: ReaderOptions = DEFAULT_OPTIONS,
-    regime: Regime = Regime.FROZEN,
-    skip_bad_images: bool = False,
-) -> PreparedDataset:
+def prepare_on_screen(preparation: Preparation, screen: Screen) -> PreparedDataset:
     """Prepare a dataset, show how it goes, and say what there is and what was left out."""
-    started_s = time.monotonic()
+    dataset, started_s = preparation.dataset, time.monotonic()
     with screen.live(at_once=True) as show:
-        prepared = prepare_dataset(
-            dataset,
-            data_root,
-            config,
-            cache_dir=cache_dir,
-            options=options,
-            regime=regime,
-            skip_bad_images=skip_bad_images,
-            progress=lambda done, total: show(lambda: features_line(dataset, done, total, started_s)),
-        )
+        prepared = prepare_dataset(preparation, _shown(dataset, show))
     sizes = ", ".join(f"{size} {split}" for split, size in prepared.split_sizes.items())
-    origin = "from the cache" if prepared.from_cache else f"extracted in {duration(time.monotonic() - started_s)}"
-    screen.say(f"{dataset}: {sizes} images, {config.backbone} features {origin}")
+    origin = "from the cache" if prepared.from_cache else f"made in {duration(time.monotonic() - started_s)}"
+    screen.say(f"{dataset}: {sizes} images, {preparation.features.backbone} features {origin}")
+    if preparation.backbone_training is not None:
+        screen.say(f"{dataset}: backbone trained by {preparation.backbone_training.kind}: {prepared.trained_backbone}")
     for reason, count in prepared.left_out.items():
         screen.say(f"{dataset}: {count} left out ({reason})")
     for name, why in prepared.unreadable.items():
         screen.say(f"{dataset}: left out {name}: {why}")
     return prepared
+
+
+def _shown(dataset: str, show: Show) -> Progress:
+    """Shows each kind of work with the time that is left of it."""
+    started_s: dict[Work, float] = {}
+
+    def tell(work: Work, done: int, total: int) -> None:
+        since_s = time.monotonic() - started_s.setdefault(work, time.monotonic())
+        show(lambda: work_line(dataset, work, done, total, since_s))
+
+    return tell
+
+
+def _train_backbone(preparation: Preparation, items: Items, identity: str, tell: Progress) -> Path | None:
+    """The weights of the backbone trained on the training split, where that is asked for."""
+    if preparation.backbone_training is None or preparation.trained_backbone is not None:
+        return preparation.trained_backbone
+    row = find_dataset(preparation.dataset)
+    if preparation.skip_bad_images:
+        items = items.select(_readable(preparation, items, identity, tell), "unreadable image")
+    bare = _join(row, items, np.empty((len(items), 0), dtype=np.float32))
+    task = row.task(bare, seed=0)
+    stages = {Stage.DECODING: Work.DECODING, Stage.TRAINING: Work.TRAINING}
+    trained = train_backbone(
+        TrainingImages(
+            items=items,
+            fingerprint=identity,
+            training_items=task.training_items,
+            groups=task.normalisation_groups(),
+        ),
+        preparation.features,
+        preparation.backbone_training,
+        preparation.cache_dir,
+        progress=lambda stage, done, total: tell(stages[stage], done, total),
+        num_workers=preparation.data_workers,
+    )
+    return trained.path
+
+
+def _readable(preparation: Preparation, items: Items, identity: str, tell: Progress) -> Bool[np.ndarray, "N"]:
+    """Which images can be read: seen when features are extracted with the first weights."""
+    return extract_features(
+        items,
+        identity,
+        preparation.features,
+        preparation.cache_dir,
+        skip_bad_images=True,
+        progress=partial(tell, Work.EXTRACTING),
+    ).readable
+
+
+def _join(row: Dataset, items: Items, features: Float[np.ndarray, "N D"]) -> FeaturedItems:
+    """The items as trials see them; BadInput where the task refuses them, as every trial would."""
+    featured = FeaturedItems.join(items, features, row.split(items))
+    try:
+        row.task(featured, seed=0)
+    except BadInput as error:
+        raise BadInput(f"{items.image_root.parent}: {error}") from error
+    return featured
+
+
+def _describe_features(preparation: Preparation, features: Features) -> dict[str, Any]:
+    config, training = preparation.features, preparation.backbone_training
+    described: dict[str, Any] = {
+        "regime": preparation.regime.value,
+        "backbone": config.backbone,
+        "weights": config.weights,
+        "weights_sha256": features.weights_sha256,
+        "image_size": config.image_size,
+    }
+    if training is not None:
+        described |= {"backbone_training": training.kind.value, "backbone_epochs": training.epochs}
+    return described
+
+
+def _finetune_start(
+    preparation: Preparation, config: FeaturesConfig, kept: Items, identity: str, tell: Progress
+) -> FinetuneStart | None:
+    """What trials that train their backbone start from: the weights that the features were extracted with."""
+    if preparation.regime is Regime.FROZEN:
+        return None
+    backbone = build_backbone(config.backbone)
+    load_weights(backbone, config.weights)
+    pictures = load_pictures(
+        kept, identity, config.image_size, preparation.cache_dir, progress=partial(tell, Work.DECODING)
+    )
+    return FinetuneStart(backbone=backbone.eval(), pictures=pictures, num_workers=preparation.data_workers)

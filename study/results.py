@@ -42,6 +42,11 @@ class DatasetResults:
         return self.folder / "baselines.json"
 
     @property
+    def backbone(self) -> Path:
+        """The weights of a backbone that was trained before the search."""
+        return self.folder / "backbone.safetensors"
+
+    @property
     def final_metrics(self) -> Path:
         """The test scores of the final training, where study/final.py puts them."""
         return self.folder / "final" / "metrics.json"

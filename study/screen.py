@@ -71,10 +71,10 @@ class Screen:
         return show
 
 
-def features_line(dataset: str, done: int, total: int, started_s: float) -> str:
-    """Progress of feature extraction."""
-    left = duration((time.monotonic() - started_s) / max(done, 1) * (total - done))
-    return f"{dataset}: features of {done}/{total} images, about {left} left"
+def work_line(dataset: str, work: str, done: int, total: int, since_s: float) -> str:
+    """Progress of something that takes time before a search."""
+    left = duration(since_s / max(done, 1) * (total - done))
+    return f"{dataset}: {work}, {done / max(total, 1):.0%}, about {left} left"
 
 
 def trials_line(

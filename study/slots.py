@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from pan_model.errors import BadInput
 from study.config import StudyConfig
 
@@ -67,6 +69,19 @@ def even_share(gpus: float, count: int) -> float:
     if gpus >= count:
         return float(gpus // count)
     return math.floor(1000 / math.ceil(count / gpus)) / 1000 if gpus else 0.0
+
+
+def loading_processes(given: int | None, cpus: int) -> int:
+    """How many processes load pictures for one that trains: what was given, or one less than it has CPUs, up to 8.
+
+    Where a CPU trains, they would only be in its way.
+
+    >>> loading_processes(3, 1)
+    3
+    """
+    if given is not None:
+        return given
+    return min(cpus - 1, 8) if torch.cuda.is_available() else 0
 
 
 def trials_that_fit(gpus: float, share: float) -> int:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.metrics import Interval
-from search_spaces import SPACES
 from study.baseline_scores import read_baselines
 from study.cautions import find_cautions, find_foreign_final
+from study.chosen_space import whole_space
 from study.comparison import MethodScores, check_same_questions, compare_methods, read_final
 from study.files import write_text
 from study.ledger import Status, TrialLedger, TrialRecord, best_completed
 from study.markdown_table import table
 from study.question_scores import QuestionLists
+from study.regime import Regime
 from study.results import DatasetResults, Results
 from study.tables import to_csv
 
@@ -46,7 +47,7 @@ def summarise_dataset(files: DatasetResults, part: Mapping[str, Any], records: l
     best = best_completed(records, metric, mode)
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     winner, _, epoch = best or (None, 0.0, 0)
-    scores, cautions = _compare(files, metric, winner, epoch)
+    scores, cautions = _compare(files, Regime(part["features"]["regime"]), metric, winner, epoch)
     return DatasetSummary(
         dataset=files.dataset,
         metric=metric,
@@ -61,7 +62,7 @@ def summarise_dataset(files: DatasetResults, part: Mapping[str, Any], records: l
 
 
 def _compare(
-    files: DatasetResults, metric: str, winner: TrialRecord | None, epoch: int
+    files: DatasetResults, regime: Regime, metric: str, winner: TrialRecord | None, epoch: int
 ) -> tuple[list[MethodScores], list[str]]:
     """PAN and the baselines as the dataset's files have them, and what speaks against the winner."""
     baselines = read_baselines(files.baselines)
@@ -71,8 +72,8 @@ def _compare(
     final = read_final(files.final_metrics, metric)
     foreign = find_foreign_final(files.final_metrics.parent.relative_to(files.root), final, winner.trial_id)
     scores = compare_methods(metric, winner, epoch, baselines, None if foreign else final)
-    space = SPACES[files.dataset]
-    return scores, [*foreign, *find_cautions(space.among(space.supported), winner.config, epoch, scores)]
+    space = whole_space(files.dataset, regime)
+    return scores, [*foreign, *find_cautions(space, winner.config, epoch, scores)]
 
 
 def _answers(

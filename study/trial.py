@@ -1,7 +1,7 @@
 """One trial, an epoch a step: train, evaluate, write the ledger and the events. Knows nothing of who runs it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
+from pan_model.finetune_start import FinetuneStart
 from pan_model.flat import Scalar
 from pan_model.train import EpochRecord, Evaluation, Trainer, use_deterministic_arithmetic
 from study.events import TrialEvents
@@ -31,12 +32,16 @@ class TrialRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialPlace:
-    """What all trials of a dataset share, beside the data: where results go, and the hardware that each has."""
+    """What all trials of a dataset share, beside the data: where results go, and the hardware that each has.
+
+    data_workers processes load pictures for a trial that trains its backbone.
+    """
 
     root: Path
     dataset: str
     num_threads: int
     device: str = "cpu"
+    data_workers: int = 0
 
     @property
     def results(self) -> DatasetResults:
@@ -60,13 +65,16 @@ class TrialRun:
     """Runs a trial from where its ledger stands; of a trial that has ended it only gives the last step again.
 
     An error inside the trial is the trial's result (failed, with the error); what goes wrong with the disk is not,
-    and is raised.
+    and is raised. `start` is for trials that train their backbone.
     """
 
-    def __init__(self, request: TrialRequest, place: TrialPlace, featured: FeaturedItems) -> None:
+    def __init__(
+        self, request: TrialRequest, place: TrialPlace, featured: FeaturedItems, start: FinetuneStart | None = None
+    ) -> None:
         self._request = request
         self._place = place
         self._featured = featured
+        self._finetune_start = None if start is None else replace(start, num_workers=place.data_workers)
         self._task_class = find_dataset(place.dataset).task
         self._ledger = place.ledger(request.trial_id)
         self._ledger.open(number=request.number, config=request.config)
@@ -98,7 +106,7 @@ class TrialRun:
         use_deterministic_arithmetic()
         config = TrialConfig.from_flat(self._request.config)
         task = self._task_class(self._featured, seed=config.train.seed)
-        trainer = Trainer(task, config, torch.device(self._place.device))
+        trainer = Trainer(task, config, torch.device(self._place.device), self._finetune_start)
         state = self._ledger.restore()
         if state is not None:
             trainer.load_state_dict(state)

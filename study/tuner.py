@@ -25,6 +25,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from pan_model.data.featured import FeaturedItems
 from pan_model.errors import BadInput
+from pan_model.finetune_start import FinetuneStart
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.config import Scheduler, StudyConfig
@@ -43,6 +44,9 @@ from study.trial import TrialPlace, TrialRequest, TrialRun
 
 MAX_REPEATS = 100
 """How often in a row the sampler may suggest what was tried before, until the space counts as used up."""
+
+RAY_STARTS = 3
+"""How often Ray is started until it counts as failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,7 @@ class RayTrial(tune.Trainable):
         place: TrialPlace | None = None,
         metric: str = "",
         featured: FeaturedItems | None = None,
+        start: FinetuneStart | None = None,
         gpu_share: float = 0.0,
     ) -> None:
         """Start the trial that `config` describes."""
@@ -84,8 +89,8 @@ class RayTrial(tune.Trainable):
         assert featured is not None
         if 0 < gpu_share < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(gpu_share)
-        self._place, self._metric, self._featured = place, metric, featured
-        self._run = TrialRun(TrialRequest(**config), self._place, self._featured)
+        self._place, self._metric, self._featured, self._start = place, metric, featured, start
+        self._run = TrialRun(TrialRequest(**config), place, featured, start)
 
     def step(self) -> dict[str, Any]:
         """Run one epoch."""
@@ -95,7 +100,7 @@ class RayTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same process."""
         self._run.close()
-        self._run = TrialRun(TrialRequest(**new_config), self._place, self._featured)
+        self._run = TrialRun(TrialRequest(**new_config), self._place, self._featured, self._start)
         return True
 
     def cleanup(self) -> None:
@@ -277,12 +282,7 @@ def ray_session(study: StudyConfig) -> Generator[Slots]:
     """
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address=study.ray_address or "local",
-            include_dashboard=False if study.ray_address is None else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        _start_ray(study.ray_address)
     except (ConnectionError, ValueError, RuntimeError) as error:
         if study.ray_address is None:
             raise
@@ -298,9 +298,32 @@ def ray_session(study: StudyConfig) -> Generator[Slots]:
         ray.shutdown()
 
 
+def _start_ray(address: str | None) -> None:
+    """Start or join Ray, once more where a busy machine did not get it up in Ray's own half minute."""
+    for start in range(1, RAY_STARTS + 1):
+        try:
+            ray.init(
+                address=address or "local",
+                include_dashboard=False if address is None else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            return
+        except Exception as error:  # what Ray raises then is of no kind of its own
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+            if start == RAY_STARTS:
+                raise BadInput(
+                    f"Ray did not start on this machine in {RAY_STARTS} tries of half a minute; it may be too busy. "
+                    "Run the same command again."
+                ) from error
+
+
 def tune_dataset(
     request: TuneRequest,
     featured: FeaturedItems,
+    start: FinetuneStart | None,
     study: StudyConfig,
     slots: Slots,
     *,
@@ -315,7 +338,7 @@ def tune_dataset(
     if missing <= 0:
         return
     trainable = tune.with_parameters(
-        RayTrial, place=request.place, metric=request.metric, featured=featured, gpu_share=slots.gpus
+        RayTrial, place=request.place, metric=request.metric, featured=featured, start=start, gpu_share=slots.gpus
     )
     asha = study.scheduler is Scheduler.ASHA
     with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:

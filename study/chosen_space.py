@@ -1,0 +1,35 @@
+"""The space that a study searches: its dataset's own, with the encoders and for the regime that were chosen."""
+
+from pan_model.errors import BadInput
+from search_spaces import SPACES, SearchSpace
+from search_spaces.finetune import finetuned, without_graph
+from study.regime import Regime
+
+
+def choose_space(dataset: str, encoders: tuple[str, ...] | None, regime: Regime) -> SearchSpace:
+    """The dataset's space with these encoders, None for its own choice, in a regime; BadInput for one it cannot have."""
+    chosen = _choose_encoders(_supported_in(dataset, regime), dataset, encoders)
+    return chosen if regime is Regime.FROZEN else finetuned(chosen)
+
+
+def whole_space(dataset: str, regime: Regime) -> SearchSpace:
+    """All that can be searched of a dataset in a regime."""
+    return choose_space(dataset, _supported_in(dataset, regime).supported, regime)
+
+
+def _supported_in(dataset: str, regime: Regime) -> SearchSpace:
+    return SPACES[dataset] if regime is Regime.FROZEN else without_graph(SPACES[dataset])
+
+
+def _choose_encoders(space: SearchSpace, dataset: str, encoders: tuple[str, ...] | None) -> SearchSpace:
+    if encoders is None:
+        return space
+    choices = f"choose from {', '.join(space.supported)}."
+    if not encoders:
+        raise BadInput(f"encoders must name at least one encoder; {choices}")
+    for name in encoders:
+        if name in space.unsupported:
+            raise BadInput(f"encoder {name}: {dataset} does not support it, {space.unsupported[name]}; {choices}")
+        if name not in space.supported:
+            raise BadInput(f"unknown encoder '{name}'; {choices}")
+    return space.among(encoders)
