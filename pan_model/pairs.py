@@ -140,10 +140,9 @@ def draw_balanced_pairs(
     Of more than num_pairs comparisons, positives are kept first, up to half of num_pairs; the rest are any negatives.
     Where there are fewer classes, or a class has fewer items, there are fewer.
     """
-    labels = np.unique(classes)
-    chosen = generator.choice(labels, size=min(classes_per_step, len(labels)), replace=False)
-    groups = [generator.permutation(np.flatnonzero(classes == label))[:images_per_class] for label in chosen]
-    items = np.concatenate(groups)
+    items = draw_balanced_items(
+        classes, classes_per_step=classes_per_step, images_per_class=images_per_class, generator=generator
+    )
     index = generator.permuted(items[np.stack(np.triu_indices(len(items), k=1))], axis=0)
     index = index[:, generator.permutation(index.shape[1])]
     same = classes[index[0]] == classes[index[1]]
@@ -151,6 +150,21 @@ def draw_balanced_pairs(
     negatives = np.flatnonzero(~same)[: num_pairs - len(positives)]
     kept = generator.permutation(np.concatenate([positives, negatives]))
     return Pairs(index[0, kept], index[1, kept], same[kept])
+
+
+def draw_balanced_items(
+    classes: Int[np.ndarray, "N"],
+    *,
+    classes_per_step: int,
+    images_per_class: int,
+    generator: np.random.Generator,
+) -> Int[np.ndarray, "B"]:
+    """Draw some classes and some items of each; fewer where there are fewer classes, or a class has fewer items."""
+    labels = np.unique(classes)
+    chosen = generator.choice(labels, size=min(classes_per_step, len(labels)), replace=False)
+    return np.concatenate(
+        [generator.permutation(np.flatnonzero(classes == label))[:images_per_class] for label in chosen]
+    )
 
 
 def draw_steps(

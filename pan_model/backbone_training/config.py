@@ -1,0 +1,100 @@
+"""How a backbone is trained before the trials: with triplets or with proxies, for how long and in what steps."""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pan_model.augmentation import AugmentationConfig
+from pan_model.errors import BadInput
+
+FEWEST_AT_ONCE = 4
+"""Images in a piece of a step; a piece of one could not be normalised by its batch."""
+
+
+class BackboneTraining(StrEnum):
+    """none: the backbone stays as it was loaded. siamese: triplets. proxynca: ProxyNCA++."""
+
+    NONE = "none"
+    SIAMESE = "siamese"
+    PROXYNCA = "proxynca"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneTrainingConfig:
+    """How a backbone is trained; `default_training` gives one for each kind.
+
+    batch_size counts triplets (siamese) or images (proxynca: batch_size / images_per_class classes of images_per_class
+    each). Of a step, at most images_at_once images are in memory at a time, 0 for all; what depends on it are the
+    statistics of BatchNorm, nothing else. Adam with a constant learning rate; proxies learn
+    proxy_learning_rate_factor times as fast. During warm_up_epochs, the first of `epochs`, the backbone stays as it is.
+    Only siamese: margin. Only proxynca: temperature, embedding_dim, images_per_class, warm-up, proxies.
+    """
+
+    kind: BackboneTraining
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    margin: float = 0.2
+    temperature: float = 1 / 9
+    embedding_dim: int = 2048
+    images_per_class: int = 4
+    proxy_learning_rate_factor: float = 100.0
+    warm_up_epochs: int = 0
+    images_at_once: int = 0
+    augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind is BackboneTraining.NONE:
+            raise BadInput("kind must be siamese or proxynca where a backbone is trained, got none.")
+        for name in ("epochs", "batch_size", "embedding_dim", "images_per_class"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("learning_rate", "margin", "temperature", "proxy_learning_rate_factor"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise BadInput(f"{name} must be a finite number above 0, got {getattr(self, name)}.")
+        if self.images_at_once and self.images_at_once < FEWEST_AT_ONCE:
+            raise BadInput(
+                f"images_at_once must be 0 (a whole step) or at least {FEWEST_AT_ONCE}, got {self.images_at_once}."
+            )
+        if not 0 <= self.seed < 2**63:
+            raise BadInput(f"seed must be at least 0 and below 2**63, got {self.seed}.")
+        self._check_warm_up()
+        self._check_classes()
+
+    def _check_warm_up(self) -> None:
+        if self.kind is BackboneTraining.SIAMESE and self.warm_up_epochs:
+            raise BadInput(
+                "warm_up_epochs must be 0 with siamese, which has nothing beside the backbone to train, "
+                f"got {self.warm_up_epochs}."
+            )
+        if not 0 <= self.warm_up_epochs < self.epochs:
+            raise BadInput(
+                f"warm_up_epochs must be at least 0 and below epochs, {self.epochs}, got {self.warm_up_epochs}."
+            )
+
+    def _check_classes(self) -> None:
+        if self.kind is not BackboneTraining.PROXYNCA:
+            return
+        if self.batch_size % self.images_per_class or self.classes_per_batch < 2:
+            raise BadInput(
+                "batch_size must be a multiple of images_per_class, at least twice it; "
+                f"got {self.batch_size} and {self.images_per_class}."
+            )
+
+    @property
+    def classes_per_batch(self) -> int:
+        """How many classes a step of proxynca has."""
+        return self.batch_size // self.images_per_class
+
+
+def default_training(kind: BackboneTraining) -> BackboneTrainingConfig:
+    """What a kind is trained with unless told otherwise.
+
+    siamese: as published for CUB (200 epochs, batch 96, Adam 1e-3, margin 0.2, augmentation); that a batch is 96
+    triplets is our reading. proxynca: batches 8 x 4, temperature 1/9 and 5 warm-up epochs are published, 50 epochs and
+    both learning rates are ours.
+    """
+    if kind is BackboneTraining.PROXYNCA:
+        return BackboneTrainingConfig(kind=kind, epochs=50, batch_size=32, learning_rate=1e-4, warm_up_epochs=5)
+    return BackboneTrainingConfig(kind=kind, epochs=200, batch_size=96, learning_rate=1e-3)

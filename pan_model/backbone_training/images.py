@@ -1,0 +1,49 @@
+"""What a backbone is trained on: some items of a dataset, and which of them belong together."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pan_model.backbone_training.config import BackboneTraining
+from pan_model.backbone_training.triplets import Groups
+from pan_model.data.items import Items
+from pan_model.errors import BadInput
+from pan_model.shapes import Int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingImages:
+    """The training items of a dataset, as indices of its N items; `fingerprint` is that of the dataset.
+
+    groups says which of them belong together for siamese: each once for each of its groups, and that group's number, as
+    `Task.normalisation_groups` gives them (outfits for Polyvore, classes elsewhere); without, it is the classes. With
+    proxynca a group is always an item's class: for Polyvore, whose outfits are no classes, its category.
+
+    Raises BadInput for groups of other items, and for none at all.
+    """
+
+    items: Items
+    fingerprint: str
+    training_items: Int[np.ndarray, "n"]
+    groups: tuple[Int[np.ndarray, "m"], Int[np.ndarray, "m"]] | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.training_items):
+            raise BadInput(f"{self.items.image_root}: training a backbone needs training items, got none.")
+        if self.groups is not None and not np.isin(self.groups[0], self.training_items).all():
+            raise BadInput(f"{self.items.image_root}: groups must hold training items only.")
+
+    def alone(self) -> Items:
+        """The training items, ascending, without their relations, which may not hold without the others."""
+        chosen = np.isin(np.arange(len(self.items)), self.training_items)
+        return replace(self.items, relations=None).select(chosen, "not for training")
+
+    def groups_for(self, kind: BackboneTraining) -> Groups:
+        """What belongs together, as positions in `alone`. Raises BadInput for a single class."""
+        chosen = np.unique(self.training_items)
+        if self.groups is not None and kind is not BackboneTraining.PROXYNCA:
+            return Groups(np.searchsorted(chosen, self.groups[0]), self.groups[1])
+        labels = self.items.classes[chosen]
+        if len(np.unique(labels)) < 2:
+            raise BadInput(f"{self.items.image_root}: training a backbone needs items of 2 classes, got 1.")
+        return Groups(np.arange(len(chosen)), labels)

@@ -1,0 +1,113 @@
+"""What a backbone is trained for: which images make a step, and the loss of their features."""
+
+import math
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pan_model.backbone_training.config import BackboneTraining, BackboneTrainingConfig
+from pan_model.backbone_training.triplets import Groups, TripletSampler, triplet_loss
+from pan_model.encoders.proxynca import ProxyNCAConfig
+from pan_model.pairs import draw_balanced_items
+from pan_model.shapes import Float, Int
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Draws the steps of an epoch as positions of training items, and has the loss of a part of a step.
+
+    together is how many images in a row cannot be parted. The loss of a step is the mean of the losses of its parts,
+    weighted by their sizes.
+    """
+
+    together: int
+
+    def draw_steps(self, generator: np.random.Generator) -> list[Int[np.ndarray, "_"]]:
+        """The items of each step of an epoch."""
+        ...
+
+    def loss(self, features: Float[Tensor, "B D"], items: Int[np.ndarray, "B"]) -> Float[Tensor, ""]:
+        """The mean loss of some items' features."""
+        ...
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
+        """The objective's own weights as groups of a torch optimiser."""
+        ...
+
+
+class TripletObjective(nn.Module):
+    """Siamese: features of a triplet, d(anchor, positive) + margin below d(anchor, negative)."""
+
+    together = 3
+
+    def __init__(self, groups: Groups, config: BackboneTrainingConfig) -> None:
+        super().__init__()
+        self._sampler = TripletSampler(groups)
+        self._config = config
+
+    def draw_steps(self, generator: np.random.Generator) -> list[Int[np.ndarray, "_"]]:
+        """Cut the epoch's triplets into steps of nearly the same size, at most batch_size triplets each."""
+        triplets = self._sampler.draw(generator)
+        steps = np.array_split(triplets, math.ceil(len(triplets) / self._config.batch_size))
+        return [step.reshape(-1) for step in steps]
+
+    def loss(self, features: Float[Tensor, "B D"], items: Int[np.ndarray, "B"]) -> Float[Tensor, ""]:
+        """The mean over triplets; every three rows are one."""
+        return triplet_loss(features[0::3], features[1::3], features[2::3], self._config.margin)
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
+        """None: features are the embedding."""
+        return []
+
+
+class ProxyObjective(nn.Module):
+    """ProxyNCA++: features -> LayerNorm without affine -> Linear, drawn to a proxy of their class and away from others.
+
+    Each group is a class. Features are pooled as the backbone pools them, where the reference takes the maximum, since
+    they are extracted that way afterwards.
+    """
+
+    together = 1
+
+    def __init__(self, groups: Groups, config: BackboneTrainingConfig, *, feature_dim: int) -> None:
+        super().__init__()
+        self._config = config
+        labels, classes = np.unique(groups.labels, return_inverse=True)
+        self._classes = np.empty(len(groups.items), dtype=np.int64)
+        self._classes[groups.items] = classes
+        self.head = ProxyNCAConfig(
+            embedding_dim=config.embedding_dim,
+            temperature=config.temperature,
+            proxy_learning_rate_factor=config.proxy_learning_rate_factor,
+        ).build(feature_dim=feature_dim, num_classes=len(labels))
+
+    def draw_steps(self, generator: np.random.Generator) -> list[Int[np.ndarray, "_"]]:
+        """Draw classes and images of each, anew for every step; as many steps as batches hold the training items."""
+        return [
+            draw_balanced_items(
+                self._classes,
+                classes_per_step=self._config.classes_per_batch,
+                images_per_class=self._config.images_per_class,
+                generator=generator,
+            )
+            for _ in range(math.ceil(len(self._classes) / self._config.batch_size))
+        ]
+
+    def loss(self, features: Float[Tensor, "B D"], items: Int[np.ndarray, "B"]) -> Float[Tensor, ""]:
+        """The mean over items of the ProxyNCA++ loss."""
+        return self.head.own_loss(self.head(features), torch.from_numpy(self._classes[items]).to(features.device))
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
+        """The embedding, and the proxies at their own learning rate; Adam knows no other keys."""
+        return [{"params": group["params"], "lr": group["lr"]} for group in self.head.parameter_groups(learning_rate)]
+
+
+def build_objective(
+    groups: Groups, config: BackboneTrainingConfig, feature_dim: int
+) -> TripletObjective | ProxyObjective:
+    """Make what a configuration asks for; draws its first weights from torch's generator. BadInput without triplets."""
+    if config.kind is BackboneTraining.PROXYNCA:
+        return ProxyObjective(groups, config, feature_dim=feature_dim)
+    return TripletObjective(groups, config)

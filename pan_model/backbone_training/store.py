@@ -1,0 +1,94 @@
+"""Where a backbone's training lies in the cache: its last finished epoch, and in the end the trained weights."""
+
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from pan_model.backbone_training.config import BackboneTrainingConfig
+from pan_model.backbone_training.triplets import Groups
+from pan_model.cache import content_key, written_whole
+from pan_model.weights import LOAD_ERRORS
+
+CACHE_FORMAT = "pan-study/backbone/1"
+WHAT = "the trained backbone"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedBackbone:
+    """A state-dict file with torchvision's own keys, less the classifier's: weights for FeaturesConfig and --weights.
+
+    losses holds the mean training loss of each epoch.
+    """
+
+    path: Path
+    losses: tuple[float, ...]
+    from_cache: bool
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def training_key(
+    fingerprint: str,
+    image_names: tuple[str, ...],
+    groups: Groups,
+    backbone: str,
+    weights_sha256: str,
+    image_size: int,
+    config: BackboneTrainingConfig,
+) -> str:
+    """Name a training by the sha256 of all that its result depends on; groups are of positions in image_names."""
+    parts = hashlib.sha256(json.dumps(image_names).encode())
+    for part in groups:
+        parts.update(part.astype("<i8").tobytes())
+    return content_key(
+        CACHE_FORMAT, fingerprint, parts.hexdigest(), backbone, weights_sha256, image_size, asdict(config)
+    )
+
+
+class TrainingStore:
+    """One training's files in the cache folder: `backbones/<key>.safetensors`, and until that is there `<key>.pt`."""
+
+    def __init__(self, cache_dir: Path, key: str) -> None:
+        self.path = cache_dir / "backbones" / f"{key}.safetensors"
+        self._checkpoint = self.path.with_suffix(".pt")
+
+    def trained(self) -> TrainedBackbone | None:
+        """The trained backbone, or None where there is none or the file is not whole."""
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                losses = json.loads((file.metadata() or {})["losses"])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+        return TrainedBackbone(path=self.path, losses=tuple(losses), from_cache=True)
+
+    def save_trained(self, network: nn.Module, losses: list[float]) -> TrainedBackbone:
+        """Write the trained weights; the last epoch's state goes."""
+        state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        content = safetensors.torch.save(state, {"losses": json.dumps(losses)})
+        with written_whole(self.path, WHAT) as temporary:
+            temporary.write_bytes(content)
+        self._checkpoint.unlink(missing_ok=True)
+        return TrainedBackbone(path=self.path, losses=tuple(losses), from_cache=False)
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """The state after the last finished epoch, or None where there is none or the file is not whole."""
+        try:
+            return torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        except LOAD_ERRORS:
+            return None
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write the state after an epoch over that of the one before."""
+        buffer = io.BytesIO()  # on a full disk torch.save itself ends in an error of its own
+        torch.save(state, buffer)
+        with written_whole(self._checkpoint, WHAT) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
