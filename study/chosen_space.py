@@ -7,7 +7,10 @@ from study.regime import Regime
 
 
 def choose_space(dataset: str, encoders: tuple[str, ...] | None, regime: Regime) -> SearchSpace:
-    """The dataset's space with these encoders, None for its own choice, in a regime; BadInput for one it cannot have."""
+    """The dataset's space with these encoders, None for its own choice, in a regime.
+
+    Raises BadInput for an encoder that it cannot have.
+    """
     chosen = _choose_encoders(_supported_in(dataset, regime), dataset, encoders)
     return chosen if regime is Regime.FROZEN else finetuned(chosen)
 

@@ -6,9 +6,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pan_model.backbone_training import BackboneTraining, BackboneTrainingConfig, default_training
 from platformdirs import user_cache_path
 
+from pan_model.backbone_training import BackboneTraining, BackboneTrainingConfig, default_training
 from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
 from pan_model.data.registry import DATASETS, find_dataset
 from pan_model.errors import BadInput

@@ -95,13 +95,10 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
 
 def _describe_features(features: dict[str, Any]) -> str:
     """Which features, by how the backbone came by its weights."""
-    if features["regime"] == Regime.FINETUNE:
-        trained = "features, trained with it,"
-    else:
-        trained = "frozen features"
+    described = "features, trained with it," if features["regime"] == Regime.FINETUNE else "frozen features"
     if "backbone_training" in features:
-        trained += f", after training by {features['backbone_training']} for {features['backbone_epochs']} epochs,"
-    return trained
+        described += f", after training by {features['backbone_training']} for {features['backbone_epochs']} epochs,"
+    return described
 
 
 def _results(metrics: dict[str, Any]) -> list[str]:

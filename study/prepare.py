@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pan_model.backbone_training import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
 
+from pan_model.backbone_training import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
 from pan_model.backbones import build_backbone
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
