@@ -12,7 +12,7 @@ from study.config import DatasetPlan, StudyConfig
 from study.files import write_json
 from study.identity import trial_id
 from study.ledger import count_ended, read_ledger
-from study.plan import check_same, check_same_flags, describe_study, find_study, same_weights
+from study.plan import check_same, check_same_flags, describe_study, find_study, same_files
 from study.prepare import PreparedDataset, prepare_on_screen
 from study.question_scores import QuestionLists, interval_of
 from study.ray_address import check_ray_address
@@ -30,7 +30,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     found = find_study(config)
     if found is not None:
         check_same_flags(found, config)
-        if _is_finished(config) and same_weights(found, config):
+        if _is_finished(config) and same_files(found, config):
             screen.say(f"study {config.study_name} is done: every trial has run.")
             return report_study(config, collate(config.results), screen)
     check_ray_address(config.ray_address)
@@ -60,6 +60,7 @@ def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> Prepared
         plan.features,
         screen,
         cache_dir=config.cache_dir,
+        options=plan.options,
         regime=config.regime,
         skip_bad_images=config.skip_bad_images,
     )

@@ -1,14 +1,15 @@
 """What a study is: everything that was asked for, with the defaults of each dataset filled in, and checked."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
-from pan_model.data.registry import find_dataset
+from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
+from pan_model.data.registry import DATASETS, find_dataset
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
 from search_spaces import SPACES, SearchSpace
@@ -21,6 +22,10 @@ DEFAULT_CACHE = user_cache_path("pan-study")
 
 LARGEST = 10**9
 """No number of trials, epochs, cores or seeds is larger; it also keeps arithmetic on them exact."""
+
+
+SIGNED_OPTIONS = {"polyvore_split"}
+"""Options of readers that are part of a study's signature by name; of attribute words the fingerprint knows more."""
 
 
 class Scheduler(StrEnum):
@@ -53,6 +58,7 @@ class DatasetPlan:
     grace_epochs: int
     features: FeaturesConfig
     space: SearchSpace
+    options: ReaderOptions = field(default_factory=ReaderOptions)
 
     def __post_init__(self) -> None:
         _at_least(1, num_trials=self.num_trials, max_epochs=self.max_epochs, grace_epochs=self.grace_epochs)
@@ -78,6 +84,8 @@ class StudyConfig:
     encoders: tuple[str, ...] | None = None
     regime: Regime = Regime.FROZEN
     skip_bad_images: bool = False
+    polyvore_split: PolyvoreSplit | None = None
+    attribute_words: Path | None = None
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
@@ -109,6 +117,7 @@ class StudyConfig:
         _check_cache_outside(self.cache_dir, output=self.output, data_root=self.data_root)
         for dataset in self.datasets:
             self._plan(dataset)  # checks the dataset's rules before anything starts
+        self._check_options()
 
     @property
     def study_name(self) -> str:
@@ -158,7 +167,20 @@ class StudyConfig:
                 image_size=row.image_size if self.image_size is None else self.image_size,
             ),
             space=space,
+            options=ReaderOptions(**{name: value for name, value in self._options().items() if name in row.options}),
         )
+
+    def _options(self) -> dict[str, Any]:
+        """The reader's options that were given."""
+        given = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _check_options(self) -> None:
+        heeded = {name for dataset in self.datasets for name in find_dataset(dataset).options}
+        for name in (name for name in self._options() if name not in heeded):
+            heeding = " or ".join(dataset for dataset, row in DATASETS.items() if name in row.options)
+            got = " ".join(self.datasets)
+            raise BadInput(f"--{name.replace('_', '-')} needs {heeding} among --dataset, got {got}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +194,7 @@ class FinalConfig:
     cache_dir: Path = DEFAULT_CACHE
     weights: str | None = None
     skip_bad_images: bool = False
+    attribute_words: Path | None = None
 
     def __post_init__(self) -> None:
         _at_least(1, seeds=self.seeds)
@@ -207,6 +230,7 @@ def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
         "backbone": plan.features.backbone,
         "image_size": plan.features.image_size,
         "space": space_digest(plan.space),
+        **plan.options.to_json(set(find_dataset(plan.dataset).options) & SIGNED_OPTIONS),
     }
     if plan.space is not SPACES[plan.dataset]:
         signed["encoders"] = " ".join(plan.space.encoders)

@@ -28,6 +28,7 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
         f"{plan.dataset}: {plan.num_trials} trials of at most {plan.max_epochs} epochs, "
         f"stopped at {plan.grace_epochs} at the earliest, for {row.task.objective} ({row.task.mode})",
         f"  data {folder}: {'found' if folder.is_dir() else missing}",
+        *_describe_options(plan),
         f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px",
         *_describe_encoders(plan.space),
     ]
@@ -38,3 +39,12 @@ def _describe_encoders(space: SearchSpace) -> list[str]:
     searched = f"  encoders searched: {', '.join(space.encoders)}"
     off = f"; off: {', '.join(space.more_encoders)}, see --encoders" if space.more_encoders else ""
     return [searched + off, *(f"  no encoder {name}: {why}" for name, why in space.unsupported.items())]
+
+
+def _describe_options(plan: DatasetPlan) -> list[str]:
+    options = plan.options.to_json(find_dataset(plan.dataset).options)
+    lines = [f"  {name.replace('_', ' ')} {value}" for name, value in options.items()]
+    words = plan.options.attribute_words
+    if words is not None and not words.is_file():
+        lines[-1] += ": not there: a run would stop here"
+    return lines

@@ -40,7 +40,7 @@ def export_best_config(results: DatasetResults, study: dict[str, Any], records: 
                 for status in (Status.COMPLETED, Status.STOPPED, Status.FAILED)
             },
         },
-        "data": {key: part["data"][key] for key in ("fingerprint", "splits")},
+        "data": {key: part["data"][key] for key in ("fingerprint", "splits", "options") if key in part["data"]},
         "provenance": study["provenance"],
     }
     _validator().validate(content)

@@ -11,6 +11,7 @@ import torch
 
 from pan_model.baselines import NORMALISED, cosine_baseline, untrained_baselines
 from pan_model.config import TrialConfig
+from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
@@ -63,6 +64,7 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> Prepa
     features = best["features"]
     if features["regime"] != Regime.FROZEN:
         raise BadInput(f"{config.best_config}: features.regime must be frozen, got {features['regime']}.")
+    options = _read_options(best, config)
     prepared = prepare_on_screen(
         best["dataset"],
         config.data_root,
@@ -73,12 +75,15 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> Prepa
         ),
         screen,
         cache_dir=config.cache_dir,
+        options=options,
         skip_bad_images=config.skip_bad_images,
     )
     if prepared.fingerprint != best["data"]["fingerprint"]:
+        words = f" with the words of {options.attribute_words}" if options.attribute_words else ""
+        way_out = "--data-root and the --attribute-words" if words else "--data-root"
         raise BadInput(
             f"{config.best_config}: data.fingerprint is {best['data']['fingerprint']}, but the data below "
-            f"{config.data_root} have {prepared.fingerprint}; give the --data-root of the study."
+            f"{config.data_root}{words} have {prepared.fingerprint}; give the {way_out} of the study."
         )
     if prepared.features["weights_sha256"] != features["weights_sha256"]:
         raise BadInput(
@@ -86,6 +91,22 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> Prepa
             f"{prepared.features['weights']} have {prepared.features['weights_sha256']}; give the study's by --weights."
         )
     return prepared
+
+
+def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
+    """How the study read its data, with the words from where they lie now."""
+    options = ReaderOptions.from_json(best["data"].get("options", {}))
+    words = options.attribute_words
+    if config.attribute_words is not None:
+        if words is None:
+            raise BadInput(f"{config.best_config}: the study had no --attribute-words; leave the flag out.")
+        return replace(options, attribute_words=config.attribute_words)
+    if words is not None and not words.is_file():
+        raise BadInput(
+            f"{config.best_config}: data.options.attribute_words is {words}, which is not there; "
+            "give the study's list by --attribute-words FILE."
+        )
+    return options
 
 
 def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, screen: Screen) -> PaperSetting:

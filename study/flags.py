@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.data.registry import DATASETS
 from pan_model.encoders import ENCODERS
 from pan_model.errors import BadInput
@@ -76,6 +77,12 @@ def read_final_config(words: Sequence[str]) -> FinalConfig:
     parser.add_argument("--seeds", type=int, metavar="N", help="trains from seeds 0..N-1")
     parser.add_argument("--output", type=Path, metavar="DIR", help="final/ beside best_config.json when not given")
     parser.add_argument("--weights", metavar="W", help="the backbone's weights, where they lie elsewhere by now")
+    parser.add_argument(
+        "--attribute-words",
+        type=Path,
+        metavar="FILE",
+        help="polyvore: the study's words, where they lie elsewhere by now",
+    )
     _add_cache_and_bad_images(parser)
     return FinalConfig(**vars(parser.parse(words)))
 
@@ -128,6 +135,18 @@ def _add_what_to_study(parser: OneLineParser) -> None:
         type=_choice(Regime),
         metavar="|".join(Regime),
         help="frozen: features are extracted once and shared",
+    )
+    group.add_argument(
+        "--polyvore-split",
+        type=_choice(PolyvoreSplit),
+        metavar="|".join(PolyvoreSplit),
+        help="polyvore: which of its versions; nondisjoint when not given",
+    )
+    group.add_argument(
+        "--attribute-words",
+        type=Path,
+        metavar="FILE",
+        help="polyvore: words that are its attributes, one a line; those of most training items when not given",
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pan_model.data.registry import find_dataset
 from pan_model.errors import BadInput
-from study.config import StudyConfig
+from study.config import DatasetPlan, StudyConfig
 from study.files import check_can_be_made
 from study.identity import digest
 from study.prepare import PreparedDataset
@@ -32,9 +32,14 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
     return None
 
 
-def same_weights(found: dict[str, Any], config: StudyConfig) -> bool:
-    """Whether the weights have the names they had; where not, only their content tells if they are the same."""
-    return all(plan.features.weights == found["datasets"][plan.dataset]["features"]["weights"] for plan in config.plans)
+def same_files(found: dict[str, Any], config: StudyConfig) -> bool:
+    """Whether weights and attribute words have the names they had; where not, only their content tells."""
+    return all(_same_files(found["datasets"][plan.dataset], plan) for plan in config.plans)
+
+
+def _same_files(found: dict[str, Any], plan: DatasetPlan) -> bool:
+    options = plan.options.to_json(find_dataset(plan.dataset).options)
+    return (plan.features.weights, options) == (found["features"]["weights"], found["data"].get("options", {}))
 
 
 def check_same(found: dict[str, Any], signed: dict[str, Any], root: Path) -> None:
@@ -113,6 +118,7 @@ def describe_study(
                     "splits": by_name[plan.dataset].split_sizes,
                     "left_out": by_name[plan.dataset].left_out,
                     "unreadable": by_name[plan.dataset].unreadable,
+                    **({"options": options} if (options := by_name[plan.dataset].options) else {}),
                 },
             }
             for plan in config.plans

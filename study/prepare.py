@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
+from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
@@ -15,12 +16,15 @@ from pan_model.features import FeaturesConfig, extract_features
 from study.config import Regime
 from study.screen import Screen, duration, features_line
 
+DEFAULT_OPTIONS = ReaderOptions()
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedDataset:
     """A dataset that trials can start on.
 
-    features is the "features" of best_config.json; left_out counts items by reason, unreadable says why by image.
+    features is the "features" of best_config.json, options what its reader heeded; left_out counts items by reason,
+    unreadable says why by image.
     """
 
     dataset: str
@@ -30,6 +34,7 @@ class PreparedDataset:
     left_out: dict[str, int]
     unreadable: dict[str, str]
     from_cache: bool
+    options: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -43,6 +48,7 @@ def prepare_dataset(
     config: FeaturesConfig,
     *,
     cache_dir: Path,
+    options: ReaderOptions = DEFAULT_OPTIONS,
     regime: Regime = Regime.FROZEN,
     skip_bad_images: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -52,7 +58,7 @@ def prepare_dataset(
     Writes to the cache, and draws the demo where it is missing, but nothing else.
     """
     row = find_dataset(dataset)
-    items = row.read(data_root / row.folder)
+    items = row.read(data_root / row.folder, options)
     identity = fingerprint(items)
     features = extract_features(items, identity, config, cache_dir, skip_bad_images=skip_bad_images, progress=progress)
     kept = items.select(features.readable, "unreadable image")
@@ -75,6 +81,7 @@ def prepare_dataset(
         left_out=kept.left_out,
         unreadable=features.unreadable,
         from_cache=features.from_cache,
+        options=options.to_json(row.options),
     )
 
 
@@ -85,6 +92,7 @@ def prepare_on_screen(
     screen: Screen,
     *,
     cache_dir: Path,
+    options: ReaderOptions = DEFAULT_OPTIONS,
     regime: Regime = Regime.FROZEN,
     skip_bad_images: bool = False,
 ) -> PreparedDataset:
@@ -96,6 +104,7 @@ def prepare_on_screen(
             data_root,
             config,
             cache_dir=cache_dir,
+            options=options,
             regime=regime,
             skip_bad_images=skip_bad_images,
             progress=lambda done, total: show(lambda: features_line(dataset, done, total, started_s)),

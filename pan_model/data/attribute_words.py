@@ -91,10 +91,10 @@ def mine_words(texts: Sequence[ItemText], num_words: int = NUM_MINED) -> tuple[s
     return tuple(sorted(words, key=lambda word: (-counts[word], word))[:num_words])
 
 
-def label_words(texts: Sequence[ItemText], words: tuple[str, ...]) -> Bool[np.ndarray, "N A"]:
+def label_words(texts: Sequence[ItemText], words: tuple[str, ...], *, place: str = "words") -> Bool[np.ndarray, "N A"]:
     """Say for each item which words occur in its texts; the last of the A = len(words) + 1 attributes: none does.
 
-    Raises BadInput when no word occurs in any item.
+    Raises BadInput, which names the place of the words, when no word occurs in any item.
 
     >>> label_words([("Washed-out denim", ""), ("pink", "no ink")], ("washed out", "ink")).tolist()
     [[True, False, False], [False, True, False]]
@@ -105,8 +105,8 @@ def label_words(texts: Sequence[ItemText], words: tuple[str, ...]) -> Bool[np.nd
         labels[item, [column for part in text for column in _find_phrases(split_words(part), phrases)]] = True
     if words and not labels.any():
         raise BadInput(
-            f"expected an attribute word in some item's title, url_name or description, got {len(words)} words "
-            f"from {words[0]!r} to {words[-1]!r} that none of the {len(texts)} items has; choose another list."
+            f"{place}: expected an attribute word in some item's title, url_name or description, got {len(words)} "
+            f"words from {words[0]!r} to {words[-1]!r} that none of the {len(texts)} items has; choose another list."
         )
     labels[:, -1] = ~labels.any(axis=1)
     return labels

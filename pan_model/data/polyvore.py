@@ -6,18 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pan_model.data.attribute_words import ItemText, label_words, mine_words, name_attributes
+from pan_model.data.attribute_words import ItemText, label_words, mine_words, name_attributes, read_words
 from pan_model.data.items import Items
 from pan_model.data.outfits import TOO_SMALL, Outfits, drop_small
 from pan_model.data.polyvore_metadata import read_metadata
 from pan_model.data.polyvore_outfits import ListedOutfit, list_item_ids, list_tokens, number_outfits, read_outfits
 from pan_model.data.polyvore_questions import original_files, read_question_files
+from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.shapes import Int
 
-VERSIONS = ("nondisjoint", "disjoint")
-"""In disjoint, no item is in two splits."""
+VERSIONS = tuple(split.value for split in PolyvoreSplit)
+"""The folders that there may be."""
 
 METADATA_FILE = "polyvore_item_metadata.json"
 OUTFIT_FILES = {Split.TRAIN: "train.json", Split.VAL: "valid.json", Split.TEST: "test.json"}
@@ -26,18 +27,23 @@ CERTAIN = 4
 """A word is there or not: nobody guessed (CUB's scale)."""
 
 
-def read_polyvore(folder: Path, *, version: str = "nondisjoint", words: tuple[str, ...] | None = None) -> Items:
+def read_polyvore(
+    folder: Path, *, version: str = PolyvoreSplit.NONDISJOINT, words: Path | tuple[str, ...] | None = None
+) -> Items:
     """Read the dataset in `folder`: items are the products of all outfits, classes their categories (category_id).
 
     Reads polyvore_item_metadata.json and, in the folder of the version, {train,valid,test}.json, the original questions
     and, where they are, the harder ones; relations is then an Outfits. Items are in the order of their ids' characters.
-    Attributes are the words, each found in an item's title, url_name or description or not, and "none"; without words
-    given, the most frequent words of the training items' texts. All are certain. An item that an outfit lists again and
-    items of no outfit are left out and counted.
+    Attributes are the words (or those that a file lists), each found in an item's title, url_name or description or
+    not, and "none"; without words given, the most frequent words of the training items' texts. All are certain. An item
+    that an outfit lists again and items of no outfit are left out and counted.
 
     Raises BadInput, with file and place, for what is missing, unknown, double or of a wrong type.
     """
     _require_layout(folder, version)
+    place = str(words) if isinstance(words, Path) else "words"
+    if isinstance(words, Path):
+        words = read_words(words)
     listed = {split: read_outfits(folder / version / name) for split, name in OUTFIT_FILES.items()}
     item_ids = list_item_ids(chain.from_iterable(listed.values()))
     image_names = tuple(f"{item_id}.jpg" for item_id in item_ids)
@@ -46,7 +52,7 @@ def read_polyvore(folder: Path, *, version: str = "nondisjoint", words: tuple[st
     outfits, num_repeats = relate(folder / version, listed, item_ids, metadata.category_ids)
     if words is None:
         words = _mine_training_words(metadata.texts, outfits)
-    attributes = label_words(metadata.texts, words)
+    attributes = label_words(metadata.texts, words, place=place)
     left_out = {"item of no outfit": metadata.num_others, "item that its outfit lists again": num_repeats}
     return Items(
         image_root=folder / "images",

@@ -11,6 +11,7 @@ from pan_model.data.demo import read_demo
 from pan_model.data.inshop import read_inshop
 from pan_model.data.items import Items
 from pan_model.data.polyvore import polyvore_split, read_polyvore
+from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.roles import inshop_split
 from pan_model.data.splits import Split, few_shot_split
 from pan_model.errors import BadInput
@@ -23,22 +24,34 @@ from pan_model.tasks.retrieval import RetrievalTask
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One row of the registry; backbone, weights and image_size are what a study of it takes unless told otherwise."""
+    """One row of the registry; backbone, weights and image_size are what a study of it takes unless told otherwise.
+
+    options names the reader's options that it heeds, of `pan_model.data.reader_options.OPTIONS`.
+    """
 
     folder: str
-    read: Callable[[Path], Items]
+    read: Callable[[Path, ReaderOptions], Items]
     split: Callable[[Items], dict[Split, Int[np.ndarray, "_"]]]
     task: type[Task]
+    options: tuple[str, ...] = ()
     drawn: bool = False
     backbone: str = "resnet50"
     weights: str = "imagenet"
     image_size: int = 224
 
 
+def _without_options(read: Callable[[Path], Items]) -> Callable[[Path, ReaderOptions], Items]:
+    return lambda folder, _: read(folder)
+
+
+def _read_polyvore(folder: Path, options: ReaderOptions) -> Items:
+    return read_polyvore(folder, version=options.polyvore_split, words=options.attribute_words)
+
+
 DATASETS: dict[str, Dataset] = {
     "demo": Dataset(
         folder="demo",
-        read=read_demo,
+        read=_without_options(read_demo),
         split=few_shot_split,
         task=FewShotTask,
         drawn=True,
@@ -46,9 +59,15 @@ DATASETS: dict[str, Dataset] = {
         weights="random",
         image_size=64,
     ),
-    "cub": Dataset(folder="CUB_200_2011", read=read_cub, split=few_shot_split, task=FewShotTask),
-    "inshop": Dataset(folder="In-shop", read=read_inshop, split=inshop_split, task=RetrievalTask),
-    "polyvore": Dataset(folder="polyvore_outfits", read=read_polyvore, split=polyvore_split, task=OutfitTask),
+    "cub": Dataset(folder="CUB_200_2011", read=_without_options(read_cub), split=few_shot_split, task=FewShotTask),
+    "inshop": Dataset(folder="In-shop", read=_without_options(read_inshop), split=inshop_split, task=RetrievalTask),
+    "polyvore": Dataset(
+        folder="polyvore_outfits",
+        read=_read_polyvore,
+        split=polyvore_split,
+        task=OutfitTask,
+        options=("polyvore_split", "attribute_words"),
+    ),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.data.registry import DATASETS
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
@@ -56,6 +57,22 @@ def test_what_is_given_holds_for_every_dataset():
 @pytest.mark.parametrize(("max_epochs", "grace_epochs"), [(1, 1), (2, 1), (3, 1), (4, 2), (9, 3), (10, 4), (30, 10)])
 def test_grace_is_a_third_of_the_epochs_rounded_up(max_epochs: int, grace_epochs: int):
     assert StudyConfig(max_epochs=max_epochs).plans[0].grace_epochs == grace_epochs
+
+
+def test_options_of_a_reader_are_for_the_datasets_that_heed_them():
+    words = Path("w.txt")
+    config = StudyConfig(datasets=("demo", "polyvore"), polyvore_split=PolyvoreSplit.DISJOINT, attribute_words=words)
+    demo, polyvore = config.plans
+    assert demo.options == ReaderOptions()
+    assert polyvore.options == ReaderOptions(polyvore_split=PolyvoreSplit.DISJOINT, attribute_words=words)
+    assert StudyConfig(datasets=("polyvore",)).plans[0].options == ReaderOptions()
+
+
+@pytest.mark.parametrize("given", [{"polyvore_split": PolyvoreSplit.NONDISJOINT}, {"attribute_words": Path("w.txt")}])
+def test_options_that_no_dataset_heeds_are_refused(given: dict[str, Any]):
+    flag = next(iter(given)).replace("_", "-")
+    with pytest.raises(BadInput, match=rf"--{flag} needs polyvore among --dataset, got demo cub\."):
+        StudyConfig(datasets=("demo", "cub"), **given)
 
 
 def test_the_name_is_the_datasets_unless_given():

@@ -67,6 +67,16 @@ def test_it_is_said_whether_the_data_are_there(study_config: Make, tmp_path: Pat
     assert f"  data {tmp_path}/data/demo: found" in describe_plan(study_config())
 
 
+def test_options_of_readers_are_shown_where_they_are_heeded(study_config: Make, tmp_path: Path):
+    words = tmp_path / "words.txt"
+    config = study_config(datasets=("demo", "polyvore"), attribute_words=words)
+    lines = describe_plan(config)
+    assert [line for line in lines if "polyvore split" in line] == ["  polyvore split nondisjoint"]
+    assert f"  attribute words {words}: not there: a run would stop here" in lines
+    words.write_text("lace\n")
+    assert f"  attribute words {words}" in describe_plan(config)
+
+
 def test_nothing_is_written(study_config: Make, tmp_path: Path):
     describe_plan(study_config())
     assert list(tmp_path.iterdir()) == []

@@ -204,6 +204,7 @@ def test_a_field_of_the_wrong_type_is_named(
         ("study.signature", "xy" * 32),
         ("data.fingerprint", "ef" * 32),
         ("data.splits.train", 0),
+        ("data.options", "disjoint"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(files: DatasetResults, best: dict[str, Any], path: str, value: Any):
@@ -248,6 +249,34 @@ def test_labels_come_with_a_gate_and_a_lambda(files: DatasetResults, best: dict[
         assert refused(files, lacking).startswith(f"config: '{key}' is a required property")
     best["config"]["supervision"] = "unsupervised"
     assert refused(files, best).startswith("config: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"polyvore_split": "both"}, "data.options.polyvore_split: 'both' is not one of "),
+        ({"colour": "red"}, "data.options: Additional properties are not allowed ('colour' was unexpected)"),
+    ],
+)
+def test_options_that_cannot_be_are_named(
+    files: DatasetResults, best: dict[str, Any], options: dict[str, str], line: str
+):
+    best["data"]["options"] = options
+    assert refused(files, best).startswith(line)
+
+
+@pytest.mark.parametrize("options", [{}, {"polyvore_split": "disjoint", "attribute_words": "/w.txt"}])
+def test_how_the_data_were_read_goes_with_them(files: DatasetResults, best: dict[str, Any], options: dict[str, str]):
+    best["data"]["options"] = options
+    write_json(files.best_config, best)
+    assert read_best_config(files.best_config)["data"]["options"] == options
+
+
+def test_options_of_a_study_are_exported(files: DatasetResults, records: list[TrialRecord]):
+    study = deepcopy(STUDY)
+    study["datasets"]["demo"]["data"]["options"] = {"polyvore_split": "nondisjoint"}
+    export_best_config(files, study, records)
+    assert read_best_config(files.best_config)["data"]["options"] == {"polyvore_split": "nondisjoint"}
 
 
 @pytest.mark.parametrize("content", [[], 3, "best", None, {}])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.errors import BadInput
 from study.config import FinalConfig, Regime, Sampler, Scheduler, StudyConfig
 from study.flags import parse_duration, read_final_config, read_study_config, run_parser
@@ -29,6 +30,14 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "encoders": ("encoders", '["siamese"]', ("siamese",), ["--encoders", "graph", "siamese"], ("graph", "siamese")),
     "regime": ("regime", '"frozen"', Regime.FROZEN, ["--regime", "frozen"], Regime.FROZEN),
     "skip_bad_images": ("skip_bad_images", "true", True, ["--no-skip-bad-images"], False),
+    "polyvore_split": (
+        "polyvore_split",
+        '"disjoint"',
+        PolyvoreSplit.DISJOINT,
+        ["--polyvore-split", "nondisjoint"],
+        PolyvoreSplit.NONDISJOINT,
+    ),
+    "attribute_words": ("attribute_words", '"w1.txt"', Path("w1.txt"), ["--attribute-words", "w2.txt"], Path("w2.txt")),
     "cpus_per_trial": ("cpus_per_trial", "2", 2, ["--cpus-per-trial", "3"], 3),
     "gpus_per_trial": ("gpus_per_trial", "0.25", 0.25, ["--gpus-per-trial", "0"], 0.0),
     "max_concurrent": ("max_concurrent", "2", 2, ["--max-concurrent", "3"], 3),
@@ -44,7 +53,14 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
 }
 """A flag's name in a file: its field, a value in a file and what it is read as, words and what they are read as."""
 
+OF_POLYVORE = {"polyvore_split", "attribute_words"}
+"""Flags that only a study of it may have."""
+
 SWITCHES = ("skip_bad_images", "resume", "dry_run")
+
+
+def dataset_of(key: str) -> list[str]:
+    return ["--dataset", "polyvore"] if key in OF_POLYVORE else []
 
 
 @pytest.fixture
@@ -69,7 +85,7 @@ def test_no_words_give_the_defaults():
 @pytest.mark.parametrize("key", FLAGS)
 def test_the_command_line_sets_a_flag(key: str):
     field, _, _, words, value = FLAGS[key]
-    config = read_study_config(words)
+    config = read_study_config([*dataset_of(key), *words])
     assert getattr(config, field) == value
     assert type(getattr(config, field)) is type(value)
 
@@ -78,7 +94,7 @@ def test_the_command_line_sets_a_flag(key: str):
 @pytest.mark.parametrize("joint", ["_", "-"])
 def test_a_file_sets_a_flag(toml: Path, key: str, joint: str):
     field, text, value, _, _ = FLAGS[key]
-    config = read(toml, f"{key.replace('_', joint)} = {text}")
+    config = read(toml, f"{key.replace('_', joint)} = {text}", *dataset_of(key))
     assert getattr(config, field) == value
     assert type(getattr(config, field)) is type(value)
 
@@ -88,7 +104,7 @@ def test_a_file_sets_a_flag(toml: Path, key: str, joint: str):
 def test_the_command_line_wins_over_the_file(toml: Path, key: str, config_first: bool):
     field, text, _, words, value = FLAGS[key]
     toml.write_text(f"{key} = {text}", encoding="utf-8")
-    file = ["--config", str(toml)]
+    file = [*dataset_of(key), "--config", str(toml)]
     config = read_study_config([*file, *words] if config_first else [*words, *file])
     assert getattr(config, field) == value
 
@@ -144,6 +160,12 @@ def test_what_is_no_duration(text: str):
         (["--scheduler", "pbt"], r"--scheduler: choose from asha, none, got 'pbt'"),
         (["--sampler", "grid"], r"--sampler: choose from tpe, random, got 'grid'"),
         (["--regime", "thawed"], r"--regime: choose from frozen, got 'thawed'"),
+        (["--polyvore-split", "both"], r"--polyvore-split: choose from nondisjoint, disjoint, got 'both'"),
+        (["--polyvore-split", "disjoint"], r"--polyvore-split needs polyvore among --dataset, got demo\."),
+        (
+            ["--attribute-words=w", "--dataset", "demo", "cub"],
+            r"--attribute-words needs polyvore among .*, got demo cub",
+        ),
         (["--dataset", "cubs"], r"unknown dataset 'cubs'; choose from demo, cub, inshop, polyvore\."),
         (["--num-trials", "0"], r"num_trials must be at least 1, got 0\."),
         (["--config", "nowhere.toml"], r"nowhere\.toml: cannot be read \(No such file or directory\)\."),
@@ -242,6 +264,8 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "encoders": st.lists(st.sampled_from(["siamese", "proxynca", "graph"]), min_size=1, unique=True),
     "regime": st.sampled_from([str(one) for one in Regime]),
     "skip_bad_images": st.booleans(),
+    "polyvore_split": st.sampled_from([str(one) for one in PolyvoreSplit]),
+    "attribute_words": FOLDERS.map(lambda name: f"/w/w{name}"),
     "cpus_per_trial": st.integers(1, 64),
     "gpus_per_trial": st.floats(0, 1, allow_subnormal=False) | st.integers(0, 8),
     "max_concurrent": st.integers(1, 64),
@@ -273,6 +297,8 @@ def as_words(key: str, value: Any) -> list[str]:
 def test_flags_and_files_say_the_same(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any], joint: str, in_file: set[str]
 ):
+    if OF_POLYVORE & values.keys():
+        values["dataset"] = [*values.get("dataset", []), "polyvore"]
     words = [word for key, value in values.items() for word in as_words(key, value)]
     of_words = read_study_config(words)
     toml = tmp_path_factory.getbasetemp() / "study.toml"
@@ -311,6 +337,7 @@ def test_help_shows_every_flag_and_its_default():
         (["--output", "o"], {"output": Path("o")}),
         (["--weights", "w.pth"], {"weights": "w.pth"}),
         (["--cache-dir", "c"], {"cache_dir": Path("c")}),
+        (["--attribute-words", "w.txt"], {"attribute_words": Path("w.txt")}),
         (["--skip-bad-images"], {"skip_bad_images": True}),
     ],
 )

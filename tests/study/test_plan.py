@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from pan_model.data.featured import FeaturedItems
+from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
+from pan_model.data.registry import DATASETS
 from pan_model.errors import BadInput
 from search_spaces import SPACES
-from study.config import Regime, Sampler, Scheduler, StudyConfig
+from study.config import DatasetPlan, Regime, Sampler, Scheduler, StudyConfig
 from study.files import write_json
 from study.identity import digest
-from study.plan import check_same, check_same_flags, describe_study, find_study, same_weights, sign
+from study.plan import check_same, check_same_flags, describe_study, find_study, same_files, sign
 from study.prepare import PreparedDataset
 from study.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, read_study
 
@@ -30,6 +32,8 @@ SIGNED: dict[str, Any] = {
     "image_size": 96,
     "encoders": ("siamese",),
     "skip_bad_images": True,
+    "polyvore_split": PolyvoreSplit.DISJOINT,
+    "attribute_words": Path("words.txt"),
     "scheduler": Scheduler.NONE,
     "sampler": Sampler.RANDOM,
     "reduction_factor": 4.0,
@@ -50,7 +54,19 @@ OPERATIONAL: dict[str, Any] = {
     "dry_run": True,
     "ray_address": "auto",
 }
+BY_CONTENT = {"weights", "attribute_words"}
+"""Only what is in the file tells."""
+
+BESIDE: dict[str, Any] = {field: {"datasets": ("polyvore",), "name": "demo"} for field in ReaderOptions().__dict__}
+"""What a field needs beside it."""
+
 ONE_VALUE = {"regime"}  # signed, but there is only one yet
+
+
+def contents(plan: DatasetPlan) -> Any:
+    """A dataset whose attribute words have another name has other words."""
+    words = plan.options.attribute_words
+    return plan.dataset if words is None else [plan.dataset, str(words)]
 
 
 @pytest.fixture
@@ -62,7 +78,7 @@ def prepare(featured: FeaturedItems) -> Callable[[StudyConfig], list[PreparedDat
             PreparedDataset(
                 dataset=plan.dataset,
                 featured=featured,
-                fingerprint=f"sha256:{digest(plan.dataset)}",
+                fingerprint=f"sha256:{digest(contents(plan))}",
                 features={
                     "regime": "frozen",
                     "backbone": plan.features.backbone,
@@ -73,6 +89,7 @@ def prepare(featured: FeaturedItems) -> Callable[[StudyConfig], list[PreparedDat
                 left_out={"no attributes": 1},
                 unreadable={"a.png": "cut short"},
                 from_cache=True,
+                options=plan.options.to_json(DATASETS[plan.dataset].options),
             )
             for plan in config.plans
         ]
@@ -98,7 +115,8 @@ def test_what_is_operational_does_not_change_the_signature(study_config: Make, p
 
 @pytest.mark.parametrize("field", SIGNED)
 def test_all_else_changes_the_signature_and_is_shown(study_config: Make, prepare: Prepare, field: str):
-    one, other = study_config(), study_config(**{field: SIGNED[field]})
+    beside = BESIDE.get(field, {})
+    one, other = study_config(**beside), study_config(**beside, **{field: SIGNED[field]})
     found = {"signed": sign(one, prepare(one))}
     assert digest(found["signed"]) != digest(sign(other, prepare(other)))
     with pytest.raises(
@@ -107,9 +125,10 @@ def test_all_else_changes_the_signature_and_is_shown(study_config: Make, prepare
         check_same(found, sign(other, prepare(other)), one.results.root)
 
 
-@pytest.mark.parametrize("field", sorted(SIGNED.keys() - {"weights"}))
+@pytest.mark.parametrize("field", sorted(SIGNED.keys() - BY_CONTENT))
 def test_flags_alone_tell_before_any_work_is_done(study_config: Make, prepare: Prepare, field: str):
-    one, other = study_config(), study_config(**{field: SIGNED[field]})
+    beside = BESIDE.get(field, {})
+    one, other = study_config(**beside), study_config(**beside, **{field: SIGNED[field]})
     with pytest.raises(BadInput, match="is another study"):
         check_same_flags({"signed": sign(one, prepare(one))}, other)
 
@@ -132,6 +151,7 @@ def test_flags_alone_let_the_same_study_pass(study_config: Make, prepare: Prepar
         ({"max_epochs": 12, "grace_epochs": 3}, r"\(datasets\.demo\.max_epochs was 9, now 12\)"),
         ({"seed": 7, "reduction_factor": 2.0}, r"\((?=.*seed was 0, now 7)(?=.*reduction_factor was 3\.0, now 2\.0)"),
         ({"datasets": ("demo", "cub")}, r"datasets\.cub\.max_epochs was absent, now 20"),
+        ({"datasets": ("demo", "polyvore")}, r"datasets\.polyvore\.polyvore_split was absent, now \"nondisjoint\""),
         ({"datasets": ("cub",), "name": "demo"}, r"datasets\.demo\.max_epochs was 9, now absent"),
     ],
 )
@@ -224,7 +244,19 @@ def test_weights_are_the_same_by_name_when_every_dataset_s_are(
     both = ("demo", "cub")
     config = study_config(datasets=both, weights=weights)
     found = describe_study(config, prepare(config), None)
-    assert same_weights(found, study_config(datasets=both, **changes)) is same
+    assert same_files(found, study_config(datasets=both, **changes)) is same
+
+
+def test_attribute_words_of_another_name_may_be_others(study_config: Make, prepare: Prepare):
+    config = study_config(datasets=("polyvore",), attribute_words=Path("words.txt"))
+    found = describe_study(config, prepare(config), None)
+    absolute = Path("words.txt").absolute()
+    assert found["datasets"]["polyvore"]["data"]["options"] == {
+        "polyvore_split": "nondisjoint",
+        "attribute_words": str(absolute),
+    }
+    for words, same in ((Path("words.txt"), True), (absolute, True), (Path("others.txt"), False), (None, False)):
+        assert same_files(found, study_config(datasets=("polyvore",), attribute_words=words)) is same
 
 
 def test_the_order_of_datasets_does_not_count(study_config: Make, prepare: Prepare):

@@ -241,6 +241,28 @@ def test_refuses_words_that_nothing_has(lay: Lay) -> None:
         read_polyvore(lay(), words=("tartan",))
 
 
+def test_words_can_come_from_a_file(lay: Lay, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("lace\nwashed out\n", encoding="utf-8")
+    one, other = read_polyvore(lay(), words=words), read_polyvore(lay(), words=("lace", "washed out"))
+    assert fingerprint(one) == fingerprint(other) != fingerprint(read_polyvore(lay()))
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("tartan\nplaid\n", "expected an attribute word in some item's title, .* got 2 words from 'tartan' to 'plaid'"),
+        ("", "expected attribute words, one a line, got an empty file"),
+        ("lace\nLace\n", r"expected words that differ, got 'Lace' as on line 1"),
+    ],
+)
+def test_a_bad_file_of_words_is_named(lay: Lay, tmp_path: Path, content: str, rule: str) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text(content, encoding="utf-8")
+    with pytest.raises(BadInput, match=rf"words\.txt(: | line 2: ){rule}"):
+        read_polyvore(lay(), words=words)
+
+
 def test_refuses_a_bad_harder_file_too(lay: Lay) -> None:
     changes: dict[str, str | None] = {"nondisjoint/fashion_compatibility_harder_val.txt": "1 c_1 c_9\n"}
     with pytest.raises(BadInput, match=r"harder_val\.txt line 1: expected tokens .* in valid\.json, got 'c_9'"):

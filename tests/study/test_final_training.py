@@ -1,0 +1,83 @@
+"""What a final training refuses before it reads any data; tests/study/e2e has the rest."""
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pan_model.errors import BadInput
+from study.config import FinalConfig
+from study.export import BEST_CONFIG_SCHEMA
+from study.files import write_json
+from study.final_training import train_final
+from study.provenance import provenance
+from study.screen import Screen
+
+
+@pytest.fixture
+def refused(tmp_path: Path, small_trial: dict[str, Any]) -> Generator[Callable[..., str]]:
+    """The line with which a study of outfits with these options is refused."""
+
+    def train(options: dict[str, str], **flags: Any) -> str:
+        file = tmp_path / "study" / "best_config.json"
+        best: dict[str, Any] = {
+            "schema": BEST_CONFIG_SCHEMA,
+            "dataset": "polyvore",
+            "metric": {"name": "score", "mode": "max", "value": 0.5, "split": "val", "epoch": 1},
+            "config": small_trial,
+            "features": {
+                "regime": "frozen",
+                "backbone": "resnet18",
+                "weights": "random",
+                "weights_sha256": "ab" * 32,
+                "image_size": 32,
+            },
+            "trial_id": "a",
+            "study": {
+                "name": "mine",
+                "signature": "cd" * 32,
+                "num_trials": 1,
+                "completed": 1,
+                "stopped": 0,
+                "failed": 0,
+            },
+            "data": {"fingerprint": f"sha256:{'ef' * 32}", "splits": {"train": 1, "val": 1}, "options": options},
+            "provenance": provenance(),
+        }
+        write_json(file, best)
+        folders = {"data_root": tmp_path / "data", "cache_dir": tmp_path / "cache"}
+        with pytest.raises(BadInput, match=".") as error:
+            train_final(FinalConfig(best_config=file, **folders, **flags), Screen())
+        assert [path.name for path in file.parent.iterdir()] == [file.name]
+        return str(error.value).removeprefix(f"{file}: ")
+
+    yield train
+    torch.use_deterministic_algorithms(False)
+
+
+def test_words_that_are_not_where_they_were_are_asked_for(refused: Callable[..., str], tmp_path: Path):
+    words = tmp_path / "words.txt"
+    rule = (
+        f"data.options.attribute_words is {words}, which is not there; give the study's list by --attribute-words FILE."
+    )
+    assert refused({"attribute_words": str(words)}) == rule
+
+
+def test_words_that_are_given_count(refused: Callable[..., str], tmp_path: Path):
+    data, folder = tmp_path / "data", tmp_path / "data" / "polyvore_outfits"
+    line = refused({"attribute_words": str(tmp_path / "lost.txt")}, attribute_words=tmp_path / "words.txt")
+    assert line.startswith(f"{folder}: no such folder; --data-root must hold polyvore_outfits/ with ")
+    assert not data.exists()
+
+
+def test_words_that_the_study_did_not_have_are_refused(refused: Callable[..., str], tmp_path: Path):
+    rule = "the study had no --attribute-words; leave the flag out."
+    assert refused({}, attribute_words=tmp_path / "words.txt") == rule
+
+
+def test_the_split_is_that_of_the_study(refused: Callable[..., str], tmp_path: Path):
+    folder = tmp_path / "data" / "polyvore_outfits"
+    (folder / "images").mkdir(parents=True)
+    assert refused({"polyvore_split": "disjoint"}).startswith(f"{folder}/disjoint: no such folder; ")
