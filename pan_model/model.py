@@ -32,7 +32,8 @@ class Pan(nn.Module):
         self.num_classes = num_classes
         self.condition_names = condition_names
         self.scoring = config.scoring.scoring
-        self.graph_context = config.encoder.graph_context if isinstance(config.encoder, GraphConfig) else 0
+        graph_context = config.encoder.graph_context if isinstance(config.encoder, GraphConfig) else None
+        self.graph_context = graph_context or 0
         self.normalisation = Normalisation(config.normalisation, feature_dim)
         self.feature_dropout = nn.Dropout(config.train.feature_dropout)
         self.encoder = config.encoder.build(feature_dim=feature_dim, num_classes=num_classes)

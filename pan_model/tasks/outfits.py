@@ -57,6 +57,7 @@ class OutfitTask(Task):
         self._positives = outfit_pairs(self._training_outfits)
         self._negatives = NonEdges(self.training_items, self._positives)
         self._questions: dict[Split, Questions] = {}
+        self._pairs_of_the_paper = 0
         self._contexts: dict[Split, OutfitContext] = {}
         for split in (Split.VAL, Split.TEST):
             self._check_questions(split)
@@ -71,15 +72,20 @@ class OutfitTask(Task):
         """Draw pairs that share an outfit and as many that share none, see `pan_model.pairs.draw_pairs`."""
         if config.pairs is PairSampling.BALANCED:
             raise BadInput("pairs balanced needs classes; outfits have none. Choose fixed or fresh.")
-        pairs = draw_pairs(self._positives, self._negatives.draw, config.pairs_per_epoch, generator)
+        num_pairs = config.pairs_per_epoch or self._pairs_of_the_paper
+        pairs = draw_pairs(self._positives, self._negatives.draw, num_pairs, generator)
         return cut_into_steps(pairs, config.steps_per_epoch)
 
     def split_edges(self, seed: int) -> tuple["OutfitTask", Int[np.ndarray, "2 L"]]:
-        """Half of the positives to learn from, the others as edges; negatives are pairs that share no outfit at all."""
+        """Half of the positives to learn from, the others as edges; negatives are pairs that share no outfit at all.
+
+        By the paper's rule an epoch has all of that half: it is the half that the rule speaks of.
+        """
         order = np.random.default_rng([seed, EDGES_PURPOSE]).permutation(self._positives.shape[1])
         half = self._positives.shape[1] // 2
         learning = copy(self)
         learning._positives = self._positives[:, np.sort(order[half:])]
+        learning._pairs_of_the_paper = 2 * learning._positives.shape[1]
         return learning, self._positives[:, np.sort(order[:half])]
 
     def edges_around(

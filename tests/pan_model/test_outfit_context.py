@@ -130,9 +130,9 @@ def test_whoever_counts_a_candidate_s_edges_is_at_chance(world: tuple[list[Outfi
         assert choice_accuracy(scores, np.array([right])).item() == pytest.approx(1 / len(answers))
 
 
-def test_edges_less_those_of_the_asked_outfit_would_give_answers_away(world: tuple[list[Outfit], np.ndarray]):
+def test_edges_less_those_of_the_asked_outfit_would_give_answers_away():
     """Why wrong candidates' outfits go too, and why compatibility is asked without edges: a count of edges knows."""
-    outfits, categories = world
+    outfits, categories = drawn(num_outfits=100)
     blanks, compatibilities = draw_questions({Split.VAL: outfits}, categories, split=Split.VAL, seed=0)
     right = np.array(blanks.answers)
     left = [pairs_of(outfits[:source] + outfits[source + 1 :]) for source in range(len(outfits))]
