@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pan_model.conditions import Conditions
 from pan_model.config import TrialConfig
-from pan_model.encoders import Encoder
+from pan_model.encoders import Encoder, GraphConfig
 from pan_model.normalisation import Normalisation
 from pan_model.scoring import Scoring
 from pan_model.shapes import Float, Int
@@ -32,6 +32,8 @@ class Pan(nn.Module):
         self.num_classes = num_classes
         self.condition_names = condition_names
         self.scoring = config.scoring.scoring
+        graph_context = config.encoder.graph_context if isinstance(config.encoder, GraphConfig) else None
+        self.graph_context = graph_context or 0
         self.normalisation = Normalisation(config.normalisation, feature_dim)
         self.feature_dropout = nn.Dropout(config.train.feature_dropout)
         self.encoder = config.encoder.build(feature_dim=feature_dim, num_classes=num_classes)

@@ -24,14 +24,19 @@ EMBEDDED_AT_ONCE = 16384
 def pan_scorer(model: Pan, task: Task, split: Split, device: torch.device) -> SetScorer:
     """Score a split's questions by a trained PAN, in the way its configuration says; in evaluation mode.
 
-    Every item is embedded once, or, where the encoder uses a graph, once a question.
+    Every item is embedded once, or, where the encoder uses a graph, once a question that has edges around it.
     """
     model.eval()
     with torch.inference_mode():
         features = features_on(device, task.featured.features)
         if model.encoder.uses_graph:
-            return graph_scorer(model, model.normalisation(features), partial(task.edges_around, split))
+            return graph_scorer(model, model.normalisation(features), edges_around(model, task, split))
         return embedding_scorer(model, model.embed(features))
+
+
+def edges_around(model: Pan, task: Task, split: Split) -> EdgesAround:
+    """The edges that a model may know of when a question of a split is asked."""
+    return partial(task.edges_around, split, context=model.graph_context)
 
 
 def embedding_scorer(model: Pan, embeddings: Float[Tensor, "N E"]) -> SetScorer:
@@ -47,16 +52,43 @@ def embedding_scorer(model: Pan, embeddings: Float[Tensor, "N E"]) -> SetScorer:
 def graph_scorer(model: Pan, inputs: Float[Tensor, "N D"], edges_around: EdgesAround) -> SetScorer:
     """Score by an encoder that uses a graph: the items of each question are embedded with the edges around it alone.
 
-    inputs are normalised features.
+    inputs are normalised features. Questions without edges share their embeddings.
     """
+    unlinked = _Unlinked(model, inputs)
 
     @torch.inference_mode()
     def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         model.eval()
-        subgraphs = [_subgraph(asked, of, edges_around(asked, of)) for asked, of in zip(queries, sets, strict=True)]
-        return np.concatenate([_score_subgraphs(model, inputs, piece) for piece in _pieces(subgraphs)])
+        edges = [edges_around(asked, of) for asked, of in zip(queries, sets, strict=True)]
+        linked = np.array([of_one.shape[1] > 0 for of_one in edges], dtype=bool)
+        scores = np.empty((*queries.shape, sets.shape[1]), dtype=np.float32)
+        if not linked.all():
+            scores[~linked] = unlinked.score(queries[~linked], sets[~linked])
+        if linked.any():
+            subgraphs = [_subgraph(queries[place], sets[place], edges[place]) for place in np.flatnonzero(linked)]
+            scores[linked] = np.concatenate([_score_subgraphs(model, inputs, piece) for piece in _pieces(subgraphs)])
+        return scores
 
     return score
+
+
+class _Unlinked:
+    """Embeds items that hear of nobody, each when it is first asked for."""
+
+    def __init__(self, model: Pan, inputs: Float[Tensor, "N D"]) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._embeddings = inputs.new_zeros(len(inputs), model.encoder.embedding_dim)
+        self._known = np.zeros(len(inputs), dtype=bool)
+
+    def score(self, queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
+        asked = np.unique(np.concatenate([queries.ravel(), sets.ravel()]))
+        new = asked[~self._known[asked]]
+        for start in range(0, len(new), EMBEDDED_AT_ONCE):
+            items = torch.from_numpy(new[start : start + EMBEDDED_AT_ONCE]).to(self._inputs.device)
+            self._embeddings[items] = self._model.encode(self._inputs[items])
+        self._known[new] = True
+        return embedding_scorer(self._model, self._embeddings)(queries, sets)
 
 
 class _Subgraph(NamedTuple):

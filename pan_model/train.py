@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from pan_model.losses import pair_weights
 from pan_model.model import new_pan
 from pan_model.optimisation import Optimisation
 from pan_model.pairs import Pairs, PairSampling, PairsConfig
-from pan_model.pan_scorer import embedding_scorer, graph_scorer
+from pan_model.pan_scorer import edges_around, embedding_scorer, graph_scorer
 from pan_model.scoring import SetScorer, features_on
 from pan_model.shapes import Float, Int
 from pan_model.similarity import FirstWeights
@@ -188,7 +187,7 @@ class Trainer:
 
     def _scorer(self, split: Split, items: Int[np.ndarray, "n"]) -> SetScorer:
         if self.model.encoder.uses_graph:
-            return graph_scorer(self.model, self._normalised, partial(self.task.edges_around, split))
+            return graph_scorer(self.model, self._normalised, edges_around(self.model, self.task, split))
         return embedding_scorer(self.model, self._embed(items))
 
     @torch.inference_mode()

@@ -15,7 +15,8 @@ class SearchSpace:
 
     suggest gives a trial's flat configuration, less max_epochs and seed. first_trials holds values for what suggest
     asks, tried before anything else: the paper's own settings, then recipes that start from an untrained metric.
-    paper_setting is the paper's supervised setting of the dataset, a baseline.
+    paper_setting is the paper's supervised setting of the dataset, a baseline, and paper_epochs how many epochs the
+    paper's own run of it has.
 
     encoders are searched by default, more_encoders only when asked for, with first trials of their own; suggest takes
     others by the keyword `encoders`. unsupported says of every other encoder why the dataset cannot have it.
@@ -26,6 +27,7 @@ class SearchSpace:
     paper_setting: dict[str, Scalar]
     num_trials: int
     max_epochs: int
+    paper_epochs: int = 100
     encoders: tuple[str, ...] = ()
     more_encoders: tuple[str, ...] = ()
     more_first_trials: tuple[dict[str, Scalar], ...] = ()

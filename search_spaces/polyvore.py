@@ -15,14 +15,21 @@ PAIRS = ("fresh", "fixed")
 """Outfits have no classes to balance batches by."""
 
 
+GRAPH_CONTEXTS = (0, 4, 16)
+"""Edges beside a question that each item of its set may know of."""
+
+
 def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, Scalar]:
     """Suggest a trial on Polyvore Outfits; 16384 pairs make an epoch."""
-    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=16384, pairs=PAIRS)
+    config = suggest_pan(trial, encoders=encoders, pairs_per_epoch=16384, pairs=PAIRS)
+    if config["encoder"] == "graph":
+        config["graph_context"] = trial.suggest_categorical("graph_context", GRAPH_CONTEXTS)
+    return config
 
 
 def on_outfits(params: dict[str, Scalar]) -> dict[str, Scalar]:
-    """The same trial over the paper's graph: items are neighbours when they share an outfit."""
-    return with_graph(params, layers=2, width=200, edge_dropout=0.15)
+    """The same trial over the paper's graph, items that share an outfit, and with nothing known beside a question."""
+    return with_graph(params, layers=2, width=200, edge_dropout=0.15) | {"graph_context": 0}
 
 
 SUPERVISED = paper_trial("supervised", 206, gate="OR", **{"lambda": 10.0}, dropout=0.5)
@@ -44,6 +51,7 @@ SPACE = SearchSpace(
     paper_setting=PAPER_SETTING,
     num_trials=64,
     max_epochs=20,
+    paper_epochs=4000,
     encoders=ENCODERS,
     unsupported={"proxynca": "it learns a proxy for each class, and outfits have no classes"},
 )

@@ -231,6 +231,7 @@ def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
         "backbone": plan.features.backbone,
         "image_size": plan.features.image_size,
         "space": space_digest(plan.space),
+        **plan.options.to_json(set(find_dataset(plan.dataset).options) & SIGNED_OPTIONS),
     }
     if plan.space is not SPACES[plan.dataset]:
         signed["encoders"] = " ".join(plan.space.encoders)

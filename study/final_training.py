@@ -129,8 +129,9 @@ def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
 def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, screen: Screen) -> PaperSetting:
     """The baseline; it comes first, since it needs the cache, which may turn out to be of no use."""
     with screen.live() as show:
+        space = SPACES[prepared.dataset]
         paper = paper_setting_of_final(
-            prepared, SPACES[prepared.dataset].paper_setting, cache_dir=config.cache_dir, show=show
+            prepared, space.paper_setting, paper_epochs=space.paper_epochs, cache_dir=config.cache_dir, show=show
         )
     screen.say(f"baseline paper_setting: trained {paper.epoch} epochs on train and val")
     return paper
@@ -172,7 +173,12 @@ def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]
         "baselines": baseline_metrics(baselines),
         "paired": paired_differences(scores, baselines),
         "scoring": trainers[0].config.scoring.scoring.value,
-        "paper_setting": {"config": paper.config.to_flat(), "epochs": paper.epoch},
+        "paper_setting": {
+            "config": paper.config.to_flat(),
+            "epochs": paper.epoch,
+            "chosen_of_epochs": paper.max_epochs,
+            "paper_epochs": SPACES[best["dataset"]].paper_epochs,
+        },
         "questions": {name: len(questions) for name, questions in scores[0].items()},
         "epochs": trainers[0].epoch,
         "trained_on": [split.value for split in TRAIN_ON],

@@ -26,7 +26,7 @@ conditions, and how relevant each condition is to the pair. A query is scored ag
 Intervals are 95% over questions, each averaged over the seeds: they cover other questions about the same classes, not
 other classes, species or shops. In brackets behind a baseline: how far PAN is ahead of it, question by question.
 paper_setting is the paper's supervised setting, trained on the same images for {paper_epochs} epochs, a number chosen
-on val as PAN's was. Of the data, {left_out}.
+on val as PAN's was{paper_cut}. Of the data, {left_out}.
 
 ## How to use it
 
@@ -77,6 +77,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         scoring=metrics["scoring"],
         how_scored=HOW_SCORED[Scoring(metrics["scoring"])],
         paper_epochs=metrics["paper_setting"]["epochs"],
+        paper_cut=_paper_cut(metrics["paper_setting"]),
         num_conditions=len(model.condition_names),
         num_seeds=len(metrics["seeds"]),
         epochs=metrics["epochs"],
@@ -99,6 +100,11 @@ def _describe_features(features: dict[str, Any]) -> str:
     if "backbone_training" in features:
         described += f", after training by {features['backbone_training']} for {features['backbone_epochs']} epochs,"
     return described
+
+
+def _paper_cut(paper: dict[str, Any]) -> str:
+    most, own = paper["chosen_of_epochs"], paper["paper_epochs"]
+    return "" if most == own else f" from the first {most} of the paper's {own}, which would see more than 2e7 pairs"
 
 
 def _results(metrics: dict[str, Any]) -> list[str]:

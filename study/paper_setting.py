@@ -1,6 +1,8 @@
 """The baseline paper_setting: the paper's supervised setting of a dataset, trained once and kept in the cache.
 
 Its epoch is chosen on val, as a study chooses PAN's; a final training then trains it again on train + val, as PAN is.
+In a final training the paper's own epochs, with all its pairs, are cut in two ways, so that they take minutes and not
+days: they end when val has not improved for a quarter of the looks at it, and they see no more than 2e7 pairs.
 Where no attribute of the training images is certain, the same setting without labels stands in for it.
 """
 
@@ -12,14 +14,17 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from pan_model.config import TrialConfig
 from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
+from pan_model.encoders import GraphConfig
 from pan_model.errors import BadInput
 from pan_model.flat import Scalar
 from pan_model.model import Pan
+from pan_model.tasks import Task
 from pan_model.train import Trainer
 from study.files import check_can_be_made, write_whole
 from study.identity import content_of, digest
@@ -33,18 +38,24 @@ LOOKS = 20
 SEARCH_PAIRS = 8192
 """Pairs of an epoch in a search; the final training takes as many as the paper."""
 
-PAPER_EPOCHS = 100
-VERSION = 2
+PATIENT_LOOKS = LOOKS // 4
+"""In a final training, looks without a better value on val after which no epoch is tried any more."""
+
+MOST_PAIRS = 20_000_000
+"""Pairs that a final training sees in all epochs together, but for the first epoch, which is always whole."""
+
+VERSION = 3
 """Part of the key in the cache: raise it when the same setting comes to train differently."""
 
 
 class PaperSetting(NamedTuple):
-    """What was trained, the model and where it is, and after how many epochs."""
+    """What was trained, the model and where it is, and after how many epochs, chosen of max_epochs."""
 
     config: TrialConfig
     model: Pan
     device: torch.device
     epoch: int
+    max_epochs: int
 
 
 def paper_setting_of_search(
@@ -52,19 +63,41 @@ def paper_setting_of_search(
 ) -> PaperSetting:
     """Train on train for a study's epochs, of at most 8192 pairs each, and keep the epoch that val likes best."""
     config = _configure(prepared, setting, pairs_per_epoch=SEARCH_PAIRS, max_epochs=max_epochs)
-    return _best_on_val(prepared, config, cache_dir, show)
+    return _best_on_val(prepared, config, LOOKS, cache_dir, show)
 
 
 def paper_setting_of_final(
-    prepared: PreparedDataset, setting: Mapping[str, Scalar], *, cache_dir: Path, show: Show
+    prepared: PreparedDataset, setting: Mapping[str, Scalar], *, paper_epochs: int, cache_dir: Path, show: Show
 ) -> PaperSetting:
-    """Choose the best of the paper's 100 epochs on val, with all its pairs; train so many again on train + val."""
-    config = _configure(prepared, setting, pairs_per_epoch=0, max_epochs=PAPER_EPOCHS)
-    epoch = _best_on_val(prepared, config, cache_dir, show).epoch
-    config = replace(config, train=replace(config.train, max_epochs=epoch))
-    return _cached(
-        prepared, config, cache_dir, (Split.TRAIN, Split.VAL), lambda trainer: _train_to(trainer, epoch, show)
+    """Choose the best of the paper's epochs on val, with all its pairs; train so many again on train + val.
+
+    Of the paper's epochs there are as many as have 2e7 pairs, max_epochs of the result, and no more are tried when val
+    has not improved for a quarter of the looks.
+    """
+    config = _configure(prepared, setting, pairs_per_epoch=0, max_epochs=paper_epochs)
+    task = find_dataset(prepared.dataset).task(prepared.featured, seed=SEED)
+    max_epochs = min(paper_epochs, max(1, MOST_PAIRS // count_pairs(task, config)))
+    config = _with_epochs(config, max_epochs)
+    epoch = _best_on_val(prepared, config, PATIENT_LOOKS, cache_dir, show).epoch
+    paper = _cached(
+        prepared,
+        _with_epochs(config, epoch),
+        cache_dir,
+        (Split.TRAIN, Split.VAL),
+        lambda trainer: _train_to(trainer, epoch, show),
     )
+    return paper._replace(max_epochs=max_epochs)
+
+
+def count_pairs(task: Task, config: TrialConfig) -> int:
+    """The pairs that an epoch has."""
+    if isinstance(config.encoder, GraphConfig):
+        task, _ = task.split_edges(config.train.seed)
+    return sum(len(step.same) for step in task.draw_steps(config.pairs, np.random.default_rng(config.train.seed)))
+
+
+def _with_epochs(config: TrialConfig, max_epochs: int) -> TrialConfig:
+    return replace(config, train=replace(config.train, max_epochs=max_epochs))
 
 
 def _configure(
@@ -79,8 +112,10 @@ def _configure(
     )
 
 
-def _best_on_val(prepared: PreparedDataset, config: TrialConfig, cache_dir: Path, show: Show) -> PaperSetting:
-    return _cached(prepared, config, cache_dir, (Split.TRAIN,), lambda trainer: _train_to_best(trainer, show))
+def _best_on_val(
+    prepared: PreparedDataset, config: TrialConfig, patience: int, cache_dir: Path, show: Show
+) -> PaperSetting:
+    return _cached(prepared, config, cache_dir, (Split.TRAIN,), lambda trainer: _train_to_best(trainer, patience, show))
 
 
 def _cached(
@@ -108,7 +143,7 @@ def _cached(
         trainer = Trainer(task, config, trainer.device)  # a damaged file may have been restored in part
         train(trainer)
         _save(trainer, file)
-    return PaperSetting(config, trainer.model, trainer.device, trainer.epoch)
+    return PaperSetting(config, trainer.model, trainer.device, trainer.epoch, config.train.max_epochs)
 
 
 def _restore(trainer: Trainer, file: Path) -> bool:
@@ -133,15 +168,19 @@ def _train_to(trainer: Trainer, epoch: int, show: Show) -> None:
         show(lambda: f"baseline paper_setting: epoch {trainer.epoch}/{trainer.config.train.max_epochs}")
 
 
-def _train_to_best(trainer: Trainer, show: Show) -> None:
+def _train_to_best(trainer: Trainer, patience: int, show: Show) -> None:
+    """Train to the epoch that val likes best; ends after so many looks in a row that brought nothing better."""
     epochs, task = trainer.config.train.max_epochs, trainer.task
     sign = 1 if task.mode == "max" else -1
-    best, state = -math.inf, None
+    best, state, in_vain = -math.inf, None, 0
     for epoch in sorted({round(epochs * look / LOOKS) for look in range(1, LOOKS + 1)} - {0}):
         _train_to(trainer, epoch, show)
         value = sign * float(trainer.evaluate(Split.VAL).means()[task.objective])
+        in_vain += 1
         if math.isfinite(value) and value > best:
-            best, state = value, deepcopy(trainer.state_dict())
+            best, state, in_vain = value, deepcopy(trainer.state_dict()), 0
+        if state is not None and in_vain >= patience:
+            break
     if state is None:
         raise BadInput(
             f"baseline paper_setting: {task.objective} on val must be a finite number in some epoch, but was in none "

@@ -59,6 +59,9 @@ class Preparation:
     skip_bad_images: bool = False
 
 
+DEFAULT_OPTIONS = ReaderOptions()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedDataset:
     """A dataset that trials can start on.

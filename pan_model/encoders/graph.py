@@ -16,6 +16,8 @@ from pan_model.shapes import Float, Int
 class GraphConfig:
     """How many layers, how wide, and what training drops: inputs of a layer, items' neighbourhoods, single edges.
 
+    graph_context is how many edges beside a question each item of its set may know of, None where there are no such.
+
     The paper: 2 x 200 on Polyvore Outfits with edge_dropout 0.15, 3 x 350 in its graph baseline on CUB, both with
     support_dropout 0.15.
     """
@@ -25,8 +27,11 @@ class GraphConfig:
     layer_dropout: float = 0.5
     support_dropout: float = 0.15
     edge_dropout: float = 0.0
+    graph_context: int | None = None
 
     def __post_init__(self) -> None:
+        if self.graph_context is not None and self.graph_context < 0:
+            raise BadInput(f"graph_context must be at least 0, got {self.graph_context}.")
         for name in ("graph_layers", "graph_width"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} must be at least 1, got {getattr(self, name)}.")

@@ -49,9 +49,12 @@ class Task(ABC):
         raise BadInput(f"encoder graph: {type(self).__name__} has no graph; choose another encoder.")
 
     def edges_around(
-        self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"]
+        self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], *, context: int = 0
     ) -> Int[np.ndarray, "2 L"]:
-        """The edges, as pairs of items, that a graph encoder may know of when one question is asked; here none."""
+        """The edges, as pairs of items, that a graph encoder may know of when one question is asked; here none.
+
+        context is the encoder's graph_context, for tasks that know of edges beside the question.
+        """
         return np.empty((2, 0), dtype=np.int64)
 
     @abstractmethod

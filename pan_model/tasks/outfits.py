@@ -1,6 +1,7 @@
 """The task on outfits: items that were worn together to train on, blanks and outfits to be judged by (Polyvore)."""
 
 from collections.abc import Sequence
+from copy import copy
 from itertools import chain
 from typing import ClassVar, Literal
 
@@ -12,6 +13,7 @@ from pan_model.data.outfits import Outfits
 from pan_model.data.question_files import CompatQuestion, FitbQuestion, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
+from pan_model.outfit_context import OutfitContext
 from pan_model.outfit_pairs import NonEdges, outfit_pairs
 from pan_model.outfit_scoring import compat_auc, fitb_accuracy
 from pan_model.pairs import Pairs, PairSampling, PairsConfig, cut_into_steps, draw_pairs
@@ -20,6 +22,9 @@ from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores, Task
 
 FITB, COMPAT = "fitb_accuracy", "compat_auc"
+
+EDGES_PURPOSE = 7
+"""Keeps the random numbers that part edges from positives apart from others of the same seed."""
 
 NUM_WATCHED = 100
 """Outfits of train that are asked about, where overfitting is only watched."""
@@ -33,7 +38,8 @@ Questions = tuple[Sequence[FitbQuestion], Sequence[CompatQuestion]]
 class OutfitTask(Task):
     """Fill-in-the-blank and compatibility questions on the outfits of a split, drawn once from the seed.
 
-    Positives to train on are the pairs of items that share an outfit of the training splits, each once.
+    Positives to train on are the pairs of items that share an outfit of the training splits, each once. As a graph,
+    items that share an outfit are neighbours.
 
     Raises BadInput when val or test allows no question of either kind, and when there is nothing to train on.
     """
@@ -51,6 +57,8 @@ class OutfitTask(Task):
         self._positives = outfit_pairs(self._training_outfits)
         self._negatives = NonEdges(self.training_items, self._positives)
         self._questions: dict[Split, Questions] = {}
+        self._pairs_of_the_paper = 0
+        self._contexts: dict[Split, OutfitContext] = {}
         for split in (Split.VAL, Split.TEST):
             self._check_questions(split)
 
@@ -64,8 +72,34 @@ class OutfitTask(Task):
         """Draw pairs that share an outfit and as many that share none, see `pan_model.pairs.draw_pairs`."""
         if config.pairs is PairSampling.BALANCED:
             raise BadInput("pairs balanced needs classes; outfits have none. Choose fixed or fresh.")
-        pairs = draw_pairs(self._positives, self._negatives.draw, config.pairs_per_epoch, generator)
+        num_pairs = config.pairs_per_epoch or self._pairs_of_the_paper
+        pairs = draw_pairs(self._positives, self._negatives.draw, num_pairs, generator)
         return cut_into_steps(pairs, config.steps_per_epoch)
+
+    def split_edges(self, seed: int) -> tuple["OutfitTask", Int[np.ndarray, "2 L"]]:
+        """Half of the positives to learn from, the others as edges; negatives are pairs that share no outfit at all.
+
+        By the paper's rule an epoch has all of that half: it is the half that the rule speaks of.
+        """
+        order = np.random.default_rng([seed, EDGES_PURPOSE]).permutation(self._positives.shape[1])
+        half = self._positives.shape[1] // 2
+        learning = copy(self)
+        learning._positives = self._positives[:, np.sort(order[half:])]
+        learning._pairs_of_the_paper = 2 * learning._positives.shape[1]
+        return learning, self._positives[:, np.sort(order[:half])]
+
+    def edges_around(
+        self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], *, context: int = 0
+    ) -> Int[np.ndarray, "2 L"]:
+        """Edges of the split's own outfits that cannot tell which query is right, see `OutfitContext`.
+
+        At most `context` for each item of the set; none where several sets are compared.
+        """
+        if context == 0 or len(sets) != 1:
+            return super().edges_around(split, queries, sets)
+        if split not in self._contexts:
+            self._contexts[split] = OutfitContext(self._outfits.outfits[split])
+        return self._contexts[split].edges_around(queries, sets[0], context)
 
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
         """The score, and what it is the mean of; nothing for a training split that allows no question."""

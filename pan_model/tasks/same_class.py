@@ -43,8 +43,8 @@ class SameClassTask(Task):
         return learning, self.training_items[self._positives[:, np.sort(order[:half])]]
 
     def edges_around(
-        self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"]
+        self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], *, context: int = 0
     ) -> Int[np.ndarray, "2 L"]:
-        """All pairs within each set; queries have no neighbours."""
+        """All pairs within each set; queries have no neighbours, and there is no other context."""
         first, second = np.triu_indices(sets.shape[1], k=1)
         return unique_edges(np.stack([sets[:, first].ravel(), sets[:, second].ravel()]))

@@ -33,6 +33,7 @@ from search_spaces.pan import GRAPH_BASELINE, OPEN_ENDS, Scalar, SearchSpace, di
 LABELLED = {"gate", "lambda"}
 PROXIES = {"embedding_dim", "temperature", "proxy_learning_rate_factor", "proxy_loss_weight"}
 GRAPH = {"graph_layers", "graph_width", "layer_dropout", "support_dropout", "edge_dropout"}
+CONTEXT = {"graph_context"}
 OF_ENCODER = {"siamese": {"projection"}, "proxynca": PROXIES, "graph": GRAPH}
 BATCHES = {"classes_per_step", "images_per_class"}
 SUGGEST = """
@@ -90,7 +91,8 @@ def offers(space: SearchSpace, name: str, choice: str) -> bool:
 def not_offered(space: SearchSpace) -> set[str]:
     """The parameters of encoders and samplings that a dataset does not support."""
     absent = [names for encoder, names in OF_ENCODER.items() if not offers(space, "encoder", encoder)]
-    return set[str]().union(*absent) | (set[str]() if offers(space, "pairs", "balanced") else BATCHES)
+    no_context = set[str]() if "graph_context" in distributions(space) else CONTEXT
+    return set[str]().union(*absent, no_context) | (set[str]() if offers(space, "pairs", "balanced") else BATCHES)
 
 
 def test_every_dataset_has_a_space():
@@ -151,7 +153,7 @@ def test_choices_are_those_of_the_library(space: SearchSpace):
 CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
     **dict.fromkeys(LABELLED, lambda config: config["supervision"] != "unsupervised"),
     **dict.fromkeys(PROXIES, lambda config: config["encoder"] == "proxynca"),
-    **dict.fromkeys(GRAPH, lambda config: config["encoder"] == "graph"),
+    **dict.fromkeys(GRAPH | CONTEXT, lambda config: config["encoder"] == "graph"),
     **dict.fromkeys(BATCHES, lambda config: config["pairs"] == "balanced"),
     "projection": lambda config: config["encoder"] == "siamese",
     "whitening_shrinkage": lambda config: config["normalisation"] == "whiten",
@@ -265,7 +267,9 @@ def read(space: SearchSpace, params: dict[str, Scalar]) -> TrialConfig:
     return TrialConfig.from_flat(space.suggest(FixedTrial(params)) | {"max_epochs": 1, "seed": 0})
 
 
-OUTFIT_GRAPH = GraphConfig(graph_layers=2, graph_width=200, layer_dropout=0.5, support_dropout=0.15, edge_dropout=0.15)
+OUTFIT_GRAPH = GraphConfig(
+    graph_layers=2, graph_width=200, layer_dropout=0.5, support_dropout=0.15, edge_dropout=0.15, graph_context=0
+)
 CUB_GRAPH = GraphConfig(graph_layers=3, graph_width=350, layer_dropout=0.5, support_dropout=0.15)
 
 

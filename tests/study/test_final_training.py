@@ -48,7 +48,7 @@ def refused(tmp_path: Path, small_trial: dict[str, Any]) -> Generator[Callable[.
         }
         write_json(file, best)
         folders = {"data_root": tmp_path / "data", "cache_dir": tmp_path / "cache"}
-        with pytest.raises(BadInput, match=".") as error:
+        with pytest.raises(BadInput, match=r"best_config\.json: |polyvore_outfits") as error:
             train_final(FinalConfig(best_config=file, **folders, **flags), Screen())
         assert [path.name for path in file.parent.iterdir()] == [file.name]
         return str(error.value).removeprefix(f"{file}: ")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.errors import BadInput
 from study.config import FinalConfig, Sampler, Scheduler, StudyConfig
-from study.regime import Regime
 from study.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser
+from study.regime import Regime
 
 FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "dataset": ("datasets", '["cub", "demo"]', ("cub", "demo"), ["--dataset", "demo"], ("demo",)),

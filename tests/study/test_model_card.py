@@ -20,7 +20,7 @@ METRICS: dict[str, Any] = {
     "metrics": {METRIC: {"mean": 0.5, "ci95": [0.4, 0.6]}},
     "baselines": {"paper_setting": {METRIC: {"mean": 0.25, "ci95": [0.2, 0.3]}}},
     "paired": {"paper_setting": {METRIC: {"difference": 0.25, "ci95": [0.125, 0.375]}}},
-    "paper_setting": {"config": {}, "epochs": 45},
+    "paper_setting": {"config": {}, "epochs": 45, "chosen_of_epochs": 60, "paper_epochs": 4000},
     "left_out": {},
 }
 
@@ -51,6 +51,7 @@ def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
     card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
     assert f"A query is scored against a set of images by {words}" in card
     assert f"# of a query against sets of images, by {scoring.value}\n" in card
+    assert "from the first 60 of the paper's 4000" in " ".join(card.split())
     assert "| paper_setting | 0.2500 (0.2500 [0.1250, 0.3750]) |" in card
     assert "trained on the same images for 45 epochs" in card
     assert "Of the data, no image left out." in card

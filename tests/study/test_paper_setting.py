@@ -19,7 +19,7 @@ from pan_model.errors import BadInput
 from pan_model.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import Trainer
-from study.paper_setting import PaperSetting, paper_setting_of_final, paper_setting_of_search
+from study.paper_setting import PaperSetting, count_pairs, paper_setting_of_final, paper_setting_of_search
 from study.prepare import PreparedDataset
 
 METRIC = "few_shot_accuracy"
@@ -60,14 +60,13 @@ def search(prepared: PreparedDataset, tmp_path: Path, shown: list[str]) -> Train
 
 
 @pytest.fixture
-def final(
-    prepared: PreparedDataset, tmp_path: Path, shown: list[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., PaperSetting]:
+def final(prepared: PreparedDataset, tmp_path: Path, shown: list[str]) -> Callable[..., PaperSetting]:
     """The baseline of a final training, with fewer epochs than the paper's."""
 
     def train(epochs: int = EPOCHS) -> PaperSetting:
-        monkeypatch.setattr(study.paper_setting, "PAPER_EPOCHS", epochs)
-        return paper_setting_of_final(prepared, SETTING, cache_dir=tmp_path, show=lambda line: shown.append(line()))
+        return paper_setting_of_final(
+            prepared, SETTING, paper_epochs=epochs, cache_dir=tmp_path, show=lambda line: shown.append(line())
+        )
 
     return train
 
@@ -177,6 +176,38 @@ def test_in_the_end_it_is_trained_as_long_on_train_and_val_with_all_the_paper_s_
     assert paper.config == again
     assert weights(paper.model) == train_each_epoch(prepared, again, Split.TRAIN, Split.VAL)[-1][1]
     assert len(files(tmp_path)) == 2
+
+
+def test_in_the_end_it_has_no_more_epochs_than_so_many_pairs(
+    final: Train, prepared: PreparedDataset, monkeypatch: pytest.MonkeyPatch, shown: list[str]
+):
+    pairs = count_pairs(FewShotTask(prepared.featured, seed=0), configured(pairs_per_epoch=0))
+    assert pairs == 2 * (10 * 28 // 2)  # half of all positives, and as many negatives
+    monkeypatch.setattr(study.paper_setting, "MOST_PAIRS", 3 * pairs + 1)
+    paper = final(epochs=4000)
+    assert paper.max_epochs == 3
+    assert shown[2] == "baseline paper_setting: epoch 3/3"
+    monkeypatch.setattr(study.paper_setting, "MOST_PAIRS", 1)
+    assert final(epochs=4000).max_epochs == 1
+
+
+def test_pairs_of_a_graph_are_those_that_carry_no_message(prepared: PreparedDataset):
+    task, config = FewShotTask(prepared.featured, seed=0), configured(encoder="graph", pairs_per_epoch=0)
+    learning, _ = task.split_edges(0)
+    (step,) = learning.draw_steps(config.pairs, np.random.default_rng(0))
+    assert count_pairs(task, config) == len(step.same)
+
+
+def test_in_the_end_no_epoch_is_tried_after_so_many_looks_in_vain(final: Train, timed: type[TimedTask]):
+    timed.values = [0.1, 0.5, 0.4, math.nan, 0.5, 0.1, 0.2, 0.9]
+    assert final(epochs=20).epoch == 2
+    assert timed.values == [0.9]
+    assert timed.looks == 7
+
+
+def test_a_search_looks_to_its_end(search: Train, timed: type[TimedTask]):
+    timed.values = [0.5, *[0.1] * 18, 0.9]
+    assert search(epochs=20).epoch == 20
 
 
 def test_on_train_and_on_train_and_val_are_two_models_of_one_setting(final: Train, tmp_path: Path):

@@ -15,11 +15,11 @@ from pan_model.data.registry import DATASETS
 from pan_model.errors import BadInput
 from search_spaces import SPACES
 from study.config import DatasetPlan, Sampler, Scheduler, StudyConfig
-from study.regime import Regime
 from study.files import write_json
 from study.identity import digest
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_files, sign
 from study.prepare import PreparedDataset
+from study.regime import Regime
 from study.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, read_study
 
 Make = Callable[..., StudyConfig]

@@ -71,6 +71,7 @@ def test_edges_are_dropped_in_training_alone(features: Tensor, dropped: dict[str
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"graph_context": -1}, "graph_context must be at least 0, got -1"),
         ({"graph_layers": 0}, "graph_layers must be at least 1, got 0"),
         ({"graph_width": 0}, "graph_width must be at least 1, got 0"),
         ({"layer_dropout": 1.0}, r"layer_dropout must lie in \[0, 1\), got 1"),

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -16,7 +16,7 @@ from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.outfit_scoring import outfit_scores
 from pan_model.pairs import PairSampling, PairsConfig
-from pan_model.pan_scorer import embedding_scorer
+from pan_model.pan_scorer import embedding_scorer, pan_scorer
 from pan_model.scoring import SetScorer
 from pan_model.tasks import Task
 from pan_model.tasks.outfits import OutfitTask
@@ -244,3 +244,69 @@ def test_pan_s_outfit_score_is_the_mean_of_its_pair_scores(
             trainer.model.similarity(embeddings[[i]], embeddings[[j]]).score.item() for i, j in ((5, 2), (5, 9), (2, 9))
         ]
     assert score == pytest.approx(np.mean(pairs), abs=1e-6)
+
+
+def pairs_of(outfits: Iterable[Outfit]) -> set[frozenset[int]]:
+    return {frozenset(pair) for outfit in outfits for pair in combinations(outfit, 2)}
+
+
+def as_pairs(edges: np.ndarray) -> set[frozenset[int]]:
+    return {frozenset(pair) for pair in edges.T.tolist()}
+
+
+def test_half_of_the_positives_are_edges_and_negatives_share_no_outfit_at_all(
+    worn: FeaturedItems, outfit_task: OutfitTask
+):
+    learning, edges = outfit_task.split_edges(3)
+    everything, carried = pairs_of(relations_of(worn).outfits[Split.TRAIN]), as_pairs(edges)
+    config = PairsConfig(pairs=PairSampling.FIXED, pairs_per_epoch=10**6, steps_per_epoch=1)
+    (pairs,) = learning.draw_steps(config, np.random.default_rng(0))
+    learned, negatives = (
+        as_pairs(np.stack([pairs.index_1[kind], pairs.index_2[kind]])) for kind in (pairs.same, ~pairs.same)
+    )
+    assert carried | learned == everything
+    assert not carried & learned
+    assert len(carried) == edges.shape[1] == len(everything) // 2
+    assert not negatives & everything
+    again, other = (outfit_task.split_edges(seed)[1] for seed in (3, 4))
+    assert np.array_equal(edges, again)
+    assert not np.array_equal(edges, other)
+
+
+GRAPH: dict[str, Any] = {"encoder": "graph", "graph_width": 16, "layer_dropout": 0.1, "pairs_per_epoch": 0}
+
+
+@pytest.mark.parametrize("context", [0, 4])
+def test_a_graph_encoder_learns_what_goes_together(
+    outfit_task: OutfitTask, configure: Callable[..., TrialConfig], context: int
+):
+    trainer = Trainer(outfit_task, configure(graph_context=context, **GRAPH), torch.device("cpu"))
+    assert trainer.model.graph_context == context
+    for _ in range(60):
+        trainer.train_epoch()
+    assert trainer.evaluate(Split.VAL).means()["compat_auc"] > 0.65
+
+
+def test_a_score_is_the_same_when_the_asked_outfit_was_never_there(
+    worn: FeaturedItems, outfit_task: OutfitTask, configure: Callable[..., TrialConfig]
+):
+    """Every question on val is asked of a task that has all outfits and of one that lacks the one asked about."""
+    trainer = Trainer(outfit_task, configure(graph_context=3, **GRAPH), torch.device("cpu"))
+    trainer.train_epoch()
+    outfits = relations_of(worn).outfits[Split.VAL]
+    num_edges = 0
+    for asked, (right, *items) in enumerate(outfits[:12]):
+        candidates = np.array([right, (right + NUM_CATEGORIES) % NUM_ITEMS])
+        less = OutfitTask(with_outfits(worn, val=outfits[:asked] + outfits[asked + 1 :]), seed=0)
+        num_edges += outfit_task.edges_around(Split.VAL, candidates, np.array([items]), context=3).shape[1]
+        scores = [pan_scorer(trainer.model, task, Split.VAL, torch.device("cpu")) for task in (outfit_task, less)]
+        one, other = (scorer(candidates[None], np.array([[items]])) for scorer in scores)
+        assert one.tolist() == other.tolist()
+        one, other = (outfit_scores(scorer, [outfits[asked]]) for scorer in scores)
+        assert one.tolist() == other.tolist()
+    assert num_edges > 0
+
+
+def test_compatibility_and_several_sets_are_asked_without_edges(outfit_task: OutfitTask):
+    for queries, sets in ((np.array([5]), np.array([[0, 1]])), (np.array([5, 8]), np.array([[0, 1], [3, 4]]))):
+        assert outfit_task.edges_around(Split.VAL, queries, sets, context=9).shape == (2, 0)
