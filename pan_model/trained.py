@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pan_model.backbones import Backbone, build_backbone
+from pan_model.backbones import Backbone, Pooling, build_backbone
 from pan_model.config import TrialConfig
 from pan_model.errors import BadInput
 from pan_model.model import Pan
@@ -82,7 +82,7 @@ def load_backbone(folder: Path | str) -> Backbone:
     """
     folder = Path(folder)
     features = _read_config(folder)["features"]
-    backbone = build_backbone(features["backbone"])
+    backbone = build_backbone(features["backbone"], features.get("pooling", Pooling.AVG))
     if BACKBONE_KEY in features:
         load_weights_file(backbone, folder / features[BACKBONE_KEY])
         return backbone.eval()

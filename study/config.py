@@ -9,6 +9,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from pan_model.backbone_training import BackboneTraining, BackboneTrainingConfig, default_training
+from pan_model.backbones import Pooling
 from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
 from pan_model.data.registry import DATASETS, find_dataset
 from pan_model.errors import BadInput
@@ -80,6 +81,7 @@ class StudyConfig:
     backbone: str | None = None
     weights: str | None = None
     image_size: int | None = None
+    pooling: Pooling = Pooling.AVG
     encoders: tuple[str, ...] | None = None
     regime: Regime = Regime.FROZEN
     backbone_training: BackboneTraining = BackboneTraining.NONE
@@ -172,6 +174,7 @@ class StudyConfig:
                 backbone=row.backbone if self.backbone is None else self.backbone,
                 weights=weights,
                 image_size=row.image_size if self.image_size is None else self.image_size,
+                pooling=self.pooling,
             ),
             space=space,
             options=ReaderOptions(**{name: value for name, value in self._options().items() if name in row.options}),
@@ -224,7 +227,10 @@ class FinalConfig:
 
 
 def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
-    """What is signed of a dataset; its encoders only where they are not the default ones, as the space has them too."""
+    """What is signed of a dataset; pooling and encoders only where they are not the default ones.
+
+    So studies that were begun before there was a choice can go on; the space, too, tells of its encoders.
+    """
     signed: dict[str, Any] = {
         "max_epochs": plan.max_epochs,
         "grace_epochs": plan.grace_epochs,
@@ -235,6 +241,8 @@ def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
     }
     if plan.space is not SPACES[plan.dataset]:
         signed["encoders"] = " ".join(plan.space.encoders)
+    if plan.features.pooling is not Pooling.AVG:
+        signed["pooling"] = plan.features.pooling.value
     if plan.backbone_training is not None:
         signed["backbone_training"] = {
             "kind": str(plan.backbone_training.kind),

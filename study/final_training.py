@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pan_model.backbones import Backbone, build_backbone
+from pan_model.backbones import Backbone, Pooling, build_backbone
 from pan_model.baselines import NORMALISED, cosine_baseline, untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.reader_options import ReaderOptions
@@ -73,7 +73,10 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> Prepa
         data_root=config.data_root,
         cache_dir=config.cache_dir,
         features=FeaturesConfig(
-            backbone=features["backbone"], weights=_find_weights(best, config), image_size=features["image_size"]
+            backbone=features["backbone"],
+            weights=_find_weights(best, config),
+            image_size=features["image_size"],
+            pooling=Pooling(features.get("pooling", Pooling.AVG)),
         ),
         options=options,
         regime=Regime(features["regime"]),
@@ -191,9 +194,10 @@ def _backbone_of(trainer: Trainer, best: dict[str, Any], prepared: PreparedDatas
     """The backbone that the model needs beside it: one that was trained, with it or before the search."""
     if "backbone_training" not in best["features"]:
         return trainer.backbone
-    backbone = trainer.backbone or build_backbone(prepared.features["backbone"])
+    described = prepared.features
+    backbone = trainer.backbone or build_backbone(described["backbone"], described["pooling"])
     if trainer.backbone is None:
-        load_weights(backbone, prepared.features["weights"])
+        load_weights(backbone, described["weights"])
     return backbone
 
 

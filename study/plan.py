@@ -13,7 +13,7 @@ from study.prepare import PreparedDataset
 from study.provenance import provenance
 from study.study_file import STUDY_SCHEMA, read_study
 
-SOMETIMES_SIGNED = ("encoders", "backbone_training")
+SOMETIMES_SIGNED = ("encoders", "pooling", "backbone_training")
 """What is signed of a dataset only where it is not as usual."""
 
 

@@ -206,6 +206,7 @@ def _describe_features(preparation: Preparation, features: Features) -> dict[str
         "weights": config.weights,
         "weights_sha256": features.weights_sha256,
         "image_size": config.image_size,
+        "pooling": config.pooling.value,
     }
     if training is not None:
         described |= {"backbone_training": training.kind.value, "backbone_epochs": training.epochs}
@@ -218,7 +219,7 @@ def _finetune_start(
     """What trials that train their backbone start from: the weights that the features were extracted with."""
     if preparation.regime is Regime.FROZEN:
         return None
-    backbone = build_backbone(config.backbone)
+    backbone = build_backbone(config.backbone, config.pooling)
     load_weights(backbone, config.weights)
     pictures = load_pictures(
         kept, identity, config.image_size, preparation.cache_dir, progress=partial(tell, Work.DECODING)

@@ -67,12 +67,10 @@ def train_backbone(
     Raises BadInput when images or weights cannot be read, the cache cannot be written, there is nothing to tell apart,
     or the loss is no longer finite.
     """
-    backbone = build_backbone(features.backbone)
+    backbone = build_backbone(features.backbone, features.pooling)
     weights_sha256 = load_weights(backbone, features.weights)
     items, groups = images.alone(), images.groups_for(config.kind)
-    key = training_key(
-        images.fingerprint, items.image_names, groups, backbone.name, weights_sha256, features.image_size, config
-    )
+    key = training_key(images.fingerprint, items.image_names, groups, features, weights_sha256, config)
     store = TrainingStore(cache_dir, key)
     if trained := store.trained():
         return trained

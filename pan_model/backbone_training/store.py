@@ -15,6 +15,7 @@ from torch import nn
 from pan_model.backbone_training.config import BackboneTrainingConfig
 from pan_model.backbone_training.triplets import Groups
 from pan_model.cache import content_key, written_whole
+from pan_model.features import FeaturesConfig
 from pan_model.weights import LOAD_ERRORS
 
 CACHE_FORMAT = "pan-study/backbone/1"
@@ -40,18 +41,16 @@ def training_key(
     fingerprint: str,
     image_names: tuple[str, ...],
     groups: Groups,
-    backbone: str,
+    features: FeaturesConfig,
     weights_sha256: str,
-    image_size: int,
     config: BackboneTrainingConfig,
 ) -> str:
     """Name a training by the sha256 of all that its result depends on; groups are of positions in image_names."""
     parts = hashlib.sha256(json.dumps(image_names).encode())
     for part in groups:
         parts.update(part.astype("<i8").tobytes())
-    return content_key(
-        CACHE_FORMAT, fingerprint, parts.hexdigest(), backbone, weights_sha256, image_size, asdict(config)
-    )
+    network = [features.backbone, features.pooling, features.image_size, weights_sha256]
+    return content_key(CACHE_FORMAT, fingerprint, parts.hexdigest(), *network, asdict(config))
 
 
 class TrainingStore:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pan_model.backbones import Pooling
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.errors import BadInput
 from study.config import FinalConfig, Sampler, Scheduler, StudyConfig
@@ -29,6 +30,7 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "weights": ("weights", '"imagenet"', "imagenet", ["--weights", "w.pth"], "w.pth"),
     "image_size": ("image_size", "96", 96, ["--image-size", "128"], 128),
     "encoders": ("encoders", '["siamese"]', ("siamese",), ["--encoders", "graph", "siamese"], ("graph", "siamese")),
+    "pooling": ("pooling", '"max"', Pooling.MAX, ["--pooling", "avg"], Pooling.AVG),
     "regime": ("regime", '"frozen"', Regime.FROZEN, ["--regime", "frozen"], Regime.FROZEN),
     "skip_bad_images": ("skip_bad_images", "true", True, ["--no-skip-bad-images"], False),
     "polyvore_split": (
@@ -296,6 +298,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "weights": NAMES,
     "image_size": st.integers(1, 1000),
     "encoders": st.just(["siamese"]),
+    "pooling": st.just("avg"),
     "regime": st.sampled_from([str(one) for one in Regime]),
     "skip_bad_images": st.booleans(),
     "polyvore_split": st.sampled_from([str(one) for one in PolyvoreSplit]),
