@@ -31,11 +31,15 @@ class MethodScores:
 
 @dataclass(frozen=True, kw_only=True)
 class FinalScores:
-    """Of a final training's metrics.json the objective alone: of which trial, each method's test, PAN's leads."""
+    """Of a final training's metrics.json the objective alone: of which trial, each method's test, PAN's leads.
+
+    paper_epochs is how long paper_setting was trained, None where a file of an earlier time does not say so.
+    """
 
     trial_id: str
     test: Mapping[str, Interval]
     ahead: Mapping[str, Interval]
+    paper_epochs: int | None = None
 
 
 def compare_methods(
@@ -112,7 +116,13 @@ def read_final(path: Path, metric: str) -> FinalScores | None:
         trial_id=content["trial_id"],
         test={PAN: _read_interval(path, "metrics", content["metrics"], metric, "mean"), **test},
         ahead={name: _read_interval(path, f"paired.{name}", paired[name], metric, "difference") for name in paired},
+        paper_epochs=_read_paper_epochs(content.get("paper_setting")),
     )
+
+
+def _read_paper_epochs(paper: Any) -> int | None:
+    epochs = paper.get("epochs") if isinstance(paper, dict) else None
+    return epochs if isinstance(epochs, int) else None
 
 
 def _read_interval(path: Path, field: str, metrics: Any, metric: str, key: str) -> Interval:
