@@ -38,5 +38,5 @@ def read_baselines(path: Path) -> dict[str, QuestionLists]:
     """Read the file; a study that was cut before it was written has none yet."""
     if not path.exists():
         return {}
-    content = read_json(path)
+    content = read_json(path, "remove the file")
     return check_methods(content.get("questions") if isinstance(content, dict) else None, path, "questions")

@@ -12,6 +12,7 @@ from search_spaces.finetune import FINETUNE_OPEN_ENDS
 from search_spaces.pan import OPEN_ENDS
 from study.comparison import FinalScores, MethodScores
 from study.journal import replay
+from study.paper_setting import PAPER_EPOCHS
 
 EDGE = 0.05
 """The outer part of a range, at either end and on the range's own scale, that counts as its edge."""
@@ -34,6 +35,16 @@ def find_foreign_final(folder: Path, final: FinalScores | None, winner: str) -> 
     return [
         f"{folder} is of trial {final.trial_id}, not of the winner {winner}; move it away and run study/final.py again"
     ]
+
+
+def find_short_paper(epochs: int | None) -> list[str]:
+    """That val liked the last epoch of the final paper_setting best, so that the baseline may be better than it seems.
+
+    epochs is what metrics.json has of it, None where that is not known.
+    """
+    if epochs is None or epochs < PAPER_EPOCHS:
+        return []
+    return [f"the best epoch of paper_setting, {epochs}, is the last of its epochs; with more it may be better"]
 
 
 def find_edges(space: SearchSpace, config: Mapping[str, Scalar]) -> list[str]:

@@ -18,10 +18,10 @@ class Collated(NamedTuple):
     summary: DatasetSummary
 
 
-def collate(results: Results) -> dict[str, Collated]:
+def collate(results: Results, *, over: bool = False) -> dict[str, Collated]:
     """Write trials.csv, history.csv, best_config.json and the summary; gives what each dataset came to.
 
-    The study may be finished, cut or running. Raises BadInput where there is none.
+    The study may be finished, cut or running; over says that it does not run. Raises BadInput where there is none.
     """
     if not results.study.exists():
         raise BadInput(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
@@ -32,5 +32,5 @@ def collate(results: Results) -> dict[str, Collated]:
         ledger[dataset] = read_ledger(files.trials)
         write_tables(files, ledger[dataset], part["objective"]["name"], part["objective"]["mode"])
         export_best_config(files, study, ledger[dataset])
-    summaries = write_summary(results, study, ledger)
+    summaries = write_summary(results, study, ledger, over=over)
     return {summary.dataset: Collated(ledger[summary.dataset], summary) for summary in summaries}

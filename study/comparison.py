@@ -13,6 +13,7 @@ from study.ledger import TrialRecord
 from study.question_scores import QuestionLists, from_entry, interval_ahead, interval_of, is_finite_number
 
 PAN = "PAN"
+LEAVE_OUT = "move its folder away to leave it out"
 FINAL_SECTIONS = ("metrics", "baselines", "paired")
 """What is read of a metrics.json, beside its trial_id."""
 
@@ -31,11 +32,15 @@ class MethodScores:
 
 @dataclass(frozen=True, kw_only=True)
 class FinalScores:
-    """Of a final training's metrics.json the objective alone: of which trial, each method's test, PAN's leads."""
+    """Of a final training's metrics.json the objective alone: of which trial, each method's test, PAN's leads.
+
+    paper_epochs is how long paper_setting was trained, None where a file of an earlier time does not say so.
+    """
 
     trial_id: str
     test: Mapping[str, Interval]
     ahead: Mapping[str, Interval]
+    paper_epochs: int | None = None
 
 
 def compare_methods(
@@ -98,21 +103,27 @@ def read_final(path: Path, metric: str) -> FinalScores | None:
     """The scores in the metrics.json of the final training, if there is one; a baseline that it lacks is left out."""
     if not path.exists():
         return None
-    content = read_json(path)
+    content = read_json(path, LEAVE_OUT)
     if not (
         isinstance(content, dict)
         and isinstance(content.get("trial_id"), str)
         and all(isinstance(content.get(section), dict) for section in FINAL_SECTIONS)
     ):
         fields = ", ".join(("trial_id", *FINAL_SECTIONS))
-        raise BadInput(f"{path}: must hold {fields}; move its folder away to leave it out.")
+        raise BadInput(f"{path}: must hold {fields}; {LEAVE_OUT}.")
     baselines, paired = content["baselines"], content["paired"]
     test = {name: _read_interval(path, f"baselines.{name}", baselines[name], metric, "mean") for name in baselines}
     return FinalScores(
         trial_id=content["trial_id"],
         test={PAN: _read_interval(path, "metrics", content["metrics"], metric, "mean"), **test},
         ahead={name: _read_interval(path, f"paired.{name}", paired[name], metric, "difference") for name in paired},
+        paper_epochs=_read_paper_epochs(content.get("paper_setting")),
     )
+
+
+def _read_paper_epochs(paper: Any) -> int | None:
+    epochs = paper.get("epochs") if isinstance(paper, dict) else None
+    return epochs if isinstance(epochs, int) else None
 
 
 def _read_interval(path: Path, field: str, metrics: Any, metric: str, key: str) -> Interval:
@@ -121,8 +132,5 @@ def _read_interval(path: Path, field: str, metrics: Any, metric: str, key: str) 
     except (KeyError, TypeError, ValueError):
         interval = None
     if interval is None or not all(map(is_finite_number, interval)):
-        raise BadInput(
-            f"{path}: {field}.{metric} must hold {key} and ci95, a number and two; "
-            "move its folder away to leave it out."
-        )
+        raise BadInput(f"{path}: {field}.{metric} must hold {key} and ci95, a number and two; {LEAVE_OUT}.")
     return interval

@@ -34,7 +34,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
         check_same_flags(found, config)
         if _is_finished(config) and same_files(found, config):
             screen.say(f"study {config.study_name} is done: every trial has run.")
-            return report_study(config, collate(config.results), screen)
+            return report_study(config, collate(config.results, over=True), screen)
     check_ray_address(config.ray_address)
     use_deterministic_arithmetic()
     prepared = [_prepare(plan, config, screen) for plan in config.plans]
@@ -106,7 +106,7 @@ def _search(
                 if (left_s := deadline_s - time.monotonic()) > 0:
                     _search_dataset(config, plan, part, screen, slots, left_s)
         finally:
-            collated = collate(config.results)
+            collated = collate(config.results, over=True)
     return collated
 
 

@@ -14,6 +14,7 @@ from study.results import DatasetResults
 
 SCHEMA_FILE = Path(__file__).with_name("best_config.schema.json")
 BEST_CONFIG_SCHEMA = "pan-study/best-config/1"
+MADE_BY = "give one that study/run.py made; study/collate.py makes a study's anew"
 
 
 def export_best_config(results: DatasetResults, study: dict[str, Any], records: list[TrialRecord]) -> bool:
@@ -50,11 +51,11 @@ def export_best_config(results: DatasetResults, study: dict[str, Any], records: 
 
 def read_best_config(path: Path) -> dict[str, Any]:
     """Read a best_config.json; BadInput names the file and the field that is not as the schema says."""
-    content = read_json(path)
+    content = read_json(path, MADE_BY)
     error = next(iter(_validator().iter_errors(content)), None)
     if error is not None:
         field = ".".join(str(part) for part in error.absolute_path) or "the whole file"
-        raise BadInput(f"{path}: {field}: {error.message}; see {SCHEMA_FILE.name}.")
+        raise BadInput(f"{path}: {field}: {error.message}; see {SCHEMA_FILE.name}, or {MADE_BY}.")
     try:
         TrialConfig.from_flat(content["config"])
     except BadInput as rule:

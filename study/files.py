@@ -33,14 +33,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; BadInput names the file when it is missing or broken."""
+def read_json(path: Path, way_out: str) -> Any:
+    """Read a JSON file; BadInput names the file and the way out when it is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise BadInput(f"{path}: cannot be read ({error.strerror or error}); {way_out}.") from error
     except ValueError as error:
-        raise BadInput(f"{path}: is not JSON ({error}).") from error
+        raise BadInput(f"{path}: is not JSON ({error}); {way_out}.") from error
 
 
 def check_can_be_made(folder: Path, flag: str = "--output") -> None:

@@ -61,7 +61,7 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
     metrics = _test(trainers, paper, best) | {"left_out": prepared.left_out}
     _write_whole(config.folder, trainers[0], prepared, best, metrics)
     _say(config.folder, trainers[0].task.objective, metrics, screen)
-    _summarise(config.folder.absolute(), prepared.dataset, screen)
+    _summarise(config.folder, prepared.dataset, screen)
     return 0
 
 
@@ -219,16 +219,16 @@ def _write_whole(
 
 
 def _summarise(folder: Path, dataset: str, screen: Screen) -> None:
-    """Where the folder, an absolute path, is a study's own, put the test scores beside those on val."""
-    results = Results(folder.parent.parent)
-    if not (results.study.exists() and folder == results.of(dataset).final_metrics.parent):
+    """Where the folder is a study's own, put the test scores beside those on val."""
+    results = Results(folder.absolute().parent.parent)
+    if not (results.study.exists() and folder.absolute() == results.of(dataset).final_metrics.parent):
         return
     try:
         summary = collate(results)[dataset].summary
     except (BadInput, OSError) as error:  # what was trained is there all the same
         screen.say(f"the summary is as it was: {error}")
         return
-    screen.say(f"  {results.summary}")
+    screen.say(f"  {results.summary if folder.is_absolute() else os.path.relpath(results.summary)}")
     for caution in summary.cautions:
         screen.say(f"caution: {caution}")
 

@@ -50,7 +50,7 @@ def read_final_config(words: Sequence[str]) -> FinalConfig:
     return FinalConfig(**vars(final_parser().parse(words)))
 
 
-RULE = re.compile(r"(\w+) must (be at most |lie outside )?(\w+)")
+RULE = re.compile(r"^(\w+) must (be at most |lie outside |)(\w+)")
 """How a rule on a configuration's values begins: with a field, which may have to do with another one."""
 
 
@@ -61,12 +61,12 @@ def name_flags(message: str) -> str:
     '--grace-epochs must be at most --max-epochs, 9, got 10.'
     """
     flags = {action.option_strings[0] for parser in (run_parser(), final_parser()) for action in parser.flags.values()}
-    found = RULE.match(message)
-    for group in (3, 1) if found else ():
-        flag = f"--{found[group].replace('_', '-')}"
-        if flag in flags and (group == 1 or found[2]):
-            message = message[: found.start(group)] + flag + message[found.end(group) :]
-    return message
+
+    def name(rule: re.Match[str]) -> str:
+        named = [flag if (flag := f"--{field.replace('_', '-')}") in flags else field for field in rule.group(1, 3)]
+        return f"{named[0]} must {rule[2]}{named[1]}" if rule[2] else f"{named[0]} must {rule[3]}"
+
+    return RULE.sub(name, message)
 
 
 def final_parser() -> OneLineParser:

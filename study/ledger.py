@@ -71,6 +71,10 @@ class TrialRecord:
         return math.fsum(value for record in self.history for key, value in record.items() if key.startswith("time/"))
 
 
+LEAVE_OUT = "move its folder away to leave the trial out"
+RUN_AGAIN = "remove the file to run the trial again"
+"""Ways out where a file of a trial is damaged."""
+
 BEST_FIELDS = set(BestEpoch.__dataclass_fields__)
 
 
@@ -129,34 +133,30 @@ class TrialLedger:
         try:
             return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
         except ValueError as error:
-            raise BadInput(f"{self._history}: must hold a JSON object a line ({error}).") from error
+            raise BadInput(f"{self._history}: must hold a JSON object a line ({error}); {LEAVE_OUT}.") from error
 
     def status(self) -> tuple[Status, str]:
         """How the trial stands, and the error of a failed one."""
         if not self._status.exists():
             return Status.RUNNING, ""
-        written = read_json(self._status)
+        written = read_json(self._status, RUN_AGAIN)
         try:
             return Status(written["status"]), str(written["error"])
         except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(
-                f"{self._status}: must hold status and error; remove the file to run the trial again."
-            ) from error
+            raise BadInput(f"{self._status}: must hold status and error; {RUN_AGAIN}.") from error
 
     def read(self) -> TrialRecord:
         """Everything but the checkpoint."""
-        written = read_json(self._config)
+        written = read_json(self._config, LEAVE_OUT)
         if not isinstance(written, dict) or set(written) != {"trial_id", "number", "config"}:
-            raise BadInput(
-                f"{self._config}: must hold trial_id, number and config; move its folder away to leave it out."
-            )
+            raise BadInput(f"{self._config}: must hold trial_id, number and config; {LEAVE_OUT}.")
         status, error = self.status()
         return TrialRecord(**written, status=status, error=error, history=self.history(), best=self._read_best())
 
     def _read_best(self) -> BestEpoch | None:
         if not self.best_epoch_file.exists():
             return None
-        written = read_json(self.best_epoch_file)
+        written = read_json(self.best_epoch_file, "remove it")
         if not isinstance(written, dict) or set(written) != BEST_FIELDS:
             raise BadInput(f"{self.best_epoch_file}: must hold epoch, questions and baselines; remove it.")
         return BestEpoch(

@@ -5,7 +5,8 @@ from typing import Any
 
 from pan_model.model import Pan
 from pan_model.scoring import Scoring
-from study.markdown_table import table
+from study.cautions import find_short_paper
+from study.markdown_table import parameter_table, table
 from study.question_scores import from_entry
 from study.regime import Regime
 
@@ -27,7 +28,7 @@ Intervals are 95% over questions, each averaged over the seeds: they cover other
 other classes, species or shops. In brackets behind a baseline: how far PAN is ahead of it, question by question.
 paper_setting is the paper's supervised setting, trained on the same images for {paper_epochs} epochs, a number chosen
 on val as PAN's was{paper_cut}. Of the data, {left_out}.
-
+{cautions}
 ## How to use it
 
 ```python
@@ -86,10 +87,11 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         value=best["metric"]["value"],
         results="\n".join(_results(metrics)),
         left_out=_left_out(metrics["left_out"]),
+        cautions=_cautions(metrics),
         feature_dim=model.feature_dim,
         trial_id=best["trial_id"],
         study=best["study"]["name"],
-        config="\n".join(table(("parameter", "value"), best["config"].items())),
+        config="\n".join(parameter_table(best["config"])),
     )
     path.write_text(card, encoding="utf-8")
 
@@ -115,6 +117,10 @@ def _results(metrics: dict[str, Any]) -> list[str]:
         cells = [f"{values[name]['mean']:.4f} ({from_entry(ahead[name], 'difference')})" for name in names]
         rows.append([baseline, *cells])
     return table(["method", *names], rows)
+
+
+def _cautions(metrics: dict[str, Any]) -> str:
+    return "".join(f"\n**Caution**: {caution}.\n" for caution in find_short_paper(metrics["paper_setting"]["epochs"]))
 
 
 def _left_out(left_out: dict[str, int]) -> str:

@@ -19,9 +19,9 @@ def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: 
     for path in _files_made(config):
         screen.say(f"  {path}")
     screen.say("next:")
-    screen.say(f"  {shlex.join(['tensorboard', '--logdir', str(results.tensorboard)])}")
+    screen.say(f"  {shlex.join(['uv', 'run', 'tensorboard', '--logdir', str(results.tensorboard)])}")
     for plan in config.plans:
-        screen.say(f"  {shlex.join(['optuna-dashboard', str(results.of(plan.dataset).journal)])}")
+        screen.say(f"  {shlex.join(['uv', 'run', 'optuna-dashboard', str(results.of(plan.dataset).journal)])}")
     for plan in won:
         screen.say(f"  {_final_command(config, results.of(plan.dataset).best_config)}")
     return 0 if won else 1
@@ -30,7 +30,7 @@ def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: 
 def _report_dataset(config: StudyConfig, plan: DatasetPlan, collated: Collated, screen: Screen) -> bool:
     """Say what one dataset's trials came to; whether any of them completed."""
     records, summary = collated
-    screen.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records)}")
+    screen.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records, over=True)}")
     if count_ended(records) < plan.num_trials:
         screen.say(f"{plan.dataset}: the time was up before {plan.num_trials} trials had ended; --resume goes on")
     if any(record.status is Status.FAILED for record in records):

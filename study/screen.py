@@ -97,10 +97,11 @@ def trials_line(
     return line
 
 
-def count_by_status(records: list[TrialRecord]) -> str:
-    """Trials by status, those there are: "3 completed, 5 stopped"."""
+def count_by_status(records: list[TrialRecord], *, over: bool = False) -> str:
+    """Trials by status, those there are: "3 completed, 5 stopped"; when all is over, none is running, but cut."""
     counts = Counter(record.status for record in records)
-    return ", ".join(f"{counts[status]} {status}" for status in ORDER if counts[status]) or "none yet"
+    words = {status: "cut" if over and status is Status.RUNNING else status.value for status in ORDER}
+    return ", ".join(f"{counts[status]} {words[status]}" for status in ORDER if counts[status]) or "none yet"
 
 
 def duration(seconds: float) -> str:

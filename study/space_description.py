@@ -1,6 +1,7 @@
 """A search space in words: what --dry-run prints of it, and by what a study knows it again."""
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import chain, combinations
 
@@ -16,18 +17,39 @@ NUM_SUGGESTIONS = 512
 """Random suggestions from which it is read off when a parameter is asked for."""
 
 
+WIDTH = 100
+"""Longer lines are wrapped."""
+
+
 def describe_space(space: SearchSpace) -> list[str]:
-    """One line a parameter: its range, and when it is asked for; then the first trials."""
-    first = [", ".join(f"{key} {value}" for key, value in point.items()) for point in space.first_trials]
-    return [
-        *_describe_parameters(space.suggest),
-        *(f"  first trial {number}: {point}" for number, point in enumerate(first, 1)),
-    ]
+    """One line a parameter: its range, and when it is asked for; then what is new in each of the first trials."""
+    paper = space.paper_setting
+    lines = [f"the paper's setting: {_join(paper)}"]
+    lines += [f"first trial {number}: {_compare(point, paper)}" for number, point in enumerate(space.first_trials, 1)]
+    return [*_describe_parameters(space.suggest), *(part for line in lines for part in _wrap(line))]
+
+
+def _compare(point: Mapping[str, Scalar], paper: Mapping[str, Scalar]) -> str:
+    """A first trial by what it changes of the paper's setting; what such a choice rules out is not repeated."""
+    changed = {key: value for key, value in point.items() if paper.get(key) != value}
+    return f"the paper's setting, but {_join(changed)}" if changed else "the paper's setting"
+
+
+def _join(point: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in point.items())
+
+
+def _wrap(line: str) -> list[str]:
+    return textwrap.wrap(
+        line, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def space_digest(space: SearchSpace) -> str:
-    """Name a space by all that is said of it: 12 hex digits, other ones when it has changed."""
-    return digest(describe_space(space))[:12]
+    """Name a space by all that its trials are suggested by: 12 hex digits, other ones when it has changed."""
+    first = [", ".join(f"{key} {value}" for key, value in point.items()) for point in space.first_trials]
+    points = (f"  first trial {number}: {point}" for number, point in enumerate(first, 1))
+    return digest([*_describe_parameters(space.suggest), *points])[:12]
 
 
 @cache  # it takes a second, and a study asks for it again and again

@@ -9,20 +9,24 @@ from study.files import read_json
 
 STUDY_SCHEMA = "pan-study/study/1"
 FIELDS = {"name", "signature", "signed", "datasets", "provenance"}
+WAY_OUT = "bring the file back from a copy, or begin a study under another --name"
 DATASET_FIELDS = {"num_trials", "max_epochs", "objective", "features", "data"}
 
 
 def read_study(file: Path) -> dict[str, Any]:
     """Read a study.json; BadInput names the file and what it lacks."""
-    study = read_json(file)
+    study = read_json(file, WAY_OUT)
     if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA:
-        raise BadInput(f"{file}: schema must be {STUDY_SCHEMA}; this is no study that can be gone on with.")
+        raise BadInput(f"{file}: schema must be {STUDY_SCHEMA}; {WAY_OUT}.")
     lacking = sorted(FIELDS - set(study))
-    for dataset, part in dict(study.get("datasets") or {}).items():
+    datasets = study.get("datasets", {})
+    if not isinstance(datasets, dict) or not all(isinstance(part, dict) for part in datasets.values()):
+        raise BadInput(f"{file}: datasets must hold an object for each dataset; {WAY_OUT}.")
+    for dataset, part in datasets.items():
         _check_known(file, dataset)
         lacking += [f"datasets.{dataset}.{field}" for field in sorted(DATASET_FIELDS - set(part))]
     if lacking:
-        raise BadInput(f"{file}: lacks {', '.join(lacking)}; this is no study that can be gone on with.")
+        raise BadInput(f"{file}: lacks {', '.join(lacking)}; {WAY_OUT}.")
     return study
 
 

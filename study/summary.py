@@ -7,12 +7,12 @@ from typing import Any
 
 from pan_model.metrics import Interval
 from study.baseline_scores import read_baselines
-from study.cautions import find_cautions, find_foreign_final
+from study.cautions import find_cautions, find_foreign_final, find_short_paper
 from study.chosen_space import whole_space
 from study.comparison import MethodScores, check_same_questions, compare_methods, read_final
 from study.files import write_text
 from study.ledger import Status, TrialLedger, TrialRecord, best_completed
-from study.markdown_table import table
+from study.markdown_table import parameter_table, table
 from study.question_scores import QuestionLists
 from study.regime import Regime
 from study.results import DatasetResults, Results
@@ -71,9 +71,10 @@ def _compare(
         return compare_methods(metric, None, epoch, baselines, None), []
     final = read_final(files.final_metrics, metric)
     foreign = find_foreign_final(files.final_metrics.parent.relative_to(files.root), final, winner.trial_id)
-    scores = compare_methods(metric, winner, epoch, baselines, None if foreign else final)
-    space = whole_space(files.dataset, regime)
-    return scores, [*foreign, *find_cautions(space, winner.config, epoch, scores)]
+    final = None if foreign else final
+    scores = compare_methods(metric, winner, epoch, baselines, final)
+    cautions = find_cautions(whole_space(files.dataset, regime), winner.config, epoch, scores)
+    return scores, [*foreign, *cautions, *find_short_paper(final.paper_epochs if final else None)]
 
 
 def _answers(
@@ -88,14 +89,17 @@ def _answers(
 
 
 def write_summary(
-    results: Results, study: Mapping[str, Any], ledger: Mapping[str, list[TrialRecord]]
+    results: Results, study: Mapping[str, Any], ledger: Mapping[str, list[TrialRecord]], *, over: bool = False
 ) -> list[DatasetSummary]:
-    """Write both files for all datasets of a study; gives what is in them."""
+    """Write both files for all datasets of a study; gives what is in them.
+
+    over says that nothing runs any more, so that trials which run in the ledger were cut.
+    """
     summaries = [
         summarise_dataset(results.of(dataset), part, ledger[dataset]) for dataset, part in study["datasets"].items()
     ]
     write_text(results.summary_table, to_csv((), [summary_row(summary) for summary in summaries]))
-    write_text(results.summary, "\n".join(_page(study["name"], summaries)) + "\n")
+    write_text(results.summary, "\n".join(_page(study["name"], summaries, over)) + "\n")
     return summaries
 
 
@@ -129,15 +133,19 @@ def _columns(scores: MethodScores) -> dict[str, float | None]:
     return {f"{name}.{scores.method}": value for name, value in columns.items()}
 
 
-def _page(study: str, summaries: list[DatasetSummary]) -> list[str]:
+def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
     statuses = [status.value for status in Status]
     heads = ("dataset", "metric", "best (val)", *statuses, "epochs spent", "saved")
+    running = "(cut, --resume goes on)" if over else "(or cut: --resume goes on)"
     rows = [
         (
             summary.dataset,
             summary.metric,
             f"{summary.best[1]:.4f}" if summary.best else "none",
-            *summary.by_status.values(),
+            *(
+                f"{count} {running}" if count and status == Status.RUNNING else count
+                for status, count in summary.by_status.items()
+            ),
             summary.epochs_spent,
             summary.epochs_saved,
         )
@@ -150,15 +158,7 @@ def _page(study: str, summaries: list[DatasetSummary]) -> list[str]:
 
 
 def _describe_best(summary: DatasetSummary) -> list[str]:
-    scores = [
-        (
-            one.method,
-            "" if one.train is None else f"{one.train:.4f}",
-            *("" if interval is None else interval for interval in (one.val, one.val_ahead, one.test, one.test_ahead)),
-        )
-        for one in summary.scores
-    ]
-    methods = table(("method", "train", "val", "PAN ahead by", "test", "PAN ahead by"), scores)
+    methods = _describe_methods(summary)
     if summary.best is None:
         return [f"No trial has completed; {summary.metric}:", "", *methods]
     winner, _, epoch = summary.best
@@ -168,5 +168,21 @@ def _describe_best(summary: DatasetSummary) -> list[str]:
         *methods,
         "",
         *(f"**Caution**: {caution}.\n" for caution in summary.cautions),
-        *table(("parameter", "value"), winner.config.items()),
+        *parameter_table(winner.config),
     ]
+
+
+def _describe_methods(summary: DatasetSummary) -> list[str]:
+    """PAN and the baselines on each split; without test columns where there are none, but with how to get them."""
+    heads = ["method", "train", "val", "PAN ahead by"]
+    rows = [
+        [one.method, "" if one.train is None else f"{one.train:.4f}", one.val, one.val_ahead] for one in summary.scores
+    ]
+    tested = any(one.test is not None for one in summary.scores)
+    if tested:
+        heads += ["test", "PAN ahead by"]
+        rows = [[*row, one.test, one.test_ahead] for row, one in zip(rows, summary.scores, strict=True)]
+    lines = table(heads, [["" if cell is None else cell for cell in row] for row in rows])
+    if not tested and summary.best is not None:
+        lines += ["", f"No test scores yet: `study/final.py` with `{summary.dataset}/best_config.json` adds them."]
+    return lines

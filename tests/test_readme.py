@@ -32,7 +32,7 @@ def commands() -> list[str]:
 
 def test_the_readme_has_the_commands_that_matter():
     assert [command for command in commands() if command.startswith("make")] == ["make study", "make test"]
-    assert len(commands()) == 9
+    assert len(commands()) == 11
 
 
 def test_the_flags_of_the_readme_are_those_of_the_parser():
@@ -57,7 +57,7 @@ def run(command: str, checkout: Path) -> str:
     environment["PATH"] = f"{checkout / '.venv' / 'bin'}{os.pathsep}{environment['PATH']}"
     words = shlex.split(command)
     if words[:2] == ["uv", "run"] and shutil.which("uv") is None:
-        words = [".venv/bin/python", *words[2:]]
+        words = words[2:] if words[2] == "python" else ["python", *words[2:]]
     done = subprocess.run(
         words, cwd=checkout, env=environment, capture_output=True, text=True, timeout=250, check=False
     )
@@ -70,7 +70,7 @@ def answers(command: str, checkout: Path) -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    program, *words = shlex.split(command)
+    program, *words = shlex.split(command.removeprefix("uv run "))
     with subprocess.Popen(
         [checkout / ".venv" / "bin" / program, *words, "--host", "127.0.0.1", "--port", str(port)],
         cwd=checkout,
@@ -103,9 +103,13 @@ def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Mo
             said = run(f"{line} {small} --num-trials 2", checkout)
             assert "starting it" in said
             assert "is done" in run(f"{line} {small} --num-trials 2", checkout)
-        elif command.startswith(("tensorboard", "optuna-dashboard")):
+        elif command.startswith(("uv run tensorboard", "uv run optuna-dashboard")):
             assert command in said, "the study's last words name the same command"
             assert answers(command, checkout) == 200, command
+        elif "--check" in command:
+            assert "a study can read it" in run(command, checkout)
+        elif "pan_model.data.download" in command:
+            assert "is there already, nothing was downloaded" in run(command, checkout)
         elif "study/run.py" in command:
             trials = "3" if "--resume" in command else "2"
             assert "cub" in run(f"{command} {small} --num-trials {trials}", checkout)

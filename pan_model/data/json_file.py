@@ -10,9 +10,11 @@ from pan_model.errors import BadInput
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80  # characters of a bad value that a message repeats
 
+_WAY_OUT = "the file is damaged: get or make it anew"
+
 
 def read_json(path: Path) -> object:
-    """Read the one value of a JSON file; BadInput, with the place, for a file that is not JSON."""
+    """Read the one value of a JSON file; BadInput, with the place and the way out, for a file that is not JSON."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             return json.load(file)
@@ -21,11 +23,13 @@ def read_json(path: Path) -> object:
     except json.JSONDecodeError as error:
         found = error.doc[error.pos : error.pos + 20]
         place = f"{path} line {error.lineno} column {error.colno}"
-        raise bad_value(place, f"JSON ({error.msg})", found) from error
+        raise BadInput(f"{place}: expected JSON ({error.msg}), got {_SHORT.repr(found)}; {_WAY_OUT}.") from error
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: expected UTF-8 text, got {error.object[error.start : error.end]!r}.") from error
+        raise BadInput(
+            f"{path}: expected UTF-8 text, got {error.object[error.start : error.end]!r}; {_WAY_OUT}."
+        ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of nested lists
-        raise BadInput(f"{path}: expected JSON, got {' '.join(str(error).split())}.") from error
+        raise BadInput(f"{path}: expected JSON, got {' '.join(str(error).split())}; {_WAY_OUT}.") from error
 
 
 def bad_value(place: str, expected: str, value: object) -> BadInput:

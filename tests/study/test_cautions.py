@@ -11,9 +11,10 @@ from optuna.trial import BaseTrial
 from pan_model.metrics import Interval
 from search_spaces import SPACES
 from search_spaces.pan import OPEN_ENDS
-from study.cautions import find_cautions, find_edges, find_foreign_final, place_in_range
+from study.cautions import find_cautions, find_edges, find_foreign_final, find_short_paper, place_in_range
 from study.comparison import FinalScores, MethodScores
 from study.journal import replay
+from study.paper_setting import PAPER_EPOCHS
 
 SPACE = SPACES["demo"]
 MIDDLE: dict[str, Any] = {
@@ -204,6 +205,13 @@ def test_edges_come_before_the_disagreement():
 def test_a_best_epoch_that_was_the_last_is_told():
     lines = [find_cautions(SPACE, MIDDLE, epoch, []) for epoch in (8, 9)]
     assert lines == [[], ["the best epoch, 9, is the last of max_epochs; more may be better"]]
+
+
+def test_a_paper_setting_that_was_best_in_its_last_epoch_is_told():
+    assert find_short_paper(PAPER_EPOCHS) == [
+        f"the best epoch of paper_setting, {PAPER_EPOCHS}, is the last of its epochs; with more it may be better"
+    ]
+    assert find_short_paper(PAPER_EPOCHS - 1) == find_short_paper(None) == []
 
 
 def test_a_final_training_of_another_trial_is_told():

@@ -285,9 +285,12 @@ def test_json_that_is_no_configuration(files: DatasetResults, content: Any):
 
 
 def test_files_that_are_not_there_or_not_json(files: DatasetResults):
-    with pytest.raises(BadInput, match=r"/best_config\.json: cannot be read \(No such file or directory\)\."):
+    with pytest.raises(
+        BadInput,
+        match=r"/best_config\.json: cannot be read \(No such file or directory\); give one that study/run\.py made; ",
+    ):
         read_best_config(files.best_config)
     files.folder.mkdir(parents=True)
     files.best_config.write_text('{"schema": ', encoding="utf-8")
-    with pytest.raises(BadInput, match=r"/best_config\.json: is not JSON \(.+\)\."):
+    with pytest.raises(BadInput, match=r"/best_config\.json: is not JSON \(.+\); give one that study/run\.py made; "):
         read_best_config(files.best_config)

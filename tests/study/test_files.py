@@ -14,7 +14,7 @@ def test_writes_make_folders_and_leave_nothing_but_the_file(tmp_path: Path):
     path = tmp_path / "a" / "b" / "file.json"
     for value in ({"x": 1}, {"x": 2}):
         write_json(path, value)
-        assert read_json(path) == value
+        assert read_json(path, "") == value
         assert [entry.name for entry in path.parent.iterdir()] == ["file.json"]
 
 
@@ -60,7 +60,7 @@ def _fill_the_disk(temporary: Path) -> None:
 def test_json_reads_back_exactly(tmp_path_factory: pytest.TempPathFactory, value: float | int | str):
     path = tmp_path_factory.getbasetemp() / "value.json"
     write_json(path, {"value": value})
-    back = read_json(path)["value"]
+    back = read_json(path, "")["value"]
     assert back == value
     assert type(back) is type(value)
     assert not isinstance(value, float) or math.copysign(1, back) == math.copysign(1, value)
@@ -74,17 +74,17 @@ def test_json_refuses_what_is_no_number(tmp_path: Path, value: float):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"/best\.json: cannot be read \(No such file or directory\)\."):
-        read_json(tmp_path / "best.json")
+    with pytest.raises(BadInput, match=r"/best\.json: cannot be read \(No such file or directory\); make it anew\."):
+        read_json(tmp_path / "best.json", "make it anew")
 
 
 def test_a_folder_is_no_file(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"cannot be read \(Is a directory\)\."):
-        read_json(tmp_path)
+    with pytest.raises(BadInput, match=r"cannot be read \(Is a directory\); make it anew\."):
+        read_json(tmp_path, "make it anew")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", json.dumps([1]).encode()[:-1]])
 def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes):
     (tmp_path / "best.json").write_bytes(content)
-    with pytest.raises(BadInput, match=r"/best\.json: is not JSON \(.+\)\."):
-        read_json(tmp_path / "best.json")
+    with pytest.raises(BadInput, match=r"/best\.json: is not JSON \(.+\); make it anew\."):
+        read_json(tmp_path / "best.json", "make it anew")

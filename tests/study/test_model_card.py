@@ -23,6 +23,7 @@ METRICS: dict[str, Any] = {
     "paper_setting": {"config": {}, "epochs": 45, "chosen_of_epochs": 60, "paper_epochs": 4000},
     "left_out": {},
 }
+AT_THE_END = {"paper_setting": {"config": {}, "epochs": 100}}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ METRICS: dict[str, Any] = {
 def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
     tmp_path: Path, prepared: PreparedDataset, small_trial: dict[str, Any], scoring: Scoring, words: str
 ):
-    config = small_trial | {"scoring": scoring.value}
+    config = small_trial | {"scoring": scoring.value, "learning_rate": 0.00123456789}
     task = FewShotTask(prepared.featured, seed=0)
     model = Trainer(task, TrialConfig.from_flat(config), torch.device("cpu")).model
     best = {
@@ -56,3 +57,8 @@ def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
     assert "trained on the same images for 45 epochs" in card
     assert "Of the data, no image left out." in card
     assert f"| scoring | {scoring.value} |" in card
+    assert "| learning_rate | 0.001235 |" in card
+    assert "**Caution**" not in card
+    write_model_card(tmp_path / "model_card.md", best, METRICS | {"scoring": scoring.value} | AT_THE_END, model)
+    card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
+    assert "\n\n**Caution**: the best epoch of paper_setting, 100, is the last of its epochs; " in card

@@ -413,7 +413,7 @@ def test_what_only_looks_like_the_rest_of_a_killed_study_is_in_the_way(study_con
 def test_a_study_of_another_kind_is_refused(study_config: Make, content: Any):
     config = study_config(resume=True)
     write_json(config.results.study, content)
-    with pytest.raises(BadInput, match=r"study\.json: schema must be pan-study/study/1; this is no study that can be"):
+    with pytest.raises(BadInput, match=r"study\.json: schema must be pan-study/study/1; bring the file back"):
         find_study(config)
 
 
@@ -427,7 +427,7 @@ def test_what_a_study_lacks_is_named(study_config: Make, prepare: Prepare, lacki
         part = part[parent]
     del part[field]
     write_json(config.results.study, content)
-    with pytest.raises(BadInput, match=rf"study\.json: lacks {lacking}; this is no study that can be gone on with\."):
+    with pytest.raises(BadInput, match=rf"study\.json: lacks {lacking}; bring the file back from a copy, or begin a"):
         find_study(config)
 
 
@@ -435,8 +435,16 @@ def test_a_broken_study_is_refused(study_config: Make):
     config = study_config(resume=True)
     config.results.root.mkdir(parents=True)
     config.results.study.write_text('{"schema": ', encoding="utf-8")
-    with pytest.raises(BadInput, match=r"study\.json: is not JSON"):
+    with pytest.raises(BadInput, match=r"study\.json: is not JSON \(.+\); bring the file back"):
         find_study(config)
+
+
+@pytest.mark.parametrize("datasets", [3, ["demo"], {"demo": 3}, {"demo": None}])
+def test_datasets_that_are_none_are_refused(study_config: Make, prepare: Prepare, datasets: Any):
+    config = study_config()
+    write_json(config.results.study, describe_study(config, prepare(config), None) | {"datasets": datasets})
+    with pytest.raises(BadInput, match=r"study\.json: datasets must hold an object for each dataset; bring the file"):
+        read_study(config.results.study)
 
 
 def test_a_study_of_a_dataset_that_is_not_known_is_refused(study_config: Make, prepare: Prepare):

@@ -185,3 +185,9 @@ def test_counts_by_status(record: Make):
     records = [record(n, s) for n, s in enumerate((Status.FAILED, Status.STOPPED, Status.FAILED, Status.COMPLETED))]
     assert count_by_status(records) == "1 completed, 1 stopped, 2 failed"
     assert count_by_status([]) == "none yet"
+
+
+def test_when_all_is_over_no_trial_is_running(record: Make):
+    records = [record(0, Status.COMPLETED), record(1, Status.RUNNING)]
+    assert count_by_status(records) == "1 completed, 1 running"
+    assert count_by_status(records, over=True) == "1 completed, 1 cut"

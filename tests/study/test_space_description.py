@@ -1,5 +1,6 @@
 """A search space in words, and the name that it gets of them."""
 
+import re
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
-from study.space_description import describe_space, space_digest
+from study.space_description import WIDTH, describe_space, space_digest
 
 
 def suggest(trial: Any) -> dict[str, Any]:
@@ -33,7 +34,16 @@ def test_a_space_is_one_line_a_parameter_then_its_first_trials():
         "  rate: 0.001 to 1 (when kind is b or c)",
         "  size: 1 to 512, log",
     ]
-    assert lines[3:] == ["  first trial 1: kind a, size 3"]
+    assert lines[3:] == ["  the paper's setting: kind=a, size=3", "  first trial 1: the paper's setting"]
+
+
+def test_a_first_trial_is_told_by_what_it_changes():
+    other = replace(SPACE, first_trials=(FIRST, {"kind": "b", "size": 3, "rate": 0.1}, {"size": 3}))
+    assert describe_space(other)[-3:] == [
+        "  first trial 1: the paper's setting",
+        "  first trial 2: the paper's setting, but kind=b, rate=0.1",
+        "  first trial 3: the paper's setting",
+    ]
 
 
 @pytest.mark.parametrize("dataset", SPACES)
@@ -52,6 +62,11 @@ def test_every_parameter_of_every_space_is_shown(dataset: str):
     for name, condition in conditions:
         assert any(line.startswith(f"  {name}: ") and line.endswith(f" (when {condition})") for line in lines)
     assert sum(line.startswith("  first trial ") for line in lines) == len(SPACES[dataset].first_trials)
+    settings = "\n".join(lines).partition("  the paper's setting: ")[2].partition("  first trial ")[0]
+    told = dict(re.findall(r"(\w+)=([\w.-]+)", settings))
+    assert told == {key: str(value) for key, value in SPACES[dataset].paper_setting.items()}
+    first_trials = lines[lines.index("  first trial 1: the paper's setting") :]
+    assert max(map(len, first_trials)) <= WIDTH
 
 
 def test_spaces_of_studies_that_were_begun_before_are_known_again():

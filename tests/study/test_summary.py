@@ -175,13 +175,44 @@ def test_the_table_reads_back_exactly(written: Results, records: list[TrialRecor
 def test_the_page_shows_each_dataset_and_its_winner(written: Results, records: list[TrialRecord]):
     lines = written.summary.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# Study mine"
-    assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 | 15 | 6 |" in lines
-    assert f"| cub | {METRIC} | none | 0 | 1 | 2 | 1 | 6 | 6 |" in lines
+    assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 (or cut: --resume goes on) | 15 | 6 |" in lines
+    assert f"| cub | {METRIC} | none | 0 | 1 | 2 | 1 (or cut: --resume goes on) | 6 | 6 |" in lines
     assert f"No trial has completed; {METRIC}:" in lines
     assert f"Trial trial0, epoch 9; {METRIC}:" in lines
     assert f"**Caution**: {CAUTION}." in lines
     for key, value in records[0].config.items():
-        assert f"| {key} | {value} |" in lines
+        assert f"| {key} | {f'{value:.4g}' if isinstance(value, float) else value} |" in lines
+
+
+def test_when_all_is_over_a_trial_that_runs_in_the_ledger_was_cut(results: Results, records: list[TrialRecord]):
+    write_summary(results, STUDY, {"demo": records, "cub": records[:1]}, over=True)
+    lines = results.summary.read_text(encoding="utf-8").splitlines()
+    assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 (cut, --resume goes on) | 15 | 6 |" in lines
+    assert f"| cub | {METRIC} | 0.7000 | 1 | 0 | 0 | 0 | 9 | 0 |" in lines
+    assert [row["running"] for row in read_rows(results)] == ["1", "0"]
+
+
+def test_before_a_final_training_there_are_no_test_columns_but_how_to_get_them(
+    results: Results, records: list[TrialRecord]
+):
+    write_summary(results, STUDY, {"demo": records, "cub": records})
+    demo, cub = results.summary.read_text(encoding="utf-8").split("## Best on ")[1:]
+    assert "| method | train | val | PAN ahead by | test | PAN ahead by |\n" in demo
+    assert "No test scores yet" not in demo
+    assert "| method | train | val | PAN ahead by |\n" in cub
+    assert "No test scores yet: `study/final.py` with `cub/best_config.json` adds them." in cub.splitlines()
+
+
+@pytest.mark.parametrize(("trained", "told"), [(99, False), (100, True), (None, False), ("many", False)])
+def test_a_paper_setting_that_may_have_been_cut_short_is_told(
+    summarise: Callable[..., DatasetSummary], results: Results, trained: Any, told: bool
+):
+    paper = {} if trained is None else {"paper_setting": {"epochs": trained}}
+    write_json(results.of("demo").final_metrics, FINAL | paper)
+    caution = "the best epoch of paper_setting, 100, is the last of its epochs; with more it may be better"
+    assert (caution in summarise().cautions) is told
+    write_json(results.of("demo").final_metrics, FINAL | paper | {"trial_id": "trial1"})
+    assert caution not in summarise().cautions
 
 
 def test_the_page_has_every_method_with_its_intervals(written: Results):
@@ -190,7 +221,7 @@ def test_the_page_has_every_method_with_its_intervals(written: Results):
     shared = "0.3000 [0.3000, 0.3000] | 0.4000 [0.4000, 0.4000] | 0.3333 [0.2500, 0.4000] | 0.1667 [0.1250, 0.2000]"
     own = shared.replace("0.3000", "0.6000").replace("0.4000 [0.4000, 0.4000] ", "0.1000 [0.1000, 0.1000] ")
     without_winner = lines[lines.index(f"No trial has completed; {METRIC}:") :]
-    assert "| paper_setting |  | 0.3000 [0.3000, 0.3000] |  |  |  |" in without_winner
+    assert "| paper_setting |  | 0.3000 [0.3000, 0.3000] |  |" in without_winner
     assert lines[start + 2 : start + 8] == [
         "| PAN | 0.9500 | 0.7000 [0.7000, 0.7000] |  | 0.5000 [0.4000, 0.6000] |  |",
         f"| nearest_class_mean |  | {shared} |",
@@ -206,8 +237,8 @@ def test_a_study_that_was_cut_early_has_a_summary_with_less(tmp_path: Path, reco
     summaries = write_summary(results, STUDY, {"demo": [replace(records[0], best=None)], "cub": []})
     assert [summary.dataset for summary in summaries] == ["demo", "cub"]
     lines = results.summary.read_text(encoding="utf-8").splitlines()
-    assert "| PAN | 0.9500 |  |  |  |  |" in lines
-    assert "| paper_setting |  |  |  |  |  |" in lines
+    assert "| PAN | 0.9500 |  |  |" in lines
+    assert "| paper_setting |  |  |  |" in lines
     demo, cub = read_rows(results)
     assert (demo["best_value"], demo["train.PAN"]) == ("0.7", "0.95")
     assert (demo["val.PAN"], demo["val.paper_setting"], demo["test.PAN"]) == ("", "", "")

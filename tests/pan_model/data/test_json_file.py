@@ -22,9 +22,9 @@ def test_reads_json_with_or_without_a_mark(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", " line 1 column 1: expected JSON (Expecting value), got ''."),
-        (b'[1,\n 2, x"y"]', " line 2 column 5: expected JSON (Expecting value), got 'x\"y\"]'."),
-        (b'["\xff"]', ": expected UTF-8 text, got b'\\xff'."),
+        (b"", " line 1 column 1: expected JSON (Expecting value), got ''; "),
+        (b'[1,\n 2, x"y"]', " line 2 column 5: expected JSON (Expecting value), got 'x\"y\"]'; "),
+        (b'["\xff"]', ": expected UTF-8 text, got b'\\xff'; "),
         (b"[" * 100_000, ": expected JSON, got "),
         (b"9" * 5000, ": expected JSON, got "),
     ],
@@ -34,6 +34,7 @@ def test_says_where_a_file_is_no_json(path: Path, content: bytes, said: str) -> 
     with pytest.raises(BadInput, match="expected") as caught:
         read_json(path)
     assert str(caught.value).startswith(f"{path}{said}")
+    assert str(caught.value).endswith("; the file is damaged: get or make it anew.")
     assert "\n" not in str(caught.value)
 
 

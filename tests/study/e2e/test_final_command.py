@@ -212,7 +212,11 @@ def test_inside_the_dataset_s_folder_it_finds_the_study_too(
     monkeypatch.chdir(study.files.folder)
     ended = run_here("best_config.json", *shared, "--seeds=1", command=final_command)
     assert (ended.code, ended.err) == (0, "")
-    assert f"  {study.results.summary}" in ended.out.splitlines()
+    lines = ended.out.splitlines()
+    assert lines[lines.index("made:") + 1 :][:5] == [
+        *(f"  final/{name}" for name in ("config.json", "metrics.json", "model.safetensors", "model_card.md")),
+        "  ../summary.md",
+    ]
     [row] = csv.DictReader(study.results.summary_table.read_text().splitlines())
     assert row["test.PAN"]
 

@@ -73,8 +73,8 @@ def test_screen_names_files_that_exist_and_commands_to_go_on_with(done: Any) -> 
     for line in lines[made + 1 : following]:
         assert Path(line.strip()).exists()
     commands = [line.strip() for line in lines[following + 1 :]]
-    assert commands[0] == f"tensorboard --logdir {done.results.tensorboard}"
-    assert commands[1] == f"optuna-dashboard {done.files.journal}"
+    assert commands[0] == f"uv run tensorboard --logdir {done.results.tensorboard}"
+    assert commands[1] == f"uv run optuna-dashboard {done.files.journal}"
     assert commands[2].startswith(f"uv run study/final.py {done.files.best_config} --data-root ")
     assert len(commands) == 3
 
