@@ -27,7 +27,7 @@ from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import Trainer
 from study.config import DEFAULT_CACHE
 from study.ledger import Status, TrialRecord, best_completed, read_ledger
-from study.prepare import prepare_dataset
+from study.prepare import Preparation, prepare_dataset
 from study.results import Results
 
 ROOT = Path(__file__).parents[1]
@@ -127,7 +127,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # as many as a trial has
     features = FeaturesConfig(backbone=arguments.backbone, weights=arguments.weights, image_size=224)
-    featured = prepare_dataset("cub", arguments.data_root, features, cache_dir=DEFAULT_CACHE).featured
+    preparation = Preparation(dataset="cub", data_root=arguments.data_root, cache_dir=DEFAULT_CACHE, features=features)
+    featured = prepare_dataset(preparation).featured
     outcomes: dict[str, list[Outcome]] = {"tpe": [], "random": [], f"top_{TOP}": []}
     for seed in range(arguments.seeds):
         records = {sampler: run_study(arguments, sampler, seed) for sampler in ("tpe", "random")}

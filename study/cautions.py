@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from optuna.distributions import FloatDistribution, IntDistribution
 
@@ -12,7 +13,6 @@ from search_spaces.finetune import FINETUNE_OPEN_ENDS
 from search_spaces.pan import OPEN_ENDS
 from study.comparison import FinalScores, MethodScores
 from study.journal import replay
-from study.paper_setting import PAPER_EPOCHS
 
 EDGE = 0.05
 """The outer part of a range, at either end and on the range's own scale, that counts as its edge."""
@@ -37,12 +37,13 @@ def find_foreign_final(folder: Path, final: FinalScores | None, winner: str) -> 
     ]
 
 
-def find_short_paper(epochs: int | None) -> list[str]:
+def find_short_paper(paper: Mapping[str, Any]) -> list[str]:
     """That val liked the last epoch of the final paper_setting best, so that the baseline may be better than it seems.
 
-    epochs is what metrics.json has of it, None where that is not known.
+    paper is what metrics.json has of it; one of an earlier time does not say of how many epochs it was chosen.
     """
-    if epochs is None or epochs < PAPER_EPOCHS:
+    epochs, most = paper.get("epochs"), paper.get("chosen_of_epochs")
+    if epochs is None or epochs != most:
         return []
     return [f"the best epoch of paper_setting, {epochs}, is the last of its epochs; with more it may be better"]
 

@@ -1,7 +1,7 @@
 """PAN beside its baselines: each method's scores on train, val and test, and how far PAN is ahead, with intervals."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,13 @@ class MethodScores:
 class FinalScores:
     """Of a final training's metrics.json the objective alone: of which trial, each method's test, PAN's leads.
 
-    paper_epochs is how long paper_setting was trained, None where a file of an earlier time does not say so.
+    paper is what the file says of paper_setting.
     """
 
     trial_id: str
     test: Mapping[str, Interval]
     ahead: Mapping[str, Interval]
-    paper_epochs: int | None = None
+    paper: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def compare_methods(
@@ -117,13 +117,8 @@ def read_final(path: Path, metric: str) -> FinalScores | None:
         trial_id=content["trial_id"],
         test={PAN: _read_interval(path, "metrics", content["metrics"], metric, "mean"), **test},
         ahead={name: _read_interval(path, f"paired.{name}", paired[name], metric, "difference") for name in paired},
-        paper_epochs=_read_paper_epochs(content.get("paper_setting")),
+        paper=paper if isinstance(paper := content.get("paper_setting"), dict) else {},
     )
-
-
-def _read_paper_epochs(paper: Any) -> int | None:
-    epochs = paper.get("epochs") if isinstance(paper, dict) else None
-    return epochs if isinstance(epochs, int) else None
 
 
 def _read_interval(path: Path, field: str, metrics: Any, metric: str, key: str) -> Interval:

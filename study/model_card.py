@@ -120,7 +120,7 @@ def _results(metrics: dict[str, Any]) -> list[str]:
 
 
 def _cautions(metrics: dict[str, Any]) -> str:
-    return "".join(f"\n**Caution**: {caution}.\n" for caution in find_short_paper(metrics["paper_setting"]["epochs"]))
+    return "".join(f"\n**Caution**: {caution}.\n" for caution in find_short_paper(metrics["paper_setting"]))
 
 
 def _left_out(left_out: dict[str, int]) -> str:

@@ -74,7 +74,7 @@ def _compare(
     final = None if foreign else final
     scores = compare_methods(metric, winner, epoch, baselines, final)
     cautions = find_cautions(whole_space(files.dataset, regime), winner.config, epoch, scores)
-    return scores, [*foreign, *cautions, *find_short_paper(final.paper_epochs if final else None)]
+    return scores, [*foreign, *cautions, *find_short_paper(final.paper if final else {})]
 
 
 def _answers(

@@ -14,7 +14,6 @@ from search_spaces.pan import OPEN_ENDS
 from study.cautions import find_cautions, find_edges, find_foreign_final, find_short_paper, place_in_range
 from study.comparison import FinalScores, MethodScores
 from study.journal import replay
-from study.paper_setting import PAPER_EPOCHS
 
 SPACE = SPACES["demo"]
 MIDDLE: dict[str, Any] = {
@@ -208,10 +207,10 @@ def test_a_best_epoch_that_was_the_last_is_told():
 
 
 def test_a_paper_setting_that_was_best_in_its_last_epoch_is_told():
-    assert find_short_paper(PAPER_EPOCHS) == [
-        f"the best epoch of paper_setting, {PAPER_EPOCHS}, is the last of its epochs; with more it may be better"
+    assert find_short_paper({"epochs": 100, "chosen_of_epochs": 100}) == [
+        "the best epoch of paper_setting, 100, is the last of its epochs; with more it may be better"
     ]
-    assert find_short_paper(PAPER_EPOCHS - 1) == find_short_paper(None) == []
+    assert find_short_paper({"epochs": 99, "chosen_of_epochs": 100}) == find_short_paper({"epochs": 100}) == []
 
 
 def test_a_final_training_of_another_trial_is_told():

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from study.config import StudyConfig
 from study.ledger import Status, TrialRecord
-from study.screen import QUIET_S, REFRESH_S, Screen, count_by_status, duration, features_line, trials_line
+from study.screen import QUIET_S, REFRESH_S, Screen, count_by_status, duration, trials_line, work_line
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -160,11 +160,12 @@ def test_durations_add_up(seconds: int):
     assert 0 <= seconds - told < (60 if seconds >= 3600 else 1)
 
 
-def test_progress_of_features():
-    assert features_line("demo", 0, 960, time.monotonic()) == "demo: features of 0/960 images, about 0 s left"
-    started_s = time.monotonic() - 10
-    assert features_line("demo", 480, 960, started_s) == "demo: features of 480/960 images, about 10 s left"
-    assert features_line("demo", 960, 960, started_s) == "demo: features of 960/960 images, about 0 s left"
+@pytest.mark.parametrize(
+    ("done", "since_s", "told"),
+    [(0, 0.0, "0%, about 0 s"), (480, 10.0, "50%, about 10 s"), (960, 9.0, "100%, about 0 s")],
+)
+def test_progress_of_work_before_a_search(done: int, since_s: float, told: str):
+    assert work_line("demo", "features extracted", done, 960, since_s) == f"demo: features extracted, {told} left"
 
 
 def test_progress_of_a_search(record: Make):

@@ -23,7 +23,7 @@ from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.features import FeaturesConfig
 from study.commands import run_command
 from study.ledger import Status, TrialRecord
-from study.prepare import prepare_dataset
+from study.prepare import Preparation, prepare_dataset
 from study.results import DatasetResults, Results
 from study.trial import TrialPlace, TrialRequest, TrialRun
 
@@ -236,7 +236,9 @@ def train_alone(
 ) -> Callable[[TrialRecord], TrialRecord]:
     """Run a trial of some study again, here, with nothing that interrupts it."""
     features = FeaturesConfig(backbone="resnet18", weights="random", image_size=IMAGE_SIZE)
-    featured = prepare_dataset("demo", data_root, features, cache_dir=cache_dir).featured
+    featured = prepare_dataset(
+        Preparation(dataset="demo", data_root=data_root, cache_dir=cache_dir, features=features)
+    ).featured
 
     def train(record: TrialRecord) -> TrialRecord:
         place = TrialPlace(root=tmp_path_factory.mktemp("alone"), dataset="demo", num_threads=1)

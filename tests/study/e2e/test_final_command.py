@@ -23,7 +23,7 @@ from search_spaces import SPACES
 from study.baseline_scores import BASELINES
 from study.commands import final_command
 from study.final_training import TRAIN_ON
-from study.prepare import prepare_dataset
+from study.prepare import Preparation, prepare_dataset
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -52,7 +52,9 @@ def metrics(final: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def featured(data_root: Path, cache_dir: Path) -> FeaturedItems:
     features = FeaturesConfig(backbone="resnet18", weights="random", image_size=32)
-    return prepare_dataset("demo", data_root, features, cache_dir=cache_dir).featured
+    return prepare_dataset(
+        Preparation(dataset="demo", data_root=data_root, cache_dir=cache_dir, features=features)
+    ).featured
 
 
 @pytest.fixture
