@@ -166,18 +166,6 @@ def _add_what_to_study(parser: OneLineParser) -> None:
         metavar="FILE",
         help="polyvore: words that are its attributes, one a line; those of most training items when not given",
     )
-    group.add_argument(
-        "--polyvore-split",
-        type=_choice(PolyvoreSplit),
-        metavar="|".join(PolyvoreSplit),
-        help="polyvore: which of its versions; nondisjoint when not given",
-    )
-    group.add_argument(
-        "--attribute-words",
-        type=Path,
-        metavar="FILE",
-        help="polyvore: words that are its attributes, one a line; those of most training items when not given",
-    )
 
 
 def _add_how_to_read_images(parser: OneLineParser) -> None:
