@@ -3,6 +3,7 @@
 import warnings
 from collections import OrderedDict
 from difflib import get_close_matches
+from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,18 @@ from torch import Tensor, nn
 from pan_model.errors import BadInput
 from pan_model.shapes import Float
 
+NO_MAP = "vision_transformer"
+"""The module of the only family whose features are those of one token."""
+
 POOLED_LAYERS = (nn.AdaptiveAvgPool2d, nn.Flatten, nn.LayerNorm)
 """Layers that some families keep inside their classifier although they only pool and normalise the features."""
+
+
+class Pooling(StrEnum):
+    """What is taken of each feature over the map: its average, as torchvision's, or its maximum, as ProxyNCA++'s."""
+
+    AVG = "avg"
+    MAX = "max"
 
 
 class Backbone(nn.Module):
@@ -59,10 +70,19 @@ def check_backbone_name(name: str) -> None:
         )
 
 
-def build_backbone(name: str) -> Backbone:
+def check_pooling(name: str, pooling: Pooling) -> None:
+    """Raise BadInput where the maximum is asked for and a backbone has no map to take it over."""
+    from torchvision import models
+
+    if pooling is Pooling.MAX and models.get_model_builder(name).__module__.endswith(NO_MAP):
+        raise BadInput(f"pooling max: backbone {name} has no map of features to pool; choose avg, or another backbone.")
+
+
+def build_backbone(name: str, pooling: Pooling | str = Pooling.AVG) -> Backbone:
     """Build a backbone with random weights, the same at every call (seed 0).
 
-    The caller's random state is left as it was. Raises BadInput for an unknown name.
+    The caller's random state is left as it was. Raises BadInput for an unknown name, and for a pooling that the
+    backbone does not have.
 
     >>> backbone = build_backbone("shufflenet_v2_x0_5").eval()
     >>> backbone(torch.zeros(2, 3, 64, 64)).shape
@@ -73,13 +93,17 @@ def build_backbone(name: str) -> Backbone:
     from torchvision import models
 
     check_backbone_name(name)
+    check_pooling(name, Pooling(pooling))
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # torch.manual_seed would also seed every GPU, which fork_rng does not restore here.
         torch.default_generator.manual_seed(0)
         # Two families announce that their first weights will be drawn otherwise in the future.
         warnings.filterwarnings("ignore", message="The default weight initialization", category=FutureWarning)
         network = models.get_model(name, weights=None)
-    return Backbone(name, network, _cut_classifier(network))
+    classifier_keys = _cut_classifier(network)
+    if Pooling(pooling) is Pooling.MAX:
+        _pool_maximum(network)
+    return Backbone(name, network, classifier_keys)
 
 
 def measure_feature_dim(backbone: Backbone, image_size: int) -> int:
@@ -122,6 +146,27 @@ def _pool_to_one_cell(network: nn.Module) -> None:
     """Average over the whole map where a family's classifier reads several cells (alexnet 6 x 6, vgg 7 x 7)."""
     if isinstance(getattr(network, "avgpool", None), nn.AdaptiveAvgPool2d):
         network.avgpool = nn.AdaptiveAvgPool2d(1)
+
+
+def _pool_maximum(network: nn.Module) -> None:
+    """Take the maximum where torchvision takes the average; the network keeps its state-dict keys.
+
+    Most families average by a layer, at the top or in what is left of the classifier. The others do it in a line of
+    their `forward`, behind their last layer: there the map is made one cell, which is its own average.
+    """
+    *layers, (name, classifier) = network.named_children()
+    if isinstance(getattr(network, "avgpool", None), nn.AdaptiveAvgPool2d):
+        network.avgpool = nn.AdaptiveMaxPool2d(1)
+        return
+    averages = [place for place, layer in classifier.named_children() if isinstance(layer, nn.AdaptiveAvgPool2d)]
+    for place in averages:
+        setattr(getattr(network, name), place, nn.AdaptiveMaxPool2d(1))
+    if not averages:
+        layers[-1][1].register_forward_hook(_one_cell)
+
+
+def _one_cell(_layer: nn.Module, _inputs: object, output: Float[Tensor, "N D H W"]) -> Float[Tensor, "N D 1 1"]:
+    return output.amax(dim=(2, 3), keepdim=True)
 
 
 def _cut_auxiliary_classifiers(network: nn.Module) -> None:

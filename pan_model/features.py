@@ -17,7 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from pan_model.backbones import Backbone, build_backbone, check_backbone_name, measure_feature_dim
+from pan_model.backbones import (
+    Backbone,
+    Pooling,
+    build_backbone,
+    check_backbone_name,
+    check_pooling,
+    measure_feature_dim,
+)
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.images import load_image
@@ -32,14 +39,19 @@ MAX_WORKERS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesConfig:
-    """Which features: of which backbone, with which weights (imagenet, random or a file), at which size in px."""
+    """Which features: of which backbone, with which weights (imagenet, random or a file), at which size in px.
+
+    pooling says what is taken of each feature over the map, its average or its maximum.
+    """
 
     backbone: str = "resnet50"
     weights: str = "imagenet"
     image_size: int = 224
+    pooling: Pooling = Pooling.AVG
 
     def __post_init__(self) -> None:
         check_backbone_name(self.backbone)
+        check_pooling(self.backbone, self.pooling)
         if not self.weights:
             raise BadInput("weights must be imagenet, random or a state-dict file, got ''.")
         if self.image_size < 1:
@@ -77,7 +89,7 @@ def extract_features(
     done and to do, only when features are extracted. The device is CUDA where there is one. Raises BadInput when
     weights or cache folder cannot be used, and, unless they are to be skipped, when images cannot be read.
     """
-    backbone = build_backbone(config.backbone)
+    backbone = build_backbone(config.backbone, config.pooling)
     weights_sha256 = load_weights(backbone, config.weights)
     path = cache_path(cache_dir, fingerprint, config, weights_sha256)
     features = _read_cache(path, len(items), weights_sha256)
@@ -96,7 +108,8 @@ def extract_features(
 
 def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weights_sha256: str) -> Path:
     """Where features are cached: named by the sha256 of all that they depend on."""
-    content = [CACHE_FORMAT, fingerprint, config.backbone, weights_sha256, config.image_size]
+    pooling = [] if config.pooling is Pooling.AVG else [config.pooling.value]  # older caches know only the average
+    content = [CACHE_FORMAT, fingerprint, config.backbone, weights_sha256, config.image_size, *pooling]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return cache_dir / "features" / f"{key}.safetensors"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from pan_model.backbones import Pooling
 from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
 from pan_model.data.registry import DATASETS, find_dataset
 from pan_model.errors import BadInput
@@ -81,6 +82,7 @@ class StudyConfig:
     backbone: str | None = None
     weights: str | None = None
     image_size: int | None = None
+    pooling: Pooling = Pooling.AVG
     encoders: tuple[str, ...] | None = None
     regime: Regime = Regime.FROZEN
     skip_bad_images: bool = False
@@ -165,6 +167,7 @@ class StudyConfig:
                 backbone=row.backbone if self.backbone is None else self.backbone,
                 weights=row.weights if self.weights is None else self.weights,
                 image_size=row.image_size if self.image_size is None else self.image_size,
+                pooling=self.pooling,
             ),
             space=space,
             options=ReaderOptions(**{name: value for name, value in self._options().items() if name in row.options}),
@@ -223,7 +226,10 @@ def _choose_encoders(dataset: str, encoders: tuple[str, ...] | None) -> SearchSp
 
 
 def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
-    """What is signed of a dataset; its encoders only where they are not the default ones, as the space has them too."""
+    """What is signed of a dataset; pooling and encoders only where they are not the default ones.
+
+    So studies that were begun before there was a choice can go on; the space, too, tells of its encoders.
+    """
     signed: dict[str, Any] = {
         "max_epochs": plan.max_epochs,
         "grace_epochs": plan.grace_epochs,
@@ -234,6 +240,8 @@ def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
     }
     if plan.space is not SPACES[plan.dataset]:
         signed["encoders"] = " ".join(plan.space.encoders)
+    if plan.features.pooling is not Pooling.AVG:
+        signed["pooling"] = plan.features.pooling.value
     return signed
 
 

@@ -29,7 +29,8 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
         f"stopped at {plan.grace_epochs} at the earliest, for {row.task.objective} ({row.task.mode})",
         f"  data {folder}: {'found' if folder.is_dir() else missing}",
         *_describe_options(plan),
-        f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px",
+        f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px, "
+        f"pooling {plan.features.pooling}",
         *_describe_encoders(plan.space),
     ]
 

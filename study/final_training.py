@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pan_model.backbones import Pooling
 from pan_model.baselines import NORMALISED, cosine_baseline, untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.reader_options import ReaderOptions
@@ -72,6 +73,7 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> Prepa
             backbone=features["backbone"],
             weights=features["weights"] if config.weights is None else config.weights,
             image_size=features["image_size"],
+            pooling=Pooling(features.get("pooling", Pooling.AVG)),
         ),
         screen,
         cache_dir=config.cache_dir,

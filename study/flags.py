@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from pan_model.backbones import Pooling
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.data.registry import DATASETS
 from pan_model.encoders import ENCODERS
@@ -129,6 +130,12 @@ def _add_what_to_study(parser: OneLineParser) -> None:
     )
     group.add_argument(
         "--image-size", type=int, metavar="PX", help="side of the square the backbone sees; per dataset when not given"
+    )
+    group.add_argument(
+        "--pooling",
+        type=_choice(Pooling),
+        metavar="|".join(Pooling),
+        help="what is taken of each feature over the map; max as in ProxyNCA++",
     )
     group.add_argument(
         "--regime",

@@ -28,5 +28,8 @@ def trial_id(fingerprint: str, features: Mapping[str, Any], config: Mapping[str,
 
 
 def content_of(features: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells features from others: all but the name of the weights, whose hash is there."""
-    return {key: value for key, value in features.items() if key != "weights"}
+    """What tells features from others: all but the name of the weights, whose hash is there.
+
+    Pooling avg is left out, so that trials keep the names they had before there was another.
+    """
+    return {key: value for key, value in features.items() if key != "weights" and (key, value) != ("pooling", "avg")}

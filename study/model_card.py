@@ -39,7 +39,7 @@ from pan_model.pan_scorer import embedding_scorer
 from pan_model.trained import load_model
 from pan_model.weights import load_weights
 
-backbone = build_backbone("{backbone}")
+backbone = build_backbone("{backbone}"{pooling})
 load_weights(backbone, "{weights}")
 backbone.eval()
 model = load_model("final")  # the folder of this card
@@ -75,6 +75,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
     card = CARD.format(
         dataset=best["dataset"],
         backbone=features["backbone"],
+        pooling=', "max"' if features.get("pooling") == "max" else "",
         weights=features["weights"],
         image_size=features["image_size"],
         scoring=metrics["scoring"],

@@ -72,7 +72,7 @@ def check_same_flags(found: dict[str, Any], config: StudyConfig) -> None:
     signed = config.signed()
     known = {key: found["signed"].get(key) for key in signed if key != "datasets"}
     datasets = {
-        name: {key: part[key] for key in (*signed["datasets"].get(name, part), "encoders") if key in part}
+        name: {key: part[key] for key in (*signed["datasets"].get(name, part), "encoders", "pooling") if key in part}
         for name, part in found["signed"]["datasets"].items()
     }
     check_same({"signed": {**known, "datasets": datasets}}, signed, config.results.root)

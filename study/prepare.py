@@ -77,6 +77,7 @@ def prepare_dataset(
             "weights": config.weights,
             "weights_sha256": features.weights_sha256,
             "image_size": config.image_size,
+            "pooling": config.pooling.value,
         },
         left_out=kept.left_out,
         unreadable=features.unreadable,

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from pan_model.backbones import backbone_names, build_backbone, check_backbone_name, measure_feature_dim
+from pan_model.backbones import Pooling, backbone_names, build_backbone, check_backbone_name, measure_feature_dim
 from pan_model.errors import BadInput
 
 FAMILIES = {
@@ -71,6 +71,71 @@ def test_features_of_a_network_whose_classifier_reads_a_map_are_its_average() ->
     with torch.inference_mode():
         averages = backbone.network.features(images_of(64)).mean(dim=(2, 3))
         torch.testing.assert_close(backbone(images_of(64)), averages)
+
+
+MAPS = {
+    "alexnet": 128,
+    "convnext_tiny": 64,
+    "densenet121": 64,
+    "efficientnet_b0": 64,
+    "mnasnet0_5": 64,
+    "mobilenet_v2": 64,
+    "mobilenet_v3_small": 64,
+    "regnet_y_400mf": 64,
+    "resnet18": 64,
+    "shufflenet_v2_x0_5": 64,
+    "squeezenet1_1": 64,
+    "swin_t": 64,
+}
+"""Families whose numbers are looked at, and a size in px at which the map has several cells."""
+
+
+def map_and_rest(network: nn.Module, images: Tensor) -> tuple[Tensor, nn.Module]:
+    """The map that a network, cut for averages, takes them of, and what comes behind the average."""
+    *_, last, classifier = network.children()
+    layers = (getattr(network, "avgpool", None), *classifier.children())
+    pools = [layer for layer in layers if isinstance(layer, nn.AdaptiveAvgPool2d)]
+    seen: list[Tensor] = []
+    if pools:
+        handle = pools[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    else:
+        handle = last.register_forward_hook(lambda _, __, output: seen.append(output))
+    network(images)
+    handle.remove()
+    behind = [layer for layer in classifier.children() if isinstance(layer, nn.LayerNorm)]
+    return (seen[0].relu() if isinstance(network, models.DenseNet) else seen[0]), nn.Sequential(*behind)
+
+
+@pytest.mark.parametrize(("name", "size"), MAPS.items())
+def test_average_and_maximum_are_those_of_the_same_map(name: str, size: int) -> None:
+    average, maximum = (build_backbone(name, pooling).eval() for pooling in Pooling)
+    images = images_of(size)
+    with torch.inference_mode():
+        cells, rest = map_and_rest(average.network, images)
+        assert cells.ndim == 4
+        assert cells.shape[2] * cells.shape[3] > 1
+        for backbone, pooled in (
+            (average, cells.mean(dim=(2, 3), keepdim=True)),
+            (maximum, cells.amax(dim=(2, 3), keepdim=True)),
+        ):
+            torch.testing.assert_close(backbone(images), rest(pooled).flatten(1))
+        assert not torch.equal(maximum(images), average(images))
+    assert maximum.network.state_dict().keys() == average.network.state_dict().keys()
+    assert maximum.classifier_keys == average.classifier_keys
+
+
+@pytest.mark.parametrize(("name", "feature_dim"), [item for item in FAMILIES.items() if item[0] != "vit_b_32"])
+@pytest.mark.parametrize("training", [False, True])
+def test_every_family_with_a_map_gives_one_row_of_maxima_an_image(name: str, feature_dim: int, training: bool) -> None:
+    with torch.device("meta"):
+        backbone = build_backbone(name, "max").train(training)
+        assert backbone(torch.empty(2, 3, 224, 224)).shape == (2, feature_dim)
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "vit_b_32", "vit_h_14"])
+def test_a_family_without_a_map_has_no_maximum(name: str) -> None:
+    with pytest.raises(BadInput, match=rf"pooling max: backbone {name} has no map of features to pool; choose avg"):
+        build_backbone(name, Pooling.MAX)
 
 
 def test_normalisation_inside_a_classifier_belongs_to_the_features() -> None:

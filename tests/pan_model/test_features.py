@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from pan_model.backbones import build_backbone
+from pan_model.backbones import Pooling, build_backbone
 from pan_model.data.cub import read_cub
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
@@ -113,12 +113,26 @@ def test_cache_is_keyed_by_all_that_features_depend_on(cache_dir: Path) -> None:
         cache_path(cache_dir, "sha256:1", CONFIG, "a"),
         cache_path(cache_dir, FINGERPRINT, CONFIG, "b"),
         cache_path(cache_dir, FINGERPRINT, replace(CONFIG, image_size=64), "a"),
+        cache_path(cache_dir, FINGERPRINT, replace(CONFIG, pooling=Pooling.MAX), "a"),
         cache_path(cache_dir, FINGERPRINT, replace(CONFIG, backbone="resnet18"), "a"),
     }
-    assert len(paths) == 5
+    assert len(paths) == 6
     # The weights are known by their bytes, whatever the file is called.
     assert cache_path(cache_dir, FINGERPRINT, replace(CONFIG, weights="w.pth"), "a") in paths
     assert {path.parent for path in paths} == {cache_dir / "features"}
+
+
+def test_the_key_of_averages_is_the_one_that_caches_had_before_there_was_another_pooling(cache_dir: Path) -> None:
+    path = cache_path(cache_dir, "f", FeaturesConfig(backbone="resnet50", weights="random", image_size=224), "a")
+    assert path.stem == "7cbebd475618b80b2f5c55c43659150b24814456ed970b2bf4189d4ae0ac166d"
+
+
+def test_maxima_are_other_features_than_averages_and_never_smaller(items: Items, cache_dir: Path) -> None:
+    averages, maxima = (extract(items, cache_dir, replace(CONFIG, pooling=pooling)) for pooling in Pooling)
+    assert (maxima.values >= averages.values).all()
+    assert (maxima.values > averages.values).any()
+    assert maxima.weights_sha256 == averages.weights_sha256
+    assert len(cached_files(cache_dir)) == 2
 
 
 def test_cached_file_is_whole_and_readable_for_others(items: Items, cache_dir: Path) -> None:

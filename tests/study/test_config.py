@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pan_model.backbones import Pooling
 from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.data.registry import DATASETS
 from pan_model.errors import BadInput
@@ -124,6 +125,10 @@ def test_the_name_is_the_datasets_unless_given():
         ({"name": ""}, r"name must be a plain folder name, got ''\."),
         ({"backbone": "resnet51"}, r"unknown backbone 'resnet51'; .*resnet50"),
         ({"weights": ""}, r"weights must be imagenet, random or a state-dict file, got ''\."),
+        (
+            {"backbone": "vit_b_16", "pooling": Pooling.MAX},
+            r"pooling max: backbone vit_b_16 has no map of features to pool; choose avg, or another backbone\.",
+        ),
         ({"image_size": 0}, r"image_size must be at least 1 px, got 0\."),
     ],
 )

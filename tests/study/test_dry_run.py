@@ -33,8 +33,8 @@ def test_the_resolved_study_is_shown(study_config: Make, tmp_path: Path):
         assert said in text
     assert f"features are cached in {tmp_path}/cache" in lines
     assert "demo: 7 trials of at most 8 epochs, stopped at 3 at the earliest, for few_shot_accuracy (max)" in lines
-    assert "  backbone resnet18, weights random, 64 px" in lines
-    assert "  backbone resnet50, weights imagenet, 224 px" in lines
+    assert "  backbone resnet18, weights random, 64 px, pooling avg" in lines
+    assert "  backbone resnet50, weights imagenet, 224 px, pooling avg" in lines
     assert sum(line.startswith("  first trial 1: ") for line in lines) == 2
 
 

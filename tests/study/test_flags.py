@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pan_model.backbones import Pooling
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.errors import BadInput
 from study.config import FinalConfig, Regime, Sampler, Scheduler, StudyConfig
@@ -28,6 +29,7 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "weights": ("weights", '"imagenet"', "imagenet", ["--weights", "w.pth"], "w.pth"),
     "image_size": ("image_size", "96", 96, ["--image-size", "128"], 128),
     "encoders": ("encoders", '["siamese"]', ("siamese",), ["--encoders", "graph", "siamese"], ("graph", "siamese")),
+    "pooling": ("pooling", '"max"', Pooling.MAX, ["--pooling", "avg"], Pooling.AVG),
     "regime": ("regime", '"frozen"', Regime.FROZEN, ["--regime", "frozen"], Regime.FROZEN),
     "skip_bad_images": ("skip_bad_images", "true", True, ["--no-skip-bad-images"], False),
     "polyvore_split": (
@@ -262,6 +264,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "weights": NAMES,
     "image_size": st.integers(1, 1000),
     "encoders": st.lists(st.sampled_from(["siamese", "proxynca", "graph"]), min_size=1, unique=True),
+    "pooling": st.just("avg"),
     "regime": st.sampled_from([str(one) for one in Regime]),
     "skip_bad_images": st.booleans(),
     "polyvore_split": st.sampled_from([str(one) for one in PolyvoreSplit]),

@@ -51,6 +51,11 @@ def test_all_of_the_features_counts_but_where_the_weights_came_from(key: str):
     assert same == (key == "weights")
 
 
+def test_averages_are_what_features_were_before_there_were_maxima():
+    assert trial_id("sha256:1", FEATURES | {"pooling": "avg"}, CONFIG) == trial_id("sha256:1", FEATURES, CONFIG)
+    assert trial_id("sha256:1", FEATURES | {"pooling": "max"}, CONFIG) != trial_id("sha256:1", FEATURES, CONFIG)
+
+
 def test_the_data_count():
     assert trial_id("sha256:2", FEATURES, CONFIG) != trial_id("sha256:1", FEATURES, CONFIG)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pan_model.backbones import Pooling
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.data.registry import DATASETS
@@ -31,6 +32,7 @@ SIGNED: dict[str, Any] = {
     "weights": "other.pth",
     "image_size": 96,
     "encoders": ("siamese",),
+    "pooling": Pooling.MAX,
     "skip_bad_images": True,
     "polyvore_split": PolyvoreSplit.DISJOINT,
     "attribute_words": Path("words.txt"),
@@ -180,6 +182,15 @@ def test_other_encoders_are_shown_and_the_same_flags_are_the_way_out(study_confi
         ):
             with pytest.raises(BadInput, match=shown):
                 check()
+
+
+def test_another_pooling_is_shown(study_config: Make, prepare: Prepare):
+    default, maximum = study_config(), study_config(pooling=Pooling.MAX)
+    assert "pooling" not in default.signed()["datasets"]["demo"], "older studies can go on"
+    with pytest.raises(BadInput, match=r'\(datasets\.demo\.pooling was absent, now "max"\); give the same flags'):
+        check_same_flags({"signed": sign(default, prepare(default))}, maximum)
+    with pytest.raises(BadInput, match=r'\(datasets\.demo\.pooling was "max", now absent\); give the same flags'):
+        check_same_flags({"signed": sign(maximum, prepare(maximum))}, default)
 
 
 def test_the_default_encoders_by_name_are_the_same_study_as_without(study_config: Make, prepare: Prepare):
