@@ -273,7 +273,7 @@ class Progress(tune.Callback):
 def ray_session(study: StudyConfig) -> Generator[Slots]:
     """Start Ray on this machine, or join the cluster at --ray-address, for as long as the study runs.
 
-    Raises BadInput when no cluster answers, or when it cannot run even one trial.
+    Raises BadInput when Ray does not start or no cluster answers, or when it cannot run even one trial.
     """
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
@@ -283,9 +283,11 @@ def ray_session(study: StudyConfig) -> Generator[Slots]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises what it likes, and a plain Exception where a busy machine is too slow
         if study.ray_address is None:
-            raise
+            raise BadInput(
+                f"Ray did not start on this machine ({error}); where it was too busy, give the same command again."
+            ) from error
         raise BadInput(
             f"--ray-address: no Ray cluster answers at '{study.ray_address}' ({error}); "
             "start one with the same versions of Ray and Python, or leave it out."
