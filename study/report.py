@@ -19,10 +19,14 @@ def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: 
     for path in _files_made(config):
         screen.say(f"  {path}")
     screen.say("next:")
-    screen.say(f"  {shlex.join(['uv', 'run', 'tensorboard', '--logdir', str(results.tensorboard)])}")
-    for plan in config.plans:
-        screen.say(f"  {shlex.join(['uv', 'run', 'optuna-dashboard', str(results.of(plan.dataset).journal)])}")
+    viewers = [(("tensorboard", "--logdir"), results.tensorboard)]
+    viewers += [(("optuna-dashboard",), results.of(plan.dataset).journal) for plan in config.plans]
+    for words, path in viewers:
+        if path.exists():
+            screen.say(f"  {shlex.join(['uv', 'run', *words, str(path)])}")
     for plan in won:
+        if any(one.test is not None for one in collated[plan.dataset].summary.scores):
+            continue  # its final training is there, and would be refused a second time
         screen.say(f"  {_final_command(config, results.of(plan.dataset).best_config)}")
     return 0 if won else 1
 

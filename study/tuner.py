@@ -278,14 +278,16 @@ class Progress(tune.Callback):
 def ray_session(study: StudyConfig) -> Generator[Slots]:
     """Start Ray on this machine, or join the cluster at --ray-address, for as long as the study runs.
 
-    Raises BadInput when no cluster answers, or when it cannot run even one trial.
+    Raises BadInput when Ray does not start or no cluster answers, or when it cannot run even one trial.
     """
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         _start_ray(study.ray_address)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises what it likes, and a plain Exception where a busy machine is too slow
         if study.ray_address is None:
-            raise
+            raise BadInput(
+                f"Ray did not start on this machine ({error}); where it was too busy, give the same command again."
+            ) from error
         raise BadInput(
             f"--ray-address: no Ray cluster answers at '{study.ray_address}' ({error}); "
             "start one with the same versions of Ray and Python, or leave it out."
@@ -310,14 +312,9 @@ def _start_ray(address: str | None) -> None:
             )
             return
         except Exception as error:  # what Ray raises then is of no kind of its own
-            if "timed out during startup" not in str(error):
+            if "timed out during startup" not in str(error) or start == RAY_STARTS:
                 raise
             ray.shutdown()
-            if start == RAY_STARTS:
-                raise BadInput(
-                    f"Ray did not start on this machine in {RAY_STARTS} tries of half a minute; it may be too busy. "
-                    "Run the same command again."
-                ) from error
 
 
 def tune_dataset(

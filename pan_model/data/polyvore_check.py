@@ -242,7 +242,8 @@ def _twice(by_tokens: object, by_items: object) -> str:
 
 
 def _distribution(counts: Counter[int]) -> str:
-    return ", ".join(f"{value} ({count} times)" for value, count in sorted(counts.items())) or "none"
+    times = {1: "once", 2: "twice"}
+    return ", ".join(f"{value} ({times.get(n, f'{n} times')})" for value, n in sorted(counts.items())) or "none"
 
 
 if __name__ == "__main__":

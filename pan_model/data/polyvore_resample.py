@@ -99,6 +99,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.candidates < 2:
         raise BadInput(f"--candidates must be at least 2, got {options.candidates}.")
     folder: Path = options.folder / options.version
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; DIR must hold {METADATA_FILE} and the folder of the --version.")
     output: Path = options.output or folder
     files = {split: _file_names(output, split) for split in RESAMPLED}
     refuse_existing(path for names in files.values() for path in names)

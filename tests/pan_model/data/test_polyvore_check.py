@@ -49,8 +49,8 @@ def test_tells_copies_by_tokens_and_by_items(
         "outfits that hold one twice: 0 by tokens, 1 by items",
         "negatives equal to their positive: 1 by tokens, 2 by items",
         "negatives equal to any outfit of the split: 2 by tokens, 3 by items",
-        "how many tokens a negative changes: 0 (1 times), 1 (2 times), 2 (1 times)",
-        "how many items a negative changes: 0 (2 times), 1 (1 times), 2 (1 times)",
+        "how many tokens a negative changes: 0 (once), 1 (twice), 2 (once)",
+        "how many items a negative changes: 0 (twice), 1 (once), 2 (once)",
         "AUC of a judge that knows every real outfit, 1 - f/2: 0.875 by tokens, 0.750 by items",
         "AUC that no scorer blind to order can pass, 1 - f^2/2: 0.969 by tokens, 0.875 by items",
     ]
@@ -65,7 +65,7 @@ def test_pairs_negatives_by_what_they_share_where_the_order_does_not_tell(
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "2 positives, 3 negatives, each compared with the positive that shares the most items"
     assert "negatives that share no item with any positive: 1" in printed
-    assert "how many items a negative changes: 1 (1 times), 2 (1 times)" in printed
+    assert "how many items a negative changes: 1 (once), 2 (once)" in printed
 
 
 def test_finds_what_is_amiss_in_blanks(tmp_path: Path, outfits_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +80,7 @@ def test_finds_what_is_amiss_in_blanks(tmp_path: Path, outfits_file: Path, capsy
     assert main([str(tmp_path / "questions.json"), "--outfits", str(outfits_file)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "5 questions",
-        "how many candidates a question has: 3 (1 times), 4 (4 times)",
+        "how many candidates a question has: 3 (once), 4 (4 times)",
         "questions with a candidate twice: 1 by tokens, 2 by items",
         "with a wrong candidate of the same outfit: 1 by tokens, 3 by items",
         "with a candidate that the question holds already: 1 by tokens, 3 by items",

@@ -221,7 +221,10 @@ def test_refuses_an_item_without_category(folder: Path, capsys: pytest.CaptureFi
             "argument --seed: expected a whole number, not negative, got '-1'; --help shows every flag.",
         ),
         (["--version", "joint"], "argument --version: invalid choice: 'joint' (choose from "),
-        (["--version", "disjoint"], "disjoint/train.json: cannot be read (No such file or directory)."),
+        (
+            ["--version", "disjoint"],
+            f"disjoint: no such folder; DIR must hold {METADATA} and the folder of the --version.",
+        ),
     ],
 )
 def test_bad_usage_is_one_line(

@@ -1,0 +1,37 @@
+"""A Ray that does not start is one line, not a traceback."""
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import ray
+
+from pan_model.errors import BadInput
+from study.config import StudyConfig
+from study.tuner import ray_session
+
+
+@pytest.mark.parametrize("error", [Exception("the node timed out"), RuntimeError("no room"), OSError("no port")])
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        (None, r"^Ray did not start on this machine \({}\); where it was too busy, give the same command again\.$"),
+        ("auto", r"^--ray-address: no Ray cluster answers at 'auto' \({}\); start one "),
+    ],
+)
+def test_a_ray_that_does_not_start_is_told(
+    study_config: Callable[..., StudyConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    address: str | None,
+    told: str,
+):
+    def fail(**_options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", fail)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(BadInput, match=told.format(error)), ray_session(study_config(ray_address=address)):
+        pass
+    assert signal.getsignal(signal.SIGTERM) is before
