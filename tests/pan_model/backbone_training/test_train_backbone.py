@@ -136,12 +136,6 @@ def test_no_other_image_is_looked_at(images: TrainingImages, config: BackboneTra
     assert without.path.read_bytes() == with_others.path.read_bytes()
 
 
-def test_workers_change_nothing(images: TrainingImages, tmp_path: Path) -> None:
-    config = replace(SIAMESE, epochs=2)
-    inline, parallel = (train(images, config, tmp_path / str(number), num_workers=number) for number in (0, 1))
-    assert inline.path.read_bytes() == parallel.path.read_bytes()
-
-
 def test_warm_up_leaves_the_backbone_alone(images: TrainingImages, cache_dir: Path) -> None:
     pictures = load_pictures(images.alone(), FINGERPRINT, SIZE, cache_dir)
     trainer = BackboneTrainer(
@@ -260,6 +254,8 @@ def test_wrong_input(images: TrainingImages, cache_dir: Path) -> None:
         train(replace(images, training_items=np.arange(4)), SIAMESE, cache_dir)
     with pytest.raises(BadInput, match="has no finite loss in epoch 1; give a learning_rate below 1e"):
         train(images, replace(SIAMESE, learning_rate=1e30), cache_dir)
+    with pytest.raises(BadInput, match=r"num_workers must be at least 0, got -1\."):
+        train(images, SIAMESE, cache_dir, num_workers=-1)
     images.items.image_path(2).write_bytes(b"no picture")
     with pytest.raises(BadInput, match=r"1 of 16 images cannot be read, the first is .*/2\.png"):
         train(images, replace(SIAMESE, seed=1), tmp := cache_dir / "other")

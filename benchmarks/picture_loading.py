@@ -1,0 +1,199 @@
+"""What the compact cache of pictures saves: images per second, and how long the device waits for them in training.
+
+Prints two Markdown tables. The first compares decoding every picture each time with reading it from the cache, cut at
+the centre and augmented, by number of worker processes: the median over epochs, taken in turns, and the ratio. The
+second trains a backbone on triplets and gives the share of the time in which the device had nothing to do.
+Without --data-root, pictures are generated; with it, it takes a dataset in CUB's layout:
+
+    .venv/bin/python benchmarks/picture_loading.py --data-root DATA --backbone resnet18 --workers 0 2
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pan_model.augmentation import AugmentationConfig
+from pan_model.backbone_training import BackboneTraining, TrainingImages, default_training
+from pan_model.backbone_training.trainer import BackboneTrainer
+from pan_model.backbones import build_backbone
+from pan_model.data.fingerprint import fingerprint
+from pan_model.data.items import Items
+from pan_model.data.registry import find_dataset
+from pan_model.images import load_square
+from pan_model.picture_batches import PictureBatches
+from pan_model.pictures import Pictures, load_pictures
+
+NUM_CLASSES = 16
+GENERATED_SIZE = (500, 375)  # px, about that of a photograph of CUB
+
+
+@dataclass(frozen=True)
+class DecodedEachTime:
+    """Stands in for Pictures, without a cache."""
+
+    items: Items
+    image_size: int
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The same pixels as those of Pictures."""
+        return np.stack([load_square(self.items.image_path(int(index)), self.image_size) for index in indices])
+
+
+def draw_pictures(folder: Path, num_images: int) -> Items:
+    """Smooth random pictures as JPEG files."""
+    generator = np.random.default_rng(0)
+    for number in range(num_images):
+        coarse = Image.fromarray(generator.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        coarse.resize(GENERATED_SIZE, Image.Resampling.BICUBIC).save(folder / f"{number}.jpg", quality=90)
+    return Items(
+        image_root=folder,
+        image_names=tuple(f"{number}.jpg" for number in range(num_images)),
+        classes=np.arange(num_images) % NUM_CLASSES,
+        class_names=tuple(map(str, range(NUM_CLASSES))),
+        attributes=np.zeros((num_images, 1), dtype=bool),
+        certainty=np.zeros((num_images, 1), dtype=np.uint8),
+        attribute_names=("none",),
+    )
+
+
+def read_items(arguments: argparse.Namespace, folder: Path) -> Items:
+    """So many pictures, spread over the dataset, or generated."""
+    if arguments.data_root is None:
+        return draw_pictures(folder, arguments.images)
+    row = find_dataset("cub")
+    items = row.read(arguments.data_root / row.folder)
+    chosen = np.linspace(0, len(items) - 1, min(arguments.images, len(items))).astype(int)
+    return items.select(np.isin(np.arange(len(items)), chosen), "not measured")
+
+
+def images_per_second(batches: PictureBatches, num_images: int, batch: int, epoch: int) -> float:
+    order = np.random.default_rng(epoch).permutation(num_images)
+    start = time.perf_counter()
+    for _ in batches.epoch(np.array_split(order, -(-num_images // batch)), (0, epoch)):
+        pass
+    return num_images / (time.perf_counter() - start)
+
+
+def compare_loading(items: Items, pictures: Pictures, arguments: argparse.Namespace) -> None:
+    """Print images per second of both ways, epoch by epoch in turns."""
+    size = arguments.image_size
+    print("| cut | workers | decoded each time, images/s | compact cache, images/s | ratio |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, augmentation in (("centre", None), ("augmented", AugmentationConfig())):
+        for num_workers in arguments.workers:
+            sources = (cast("Any", DecodedEachTime(items, size)), pictures)
+            ways = [
+                PictureBatches(source, image_size=size, augmentation=augmentation, num_workers=num_workers)
+                for source in sources
+            ]
+            for way in ways:  # workers start, files are read into memory
+                images_per_second(way, len(items), arguments.batch, 0)
+            speeds = np.array(
+                [
+                    [images_per_second(way, len(items), arguments.batch, epoch) for way in ways]
+                    for epoch in range(1, arguments.epochs + 1)
+                ]
+            )
+            each, cached = np.median(speeds, axis=0)
+            ratio = np.median(speeds[:, 1] / speeds[:, 0])
+            print(f"| {name} | {num_workers} | {each:.0f} | {cached:.0f} | {ratio:.1f} |", flush=True)
+            for way in ways:
+                way.close()
+
+
+def compare_waiting(items: Items, pictures: Pictures, arguments: argparse.Namespace) -> None:
+    """Print the share of training time in which the device waits, both ways."""
+    print("\n| pictures | workers | images/s in training | device waits |")
+    print("| --- | --- | --- | --- |")
+    sources = {"decoded each time": DecodedEachTime(items, arguments.image_size), "compact cache": pictures}
+    for num_workers in arguments.workers:
+        for name, source in sources.items():
+            speed, share = train(items, cast("Any", source), num_workers, arguments)
+            print(f"| {name} | {num_workers} | {speed:.0f} | {share:.0%} |", flush=True)
+
+
+def train(items: Items, pictures: Pictures, num_workers: int, arguments: argparse.Namespace) -> tuple[float, float]:
+    """Images per second of some training steps, and the share of their time that went in waiting for pictures."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = replace(default_training(BackboneTraining.SIAMESE), batch_size=max(1, arguments.batch // 3))
+    batches = PictureBatches(
+        pictures,
+        image_size=arguments.image_size,
+        augmentation=config.augmentation,
+        num_workers=num_workers,
+        pin_memory=device.type == "cuda",
+    )
+    images = TrainingImages(items=items, fingerprint="", training_items=np.arange(len(items)))
+    trainer = BackboneTrainer(
+        build_backbone(arguments.backbone),
+        images.groups_for(config.kind),
+        batches,
+        config,
+        image_size=arguments.image_size,
+        device=device,
+    )
+    epochs = (trainer.objective.draw_steps(np.random.default_rng(epoch)) for epoch in range(arguments.steps + 2))
+    steps = [step for epoch in epochs for step in epoch][: arguments.steps + 2]
+    waits: list[float] = []
+    stream = timed(batches.epoch(steps, (0,)), waits, device)
+    for step in steps[:2]:  # workers start, kernels are chosen
+        trainer.train_step([step], stream)
+    waits.clear()
+    synchronise(device)
+    start = time.perf_counter()
+    for step in steps[2:]:
+        trainer.train_step([step], stream)
+    synchronise(device)
+    took = time.perf_counter() - start
+    batches.close()
+    return sum(map(len, steps[2:])) / took, sum(waits) / took
+
+
+def timed(stream: Iterator[torch.Tensor], waits: list[float], device: torch.device) -> Iterator[torch.Tensor]:
+    """Note how long each batch is waited for by a device that has done all that it had to do."""
+    while True:
+        synchronise(device)
+        start = time.perf_counter()
+        batch = next(stream, None)
+        if batch is None:
+            return
+        waits.append(time.perf_counter() - start)
+        yield batch
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--batch", type=int, default=96, help="images")
+    parser.add_argument("--epochs", type=int, default=3, help="of loading")
+    parser.add_argument("--steps", type=int, default=10, help="of training; 0 leaves it out")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "drawn").mkdir()
+        items = read_items(arguments, Path(folder) / "drawn")
+        pictures = load_pictures(items, fingerprint(items), arguments.image_size, Path(folder))
+        compare_loading(items, pictures, arguments)
+        if arguments.steps:
+            compare_waiting(items, pictures, arguments)
+
+
+if __name__ == "__main__":
+    main()
