@@ -6,7 +6,9 @@ from typing import Any
 
 from pan_model.conditions import ConditionsConfig
 from pan_model.encoders import ENCODERS, EncoderConfig, encoder_name
+from pan_model.encoders.graph import GraphConfig
 from pan_model.errors import BadInput
+from pan_model.finetuning import FinetuneConfig
 from pan_model.flat import Scalar, keys_of, read_flat, write_flat
 from pan_model.normalisation import NormalisationConfig
 from pan_model.optimisation import TrainConfig
@@ -19,7 +21,10 @@ _COMPONENTS = (ConditionsConfig, NormalisationConfig, SimilarityConfig, ScoringC
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """Everything that a trial's numbers depend on, beside the data and their features."""
+    """Everything that a trial's numbers depend on, beside the data and their features.
+
+    finetune is there when the backbone is trained, too; its keys are in the flat configuration then, and only then.
+    """
 
     encoder: EncoderConfig
     conditions: ConditionsConfig
@@ -28,6 +33,14 @@ class TrialConfig:
     scoring: ScoringConfig
     pairs: PairsConfig
     train: TrainConfig
+    finetune: FinetuneConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.finetune is not None and isinstance(self.encoder, GraphConfig):
+            raise BadInput(
+                "a backbone is trained with pairs; encoder graph needs the features of all training items in every "
+                "step. Choose another encoder, or leave out the keys that begin with backbone_."
+            )
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> "TrialConfig":
@@ -39,7 +52,11 @@ class TrialConfig:
         if not isinstance(name, str) or name not in ENCODERS:
             raise BadInput(f"encoder must be one of {', '.join(ENCODERS)}, got {name!r}.")
         encoder = ENCODERS[name]
-        known = {"encoder", *keys_of(encoder), *(key for kind in _COMPONENTS for key in keys_of(kind))}
+        known = {
+            "encoder",
+            *keys_of(encoder),
+            *(key for kind in (*_COMPONENTS, FinetuneConfig) for key in keys_of(kind)),
+        }
         if unknown := sorted(set(values) - known):
             choices = ", ".join(sorted(known))
             raise BadInput(f"unknown key '{unknown[0]}' in a configuration with encoder {name}; choose from {choices}.")
@@ -51,6 +68,9 @@ class TrialConfig:
             scoring=read_flat(ScoringConfig, values),
             pairs=read_flat(PairsConfig, values),
             train=read_flat(TrainConfig, values),
+            finetune=read_flat(FinetuneConfig, values)
+            if any(key in values for key in keys_of(FinetuneConfig))
+            else None,
         )
 
     def to_flat(self) -> dict[str, Scalar]:
@@ -64,6 +84,7 @@ class TrialConfig:
             self.scoring,
             self.pairs,
             self.train,
+            *([self.finetune] if self.finetune else []),
         ):
             flat |= write_flat(component)
         return flat

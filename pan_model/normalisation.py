@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from pan_model.errors import BadInput
 from pan_model.shapes import Float, Int
+from pan_model.signed_power import signed_power
 
 
 class NormalisationKind(StrEnum):
@@ -99,8 +100,7 @@ class Normalisation(nn.Module):
                 return F.normalize((features - self.mean) @ self.whitening, dim=1)
 
     def _raise_to_power(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-        power = self.config.feature_power
-        return features if power == 1 else features.sign() * features.abs() ** power
+        return signed_power(features, self.config.feature_power)
 
 
 def covariance_within(features: Float[Tensor, "N D"], classes: Int[Tensor, "N"]) -> Float[Tensor, "D D"]:

@@ -1,6 +1,7 @@
 """Shapes in signatures: jaxtyping where it is installed, plain types where it is not.
 
-Letters: N items (n, R some of them), P pairs, T same-class pairs, D features, E embedding, J joint representation,
+Letters: N items (n, R some of them, U those of a training step and u a part of these), P pairs,
+T same-class pairs, D features, E embedding, J joint representation,
 M conditions, A attributes, K labelled conditions, C classes, B questions, Q queries, G gallery,
 S support items of a set, H and W pixels.
 """

@@ -10,10 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pan_model.asked import asked_items
+from pan_model.backbones import Backbone
 from pan_model.conditions import choose_conditions
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
+from pan_model.errors import BadInput
+from pan_model.finetune_start import FinetuneStart
 from pan_model.first_weights import start_as_distance
+from pan_model.frozen_inputs import FrozenInputs
+from pan_model.inputs import Inputs, StepInputs
+from pan_model.learned_inputs import LearnedInputs
 from pan_model.losses import pair_weights
 from pan_model.model import new_pan
 from pan_model.optimisation import Optimisation
@@ -58,9 +65,13 @@ class Trainer:
 
     Every random draw of epoch e comes from (seed, e), so that a run continued from `state_dict` equals one that was
     never interrupted: bit for bit on one machine with the same number of threads.
+
+    A configuration that trains its backbone, and no other, needs `start`: without it, or with it in vain, BadInput.
     """
 
-    def __init__(self, task: Task, config: TrialConfig, device: torch.device) -> None:
+    def __init__(
+        self, task: Task, config: TrialConfig, device: torch.device, start: FinetuneStart | None = None
+    ) -> None:
         self.task = task
         self.config = config
         self.device = device
@@ -76,17 +87,19 @@ class Trainer:
         ).to(device)
         varied, groups = (torch.from_numpy(part).to(device) for part in task.normalisation_groups())
         self.model.normalisation.fit(features[varied], groups)
-        self._inputs: Float[Tensor, "N D"] = self.model.normalisation(features)
+        self._normalised: Float[Tensor, "N D"] = self.model.normalisation(features)
+        self._inputs = self._make_inputs(FrozenInputs(features, self._normalised), start)
+        self._asked: dict[Split, Int[np.ndarray, "n"]] = {}
         if config.similarity.first_weights is FirstWeights.DISTANCE:
             self._start_as_distance(conditions.num_labelled)
         edges = None
         if self.model.encoder.uses_graph:
             self.task, edges = task.split_edges(config.train.seed)
         self._loss = TrainingLoss(
-            self.model, conditions, featured, items, self._inputs, config.conditions.lambda_ or 0.0, edges
+            self.model, conditions, featured, items, config.conditions.lambda_ or 0.0, device, edges
         )
         self._optimisation = Optimisation(
-            self.model.parameter_groups(config.train.learning_rate),
+            [*self.model.parameter_groups(config.train.learning_rate), *self._inputs.parameter_groups()],
             config.train,
             steps_per_epoch=config.pairs.steps_per_epoch,
         )
@@ -99,7 +112,8 @@ class Trainer:
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         self.model.train()
         steps = self._steps_of_epoch()
-        means = np.mean([self._train_step(step) for step in steps], axis=0)
+        inputs = self._inputs.of_steps(steps, epoch=self.epoch, seed=self.config.train.seed)
+        means = np.mean([self._train_step(*of_step) for of_step in zip(steps, inputs, strict=True)], axis=0)
         return {
             "epoch": self.epoch,
             **{f"loss/{name}": float(mean) for name, mean in zip(Losses._fields, means, strict=True)},
@@ -109,37 +123,81 @@ class Trainer:
     def evaluate(self, split: Split) -> Evaluation:
         """The objective's questions on a split."""
         start = time.perf_counter()
-        questions = self.task.evaluate(self._scorer(split), split)
+        questions = self.task.evaluate(self._scorer(split, self._items_of(split)), split)
         return Evaluation(questions, time.perf_counter() - start)
 
+    def scorer(self, split: Split) -> SetScorer:
+        """A scorer of any questions on a split's items by the model, and the backbone, as they are now."""
+        return self._scorer(split, self.task.featured.splits[split])
+
     def normalised_features(self) -> Float[np.ndarray, "N D"]:
-        """What the encoder sees of all items, on the CPU."""
-        return self._inputs.cpu().numpy()
+        """What the encoder sees of all items before any training, on the CPU."""
+        return self._normalised.cpu().numpy()
+
+    @torch.inference_mode()
+    def features_of(self, split: Split) -> Float[np.ndarray, "N D"]:
+        """The features that the model takes of a split's items, on the CPU; the rows of all others are 0.
+
+        A backbone that learns gives others than the task has.
+        """
+        items = torch.tensor(self.task.featured.splits[split], device=self.device)
+        features = torch.zeros_like(self._normalised)
+        features[items] = self._inputs.features(items)
+        return features.cpu().numpy()
+
+    @property
+    def backbone(self) -> Backbone | None:
+        """The backbone with what it has learned, where it does; the trainer goes on changing it."""
+        return self._inputs.backbone
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on, beside the configuration and the data."""
         weights = {name: value for name, value in self.model.state_dict().items() if not name.startswith(FITTED)}
-        return {"epoch": self.epoch, "model": weights, "optimiser": self._optimisation.state_dict()}
+        state = {"epoch": self.epoch, "model": weights, "optimiser": self._optimisation.state_dict()}
+        return state | self._inputs.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from the end of another trainer's epoch."""
         self.epoch = state["epoch"]
         fitted = {name: value for name, value in self.model.state_dict().items() if name.startswith(FITTED)}
         self.model.load_state_dict(state["model"] | fitted)
+        self._inputs.load_state_dict(state)
         self._optimisation.load_state_dict(state["optimiser"])
 
-    def _scorer(self, split: Split) -> SetScorer:
+    def _make_inputs(self, frozen: FrozenInputs, start: FinetuneStart | None) -> Inputs:
+        finetune, num_items = self.config.finetune, len(self._normalised)
+        if finetune is None and start is None:
+            return frozen
+        if finetune is None:
+            raise BadInput("a backbone that is trained needs backbone_learning_rate in the configuration, got none.")
+        if start is None:
+            raise BadInput("backbone_learning_rate needs a backbone and pictures to train it on, got none.")
+        if len(start.pictures) != num_items:
+            raise BadInput(
+                f"a trained backbone needs the pictures of all {num_items} items, got {len(start.pictures)}."
+            )
+        return LearnedInputs(start, finetune, frozen, self.model.normalisation, self.device)
+
+    def _items_of(self, split: Split) -> Int[np.ndarray, "n"]:
+        """The items that are embedded to evaluate a split: those that are asked where each takes time, else all."""
+        if not self._inputs.costly:
+            return self.task.featured.splits[split]
+        if split not in self._asked:
+            self._asked[split] = asked_items(self.task, split)
+        return self._asked[split]
+
+    def _scorer(self, split: Split, items: Int[np.ndarray, "n"]) -> SetScorer:
         if self.model.encoder.uses_graph:
-            return graph_scorer(self.model, self._inputs, partial(self.task.edges_around, split))
-        return embedding_scorer(self.model, self._embed(split))
+            return graph_scorer(self.model, self._normalised, partial(self.task.edges_around, split))
+        return embedding_scorer(self.model, self._embed(items))
 
     @torch.inference_mode()
-    def _embed(self, split: Split) -> Float[Tensor, "N E"]:
-        """Embed the split's items, in evaluation mode; the rows of all others are 0."""
+    def _embed(self, items: Int[np.ndarray, "n"]) -> Float[Tensor, "N E"]:
+        """Embed some items, in evaluation mode; the rows of all others are 0."""
         self.model.eval()
-        items = torch.tensor(self.task.featured.splits[split], device=self.device)  # a copy: the array may be read-only
-        embeddings = torch.zeros(len(self._inputs), self.model.encoder.embedding_dim, device=self.device)
-        embeddings[items] = self.model.encode(self._inputs[items])
+        rows = torch.tensor(items, device=self.device)  # a copy: the array may be read-only
+        embeddings = torch.zeros(len(self._normalised), self.model.encoder.embedding_dim, device=self.device)
+        embeddings[rows] = self.model.encode(self._inputs.of(rows))
         return embeddings
 
     def _start_as_distance(self, num_labelled: int) -> None:
@@ -151,7 +209,7 @@ class Trainer:
             torch.manual_seed(seed)
             self.model.eval()
             self.model.encoder.keep_distances()
-            h1, h2 = (self.model.encode(self._inputs[index]) for index in (index_1, index_2))
+            h1, h2 = (self.model.encode(self._normalised[index]) for index in (index_1, index_2))
             start_as_distance(self.model.similarity, h1, h2, same, num_labelled=num_labelled)
 
     def _steps_of_epoch(self) -> list[Pairs]:
@@ -159,20 +217,22 @@ class Trainer:
         generator = np.random.default_rng([self.config.train.seed, PAIRS_PURPOSE, draw])
         return self.task.draw_steps(self.config.pairs, generator)
 
-    def _train_step(self, pairs: Pairs) -> Float[np.ndarray, "L"]:
+    def _train_step(self, pairs: Pairs, inputs: StepInputs) -> Float[np.ndarray, "L"]:
         """One step of the optimiser, its gradient added up in pieces that fit in memory; gives the step's losses."""
         index_1, index_2, same = self._on_device(pairs)
         if self.config.pairs.hard_pair_share < 1:
-            hardest = self._loss.hardest(index_1, index_2, same, self.config.pairs.hard_pair_share, TRAINED_AT_ONCE)
+            share = self.config.pairs.hard_pair_share
+            hardest = self._loss.hardest(inputs, index_1, index_2, same, share, TRAINED_AT_ONCE)
             index_1, index_2, same = index_1[hardest], index_2[hardest], same[hardest]
         weights = pair_weights(same, self.config.pairs.positive_weight)
         self._optimisation.zero_grad()
         sums = np.zeros(len(Losses._fields))
         for piece in _slices(len(same), TRAINED_AT_ONCE):
             share = (piece.stop - piece.start) / len(same)
-            losses = self._loss.losses(index_1[piece], index_2[piece], same[piece], weights[piece] / share)
+            losses = self._loss.losses(inputs, index_1[piece], index_2[piece], same[piece], weights[piece] / share)
             (losses.total * share).backward()
             sums += np.array([loss.item() for loss in losses]) * share
+        inputs.backward()
         self._optimisation.step()
         return sums
 

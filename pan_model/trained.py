@@ -1,28 +1,42 @@
-"""A trained model on disk: weights in safetensors, and beside them all that it takes to build the model again."""
+"""A trained model on disk: weights in safetensors, and beside them all that it takes to build the model again.
+
+A backbone that was trained with it lies beside it, as torchvision's own state dict: `--weights` takes the file.
+"""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from pan_model.backbones import Backbone, build_backbone
 from pan_model.config import TrialConfig
 from pan_model.errors import BadInput
 from pan_model.model import Pan
+from pan_model.weights import load_weights, load_weights_file
 
 MODEL_SCHEMA = "pan-study/model/1"
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+BACKBONE = "backbone.safetensors"
+BACKBONE_KEY = "trained_backbone"
+"""Names the file of a trained backbone among the features in config.json."""
 
 
-def save_model(model: Pan, config: TrialConfig, features: dict[str, Any], folder: Path) -> None:
-    """Write model.safetensors and config.json; features says which features the model takes (backbone, weights, ..)."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    (folder / WEIGHTS).touch()
-    mode = (folder / WEIGHTS).stat().st_mode
-    save_file(tensors, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(mode)  # save_file makes files that nobody else can read
+def save_model(
+    model: Pan, config: TrialConfig, features: dict[str, Any], folder: Path, *, backbone: Backbone | None = None
+) -> None:
+    """Write model.safetensors and config.json; features says which features the model takes (backbone, weights, ..).
+
+    A backbone that was trained is written, too, and features names its file; weights then are those it started from.
+    """
+    _save_tensors(model.state_dict(), folder / WEIGHTS)
+    if backbone is not None:
+        _save_tensors(backbone.network.state_dict(), folder / BACKBONE)
+        features = features | {BACKBONE_KEY: BACKBONE}
     content = {
         "schema": MODEL_SCHEMA,
         "config": config.to_flat(),
@@ -42,13 +56,11 @@ def load_model(folder: Path | str) -> Pan:
     folder holds no such model.
     """
     folder = Path(folder)
+    content = _read_config(folder)
     try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise BadInput(f"{folder}: must hold {CONFIG} and {WEIGHTS} of a trained model ({error}).") from error
-    if not isinstance(content, dict) or content.get("schema") != MODEL_SCHEMA:
-        raise BadInput(f"{folder / CONFIG}: schema must be {MODEL_SCHEMA}.")
+    except (OSError, SafetensorError) as error:
+        raise BadInput(_incomplete(folder, error)) from error
     model = Pan(
         TrialConfig.from_flat(content["config"]),
         feature_dim=content["feature_dim"],
@@ -60,3 +72,45 @@ def load_model(folder: Path | str) -> Pan:
     except RuntimeError as error:
         raise BadInput(f"{folder / WEIGHTS}: does not fit {CONFIG} ({error}).") from error
     return model.eval()
+
+
+def load_backbone(folder: Path | str) -> Backbone:
+    """Load the backbone whose features a saved model takes, in evaluation mode, on the CPU.
+
+    It is the trained one where it was trained with the model, else the one that the model's study extracted features
+    with. It takes images as `pan_model.images.load_image` reads them. Raises BadInput when it cannot be had.
+    """
+    folder = Path(folder)
+    features = _read_config(folder)["features"]
+    backbone = build_backbone(features["backbone"])
+    if BACKBONE_KEY in features:
+        load_weights_file(backbone, folder / features[BACKBONE_KEY])
+        return backbone.eval()
+    sha256 = load_weights(backbone, features["weights"])
+    if sha256 != features["weights_sha256"]:
+        raise BadInput(
+            f"{folder / CONFIG}: features.weights_sha256 is {features['weights_sha256']}, but those of "
+            f"{features['weights']} have {sha256}; put the weights of the study there."
+        )
+    return backbone.eval()
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(_incomplete(folder, error)) from error
+    if not isinstance(content, dict) or content.get("schema") != MODEL_SCHEMA:
+        raise BadInput(f"{folder / CONFIG}: schema must be {MODEL_SCHEMA}.")
+    return content
+
+
+def _incomplete(folder: Path, error: Exception) -> str:
+    return f"{folder}: must hold {CONFIG} and {WEIGHTS} of a trained model ({error})."
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    path.chmod(mode)  # save_file makes files that nobody else can read

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pan_model.conditions import Conditions
 from pan_model.data.featured import FeaturedItems
+from pan_model.inputs import StepInputs
 from pan_model.losses import condition_loss, hardest_pairs, pair_losses
 from pan_model.model import Pan
 from pan_model.shapes import Bool, Float, Int
@@ -24,7 +25,7 @@ class Losses(NamedTuple):
 
 
 class TrainingLoss:
-    """The losses of pairs of training items, given by index; inputs are the items' normalised features (N, D).
+    """The losses of pairs of training items, given by index, on the normalised features that a step has for them.
 
     With edges among the training items, all of these are embedded together, as a graph.
     """
@@ -35,26 +36,24 @@ class TrainingLoss:
         conditions: Conditions,
         featured: FeaturedItems,
         training_items: Int[np.ndarray, "n"],
-        inputs: Float[Tensor, "N D"],
         lambda_: float,
+        device: torch.device,
         edges: Int[np.ndarray, "2 L"] | None = None,
     ) -> None:
         self._model = model
         self._conditions = conditions
-        self._inputs = inputs
         self._lambda = lambda_
-        self._attributes = conditions.columns(featured.attributes, inputs.device)
-        self._certain = conditions.columns(featured.certain, inputs.device)
+        self._attributes = conditions.columns(featured.attributes, device)
+        self._certain = conditions.columns(featured.certain, device)
         _, training_classes = np.unique(featured.classes[training_items], return_inverse=True)
-        self._training_class = torch.full((len(featured.classes),), -1, device=inputs.device)
-        self._training_class[torch.from_numpy(training_items)] = torch.from_numpy(training_classes).to(inputs.device)
-        self._training_items = torch.from_numpy(training_items).to(inputs.device)
-        self._edges = (
-            None if edges is None else torch.from_numpy(np.searchsorted(training_items, edges)).to(inputs.device)
-        )
+        self._training_class = torch.full((len(featured.classes),), -1, device=device)
+        self._training_class[torch.from_numpy(training_items)] = torch.from_numpy(training_classes).to(device)
+        self._training_items = torch.from_numpy(training_items).to(device)
+        self._edges = None if edges is None else torch.from_numpy(np.searchsorted(training_items, edges)).to(device)
 
     def losses(
         self,
+        inputs: StepInputs,
         index_1: Int[Tensor, "P"],
         index_2: Int[Tensor, "P"],
         same: Bool[Tensor, "P"],
@@ -64,7 +63,7 @@ class TrainingLoss:
 
         The encoder's own loss is the mean over these items, that of the conditions the mean over the pairs.
         """
-        pairs, embeddings, items = self._compare(index_1, index_2)
+        pairs, embeddings, items = self._compare(inputs, index_1, index_2)
         of_pairs = (weights * pair_losses(pairs, same)).sum()
         of_encoder = self._model.encoder.own_loss(embeddings, self._training_class[items])
         of_conditions = of_pairs.new_zeros(())
@@ -78,28 +77,34 @@ class TrainingLoss:
 
     @torch.no_grad()
     def hardest(
-        self, index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"], same: Bool[Tensor, "P"], share: float, at_once: int
+        self,
+        inputs: StepInputs,
+        index_1: Int[Tensor, "P"],
+        index_2: Int[Tensor, "P"],
+        same: Bool[Tensor, "P"],
+        share: float,
+        at_once: int,
     ) -> Int[Tensor, "H"]:
         """The places of the hardest share of P pairs, as the model is now and without dropout."""
         self._model.eval()
         losses = [
-            pair_losses(self._compare(one, two)[0], alike)
+            pair_losses(self._compare(inputs, one, two)[0], alike)
             for one, two, alike in zip(index_1.split(at_once), index_2.split(at_once), same.split(at_once), strict=True)
         ]
         self._model.train()
         return hardest_pairs(torch.cat(losses), same, share)
 
     def _compare(
-        self, index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"]
+        self, inputs: StepInputs, index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"]
     ) -> tuple[PairSimilarity, Float[Tensor, "U E"], Int[Tensor, "U"]]:
         """The pairs' similarities, and the embeddings of the U items among them."""
         items, places = torch.cat([index_1, index_2]).unique(return_inverse=True)
-        embeddings = self._embed(items)
+        embeddings = self._embed(inputs, items)
         place_1, place_2 = places.split(len(index_1))
         return self._model.similarity(embeddings[place_1], embeddings[place_2]), embeddings, items
 
-    def _embed(self, items: Int[Tensor, "U"]) -> Float[Tensor, "U E"]:
+    def _embed(self, inputs: StepInputs, items: Int[Tensor, "U"]) -> Float[Tensor, "U E"]:
         if self._edges is None:
-            return self._model.encode(self._inputs[items])
-        embeddings = self._model.encode(self._inputs[self._training_items], self._edges)
+            return self._model.encode(inputs.of(items))
+        embeddings = self._model.encode(inputs.of(self._training_items), self._edges)
         return embeddings[torch.searchsorted(self._training_items, items)]

@@ -13,6 +13,7 @@ from pan_model.config import TrialConfig
 from pan_model.encoders.proxynca import ProxyNCAConfig
 from pan_model.encoders.siamese import Projection, SiameseConfig
 from pan_model.errors import BadInput
+from pan_model.finetuning import FinetuneConfig
 from pan_model.flat import key_of, keys_of, read_flat, write_flat
 from pan_model.gates import Gate
 from pan_model.normalisation import NormalisationConfig
@@ -86,8 +87,11 @@ FULL: dict[str, Scalar] = {
     "patience": 4,
     "max_epochs": 9,
     "seed": 8,
+    "backbone_learning_rate": 0.015625,
+    "backbone_warmup_epochs": 12,
+    "crop_scale_min": 0.3125,
 }
-"""A value of its own for every key of a configuration with proxies."""
+"""A value of its own for every key of a configuration with proxies that trains its backbone."""
 
 
 def test_flat_keys_reach_the_fields_they_name():
@@ -98,6 +102,7 @@ def test_flat_keys_reach_the_fields_they_name():
     assert [type(part) for part in components] == [
         ProxyNCAConfig,
         *(ConditionsConfig, NormalisationConfig, SimilarityConfig, ScoringConfig, PairsConfig, TrainConfig),
+        FinetuneConfig,
     ]
     # whole numbers are read as what the field holds
     assert [type(reached[key]) for key in ("start_decay", "proxy_learning_rate_factor", "patience")] == [
@@ -113,6 +118,17 @@ def test_the_siamese_encoder_s_projection_is_read_from_its_key():
 
 
 MINIMAL = {"encoder": "siamese", "supervision": "unsupervised", "num_conditions": 3, "max_epochs": 2, "seed": 1}
+
+
+FINETUNE = {"backbone_learning_rate": 1e-4, "backbone_warmup_epochs": 0}
+
+
+def test_a_backbone_s_keys_are_there_when_it_is_trained_and_only_then():
+    frozen, learned = TrialConfig.from_flat(MINIMAL), TrialConfig.from_flat(MINIMAL | FINETUNE)
+    assert frozen.finetune is None
+    assert learned.finetune == FinetuneConfig(backbone_learning_rate=1e-4, backbone_warmup_epochs=0)
+    assert learned.to_flat() == frozen.to_flat() | FINETUNE | {"crop_scale_min": 0.08}
+    assert TrialConfig.from_flat(learned.to_flat()) == learned
 
 
 def test_what_is_left_out_has_the_written_defaults():
@@ -186,6 +202,14 @@ def test_what_is_left_out_has_the_written_defaults():
         ({"classes_per_step": 4}, "classes_per_step must be given when, and only when, pairs are balanced"),
         ({"positive_weight": 1.0}, "positive_weight must lie between 0 and 1, got 1.0"),
         ({"patience": 2.0}, "patience must be of type int, got 2.0"),
+        ({"backbone_learning_rate": 1e-4}, r"the configuration lacks backbone_warmup_epochs\."),
+        ({"backbone_warmup_epochs": 1}, r"the configuration lacks backbone_learning_rate\."),
+        ({"crop_scale_min": 0.5}, r"the configuration lacks backbone_learning_rate, backbone_warmup_epochs\."),
+        (FINETUNE | {"backbone_learning_rate": 0.0}, "backbone_learning_rate must be a finite number above 0, got 0.0"),
+        (FINETUNE | {"backbone_learning_rate": float("inf")}, "backbone_learning_rate must be a finite .*, got inf"),
+        (FINETUNE | {"backbone_warmup_epochs": -1}, "backbone_warmup_epochs must be 0 or more, got -1"),
+        (FINETUNE | {"crop_scale_min": 0.0}, "crop_scale_min must be above 0 and at most 1, got 0.0"),
+        (FINETUNE | {"encoder": "graph"}, "a backbone is trained with pairs; encoder graph needs .*another encoder"),
         ({"max_epochs": 0}, "max_epochs must be at least 1, got 0"),
         ({"seed": -1}, "seed must .*, got -1"),
         ({"seed": 2**64}, "seed must .*, got 18446744073709551616"),

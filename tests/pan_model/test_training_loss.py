@@ -12,6 +12,7 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.encoders.proxynca import ProxyNCAEncoder
+from pan_model.frozen_inputs import FrozenInputs
 from pan_model.model import Pan, new_pan
 from pan_model.training_loss import TrainingLoss
 
@@ -44,11 +45,16 @@ def make(featured: FeaturedItems, configure: Configure) -> Make:
             config.conditions, featured.attributes[items], featured.certain[items], featured.attribute_names
         )
         model = new_pan(config, conditions, feature_dim=featured.feature_dim, num_classes=12).double()
-        inputs = torch.tensor(featured.features).double() - 3
-        loss = TrainingLoss(model, conditions, featured, items, inputs, config.conditions.lambda_ or 0)
+        loss = TrainingLoss(model, conditions, featured, items, config.conditions.lambda_ or 0, torch.device("cpu"))
         return loss, model, conditions
 
     return objective
+
+
+@pytest.fixture
+def inputs(featured: FeaturedItems) -> FrozenInputs:
+    features = torch.tensor(featured.features).double()
+    return FrozenInputs(features, features - 3)
 
 
 def even(same: Tensor) -> Tensor:
@@ -73,7 +79,11 @@ LABELLED = {"supervision": "hybrid", "gate": "XNOR", "lambda": 0.5, "num_conditi
 
 @pytest.mark.parametrize("changes", [{}, LABELLED, {"projection": "residual"}, {"encoder": "proxynca"} | LABELLED])
 def test_pair_loss_is_the_weighted_sum_of_the_scores_cross_entropies(
-    make: Make, featured: FeaturedItems, pairs: tuple[Tensor, Tensor, Tensor], changes: dict[str, Any]
+    make: Make,
+    inputs: FrozenInputs,
+    featured: FeaturedItems,
+    pairs: tuple[Tensor, Tensor, Tensor],
+    changes: dict[str, Any],
 ):
     objective, model, _ = make(**changes)
     weights = torch.rand(NUM_PAIRS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -82,11 +92,11 @@ def test_pair_loss_is_the_weighted_sum_of_the_scores_cross_entropies(
         weight * cross_entropy(p, same)
         for weight, p, same in zip(weights.tolist(), scores, pairs[2].tolist(), strict=True)
     )
-    assert objective.losses(*pairs, weights).pairs.item() == pytest.approx(expected, rel=1e-6)
+    assert objective.losses(inputs, *pairs, weights).pairs.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_condition_loss_is_the_mean_over_pairs_of_the_labels_that_both_items_have(
-    make: Make, featured: FeaturedItems, pairs: tuple[Tensor, Tensor, Tensor]
+    make: Make, inputs: FrozenInputs, featured: FeaturedItems, pairs: tuple[Tensor, Tensor, Tensor]
 ):
     objective, model, conditions = make(**LABELLED)
     h1, h2 = (model.encoder(inputs_of(featured, index)) for index in pairs[:2])
@@ -101,11 +111,11 @@ def test_condition_loss_is_the_mean_over_pairs_of_the_labels_that_both_items_hav
         expected += sum(of_pair) / (len(of_pair) + 1e-6) / NUM_PAIRS
     # the pairs' weights play no part in it
     for weights in (even(pairs[2]), torch.arange(NUM_PAIRS, dtype=torch.float64)):
-        assert objective.losses(*pairs, weights).conditions.item() == pytest.approx(expected, rel=1e-6)
+        assert objective.losses(inputs, *pairs, weights).conditions.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_encoder_loss_is_the_mean_over_the_items_each_taken_once(
-    make: Make, featured: FeaturedItems, pairs: tuple[Tensor, Tensor, Tensor]
+    make: Make, inputs: FrozenInputs, featured: FeaturedItems, pairs: tuple[Tensor, Tensor, Tensor]
 ):
     objective, model, _ = make(encoder="proxynca", temperature=0.5, proxy_loss_weight=2.0)
     assert isinstance(model.encoder, ProxyNCAEncoder)
@@ -118,42 +128,48 @@ def test_encoder_loss_is_the_mean_over_the_items_each_taken_once(
         ]
         label = featured.classes[item] // 2  # of the training classes 0, 2, 4, ..
         losses.append(-math.log(math.exp(exponents[label]) / sum(math.exp(x) for x in exponents)))
-    assert objective.losses(*pairs, even(pairs[2])).encoder.item() == pytest.approx(2 * sum(losses) / len(losses))
+    assert objective.losses(inputs, *pairs, even(pairs[2])).encoder.item() == pytest.approx(
+        2 * sum(losses) / len(losses)
+    )
 
 
 def test_total_is_the_pairs_plus_lambda_times_the_conditions_plus_the_encoders(
-    make: Make, pairs: tuple[Tensor, Tensor, Tensor]
+    make: Make, inputs: FrozenInputs, pairs: tuple[Tensor, Tensor, Tensor]
 ):
-    total, of_pairs, of_conditions, of_encoder = make(encoder="proxynca", **LABELLED)[0].losses(*pairs, even(pairs[2]))
+    total, of_pairs, of_conditions, of_encoder = make(encoder="proxynca", **LABELLED)[0].losses(
+        inputs, *pairs, even(pairs[2])
+    )
     assert total.item() == pytest.approx((of_pairs + 0.5 * of_conditions + of_encoder).item())
     assert min(of_pairs, of_conditions, of_encoder) > 0
 
 
-def test_without_labels_and_own_loss_there_is_the_pair_loss_alone(make: Make, pairs: tuple[Tensor, Tensor, Tensor]):
-    losses = make()[0].losses(*pairs, even(pairs[2]))
+def test_without_labels_and_own_loss_there_is_the_pair_loss_alone(
+    make: Make, inputs: FrozenInputs, pairs: tuple[Tensor, Tensor, Tensor]
+):
+    losses = make()[0].losses(inputs, *pairs, even(pairs[2]))
     assert losses.conditions == losses.encoder == 0
     assert losses.total == losses.pairs
 
 
 def test_feature_dropout_falls_on_an_item_once_however_often_it_occurs(
-    make: Make, pairs: tuple[Tensor, Tensor, Tensor]
+    make: Make, inputs: FrozenInputs, pairs: tuple[Tensor, Tensor, Tensor]
 ):
     """A pair of an item with itself has distance 0 under any dropout, since the item is embedded once."""
     objective, model, _ = make(feature_dropout=0.5)
     item, _, same = pairs
-    loss = objective.losses(item, item, torch.ones_like(same), even(same)).pairs.item()
+    loss = objective.losses(inputs, item, item, torch.ones_like(same), even(same)).pairs.item()
     zero = model.similarity(torch.zeros(1, 16).double(), torch.zeros(1, 16).double())
     assert loss == pytest.approx(-zero.log_score.item())
-    losses = {objective.losses(*pairs, even(same)).pairs.item() for _ in range(5)}
+    losses = {objective.losses(inputs, *pairs, even(same)).pairs.item() for _ in range(5)}
     assert len(losses) == 5
 
 
 @pytest.mark.parametrize("share", [0.05, 0.4, 1.0])
 def test_hardest_are_the_worst_scored_positives_and_negatives(
-    make: Make, featured: FeaturedItems, pairs: tuple[Tensor, Tensor, Tensor], share: float
+    make: Make, inputs: FrozenInputs, featured: FeaturedItems, pairs: tuple[Tensor, Tensor, Tensor], share: float
 ):
     objective, model, _ = make(dropout=0.5, feature_dropout=0.5, condition_dropout=0.5)
-    hardest = objective.hardest(*pairs, share, 1000)
+    hardest = objective.hardest(inputs, *pairs, share, 1000)
     scores = slow_scores(model.eval(), featured, pairs)
     positives = [place for place, same in enumerate(pairs[2].tolist()) if same]
     negatives = [place for place, same in enumerate(pairs[2].tolist()) if not same]
@@ -163,12 +179,12 @@ def test_hardest_are_the_worst_scored_positives_and_negatives(
 
 
 def test_looking_for_the_hardest_leaves_training_mode_and_random_numbers_as_they_were(
-    make: Make, pairs: tuple[Tensor, Tensor, Tensor]
+    make: Make, inputs: FrozenInputs, pairs: tuple[Tensor, Tensor, Tensor]
 ):
     objective, model, _ = make(dropout=0.5, feature_dropout=0.5, condition_dropout=0.5)
     state = torch.get_rng_state()
-    whole = objective.hardest(*pairs, 0.5, 1000)
+    whole = objective.hardest(inputs, *pairs, 0.5, 1000)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
-    assert torch.equal(objective.hardest(*pairs, 0.5, 5), whole)
+    assert torch.equal(objective.hardest(inputs, *pairs, 0.5, 5), whole)
     assert all(weight.grad is None for weight in model.parameters())

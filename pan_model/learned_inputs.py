@@ -1,0 +1,147 @@
+"""Learned inputs: features of pictures by a backbone that is trained together with the model."""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pan_model.backbones import Backbone
+from pan_model.finetune_start import FinetuneStart
+from pan_model.finetuning import FinetuneConfig
+from pan_model.frozen_inputs import FrozenInputs
+from pan_model.gradient_cache import GradientCache
+from pan_model.inputs import StepInputs
+from pan_model.mixed_precision import computing_in, fastest_precision, gradient_scale
+from pan_model.normalisation import Normalisation
+from pan_model.pairs import Pairs
+from pan_model.picture_batches import PictureBatches
+from pan_model.shapes import Float, Int
+
+AUGMENTATION_PURPOSE = 5
+"""Keeps the random numbers of augmentation apart from others of the same seed."""
+
+EMBEDDED_AT_ONCE = {"cpu": 16, "cuda": 64}
+"""Pictures of an evaluation that go through the backbone at a time, by device, as when features are extracted."""
+
+
+class LearnedInputs:
+    """Normalised features of items' pictures, by a copy of a backbone that learns.
+
+    The backbone always is in evaluation mode: batch normalisation keeps the statistics of the first weights (its scale
+    and shift learn, like all weights), and nothing is dropped. So an item's features depend on no other item, and
+    those of evaluation are the ones that were trained. In training pictures are augmented, and the backbone computes
+    in mixed precision on a GPU; evaluation does neither. As long as the backbone rests, the frozen features stand in.
+    """
+
+    costly = True
+
+    def __init__(
+        self,
+        start: FinetuneStart,
+        config: FinetuneConfig,
+        frozen: FrozenInputs,
+        normalisation: Normalisation,
+        device: torch.device,
+    ) -> None:
+        self._config = config
+        self._frozen = frozen
+        self._normalisation = normalisation
+        self._device = device
+        self._at_once = start.at_once_on(device)
+        self._precision = fastest_precision(device) if start.mixed_precision else torch.float32
+        self._backbone = deepcopy(start.backbone).eval().requires_grad_()
+        # Convolutions are up to twice as fast when the channels of a pixel lie side by side.
+        self._backbone.to(device).to(memory_format=torch.channels_last)
+        size = start.pictures.image_size
+        self._training = PictureBatches(
+            start.pictures,
+            image_size=size,
+            augmentation=config.augmentation,
+            num_workers=start.num_workers,
+            pin_memory=True,
+        )
+        self._evaluation = PictureBatches(start.pictures, image_size=size, pin_memory=True)
+        self._moved = False
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone with the weights that it has learned so far."""
+        return self._backbone
+
+    def of_steps(self, steps: Sequence[Pairs], *, epoch: int, seed: int) -> Iterator[StepInputs]:
+        """The inputs of an epoch's steps; each must have handed its gradient on before the next is asked for."""
+        if epoch <= self._config.backbone_warmup_epochs:
+            yield from self._frozen.of_steps(steps, epoch=epoch, seed=seed)
+            return
+        self._moved = True
+        items = [np.unique(np.concatenate([step.index_1, step.index_2])) for step in steps]
+        pictures = self._training.epoch(items, (seed, AUGMENTATION_PURPOSE, epoch))
+        for of_step, images in zip(items, pictures, strict=True):
+            features = GradientCache(self._train_on, images, self._at_once)
+            yield _LearnedStep(features, torch.from_numpy(of_step).to(self._device), self._backbone, self._precision)
+
+    def of(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
+        """Normalised features in evaluation."""
+        return self._normalisation(self.features(items)) if self._moved else self._frozen.of(items)
+
+    @torch.no_grad()
+    def features(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
+        """Features by the backbone as it is, from pictures as they are, computed as the frozen ones were."""
+        if not self._moved or len(items) == 0:
+            return self._frozen.features(items)
+        batches = [piece.cpu().numpy() for piece in items.split(EMBEDDED_AT_ONCE[self._device.type])]
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            return torch.cat([self._extract(images) for images in self._evaluation.epoch(batches, (0,))])
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """The backbone's weights, with their own learning rate."""
+        return [{"params": list(self._backbone.parameters()), "lr": self._config.backbone_learning_rate}]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The backbone's weights, under the key backbone; nothing as long as it rests."""
+        return {"backbone": self._backbone.network.state_dict()} if self._moved else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue with the backbone of a checkpoint; one without a backbone is of a time when it still rested."""
+        self._moved = "backbone" in state
+        if self._moved:
+            self._backbone.network.load_state_dict(state["backbone"])
+
+    def _train_on(self, images: Float[Tensor, "u 3 H W"]) -> Float[Tensor, "u D"]:
+        with computing_in(self._precision, self._device):
+            features = self._extract(images)
+        return self._normalisation(features.float())
+
+    def _extract(self, images: Float[Tensor, "u 3 H W"]) -> Tensor:
+        return self._backbone(images.to(self._device, non_blocking=True, memory_format=torch.channels_last))
+
+
+class _LearnedStep:
+    """The features of a step's items (U ascending), and the way back to the backbone for their gradient."""
+
+    def __init__(
+        self, features: GradientCache, items: Int[Tensor, "U"], backbone: Backbone, precision: torch.dtype
+    ) -> None:
+        self._features = features
+        self._items = items
+        self._backbone = backbone
+        self._precision = precision
+
+    def of(self, items: Int[Tensor, "u"]) -> Float[Tensor, "u D"]:
+        """The rows of some of the step's items."""
+        return self._features.outputs[torch.searchsorted(self._items, items)]
+
+    def backward(self) -> None:
+        """Add the step's gradient to that of the backbone's weights, which must have none yet."""
+        gradient = self._features.outputs.grad
+        if gradient is None:
+            return
+        scale = gradient_scale(gradient, self._precision)
+        self._features.backward(scale)
+        if scale != 1:
+            for weight in self._backbone.parameters():
+                if weight.grad is not None:
+                    weight.grad /= scale
