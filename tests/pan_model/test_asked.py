@@ -1,0 +1,27 @@
+"""The items that are noted are those that scores depend on."""
+
+import numpy as np
+import pytest
+
+from pan_model.asked import asked_items
+from pan_model.baselines import nearest_class_mean
+from pan_model.data.splits import Split
+from pan_model.tasks.few_shot import FewShotTask
+
+
+@pytest.mark.parametrize("split", [Split.TRAIN, Split.VAL])
+def test_answers_depend_on_the_noted_items_alone(task: FewShotTask, split: Split):
+    asked = asked_items(task, split)
+    assert np.isin(asked, task.featured.splits[split]).all()
+    assert (np.diff(asked) > 0).all()
+    unknown = np.full_like(task.featured.features, np.nan)
+    unknown[asked] = task.featured.features[asked]
+    expected = task.evaluate(nearest_class_mean(task.featured.features), split)
+    np.testing.assert_array_equal(
+        task.evaluate(nearest_class_mean(unknown), split)[task.objective], expected[task.objective]
+    )
+
+
+def test_where_nothing_is_asked_nothing_is_noted(task: FewShotTask, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(task, "evaluate", lambda *_: {})
+    assert asked_items(task, Split.TRAIN).tolist() == []

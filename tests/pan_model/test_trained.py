@@ -1,0 +1,91 @@
+"""A saved model takes features; a backbone that was trained with it lies beside it, and both come back."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pan_model.backbones import Backbone, build_backbone
+from pan_model.config import TrialConfig
+from pan_model.errors import BadInput
+from pan_model.model import Pan
+from pan_model.trained import load_backbone, load_model, save_model
+from pan_model.weights import load_weights, load_weights_file
+
+NAME = "squeezenet1_1"
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+Save = Callable[[Backbone | None], Path]
+
+
+@pytest.fixture(scope="module")
+def random_sha256() -> str:
+    return load_weights(build_backbone(NAME), "random")
+
+
+@pytest.fixture
+def save(
+    build: Callable[[TrialConfig], Pan], configure: Callable[..., TrialConfig], tmp_path: Path, random_sha256: str
+) -> Save:
+    def to_folder(backbone: Backbone | None) -> Path:
+        config = configure()
+        features: dict[str, Any] = {"backbone": NAME, "weights": "random", "weights_sha256": random_sha256}
+        save_model(build(config), config, features, tmp_path, backbone=backbone)
+        return tmp_path
+
+    return to_folder
+
+
+@pytest.fixture
+def trained() -> Backbone:
+    backbone = build_backbone(NAME).eval()
+    with torch.no_grad():
+        for weight in backbone.parameters():
+            weight.add_(0.01)
+    return backbone.to(memory_format=torch.channels_last)
+
+
+def test_a_trained_backbone_comes_back_with_its_weights(save: Save, trained: Backbone):
+    folder = save(trained)
+    back = load_backbone(folder)
+    assert not back.training
+    with torch.inference_mode():
+        torch.testing.assert_close(back(IMAGES), trained(IMAGES), rtol=1e-4, atol=1e-6)
+    features = json.loads((folder / "config.json").read_text())["features"]
+    assert features["trained_backbone"] == "backbone.safetensors"
+    assert features["weights"] == "random"
+    load_model(folder)
+
+
+def test_its_file_is_one_that_weights_can_be_given_as(save: Save, trained: Backbone):
+    other = build_backbone(NAME)
+    load_weights_file(other, save(trained) / "backbone.safetensors")
+    for name, value in trained.network.state_dict().items():
+        assert torch.equal(other.network.state_dict()[name], value)
+
+
+def test_a_frozen_model_s_backbone_is_the_one_of_its_features(save: Save):
+    folder = save(None)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    with torch.inference_mode():
+        assert torch.equal(load_backbone(folder)(IMAGES), build_backbone(NAME).eval()(IMAGES))
+
+
+def test_other_weights_than_the_study_s_are_refused(save: Save):
+    folder = save(None)
+    content = json.loads((folder / "config.json").read_text())
+    content["features"]["weights_sha256"] = "0" * 64
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(BadInput, match=r"config.json: features.weights_sha256 is 0000.*, but those of random have"):
+        load_backbone(folder)
+
+
+def test_a_folder_without_them_is_refused(save: Save, trained: Backbone, tmp_path: Path):
+    with pytest.raises(BadInput, match=r"must hold config.json and model.safetensors of a trained model"):
+        load_backbone(tmp_path)
+    folder = save(trained)
+    (folder / "backbone.safetensors").unlink()
+    with pytest.raises(BadInput, match=r"backbone.safetensors: no such file"):
+        load_backbone(folder)
