@@ -18,8 +18,9 @@ class FinetuneStart:
     """What a trial that trains its backbone needs beside the frozen features: the backbone that made them, pictures.
 
     The backbone holds the first weights, and keeps them: a trial trains a copy. pictures are those of the task's N
-    items, in their order. num_workers processes prepare them ahead. images_at_once bounds memory, by default by device;
-    the result does not depend on it but for rounding. mixed_precision plays a part on a GPU only.
+    items, in their order. num_workers processes prepare them ahead, and as many again those of evaluation.
+    images_at_once bounds memory, by default by device; the result does not depend on it but for rounding.
+    mixed_precision plays a part on a GPU only.
     """
 
     backbone: Backbone

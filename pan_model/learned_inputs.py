@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,15 +56,14 @@ class LearnedInputs:
         self._backbone = deepcopy(start.backbone).eval().requires_grad_()
         # Convolutions are up to twice as fast when the channels of a pixel lie side by side.
         self._backbone.to(device).to(memory_format=torch.channels_last)
-        size = start.pictures.image_size
-        self._training = PictureBatches(
+        batches = partial(
+            PictureBatches,
             start.pictures,
-            image_size=size,
-            augmentation=config.augmentation,
+            image_size=start.pictures.image_size,
             num_workers=start.num_workers,
             pin_memory=True,
         )
-        self._evaluation = PictureBatches(start.pictures, image_size=size, pin_memory=True)
+        self._training, self._evaluation = batches(augmentation=config.augmentation), batches()
         self._moved = False
 
     @property

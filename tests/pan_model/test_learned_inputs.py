@@ -254,6 +254,50 @@ def test_a_step_in_pieces_is_the_whole_step(make: Make, monkeypatch: pytest.Monk
             assert error < 1e-3, name
 
 
+def gradients_of(trainer: Trainer) -> Tensor:
+    assert trainer.backbone is not None
+    weights_with_gradient = [*trainer.backbone.parameters(), *trainer.model.parameters()]
+    return torch.cat([weight.grad.flatten().cpu() for weight in weights_with_gradient if weight.grad is not None])
+
+
+@pytest.mark.parametrize("images_at_once", [1000, 6])
+@pytest.mark.parametrize(("precision", "tolerance"), [(torch.bfloat16, 0.5), (torch.float16, 0.2)])
+def test_mixed_precision_gives_the_gradient_but_for_rounding(
+    make: Make, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype, tolerance: float, images_at_once: int
+):
+    """A CPU computes in 16 bits too, if slowly. These features are nearly parallel, which makes more of rounding."""
+    gradients: list[Tensor] = []
+    for used in (torch.float32, precision):
+        monkeypatch.setattr("pan_model.learned_inputs.fastest_precision", lambda _, used=used: used)
+        learned = make({"images_at_once": images_at_once}, **BACKBONE, steps_per_epoch=1)
+        learned.train_epoch()
+        gradients.append(gradients_of(learned))
+        assert all(value.dtype != precision for value in weights(learned).values())
+    exact, rounded = gradients
+    assert (rounded - exact).norm() < tolerance * exact.norm()
+    assert not torch.equal(rounded, exact)
+    monkeypatch.setattr("pan_model.learned_inputs.fastest_precision", lambda _: precision)
+    switched_off = make({"images_at_once": images_at_once, "mixed_precision": False}, **BACKBONE, steps_per_epoch=1)
+    switched_off.train_epoch()
+    assert torch.equal(gradients_of(switched_off), exact)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_trains_as_a_cpu_does(planted_pictures: Planted, configure: Configure):
+    task, start = planted_pictures
+    config = configure(**RECIPE | BACKBONE)
+    for mixed_precision, tolerance in ((False, 1e-3), (True, 0.05)):
+        start = replace(start, mixed_precision=mixed_precision, images_at_once=6)
+        one, other = (Trainer(task, config, torch.device(device), start) for device in ("cpu", "cuda"))
+        for _ in range(2):
+            expected = one.train_epoch()["loss/total"]
+            assert other.train_epoch()["loss/total"] == pytest.approx(expected, rel=tolerance)
+        for split in Split:
+            np.testing.assert_allclose(
+                other.evaluate(split).means()[task.objective], one.evaluate(split).means()[task.objective], atol=0.05
+            )
+
+
 def test_start_decay_holds_the_backbone_at_its_first_weights(make: Make):
     held, free = (make(**BACKBONE, start_decay=decay) for decay in (1e4, 0.0))  # 1e4 times 1e-4 is all of the way
     first = weights(held)
