@@ -74,8 +74,8 @@ class Trainer:
             config, conditions, feature_dim=featured.feature_dim, num_classes=len(np.unique(classes))
         ).to(device)
         varied, groups = (torch.from_numpy(part).to(device) for part in task.normalisation_groups())
-        self.model.normalisation.fit(features[varied], groups)
-        self._inputs: Float[Tensor, "N D"] = self.model.normalisation(features)
+        self.model.normalisation.fit(features, groups, varied)
+        self._inputs: Float[Tensor, "N D"] = self.model.normalisation.normalise_all(features)
         if config.similarity.first_weights is FirstWeights.DISTANCE:
             self._start_as_distance(conditions.num_labelled)
         edges = None
