@@ -32,8 +32,8 @@ def normalised_features(task: Task, config: NormalisationConfig) -> Float[np.nda
     features = features_on(torch.device("cpu"), task.featured.features)
     items, groups = (torch.from_numpy(part) for part in task.normalisation_groups())
     normalisation = Normalisation(config, task.featured.feature_dim)
-    normalisation.fit(features[items], groups)
-    return normalisation(features).numpy()
+    normalisation.fit(features, groups, items)
+    return normalisation.normalise_all(features).numpy()
 
 
 def nearest_class_mean(features: Float[np.ndarray, "N D"]) -> SetScorer:

@@ -1,5 +1,6 @@
 """Fixed normalisation of backbone features, before any trained layer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,6 +11,12 @@ from torch.nn import functional as F
 from pan_model.errors import BadInput
 from pan_model.shapes import Float, Int
 from pan_model.signed_power import signed_power
+
+AT_ONCE = 4096
+"""Rows of features that are in memory at a time, in double precision, but for a class that has more."""
+
+RowsAt = Callable[[Tensor], Tensor]
+"""Gives the rows (R, D) at some places (R)."""
 
 
 class NormalisationKind(StrEnum):
@@ -70,18 +77,28 @@ class Normalisation(nn.Module):
         if config.normalisation is NormalisationKind.WHITEN:
             self.register_buffer("whitening", torch.eye(feature_dim))
 
-    def fit(self, features: Float[Tensor, "N D"], classes: Int[Tensor, "N"]) -> None:
-        """Take what the kind needs from the training items; their classes, or other groups, count for whiten only."""
-        features = self._raise_to_power(features)
+    def fit(
+        self, features: Float[Tensor, "N D"], classes: Int[Tensor, "n"], items: Int[Tensor, "n"] | None = None
+    ) -> None:
+        """Take what the kind needs from the training items; their classes, or other groups, count for whiten only.
+
+        items are rows of the features, one listed again counts again; all of them, when not given. A few thousand rows
+        are looked at at a time.
+        """
+        listed = torch.arange(len(features), device=features.device) if items is None else items
+
+        def rows_at(places: Int[Tensor, "R"]) -> Float[Tensor, "R D"]:
+            return self._raise_to_power(features[listed[places]])
+
         match self.config.normalisation:
             case NormalisationKind.STANDARDISE:
-                std, mean = torch.std_mean(features, dim=0, correction=0)
+                mean, std = _mean_and_deviation(rows_at, len(listed))
                 self.mean.copy_(mean)
                 self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
             case NormalisationKind.WHITEN:
                 assert self.config.whitening_shrinkage is not None
-                self.mean.copy_(features.mean(dim=0))
-                covariance = covariance_within(features, classes)
+                self.mean.copy_(_mean(rows_at, len(listed)))
+                covariance = _covariance_within(rows_at, classes)
                 self.whitening.copy_(inverse_root(covariance, self.config.whitening_shrinkage))
             case NormalisationKind.NONE | NormalisationKind.L2:
                 pass
@@ -99,6 +116,20 @@ class Normalisation(nn.Module):
             case NormalisationKind.WHITEN:
                 return F.normalize((features - self.mean) @ self.whitening, dim=1)
 
+    def normalise_all(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """The same for a whole dataset, with no more memory than the result, which may be the features."""
+        if self.keeps_features or len(features) <= AT_ONCE:
+            return self(features)
+        normalised = torch.empty_like(features)
+        for into, piece in zip(normalised.split(AT_ONCE), features.split(AT_ONCE), strict=True):
+            into.copy_(self(piece))
+        return normalised
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether it changes nothing."""
+        return self.config.normalisation is NormalisationKind.NONE and self.config.feature_power == 1
+
     def _raise_to_power(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         return signed_power(features, self.config.feature_power)
 
@@ -109,13 +140,44 @@ def covariance_within(features: Float[Tensor, "N D"], classes: Int[Tensor, "N"])
     >>> covariance_within(torch.tensor([[0.0], [2.0], [9.0]]), torch.tensor([0, 0, 1])).tolist()
     [[0.6666666666666666]]
     """
-    _, place = classes.unique(return_inverse=True)
-    num_classes = int(place.max()) + 1
-    rows = features.double()
-    sums = rows.new_zeros(num_classes, rows.shape[1]).index_add_(0, place, rows)
-    counts = torch.bincount(place, minlength=num_classes).to(rows.dtype)
-    centred = rows - (sums / counts[:, None])[place]
-    return centred.T @ centred / len(rows)
+    return _covariance_within(lambda places: features[places], classes)
+
+
+def _covariance_within(rows_at: RowsAt, classes: Int[Tensor, "n"]) -> Float[Tensor, "D D"]:
+    """The same of rows that are fetched by their places, a piece of whole classes at a time."""
+    order = torch.argsort(classes, stable=True)
+    counts = classes.unique(return_counts=True)[1]
+    piece_of = (counts.cumsum(0) - 1) // AT_ONCE
+    covariance, start = torch.zeros((), dtype=torch.float64, device=classes.device), 0
+    for piece in piece_of.unique():
+        of_piece = counts[piece_of == piece]
+        stop = start + int(of_piece.sum())
+        rows = rows_at(order[start:stop]).double()
+        place = torch.arange(len(of_piece), device=rows.device).repeat_interleave(of_piece)
+        sums = rows.new_zeros(len(of_piece), rows.shape[1]).index_add_(0, place, rows)
+        rows -= (sums / of_piece[:, None])[place]
+        covariance = covariance + rows.T @ rows
+        start = stop
+    return covariance / len(classes)
+
+
+def _mean(rows_at: RowsAt, num_rows: int) -> Float[Tensor, "D"]:
+    """The mean of rows, of their pieces' means."""
+    pieces = torch.arange(num_rows).split(AT_ONCE)
+    return torch.stack([rows_at(piece).mean(dim=0).double() * (len(piece) / num_rows) for piece in pieces]).sum(dim=0)
+
+
+def _mean_and_deviation(rows_at: RowsAt, num_rows: int) -> tuple[Float[Tensor, "D"], Float[Tensor, "D"]]:
+    """Mean and deviation of rows, in double precision; what never varies has a deviation of exactly 0."""
+    places = torch.arange(num_rows)
+    first = rows_at(places[:1])[0].double()
+    sums, squares = torch.zeros_like(first), torch.zeros_like(first)
+    for piece in places.split(AT_ONCE):
+        sums += (rows_at(piece).double() - first).sum(dim=0)
+    mean = first + sums / num_rows
+    for piece in places.split(AT_ONCE):
+        squares += (rows_at(piece).double() - mean).square_().sum(dim=0)
+    return mean, (squares / num_rows).sqrt()
 
 
 def inverse_root(covariance: Float[Tensor, "D D"], shrinkage: float) -> Float[Tensor, "D D"]:

@@ -30,8 +30,19 @@ def pan_scorer(model: Pan, task: Task, split: Split, device: torch.device) -> Se
     with torch.inference_mode():
         features = features_on(device, task.featured.features)
         if model.encoder.uses_graph:
-            return graph_scorer(model, model.normalisation(features), edges_around(model, task, split))
-        return embedding_scorer(model, model.embed(features))
+            return graph_scorer(model, model.normalisation.normalise_all(features), edges_around(model, task, split))
+        return embedding_scorer(model, embed_all(model, features))
+
+
+def embed_all(model: Pan, features: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
+    """Embed all items of a dataset, with little more memory than the result takes."""
+    if len(features) <= EMBEDDED_AT_ONCE:
+        return model.embed(features)
+    embeddings = features.new_empty(len(features), model.encoder.embedding_dim)
+    pieces = zip(embeddings.split(EMBEDDED_AT_ONCE), features.split(EMBEDDED_AT_ONCE), strict=True)
+    for into, piece in pieces:
+        into.copy_(model.embed(piece))
+    return embeddings
 
 
 def edges_around(model: Pan, task: Task, split: Split) -> EdgesAround:

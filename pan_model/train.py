@@ -85,8 +85,8 @@ class Trainer:
             config, conditions, feature_dim=featured.feature_dim, num_classes=len(np.unique(classes))
         ).to(device)
         varied, groups = (torch.from_numpy(part).to(device) for part in task.normalisation_groups())
-        self.model.normalisation.fit(features[varied], groups)
-        self._normalised: Float[Tensor, "N D"] = self.model.normalisation(features)
+        self.model.normalisation.fit(features, groups, varied)
+        self._normalised: Float[Tensor, "N D"] = self.model.normalisation.normalise_all(features)
         self._inputs = self._make_inputs(FrozenInputs(features, self._normalised), start)
         self._asked: dict[Split, Int[np.ndarray, "n"]] = {}
         if config.similarity.first_weights is FirstWeights.DISTANCE:

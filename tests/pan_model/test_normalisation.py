@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+import pan_model.normalisation
 from pan_model.errors import BadInput
 from pan_model.normalisation import (
     Normalisation,
@@ -221,3 +222,29 @@ def test_a_saved_normalisation_takes_features_as_they_were_extracted(config: Nor
 def test_impossible_normalisations_are_refused_by_name(values: dict[str, Any], message: str):
     with pytest.raises(BadInput, match=message):
         NormalisationConfig(**values)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_a_few_rows_at_a_time_are_as_good_as_all_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int, power: float):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(20, 3, generator=generator) + 5
+    features[:, 1] = 0.1  # never varies
+    items, groups = torch.randint(20, (50,), generator=generator), torch.randint(9, (50,), generator=generator)
+    for kind, shrinkage in (("standardise", None), ("whiten", 0.5), ("l2", None), ("none", None)):
+        config = NormalisationConfig(
+            normalisation=NormalisationKind(kind), whitening_shrinkage=shrinkage, feature_power=power
+        )
+        whole, pieces, listed = (Normalisation(config, 3) for _ in range(3))
+        whole.fit(features[items], groups)
+        listed.fit(features, groups, items)
+        with monkeypatch.context() as context:
+            context.setattr(pan_model.normalisation, "AT_ONCE", at_once)
+            pieces.fit(features, groups, items)
+            normalised = pieces.normalise_all(features)
+        for name, value in whole.state_dict().items():
+            assert torch.equal(listed.state_dict()[name], value)
+            torch.testing.assert_close(pieces.state_dict()[name], value)
+        torch.testing.assert_close(normalised, whole(features))
+        assert (whole.std[1] == 1) or kind != "standardise"
+        assert (normalised is features) == (kind == "none" and power == 1)
