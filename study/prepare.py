@@ -23,8 +23,8 @@ DEFAULT_OPTIONS = ReaderOptions()
 class PreparedDataset:
     """A dataset that trials can start on.
 
-    features is the "features" of best_config.json, options what its reader heeded; left_out counts items by reason,
-    unreadable says why by image.
+    features is the "features" of best_config.json, options what its reader heeded; left_out counts items and questions
+    by reason, unreadable says why by image.
     """
 
     dataset: str
@@ -64,7 +64,7 @@ def prepare_dataset(
     kept = items.select(features.readable, "unreadable image")
     featured = FeaturedItems.join(kept, features.values, row.split(kept))
     try:
-        row.task(featured, seed=0)  # refuses now what every trial would fail on
+        task = row.task(featured, seed=0)  # refuses now what every trial would fail on
     except BadInput as error:
         raise BadInput(f"{items.image_root.parent}: {error}") from error
     return PreparedDataset(
@@ -79,7 +79,7 @@ def prepare_dataset(
             "image_size": config.image_size,
             "pooling": config.pooling.value,
         },
-        left_out=kept.left_out,
+        left_out={**kept.left_out, **task.left_out},
         unreadable=features.unreadable,
         from_cache=features.from_cache,
         options=options.to_json(row.options),
