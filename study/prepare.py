@@ -23,6 +23,7 @@ from pan_model.features import Features, FeaturesConfig, extract_features
 from pan_model.finetune_start import FinetuneStart
 from pan_model.pictures import load_pictures
 from pan_model.shapes import Bool, Float
+from pan_model.tasks import Task
 from pan_model.weights import load_weights
 from study.regime import Regime
 from study.screen import Screen, Show, duration, work_line
@@ -59,16 +60,13 @@ class Preparation:
     skip_bad_images: bool = False
 
 
-DEFAULT_OPTIONS = ReaderOptions()
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedDataset:
     """A dataset that trials can start on.
 
-    features is the "features" of best_config.json, options what its reader heeded; left_out counts items by reason,
-    unreadable says why by image. start is for trials that train their backbone; trained_backbone is the weights' file
-    where it was trained before them.
+    features is the "features" of best_config.json, options what its reader heeded; left_out counts items and questions
+    by reason, unreadable says why by image. start is for trials that train their backbone; trained_backbone is the
+    weights' file where it was trained before them.
     """
 
     dataset: str
@@ -108,12 +106,13 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
         progress=partial(tell, Work.EXTRACTING),
     )
     kept = items.select(features.readable, "unreadable image")
+    task = _make_task(row, kept, features.values)
     return PreparedDataset(
         dataset=preparation.dataset,
-        featured=_join(row, kept, features.values),
+        featured=task.featured,
         fingerprint=identity,
         features=_describe_features(preparation, features),
-        left_out=kept.left_out,
+        left_out={**kept.left_out, **task.left_out},
         unreadable=features.unreadable,
         from_cache=features.from_cache,
         options=preparation.options.to_json(row.options),
@@ -157,8 +156,7 @@ def _train_backbone(preparation: Preparation, items: Items, identity: str, tell:
     row = find_dataset(preparation.dataset)
     if preparation.skip_bad_images:
         items = items.select(_readable(preparation, items, identity, tell), "unreadable image")
-    bare = _join(row, items, np.empty((len(items), 0), dtype=np.float32))
-    task = row.task(bare, seed=0)
+    task = _make_task(row, items, np.empty((len(items), 0), dtype=np.float32))
     stages = {Stage.DECODING: Work.DECODING, Stage.TRAINING: Work.TRAINING}
     trained = train_backbone(
         TrainingImages(
@@ -188,14 +186,13 @@ def _readable(preparation: Preparation, items: Items, identity: str, tell: Progr
     ).readable
 
 
-def _join(row: Dataset, items: Items, features: Float[np.ndarray, "N D"]) -> FeaturedItems:
-    """The items as trials see them; BadInput where the task refuses them, as every trial would."""
+def _make_task(row: Dataset, items: Items, features: Float[np.ndarray, "N D"]) -> Task:
+    """The dataset's task; BadInput for what every trial would fail on."""
     featured = FeaturedItems.join(items, features, row.split(items))
     try:
-        row.task(featured, seed=0)
+        return row.task(featured, seed=0)
     except BadInput as error:
         raise BadInput(f"{items.image_root.parent}: {error}") from error
-    return featured
 
 
 def _describe_features(preparation: Preparation, features: Features) -> dict[str, Any]:

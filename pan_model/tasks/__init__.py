@@ -36,6 +36,11 @@ class Task(ABC):
         """What normalisation is fitted on: training items, and the group within which each varies, its class."""
         return self.training_items, self.featured.classes[self.training_items]
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many questions of val and test are not asked, by reason: those that no scorer could answer."""
+        return {}
+
     @abstractmethod
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
         """Draw the training pairs of an epoch, step by step, as indices of items."""

@@ -18,6 +18,8 @@ RECALL_AT = (1, 10, 20, 30, 40, 50)
 SCORES_AT_ONCE = 2**22
 """Scores that a scorer is asked for at a time, but for galleries that are larger: bounds memory, whatever the data."""
 
+WITHOUT_MATCH = "whose item has no image in the gallery"
+
 TRAIN_QUERIES = 200
 TRAIN_GALLERY = 1000
 """On train overfitting is only watched: at most so many images ask and are searched."""
@@ -38,7 +40,7 @@ class RetrievalTask(SameClassTask):
     """Every query of a split is a question: is an image of its product among the best-scored of the whole gallery?
 
     Queries and gallery are those of `pan_model.data.roles.queries_and_gallery`, on train a fixed sample of them;
-    nothing is drawn, so that all seeds have the same questions. `questions` says how many queries are not asked.
+    nothing is drawn, so that all seeds have the same questions. `left_out` says how many queries are not asked.
     Raises BadInput when a split has no query with a match.
     """
 
@@ -52,6 +54,12 @@ class RetrievalTask(SameClassTask):
     def questions(self, split: Split) -> Retrieval:
         """The queries and the gallery of a split."""
         return self._questions[split]
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """The queries of val and test that are not asked."""
+        unasked = {split: self._questions[split].num_unasked for split in (Split.VAL, Split.TEST)}
+        return {f"{split} query {WITHOUT_MATCH}": number for split, number in unasked.items() if number}
 
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
         """recall@1 of each query: whether the best-scored of the gallery is of its product."""

@@ -226,6 +226,43 @@ def test_each_balanced_step_draws_anew_and_repeats_with_the_generator_s_seed():
     assert lists(steps_of(2, steps_per_epoch=5, **BALANCED)) != lists(steps)
 
 
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=2, max_size=8),
+    classes_per_step=st.integers(2, 10),
+    images_per_class=st.integers(2, 10),
+    pairs_per_epoch=st.sampled_from([2, 3, 30, 10**6]),
+    steps_per_epoch=st.integers(1, 4),
+    seed=st.integers(0, 9),
+)
+def test_a_balanced_epoch_survives_classes_and_images_that_are_fewer_than_asked_for(
+    sizes: list[int],
+    classes_per_step: int,
+    images_per_class: int,
+    pairs_per_epoch: int,
+    steps_per_epoch: int,
+    seed: int,
+):
+    classes = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    config = PairsConfig(
+        pairs=PairSampling.BALANCED,
+        classes_per_step=classes_per_step,
+        images_per_class=images_per_class,
+        pairs_per_epoch=pairs_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+    )
+    steps = draw_steps(same_class_pairs(classes), classes, config, np.random.default_rng(seed))
+    assert len(steps) == min(steps_per_epoch, pairs_per_epoch)
+    assert all(len(step.same) > 0 for step in steps), "two classes always make a pair to learn from"
+    assert sum(len(step.same) for step in steps) <= pairs_per_epoch
+    for step in steps:
+        images = np.unique([step.index_1, step.index_2])
+        of_class = np.bincount(classes[images], minlength=len(sizes))
+        assert (of_class <= np.minimum(sizes, images_per_class)).all()
+        assert (of_class > 0).sum() <= classes_per_step
+        assert ((classes[step.index_1] == classes[step.index_2]) == step.same).all()
+        assert (step.index_1 != step.index_2).all()
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

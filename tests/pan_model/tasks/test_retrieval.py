@@ -105,6 +105,7 @@ def test_recall_is_whether_a_match_is_among_the_best_of_the_gallery(
     assert retrieval.evaluate(doubtful, split)["recall@1"].tolist() == scores["recall@1"].tolist()
     queries, gallery, num_unasked = retrieval.questions(split)
     assert num_unasked == 0
+    assert retrieval.left_out == {}
     for k in RECALL_AT:
         expected: list[float] = []
         for query in queries.tolist():
@@ -141,6 +142,7 @@ def test_a_query_whose_product_is_not_in_the_gallery_is_not_asked_but_counted():
     task = RetrievalTask(shop([0, 0, 1, 1, 2, 2, 3, 4], roles, TURNS), seed=0)
     questions = task.questions(Split.TEST)
     assert (questions.queries.tolist(), questions.gallery.tolist(), questions.num_unasked) == ([4], [5], 2)
+    assert task.left_out == {"test query whose item has no image in the gallery": 2}
     hits = task.evaluate_fully(knows(task.featured.classes), Split.TEST)
     assert {name: of_all.tolist() for name, of_all in hits.items()} == {f"recall@{k}": [1.0] for k in RECALL_AT}
 
