@@ -14,21 +14,25 @@ from study.summary import DatasetSummary
 def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: Screen) -> int:
     """Say how each dataset went and where its files are; gives 0, or 1 when no trial completed anywhere."""
     won = [plan for plan in config.plans if _report_dataset(config, plan, collated[plan.dataset], screen)]
-    results = config.results
     screen.say("made:")
     for path in _files_made(config):
         screen.say(f"  {path}")
-    screen.say("next:")
-    viewers = [(("tensorboard", "--logdir"), results.tensorboard)]
-    viewers += [(("optuna-dashboard",), results.of(plan.dataset).journal) for plan in config.plans]
-    for words, path in viewers:
-        if path.exists():
-            screen.say(f"  {shlex.join(['uv', 'run', *words, str(path)])}")
-    for plan in won:
-        if any(one.test is not None for one in collated[plan.dataset].summary.scores):
-            continue  # its final training is there, and would be refused a second time
-        screen.say(f"  {_final_command(config, results.of(plan.dataset).best_config)}")
+    commands = next_commands(config, {plan.dataset: collated[plan.dataset].summary for plan in config.plans})
+    for line in ("next:", *(f"  {command}" for command in commands)) if commands else ():
+        screen.say(line)
     return 0 if won else 1
+
+
+def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) -> list[str]:
+    """What to type next: viewers of what there is to see, and a final training where a winner has had none."""
+    results = config.results
+    viewers = [(("tensorboard", "--logdir"), results.tensorboard)]
+    viewers += [(("optuna-dashboard",), results.of(dataset).journal) for dataset in summaries]
+    commands = [shlex.join(["uv", "run", *words, str(path)]) for words, path in viewers if path.exists()]
+    for dataset, summary in summaries.items():
+        if summary.best is not None and all(one.test is None for one in summary.scores):
+            commands.append(_final_command(config, results.of(dataset).best_config))
+    return commands
 
 
 def _report_dataset(config: StudyConfig, plan: DatasetPlan, collated: Collated, screen: Screen) -> bool:

@@ -1,18 +1,34 @@
 """What is said of a comparison when a study ends."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from pan_model.metrics import Interval
 from study.comparison import MethodScores
-from study.report import say_comparison
+from study.config import StudyConfig
+from study.ledger import Status, TrialRecord
+from study.report import next_commands, say_comparison
 from study.screen import Screen
 from study.summary import DatasetSummary
 
 VAL, AHEAD = Interval(0.5, 0.4, 0.6), Interval(-0.125, -0.25, 0.0)
+
+EMPTY = DatasetSummary(
+    dataset="demo",
+    metric="few_shot_accuracy",
+    planned=1,
+    by_status={},
+    epochs_spent=0,
+    epochs_saved=0,
+    best=None,
+    scores=[],
+    cautions=[],
+)
 
 
 @pytest.fixture
@@ -21,17 +37,7 @@ def say() -> Callable[..., list[str]]:
 
     def lines(scores: list[MethodScores], *cautions: str) -> list[str]:
         screen = StringIO()
-        summary = DatasetSummary(
-            dataset="demo",
-            metric="few_shot_accuracy",
-            planned=1,
-            by_status={},
-            epochs_spent=0,
-            epochs_saved=0,
-            best=None,
-            scores=scores,
-            cautions=list(cautions),
-        )
+        summary = replace(EMPTY, scores=scores, cautions=list(cautions))
         say_comparison(summary, Screen(Console(file=screen, force_terminal=False, soft_wrap=True)))
         return screen.getvalue().splitlines()
 
@@ -58,3 +64,21 @@ def test_what_is_not_known_is_not_told(say: Callable[..., list[str]]):
 def test_cautions_come_last(say: Callable[..., list[str]]):
     lines = say([MethodScores(method="siamese_distance", val=VAL, val_ahead=AHEAD)], "one", "two")
     assert lines[1:] == ["  caution: one", "  caution: two"]
+
+
+def test_what_to_type_next_does_something(study_config: Callable[..., StudyConfig], record: Callable[..., TrialRecord]):
+    config = study_config()
+    won = replace(EMPTY, best=(record(0, Status.COMPLETED, 0.5), 0.5, 1), scores=[MethodScores(method="PAN", val=VAL)])
+    tested = replace(won, scores=[MethodScores(method="PAN", val=VAL, test=VAL)])
+
+    def programs(summary: DatasetSummary) -> list[Any]:
+        return [command.split()[2] for command in next_commands(config, {"demo": summary})]
+
+    assert programs(EMPTY) == []  # nothing began
+    assert programs(won) == ["study/final.py"]
+    config.results.tensorboard.mkdir(parents=True)
+    config.results.of("demo").folder.mkdir()
+    config.results.of("demo").journal.touch()
+    assert programs(EMPTY) == ["tensorboard", "optuna-dashboard"]
+    assert programs(won) == ["tensorboard", "optuna-dashboard", "study/final.py"]
+    assert programs(tested) == ["tensorboard", "optuna-dashboard"]  # final/ is there and would be refused
