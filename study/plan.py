@@ -60,7 +60,7 @@ def check_same(found: dict[str, Any], signed: dict[str, Any], root: Path) -> Non
 def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:
     """What to do about a difference; the search space comes with the program, no flag brings back another."""
     both = was["datasets"].keys() & now["datasets"].keys()
-    same_program = all(
+    same_program = was["regime"] != now["regime"] or all(
         was["datasets"][name].get("space") == now["datasets"][name]["space"]
         or was["datasets"][name].get("encoders") != now["datasets"][name].get("encoders")
         for name in both

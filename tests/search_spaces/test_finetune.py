@@ -10,7 +10,7 @@ from optuna.trial import FixedTrial, Trial
 
 from pan_model.config import TrialConfig
 from search_spaces import SPACES
-from search_spaces.finetune import FINETUNE_OPEN_ENDS, FIRST_BACKBONE, NARROWED, finetuned
+from search_spaces.finetune import FINETUNE_OPEN_ENDS, FIRST_BACKBONE, NARROWED, finetuned, without_graph
 from search_spaces.pan import Scalar, SearchSpace
 
 BACKBONE = {"backbone_learning_rate", "backbone_warmup_epochs", "crop_scale_min"}
@@ -19,7 +19,7 @@ NUM_TRIALS = 60
 
 @pytest.fixture(params=SPACES)
 def frozen(request: pytest.FixtureRequest) -> SearchSpace:
-    return SPACES[request.param]
+    return without_graph(SPACES[request.param])
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pan_model.backbone_training import BackboneTraining
 from pan_model.backbones import Pooling
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.errors import BadInput
@@ -31,7 +32,16 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "image_size": ("image_size", "96", 96, ["--image-size", "128"], 128),
     "encoders": ("encoders", '["siamese"]', ("siamese",), ["--encoders", "graph", "siamese"], ("graph", "siamese")),
     "pooling": ("pooling", '"max"', Pooling.MAX, ["--pooling", "avg"], Pooling.AVG),
-    "regime": ("regime", '"frozen"', Regime.FROZEN, ["--regime", "frozen"], Regime.FROZEN),
+    "regime": ("regime", '"frozen"', Regime.FROZEN, ["--regime", "finetune"], Regime.FINETUNE),
+    "backbone_training": (
+        "backbone_training",
+        '"siamese"',
+        BackboneTraining.SIAMESE,
+        ["--backbone-training", "proxynca"],
+        BackboneTraining.PROXYNCA,
+    ),
+    "backbone_epochs": ("backbone_epochs", "2", 2, ["--backbone-epochs", "3"], 3),
+    "data_workers": ("data_workers", "2", 2, ["--data-workers", "0"], 0),
     "skip_bad_images": ("skip_bad_images", "true", True, ["--no-skip-bad-images"], False),
     "polyvore_split": (
         "polyvore_split",
@@ -62,7 +72,9 @@ OF_POLYVORE = {"polyvore_split", "attribute_words"}
 SWITCHES = ("skip_bad_images", "resume", "dry_run")
 
 
-def dataset_of(key: str) -> list[str]:
+def beside(key: str) -> list[str]:
+    if key == "backbone_epochs":
+        return ["--backbone-training", "siamese"]
     return ["--dataset", "polyvore"] if key in OF_POLYVORE else []
 
 
@@ -88,7 +100,7 @@ def test_no_words_give_the_defaults():
 @pytest.mark.parametrize("key", FLAGS)
 def test_the_command_line_sets_a_flag(key: str):
     field, _, _, words, value = FLAGS[key]
-    config = read_study_config([*dataset_of(key), *words])
+    config = read_study_config([*beside(key), *words])
     assert getattr(config, field) == value
     assert type(getattr(config, field)) is type(value)
 
@@ -97,7 +109,7 @@ def test_the_command_line_sets_a_flag(key: str):
 @pytest.mark.parametrize("joint", ["_", "-"])
 def test_a_file_sets_a_flag(toml: Path, key: str, joint: str):
     field, text, value, _, _ = FLAGS[key]
-    config = read(toml, f"{key.replace('_', joint)} = {text}", *dataset_of(key))
+    config = read(toml, f"{key.replace('_', joint)} = {text}", *beside(key))
     assert getattr(config, field) == value
     assert type(getattr(config, field)) is type(value)
 
@@ -107,7 +119,7 @@ def test_a_file_sets_a_flag(toml: Path, key: str, joint: str):
 def test_the_command_line_wins_over_the_file(toml: Path, key: str, config_first: bool):
     field, text, _, words, value = FLAGS[key]
     toml.write_text(f"{key} = {text}", encoding="utf-8")
-    file = [*dataset_of(key), "--config", str(toml)]
+    file = [*beside(key), "--config", str(toml)]
     config = read_study_config([*file, *words] if config_first else [*words, *file])
     assert getattr(config, field) == value
 
@@ -162,7 +174,7 @@ def test_what_is_no_duration(text: str):
         (["--resume=yes"], r"--resume/--no-resume: ignored explicit argument 'yes'"),
         (["--scheduler", "pbt"], r"--scheduler: choose from asha, none, got 'pbt'"),
         (["--sampler", "grid"], r"--sampler: choose from tpe, random, got 'grid'"),
-        (["--regime", "thawed"], r"--regime: choose from frozen, got 'thawed'"),
+        (["--regime", "thawed"], r"--regime: choose from frozen, finetune, got 'thawed'"),
         (["--polyvore-split", "both"], r"--polyvore-split: choose from nondisjoint, disjoint, got 'both'"),
         (["--polyvore-split", "disjoint"], r"--polyvore-split needs polyvore among --dataset, got demo\."),
         (
@@ -300,6 +312,9 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "encoders": st.just(["siamese"]),
     "pooling": st.just("avg"),
     "regime": st.sampled_from([str(one) for one in Regime]),
+    "backbone_training": st.sampled_from([str(one) for one in BackboneTraining]),
+    "backbone_epochs": st.integers(1, 64),
+    "data_workers": st.integers(0, 64),
     "skip_bad_images": st.booleans(),
     "polyvore_split": st.sampled_from([str(one) for one in PolyvoreSplit]),
     "attribute_words": FOLDERS.map(lambda name: f"/w/w{name}"),
@@ -336,6 +351,8 @@ def test_flags_and_files_say_the_same(
 ):
     if OF_POLYVORE & values.keys():
         values["dataset"] = [*values.get("dataset", []), "polyvore"]
+    if "backbone_epochs" in values:
+        values["backbone_training"] = "siamese"
     words = [word for key, value in values.items() for word in as_words(key, value)]
     of_words = read_study_config(words)
     toml = tmp_path_factory.getbasetemp() / "study.toml"

@@ -18,7 +18,12 @@ from study.summary import DatasetSummary, summarise_dataset, summary_row, write_
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
-PART: dict[str, Any] = {"num_trials": 8, "max_epochs": 9, "objective": {"name": METRIC, "mode": "max"}}
+PART: dict[str, Any] = {
+    "num_trials": 8,
+    "max_epochs": 9,
+    "objective": {"name": METRIC, "mode": "max"},
+    "features": {"regime": "frozen"},
+}
 STUDY: dict[str, Any] = {"name": "mine", "datasets": {"demo": PART, "cub": PART}}
 NORMALISED = "nearest_class_mean_normalised"
 INSIDE = {
