@@ -78,12 +78,13 @@ class Pan(nn.Module):
         codes, inverse = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
         first, second = (torch.from_numpy(part).to(embeddings.device) for part in np.divmod(codes, len(embeddings)))
         size = at_once or SCORED_AT_ONCE[embeddings.device.type]
-        pieces = (
-            self.similarity(embeddings[one], embeddings[two])
-            for one, two in zip(first.split(size), second.split(size), strict=True)
-        )
-        scores = [pairs.score if self.scoring is Scoring.PAIR_MEAN else pairs.log_odds for pairs in pieces]
-        return torch.cat(scores).cpu().numpy()[inverse]
+        scores = torch.empty(
+            len(codes), device=embeddings.device
+        )  # small tensors kept one by one would break memory up
+        for into, one, two in zip(scores.split(size), first.split(size), second.split(size), strict=True):
+            pairs = self.similarity(embeddings[one], embeddings[two])
+            into.copy_(pairs.score if self.scoring is Scoring.PAIR_MEAN else pairs.log_odds)
+        return scores.cpu().numpy()[inverse]
 
 
 def new_pan(config: TrialConfig, conditions: Conditions, *, feature_dim: int, num_classes: int) -> Pan:
