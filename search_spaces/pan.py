@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
 
 from optuna.trial import BaseTrial
 
@@ -45,7 +44,7 @@ class SearchSpace:
             return self
         return replace(
             self,
-            suggest=_suggest_among(self.suggest, chosen),
+            suggest=SuggestAmong(self.suggest, chosen),
             first_trials=tuple(
                 trial for trial in (*self.first_trials, *self.more_first_trials) if trial["encoder"] in chosen
             ),
@@ -55,11 +54,16 @@ class SearchSpace:
         )
 
 
-@cache  # so that the same choice is the same function, and known again
-def _suggest_among(
-    suggest: Callable[..., dict[str, Scalar]], encoders: tuple[str, ...]
-) -> Callable[..., dict[str, Scalar]]:
-    return partial(suggest, encoders=encoders)
+@dataclass(frozen=True)
+class SuggestAmong:
+    """Suggests what a space suggests, with these encoders."""
+
+    suggest: Callable[..., dict[str, Scalar]]
+    encoders: tuple[str, ...]
+
+    def __call__(self, trial: BaseTrial) -> dict[str, Scalar]:
+        """Suggest a trial."""
+        return self.suggest(trial, encoders=self.encoders)
 
 
 SUPERVISIONS = ("unsupervised", "hybrid", "supervised")

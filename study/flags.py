@@ -184,7 +184,7 @@ def _add_how_to_read_images(parser: OneLineParser) -> None:
         "--cache-dir",
         type=Path,
         metavar="DIR",
-        help="features and the paper_setting baseline, by content key; outside output and data",
+        help="features, decoded pictures, trained backbones and the paper_setting baseline; outside output and data",
     )
 
 

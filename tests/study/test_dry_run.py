@@ -53,8 +53,8 @@ def test_the_space_shown_has_the_chosen_encoders_alone(study_config: Make):
     lines = describe_plan(study_config(datasets=("cub",), encoders=("graph",)))
     assert "  encoders searched: graph; off: siamese, proxynca, see --encoders" in lines
     assert "  encoder: graph" in lines
-    (first,) = [line for line in lines if line.startswith("  first trial ")]
-    assert "graph_layers 3, graph_width 350" in first
+    (first,) = [place for place, line in enumerate(lines) if line.startswith("  first trial ")]
+    assert "graph_layers=3, graph_width=350" in " ".join(lines[first:])
     assert not any("temperature" in line or "projection" in line for line in lines)
 
 

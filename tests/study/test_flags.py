@@ -351,12 +351,8 @@ def test_flags_and_files_say_the_same(
 ):
     if OF_POLYVORE & values.keys():
         values["dataset"] = [*values.get("dataset", []), "polyvore"]
-<<<<<<< HEAD
     if "backbone_epochs" in values:
         values["backbone_training"] = "siamese"
-=======
-        values["encoders"] = ["graph", "siamese"]  # it has no classes for proxies
->>>>>>> 68ef7ddf40fd4e058f8386a6b855e85ee84a24a0
     words = [word for key, value in values.items() for word in as_words(key, value)]
     of_words = read_study_config(words)
     toml = tmp_path_factory.getbasetemp() / "study.toml"

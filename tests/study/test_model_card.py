@@ -23,7 +23,7 @@ METRICS: dict[str, Any] = {
     "paper_setting": {"config": {}, "epochs": 45, "chosen_of_epochs": 60, "paper_epochs": 4000},
     "left_out": {},
 }
-AT_THE_END = {"paper_setting": {"config": {}, "epochs": 100}}
+AT_THE_END = {"paper_setting": {"config": {}, "epochs": 100, "chosen_of_epochs": 100, "paper_epochs": 100}}
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_before_a_final_training_there_are_no_test_columns_but_how_to_get_them(
 def test_a_paper_setting_that_may_have_been_cut_short_is_told(
     summarise: Callable[..., DatasetSummary], results: Results, trained: Any, told: bool
 ):
-    paper = {} if trained is None else {"paper_setting": {"epochs": trained}}
+    paper = {} if trained is None else {"paper_setting": {"epochs": trained, "chosen_of_epochs": 100}}
     write_json(results.of("demo").final_metrics, FINAL | paper)
     caution = "the best epoch of paper_setting, 100, is the last of its epochs; with more it may be better"
     assert (caution in summarise().cautions) is told

@@ -281,7 +281,7 @@ def test_a_gpu_that_is_not_there_is_refused(commands: Any, flags: Callable[..., 
     [
         ("127.0.0.1:9", "--ray-address: no Ray cluster answers at '127.0.0.1:9'"),
         ("no-such-host.invalid:6379", "--ray-address: no Ray cluster answers at 'no-such-host.invalid:6379'"),
-        ("ray://127.0.0.1:9", "ray_address must be HOST:PORT of a head node, or auto"),
+        ("ray://127.0.0.1:9", "--ray-address must be HOST:PORT of a head node, or auto"),
         ("auto", "--ray-address: no Ray cluster answers at 'auto'"),
     ],
 )
