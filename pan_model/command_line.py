@@ -23,12 +23,15 @@ class OneLineParser(argparse.ArgumentParser):
         raise BadInput(f"{message}; --help shows every flag.")
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse all words; BadInput for what is left over."""
+        """Parse all words; BadInput for what is left over, and for the one value that argparse loses."""
         parsed, unknown = self.parse_known_args(words)
         if unknown:
             near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
             hint = f"did you mean {near[0]}?" if near else "--help shows every flag."
             raise BadInput(f"unknown flag or stray word '{unknown[0]}'; {hint}")
+        for action in self.flags.values():
+            if action.nargs is None and getattr(parsed, action.dest) == []:
+                raise BadInput(f"argument {action.option_strings[0]}: '--' is no value; --help shows every flag.")
         return parsed
 
     @property

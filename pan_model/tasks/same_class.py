@@ -1,6 +1,7 @@
 """What tasks have in common whose pairs are positive when both items are of one class."""
 
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,20 +27,27 @@ class SameClassTask(Task):
         super().__init__(featured, seed=seed, train_on=train_on)
         self._training_classes = featured.classes[self.training_items]
         self._positives = same_class_pairs(self._training_classes)
+        self._pairs_of_the_paper = 0
 
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
         """Draw pairs of one class and of two, see `pan_model.pairs.draw_steps`."""
+        if not config.pairs_per_epoch:
+            config = replace(config, pairs_per_epoch=self._pairs_of_the_paper)
         steps = draw_steps(self._positives, self._training_classes, config, generator)
         return [
             Pairs(self.training_items[step.index_1], self.training_items[step.index_2], step.same) for step in steps
         ]
 
     def split_edges(self, seed: int) -> tuple["SameClassTask", Int[np.ndarray, "2 L"]]:
-        """Half of the same-class pairs to learn from, the others as edges."""
+        """Half of the same-class pairs to learn from, the others as edges.
+
+        By the paper's rule an epoch has all of that half: it is the half that the rule speaks of.
+        """
         order = np.random.default_rng([seed, EDGES_PURPOSE]).permutation(self._positives.shape[1])
         half = self._positives.shape[1] // 2
         learning = copy(self)
         learning._positives = self._positives[:, np.sort(order[half:])]
+        learning._pairs_of_the_paper = 2 * learning._positives.shape[1]
         return learning, self.training_items[self._positives[:, np.sort(order[:half])]]
 
     def edges_around(

@@ -335,7 +335,7 @@ def test_a_space_among_other_encoders_asks_for_them_alone(name: str):
             every = (*default.first_trials, *default.more_first_trials)
             assert space.first_trials == tuple(trial for trial in every if trial["encoder"] in chosen)
             assert (space.paper_setting, space.unsupported) == (default.paper_setting, default.unsupported)
-            assert default.among(chosen).suggest is space.suggest, "what is known of it can be known again"
+            assert default.among(chosen).suggest == space.suggest, "what is known of it can be known again"
 
 
 def test_the_default_encoders_in_any_order_are_the_space_itself():

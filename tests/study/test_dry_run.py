@@ -55,7 +55,7 @@ def test_the_space_shown_has_the_chosen_encoders_alone(study_config: Make):
     assert "  encoder: graph" in lines
     (first,) = [place for place, line in enumerate(lines) if line.startswith("  first trial ")]
     assert "graph_layers=3, graph_width=350" in " ".join(lines[first:])
-    assert not any("temperature" in line or "projection" in line for line in lines)
+    assert not any(line.startswith(("  temperature", "  projection")) for line in lines)
 
 
 def test_it_is_said_whether_the_data_are_there(study_config: Make, tmp_path: Path):

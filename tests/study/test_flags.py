@@ -295,7 +295,7 @@ def test_every_field_of_a_rule_is_told_by_its_flag(key: str):
     assert name_flags(f"{key} must be odd.") == f"--{key.replace('_', '-')} must be odd."
 
 
-NAMES = st.text("abcXYZ019._-", min_size=1, max_size=12).filter(lambda name: name not in {".", ".."})
+NAMES = st.text("abcXYZ019._-", min_size=1, max_size=12).filter(lambda name: name not in {".", "..", "--"})
 FOLDERS = st.text("abcäXYZ019._- ='#", max_size=12)
 VALID: dict[str, st.SearchStrategy[Any]] = {
     "dataset": st.lists(st.sampled_from(["demo", "cub"]), min_size=1, unique=True),
