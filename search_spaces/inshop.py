@@ -41,8 +41,8 @@ SPACE = SearchSpace(
     first_trials=(
         PAPER_SETTING,
         with_proxies(paper_trial("unsupervised", 50)),
-        distance_trial("unsupervised", 8),
-        distance_trial("hybrid", 64, gate="XNOR", **{"lambda": 0.1}),
+        distance_trial("unsupervised", 8, learning_rate=1e-3),
+        distance_trial("hybrid", 64, gate="XNOR", **{"lambda": 0.1}, learning_rate=1e-3),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=64,
