@@ -223,11 +223,23 @@ def spoil() -> Callable[[Path], tuple[Path, Path]]:
 
 
 @pytest.fixture(scope="session")
-def done(commands: Commands, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> StudyRun:
+def run_study(
+    commands: Commands, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., StudyRun]:
+    """Run a study to its end in an output folder of its own, with the flags given beside the shared ones."""
+
+    def run(*more: object) -> StudyRun:
+        output = tmp_path_factory.mktemp("study")
+        words = flags(output, *more)
+        return StudyRun(tuple(words), output, commands.run("run", *words))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def done(run_study: Callable[..., StudyRun]) -> StudyRun:
     """A finished study: 5 trials, one at a time, of 3 epochs, stopped from the first on. Only to be looked at."""
-    output = tmp_path_factory.mktemp("done")
-    words = flags(output, "--num-trials=5", "--max-epochs=3", "--grace-epochs=1", "--max-concurrent=1")
-    return StudyRun(tuple(words), output, commands.run("run", *words))
+    return run_study("--num-trials=5", "--max-epochs=3", "--grace-epochs=1", "--max-concurrent=1")
 
 
 @pytest.fixture(scope="session")
