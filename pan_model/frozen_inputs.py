@@ -1,10 +1,11 @@
-"""Fixed inputs: features that a backbone extracted once, normalised once, and looked up ever after."""
+"""Fixed inputs: features that a backbone extracted once, normalised and looked up ever after."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
 
+from pan_model.normalised_rows import Rows
 from pan_model.pairs import Pairs
 from pan_model.shapes import Float, Int
 
@@ -18,7 +19,7 @@ class FrozenInputs:
     costly = False
     backbone = None
 
-    def __init__(self, features: Float[Tensor, "N D"], normalised: Float[Tensor, "N D"]) -> None:
+    def __init__(self, features: Float[Tensor, "N D"], normalised: Rows) -> None:
         self._features = features
         self._normalised = normalised
 

@@ -22,6 +22,7 @@ from pan_model.inputs import Inputs, StepInputs
 from pan_model.learned_inputs import LearnedInputs
 from pan_model.losses import pair_weights
 from pan_model.model import new_pan
+from pan_model.normalised_rows import normalise_rows
 from pan_model.optimisation import Optimisation
 from pan_model.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.pan_scorer import edges_around, embedding_scorer, graph_scorer
@@ -35,7 +36,10 @@ EpochRecord = dict[str, int | float]
 """One line of history: epoch, metrics, loss/<what> and time/<what>_s."""
 
 TRAINED_AT_ONCE = 8192
-"""Pairs of an optimiser step that are in memory at a time: bounds it at (P, E) floats a few times over."""
+"""Pairs of an optimiser step that are in memory at a time, fewer where embeddings are wider than WIDE."""
+
+WIDE = 1280
+"""With it, memory is bounded at TRAINED_AT_ONCE x WIDE floats about ten times over: half a gigabyte."""
 
 PAIRS_PURPOSE = 1
 FIRST_WEIGHTS_PURPOSE = 3
@@ -86,7 +90,11 @@ class Trainer:
         ).to(device)
         varied, groups = (torch.from_numpy(part).to(device) for part in task.normalisation_groups())
         self.model.normalisation.fit(features, groups, varied)
-        self._normalised: Float[Tensor, "N D"] = self.model.normalisation.normalise_all(features)
+        self._normalised = (
+            self.model.normalisation.normalise_all(features)
+            if self.model.encoder.uses_graph  # embeds all training items in every step
+            else normalise_rows(self.model.normalisation, features)
+        )
         self._inputs = self._make_inputs(FrozenInputs(features, self._normalised), start)
         self._asked: dict[Split, Int[np.ndarray, "n"]] = {}
         if config.similarity.first_weights is FirstWeights.DISTANCE:
@@ -129,9 +137,19 @@ class Trainer:
         """A scorer of any questions on a split's items by the model, and the backbone, as they are now."""
         return self._scorer(split, self.task.featured.splits[split])
 
-    def normalised_features(self) -> Float[np.ndarray, "N D"]:
-        """What the encoder sees of all items before any training, on the CPU."""
-        return self._normalised.cpu().numpy()
+    @torch.inference_mode()
+    def normalised_features(self, split: Split | None = None) -> Float[np.ndarray, "N D"]:
+        """What the encoder sees of a split's items, or of all, before any training, on the CPU.
+
+        The rows of other items may be anything: where there are too many, they are not computed.
+        """
+        if isinstance(self._normalised, Tensor):
+            return self._normalised.cpu().numpy()
+        featured = self.task.featured
+        items = torch.arange(len(self._normalised)) if split is None else torch.tensor(featured.splits[split])
+        normalised = torch.zeros(len(self._normalised), featured.feature_dim)
+        normalised[items] = self._normalised[items]
+        return normalised.numpy()
 
     @torch.inference_mode()
     def features_of(self, split: Split) -> Float[np.ndarray, "N D"]:
@@ -140,7 +158,7 @@ class Trainer:
         A backbone that learns gives others than the task has.
         """
         items = torch.tensor(self.task.featured.splits[split], device=self.device)
-        features = torch.zeros_like(self._normalised)
+        features = torch.zeros(len(self._normalised), self.task.featured.feature_dim, device=self.device)
         features[items] = self._inputs.features(items)
         return features.cpu().numpy()
 
@@ -186,7 +204,7 @@ class Trainer:
         return self._asked[split]
 
     def _scorer(self, split: Split, items: Int[np.ndarray, "n"]) -> SetScorer:
-        if self.model.encoder.uses_graph:
+        if isinstance(self._normalised, Tensor) and self.model.encoder.uses_graph:
             return graph_scorer(self.model, self._normalised, edges_around(self.model, self.task, split))
         return embedding_scorer(self.model, self._embed(items))
 
@@ -221,12 +239,12 @@ class Trainer:
         index_1, index_2, same = self._on_device(pairs)
         if self.config.pairs.hard_pair_share < 1:
             share = self.config.pairs.hard_pair_share
-            hardest = self._loss.hardest(inputs, index_1, index_2, same, share, TRAINED_AT_ONCE)
+            hardest = self._loss.hardest(inputs, index_1, index_2, same, share, self._pairs_at_once)
             index_1, index_2, same = index_1[hardest], index_2[hardest], same[hardest]
         weights = pair_weights(same, self.config.pairs.positive_weight)
         self._optimisation.zero_grad()
         sums = np.zeros(len(Losses._fields))
-        for piece in _slices(len(same), TRAINED_AT_ONCE):
+        for piece in _slices(len(same), self._pairs_at_once):
             share = (piece.stop - piece.start) / len(same)
             losses = self._loss.losses(inputs, index_1[piece], index_2[piece], same[piece], weights[piece] / share)
             (losses.total * share).backward()
@@ -234,6 +252,10 @@ class Trainer:
         inputs.backward()
         self._optimisation.step()
         return sums
+
+    @property
+    def _pairs_at_once(self) -> int:
+        return max(1, TRAINED_AT_ONCE * WIDE // max(WIDE, self.model.encoder.embedding_dim))
 
     def _on_device(self, pairs: Pairs) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Tensor]:
         index_1, index_2, same = (torch.from_numpy(part).to(self.device) for part in pairs)

@@ -163,7 +163,7 @@ def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]
     task = trainers[0].task
     scores = [task.evaluate_fully(trainer.scorer(Split.TEST), Split.TEST) for trainer in trainers]
     scorers = untrained_baselines(task) | {
-        NORMALISED: cosine_baseline(task, trainers[0].normalised_features()),
+        NORMALISED: cosine_baseline(task, trainers[0].normalised_features(Split.TEST)),
         "paper_setting": pan_scorer(paper.model, task, Split.TEST, paper.device),
     }
     baselines = {name: task.evaluate_fully(scorers[name], Split.TEST) for name in BASELINES}

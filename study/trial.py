@@ -118,7 +118,7 @@ class TrialRun:
         )
         best = self._ledger.read().best_epoch(task.objective, task.mode)
         self._best = None if best is None else (int(best["epoch"]), float(best[task.objective]))
-        normalised = task.evaluate(cosine_baseline(task, trainer.normalised_features()), Split.VAL)
+        normalised = task.evaluate(cosine_baseline(task, trainer.normalised_features(Split.VAL)), Split.VAL)
         self._baselines = {NORMALISED: as_lists(normalised)}
         self._trainer = trainer
         return trainer
