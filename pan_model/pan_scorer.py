@@ -17,8 +17,8 @@ from pan_model.tasks import Task
 EdgesAround = Callable[[Int[np.ndarray, "Q"], Int[np.ndarray, "C S"]], Int[np.ndarray, "2 L"]]
 """The edges that may be known when some queries and sets are compared, as pairs of items."""
 
-EMBEDDED_AT_ONCE = 16384
-"""Items of a graph scorer's questions that are embedded in one go, but for a question that has more."""
+EMBEDDED_AT_ONCE = 4096
+"""Items that are embedded in one go, but for a question to a graph scorer that has more."""
 
 
 def pan_scorer(model: Pan, task: Task, split: Split, device: torch.device) -> SetScorer:

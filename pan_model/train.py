@@ -25,7 +25,7 @@ from pan_model.model import new_pan
 from pan_model.normalised_rows import normalise_rows
 from pan_model.optimisation import Optimisation
 from pan_model.pairs import Pairs, PairSampling, PairsConfig
-from pan_model.pan_scorer import edges_around, embedding_scorer, graph_scorer
+from pan_model.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, graph_scorer
 from pan_model.scoring import SetScorer, features_on
 from pan_model.shapes import Float, Int
 from pan_model.similarity import FirstWeights
@@ -214,7 +214,8 @@ class Trainer:
         self.model.eval()
         rows = torch.tensor(items, device=self.device)  # a copy: the array may be read-only
         embeddings = torch.zeros(len(self._normalised), self.model.encoder.embedding_dim, device=self.device)
-        embeddings[rows] = self.model.encode(self._inputs.of(rows))
+        for piece in rows.split(EMBEDDED_AT_ONCE):
+            embeddings[piece] = self.model.encode(self._inputs.of(piece))
         return embeddings
 
     def _start_as_distance(self, num_labelled: int) -> None:
