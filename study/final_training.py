@@ -22,12 +22,13 @@ from pan_model.pan_scorer import pan_scorer
 from pan_model.train import Trainer, use_deterministic_arithmetic
 from pan_model.trained import save_model
 from pan_model.weights import load_weights
+from pan_model.writable import check_writable
 from search_spaces import SPACES
 from study.baseline_scores import BASELINES
 from study.collation import collate
 from study.config import FinalConfig
 from study.export import read_best_config
-from study.files import check_can_be_made, write_json
+from study.files import write_json
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
 from study.model_card import write_model_card
 from study.paper_setting import PaperSetting, paper_setting_of_final
@@ -52,7 +53,7 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
     best = read_best_config(config.best_config)
     if config.folder.exists():
         raise BadInput(f"{config.folder}: exists; move it, or give another --output.")
-    check_can_be_made(config.folder)
+    check_writable(config.folder, "the final training", "--output")
     use_deterministic_arithmetic()
     prepared = _prepare(best, config, screen)
     paper = _train_paper_setting(prepared, config, screen)

@@ -16,11 +16,11 @@ from pan_model.backbone_training.images import TrainingImages
 from pan_model.backbone_training.store import TrainedBackbone, TrainingStore, training_key
 from pan_model.backbone_training.trainer import BackboneTrainer
 from pan_model.backbones import build_backbone
-from pan_model.cache import check_writable
 from pan_model.features import FeaturesConfig
 from pan_model.picture_batches import PictureBatches
 from pan_model.pictures import load_pictures
 from pan_model.weights import load_weights
+from pan_model.writable import check_writable
 
 __all__ = [
     "BackboneTraining",
