@@ -60,9 +60,10 @@ def train_backbone(
     """The backbone of `features`, trained from its weights on the training images alone.
 
     No other image is opened, so that there is nothing to choose an epoch by: the last one counts. The result is kept in
-    `cache_dir` under a key of all it depends on (fingerprint, training items and groups, backbone, weights, image size,
-    config), not of workers and device; a training that was cut goes on after its last finished epoch. What was learned
-    beside the backbone (proxies, the embedding before them) is not kept. The device is CUDA where there is one.
+    `cache_dir` under a key of all it depends on (fingerprint, training items and groups, backbone, pooling, weights,
+    image size, config), not of workers and device; a training that was cut goes on after its last finished epoch. What
+    was learned beside the backbone (proxies, the embedding before them) is not kept. The device is CUDA where there is
+    one.
 
     Raises BadInput when images or weights cannot be read, the cache cannot be written, there is nothing to tell apart,
     or the loss is no longer finite.
