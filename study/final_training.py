@@ -36,9 +36,9 @@ from study.prepare import Preparation, PreparedDataset, prepare_on_screen
 from study.provenance import provenance
 from study.question_scores import from_entry
 from study.regime import Regime
-from study.results import DatasetResults, Results
+from study.results import BACKBONE, Results
 from study.screen import Screen
-from study.slots import loading_processes
+from study.slots import loading_processes_here
 
 FINAL_SCHEMA = "pan-study/final/1"
 TRAIN_ON = (Split.TRAIN, Split.VAL)
@@ -81,7 +81,7 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> Prepa
         ),
         options=options,
         regime=Regime(features["regime"]),
-        data_workers=loading_processes(config.data_workers, os.cpu_count() or 1),
+        data_workers=loading_processes_here(config.data_workers),
         skip_bad_images=config.skip_bad_images,
     )
     prepared = prepare_on_screen(preparation, screen)
@@ -105,7 +105,7 @@ def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:
     features = best["features"]
     if config.weights is not None or "backbone_training" not in features:
         return config.weights or features["weights"]
-    file = config.best_config.parent / DatasetResults(Path(), best["dataset"]).backbone.name
+    file = config.best_config.parent / BACKBONE
     if not file.is_file():
         raise BadInput(
             f"{config.best_config}: features.backbone_training is {features['backbone_training']}, but {file} with the "
