@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -19,24 +18,6 @@ def content_key(*content: Any) -> str:
     '4e879f54'
     """
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def check_writable(folder: Path, what: str) -> None:
-    """Refuse a cache that could not be written before the work is done, without making it.
-
-    Raises BadInput that says what cannot be cached.
-    """
-    existing = existing_parent(folder)
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        raise BadInput(
-            f"{what} cannot be cached in {folder}: {existing} is no folder that can be written; "
-            "give another --cache-dir."
-        )
-
-
-def existing_parent(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
 
 
 @contextmanager

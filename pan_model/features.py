@@ -25,12 +25,13 @@ from pan_model.backbones import (
     measure_feature_dim,
 )
 from pan_model.bad_images import check_readable, reason_without_path
-from pan_model.cache import check_writable, content_key, written_whole
+from pan_model.cache import content_key, written_whole
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.images import load_image
 from pan_model.shapes import Bool, Float
 from pan_model.weights import load_weights
+from pan_model.writable import check_writable
 
 CACHE_FORMAT = "pan-study/features/1"
 CPU_BATCH_SIZE = 16

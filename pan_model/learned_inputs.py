@@ -61,7 +61,7 @@ class LearnedInputs:
             start.pictures,
             image_size=start.pictures.image_size,
             num_workers=start.num_workers,
-            pin_memory=True,
+            pin_memory=device.type == "cuda",
         )
         self._training, self._evaluation = batches(augmentation=config.augmentation), batches()
         self._moved = False

@@ -78,9 +78,8 @@ class Pan(nn.Module):
         codes, inverse = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
         first, second = (torch.from_numpy(part).to(embeddings.device) for part in np.divmod(codes, len(embeddings)))
         size = at_once or SCORED_AT_ONCE[embeddings.device.type]
-        scores = torch.empty(
-            len(codes), device=embeddings.device
-        )  # small tensors kept one by one would break memory up
+        # Small tensors that are kept one by one would break memory up.
+        scores = torch.empty(len(codes), device=embeddings.device)
         for into, one, two in zip(scores.split(size), first.split(size), second.split(size), strict=True):
             pairs = self.similarity(embeddings[one], embeddings[two])
             into.copy_(pairs.score if self.scoring is Scoring.PAIR_MEAN else pairs.log_odds)

@@ -152,6 +152,19 @@ def draw_balanced_pairs(
     return Pairs(index[0, kept], index[1, kept], same[kept])
 
 
+def halve_pairs(
+    pairs: Int[np.ndarray, "2 P"], generator: np.random.Generator
+) -> tuple[Int[np.ndarray, "2 K"], Int[np.ndarray, "2 L"]]:
+    """Part pairs at random into two halves, each in the order of the pairs; the first has the odd one.
+
+    >>> halve_pairs(np.array([[0, 0, 1], [1, 2, 2]]), np.random.default_rng(0))[0].shape
+    (2, 2)
+    """
+    order = generator.permutation(pairs.shape[1])
+    half = pairs.shape[1] // 2
+    return pairs[:, np.sort(order[half:])], pairs[:, np.sort(order[:half])]
+
+
 def draw_balanced_items(
     classes: Int[np.ndarray, "N"],
     *,

@@ -14,7 +14,6 @@ ENCODERS = ("siamese", "graph")
 PAIRS = ("fresh", "fixed")
 """Outfits have no classes to balance batches by."""
 
-
 GRAPH_CONTEXTS = (0, 4, 16)
 """Edges beside a question that each item of its set may know of."""
 

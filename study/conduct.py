@@ -1,7 +1,6 @@
 """Conduct a study from its flags to its reports: plan -> prepare -> tune -> collate -> export -> report."""
 
 import math
-import os
 import shutil
 import time
 from typing import Any
@@ -20,7 +19,7 @@ from study.question_scores import QuestionLists, interval_of
 from study.ray_address import check_ray_address
 from study.report import report_study
 from study.screen import Screen, trials_line
-from study.slots import Slots, loading_processes
+from study.slots import Slots, loading_processes, loading_processes_here
 from study.trial import TrialPlace
 
 
@@ -66,7 +65,7 @@ def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> Prepared
         regime=config.regime,
         backbone_training=plan.backbone_training,
         trained_backbone=trained if trained.exists() and plan.backbone_training else None,
-        data_workers=loading_processes(config.data_workers, os.cpu_count() or 1),
+        data_workers=loading_processes_here(config.data_workers),
         skip_bad_images=config.skip_bad_images,
     )
     return prepare_on_screen(preparation, screen)
@@ -131,7 +130,7 @@ def _search_dataset(
             dataset=plan.dataset,
             num_threads=slots.cpus,
             device="cuda" if slots.gpus else "cpu",
-            data_workers=loading_processes(config.data_workers, slots.cpus),
+            data_workers=loading_processes(config.data_workers, cpus=slots.cpus, on_gpu=slots.gpus > 0),
         ),
         metric=task.objective,
         mode=task.mode,

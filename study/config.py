@@ -24,10 +24,8 @@ from study.space_description import space_digest
 DEFAULT_CACHE = user_cache_path("pan-study")
 """The user's cache folder; features go there unless --cache-dir says otherwise."""
 
-
 LARGEST = 10**9
 """No number of trials, epochs, cores or seeds is larger; it also keeps arithmetic on them exact."""
-
 
 SIGNED_OPTIONS = {"polyvore_split"}
 """Options of readers that are part of a study's signature by name; of attribute words the fingerprint knows more."""
@@ -112,10 +110,10 @@ class StudyConfig:
             raise BadInput(f"encoders must name each encoder once, got {' '.join(self.encoders)}.")
         _at_least(1, cpus_per_trial=self.cpus_per_trial, max_concurrent=self.max_concurrent)
         _at_least(1, backbone_epochs=self.backbone_epochs)
-        if self.backbone_epochs is not None and self.backbone_training is BackboneTraining.NONE:
-            raise BadInput("backbone_epochs needs backbone_training siamese or proxynca, got none.")
         _at_least(0, gpus_per_trial=self.gpus_per_trial, max_failures=self.max_failures, seed=self.seed)
         _at_least(0, data_workers=self.data_workers)
+        if self.backbone_epochs is not None and self.backbone_training is BackboneTraining.NONE:
+            raise BadInput("--backbone-epochs needs --backbone-training siamese or proxynca, got none.")
         if (self.gpus_per_trial or 0) > 1 and not float(self.gpus_per_trial or 0).is_integer():
             raise BadInput(f"gpus_per_trial must be a part of one GPU or whole GPUs, got {self.gpus_per_trial}.")
         if not (math.isfinite(self.reduction_factor) and self.reduction_factor > 1):
@@ -227,7 +225,7 @@ class FinalConfig:
 
 
 def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
-    """What is signed of a dataset; pooling and encoders only where they are not the default ones.
+    """What is signed of a dataset; encoders only where the space is not its own, pooling and training where not usual.
 
     So studies that were begun before there was a choice can go on; the space, too, tells of its encoders.
     """
@@ -248,7 +246,7 @@ def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
             "kind": str(plan.backbone_training.kind),
             "epochs": plan.backbone_training.epochs,
         }
-    return signed | plan.options.to_json(set(find_dataset(plan.dataset).options) & SIGNED_OPTIONS)
+    return signed
 
 
 def _at_least(least: int, **values: float | None) -> None:

@@ -31,8 +31,14 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
         *_describe_options(plan),
         f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px, "
         f"pooling {plan.features.pooling}",
+        *_describe_training(plan),
         *_describe_encoders(plan.space),
     ]
+
+
+def _describe_training(plan: DatasetPlan) -> list[str]:
+    training = plan.backbone_training
+    return [] if training is None else [f"  backbone trained before by {training.kind}, {training.epochs} epochs"]
 
 
 def _describe_options(plan: DatasetPlan) -> list[str]:

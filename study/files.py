@@ -41,10 +41,3 @@ def read_json(path: Path, way_out: str) -> Any:
         raise BadInput(f"{path}: cannot be read ({error.strerror or error}); {way_out}.") from error
     except ValueError as error:
         raise BadInput(f"{path}: is not JSON ({error}); {way_out}.") from error
-
-
-def check_can_be_made(folder: Path, flag: str = "--output") -> None:
-    """BadInput, with the flag that gives another, when a folder could not be made or written to; makes nothing."""
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        raise BadInput(f"{folder}: cannot be made in {existing}, which cannot be written; give another {flag}.")

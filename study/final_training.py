@@ -22,12 +22,13 @@ from pan_model.pan_scorer import pan_scorer
 from pan_model.train import Trainer, use_deterministic_arithmetic
 from pan_model.trained import save_model
 from pan_model.weights import load_weights
+from pan_model.writable import check_writable
 from search_spaces import SPACES
 from study.baseline_scores import BASELINES
 from study.collation import collate
 from study.config import FinalConfig
 from study.export import read_best_config
-from study.files import check_can_be_made, write_json
+from study.files import write_json
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
 from study.model_card import write_model_card
 from study.paper_setting import PaperSetting, paper_setting_of_final
@@ -35,9 +36,9 @@ from study.prepare import Preparation, PreparedDataset, prepare_on_screen
 from study.provenance import provenance
 from study.question_scores import from_entry
 from study.regime import Regime
-from study.results import DatasetResults, Results
+from study.results import BACKBONE, Results
 from study.screen import Screen
-from study.slots import loading_processes
+from study.slots import loading_processes_here
 
 FINAL_SCHEMA = "pan-study/final/1"
 TRAIN_ON = (Split.TRAIN, Split.VAL)
@@ -52,7 +53,7 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
     best = read_best_config(config.best_config)
     if config.folder.exists():
         raise BadInput(f"{config.folder}: exists; move it, or give another --output.")
-    check_can_be_made(config.folder)
+    check_writable(config.folder, "the final training", "--output")
     use_deterministic_arithmetic()
     prepared = _prepare(best, config, screen)
     paper = _train_paper_setting(prepared, config, screen)
@@ -80,7 +81,7 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> Prepa
         ),
         options=options,
         regime=Regime(features["regime"]),
-        data_workers=loading_processes(config.data_workers, os.cpu_count() or 1),
+        data_workers=loading_processes_here(config.data_workers),
         skip_bad_images=config.skip_bad_images,
     )
     prepared = prepare_on_screen(preparation, screen)
@@ -104,7 +105,7 @@ def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:
     features = best["features"]
     if config.weights is not None or "backbone_training" not in features:
         return config.weights or features["weights"]
-    file = config.best_config.parent / DatasetResults(Path(), best["dataset"]).backbone.name
+    file = config.best_config.parent / BACKBONE
     if not file.is_file():
         raise BadInput(
             f"{config.best_config}: features.backbone_training is {features['backbone_training']}, but {file} with the "

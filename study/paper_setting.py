@@ -26,7 +26,8 @@ from pan_model.flat import Scalar
 from pan_model.model import Pan
 from pan_model.tasks import Task
 from pan_model.train import Trainer
-from study.files import check_can_be_made, write_whole
+from pan_model.writable import check_writable
+from study.files import write_whole
 from study.identity import content_of, digest
 from study.prepare import PreparedDataset
 from study.screen import Show
@@ -139,7 +140,7 @@ def _cached(
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=SEED, train_on=train_on)
     trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if not _restore(trainer, file):
-        check_can_be_made(file.parent, "--cache-dir")
+        check_writable(file.parent, "the baseline paper_setting")
         trainer = Trainer(task, config, trainer.device)  # a damaged file may have been restored in part
         train(trainer)
         _save(trainer, file)

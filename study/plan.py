@@ -6,8 +6,8 @@ from typing import Any
 
 from pan_model.data.registry import find_dataset
 from pan_model.errors import BadInput
+from pan_model.writable import check_writable
 from study.config import DatasetPlan, StudyConfig
-from study.files import check_can_be_made
 from study.identity import digest
 from study.prepare import PreparedDataset
 from study.provenance import provenance
@@ -24,14 +24,14 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
     """
     root, file = config.results.root, config.results.study
     if file.exists():
-        check_can_be_made(root)
+        check_writable(root, "the study", "--output")
         if not config.resume:
             raise BadInput(f"{root}: this study exists; go on with it by --resume, or give another --name or --output.")
         return read_study(file)
     unfinished = f".{file.name}."  # what a run leaves that was killed while it wrote the first file
     if root.exists() and not (root.is_dir() and all(path.name.startswith(unfinished) for path in root.iterdir())):
         raise BadInput(f"{root}: is in the way and is no study; move it, or give another --name or --output.")
-    check_can_be_made(root)
+    check_writable(root, "the study", "--output")
     return None
 
 

@@ -26,7 +26,7 @@ from pan_model.shapes import Bool, Float
 from pan_model.tasks import Task
 from pan_model.weights import load_weights
 from study.regime import Regime
-from study.screen import Screen, Show, duration, work_line
+from study.screen import Screen, duration, show_work
 
 Progress = Callable[["Work", int, int], None]
 """Called with the kind of work, and how much of it is done and to do."""
@@ -44,8 +44,9 @@ class Work(StrEnum):
 class Preparation:
     """How a dataset is made ready for trials: where it lies, how it is read, which features it gets.
 
-    backbone_training comes before the features are extracted, with its result, unless trained_backbone is the result
-    of an earlier one; data_workers processes load pictures for it.
+    A backbone is trained as backbone_training says, and features are extracted with what it learned; trained_backbone
+    is the result of an earlier training, which then counts. data_workers processes load pictures for whatever is
+    trained in this process.
     """
 
     dataset: str
@@ -125,7 +126,7 @@ def prepare_on_screen(preparation: Preparation, screen: Screen) -> PreparedDatas
     """Prepare a dataset, show how it goes, and say what there is and what was left out."""
     dataset, started_s = preparation.dataset, time.monotonic()
     with screen.live(at_once=True) as show:
-        prepared = prepare_dataset(preparation, _shown(dataset, show))
+        prepared = prepare_dataset(preparation, show_work(dataset, show))
     sizes = ", ".join(f"{size} {split}" for split, size in prepared.split_sizes.items())
     origin = "from the cache" if prepared.from_cache else f"made in {duration(time.monotonic() - started_s)}"
     screen.say(f"{dataset}: {sizes} images, {preparation.features.backbone} features {origin}")
@@ -136,17 +137,6 @@ def prepare_on_screen(preparation: Preparation, screen: Screen) -> PreparedDatas
     for name, why in prepared.unreadable.items():
         screen.say(f"{dataset}: left out {name}: {why}")
     return prepared
-
-
-def _shown(dataset: str, show: Show) -> Progress:
-    """Shows each kind of work with the time that is left of it."""
-    started_s: dict[Work, float] = {}
-
-    def tell(work: Work, done: int, total: int) -> None:
-        since_s = time.monotonic() - started_s.setdefault(work, time.monotonic())
-        show(lambda: work_line(dataset, work, done, total, since_s))
-
-    return tell
 
 
 def _train_backbone(preparation: Preparation, items: Items, identity: str, tell: Progress) -> Path | None:

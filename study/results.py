@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+BACKBONE = "backbone.safetensors"
+"""The weights of a backbone that was trained before the search, in a dataset's folder."""
+
 
 @dataclass(frozen=True)
 class DatasetResults:
@@ -44,7 +47,7 @@ class DatasetResults:
     @property
     def backbone(self) -> Path:
         """The weights of a backbone that was trained before the search."""
-        return self.folder / "backbone.safetensors"
+        return self.folder / BACKBONE
 
     @property
     def final_metrics(self) -> Path:

@@ -71,6 +71,19 @@ class Screen:
         return show
 
 
+def show_work(dataset: str, show: Show, clock: Callable[[], float] = time.monotonic) -> Callable[[str, int, int], None]:
+    """Show each kind of work before a search with the time that is left of it; what is done may begin again."""
+    started_s: dict[str, float] = {}
+
+    def tell(work: str, done: int, total: int) -> None:
+        since_s = clock() - started_s.setdefault(work, clock())
+        show(lambda: work_line(dataset, work, done, total, since_s))
+        if done >= total:
+            del started_s[work]
+
+    return tell
+
+
 def work_line(dataset: str, work: str, done: int, total: int, since_s: float) -> str:
     """Progress of something that takes time before a search."""
     left = duration(since_s / max(done, 1) * (total - done))

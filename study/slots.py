@@ -1,6 +1,7 @@
 """Slots: how a cluster's CPUs and GPUs are cut into trials."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,17 +72,22 @@ def even_share(gpus: float, count: int) -> float:
     return math.floor(1000 / math.ceil(count / gpus)) / 1000 if gpus else 0.0
 
 
-def loading_processes(given: int | None, cpus: int) -> int:
+def loading_processes(given: int | None, *, cpus: int, on_gpu: bool) -> int:
     """How many processes load pictures for one that trains: what was given, or one less than it has CPUs, up to 8.
 
     Where a CPU trains, they would only be in its way.
 
-    >>> loading_processes(3, 1)
-    3
+    >>> loading_processes(3, cpus=1, on_gpu=False), loading_processes(None, cpus=4, on_gpu=True)
+    (3, 3)
     """
     if given is not None:
         return given
-    return min(cpus - 1, 8) if torch.cuda.is_available() else 0
+    return min(cpus - 1, 8) if on_gpu else 0
+
+
+def loading_processes_here(given: int | None) -> int:
+    """The same for what this process trains itself, on all CPUs and the GPU where there is one."""
+    return loading_processes(given, cpus=os.cpu_count() or 1, on_gpu=torch.cuda.is_available())
 
 
 def trials_that_fit(gpus: float, share: float) -> int:

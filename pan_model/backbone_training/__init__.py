@@ -16,11 +16,11 @@ from pan_model.backbone_training.images import TrainingImages
 from pan_model.backbone_training.store import TrainedBackbone, TrainingStore, training_key
 from pan_model.backbone_training.trainer import BackboneTrainer
 from pan_model.backbones import build_backbone
-from pan_model.cache import check_writable
 from pan_model.features import FeaturesConfig
 from pan_model.picture_batches import PictureBatches
 from pan_model.pictures import load_pictures
 from pan_model.weights import load_weights
+from pan_model.writable import check_writable
 
 __all__ = [
     "BackboneTraining",
@@ -60,9 +60,10 @@ def train_backbone(
     """The backbone of `features`, trained from its weights on the training images alone.
 
     No other image is opened, so that there is nothing to choose an epoch by: the last one counts. The result is kept in
-    `cache_dir` under a key of all it depends on (fingerprint, training items and groups, backbone, weights, image size,
-    config), not of workers and device; a training that was cut goes on after its last finished epoch. What was learned
-    beside the backbone (proxies, the embedding before them) is not kept. The device is CUDA where there is one.
+    `cache_dir` under a key of all it depends on (fingerprint, training items and groups, backbone, pooling, weights,
+    image size, config), not of workers and device; a training that was cut goes on after its last finished epoch. What
+    was learned beside the backbone (proxies, the embedding before them) is not kept. The device is CUDA where there is
+    one.
 
     Raises BadInput when images or weights cannot be read, the cache cannot be written, there is nothing to tell apart,
     or the loss is no longer finite.

@@ -6,24 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pan_model.mixed_precision import computing_in, fastest_precision
+
 
 class MixedPrecision:
     """Runs forward passes in fewer bits where that is faster, and keeps small gradients from vanishing."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._dtype = torch.bfloat16 if _has_bfloat16(device) else torch.float16
-        scaled = self.enabled and self._dtype is torch.float16
-        self._scaler = torch.amp.GradScaler(device.type, enabled=scaled)
-
-    @property
-    def enabled(self) -> bool:
-        """Whether anything is done in fewer than 32 bits."""
-        return self._device.type == "cuda"
+        self._dtype = fastest_precision(device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
 
     def forward(self) -> AbstractContextManager[Any]:
         """A block in which torch chooses the precision of each operation."""
-        return torch.autocast(self._device.type, dtype=self._dtype, enabled=self.enabled)
+        return computing_in(self._dtype, self._device)
 
     def backward(self, loss: Tensor) -> None:
         """Add up the gradient of a loss."""
@@ -42,7 +38,3 @@ class MixedPrecision:
         """Continue with another's scale."""
         if state and self._scaler.is_enabled():
             self._scaler.load_state_dict(state)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)

@@ -67,7 +67,7 @@ class BackboneTrainer:
         epoch = self.epoch + 1
         self._freeze(epoch <= self._config.warm_up_epochs)
         steps = self.objective.draw_steps(np.random.default_rng([self._config.seed, STEPS_PURPOSE, epoch]))
-        pieces = [list(self._pieces(step)) for step in steps]
+        pieces = [self._pieces(step) for step in steps]
         pictures = self._batches.epoch(
             [piece for step in pieces for piece in step], (self._config.seed, PICTURES_PURPOSE, epoch)
         )

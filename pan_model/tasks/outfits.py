@@ -16,7 +16,7 @@ from pan_model.errors import BadInput
 from pan_model.outfit_context import OutfitContext
 from pan_model.outfit_pairs import NonEdges, outfit_pairs
 from pan_model.outfit_scoring import compat_auc, fitb_accuracy
-from pan_model.pairs import Pairs, PairSampling, PairsConfig, cut_into_steps, draw_pairs
+from pan_model.pairs import Pairs, PairSampling, PairsConfig, cut_into_steps, draw_pairs, halve_pairs
 from pan_model.scoring import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores, Task
@@ -81,12 +81,10 @@ class OutfitTask(Task):
 
         By the paper's rule an epoch has all of that half: it is the half that the rule speaks of.
         """
-        order = np.random.default_rng([seed, EDGES_PURPOSE]).permutation(self._positives.shape[1])
-        half = self._positives.shape[1] // 2
         learning = copy(self)
-        learning._positives = self._positives[:, np.sort(order[half:])]
+        learning._positives, edges = halve_pairs(self._positives, np.random.default_rng([seed, EDGES_PURPOSE]))
         learning._pairs_of_the_paper = 2 * learning._positives.shape[1]
-        return learning, self._positives[:, np.sort(order[:half])]
+        return learning, edges
 
     def edges_around(
         self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], *, context: int = 0

@@ -8,7 +8,7 @@ import numpy as np
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.graph import unique_edges
-from pan_model.pairs import Pairs, PairsConfig, draw_steps, same_class_pairs
+from pan_model.pairs import Pairs, PairsConfig, draw_steps, halve_pairs, same_class_pairs
 from pan_model.shapes import Int
 from pan_model.tasks import Task
 
@@ -43,12 +43,10 @@ class SameClassTask(Task):
 
         By the paper's rule an epoch has all of that half: it is the half that the rule speaks of.
         """
-        order = np.random.default_rng([seed, EDGES_PURPOSE]).permutation(self._positives.shape[1])
-        half = self._positives.shape[1] // 2
         learning = copy(self)
-        learning._positives = self._positives[:, np.sort(order[half:])]
+        learning._positives, edges = halve_pairs(self._positives, np.random.default_rng([seed, EDGES_PURPOSE]))
         learning._pairs_of_the_paper = 2 * learning._positives.shape[1]
-        return learning, self.training_items[self._positives[:, np.sort(order[:half])]]
+        return learning, self.training_items[edges]
 
     def edges_around(
         self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], *, context: int = 0

@@ -129,6 +129,12 @@ def test_the_name_is_the_datasets_unless_given():
             {"backbone": "vit_b_16", "pooling": Pooling.MAX},
             r"pooling max: backbone vit_b_16 has no map of features to pool; choose avg, or another backbone\.",
         ),
+        ({"data_workers": -1}, r"data_workers must be at least 0, got -1\."),
+        ({"backbone_epochs": 0}, r"backbone_epochs must be at least 1, got 0\."),
+        (
+            {"backbone_epochs": 1},
+            r"--backbone-epochs needs --backbone-training siamese or proxynca, got none\.",
+        ),
         ({"image_size": 0}, r"image_size must be at least 1 px, got 0\."),
     ],
 )

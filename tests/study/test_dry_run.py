@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from pan_model.backbone_training import BackboneTraining
 from study.config import Sampler, Scheduler, StudyConfig
 from study.dry_run import describe_plan
 
@@ -36,6 +37,12 @@ def test_the_resolved_study_is_shown(study_config: Make, tmp_path: Path):
     assert "  backbone resnet18, weights random, 64 px, pooling avg" in lines
     assert "  backbone resnet50, weights imagenet, 224 px, pooling avg" in lines
     assert sum(line.startswith("  first trial 1: ") for line in lines) == 2
+
+
+def test_the_training_of_the_backbone_is_said(study_config: Make):
+    line = "  backbone trained before by proxynca, 50 epochs"
+    assert line in describe_plan(study_config(backbone_training=BackboneTraining.PROXYNCA))
+    assert not any("trained before" in line for line in describe_plan(study_config()))
 
 
 def test_encoders_are_said_that_are_searched_that_are_off_and_why_others_are_not_there(study_config: Make):

@@ -324,7 +324,7 @@ def test_a_damaged_file_is_trained_again(
 def test_a_cache_that_cannot_be_made_is_refused_before_training(search: Train, tmp_path: Path, shown: list[str]):
     (tmp_path / "paper_setting").touch()
     folder = re.escape(str(tmp_path / "paper_setting"))
-    with pytest.raises(BadInput, match=rf"{folder}: cannot be made in .*; give another --cache-dir\."):
+    with pytest.raises(BadInput, match=rf"paper_setting cannot be written to {folder}: .*; give another --cache-dir\."):
         search()
     assert shown == []
 

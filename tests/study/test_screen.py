@@ -9,7 +9,7 @@ from rich.console import Console
 
 from study.config import StudyConfig
 from study.ledger import Status, TrialRecord
-from study.screen import QUIET_S, REFRESH_S, Screen, count_by_status, duration, trials_line, work_line
+from study.screen import QUIET_S, REFRESH_S, Screen, count_by_status, duration, show_work, trials_line, work_line
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -166,6 +166,16 @@ def test_durations_add_up(seconds: int):
 )
 def test_progress_of_work_before_a_search(done: int, since_s: float, told: str):
     assert work_line("demo", "features extracted", done, 960, since_s) == f"demo: features extracted, {told} left"
+
+
+def test_work_that_begins_again_has_a_pace_of_its_own(clock: Clock):
+    shown: list[str] = []
+    tell = show_work("demo", lambda make: shown.append(make()), clock)
+    for work, done in (("features", 1), ("features", 2), ("training", 2), ("features", 1)):
+        tell(work, done, 2)
+        clock.now_s += 60
+    assert shown[0] == "demo: features, 50%, about 0 s left"
+    assert shown[-1] == shown[0]
 
 
 def test_progress_of_a_search(record: Make):

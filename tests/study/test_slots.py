@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pan_model.errors import BadInput
 from study.config import StudyConfig
-from study.slots import Node, even_share, share_out, trials_that_fit
+from study.slots import Node, even_share, loading_processes, share_out, trials_that_fit
 
 
 @pytest.mark.parametrize(
@@ -118,3 +118,20 @@ def test_a_given_share_lies_on_one_gpu():
 def test_a_trial_lies_on_one_node(flags: dict[str, Any], nodes: list[tuple[float, float]], expected: tuple[float, int]):
     slots = share_out(StudyConfig(**flags), [Node(cpus=cpus, gpus=gpus) for cpus, gpus in nodes])
     assert (slots.gpus, slots.count) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "cpus", "on_gpu", "processes"),
+    [
+        (None, 4, False, 0),
+        (None, 4, True, 3),
+        (None, 1, True, 0),
+        (None, 64, True, 8),
+        (5, 2, False, 5),
+        (0, 9, True, 0),
+    ],
+)
+def test_pictures_are_loaded_beside_a_gpu_unless_told_otherwise(
+    asked: int | None, cpus: int, on_gpu: bool, processes: int
+):
+    assert loading_processes(asked, cpus=cpus, on_gpu=on_gpu) == processes

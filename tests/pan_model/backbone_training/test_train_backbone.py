@@ -264,5 +264,5 @@ def test_wrong_input(images: TrainingImages, cache_dir: Path) -> None:
 
 def test_cache_dir_that_is_a_file(images: TrainingImages, cache_dir: Path) -> None:
     cache_dir.write_text("a file")
-    with pytest.raises(BadInput, match=r"the trained backbone cannot be cached in .*--cache-dir"):
+    with pytest.raises(BadInput, match=r"the trained backbone cannot be written to .*--cache-dir"):
         train(images, SIAMESE, cache_dir)

@@ -105,7 +105,7 @@ def test_cache_that_cannot_be_written_is_refused_before_anything_is_trained(refu
     (tmp_path / "cache" / "paper_setting").touch()
     torch.use_deterministic_algorithms(False)
     line = refuse("--cache-dir", tmp_path / "cache")
-    assert line.startswith(f"{tmp_path}/cache/paper_setting: cannot be made in ")
+    assert line.startswith(f"the baseline paper_setting cannot be written to {tmp_path}/cache/paper_setting: ")
     assert line.endswith("; give another --cache-dir.")
     assert torch.are_deterministic_algorithms_enabled()  # as it must be before the first training
 

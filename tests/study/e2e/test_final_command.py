@@ -244,7 +244,9 @@ def test_a_cache_that_cannot_be_written_is_refused_before_training(
     words = [*shared, "--cache-dir", tmp_path / "cache"]
     refused = run_here(study.files.best_config, *words, command=final_command)
     assert refused.code == 2
-    assert refused.err.startswith(f"error: {tmp_path}/cache/paper_setting: cannot be made in ")
+    assert refused.err.startswith(
+        f"error: the baseline paper_setting cannot be written to {tmp_path}/cache/paper_setting: "
+    )
     assert refused.err.endswith("; give another --cache-dir.\n")
     assert "trained" not in refused.out
     assert not study.files.final_metrics.parent.exists()

@@ -1,0 +1,20 @@
+"""Whether a folder can be written: seen before the work that would be lost, without making anything."""
+
+import os
+from pathlib import Path
+
+from pan_model.errors import BadInput
+
+
+def check_writable(folder: Path, what: str, flag: str = "--cache-dir") -> None:
+    """Raise BadInput where a folder cannot be made or written; it says what was to go there, and which flag helps."""
+    existing = existing_parent(folder)
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise BadInput(
+            f"{what} cannot be written to {folder}: {existing} is no folder that can be written; give another {flag}."
+        )
+
+
+def existing_parent(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
