@@ -48,3 +48,6 @@ class FrozenInputs:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to end."""

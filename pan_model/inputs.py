@@ -60,3 +60,7 @@ class Inputs(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint that holds `state_dict` among other things."""
         ...
+
+    def close(self) -> None:
+        """End processes that help, if any do; they start again when they are needed."""
+        ...

@@ -110,6 +110,11 @@ class LearnedInputs:
         if self._moved:
             self._backbone.network.load_state_dict(state["backbone"])
 
+    def close(self) -> None:
+        """End the processes that load pictures; another epoch or evaluation starts new ones."""
+        self._training.close()
+        self._evaluation.close()
+
     def _train_on(self, images: Float[Tensor, "u 3 H W"]) -> Float[Tensor, "u D"]:
         with computing_in(self._precision, self._device):
             features = self._extract(images)

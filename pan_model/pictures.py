@@ -81,7 +81,7 @@ def load_pictures(
     """
     if image_size < 1:
         raise BadInput(f"image_size must be at least 1 px, got {image_size}.")
-    path = cache_path(cache_dir, items, fingerprint, image_size)
+    path = cache_path(cache_dir, items, fingerprint, image_size).absolute()  # a trial runs in a folder of its own
     pictures = Pictures(path=path, image_size=image_size, num_stored=len(items))
     shape = (len(items), pictures.side, pictures.side, 3)
     if _open(path, shape) is None:

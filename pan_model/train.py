@@ -181,6 +181,10 @@ class Trainer:
         self._inputs.load_state_dict(state)
         self._optimisation.load_state_dict(state["optimiser"])
 
+    def close(self) -> None:
+        """End the processes that load pictures, where there are any; another epoch or evaluation starts new ones."""
+        self._inputs.close()
+
     def _make_inputs(self, frozen: FrozenInputs, start: FinetuneStart | None) -> Inputs:
         finetune, num_items = self.config.finetune, len(self._normalised)
         if finetune is None and start is None:

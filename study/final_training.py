@@ -19,6 +19,7 @@ from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
 from pan_model.pan_scorer import pan_scorer
+from pan_model.tasks import QuestionScores, Task
 from pan_model.train import Trainer, use_deterministic_arithmetic
 from pan_model.trained import save_model
 from pan_model.weights import load_weights
@@ -155,6 +156,7 @@ def _train(trainer: Trainer, epochs: int, screen: Screen) -> Trainer:
         while trainer.epoch < epochs:
             trainer.train_epoch()
             show(lambda: f"seed {seed}: epoch {trainer.epoch}/{epochs}")
+    trainer.close()
     screen.say(f"seed {seed}: trained {epochs} epochs on train and val")
     return trainer
 
@@ -162,7 +164,7 @@ def _train(trainer: Trainer, epochs: int, screen: Screen) -> Trainer:
 def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]) -> dict[str, Any]:
     """Read the test split: all models and all baselines answer the same questions."""
     task = trainers[0].task
-    scores = [task.evaluate_fully(trainer.scorer(Split.TEST), Split.TEST) for trainer in trainers]
+    scores = [_answer(task, trainer) for trainer in trainers]
     scorers = untrained_baselines(task) | {
         NORMALISED: cosine_baseline(task, trainers[0].normalised_features(Split.TEST)),
         "paper_setting": pan_scorer(paper.model, task, Split.TEST, paper.device),
@@ -189,6 +191,12 @@ def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]
         "trial_id": best["trial_id"],
         "provenance": provenance(),
     }
+
+
+def _answer(task: Task, trainer: Trainer) -> QuestionScores:
+    scores = task.evaluate_fully(trainer.scorer(Split.TEST), Split.TEST)
+    trainer.close()
+    return scores
 
 
 def _backbone_of(trainer: Trainer, best: dict[str, Any], prepared: PreparedDataset) -> Backbone | None:

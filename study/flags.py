@@ -97,6 +97,7 @@ def run_parser() -> OneLineParser:
     )
     parser.set_defaults(**{name: field.default for name, field in StudyConfig.__dataclass_fields__.items()})
     _add_what_to_study(parser)
+    _add_backbone(parser)
     _add_how_to_search(parser)
     _add_what_to_use(parser)
     _add_how_to_read_images(parser)
@@ -124,6 +125,22 @@ def _add_what_to_study(parser: OneLineParser) -> None:
     group.add_argument(
         "--dry-run", action=argparse.BooleanOptionalAction, help="print the study and its space, start nothing"
     )
+    group.add_argument(
+        "--polyvore-split",
+        type=_choice(PolyvoreSplit),
+        metavar="|".join(PolyvoreSplit),
+        help="polyvore: which of its versions; nondisjoint when not given",
+    )
+    group.add_argument(
+        "--attribute-words",
+        type=Path,
+        metavar="FILE",
+        help="polyvore: words that are its attributes, one a line; those of most training items when not given",
+    )
+
+
+def _add_backbone(parser: OneLineParser) -> None:
+    group = parser.add_argument_group("the backbone, and how it learns")
     group.add_argument(
         "--backbone", metavar="NAME", help="a torchvision classification model; per dataset when not given"
     )
@@ -154,18 +171,6 @@ def _add_what_to_study(parser: OneLineParser) -> None:
     group.add_argument(
         "--backbone-epochs", type=int, metavar="E", help="epochs of --backbone-training; 200 or 50 when not given"
     )
-    group.add_argument(
-        "--polyvore-split",
-        type=_choice(PolyvoreSplit),
-        metavar="|".join(PolyvoreSplit),
-        help="polyvore: which of its versions; nondisjoint when not given",
-    )
-    group.add_argument(
-        "--attribute-words",
-        type=Path,
-        metavar="FILE",
-        help="polyvore: words that are its attributes, one a line; those of most training items when not given",
-    )
 
 
 def _add_how_to_read_images(parser: OneLineParser) -> None:
@@ -173,7 +178,7 @@ def _add_how_to_read_images(parser: OneLineParser) -> None:
         "--data-workers",
         type=int,
         metavar="N",
-        help="processes that load pictures where a backbone is trained; none on a CPU when not given",
+        help="processes that load pictures where a backbone is trained; per machine when not given, none on a CPU",
     )
     parser.add_argument(
         "--skip-bad-images",

@@ -67,7 +67,7 @@ def _files_made(config: StudyConfig) -> list[Path]:
     paths = [results.summary, results.study, results.tensorboard]
     for plan in config.plans:
         files = results.of(plan.dataset)
-        paths += [files.best_config, files.trials_table, files.history_table, files.journal]
+        paths += [files.best_config, files.backbone, files.trials_table, files.history_table, files.journal]
     return [path for path in paths if path.exists()]
 
 

@@ -18,7 +18,7 @@ from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.registry import DATASETS, Dataset
 from pan_model.features import FeaturesConfig
 from search_spaces import SPACES, SearchSpace
-from study.prepare import PreparedDataset, prepare_dataset
+from study.prepare import Preparation, PreparedDataset, prepare_dataset
 
 ROOT = Path(__file__).parents[2]
 DRAWERS = Path(__file__).parent / "drawers"
@@ -58,7 +58,9 @@ class Case:
         return self.row.read(folder or self.folder, ReaderOptions())
 
     def prepare(self, data_root: Path, cache_dir: Path, **options: Any) -> PreparedDataset:
-        return prepare_dataset(self.name, data_root, FEATURES, cache_dir=cache_dir, **options)
+        return prepare_dataset(
+            Preparation(dataset=self.name, data_root=data_root, cache_dir=cache_dir, features=FEATURES, **options)
+        )
 
 
 @pytest.fixture(scope="module", name="find_drawer")

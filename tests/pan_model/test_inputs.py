@@ -37,6 +37,7 @@ def test_frozen_inputs_have_nothing_to_learn_or_to_save(frozen: FrozenInputs):
     assert frozen.parameter_groups() == []
     assert frozen.state_dict() == {}
     frozen.load_state_dict({"epoch": 3})
+    frozen.close()
     assert frozen.backbone is None
     assert isinstance(frozen, Inputs)
     assert isinstance(frozen, StepInputs)

@@ -67,6 +67,14 @@ def test_rows_are_the_squares_of_the_items(items: Items, cache_dir: Path) -> Non
     assert pictures.read(indices).any()
 
 
+def test_found_from_another_folder(items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pictures = load(items, Path("cache"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert pictures.read(np.array([0])).any()
+
+
 def test_decoded_once(items: Items, cache_dir: Path) -> None:
     seen: list[tuple[int, int]] = []
     first = load(items, cache_dir, progress=lambda done, total: seen.append((done, total)))
