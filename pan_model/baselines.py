@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from pan_model.data.splits import Split
 from pan_model.normalisation import Normalisation, NormalisationConfig
-from pan_model.scoring import CosineScoring, SetScorer, features_on
+from pan_model.scoring import CosineScoring, SetScorer, features_on, score_rows
 from pan_model.shapes import Float, Int
 from pan_model.tasks import Task
 
@@ -25,6 +26,11 @@ def cosine_baseline(task: Task, features: Float[np.ndarray, "N D"]) -> SetScorer
             return nearest_class_mean(features)
         case CosineScoring.MEAN_COSINE:
             return mean_cosine(features)
+
+
+def normalised_baseline(task: Task, split: Split, features: Float[np.ndarray, "n D"]) -> SetScorer:
+    """The same for a split's items alone, on their normalised features."""
+    return score_rows(cosine_baseline(task, features), task.featured.splits[split])
 
 
 def normalised_features(task: Task, config: NormalisationConfig) -> Float[np.ndarray, "N D"]:

@@ -49,3 +49,12 @@ class ScoringConfig:
 def features_on(device: torch.device, features: Float[np.ndarray, "N D"]) -> torch.Tensor:
     """View shared features as a tensor, without a copy on the CPU; never write to it."""
     return torch.from_dlpack(features).to(device)
+
+
+def score_rows(scorer: SetScorer, items: Int[np.ndarray, "n"]) -> SetScorer:
+    """A scorer of these items, ascending, and of no others, made of a scorer of the n rows that stand for them."""
+
+    def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
+        return scorer(np.searchsorted(items, queries), np.searchsorted(items, sets))
+
+    return score

@@ -26,7 +26,7 @@ from pan_model.normalised_rows import normalise_rows
 from pan_model.optimisation import Optimisation
 from pan_model.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, graph_scorer
-from pan_model.scoring import SetScorer, features_on
+from pan_model.scoring import SetScorer, features_on, score_rows
 from pan_model.shapes import Float, Int
 from pan_model.similarity import FirstWeights
 from pan_model.tasks import QuestionScores, Task
@@ -138,18 +138,11 @@ class Trainer:
         return self._scorer(split, self.task.featured.splits[split])
 
     @torch.inference_mode()
-    def normalised_features(self, split: Split | None = None) -> Float[np.ndarray, "N D"]:
-        """What the encoder sees of a split's items, or of all, before any training, on the CPU.
-
-        The rows of other items may be anything: where there are too many, they are not computed.
-        """
-        if isinstance(self._normalised, Tensor):
-            return self._normalised.cpu().numpy()
-        featured = self.task.featured
-        items = torch.arange(len(self._normalised)) if split is None else torch.tensor(featured.splits[split])
-        normalised = torch.zeros(len(self._normalised), featured.feature_dim)
-        normalised[items] = self._normalised[items]
-        return normalised.numpy()
+    def normalised_features(self, split: Split | None = None) -> Float[np.ndarray, "n D"]:
+        """What the encoder sees of a split's items, or of all items, before any training, on the CPU."""
+        num_items = len(self._normalised)
+        items = np.arange(num_items) if split is None else self.task.featured.splits[split]
+        return self._normalised[torch.tensor(items, device=self.device)].cpu().numpy()
 
     @torch.inference_mode()
     def features_of(self, split: Split) -> Float[np.ndarray, "N D"]:
@@ -210,17 +203,14 @@ class Trainer:
     def _scorer(self, split: Split, items: Int[np.ndarray, "n"]) -> SetScorer:
         if isinstance(self._normalised, Tensor) and self.model.encoder.uses_graph:
             return graph_scorer(self.model, self._normalised, edges_around(self.model, self.task, split))
-        return embedding_scorer(self.model, self._embed(items))
+        return score_rows(embedding_scorer(self.model, self._embed(items)), items)
 
     @torch.inference_mode()
-    def _embed(self, items: Int[np.ndarray, "n"]) -> Float[Tensor, "N E"]:
-        """Embed some items, in evaluation mode; the rows of all others are 0."""
+    def _embed(self, items: Int[np.ndarray, "n"]) -> Float[Tensor, "n E"]:
+        """Embed some items, in evaluation mode."""
         self.model.eval()
         rows = torch.tensor(items, device=self.device)  # a copy: the array may be read-only
-        embeddings = torch.zeros(len(self._normalised), self.model.encoder.embedding_dim, device=self.device)
-        for piece in rows.split(EMBEDDED_AT_ONCE):
-            embeddings[piece] = self.model.encode(self._inputs.of(piece))
-        return embeddings
+        return torch.cat([self.model.encode(self._inputs.of(piece)) for piece in rows.split(EMBEDDED_AT_ONCE)])
 
     def _start_as_distance(self, num_labelled: int) -> None:
         seed = self.config.train.seed

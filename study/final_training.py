@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pan_model.backbones import Backbone, Pooling, build_backbone
-from pan_model.baselines import NORMALISED, cosine_baseline, untrained_baselines
+from pan_model.baselines import NORMALISED, normalised_baseline, untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.registry import find_dataset
@@ -166,7 +166,7 @@ def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]
     task = trainers[0].task
     scores = [_answer(task, trainer) for trainer in trainers]
     scorers = untrained_baselines(task) | {
-        NORMALISED: cosine_baseline(task, trainers[0].normalised_features(Split.TEST)),
+        NORMALISED: normalised_baseline(task, Split.TEST, trainers[0].normalised_features(Split.TEST)),
         "paper_setting": pan_scorer(paper.model, task, Split.TEST, paper.device),
     }
     baselines = {name: task.evaluate_fully(scorers[name], Split.TEST) for name in BASELINES}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from pan_model.baselines import NORMALISED, cosine_baseline
+from pan_model.baselines import NORMALISED, normalised_baseline
 from pan_model.config import TrialConfig
 from pan_model.data.featured import FeaturedItems
 from pan_model.data.registry import find_dataset
@@ -118,8 +118,8 @@ class TrialRun:
         )
         best = self._ledger.read().best_epoch(task.objective, task.mode)
         self._best = None if best is None else (int(best["epoch"]), float(best[task.objective]))
-        normalised = task.evaluate(cosine_baseline(task, trainer.normalised_features(Split.VAL)), Split.VAL)
-        self._baselines = {NORMALISED: as_lists(normalised)}
+        scorer = normalised_baseline(task, Split.VAL, trainer.normalised_features(Split.VAL))
+        self._baselines = {NORMALISED: as_lists(task.evaluate(scorer, Split.VAL))}
         self._trainer = trainer
         return trainer
 
