@@ -239,11 +239,13 @@ class Trainer:
         weights = pair_weights(same, self.config.pairs.positive_weight)
         self._optimisation.zero_grad()
         sums = np.zeros(len(Losses._fields))
+        self._loss.begin(inputs)
         for piece in _slices(len(same), self._pairs_at_once):
             share = (piece.stop - piece.start) / len(same)
             losses = self._loss.losses(inputs, index_1[piece], index_2[piece], same[piece], weights[piece] / share)
             (losses.total * share).backward()
             sums += np.array([loss.item() for loss in losses]) * share
+        self._loss.finish()
         inputs.backward()
         self._optimisation.step()
         return sums

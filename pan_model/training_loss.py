@@ -27,7 +27,8 @@ class Losses(NamedTuple):
 class TrainingLoss:
     """The losses of pairs of training items, given by index, on the normalised features that a step has for them.
 
-    With edges among the training items, all of these are embedded together, as a graph.
+    With edges among the training items, all of these are embedded together, as a graph, once a step: between `begin`
+    and `finish` the pieces of a step share the embeddings.
     """
 
     def __init__(
@@ -50,6 +51,20 @@ class TrainingLoss:
         self._training_class[torch.from_numpy(training_items)] = torch.from_numpy(training_classes).to(device)
         self._training_items = torch.from_numpy(training_items).to(device)
         self._edges = None if edges is None else torch.from_numpy(np.searchsorted(training_items, edges)).to(device)
+        self._graph: Float[Tensor, "n E"] | None = None
+        self._shared: Float[Tensor, "n E"] | None = None
+
+    def begin(self, inputs: StepInputs) -> None:
+        """Begin a step: embed the graph, if there is one."""
+        if self._edges is not None:
+            self._graph = self._model.encode(inputs.of(self._training_items), self._edges)
+            self._shared = self._graph.detach().requires_grad_()
+
+    def finish(self) -> None:
+        """End a step: hand the gradient that its pieces left at the graph's embeddings on to the encoder."""
+        if self._graph is not None and self._shared is not None:
+            self._graph.backward(self._shared.grad)
+        self._graph = self._shared = None
 
     def losses(
         self,
@@ -106,5 +121,7 @@ class TrainingLoss:
     def _embed(self, inputs: StepInputs, items: Int[Tensor, "U"]) -> Float[Tensor, "U E"]:
         if self._edges is None:
             return self._model.encode(inputs.of(items))
-        embeddings = self._model.encode(inputs.of(self._training_items), self._edges)
+        embeddings = self._shared
+        if embeddings is None:
+            embeddings = self._model.encode(inputs.of(self._training_items), self._edges)
         return embeddings[torch.searchsorted(self._training_items, items)]
