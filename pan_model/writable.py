@@ -1,7 +1,8 @@
-"""Whether a folder can be written: seen before the work that would be lost, without making anything."""
+"""Whether a folder can be written: seen before the work that would be lost, without leaving anything."""
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from pan_model.errors import BadInput
 
@@ -9,10 +10,19 @@ from pan_model.errors import BadInput
 def check_writable(folder: Path, what: str, flag: str = "--cache-dir") -> None:
     """Raise BadInput where a folder cannot be made or written; it says what was to go there, and which flag helps."""
     existing = existing_parent(folder)
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) and _takes_files(existing)):
         raise BadInput(
             f"{what} cannot be written to {folder}: {existing} is no folder that can be written; give another {flag}."
         )
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether a file can be made there, which the permissions alone do not tell; it is gone again at once."""
+    try:
+        with TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def existing_parent(folder: Path) -> Path:

@@ -21,11 +21,12 @@ EDGE = 0.05
 def find_cautions(
     space: SearchSpace, config: Mapping[str, Scalar], epoch: int, scores: Sequence[MethodScores]
 ) -> list[str]:
-    """What speaks against the winner: an edge of the space, a best epoch that was its last, a gap between val and test.
+    """What speaks against the winner: where it lies, when it was best, a baseline ahead of it, a gap from val to test.
 
     epoch is the best one, counted from 1.
     """
-    return [*find_edges(space, config), *_find_last_epoch(config, epoch), *_find_disagreement(scores)]
+    of_scores = [*_find_defeats(scores), *_find_disagreement(scores)]
+    return [*find_edges(space, config), *_find_last_epoch(config, epoch), *of_scores]
 
 
 def find_foreign_final(folder: Path, final: FinalScores | None, winner: str) -> list[str]:
@@ -84,6 +85,13 @@ def _find_last_epoch(config: Mapping[str, Scalar], epoch: int) -> list[str]:
     if epoch != config.get("max_epochs"):
         return []
     return [f"the best epoch, {epoch}, is the last of max_epochs; more may be better"]
+
+
+def _find_defeats(scores: Sequence[MethodScores]) -> list[str]:
+    """Baselines that the winner is behind, on val or in the final test, by more than the interval."""
+    leads = [(one.method, "val", one.val_ahead) for one in scores]
+    leads += [(one.method, "test", one.test_ahead) for one in scores]
+    return [f"PAN is behind {method} on {split}, {lead}" for method, split, lead in leads if lead and lead.high < 0]
 
 
 def _find_disagreement(scores: Sequence[MethodScores]) -> list[str]:

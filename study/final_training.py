@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,37 +69,48 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
 
 
 def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> PreparedDataset:
-    features = best["features"]
+    """The study's data and features; that they are the study's is seen before any picture is opened."""
+    described = best["features"]
+    features = FeaturesConfig(
+        backbone=described["backbone"],
+        weights=_find_weights(best, config),
+        image_size=described["image_size"],
+        pooling=Pooling(described.get("pooling", Pooling.AVG)),
+    )
     options = _read_options(best, config)
     preparation = Preparation(
         dataset=best["dataset"],
         data_root=config.data_root,
         cache_dir=config.cache_dir,
-        features=FeaturesConfig(
-            backbone=features["backbone"],
-            weights=_find_weights(best, config),
-            image_size=features["image_size"],
-            pooling=Pooling(features.get("pooling", Pooling.AVG)),
-        ),
+        features=features,
         options=options,
-        regime=Regime(features["regime"]),
+        regime=Regime(described["regime"]),
         data_workers=loading_processes_here(config.data_workers),
         skip_bad_images=config.skip_bad_images,
+        check_fingerprint=partial(_check_same, best, config, options, features),
     )
-    prepared = prepare_on_screen(preparation, screen)
-    if prepared.fingerprint != best["data"]["fingerprint"]:
+    return prepare_on_screen(preparation, screen)
+
+
+def _check_same(
+    best: dict[str, Any], config: FinalConfig, options: ReaderOptions, features: FeaturesConfig, found: str
+) -> None:
+    """Refuse data and weights that are not the study's; `found` is the fingerprint of the data."""
+    studied = best["data"]["fingerprint"]
+    if found != studied:
         words = f" with the words of {options.attribute_words}" if options.attribute_words else ""
         way_out = "--data-root and the --attribute-words" if words else "--data-root"
         raise BadInput(
-            f"{config.best_config}: data.fingerprint is {best['data']['fingerprint']}, but the data below "
-            f"{config.data_root}{words} have {prepared.fingerprint}; give the {way_out} of the study."
+            f"{config.best_config}: data.fingerprint is {studied}, but the data below {config.data_root}{words} have "
+            f"{found}; give the {way_out} of the study."
         )
-    if prepared.features["weights_sha256"] != features["weights_sha256"]:
+    studied = best["features"]["weights_sha256"]
+    sha256 = load_weights(build_backbone(features.backbone, features.pooling), features.weights)
+    if sha256 != studied:
         raise BadInput(
-            f"{config.best_config}: features.weights_sha256 is {features['weights_sha256']}, but those of "
-            f"{prepared.features['weights']} have {prepared.features['weights_sha256']}; give the study's by --weights."
+            f"{config.best_config}: features.weights_sha256 is {studied}, but those of {features.weights} have "
+            f"{sha256}; give the study's by --weights."
         )
-    return prepared
 
 
 def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:

@@ -32,6 +32,8 @@ on val as PAN's was{paper_cut}. Of the data, {left_out}.
 ## How to use it
 
 ```python
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -40,6 +42,7 @@ from pan_model.pan_scorer import embedding_scorer
 from pan_model.trained import load_backbone, load_model
 
 backbone, model = load_backbone("final"), load_model("final")  # the folder of this card
+paths = sorted(Path("images").glob("*.jpg"))  # your pictures, three or more
 
 with torch.inference_mode():
     features = backbone(torch.stack([load_image(path, {image_size}) for path in paths]))  # (N, {feature_dim})
@@ -106,7 +109,7 @@ def _describe_features(features: dict[str, Any]) -> str:
 
 def _paper_cut(paper: dict[str, Any]) -> str:
     most, own = paper["chosen_of_epochs"], paper["paper_epochs"]
-    return "" if most == own else f" from the first {most} of the paper's {own}, which would see more than 2e7 pairs"
+    return "" if most == own else f" from the first {most} of the paper's {own}, since these would take too long"
 
 
 def _results(metrics: dict[str, Any]) -> list[str]:

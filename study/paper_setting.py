@@ -2,7 +2,8 @@
 
 Its epoch is chosen on val, as a study chooses PAN's; a final training then trains it again on train + val, as PAN is.
 In a final training the paper's own epochs, with all its pairs, are cut in two ways, so that they take minutes and not
-days: they end when val has not improved for a quarter of the looks at it, and they see no more than 2e7 pairs.
+days: they end when val has not improved for a quarter of the looks at it, and those behind the 100th see no
+more than 5e6 pairs in all.
 Where no attribute of the training images is certain, the same setting without labels stands in for it.
 """
 
@@ -42,8 +43,11 @@ SEARCH_PAIRS = 8192
 PATIENT_LOOKS = LOOKS // 4
 """In a final training, looks without a better value on val after which no epoch is tried any more."""
 
-MOST_PAIRS = 20_000_000
-"""Pairs that a final training sees in all epochs together, but for the first epoch, which is always whole."""
+MOST_PAIRS = 5_000_000
+"""Pairs that a final training sees in all epochs together, where these are more than LEAST_EPOCHS."""
+
+LEAST_EPOCHS = 100
+"""Epochs that are never cut: as many as the paper has on CUB."""
 
 VERSION = 4
 """Part of the key in the cache: raise it when the same setting comes to train differently."""
@@ -72,12 +76,12 @@ def paper_setting_of_final(
 ) -> PaperSetting:
     """Choose the best of the paper's epochs on val, with all its pairs; train so many again on train + val.
 
-    Of the paper's epochs there are as many as have 2e7 pairs, max_epochs of the result, and no more are tried when val
-    has not improved for a quarter of the looks.
+    Of the paper's epochs there are 100, or as many as have 5e6 pairs where these are more: max_epochs of the result. No
+    more are tried when val has not improved for a quarter of the looks.
     """
     config = _configure(prepared, setting, pairs_per_epoch=0, max_epochs=paper_epochs)
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=SEED)
-    max_epochs = min(paper_epochs, max(1, MOST_PAIRS // count_pairs(task, config)))
+    max_epochs = min(paper_epochs, max(LEAST_EPOCHS, MOST_PAIRS // count_pairs(task, config)))
     config = _with_epochs(config, max_epochs)
     epoch = _best_on_val(prepared, config, PATIENT_LOOKS, cache_dir, show).epoch
     paper = _cached(

@@ -40,13 +40,17 @@ class Work(StrEnum):
     EXTRACTING = "features extracted"
 
 
+def _take_any(_fingerprint: str) -> None:
+    """Any data will do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
     """How a dataset is made ready for trials: where it lies, how it is read, which features it gets.
 
     A backbone is trained as backbone_training says, and features are extracted with what it learned; trained_backbone
     is the result of an earlier training, which then counts. data_workers processes load pictures for whatever is
-    trained in this process.
+    trained in this process. check_fingerprint may refuse the data before any picture is opened.
     """
 
     dataset: str
@@ -59,6 +63,7 @@ class Preparation:
     trained_backbone: Path | None = None
     data_workers: int = 0
     skip_bad_images: bool = False
+    check_fingerprint: Callable[[str], None] = _take_any
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,6 +100,7 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
     row = find_dataset(preparation.dataset)
     items = row.read(preparation.data_root / row.folder, preparation.options)
     identity = fingerprint(items)
+    preparation.check_fingerprint(identity)
     tell = progress or (lambda _work, _done, _total: None)
     trained = _train_backbone(preparation, items, identity, tell)
     config = preparation.features if trained is None else replace(preparation.features, weights=str(trained))

@@ -86,8 +86,9 @@ def show_work(dataset: str, show: Show, clock: Callable[[], float] = time.monoto
 
 def work_line(dataset: str, work: str, done: int, total: int, since_s: float) -> str:
     """Progress of something that takes time before a search."""
-    left = duration(since_s / max(done, 1) * (total - done))
-    return f"{dataset}: {work}, {done / max(total, 1):.0%}, about {left} left"
+    line = f"{dataset}: {work}, {done / max(total, 1):.0%}"
+    known = done > 0 and since_s >= 1
+    return f"{line}, about {duration(since_s / done * (total - done))} left" if known else line
 
 
 def trials_line(

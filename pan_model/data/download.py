@@ -52,9 +52,26 @@ def _get(options: argparse.Namespace) -> int:
     elif not options.check:
         print(say_where(options.dataset, dataset_folder(options.dataset, data_root)))
     report = check_layout(options.dataset, data_root)
-    for line in report.lines():
+    *lines, verdict = report.lines()
+    for line in lines:
         print(line)
+    if report.readable:
+        _read(options.dataset, data_root)
+    print(verdict)
     return 0 if report.readable else BAD_INPUT
+
+
+def _read(dataset: str, data_root: Path) -> None:
+    """Read the dataset as a study does; BadInput for what a list of files does not tell."""
+    from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions  # with torch, which looking does not need
+    from pan_model.data.registry import find_dataset
+
+    row, folder = find_dataset(dataset), dataset_folder(dataset, data_root)
+    there = [version for version in PolyvoreSplit if (folder / version).is_dir()]
+    for version in there or [PolyvoreSplit.NONDISJOINT]:
+        items = row.read(folder, ReaderOptions(polyvore_split=version))
+        for reason, count in items.left_out.items():
+            print(f"  note     {count} are left out ({reason})")
 
 
 def _say_there(data_root: Path) -> int:

@@ -184,11 +184,13 @@ def test_in_the_end_it_has_no_more_epochs_than_so_many_pairs(
     pairs = count_pairs(FewShotTask(prepared.featured, seed=0), configured(pairs_per_epoch=0))
     assert pairs == 2 * (10 * 28 // 2)  # half of all positives, and as many negatives
     monkeypatch.setattr(study.paper_setting, "MOST_PAIRS", 3 * pairs + 1)
+    monkeypatch.setattr(study.paper_setting, "LEAST_EPOCHS", 1)
     paper = final(epochs=4000)
     assert paper.max_epochs == 3
     assert shown[2] == "baseline paper_setting: epoch 3/3"
+    monkeypatch.setattr(study.paper_setting, "LEAST_EPOCHS", 2)
     monkeypatch.setattr(study.paper_setting, "MOST_PAIRS", 1)
-    assert final(epochs=4000).max_epochs == 1
+    assert final(epochs=4000).max_epochs == 2, "so many are never cut"
 
 
 def test_pairs_of_a_graph_are_those_that_carry_no_message(prepared: PreparedDataset):
