@@ -22,7 +22,7 @@ from pan_model.backbone_training import (
 from pan_model.backbone_training.store import training_key
 from pan_model.backbone_training.trainer import BackboneTrainer
 from pan_model.backbone_training.triplets import Groups
-from pan_model.backbones import build_backbone
+from pan_model.backbones import Pooling, build_backbone
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig, extract_features
@@ -192,9 +192,8 @@ def test_key_holds_all_that_the_result_depends_on() -> None:
         "fingerprint": "a",
         "image_names": ("1", "2"),
         "groups": Groups(np.array([0, 1]), np.array([0, 1])),
-        "backbone": "resnet18",
+        "features": FeaturesConfig(backbone="resnet18", image_size=64),
         "weights_sha256": "w",
-        "image_size": 64,
         "config": SIAMESE,
     }
     assert SIAMESE.augmentation is not None
@@ -204,9 +203,10 @@ def test_key_holds_all_that_the_result_depends_on() -> None:
         {"image_names": ("1", "3")},
         {"groups": Groups(np.array([0, 1]), np.array([0, 0]))},
         {"groups": Groups(np.array([1, 0]), np.array([0, 1]))},
-        {"backbone": "resnet34"},
+        {"features": FeaturesConfig(backbone="resnet34", image_size=64)},
         {"weights_sha256": "v"},
-        {"image_size": 65},
+        {"features": FeaturesConfig(backbone="resnet18", image_size=65)},
+        {"features": FeaturesConfig(backbone="resnet18", image_size=64, pooling=Pooling.MAX)},
         {"config": PROXYNCA},
         {"config": replace(SIAMESE, seed=1)},
         {"config": replace(SIAMESE, margin=0.3)},
