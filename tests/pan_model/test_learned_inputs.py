@@ -355,10 +355,13 @@ def test_on_train_only_the_items_that_are_asked_are_embedded(make: Make, monkeyp
     embedded: list[int] = []
     of = learned._inputs.of
     monkeypatch.setattr(learned._inputs, "of", lambda items: embedded.append(len(items)) or of(items))
-    monkeypatch.setattr("pan_model.train.asked_items", lambda task, split: task.featured.splits[split][:9])
+    asked = np.sort(learned.task.featured.splits[Split.TRAIN])
+    calls: list[Split] = []
+    monkeypatch.setattr("pan_model.train.asked_items", lambda _task, split: calls.append(split) or asked)
     learned.evaluate(Split.TRAIN)
     learned.evaluate(Split.TRAIN)
-    assert embedded == [9, 9]
+    assert embedded == [len(asked), len(asked)]
+    assert calls == [Split.TRAIN], "they are sought once"
 
 
 @pytest.mark.parametrize(
