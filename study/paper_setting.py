@@ -2,8 +2,8 @@
 
 Its epoch is chosen on val, as a study chooses PAN's; a final training then trains it again on train + val, as PAN is.
 In a final training the paper's own epochs, with all its pairs, are cut in two ways, so that they take minutes and not
-days: they end when val has not improved for a quarter of the looks at it, and those behind the 100th see no
-more than 5e6 pairs in all.
+days: they end when val has not improved for a quarter of the looks at it, and there are at most 100 of them, or
+as many as have 5e6 pairs where these are more.
 Where no attribute of the training images is certain, the same setting without labels stands in for it.
 """
 
