@@ -3,6 +3,7 @@
 import math
 import shutil
 import time
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from pan_model.data.registry import find_dataset
@@ -19,8 +20,9 @@ from study.question_scores import QuestionLists, interval_of
 from study.ray_address import check_ray_address
 from study.report import report_study
 from study.screen import Screen, trials_line
-from study.slots import Slots, loading_processes, loading_processes_here
+from study.slots import Node, Slots, loading_processes, loading_processes_here, share_out
 from study.trial import TrialPlace
+from study.tune_request import TuneRequest
 
 
 def conduct_study(config: StudyConfig, screen: Screen) -> int:
@@ -36,15 +38,27 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
             return report_study(config, collate(config.results, over=True), screen)
     check_ray_address(config.ray_address)
     use_deterministic_arithmetic()
-    prepared = [_prepare(plan, config, screen) for plan in config.plans]
-    content = describe_study(config, prepared, found)
-    if found is not None:
-        check_same(found, content["signed"], config.results.root)
-        screen.say(f"going on with study {config.study_name}")
-    elif config.resume:
-        screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
-    baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
-    return report_study(config, _search(config, prepared, baselines, content, screen), screen)
+    with ExitStack() as stack:
+        # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
+        joined = stack.enter_context(_ray_session(config)) if config.ray_address else None
+        prepared = [_prepare(plan, config, screen) for plan in config.plans]
+        content = describe_study(config, prepared, found)
+        if found is not None:
+            check_same(found, content["signed"], config.results.root)
+            screen.say(f"going on with study {config.study_name}")
+        elif config.resume:
+            screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
+        baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
+        nodes = joined or stack.enter_context(_ray_session(config))
+        slots = share_out(config, nodes)
+        collated = _search(config, prepared, baselines, content, slots, screen)
+    return report_study(config, collated, screen)
+
+
+def _ray_session(config: StudyConfig) -> AbstractContextManager[tuple[Node, ...]]:
+    from study.ray_session import ray_session  # importing Ray takes seconds, which a finished study need not wait for
+
+    return ray_session(config)
 
 
 def _is_finished(config: StudyConfig) -> bool:
@@ -89,23 +103,21 @@ def _search(
     prepared: list[PreparedDataset],
     baselines: list[dict[str, QuestionLists]],
     content: dict[str, Any],
+    slots: Slots,
     screen: Screen,
 ) -> dict[str, Collated]:
-    from study.tuner import ray_session  # importing Ray takes seconds, which a finished study need not wait for
-
     deadline_s = math.inf if config.time_budget_s is None else time.monotonic() + config.time_budget_s
-    with ray_session(config) as slots:
-        write_json(config.results.study, content)
-        for plan, questions in zip(config.plans, baselines, strict=True):
-            write_baselines(config.results.of(plan.dataset).baselines, questions)
-        for part in prepared:
-            _keep_backbone(config, part)
-        try:
-            for part, plan in zip(prepared, config.plans, strict=True):
-                if (left_s := deadline_s - time.monotonic()) > 0:
-                    _search_dataset(config, plan, part, screen, slots, left_s)
-        finally:
-            collated = collate(config.results, over=True)
+    write_json(config.results.study, content)
+    for plan, questions in zip(config.plans, baselines, strict=True):
+        write_baselines(config.results.of(plan.dataset).baselines, questions)
+    for part in prepared:
+        _keep_backbone(config, part)
+    try:
+        for part, plan in zip(prepared, config.plans, strict=True):
+            if (left_s := deadline_s - time.monotonic()) > 0:
+                _search_dataset(config, plan, part, screen, slots, left_s)
+    finally:
+        collated = collate(config.results, over=True)
     return collated
 
 
@@ -120,7 +132,7 @@ def _keep_backbone(config: StudyConfig, prepared: PreparedDataset) -> None:
 def _search_dataset(
     config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, screen: Screen, slots: Slots, left_s: float
 ) -> None:
-    from study.tuner import TuneRequest, tune_dataset
+    from study.tuner import tune_dataset
 
     files = config.results.of(plan.dataset)
     task = find_dataset(plan.dataset).task

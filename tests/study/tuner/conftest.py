@@ -10,7 +10,7 @@ from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
 from study.identity import trial_id
 from study.trial import TrialPlace
-from study.tuner import TuneRequest
+from study.tune_request import TuneRequest
 
 
 @pytest.fixture(scope="session")

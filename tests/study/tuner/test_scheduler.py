@@ -9,7 +9,8 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from study.ledger import Status, TrialRecord, read_ledger
-from study.tuner import LedgerASHA, LedgerFIFO, TuneRequest, write_failure
+from study.schedulers import LedgerASHA, LedgerFIFO, write_failure
+from study.tune_request import TuneRequest
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]

@@ -15,8 +15,9 @@ from search_spaces.pan import SearchSpace
 from study.config import Sampler, StudyConfig
 from study.journal import correct_journal
 from study.ledger import Status, read_ledger
+from study.searcher import LedgerSearch
 from study.trial import TrialRequest
-from study.tuner import LedgerSearch, TuneRequest
+from study.tune_request import TuneRequest
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TuneRequest]

@@ -1,0 +1,59 @@
+"""A Ray for as long as a study runs: one of its own on this machine, or a cluster that is there."""
+
+import logging
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import ray
+
+from pan_model.errors import BadInput
+from study.autoscaling import find_nodes
+from study.config import StudyConfig
+from study.slots import Node
+
+RAY_STARTS = 3
+"""How often Ray is started until it counts as failed."""
+
+
+@contextmanager
+def ray_session(study: StudyConfig) -> Generator[tuple[Node, ...]]:
+    """Start Ray on this machine, or join the cluster at --ray-address, for as long as the study runs.
+
+    Gives the machines that trials may use, those included that the autoscaler may start. Raises BadInput when Ray does
+    not start or no cluster answers.
+    """
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        _start_ray(study.ray_address)
+    except Exception as error:  # Ray raises what it likes, and a plain Exception where a busy machine is too slow
+        if study.ray_address is None:
+            raise BadInput(
+                f"Ray did not start on this machine ({error}); where it was too busy, give the same command again."
+            ) from error
+        raise BadInput(
+            f"--ray-address: no Ray cluster answers at '{study.ray_address}' ({error}); "
+            "start one with the same versions of Ray and Python, or leave it out."
+        ) from error
+    signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once
+    try:
+        yield find_nodes([node["Resources"] for node in ray.nodes() if node["Alive"]], study.ray_address)
+    finally:
+        ray.shutdown()
+
+
+def _start_ray(address: str | None) -> None:
+    """Start or join Ray, once more where a busy machine did not get it up in Ray's own half minute."""
+    for start in range(1, RAY_STARTS + 1):
+        try:
+            ray.init(
+                address=address or "local",
+                include_dashboard=False if address is None else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            return
+        except Exception as error:  # what Ray raises then is of no kind of its own
+            if "timed out during startup" not in str(error) or start == RAY_STARTS:
+                raise
+            ray.shutdown()

@@ -1,0 +1,83 @@
+"""ASHA stops the weak trials, or nothing does; the ledger is told of stops and of failures."""
+
+import math
+from typing import Any
+
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+
+from study.ledger import Status, TrialRecord
+from study.trial import TrialPlace, TrialRequest
+from study.tune_request import TuneRequest
+
+
+class LedgerFIFO(FIFOScheduler):
+    """Stops nothing, and writes to the ledger why a trial could not be brought to its end."""
+
+    def __init__(self, place: TrialPlace) -> None:
+        super().__init__()
+        self._place = place
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Write down the last of the failures that are allowed."""
+        write_failure(self._place, trial)
+
+
+class LedgerASHA(ASHAScheduler):
+    """ASHA that writes its stops to the ledger, and whose rungs are filled from it when a study goes on."""
+
+    def __init__(self, request: TuneRequest, records: list[TrialRecord], reduction_factor: float) -> None:
+        super().__init__(
+            time_attr="epoch",
+            metric=request.metric,
+            mode=request.mode,
+            max_t=request.max_epochs,
+            grace_period=request.grace_epochs,
+            reduction_factor=reduction_factor,
+        )
+        self._place = request.place
+        sign = 1 if request.mode == "max" else -1
+        for milestone, rung in self._rungs:
+            for record in records:
+                reached = [epoch for epoch in record.history if epoch["epoch"] >= milestone]
+                undecided = record.status is Status.RUNNING and len(reached) == 1  # cut between epoch and verdict
+                if reached and not undecided:
+                    rung[record.trial_id] = sign * reached[0][request.metric]
+
+    @property
+    def _rungs(self) -> list[tuple[float, dict[str, float]]]:
+        """Milestones (epochs), and the signed value that each trial had there, by Tune's name of the trial."""
+        return self._brackets[0]._rungs  # pyright: ignore[reportPrivateUsage]
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Let a trial that goes on keep its places on the rungs."""
+        super().on_trial_add(tune_controller, trial)
+        for _, rung in self._rungs:
+            if trial.config["trial_id"] in rung:
+                rung[trial.trial_id] = rung.pop(trial.config["trial_id"])
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Decide, and write a stop down."""
+        decision = super().on_trial_result(tune_controller, trial, result)
+        if decision == TrialScheduler.STOP:
+            self._place.ledger(trial.config["trial_id"]).close(Status.STOPPED)
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Keep failed trials off the rungs."""
+        if math.isfinite(result.get(str(self._metric), math.nan)):
+            super().on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Write down the last of the failures that are allowed."""
+        write_failure(self._place, trial)
+
+
+def write_failure(place: TrialPlace, trial: Any) -> None:
+    """Write down what Tune knows of a trial whose worker failed once too often; one that starts again is left alone."""
+    if trial.should_recover():
+        return
+    request = TrialRequest(**trial.config)
+    ledger = place.ledger(request.trial_id)
+    ledger.open(number=request.number, config=request.config)
+    lines = str(trial.get_error() or "its worker died").strip().splitlines()
+    ledger.close(Status.FAILED, f"given up after {trial.num_failures} failures: {lines[-1]}")

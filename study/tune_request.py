@@ -1,0 +1,33 @@
+"""What is asked of Tune: one dataset's search."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pan_model.flat import Scalar
+from search_spaces import SearchSpace
+from study.journal import JournaledSearch
+from study.trial import TrialPlace
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneRequest:
+    """One dataset's search: what it optimises and in which space.
+
+    complete makes a trial's configuration of what the space suggests, identify names a complete one.
+    """
+
+    place: TrialPlace
+    metric: str
+    mode: Literal["max", "min"]
+    space: SearchSpace
+    complete: Callable[[dict[str, Scalar]], dict[str, Scalar]]
+    identify: Callable[[dict[str, Scalar]], str]
+    num_trials: int
+    max_epochs: int
+    grace_epochs: int
+
+    @property
+    def journaled(self) -> JournaledSearch:
+        """What the journal is told of the search."""
+        return JournaledSearch(name=self.place.dataset, space=self.space, metric=self.metric, mode=self.mode)
