@@ -1,28 +1,28 @@
 """Conduct a study from its flags to its reports: plan -> prepare -> tune -> collate -> export -> report."""
 
-import math
 import shutil
-import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from pan_model.data.registry import find_dataset
+from pan_model.errors import BadInput
 from pan_model.train import use_deterministic_arithmetic
 from study.baseline_scores import validation_baselines, write_baselines
-from study.collation import Collated, collate
+from study.budget import Budget, GpuMeter
+from study.collation import collate
 from study.config import DatasetPlan, StudyConfig
 from study.files import write_json, write_whole
-from study.identity import trial_id
+from study.gpu_need import hungry_trials, measure_on_cuda
 from study.ledger import count_ended, read_ledger
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_files
 from study.prepare import Preparation, PreparedDataset, prepare_on_screen
 from study.question_scores import QuestionLists, interval_of
 from study.ray_address import check_ray_address
 from study.report import report_study
-from study.screen import Screen, trials_line
-from study.slots import Node, Slots, loading_processes, loading_processes_here, share_out
-from study.trial import TrialPlace
-from study.tune_request import TuneRequest
+from study.screen import Screen
+from study.search import search_datasets
+from study.slots import Node, loading_processes_here, share_out
 
 
 def conduct_study(config: StudyConfig, screen: Screen) -> int:
@@ -50,9 +50,15 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
             screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
         baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
         nodes = joined or stack.enter_context(_ray_session(config))
-        slots = share_out(config, nodes)
-        collated = _search(config, prepared, baselines, content, slots, screen)
-    return report_study(config, collated, screen)
+        budget = _budget(config, nodes)
+        slots = share_out(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
+        _write_study(config, prepared, baselines, content)
+        try:
+            search_datasets(config, prepared, slots, budget, screen)
+        finally:
+            collated = collate(config.results, over=True)
+        ended_by = budget.end
+    return report_study(config, collated, screen, ended_by)
 
 
 def _ray_session(config: StudyConfig) -> AbstractContextManager[tuple[Node, ...]]:
@@ -98,27 +104,43 @@ def _baselines(
     return baselines
 
 
-def _search(
+def _budget(config: StudyConfig, nodes: Sequence[Node]) -> Budget:
+    from study.ray_session import count_gpus
+
+    if config.max_gpu_hours is not None and not any(node.gpus for node in nodes):
+        raise BadInput("--max-gpu-hours needs a cluster with GPUs, got none; --time-budget ends a study without them.")
+    return Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=GpuMeter(count_gpus))
+
+
+def _measure_gpu_need(
+    config: StudyConfig, prepared: list[PreparedDataset], nodes: Sequence[Node], screen: Screen
+) -> float:
+    """The part of a GPU that a trial needs, measured on one; 0 where there is none, or a share was given."""
+    from study.ray_session import run_on_gpu
+
+    if config.gpus_per_trial is not None or not any(node.gpus for node in nodes):
+        return 0.0
+    need = 0.0
+    for plan, part in zip(config.plans, prepared, strict=True):
+        screen.say(f"{plan.dataset}: measuring on a GPU how much of it a trial needs")
+        trials = hungry_trials(plan.space, max_epochs=plan.max_epochs, seed=config.seed)
+        if (use := run_on_gpu(measure_on_cuda, part, trials)) is not None:
+            screen.say(f"{plan.dataset}: a trial takes up to {use}")
+            need = max(need, use.share)
+    return need
+
+
+def _write_study(
     config: StudyConfig,
     prepared: list[PreparedDataset],
     baselines: list[dict[str, QuestionLists]],
     content: dict[str, Any],
-    slots: Slots,
-    screen: Screen,
-) -> dict[str, Collated]:
-    deadline_s = math.inf if config.time_budget_s is None else time.monotonic() + config.time_budget_s
+) -> None:
+    """Write what there is before the first trial: study.json, the baselines, backbones that were trained."""
     write_json(config.results.study, content)
-    for plan, questions in zip(config.plans, baselines, strict=True):
-        write_baselines(config.results.of(plan.dataset).baselines, questions)
-    for part in prepared:
+    for part, questions in zip(prepared, baselines, strict=True):
+        write_baselines(config.results.of(part.dataset).baselines, questions)
         _keep_backbone(config, part)
-    try:
-        for part, plan in zip(prepared, config.plans, strict=True):
-            if (left_s := deadline_s - time.monotonic()) > 0:
-                _search_dataset(config, plan, part, screen, slots, left_s)
-    finally:
-        collated = collate(config.results, over=True)
-    return collated
 
 
 def _keep_backbone(config: StudyConfig, prepared: PreparedDataset) -> None:
@@ -127,41 +149,3 @@ def _keep_backbone(config: StudyConfig, prepared: PreparedDataset) -> None:
     if prepared.trained_backbone is not None and prepared.trained_backbone != file:
         trained = prepared.trained_backbone
         write_whole(file, lambda path: shutil.copyfile(trained, path))
-
-
-def _search_dataset(
-    config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, screen: Screen, slots: Slots, left_s: float
-) -> None:
-    from study.tuner import tune_dataset
-
-    files = config.results.of(plan.dataset)
-    task = find_dataset(plan.dataset).task
-    request = TuneRequest(
-        place=TrialPlace(
-            root=config.results.root.absolute(),
-            dataset=plan.dataset,
-            num_threads=slots.cpus,
-            device="cuda" if slots.gpus else "cpu",
-            data_workers=loading_processes(config.data_workers, cpus=slots.cpus, on_gpu=slots.gpus > 0),
-        ),
-        metric=task.objective,
-        mode=task.mode,
-        space=plan.space,
-        complete=lambda suggested: {**suggested, "max_epochs": plan.max_epochs, "seed": config.seed},
-        identify=lambda complete: trial_id(prepared.fingerprint, prepared.features, complete),
-        num_trials=plan.num_trials,
-        max_epochs=plan.max_epochs,
-        grace_epochs=plan.grace_epochs,
-    )
-    started_s = time.monotonic()
-    ended_before = count_ended(read_ledger(files.trials))
-
-    def line() -> str:
-        records = read_ledger(files.trials)
-        return trials_line(plan, task.objective, task.mode, records, ended_before, time.monotonic() - started_s)
-
-    with screen.live(at_once=True) as show:
-        show(line)
-        tune_dataset(
-            request, prepared.featured, prepared.start, config, slots, time_budget_s=left_s, tell=lambda: show(line)
-        )

@@ -76,6 +76,7 @@ class StudyConfig:
     num_trials: int | None = None
     max_epochs: int | None = None
     time_budget_s: float | None = None
+    max_gpu_hours: float | None = None
     backbone: str | None = None
     weights: str | None = None
     image_size: int | None = None
@@ -116,6 +117,8 @@ class StudyConfig:
             raise BadInput("--backbone-epochs needs --backbone-training siamese or proxynca, got none.")
         if (self.gpus_per_trial or 0) > 1 and not float(self.gpus_per_trial or 0).is_integer():
             raise BadInput(f"gpus_per_trial must be a part of one GPU or whole GPUs, got {self.gpus_per_trial}.")
+        if self.max_gpu_hours is not None and not 0 < self.max_gpu_hours <= LARGEST:
+            raise BadInput(f"max_gpu_hours must be above 0 and at most {LARGEST}, got {self.max_gpu_hours}.")
         if not (math.isfinite(self.reduction_factor) and self.reduction_factor > 1):
             raise BadInput(f"reduction_factor must be above 1, got {self.reduction_factor}.")
         if not self.study_name or self.study_name == ".." or Path(self.study_name).name != self.study_name:

@@ -230,6 +230,9 @@ def _add_what_to_use(parser: OneLineParser) -> None:
         "--gpus-per-trial", type=float, metavar="F", help="share of a GPU; all GPUs are shared when not given"
     )
     group.add_argument("--max-concurrent", type=int, metavar="N", help="trials at a time; all slots when not given")
+    group.add_argument(
+        "--max-gpu-hours", type=float, metavar="H", help="end the search when the cluster's GPUs were there for H hours"
+    )
     group.add_argument("--max-failures", type=int, metavar="N", help="how often a trial whose worker died starts again")
     group.add_argument(
         "--ray-address", metavar="ADDRESS", help="a running Ray cluster; a local one is started when not given"

@@ -11,9 +11,12 @@ from study.screen import Screen, count_by_status
 from study.summary import DatasetSummary
 
 
-def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: Screen) -> int:
-    """Say how each dataset went and where its files are; gives 0, or 1 when no trial completed anywhere."""
-    won = [plan for plan in config.plans if _report_dataset(config, plan, collated[plan.dataset], screen)]
+def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: Screen, ended_by: str = "") -> int:
+    """Say how each dataset went and where its files are; gives 0, or 1 when no trial completed anywhere.
+
+    ended_by says what there was too little of for a search that lacks trials.
+    """
+    won = [plan for plan in config.plans if _report_dataset(config, plan, collated[plan.dataset], ended_by, screen)]
     screen.say("made:")
     for path in _files_made(config):
         screen.say(f"  {path}")
@@ -35,12 +38,13 @@ def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) 
     return commands
 
 
-def _report_dataset(config: StudyConfig, plan: DatasetPlan, collated: Collated, screen: Screen) -> bool:
+def _report_dataset(config: StudyConfig, plan: DatasetPlan, collated: Collated, ended_by: str, screen: Screen) -> bool:
     """Say what one dataset's trials came to; whether any of them completed."""
     records, summary = collated
     screen.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records, over=True)}")
     if count_ended(records) < plan.num_trials:
-        screen.say(f"{plan.dataset}: the time was up before {plan.num_trials} trials had ended; --resume goes on")
+        why = ended_by or "the space was used up"
+        screen.say(f"{plan.dataset}: {why} before {plan.num_trials} trials had ended; --resume goes on")
     if any(record.status is Status.FAILED for record in records):
         table = config.results.of(plan.dataset).trials_table
         screen.say(f"{plan.dataset}: the column error of {table} says why trials failed")

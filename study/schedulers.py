@@ -6,8 +6,8 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.ledger import Status, TrialRecord
-from study.trial import TrialPlace, TrialRequest
-from study.tune_request import TuneRequest
+from study.trial import TrialPlace
+from study.tune_request import TuneRequest, request_of
 
 
 class LedgerFIFO(FIFOScheduler):
@@ -76,7 +76,7 @@ def write_failure(place: TrialPlace, trial: Any) -> None:
     """Write down what Tune knows of a trial whose worker failed once too often; one that starts again is left alone."""
     if trial.should_recover():
         return
-    request = TrialRequest(**trial.config)
+    request = request_of(trial.config)
     ledger = place.ledger(request.trial_id)
     ledger.open(number=request.number, config=request.config)
     lines = str(trial.get_error() or "its worker died").strip().splitlines()

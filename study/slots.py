@@ -28,10 +28,11 @@ class Slots:
     count: int
 
 
-def share_out(study: StudyConfig, nodes: Sequence[Node]) -> Slots:
+def share_out(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0) -> Slots:
     """Cut a cluster into trials: as many as its CPUs take, with all GPUs shared among them unless a share is given.
 
-    Raises BadInput when no node can run even one trial.
+    need is the least part of a GPU that a trial can do with; a share that is given may be smaller. Raises BadInput when
+    no node can run even one trial.
     """
     largest_cpus, largest_gpus = max(node.cpus for node in nodes), max(node.gpus for node in nodes)
     if study.cpus_per_trial > largest_cpus:
@@ -45,7 +46,7 @@ def share_out(study: StudyConfig, nodes: Sequence[Node]) -> Slots:
     share = study.gpus_per_trial
     if share is None:
         useful = [node.gpus for node in nodes if _cpu_room(study, node)]  # a GPU without CPUs serves nobody
-        share = min(even_share(sum(useful), wanted), max(useful))
+        share = min(max(even_share(sum(useful), wanted), math.ceil(1000 * need) / 1000), max(useful))
     if share == 0:
         return Slots(cpus=study.cpus_per_trial, gpus=0.0, count=wanted)
     count = sum(min(_cpu_room(study, node), trials_that_fit(node.gpus, share)) for node in nodes)

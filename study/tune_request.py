@@ -1,13 +1,13 @@
 """What is asked of Tune: one dataset's search."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.journal import JournaledSearch
-from study.trial import TrialPlace
+from study.trial import TrialPlace, TrialRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,3 +31,8 @@ class TuneRequest:
     def journaled(self) -> JournaledSearch:
         """What the journal is told of the search."""
         return JournaledSearch(name=self.place.dataset, space=self.space, metric=self.metric, mode=self.mode)
+
+
+def request_of(config: Mapping[str, Any]) -> TrialRequest:
+    """What is to be tried, of what Tune was told of a trial: that, and the dataset."""
+    return TrialRequest(**{key: value for key, value in config.items() if key != "dataset"})

@@ -53,6 +53,7 @@ OPERATIONAL: dict[str, Any] = {
     "cache_dir": Path("/elsewhere"),
     "num_trials": 99,
     "time_budget_s": 60.0,
+    "max_gpu_hours": 2.0,
     "data_workers": 2,
     "cpus_per_trial": 2,
     "gpus_per_trial": 0.5,

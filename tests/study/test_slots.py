@@ -36,6 +36,22 @@ def test_a_cluster_is_shared_out(flags: dict[str, Any], cpus: float, gpus: float
 
 
 @pytest.mark.parametrize(
+    ("need", "flags", "expected"),
+    [
+        (0.01, {}, (0.125, 8)),
+        (0.3, {}, (0.3, 3)),
+        (0.3334, {}, (0.334, 2)),
+        (1.0, {}, (1.0, 1)),
+        (0.3, {"gpus_per_trial": 0.1}, (0.1, 8)),
+        (0.3, {"max_concurrent": 2}, (0.5, 2)),
+    ],
+)
+def test_a_trial_has_as_much_of_a_gpu_as_it_needs(need: float, flags: dict[str, Any], expected: tuple[float, int]):
+    slots = share_out(StudyConfig(**flags), [Node(cpus=8.0, gpus=1.0)], need)
+    assert (slots.gpus, slots.count) == expected
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         ({"cpus_per_trial": 5}, r"cpus_per_trial must be at most 4, what a node has, got 5\."),

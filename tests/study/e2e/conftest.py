@@ -29,7 +29,7 @@ from study.trial import TrialPlace, TrialRequest, TrialRun
 
 IMAGE_SIZE = 32
 SMALL = DemoConfig(num_classes=24, images_per_class=12, image_size=IMAGE_SIZE)
-TIMEOUT_S = 280.0
+TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)

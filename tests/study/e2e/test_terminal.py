@@ -13,7 +13,7 @@ import pytest
 from study.ledger import Status, read_ledger
 from study.results import Results
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 
 def run_on_a_terminal(words: list[str], cwd: Path) -> tuple[int, str]:

@@ -71,6 +71,16 @@ def test_each_has_files_of_its_own(both: dict[str, Any], dataset: str, metric: s
     assert len(trials) == 2
 
 
+def test_they_run_at_once(both: dict[str, Any]) -> None:
+    begun, ended = {}, {}
+    for dataset in ("demo", "inshop"):
+        trials = both["results"].of(dataset).trials
+        begun[dataset] = min(file.stat().st_mtime for file in trials.glob("*/config.json"))
+        ended[dataset] = max(file.stat().st_mtime for file in trials.glob("*/status.json"))
+    assert begun["demo"] < ended["inshop"]
+    assert begun["inshop"] < ended["demo"]
+
+
 def test_queries_that_nobody_could_answer_are_counted_where_a_user_looks(both: dict[str, Any]) -> None:
     lines = both["finished"].out.splitlines()
     assert all(f"inshop: {number} left out ({reason})" in lines for reason, number in LEFT_OUT.items())

@@ -1,0 +1,67 @@
+"""Search: trials of all datasets of a study at once, on slots that they share, until there are enough."""
+
+import time
+from collections.abc import Callable
+
+from pan_model.data.registry import find_dataset
+from study.budget import Budget
+from study.config import DatasetPlan, StudyConfig
+from study.identity import trial_id
+from study.ledger import count_ended, read_ledger
+from study.prepare import PreparedDataset
+from study.screen import Screen, trials_line
+from study.slots import Slots, loading_processes
+from study.trial import TrialPlace
+from study.tune_request import TuneRequest
+
+
+def search_datasets(
+    config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, budget: Budget, screen: Screen
+) -> None:
+    """Run what the ledgers lack."""
+    from study.tuner import tune_datasets  # importing Ray takes seconds, which a finished study need not wait for
+
+    parts = list(zip(config.plans, prepared, strict=True))
+    searches = [(_request(config, plan, part, slots), part) for plan, part in parts]
+    lines = [_progress(config, plan) for plan in config.plans]
+    with screen.live(at_once=True) as show:
+
+        def tell() -> None:
+            show(lambda: "; ".join(line() for line in lines))
+
+        tell()
+        tune_datasets(searches, config, slots, budget=budget, tell=tell)
+
+
+def _request(config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, slots: Slots) -> TuneRequest:
+    task = find_dataset(plan.dataset).task
+    return TuneRequest(
+        place=TrialPlace(
+            root=config.results.root.absolute(),
+            dataset=plan.dataset,
+            num_threads=slots.cpus,
+            device="cuda" if slots.gpus else "cpu",
+            data_workers=loading_processes(config.data_workers, cpus=slots.cpus, on_gpu=slots.gpus > 0),
+        ),
+        metric=task.objective,
+        mode=task.mode,
+        space=plan.space,
+        complete=lambda suggested: {**suggested, "max_epochs": plan.max_epochs, "seed": config.seed},
+        identify=lambda complete: trial_id(prepared.fingerprint, prepared.features, complete),
+        num_trials=plan.num_trials,
+        max_epochs=plan.max_epochs,
+        grace_epochs=plan.grace_epochs,
+    )
+
+
+def _progress(config: StudyConfig, plan: DatasetPlan) -> Callable[[], str]:
+    """Make the line that says how far a dataset's search is."""
+    trials, task = config.results.of(plan.dataset).trials, find_dataset(plan.dataset).task
+    started_s = time.monotonic()
+    ended_before = count_ended(read_ledger(trials))
+
+    def line() -> str:
+        elapsed_s = time.monotonic() - started_s
+        return trials_line(plan, task.objective, task.mode, read_ledger(trials), ended_before, elapsed_s)
+
+    return line

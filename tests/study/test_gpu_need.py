@@ -1,0 +1,59 @@
+"""How much of a GPU a trial is given, with a meter that counts what a trainer was asked for."""
+
+import optuna
+import pytest
+import torch
+
+from pan_model.config import TrialConfig
+from search_spaces import SPACES
+from study.gpu_need import Largest, MemoryUse, hungry_trials, measure_need, measure_on_cuda
+from study.prepare import PreparedDataset
+
+
+class CountingMeter:
+    """Measures as many bytes as the trial that began last has parameters times 1000."""
+
+    def __init__(self, peaks: list[int]) -> None:
+        self._peaks = peaks
+        self.trials = -1
+
+    def start(self) -> None:
+        self.trials += 1
+
+    def read(self) -> MemoryUse:
+        return MemoryUse(context=5, peak=self._peaks[self.trials], total=1000)
+
+
+@pytest.mark.parametrize("dataset", SPACES)
+def test_hungry_trials_have_the_most_conditions_of_every_encoder(dataset: str):
+    space = SPACES[dataset]
+    configs = hungry_trials(space, max_epochs=7, seed=3)
+    largest = {config.to_flat()["encoder"] for config in configs if config.conditions.num_conditions == 512}
+    assert largest == set(space.encoders)
+    assert all((config.train.max_epochs, config.train.seed) == (7, 3) for config in configs)
+    assert len(configs) > len(space.first_trials)
+
+
+def test_a_large_trial_has_the_largest_counts_and_the_smallest_rates():
+    trial = optuna.create_study(sampler=Largest(0)).ask()
+    assert trial.suggest_int("num_conditions", 1, 512, log=True) == 512
+    assert trial.suggest_categorical("width", (100, 350, 200)) == 350
+    assert trial.suggest_float("learning_rate", 1e-5, 1.0, log=True) == 1e-5
+    assert trial.suggest_categorical("joint", ("absdiff", "concat")) in ("absdiff", "concat")
+
+
+def test_the_highest_peak_counts(prepared: PreparedDataset, small_trial: dict[str, object]):
+    configs = [TrialConfig.from_flat({**small_trial, "seed": seed}) for seed in range(3)]
+    meter = CountingMeter([10, 40, 20])
+    assert measure_need(prepared, configs, torch.device("cpu"), meter) == MemoryUse(context=5, peak=40, total=1000)
+    assert meter.trials == 2
+
+
+def test_a_share_has_room_to_spare_and_is_never_more_than_a_gpu():
+    assert MemoryUse(context=50, peak=120, total=1000).share == pytest.approx(0.2)
+    assert MemoryUse(context=50, peak=900, total=1000).share == 1.0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu_nothing_is_measured(prepared: PreparedDataset):
+    assert measure_on_cuda(prepared, []) is None
