@@ -1,6 +1,6 @@
 """Collation: everything below results/NAME that follows from study.json and the ledger, made anew."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pan_model.errors import BadInput
 from study.export import export_best_config
@@ -23,9 +23,7 @@ def collate(results: Results, *, over: bool = False) -> dict[str, Collated]:
 
     The study may be finished, cut or running; over says that it does not run. Raises BadInput where there is none.
     """
-    if not results.study.exists():
-        raise BadInput(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
-    study = read_study(results.study)
+    study = read_begun_study(results)
     ledger: dict[str, list[TrialRecord]] = {}
     for dataset, part in study["datasets"].items():
         files = results.of(dataset)
@@ -34,3 +32,10 @@ def collate(results: Results, *, over: bool = False) -> dict[str, Collated]:
         export_best_config(files, study, ledger[dataset])
     summaries = write_summary(results, study, ledger, over=over)
     return {summary.dataset: Collated(ledger[summary.dataset], summary) for summary in summaries}
+
+
+def read_begun_study(results: Results) -> dict[str, Any]:
+    """The study.json of a folder; BadInput where there is none."""
+    if not results.study.exists():
+        raise BadInput(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
+    return read_study(results.study)

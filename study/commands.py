@@ -28,6 +28,11 @@ def collate_command(words: Sequence[str]) -> int:
     return run_with_exit_code(lambda screen: _collate(words, screen), "run it again")
 
 
+def status_command(words: Sequence[str]) -> int:
+    """study/status.py."""
+    return run_with_exit_code(lambda screen: _status(words, screen), "run it again")
+
+
 def final_command(words: Sequence[str]) -> int:
     """study/final.py."""
     go_on = "run it again; where the folder final/ is there already, it is whole"
@@ -60,6 +65,17 @@ def _collate(words: Sequence[str], screen: Screen) -> int:
         screen.say(f"{dataset}: {len(records)} trials, {count_by_status(records)}")
         screen.say(f"  {results.of(dataset).trials_table}")
     screen.say(f"  {results.summary}")
+    return 0
+
+
+def _status(words: Sequence[str], screen: Screen) -> int:
+    from study.results import Results
+    from study.standing import describe_standing
+
+    parser = OneLineParser(prog="study/status.py", description="Say where a study is: running, cut or done.")
+    parser.add_argument("folder", type=Path, metavar="results/NAME", help="the study's folder")
+    for line in describe_standing(Results(parser.parse(words).folder)):
+        screen.say(line)
     return 0
 
 

@@ -135,6 +135,14 @@ class TrialLedger:
         except ValueError as error:
             raise BadInput(f"{self._history}: must hold a JSON object a line ({error}); {LEAVE_OUT}.") from error
 
+    def begun_s(self) -> float:
+        """When the trial was written down, in Unix seconds."""
+        return self._config.stat().st_mtime
+
+    def last_epoch_s(self) -> float:
+        """When its last epoch was written, in Unix seconds."""
+        return self._history.stat().st_mtime
+
     def status(self) -> tuple[Status, str]:
         """How the trial stands, and the error of a failed one."""
         if not self._status.exists():

@@ -32,7 +32,7 @@ def commands() -> list[str]:
 
 def test_the_readme_has_the_commands_that_matter():
     assert [command for command in commands() if command.startswith("make")] == ["make study", "make test"]
-    assert len(commands()) == 11
+    assert len(commands()) == 12
 
 
 def test_the_flags_of_the_readme_are_those_of_the_parser():
@@ -116,6 +116,8 @@ def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Mo
         elif "study/final.py" in command:
             assert command in said.replace(f" --cache-dir {checkout.parent / 'cache'}", "")
             run(f"{command} --cache-dir {checkout.parent / 'cache'}", checkout)
+        elif "study/status.py" in command:
+            assert "cub: 3/3 trials" in run(command, checkout)
         else:
             assert "cub: 3 trials" in run(command, checkout)
     monkeypatch.chdir(checkout)

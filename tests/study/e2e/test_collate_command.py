@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from study.commands import collate_command
+from study.commands import collate_command, status_command
 from study.ledger import read_ledger
 from study.results import Results
 
@@ -122,8 +122,28 @@ def test_running_study_has_tables_and_runs_on(running: Any, run_here: Callable[.
     started.wait_until(lambda: sum(len(one.history) for one in read_ledger(results.of("demo").trials)) > spent)
 
 
-def test_folder_that_is_no_study_is_refused(commands: Any, tmp_path: Path) -> None:
-    refused = commands.run("collate", tmp_path)
+def test_running_study_says_where_it_is(running: Any, run_here: Callable[..., Any]) -> None:
+    started, results = running
+    said: list[str] = []
+
+    def tells_of_a_running_trial() -> bool:
+        now = run_here(results.root, command=status_command)
+        assert (now.code, now.err) == (0, "")
+        said[:] = now.out.splitlines()
+        return any(line.startswith("  running: trial ") and "epoch 0/" not in line for line in said)
+
+    files = {path for path in results.root.rglob("*") if "trials" not in path.parts}
+    started.wait_until(tells_of_a_running_trial)
+    assert said[0].startswith("study demo, begun ")
+    assert "/50 trials, " in said[1]
+    assert "last epoch " in said[-1]
+    written = {path for path in results.root.rglob("*") if "trials" not in path.parts} - files
+    assert all("tensorboard" in path.parts or path.name.startswith((".optuna", "optuna")) for path in written)
+
+
+@pytest.mark.parametrize("command", ["collate", "status"])
+def test_folder_that_is_no_study_is_refused(commands: Any, tmp_path: Path, command: str) -> None:
+    refused = commands.run(command, tmp_path)
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == f"error: {tmp_path}: holds no study.json; give the folder of a study, such as results/demo.\n"
     assert not list(tmp_path.iterdir())

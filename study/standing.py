@@ -1,0 +1,84 @@
+"""Standing: where a study is, read from what it has written so far; nothing is written, and nothing needs to run."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from study.collation import read_begun_study
+from study.ledger import Status, TrialLedger, TrialRecord, best_completed, count_ended, read_ledger
+from study.results import DatasetResults, Results
+from study.screen import count_by_status, duration
+
+QUIET_S = 600.0
+"""After how long without an epoch a study with running trials is asked about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """When a dataset's first trial began, when its last epoch came and when each trial's did, in Unix seconds."""
+
+    begun: float
+    last: float
+    by_trial: Mapping[str, float]
+
+
+def describe_standing(results: Results, now_s: Callable[[], float] = time.time) -> list[str]:
+    """Lines on a study's datasets: trials by status, the best so far, what runs and how long it will still take.
+
+    Raises BadInput where there is no study.
+    """
+    study = read_begun_study(results)
+    commit = study["provenance"]["git_commit"]
+    lines = [f"study {study['name']}, begun {study['provenance']['created']} by commit {commit}"]
+    for dataset, part in study["datasets"].items():
+        files = results.of(dataset)
+        records = read_ledger(files.trials)
+        lines += _describe_dataset(dataset, part, records, _times(files, records), now_s())
+    return lines
+
+
+def _describe_dataset(
+    dataset: str, part: Mapping[str, Any], records: list[TrialRecord], times: Times | None, now_s: float
+) -> list[str]:
+    planned, objective = part["num_trials"], part["objective"]
+    lines = [f"{dataset}: {count_ended(records)}/{planned} trials, {count_by_status(records)}"]
+    best = best_completed(records, objective["name"], objective["mode"])
+    if best is not None:
+        record, value, epoch = best
+        lines.append(f"  best {objective['name']} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
+    running = [record for record in records if record.status is Status.RUNNING]
+    if times is None or not running:
+        return lines
+    for record in running:
+        lines.append(_describe_running(record, part, times, now_s))
+    return [*lines, _describe_pace(count_ended(records), planned, times, now_s)]
+
+
+def _describe_running(record: TrialRecord, part: Mapping[str, Any], times: Times, now_s: float) -> str:
+    best = record.best_epoch(part["objective"]["name"], part["objective"]["mode"])
+    line = f"  running: trial {record.trial_id}, epoch {len(record.history)}/{part['max_epochs']}"
+    if best is None:
+        return line
+    ago = duration(max(0.0, now_s - times.by_trial[record.trial_id]))
+    return f"{line} written {ago} ago, best {best[part['objective']['name']]:.4f}"
+
+
+def _describe_pace(ended: int, planned: int, times: Times, now_s: float) -> str:
+    quiet_s = now_s - times.last
+    if quiet_s > QUIET_S:
+        return f"  no epoch for {duration(quiet_s)}: if the study was cut, the same command with --resume goes on"
+    if not ended or ended >= planned:
+        return f"  last epoch {duration(max(0.0, quiet_s))} ago"
+    left_s = (times.last - times.begun) / ended * (planned - ended)
+    return f"  last epoch {duration(max(0.0, quiet_s))} ago, about {duration(left_s)} left"
+
+
+def _times(files: DatasetResults, records: Iterable[TrialRecord]) -> Times | None:
+    """None before the first epoch. A study that was cut and went on counts the time between, too."""
+    ledgers = {record.trial_id: TrialLedger(files.trials / record.trial_id) for record in records if record.history}
+    if not ledgers:
+        return None
+    by_trial = {trial: ledger.last_epoch_s() for trial, ledger in ledgers.items()}
+    begun = min(ledger.begun_s() for ledger in ledgers.values())
+    return Times(begun=begun, last=max(by_trial.values()), by_trial=by_trial)

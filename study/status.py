@@ -1,0 +1,8 @@
+"""Say where a study is, be it running, cut or done: `study/status.py results/NAME`."""
+
+import sys
+
+from study.commands import status_command
+
+if __name__ == "__main__":
+    sys.exit(status_command(sys.argv[1:]))
