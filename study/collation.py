@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from pan_model.errors import BadInput
 from study.export import export_best_config
+from study.files import exists
 from study.ledger import TrialRecord, read_ledger
 from study.results import Results
 from study.study_file import read_study
@@ -23,7 +24,7 @@ def collate(results: Results, *, over: bool = False) -> dict[str, Collated]:
 
     The study may be finished, cut or running; over says that it does not run. Raises BadInput where there is none.
     """
-    if not results.study.exists():
+    if not exists(results.study):
         raise BadInput(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
     study = read_study(results.study)
     ledger: dict[str, list[TrialRecord]] = {}

@@ -9,8 +9,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -19,13 +20,16 @@ from pan_model.errors import BadInput
 from pan_model.writable import check_writable
 from study import object_store
 from study.identity import digest
-from study.location import Location, in_store
+from study.location import Location
 from study.object_store import StoreError
+
+TOGETHER = 1000
+"""How many files are asked of a store side by side; it bounds the memory that they take."""
 
 
 def write_whole(path: Location, write: Callable[[Path], object]) -> None:
     """Let `write` write a file of this machine, which takes its place whole: readers see the old file or the new."""
-    if in_store(path):
+    if not isinstance(path, Path):
         with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
             temporary = Path(folder) / path.name
             write(temporary)
@@ -55,7 +59,7 @@ def write_json(path: Location, value: Any) -> None:
 
 def append_line(path: Location, line: str) -> None:
     """Add a line, with its end, to a text file that is small or not there yet; it is kept when this returns."""
-    if in_store(path):
+    if not isinstance(path, Path):
         (before,) = object_store.get_all([path])
         write_text(path, (before or b"").decode() + line)
         return
@@ -67,12 +71,12 @@ def append_line(path: Location, line: str) -> None:
 
 def exists(path: Location) -> bool:
     """Whether there is a file, or a folder with something in it."""
-    return object_store.is_there(path) if in_store(path) else path.exists()
+    return object_store.is_there(path) if not isinstance(path, Path) else path.exists()
 
 
 def remove(path: Location) -> None:
     """Remove a file; it need not be there."""
-    if in_store(path):
+    if not isinstance(path, Path):
         object_store.delete(path)
     else:
         path.unlink(missing_ok=True)
@@ -80,14 +84,14 @@ def remove(path: Location) -> None:
 
 def remove_unfinished(path: Location) -> None:
     """Remove what was written of a file by processes that died; a store shows nothing of the kind."""
-    if not in_store(path):
+    if isinstance(path, Path):
         for leftover in path.parent.glob(f".{path.name}.*"):
             leftover.unlink()
 
 
 def list_files(folder: Location) -> list[Location]:
     """The files straight in a folder, and the folders there, by name; none where there is no folder."""
-    if not in_store(folder):
+    if isinstance(folder, Path):
         return sorted(folder.iterdir()) if folder.is_dir() else []
     depth = len(folder.parts)
     return sorted({folder / below.parts[depth] for below in object_store.list_below(folder)})
@@ -95,7 +99,7 @@ def list_files(folder: Location) -> list[Location]:
 
 def find_files(folder: Location, name: str) -> list[Location]:
     """The files of that name straight in the folders of a folder."""
-    if not in_store(folder):
+    if isinstance(folder, Path):
         return [*folder.glob(f"*/{name}")]
     depth = len(folder.parts) + 2
     return [file for file in object_store.list_below(folder) if file.name == name and len(file.parts) == depth]
@@ -103,21 +107,37 @@ def find_files(folder: Location, name: str) -> list[Location]:
 
 def list_all(folder: Location) -> list[Location]:
     """All files below a folder, however deep, by name."""
-    if in_store(folder):
+    if not isinstance(folder, Path):
         return [*object_store.list_below(folder)]
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def fetch(paths: Sequence[Location]) -> dict[Location, bytes | None]:
     """The contents of many files of one store, read side by side, None where there is none; of a disk's, nothing."""
-    stored = [path for path in paths if in_store(path)]
+    stored = [path for path in paths if not isinstance(path, Path)]
     return dict(zip(stored, object_store.get_all(stored), strict=True))
 
 
+def copy_all(copies: Mapping[Location, Path]) -> None:
+    """Copy files to files of this machine, some at a time; one that is gone by now is left out."""
+    originals = [*copies]
+    for start in range(0, len(originals), TOGETHER):
+        some = originals[start : start + TOGETHER]
+        fetched = fetch(some)
+        for original in some:
+            content = fetched[original] if original in fetched else read_if_there(original, "copy the others by hand")
+            if content is not None:
+                write_whole(copies[original], partial(_write_bytes, content))
+
+
+def _write_bytes(content: bytes, file: Path) -> None:
+    file.write_bytes(content)
+
+
 @contextmanager
-def opened(path: Location) -> Iterator[IO[bytes] | None]:
+def opened(path: Location) -> Generator[IO[bytes] | None]:
     """A file's bytes, to be read from the start; None where there is none."""
-    if in_store(path):
+    if not isinstance(path, Path):
         (content,) = object_store.get_all([path])
         yield None if content is None else io.BytesIO(content)
     elif path.exists():
@@ -140,7 +160,7 @@ def read_if_there(path: Location, way_out: str) -> bytes | None:
 
     Raises StoreError when a store does not answer, which is nothing that the file could be mended for.
     """
-    if in_store(path):
+    if not isinstance(path, Path):
         return object_store.get_all([path])[0]
     try:
         return path.read_bytes()
@@ -163,7 +183,7 @@ def check_output(path: Location, what: str, flag: str, probe: str) -> None:
 
     It says what was to go there, and which flag helps; nothing is left behind.
     """
-    if not in_store(path):
+    if isinstance(path, Path):
         check_writable(path, what, flag)
         return
     try:
@@ -177,13 +197,13 @@ def local_copy(path: Location, folder: Path) -> Path:
 
     It is fetched each time, under a name of its own, and takes the place of an older copy whole.
     """
-    if not in_store(path):
+    if isinstance(path, Path):
         return path
     copy = folder / f"{digest(str(path))[:16]}-{path.name}"
     (content,) = object_store.get_all([path])
     if content is None:
         raise StoreError(f"{path}: cannot be read (no such object)")
-    write_whole(copy, lambda temporary: temporary.write_bytes(content))
+    write_whole(copy, partial(_write_bytes, content))
     return copy
 
 
@@ -192,7 +212,7 @@ def write_folder(folder: Location, write: Callable[[Path], None], *, last: str) 
 
     In a store its files come one by one, and the folder counts as whole with the one that comes last.
     """
-    if in_store(folder):
+    if not isinstance(folder, Path):
         with tempfile.TemporaryDirectory(prefix="pan-study-") as temporary:
             write(Path(temporary))
             for file in sorted(Path(temporary).iterdir(), key=lambda file: (file.name == last, file.name)):

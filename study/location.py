@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from upath import UPath
 
@@ -43,7 +43,8 @@ def locate(text: str) -> Location:
         return Path(text)
     kind, slashes, rest = url.groups()
     if kind not in STORES:
-        raise BadInput(f"'{text}' is in no store that is known; give a folder or {', '.join(f'{k}://' for k in STORES)}")
+        known = ", ".join(f"{store}://" for store in STORES)
+        raise BadInput(f"'{text}' is in no store that is known; give a folder, or a URL that begins with {known}")
     if WILD.search(rest):
         raise BadInput(f"'{text}' must be without *, ?, [, ] and #, which a store's URL does not take as they are")
     if slashes != "//" or not rest:
@@ -56,7 +57,7 @@ def locate(text: str) -> Location:
     return location
 
 
-def in_store(location: Location) -> TypeGuard[UPath]:
+def in_store(location: Location) -> bool:
     """Whether a location is in an object store."""
     return not isinstance(location, Path)
 

@@ -86,7 +86,9 @@ def _store(location: UPath) -> Any:
 
 def _is_cut(content: Any) -> bool:
     """Whether a read failed on the way, not by the store's answer nor for want of a connection."""
-    from s3fs.core import S3_RETRYABLE_ERRORS  # s3fs takes a second to import, which results on a disk need not wait for
+    from s3fs.core import (
+        S3_RETRYABLE_ERRORS,  # s3fs takes a second to import, which results on a disk need not wait for
+    )
 
     return isinstance(content, S3_RETRYABLE_ERRORS)
 

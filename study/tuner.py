@@ -4,17 +4,21 @@ import logging
 import math
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 from ray import tune
+from ray.tune import TuneError
 
 from pan_model.data.featured import FeaturedItems
 from pan_model.finetune_start import FinetuneStart
 from study.config import Scheduler, StudyConfig
 from study.journal import correct_journal
+from study.journal_copy import JournalCopy
 from study.ledger import count_ended, read_ledger
+from study.object_store import StoreError
 from study.schedulers import LedgerASHA, LedgerFIFO
 from study.searcher import LedgerSearch
 from study.slots import Slots
@@ -59,10 +63,11 @@ class RayTrial(tune.Trainable):
 
 
 class Progress(tune.Callback):
-    """Calls back after every epoch and every end of a trial."""
+    """Calls back after every epoch and every end of a trial; after the latter the journal is kept, too."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(self, tell: Callable[[], None], keep: Callable[[], None]) -> None:
         self._tell = tell
+        self._keep = keep
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks, and a terminal cannot be pickled."""
@@ -77,6 +82,17 @@ class Progress(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """After a trial."""
         self._tell()
+        self._keep()
+
+
+def _store_error_behind(error: BaseException) -> StoreError | None:
+    """What the store did where Tune, which passes errors of its callbacks on as text, ended for that."""
+    name = f"{StoreError.__module__}.{StoreError.__qualname__}: "
+    while error.__cause__ is not None:
+        error = error.__cause__
+    last = str(error).strip().splitlines()[-1:]
+    found = last and last[0].startswith(name)
+    return StoreError(last[0].removeprefix(name)) if found else None
 
 
 def tune_dataset(
@@ -101,10 +117,11 @@ def tune_dataset(
     )
     asha = study.scheduler is Scheduler.ASHA
     with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
+        journal = JournalCopy(request.place.results.journal, Path(folder))
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
             tune_config=tune.TuneConfig(
-                search_alg=LedgerSearch(request, records, study),
+                search_alg=LedgerSearch(request, records, study, journal.file),
                 scheduler=LedgerASHA(request, records, study.reduction_factor) if asha else LedgerFIFO(request.place),
                 num_samples=missing,
                 max_concurrent_trials=slots.count,
@@ -114,7 +131,7 @@ def tune_dataset(
             run_config=tune.RunConfig(
                 storage_path=folder,
                 name=request.place.dataset,
-                callbacks=[Progress(tell)],
+                callbacks=[Progress(tell, journal.keep)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the ledger has the checkpoints
                 failure_config=tune.FailureConfig(max_failures=study.max_failures),
                 verbose=0,
@@ -122,5 +139,8 @@ def tune_dataset(
         )
         try:
             tuner.fit()
+        except TuneError as error:
+            raise _store_error_behind(error) or error from error
         finally:
-            correct_journal(request.place.results.journal, read_ledger(request.place.results.trials), request.journaled)
+            correct_journal(journal.file, read_ledger(request.place.results.trials), request.journaled)
+            journal.keep(now=True)
