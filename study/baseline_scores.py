@@ -7,7 +7,8 @@ from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
 from pan_model.pan_scorer import pan_scorer
 from search_spaces import SPACES
-from study.files import read_json, write_json
+from study.files import parse_json, read_if_there, write_json
+from study.location import Location
 from study.paper_setting import paper_setting_of_search
 from study.prepare import PreparedDataset
 from study.question_scores import QuestionLists, as_lists, check_methods
@@ -29,14 +30,15 @@ def validation_baselines(
     return {name: as_lists(task.evaluate(scorer, Split.VAL)) for name, scorer in scorers.items()}
 
 
-def write_baselines(path: Path, baselines: dict[str, QuestionLists]) -> None:
+def write_baselines(path: Location, baselines: dict[str, QuestionLists]) -> None:
     """Write the file."""
     write_json(path, {"split": Split.VAL.value, "questions": baselines})
 
 
-def read_baselines(path: Path) -> dict[str, QuestionLists]:
+def read_baselines(path: Location) -> dict[str, QuestionLists]:
     """Read the file; a study that was cut before it was written has none yet."""
-    if not path.exists():
+    found = read_if_there(path, "remove the file")
+    if found is None:
         return {}
-    content = read_json(path, "remove the file")
+    content = parse_json(path, found, "remove the file")
     return check_methods(content.get("questions") if isinstance(content, dict) else None, path, "questions")

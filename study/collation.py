@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from pan_model.errors import BadInput
 from study.export import export_best_config
+from study.files import exists
 from study.ledger import TrialRecord, read_ledger
 from study.results import Results
 from study.study_file import read_study
@@ -36,6 +37,6 @@ def collate(results: Results, *, over: bool = False) -> dict[str, Collated]:
 
 def read_begun_study(results: Results) -> dict[str, Any]:
     """The study.json of a folder; BadInput where there is none."""
-    if not results.study.exists():
+    if not exists(results.study):
         raise BadInput(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
     return read_study(results.study)

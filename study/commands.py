@@ -10,6 +10,7 @@ from types import FrameType
 from pan_model.command_line import OneLineParser
 from pan_model.errors import BadInput
 from study.flags import name_flags, read_final_config, read_study_config
+from study.object_store import StoreError
 from study.screen import Screen
 
 INTERRUPTED = 130
@@ -53,28 +54,40 @@ def _run(words: Sequence[str], screen: Screen) -> int:
 
 def _collate(words: Sequence[str], screen: Screen) -> int:
     from study.collation import collate
+    from study.location import locate
     from study.results import Results
+    from study.results_copy import copy_results
     from study.screen import count_by_status
 
     parser = OneLineParser(
         prog="study/collate.py", description="Rebuild the tables of a finished, cut or running study."
     )
-    parser.add_argument("folder", type=Path, metavar="results/NAME", help="the study's folder")
-    results = Results(parser.parse(words).folder)
+    parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
+    parser.add_argument(
+        "--copy",
+        type=Path,
+        metavar="DIR",
+        help="also copy what people look at there, to be viewed without the store: all but the trials' ledger",
+    )
+    parsed = parser.parse(words)
+    results = Results(locate(parsed.folder))
     for dataset, (records, _) in collate(results).items():
         screen.say(f"{dataset}: {len(records)} trials, {count_by_status(records)}")
         screen.say(f"  {results.of(dataset).trials_table}")
     screen.say(f"  {results.summary}")
+    if parsed.copy is not None:
+        screen.say(f"{copy_results(results, parsed.copy)} files copied to {parsed.copy}")
     return 0
 
 
 def _status(words: Sequence[str], screen: Screen) -> int:
+    from study.location import locate
     from study.results import Results
     from study.standing import describe_standing
 
     parser = OneLineParser(prog="study/status.py", description="Say where a study is: running, cut or done.")
-    parser.add_argument("folder", type=Path, metavar="results/NAME", help="the study's folder")
-    for line in describe_standing(Results(parser.parse(words).folder)):
+    parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
+    for line in describe_standing(Results(locate(parser.parse(words).folder))):
         screen.say(line)
     return 0
 
@@ -99,6 +112,10 @@ def run_with_exit_code(command: Callable[[Screen], int], how_to_go_on: str) -> i
     except (BadInput, PermissionError) as error:
         if not signals.came:
             print(f"error: {name_flags(' '.join(str(error).split()))}", file=sys.stderr)
+            return BAD_INPUT
+    except StoreError as error:
+        if not signals.came:
+            print(f"error: {error}; when the store answers again, {how_to_go_on}", file=sys.stderr)
             return BAD_INPUT
     except Exception:
         if not signals.came:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pan_model.errors import BadInput
 from pan_model.metrics import Interval
 from study.baseline_scores import BASELINES
-from study.files import read_json
+from study.files import parse_json, read_if_there
 from study.ledger import TrialRecord
+from study.location import Location
 from study.question_scores import QuestionLists, from_entry, interval_ahead, interval_of, is_finite_number
 
 PAN = "PAN"
@@ -86,7 +86,7 @@ def _score_baseline(
     )
 
 
-def check_same_questions(metric: str, answers: Iterable[tuple[Path, QuestionLists]]) -> None:
+def check_same_questions(metric: str, answers: Iterable[tuple[Location, QuestionLists]]) -> None:
     """Refuse, by its file, a method that did not answer as many questions as the first one."""
     counts = [(file, len(lists.get(metric, ()))) for file, lists in answers]
     for file, count in counts:
@@ -99,11 +99,12 @@ def check_same_questions(metric: str, answers: Iterable[tuple[Path, QuestionList
             )
 
 
-def read_final(path: Path, metric: str) -> FinalScores | None:
+def read_final(path: Location, metric: str) -> FinalScores | None:
     """The scores in the metrics.json of the final training, if there is one; a baseline that it lacks is left out."""
-    if not path.exists():
+    found = read_if_there(path, LEAVE_OUT)
+    if found is None:
         return None
-    content = read_json(path, LEAVE_OUT)
+    content = parse_json(path, found, LEAVE_OUT)
     if not (
         isinstance(content, dict)
         and isinstance(content.get("trial_id"), str)
@@ -121,7 +122,7 @@ def read_final(path: Path, metric: str) -> FinalScores | None:
     )
 
 
-def _read_interval(path: Path, field: str, metrics: Any, metric: str, key: str) -> Interval:
+def _read_interval(path: Location, field: str, metrics: Any, metric: str, key: str) -> Interval:
     try:
         interval = from_entry(metrics[metric], key)
     except (KeyError, TypeError, ValueError):

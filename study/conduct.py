@@ -12,7 +12,7 @@ from study.baseline_scores import validation_baselines, write_baselines
 from study.budget import Budget, GpuMeter
 from study.collation import collate
 from study.config import DatasetPlan, StudyConfig
-from study.files import write_json, write_whole
+from study.files import exists, local_copy, write_json, write_whole
 from study.gpu_need import hungry_trials, measure_on_cuda
 from study.ledger import count_ended, read_ledger
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_files
@@ -75,7 +75,8 @@ def _is_finished(config: StudyConfig) -> bool:
 
 
 def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> PreparedDataset:
-    trained = config.results.of(plan.dataset).backbone
+    kept = config.results.of(plan.dataset).backbone
+    trained = plan.backbone_training is not None and exists(kept)
     preparation = Preparation(
         dataset=plan.dataset,
         data_root=config.data_root,
@@ -84,7 +85,7 @@ def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> Prepared
         options=plan.options,
         regime=config.regime,
         backbone_training=plan.backbone_training,
-        trained_backbone=trained if trained.exists() and plan.backbone_training else None,
+        trained_backbone=local_copy(kept, config.cache_dir) if trained else None,
         data_workers=loading_processes_here(config.data_workers),
         skip_bad_images=config.skip_bad_images,
     )
@@ -146,6 +147,6 @@ def _write_study(
 def _keep_backbone(config: StudyConfig, prepared: PreparedDataset) -> None:
     """Put the trained backbone beside the results: they are worth nothing without it, and a cache may go."""
     file = config.results.of(prepared.dataset).backbone
-    if prepared.trained_backbone is not None and prepared.trained_backbone != file:
-        trained = prepared.trained_backbone
+    trained = prepared.trained_backbone
+    if trained is not None and not exists(file):
         write_whole(file, lambda path: shutil.copyfile(trained, path))

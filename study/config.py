@@ -17,6 +17,7 @@ from pan_model.features import FeaturesConfig
 from pan_model.weights import WeightsSource
 from search_spaces import SPACES, SearchSpace
 from study.chosen_space import choose_space
+from study.location import Location
 from study.regime import Regime
 from study.results import Results
 from study.space_description import space_digest
@@ -70,7 +71,7 @@ class StudyConfig:
 
     datasets: tuple[str, ...] = ("demo",)
     data_root: Path = Path("data")
-    output: Path = Path("results")
+    output: Location = Path("results")
     name: str | None = None
     cache_dir: Path = DEFAULT_CACHE
     num_trials: int | None = None
@@ -158,7 +159,7 @@ class StudyConfig:
     def to_json(self) -> dict[str, Any]:
         """Every flag as it was resolved, for study.json."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+        return {name: str(value) if isinstance(value, Location) else value for name, value in values.items()}
 
     def _plan(self, dataset: str) -> DatasetPlan:
         row = find_dataset(dataset)
@@ -206,10 +207,10 @@ class StudyConfig:
 class FinalConfig:
     """The flags of study/final.py; output is final/ beside the best_config.json unless given."""
 
-    best_config: Path
+    best_config: Location
     data_root: Path = Path("data")
     seeds: int = 5
-    output: Path | None = None
+    output: Location | None = None
     cache_dir: Path = DEFAULT_CACHE
     weights: str | None = None
     data_workers: int | None = None
@@ -222,7 +223,7 @@ class FinalConfig:
         _check_cache_outside(self.cache_dir, output=self.folder, data_root=self.data_root)
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Location:
         """Where the results go."""
         return self.best_config.parent / "final" if self.output is None else self.output
 
@@ -262,7 +263,7 @@ def _at_least(least: int, **values: float | None) -> None:
             raise BadInput(f"{name} must be at most {LARGEST}, got a larger number.")
 
 
-def _check_cache_outside(cache_dir: Path, **folders: Path) -> None:
+def _check_cache_outside(cache_dir: Path, **folders: Location) -> None:
     for flag, folder in folders.items():
-        if cache_dir.resolve().is_relative_to(folder.resolve()):
+        if isinstance(folder, Path) and cache_dir.resolve().is_relative_to(folder.resolve()):
             raise BadInput(f"cache_dir must lie outside {flag}, {folder}, got {cache_dir}.")

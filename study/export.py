@@ -10,6 +10,7 @@ from pan_model.config import TrialConfig
 from pan_model.errors import BadInput
 from study.files import read_json, write_json
 from study.ledger import Status, TrialRecord, best_completed
+from study.location import Location
 from study.results import DatasetResults
 
 SCHEMA_FILE = Path(__file__).with_name("best_config.schema.json")
@@ -49,7 +50,7 @@ def export_best_config(results: DatasetResults, study: dict[str, Any], records: 
     return True
 
 
-def read_best_config(path: Path) -> dict[str, Any]:
+def read_best_config(path: Location) -> dict[str, Any]:
     """Read a best_config.json; BadInput names the file and the field that is not as the schema says."""
     content = read_json(path, MADE_BY)
     error = next(iter(_validator().iter_errors(content)), None)

@@ -1,8 +1,6 @@
 """Final training: a best configuration on train + val, from several seeds, and one look at the test split."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,16 +20,17 @@ from pan_model.features import FeaturesConfig
 from pan_model.pan_scorer import pan_scorer
 from pan_model.tasks import QuestionScores, Task
 from pan_model.train import Trainer, use_deterministic_arithmetic
-from pan_model.trained import save_model
+from pan_model.trained import BACKBONE as MODEL_BACKBONE
+from pan_model.trained import CONFIG, WEIGHTS, save_model
 from pan_model.weights import load_weights
-from pan_model.writable import check_writable
 from search_spaces import SPACES
 from study.baseline_scores import BASELINES
 from study.collation import collate
 from study.config import FinalConfig
 from study.export import read_best_config
-from study.files import write_json
+from study.files import check_output, exists, list_files, local_copy, write_folder, write_json
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
+from study.location import Location, absolute, in_store
 from study.model_card import write_model_card
 from study.paper_setting import PaperSetting, paper_setting_of_final
 from study.prepare import Preparation, PreparedDataset, prepare_on_screen
@@ -43,6 +42,13 @@ from study.screen import Screen
 from study.slots import loading_processes_here
 
 FINAL_SCHEMA = "pan-study/final/1"
+METRICS = "metrics.json"
+UNFINISHED = f".{METRICS}."
+"""How the names begin of what is written to see whether a store can be written."""
+
+CUT = (WEIGHTS, CONFIG, MODEL_BACKBONE, "model_card.md")
+"""What may be in a store of a final training that was cut before its metrics.json, and is written anew."""
+
 TRAIN_ON = (Split.TRAIN, Split.VAL)
 
 
@@ -53,9 +59,9 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
     other weights.
     """
     best = read_best_config(config.best_config)
-    if config.folder.exists():
+    if _is_there(config.folder):
         raise BadInput(f"{config.folder}: exists; move it, or give another --output.")
-    check_writable(config.folder, "the final training", "--output")
+    check_output(config.folder, "the final training", "--output", probe=UNFINISHED)
     use_deterministic_arithmetic()
     prepared = _prepare(best, config, screen)
     paper = _train_paper_setting(prepared, config, screen)
@@ -119,12 +125,12 @@ def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:
     if config.weights is not None or "backbone_training" not in features:
         return config.weights or features["weights"]
     file = config.best_config.parent / BACKBONE
-    if not file.is_file():
+    if not exists(file):
         raise BadInput(
             f"{config.best_config}: features.backbone_training is {features['backbone_training']}, but {file} with the "
             "trained backbone is not there; put the study's there, or give it by --weights."
         )
-    return str(file)
+    return str(local_copy(file, config.cache_dir))
 
 
 def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
@@ -223,43 +229,46 @@ def _backbone_of(trainer: Trainer, best: dict[str, Any], prepared: PreparedDatas
 
 
 def _write_whole(
-    folder: Path, trainer: Trainer, prepared: PreparedDataset, best: dict[str, Any], metrics: dict[str, Any]
+    folder: Location, trainer: Trainer, prepared: PreparedDataset, best: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        write_json(temporary / "metrics.json", metrics)
+    def write(here: Path) -> None:
+        write_json(here / METRICS, metrics)
         save_model(
-            trainer.model, trainer.config, prepared.features, temporary, backbone=_backbone_of(trainer, best, prepared)
+            trainer.model, trainer.config, prepared.features, here, backbone=_backbone_of(trainer, best, prepared)
         )
-        write_model_card(temporary / "model_card.md", best, metrics, trainer.model)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        write_model_card(here / "model_card.md", best, metrics, trainer.model)
+
+    write_folder(folder, write, last=METRICS)
 
 
-def _summarise(folder: Path, dataset: str, screen: Screen) -> None:
+def _is_there(folder: Location) -> bool:
+    """Whether something is in the way: in a store, anything but what a final training leaves that was cut."""
+    if not in_store(folder):
+        return folder.exists()
+    return any(file.name not in CUT and not file.name.startswith(UNFINISHED) for file in list_files(folder))
+
+
+def _summarise(folder: Location, dataset: str, screen: Screen) -> None:
     """Where the folder is a study's own, put the test scores beside those on val."""
-    results = Results(folder.absolute().parent.parent)
-    if not (results.study.exists() and folder.absolute() == results.of(dataset).final_metrics.parent):
+    results = Results(absolute(folder).parent.parent)
+    if not (exists(results.study) and absolute(folder) == results.of(dataset).final_metrics.parent):
         return
     try:
         summary = collate(results)[dataset].summary
     except (BadInput, OSError) as error:  # what was trained is there all the same
         screen.say(f"the summary is as it was: {error}")
         return
-    screen.say(f"  {results.summary if folder.is_absolute() else os.path.relpath(results.summary)}")
+    screen.say(f"  {os.path.relpath(str(results.summary)) if absolute(folder) != folder else results.summary}")
     for caution in summary.cautions:
         screen.say(f"caution: {caution}")
 
 
-def _say(folder: Path, objective: str, metrics: dict[str, Any], screen: Screen) -> None:
+def _say(folder: Location, objective: str, metrics: dict[str, Any], screen: Screen) -> None:
     model = from_entry(metrics["metrics"][objective], "mean")
     screen.say(f"PAN {objective} (test, {len(metrics['seeds'])} seeds): {model}")
     for name, values in metrics["baselines"].items():
         ahead = from_entry(metrics["paired"][name][objective], "difference")
         screen.say(f"  {name}: {from_entry(values[objective], 'mean')}; PAN ahead by {ahead}")
     screen.say("made:")
-    for path in sorted(folder.iterdir()):
+    for path in list_files(folder):
         screen.say(f"  {path}")

@@ -17,6 +17,7 @@ from pan_model.data.registry import DATASETS
 from pan_model.encoders import ENCODERS
 from pan_model.errors import BadInput
 from study.config import FinalConfig, Sampler, Scheduler, StudyConfig
+from study.location import Location, locate
 from study.regime import Regime
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -75,10 +76,10 @@ def final_parser() -> OneLineParser:
         prog="study/final.py", description="Train a best configuration on train + val, and test it once."
     )
     parser.set_defaults(**{name: field.default for name, field in FinalConfig.__dataclass_fields__.items()})
-    parser.add_argument("best_config", type=Path, metavar="best_config.json", help="made by study/run.py")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="holds the dataset's folder")
+    parser.add_argument("best_config", type=_location, metavar="best_config.json", help="made by study/run.py")
+    parser.add_argument("--data-root", type=_folder, metavar="DIR", help="holds the dataset's folder")
     parser.add_argument("--seeds", type=int, metavar="N", help="trains from seeds 0..N-1")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="final/ beside best_config.json when not given")
+    parser.add_argument("--output", type=_location, metavar="DIR", help="final/ beside best_config.json when not given")
     parser.add_argument("--weights", metavar="W", help="the backbone's weights, where they lie elsewhere by now")
     parser.add_argument(
         "--attribute-words",
@@ -117,9 +118,11 @@ def _add_what_to_study(parser: OneLineParser) -> None:
         help=f"{', '.join(DATASETS)} (default: demo)",
     )
     group.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="holds the datasets' folders; the demo is drawn there"
+        "--data-root", type=_folder, metavar="DIR", help="holds the datasets' folders; the demo is drawn there"
     )
-    group.add_argument("--output", type=Path, metavar="DIR", help="results go to DIR/NAME")
+    group.add_argument(
+        "--output", type=_location, metavar="DIR", help="results go to DIR/NAME; a folder, or s3://bucket/prefix"
+    )
     group.add_argument("--name", help="the study's name; the datasets' names joined by - when not given")
     group.add_argument("--resume", action=argparse.BooleanOptionalAction, help="go on with the study of that name")
     group.add_argument(
@@ -187,7 +190,7 @@ def _add_how_to_read_images(parser: OneLineParser) -> None:
     )
     parser.add_argument(
         "--cache-dir",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         help="features, decoded pictures, trained backbones and the paper_setting baseline; outside output and data",
     )
@@ -237,6 +240,19 @@ def _add_what_to_use(parser: OneLineParser) -> None:
     group.add_argument(
         "--ray-address", metavar="ADDRESS", help="a running Ray cluster; a local one is started when not given"
     )
+
+
+def _location(text: str) -> Location:
+    try:
+        return locate(text)
+    except BadInput as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _folder(text: str) -> Path:
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"must be a folder of this machine, or one that all share, got '{text}'")
+    return Path(text)
 
 
 def _choice(kind: type[Choice]) -> Callable[[str], Choice]:

@@ -9,10 +9,9 @@ which carries the epoch's record, before best_epoch.json and the epoch's line of
 
 import json
 import math
-import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -20,7 +19,21 @@ import torch
 from pan_model.errors import BadInput
 from pan_model.flat import Scalar
 from pan_model.train import EpochRecord
-from study.files import read_json, write_json, write_whole
+from study.files import (
+    append_line,
+    fetch,
+    find_files,
+    opened,
+    parse_json,
+    read_if_there,
+    remove,
+    remove_unfinished,
+    write_json,
+    write_text,
+    write_whole,
+    written_s,
+)
+from study.location import Location
 from study.question_scores import QuestionLists, check_lists, check_methods
 
 
@@ -75,96 +88,112 @@ LEAVE_OUT = "move its folder away to leave the trial out"
 RUN_AGAIN = "remove the file to run the trial again"
 """Ways out where a file of a trial is damaged."""
 
+TOGETHER = 500
+"""How many trials are read side by side from a store; it bounds the memory that their files take."""
+
 BEST_FIELDS = set(BestEpoch.__dataclass_fields__)
 
 
 class TrialLedger:
-    """One trial's folder: config.json, checkpoint/state.pt, best_epoch.json, history.jsonl, status.json."""
+    """One trial's folder: config.json, checkpoint/state.pt, best_epoch.json, history.jsonl, status.json.
 
-    def __init__(self, folder: Path) -> None:
+    fetched are contents that were read from a store already, together with those of other trials.
+    """
+
+    def __init__(self, folder: Location, fetched: Mapping[Location, bytes | None] | None = None) -> None:
         self.folder = folder
         self._config = folder / "config.json"
         self._history = folder / "history.jsonl"
         self.best_epoch_file = folder / "best_epoch.json"
         self._checkpoint = folder / "checkpoint" / "state.pt"
         self._status = folder / "status.json"
+        self._fetched = fetched or {}
+
+    @property
+    def files(self) -> list[Location]:
+        """The files that are read of a trial: all but the checkpoint."""
+        return [self._config, self._status, self._history, self.best_epoch_file]
 
     def open(self, *, number: int, config: dict[str, Scalar]) -> None:
         """Write down what is tried, unless a run before this one did."""
-        if not self._config.exists():
+        if self._read(self._config, LEAVE_OUT) is None:
             write_json(self._config, {"trial_id": self.folder.name, "number": number, "config": config})
 
     def add_epoch(self, record: EpochRecord, state: dict[str, Any], best: BestEpoch | None = None) -> None:
         """Save the checkpoint, then what is kept of an epoch that is the best so far, then the epoch's line."""
-        self._checkpoint.parent.mkdir(exist_ok=True)
         content = {"record": record, "state": state, "best": None if best is None else asdict(best)}
         write_whole(self._checkpoint, lambda path: torch.save(content, path))
         if best is not None:
             write_json(self.best_epoch_file, asdict(best))
-        self._append(record)
+        append_line(self._history, _line(record))
 
     def restore(self) -> dict[str, Any] | None:
         """The state after the last saved epoch, or None; the other files are mended to end with that very epoch."""
-        for leftover in self._checkpoint.parent.glob(f".{self._checkpoint.name}.*"):
-            leftover.unlink()
-        if not self._checkpoint.exists():
+        remove_unfinished(self._checkpoint)
+        with opened(self._checkpoint) as file:
+            saved = None if file is None else torch.load(file, weights_only=True, map_location="cpu")
+        if saved is None:
             for orphan in (self._history, self.best_epoch_file):
-                orphan.unlink(missing_ok=True)
+                remove(orphan)
             return None
-        saved = torch.load(self._checkpoint, weights_only=True, map_location="cpu")
         last: EpochRecord = saved["record"]
         if saved["best"] is not None:
             write_json(self.best_epoch_file, saved["best"])
         kept = [record for record in self.history() if record["epoch"] < last["epoch"]]
-        lines = "".join(_line(record) for record in [*kept, last])
-        write_whole(self._history, lambda path: path.write_text(lines, encoding="utf-8"))
+        write_text(self._history, "".join(_line(record) for record in [*kept, last]))
         return saved["state"]
 
     def close(self, status: Status, error: str = "") -> None:
         """Write how the trial ended; the first word on it stands."""
-        if not self._status.exists():
+        if self._read(self._status, RUN_AGAIN) is None:
             write_json(self._status, {"status": status, "error": error})
 
     def history(self) -> list[EpochRecord]:
         """The epochs so far; a last line that was cut while being written does not count."""
-        if not self._history.exists():
-            return []
-        text = self._history.read_text(encoding="utf-8")
+        content = self._read(self._history, LEAVE_OUT) or b""
         try:
-            return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            lines = content[: content.rfind(b"\n") + 1].decode("utf-8").splitlines()
+            return [json.loads(line) for line in lines]
         except ValueError as error:
             raise BadInput(f"{self._history}: must hold a JSON object a line ({error}); {LEAVE_OUT}.") from error
 
     def begun_s(self) -> float:
         """When the trial was written down, in Unix seconds."""
-        return self._config.stat().st_mtime
+        return written_s(self._config)
 
     def last_epoch_s(self) -> float:
         """When its last epoch was written, in Unix seconds."""
-        return self._history.stat().st_mtime
+        return written_s(self._history)
 
     def status(self) -> tuple[Status, str]:
         """How the trial stands, and the error of a failed one."""
-        if not self._status.exists():
+        content = self._read(self._status, RUN_AGAIN)
+        if content is None:
             return Status.RUNNING, ""
-        written = read_json(self._status, RUN_AGAIN)
+        written = parse_json(self._status, content, RUN_AGAIN)
         try:
             return Status(written["status"]), str(written["error"])
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{self._status}: must hold status and error; {RUN_AGAIN}.") from error
 
     def read(self) -> TrialRecord:
-        """Everything but the checkpoint."""
-        written = read_json(self._config, LEAVE_OUT)
+        """Everything but the checkpoint; from a store all files side by side."""
+        if not self._fetched and (fetched := fetch(self.files)):
+            return TrialLedger(self.folder, fetched).read()
+        content = self._read(self._config, LEAVE_OUT)
+        if content is None:
+            raise BadInput(f"{self._config}: cannot be read (No such file or directory); {LEAVE_OUT}.")
+        written = parse_json(self._config, content, LEAVE_OUT)
         if not isinstance(written, dict) or set(written) != {"trial_id", "number", "config"}:
             raise BadInput(f"{self._config}: must hold trial_id, number and config; {LEAVE_OUT}.")
         status, error = self.status()
         return TrialRecord(**written, status=status, error=error, history=self.history(), best=self._read_best())
 
     def _read_best(self) -> BestEpoch | None:
-        if not self.best_epoch_file.exists():
+        content = self._read(self.best_epoch_file, "remove it")
+        if content is None:
             return None
-        written = read_json(self.best_epoch_file, "remove it")
+        written = parse_json(self.best_epoch_file, content, "remove it")
         if not isinstance(written, dict) or set(written) != BEST_FIELDS:
             raise BadInput(f"{self.best_epoch_file}: must hold epoch, questions and baselines; remove it.")
         return BestEpoch(
@@ -173,23 +202,23 @@ class TrialLedger:
             baselines=check_methods(written["baselines"], self.best_epoch_file, "baselines"),
         )
 
-    def _append(self, record: EpochRecord) -> None:
-        with self._history.open("a", encoding="utf-8") as lines:
-            lines.write(_line(record))
-            lines.flush()
-            os.fsync(lines.fileno())
+    def _read(self, file: Location, way_out: str) -> bytes | None:
+        return self._fetched[file] if file in self._fetched else read_if_there(file, way_out)
 
 
 def _line(record: EpochRecord) -> str:
     return json.dumps(record, allow_nan=False) + "\n"
 
 
-def read_ledger(trials: Path) -> list[TrialRecord]:
+def read_ledger(trials: Location) -> list[TrialRecord]:
     """All trials of a dataset in the order in which they were suggested; a folder without config.json is none yet."""
-    folders = [path.parent for path in trials.glob("*/config.json")]
-    return sorted(
-        (TrialLedger(folder).read() for folder in folders), key=lambda record: (record.number, record.trial_id)
-    )
+    ledgers = [TrialLedger(file.parent) for file in find_files(trials, "config.json")]
+    records: list[TrialRecord] = []
+    for start in range(0, len(ledgers), TOGETHER):
+        some = ledgers[start : start + TOGETHER]
+        fetched = fetch([file for ledger in some for file in ledger.files])
+        records += [TrialLedger(ledger.folder, fetched).read() for ledger in some]
+    return sorted(records, key=lambda record: (record.number, record.trial_id))
 
 
 def count_ended(records: list[TrialRecord]) -> int:

@@ -1,14 +1,14 @@
 """Plan: may this study start, and is it the one that was begun under its name?"""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from pan_model.data.registry import find_dataset
 from pan_model.errors import BadInput
-from pan_model.writable import check_writable
 from study.config import DatasetPlan, StudyConfig
+from study.files import check_output, exists, list_files
 from study.identity import digest
+from study.location import Location, in_store
 from study.prepare import PreparedDataset
 from study.provenance import provenance
 from study.study_file import STUDY_SCHEMA, read_study
@@ -23,16 +23,24 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
     Raises BadInput when there is one and it is not to be gone on with, or when something else is in its place.
     """
     root, file = config.results.root, config.results.study
-    if file.exists():
-        check_writable(root, "the study", "--output")
-        if not config.resume:
-            raise BadInput(f"{root}: this study exists; go on with it by --resume, or give another --name or --output.")
-        return read_study(file)
     unfinished = f".{file.name}."  # what a run leaves that was killed while it wrote the first file
-    if root.exists() and not (root.is_dir() and all(path.name.startswith(unfinished) for path in root.iterdir())):
+    if in_store(root):  # first of all: it says best what is wrong with a store
+        check_output(root, "the study", "--output", probe=unfinished)
+    found = exists(file)
+    if not found and not _is_free(root, unfinished):
         raise BadInput(f"{root}: is in the way and is no study; move it, or give another --name or --output.")
-    check_writable(root, "the study", "--output")
-    return None
+    if not in_store(root):
+        check_output(root, "the study", "--output", probe=unfinished)
+    if found and not config.resume:
+        raise BadInput(f"{root}: this study exists; go on with it by --resume, or give another --name or --output.")
+    return read_study(file) if found else None
+
+
+def _is_free(root: Location, unfinished: str) -> bool:
+    """Whether nothing is there but unfinished files."""
+    if not in_store(root) and root.exists() and not root.is_dir():
+        return False
+    return all(path.name.startswith(unfinished) for path in list_files(root))
 
 
 def same_files(found: dict[str, Any], config: StudyConfig) -> bool:
@@ -45,7 +53,7 @@ def _same_files(found: dict[str, Any], plan: DatasetPlan) -> bool:
     return (plan.features.weights, options) == (found["features"]["weights"], found["data"].get("options", {}))
 
 
-def check_same(found: dict[str, Any], signed: dict[str, Any], root: Path) -> None:
+def check_same(found: dict[str, Any], signed: dict[str, Any], root: Location) -> None:
     """Compare two signatures' contents; BadInput shows each difference."""
     was, now = _leaves(found["signed"]), _leaves(signed)
     differences = [

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike
 from pan_model.errors import BadInput
 from pan_model.metrics import Interval, mean_interval
 from pan_model.tasks import QuestionScores
+from study.location import Location
 
 QuestionLists = dict[str, list[float]]
 """For each metric, one score a question, as JSON has it."""
@@ -21,7 +21,7 @@ def as_lists(scores: QuestionScores) -> QuestionLists:
     return {name: [float(question) for question in questions] for name, questions in scores.items()}
 
 
-def check_lists(value: Any, file: Path, field: str) -> QuestionLists:
+def check_lists(value: Any, file: Location, field: str) -> QuestionLists:
     """Scores of questions as they were read from a field of a file; BadInput names both when they are none."""
     lists = list(value.values()) if isinstance(value, dict) else []
     if not lists or not all(isinstance(one, list) and one and all(map(is_finite_number, one)) for one in lists):
@@ -29,7 +29,7 @@ def check_lists(value: Any, file: Path, field: str) -> QuestionLists:
     return value
 
 
-def check_methods(value: Any, file: Path, field: str) -> dict[str, QuestionLists]:
+def check_methods(value: Any, file: Location, field: str) -> dict[str, QuestionLists]:
     """The same for a field that holds them for each method."""
     if not isinstance(value, dict):
         raise BadInput(f"{file}: {field} must hold scores for each method; remove the file.")

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from study.collation import Collated
 from study.config import DEFAULT_CACHE, DatasetPlan, StudyConfig
+from study.files import exists
 from study.ledger import Status, count_ended
+from study.location import Location
+from study.results import Results
 from study.screen import Screen, count_by_status
 from study.summary import DatasetSummary
 
@@ -29,9 +32,14 @@ def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: 
 def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) -> list[str]:
     """What to type next: viewers of what there is to see, and a final training where a winner has had none."""
     results = config.results
-    viewers = [(("tensorboard", "--logdir"), results.tensorboard)]
-    viewers += [(("optuna-dashboard",), results.of(dataset).journal) for dataset in summaries]
-    commands = [shlex.join(["uv", "run", *words, str(path)]) for words, path in viewers if path.exists()]
+    commands: list[str] = []
+    seen = results
+    if not isinstance(results.root, Path):  # viewers want files of this machine
+        seen = Results(Path("copies") / config.study_name)
+        commands.append(shlex.join(["uv", "run", "study/collate.py", str(results.root), "--copy", str(seen.root)]))
+    viewers = [(("tensorboard", "--logdir"), seen.tensorboard, results.tensorboard)]
+    viewers += [(("optuna-dashboard",), seen.of(name).journal, results.of(name).journal) for name in summaries]
+    commands += [shlex.join(["uv", "run", *words, str(path)]) for words, path, kept in viewers if exists(kept)]
     for dataset, summary in summaries.items():
         if summary.best is not None and all(one.test is None for one in summary.scores):
             commands.append(_final_command(config, results.of(dataset).best_config))
@@ -66,16 +74,16 @@ def say_comparison(summary: DatasetSummary, screen: Screen) -> None:
         screen.say(f"  caution: {caution}")
 
 
-def _files_made(config: StudyConfig) -> list[Path]:
+def _files_made(config: StudyConfig) -> list[Location]:
     results = config.results
     paths = [results.summary, results.study, results.tensorboard]
     for plan in config.plans:
         files = results.of(plan.dataset)
         paths += [files.best_config, files.backbone, files.trials_table, files.history_table, files.journal]
-    return [path for path in paths if path.exists()]
+    return [path for path in paths if exists(path)]
 
 
-def _final_command(config: StudyConfig, best_config: Path) -> str:
+def _final_command(config: StudyConfig, best_config: Location) -> str:
     words = ["uv", "run", "study/final.py", best_config, "--data-root", config.data_root, "--seeds", 5]
     if config.cache_dir != DEFAULT_CACHE:
         words += ["--cache-dir", config.cache_dir]

@@ -8,6 +8,7 @@ from study.budget import Budget
 from study.config import DatasetPlan, StudyConfig
 from study.identity import trial_id
 from study.ledger import count_ended, read_ledger
+from study.location import absolute
 from study.prepare import PreparedDataset
 from study.screen import Screen, trials_line
 from study.slots import Slots, loading_processes
@@ -37,7 +38,7 @@ def _request(config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, 
     task = find_dataset(plan.dataset).task
     return TuneRequest(
         place=TrialPlace(
-            root=config.results.root.absolute(),
+            root=absolute(config.results.root),
             dataset=plan.dataset,
             num_threads=slots.cpus,
             device="cuda" if slots.gpus else "cpu",

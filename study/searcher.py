@@ -21,7 +21,7 @@ MAX_REPEATS = 100
 class LedgerSearch(OptunaSearch):
     """OptunaSearch that tells Optuna how trials really ended, and never suggests one twice in a study."""
 
-    def __init__(self, request: TuneRequest, records: list[TrialRecord], study: StudyConfig) -> None:
+    def __init__(self, request: TuneRequest, records: list[TrialRecord], study: StudyConfig, journal: Path) -> None:
         self._request = request
         self._seen = {record.trial_id for record in records if record.status is not Status.RUNNING}
         self._numbers = {record.trial_id: record.number for record in records}
@@ -35,7 +35,7 @@ class LedgerSearch(OptunaSearch):
             points_to_evaluate=points,
             sampler=make_sampler(study.sampler, study.seed, len(records)),
             study_name=request.place.dataset,
-            storage=write_journal(request.place.results.journal, records, request.journaled),
+            storage=write_journal(journal, records, request.journaled),
         )
 
     def suggest(self, trial_id: str) -> Any:

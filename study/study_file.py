@@ -1,11 +1,11 @@
 """study.json: what a study is, so that its tables can be made without its data."""
 
-from pathlib import Path
 from typing import Any
 
 from pan_model.data.registry import find_dataset
 from pan_model.errors import BadInput
 from study.files import read_json
+from study.location import Location
 
 STUDY_SCHEMA = "pan-study/study/1"
 FIELDS = {"name", "signature", "signed", "datasets", "provenance"}
@@ -13,7 +13,7 @@ WAY_OUT = "bring the file back from a copy, or begin a study under another --nam
 DATASET_FIELDS = {"num_trials", "max_epochs", "objective", "features", "data"}
 
 
-def read_study(file: Path) -> dict[str, Any]:
+def read_study(file: Location) -> dict[str, Any]:
     """Read a study.json; BadInput names the file and what it lacks."""
     study = read_json(file, WAY_OUT)
     if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA:
@@ -30,7 +30,7 @@ def read_study(file: Path) -> dict[str, Any]:
     return study
 
 
-def _check_known(file: Path, dataset: str) -> None:
+def _check_known(file: Location, dataset: str) -> None:
     try:
         find_dataset(dataset)
     except BadInput as error:

@@ -12,6 +12,7 @@ from study.chosen_space import whole_space
 from study.comparison import MethodScores, check_same_questions, compare_methods, read_final
 from study.files import write_text
 from study.ledger import Status, TrialLedger, TrialRecord, best_completed
+from study.location import Location
 from study.markdown_table import parameter_table, table
 from study.question_scores import QuestionLists
 from study.regime import Regime
@@ -70,7 +71,7 @@ def _compare(
     if winner is None:
         return compare_methods(metric, None, epoch, baselines, None), []
     final = read_final(files.final_metrics, metric)
-    foreign = find_foreign_final(files.final_metrics.parent.relative_to(files.root), final, winner.trial_id)
+    foreign = find_foreign_final(Path(files.dataset, files.final_metrics.parent.name), final, winner.trial_id)
     final = None if foreign else final
     scores = compare_methods(metric, winner, epoch, baselines, final)
     cautions = find_cautions(whole_space(files.dataset, regime), winner.config, epoch, scores)
@@ -79,7 +80,7 @@ def _compare(
 
 def _answers(
     files: DatasetResults, winner: TrialRecord | None, baselines: Mapping[str, QuestionLists]
-) -> list[tuple[Path, QuestionLists]]:
+) -> list[tuple[Location, QuestionLists]]:
     """All answers to the validation questions, with the file of each: the winner's first, if it has any."""
     answers = [(files.baselines, lists) for lists in baselines.values()]
     if winner is None or winner.best is None:

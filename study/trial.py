@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -17,6 +16,7 @@ from pan_model.flat import Scalar
 from pan_model.train import EpochRecord, Evaluation, Trainer, use_deterministic_arithmetic
 from study.events import TrialEvents
 from study.ledger import BestEpoch, Status, TrialLedger
+from study.location import Location
 from study.question_scores import QuestionLists, as_lists
 from study.results import DatasetResults, Results
 
@@ -37,7 +37,7 @@ class TrialPlace:
     data_workers processes load pictures for a trial that trains its backbone.
     """
 
-    root: Path
+    root: Location
     dataset: str
     num_threads: int
     device: str = "cpu"

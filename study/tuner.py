@@ -2,20 +2,24 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 from ray import tune
+from ray.tune import TuneError
 
 from pan_model.data.featured import FeaturedItems
 from pan_model.finetune_start import FinetuneStart
 from study.budget import Budget
 from study.config import Scheduler, StudyConfig
 from study.journal import correct_journal
+from study.journal_copy import JournalCopy
 from study.ledger import TrialRecord, count_ended, read_ledger
+from study.object_store import StoreError
 from study.prepare import PreparedDataset
 from study.schedulers import LedgerASHA, LedgerFIFO
 from study.searcher import LedgerSearch
@@ -70,10 +74,11 @@ class RayTrial(tune.Trainable):
 
 
 class Progress(tune.Callback):
-    """Calls back after every epoch and every end of a trial."""
+    """Calls back after every epoch and every end of a trial; after the latter the journal is kept, too."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(self, tell: Callable[[], None], keep: Callable[[], object]) -> None:
         self._tell = tell
+        self._keep = keep
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks, and a terminal cannot be pickled."""
@@ -88,6 +93,17 @@ class Progress(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """After a trial."""
         self._tell()
+        self._keep()
+
+
+def _store_error_behind(error: BaseException) -> StoreError | None:
+    """What the store did where Tune, which passes errors of its callbacks on as text, ended for that."""
+    name = f"{StoreError.__module__}.{StoreError.__qualname__}: "
+    while error.__cause__ is not None:
+        error = error.__cause__
+    last = str(error).strip().splitlines()[-1:]
+    found = last and last[0].startswith(name)
+    return StoreError(last[0].removeprefix(name)) if found else None
 
 
 class Ended(tune.Stopper):
@@ -109,8 +125,23 @@ class Ended(tune.Stopper):
         return self._budget is not None and self._budget.used_up
 
 
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """One dataset's part in a run of Tune: what is asked, on which data, what there is already, and the journal."""
+
+    request: TuneRequest
+    prepared: PreparedDataset
+    records: list[TrialRecord]
+    journal: JournalCopy
+
+    @property
+    def missing(self) -> int:
+        """How many trials the ledger lacks."""
+        return max(0, self.request.num_trials - count_ended(self.records))
+
+
 def tune_datasets(
-    searches: Sequence[tuple[TuneRequest, PreparedDataset]],
+    requests: Sequence[tuple[TuneRequest, PreparedDataset]],
     study: StudyConfig,
     slots: Slots,
     *,
@@ -120,31 +151,19 @@ def tune_datasets(
     """Run the trials that the ledgers lack, of all datasets at once, until there are enough or the budget is spent."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong with a trial is in the ledger
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    records = {request.place.dataset: read_ledger(request.place.results.trials) for request, _ in searches}
-    missing = {
-        request.place.dataset: max(0, request.num_trials - count_ended(records[request.place.dataset]))
-        for request, _ in searches
-    }
-    searches = [search for search in searches if missing[search[0].place.dataset]]
-    if not searches:
-        return
-    asked = {request.place.dataset: (request, records[request.place.dataset]) for request, _ in searches}
     with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
+        searches = {request.place.dataset: _search(request, prepared, Path(folder)) for request, prepared in requests}
+        searches = {dataset: search for dataset, search in searches.items() if search.missing}
+        if not searches:
+            return
         tuner = tune.Tuner(
             tune.with_resources(_trainable(searches, slots), {"cpu": slots.cpus, "gpu": slots.gpus}),
-            tune_config=tune.TuneConfig(
-                search_alg=TakingTurns(
-                    {name: LedgerSearch(*of, study) for name, of in asked.items()}, missing, lambda: slots.count
-                ),
-                scheduler=EachByItsOwn({name: _scheduler(*of, study) for name, of in asked.items()}),
-                num_samples=sum(missing.values()),
-                reuse_actors=True,
-            ),
+            tune_config=_tune_config(searches, study, slots),
             run_config=tune.RunConfig(
                 storage_path=folder,
                 name="trials",
                 stop=Ended(budget),
-                callbacks=[Progress(tell)],
+                callbacks=[Progress(tell, lambda: [search.journal.keep() for search in searches.values()])],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the ledger has the checkpoints
                 failure_config=tune.FailureConfig(max_failures=study.max_failures),
                 verbose=0,
@@ -152,23 +171,54 @@ def tune_datasets(
         )
         try:
             tuner.fit()
+        except TuneError as error:
+            raise _store_error_behind(error) or error from error
         finally:
-            for request, _ in searches:
-                place = request.place
-                correct_journal(place.results.journal, read_ledger(place.results.trials), request.journaled)
+            for search in searches.values():
+                request = search.request
+                correct_journal(search.journal.file, read_ledger(request.place.results.trials), request.journaled)
+                search.journal.keep(now=True)
 
 
-def _trainable(searches: Sequence[tuple[TuneRequest, PreparedDataset]], slots: Slots) -> Any:
+def _search(request: TuneRequest, prepared: PreparedDataset, folder: Path) -> Search:
+    journals = folder / request.place.dataset
+    journals.mkdir()
+    return Search(
+        request=request,
+        prepared=prepared,
+        records=read_ledger(request.place.results.trials),
+        journal=JournalCopy(request.place.results.journal, journals),
+    )
+
+
+def _trainable(searches: Mapping[str, Search], slots: Slots) -> Any:
     shared = {
-        request.place.dataset: TrialsOfDataset(
-            place=request.place, metric=request.metric, featured=prepared.featured, start=prepared.start
+        dataset: TrialsOfDataset(
+            place=search.request.place,
+            metric=search.request.metric,
+            featured=search.prepared.featured,
+            start=search.prepared.start,
         )
-        for request, prepared in searches
+        for dataset, search in searches.items()
     }
     return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus)
 
 
-def _scheduler(request: TuneRequest, records: list[TrialRecord], study: StudyConfig) -> LedgerASHA | LedgerFIFO:
+def _tune_config(searches: Mapping[str, Search], study: StudyConfig, slots: Slots) -> tune.TuneConfig:
+    missing = {dataset: search.missing for dataset, search in searches.items()}
+    searchers = {
+        dataset: LedgerSearch(search.request, search.records, study, search.journal.file)
+        for dataset, search in searches.items()
+    }
+    return tune.TuneConfig(
+        search_alg=TakingTurns(searchers, missing, lambda: slots.count),
+        scheduler=EachByItsOwn({dataset: _scheduler(search, study) for dataset, search in searches.items()}),
+        num_samples=sum(missing.values()),
+        reuse_actors=True,
+    )
+
+
+def _scheduler(search: Search, study: StudyConfig) -> LedgerASHA | LedgerFIFO:
     if study.scheduler is Scheduler.ASHA:
-        return LedgerASHA(request, records, study.reduction_factor)
-    return LedgerFIFO(request.place)
+        return LedgerASHA(search.request, search.records, study.reduction_factor)
+    return LedgerFIFO(search.request.place)

@@ -34,7 +34,12 @@ DIGITS = SearchSpace(
 
 def search(request: TuneRequest, sampler: Sampler = Sampler.RANDOM, seed: int = 0) -> LedgerSearch:
     """The searcher as a study has it that starts, or goes on, from its ledger."""
-    return LedgerSearch(request, read_ledger(request.place.results.trials), StudyConfig(sampler=sampler, seed=seed))
+    return LedgerSearch(
+        request,
+        read_ledger(request.place.results.trials),
+        StudyConfig(sampler=sampler, seed=seed),
+        request.place.results.journal,
+    )
 
 
 def run_epochs(request: TuneRequest, searcher: LedgerSearch, name: str, config: dict[str, Any], *values: float) -> None:

@@ -1,0 +1,21 @@
+"""A copy of a study's results for people: tables, events, journals, exports; all but the trials' ledger."""
+
+from pathlib import Path
+
+from pan_model.errors import BadInput
+from study.files import copy_all, list_all
+from study.results import Results
+
+
+def copy_results(results: Results, folder: Path) -> int:
+    """Copy what people look at into a folder, over what an earlier copy left there; gives the number of files.
+
+    Raises BadInput for the folder of the results themselves.
+    """
+    if str(folder.absolute()) == str(results.root):
+        raise BadInput(f"--copy must name another folder than the study's, got {folder}.")
+    depth = len(results.root.parts)
+    names = {file: file.parts[depth:] for file in list_all(results.root)}
+    looked_at = {file: folder.joinpath(*parts) for file, parts in names.items() if parts[1:2] != ("trials",)}
+    copy_all(looked_at)
+    return len(looked_at)
