@@ -31,18 +31,19 @@ ReadImages = Callable[[range], list[Content]]
 class Extraction:
     """What is to be extracted: features of all items' images, by a backbone with its weights.
 
-    Where bad images are not to be skipped, one ends the work: the others are only looked through for more of them, and
-    their rows need not be computed.
+    feature_dim is D, the number of features that the backbone has. Where bad images are not to be skipped, one ends the
+    work: the others are only looked through for more of them, and their rows need not be computed.
     """
 
     backbone: Backbone
     items: Items
     image_size: int
+    feature_dim: int
     skip_bad_images: bool = False
 
 
 class Extracted(NamedTuple):
-    """Rows of features of some items; those of unreadable images are 0, and why they are, by the items' index."""
+    """Rows of features of some items, 0 where there are none, and what is wrong with unreadable images, by index."""
 
     indices: range
     values: Float[np.ndarray, "n D"]
@@ -94,14 +95,11 @@ class ExtractionThreads:
         images, unreadable = self._read_batch(indices)
         if unreadable and not self._extraction.skip_bad_images:
             self.hopeless.set()
-        if not images or self.hopeless.is_set():
-            return Extracted(indices, np.zeros((len(indices), 0), dtype=np.float32), unreadable)
-        with self._device_free:
-            rows = _forward(self._extraction.backbone, torch.stack(list(images.values())))
-        if not unreadable:
-            return Extracted(indices, rows, unreadable)
-        values = np.zeros((len(indices), rows.shape[1]), dtype=np.float32)
-        values[[index - indices.start for index in images]] = rows
+        values = np.zeros((len(indices), self._extraction.feature_dim), dtype=np.float32)
+        if images and not self.hopeless.is_set():
+            with self._device_free:
+                rows = _forward(self._extraction.backbone, torch.stack(list(images.values())))
+            values[[index - indices.start for index in images]] = rows
         return Extracted(indices, values, unreadable)
 
     def _read_batch(self, indices: range) -> tuple[dict[int, Tensor], dict[int, str]]:

@@ -92,7 +92,11 @@ def extract_features(
         return features
     check_writable(path.parent, "features")
     extraction = Extraction(
-        backbone=backbone, items=items, image_size=config.image_size, skip_bad_images=skip_bad_images
+        backbone=backbone,
+        items=items,
+        image_size=config.image_size,
+        feature_dim=measure_feature_dim(backbone, config.image_size),
+        skip_bad_images=skip_bad_images,
     )
     values, unreadable = _extract(extraction, extractor, progress)
     features = _leave_out(values, unreadable, items, weights_sha256)
@@ -114,13 +118,12 @@ def _extract(
 ) -> tuple[Float[np.ndarray, "N D"], dict[str, str]]:
     """A row for every item, those of unreadable images 0, and what is wrong with those by name, in the items' order."""
     items = extraction.items
-    values = np.zeros((len(items), measure_feature_dim(extraction.backbone, extraction.image_size)), dtype=np.float32)
+    values = np.zeros((len(items), extraction.feature_dim), dtype=np.float32)
     unreadable: dict[int, str] = {}
     done = 0
     with closing(extractor(extraction)) as batches:
         for indices, rows, reasons in batches:
-            if rows.shape[1]:
-                values[indices.start : indices.stop] = rows
+            values[indices.start : indices.stop] = rows
             unreadable |= reasons
             done += len(indices)
             if progress is not None:
