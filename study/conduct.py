@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from pan_model.data.registry import find_dataset
+from pan_model.extraction import Extractor
+from pan_model.features import LOCAL
 from pan_model.train import use_deterministic_arithmetic
 from study.baseline_scores import validation_baselines, write_baselines
 from study.collation import Collated, collate
@@ -41,7 +43,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     with ExitStack() as stack:
         # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
         joined = stack.enter_context(_ray_session(config)) if config.ray_address else None
-        prepared = [_prepare(plan, config, screen) for plan in config.plans]
+        prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
         content = describe_study(config, prepared, found)
         if found is not None:
             check_same(found, content["signed"], config.results.root)
@@ -68,7 +70,9 @@ def _is_finished(config: StudyConfig) -> bool:
     )
 
 
-def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> PreparedDataset:
+def _prepare(
+    plan: DatasetPlan, config: StudyConfig, joined: tuple[Node, ...] | None, screen: Screen
+) -> PreparedDataset:
     trained = config.results.of(plan.dataset).backbone
     preparation = Preparation(
         dataset=plan.dataset,
@@ -81,8 +85,15 @@ def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> Prepared
         trained_backbone=trained if trained.exists() and plan.backbone_training else None,
         data_workers=loading_processes_here(config.data_workers),
         skip_bad_images=config.skip_bad_images,
+        extractor=LOCAL if joined is None else _cluster_extractor(plan, joined, screen),
     )
     return prepare_on_screen(preparation, screen)
+
+
+def _cluster_extractor(plan: DatasetPlan, nodes: tuple[Node, ...], screen: Screen) -> Extractor:
+    from study.cluster_features import ClusterExtractor
+
+    return ClusterExtractor(nodes=nodes, say=lambda line: screen.say(f"{plan.dataset}: {line}"))
 
 
 def _baselines(

@@ -4,6 +4,7 @@ import logging
 import math
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import optuna
@@ -13,8 +14,10 @@ from ray import tune
 from pan_model.data.featured import FeaturedItems
 from pan_model.finetune_start import FinetuneStart
 from study.config import Scheduler, StudyConfig
+from study.file_desk import file_desk
 from study.journal import correct_journal
 from study.ledger import count_ended, read_ledger
+from study.node_pictures import start_on_this_node
 from study.schedulers import LedgerASHA, LedgerFIFO
 from study.searcher import LedgerSearch
 from study.slots import Slots
@@ -33,14 +36,16 @@ class RayTrial(tune.Trainable):
         featured: FeaturedItems | None = None,
         start: FinetuneStart | None = None,
         gpu_share: float = 0.0,
+        desk: Any = None,
     ) -> None:
-        """Start the trial that `config` describes."""
+        """Start the trial that `config` describes; the desk has the pictures where nodes do not see them."""
         assert place is not None
         assert featured is not None
         if 0 < gpu_share < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(gpu_share)
-        self._place, self._metric, self._featured, self._start = place, metric, featured, start
-        self._run = TrialRun(TrialRequest(**config), place, featured, start)
+        self._place, self._metric, self._featured = place, metric, featured
+        self._start = start if start is None or desk is None else start_on_this_node(start, desk)
+        self._run = TrialRun(TrialRequest(**config), place, featured, self._start)
 
     def step(self) -> dict[str, Any]:
         """Run one epoch."""
@@ -96,11 +101,21 @@ def tune_dataset(
     missing = request.num_trials - count_ended(records)
     if missing <= 0:
         return
-    trainable = tune.with_parameters(
-        RayTrial, place=request.place, metric=request.metric, featured=featured, start=start, gpu_share=slots.gpus
-    )
     asha = study.scheduler is Scheduler.ASHA
-    with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
+    shares_pictures = start is not None and study.ray_address is not None
+    with (
+        tempfile.TemporaryDirectory(prefix="pan-study-") as folder,
+        file_desk() if shares_pictures else nullcontext() as desk,
+    ):
+        trainable = tune.with_parameters(
+            RayTrial,
+            place=request.place,
+            metric=request.metric,
+            featured=featured,
+            start=start,
+            gpu_share=slots.gpus,
+            desk=desk,
+        )
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
             tune_config=tune.TuneConfig(

@@ -16,6 +16,7 @@ import pytest
 import ray
 from PIL import Image
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pan_model.data.items import Items
 from study.slots import Node
@@ -49,6 +50,23 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
             end_node(other)
     finally:
         cluster.shutdown()
+
+
+@pytest.fixture
+def only_the_other(two_nodes: TwoNodes) -> Iterator[None]:
+    """Leave no CPU on the driver's node, so that all work is done on the other one."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    busy = ray.remote(Busy).options(num_cpus=1, scheduling_strategy=here).remote()
+    ray.get(busy.begin.remote())
+    yield
+    ray.kill(busy)
+
+
+class Busy:
+    """Holds what it was given."""
+
+    def begin(self) -> None:
+        """It has begun."""
 
 
 def start_node(address: str, hidden: Path) -> "subprocess.Popen[bytes]":
