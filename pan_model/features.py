@@ -2,41 +2,34 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Semaphore
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from torch import Tensor
 
 from pan_model.backbones import (
-    Backbone,
     Pooling,
     build_backbone,
     check_backbone_name,
     check_pooling,
     measure_feature_dim,
 )
-from pan_model.bad_images import check_readable, reason_without_path
+from pan_model.bad_images import check_readable
 from pan_model.cache import content_key, written_whole
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
-from pan_model.images import load_image
+from pan_model.extraction import Extraction, Extractor, LocalExtractor
 from pan_model.shapes import Bool, Float
 from pan_model.weights import load_weights
 from pan_model.writable import check_writable
 
 CACHE_FORMAT = "pan-study/features/1"
-CPU_BATCH_SIZE = 16
-GPU_BATCH_SIZE = 64
-MAX_WORKERS = 16
+LOCAL = LocalExtractor()
+"""Extracts in this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +75,13 @@ def extract_features(
     *,
     skip_bad_images: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    device: torch.device | str | None = None,
-    batch_size: int | None = None,
+    extractor: Extractor = LOCAL,
 ) -> Features:
     """Features of all items, read from the cache or extracted in evaluation mode and put there.
 
     `fingerprint` is that of the items (pan_model.data.fingerprint). `progress` is called with the number of images
-    done and to do, only when features are extracted. The device is CUDA where there is one. Raises BadInput when
-    weights or cache folder cannot be used, and, unless they are to be skipped, when images cannot be read.
+    done and to do, only when features are extracted, which the extractor does. Raises BadInput when weights or cache
+    folder cannot be used, and, unless they are to be skipped, when images cannot be read.
     """
     backbone = build_backbone(config.backbone, config.pooling)
     weights_sha256 = load_weights(backbone, config.weights)
@@ -99,8 +91,14 @@ def extract_features(
         check_readable(items, features.unreadable, skip_bad_images=skip_bad_images)
         return features
     check_writable(path.parent, "features")
-    _place(backbone, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
-    values, unreadable = _extract(backbone, items, config.image_size, skip_bad_images, batch_size, progress)
+    extraction = Extraction(
+        backbone=backbone,
+        items=items,
+        image_size=config.image_size,
+        feature_dim=measure_feature_dim(backbone, config.image_size),
+        skip_bad_images=skip_bad_images,
+    )
+    values, unreadable = _extract(extraction, extractor, progress)
     features = _leave_out(values, unreadable, items, weights_sha256)
     check_readable(items, features.unreadable, skip_bad_images=skip_bad_images)
     _check_finite(features, items, config)
@@ -115,88 +113,22 @@ def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weight
     return cache_dir / "features" / f"{key}.safetensors"
 
 
-def _place(backbone: Backbone, device: torch.device) -> None:
-    backbone.eval().to(device)
-    if device.type == "cpu":
-        # Convolutions on a CPU take half the time when the channels of a pixel lie side by side.
-        backbone.to(memory_format=torch.channels_last)
-
-
 def _extract(
-    backbone: Backbone,
-    items: Items,
-    image_size: int,
-    skip_bad_images: bool,
-    batch_size: int | None,
-    progress: Callable[[int, int], None] | None,
+    extraction: Extraction, extractor: Extractor, progress: Callable[[int, int], None] | None
 ) -> tuple[Float[np.ndarray, "N D"], dict[str, str]]:
-    """A row for every item, rows of unreadable images undefined, and what is wrong with those by name."""
-    values = np.zeros((len(items), measure_feature_dim(backbone, image_size)), dtype=np.float32)
-    batches = _batches(len(items), batch_size or (CPU_BATCH_SIZE if backbone.on_cpu else GPU_BATCH_SIZE))
-    device_free = Semaphore(MAX_WORKERS if backbone.on_cpu else 1)
-    hopeless = Event()  # a picture ends the extraction; the others are only looked through for the count of bad ones
-
-    def work(indices: range) -> dict[str, str]:
-        images, reasons = _read_batch(items, indices, image_size)
-        if reasons and not skip_bad_images:
-            hopeless.set()
-        if images and not hopeless.is_set():
-            with device_free:
-                values[list(images)] = _forward(backbone, torch.stack(list(images.values())))
-        return reasons
-
-    unreadable: dict[str, str] = {}
-    with _workers(torch.get_num_threads() if backbone.on_cpu else os.cpu_count() or 1) as pool:
-        for indices, reasons in zip(batches, pool.map(work, batches), strict=True):
+    """A row for every item, those of unreadable images 0, and what is wrong with those by name, in the items' order."""
+    items = extraction.items
+    values = np.zeros((len(items), extraction.feature_dim), dtype=np.float32)
+    unreadable: dict[int, str] = {}
+    done = 0
+    with closing(extractor(extraction)) as batches:
+        for indices, rows, reasons in batches:
+            values[indices.start : indices.stop] = rows
             unreadable |= reasons
+            done += len(indices)
             if progress is not None:
-                progress(indices.stop, len(items))
-    return values, unreadable
-
-
-def _batches(num_items: int, batch_size: int) -> list[range]:
-    """Cut the items into batches.
-
-    >>> _batches(5, 2)
-    [range(0, 2), range(2, 4), range(4, 5)]
-    """
-    return [range(start, min(start + batch_size, num_items)) for start in range(0, num_items, batch_size)]
-
-
-@contextmanager
-def _workers(num_workers: int) -> Generator[ThreadPoolExecutor]:
-    """Threads that each decode a batch, then run the network on it; what has not begun when the block ends is dropped.
-
-    Torch computes on one core in each of them: threads that share one operation wait for the slowest at every layer,
-    and the numbers would depend on how many they are.
-    """
-    num_threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(min(num_workers, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        # TensorFloat-32 and kernels chosen by timing would let features depend on their batch and on the run.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(num_threads)
-
-
-def _read_batch(items: Items, indices: range, image_size: int) -> tuple[dict[int, Tensor], dict[str, str]]:
-    """The images that can be read, by index, and what is wrong with the others, by name."""
-    images: dict[int, Tensor] = {}
-    reasons: dict[str, str] = {}
-    for index in indices:
-        try:
-            images[index] = load_image(items.image_path(index), image_size)
-        except BadInput as error:
-            # The reason goes into the cache, which outlives the place where the images lie.
-            reasons[items.image_names[index]] = reason_without_path(error, items.image_path(index))
-    return images, reasons
-
-
-@torch.inference_mode()
-def _forward(backbone: Backbone, images: Float[Tensor, "N 3 H W"]) -> Float[np.ndarray, "N D"]:
-    return backbone(images.to(backbone.device)).cpu().numpy()
+                progress(done, len(items))
+    return values, {items.image_names[index]: unreadable[index] for index in sorted(unreadable)}
 
 
 def _leave_out(

@@ -1,5 +1,6 @@
 """Pictures on disk to the tensors that a backbone sees."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,19 @@ RESIZE_RATIO = 256 / 224
 """Shorter side before the centre crop over the crop's side: the usual evaluation transform on ImageNet."""
 
 
-def load_image(path: Path, image_size: int) -> Float[Tensor, "3 H W"]:
+Content = bytes | OSError | None
+"""An encoded picture that was read already, or what stood in the way; None where it is still to be read."""
+
+
+def load_image(path: Path, image_size: int, content: Content = None) -> Float[Tensor, "3 H W"]:
     """Read a picture as a backbone sees it in evaluation.
 
     The shorter side is resized (bilinear, antialiased) to image_size * 256 / 224 px, the central square of image_size
     px is cut out, and RGB values in 0..1 are normalised by ImageNet's mean and standard deviation. Grey and palette
-    pictures become RGB. Raises BadInput naming the file when it is missing, no picture, damaged or truncated.
+    pictures become RGB. Where the content of the file is given, it is not opened. Raises BadInput naming the file when
+    it is missing, no picture, damaged or truncated.
     """
-    pixels = _read_centre(path, image_size, image_size)
+    pixels = _read_centre(path, image_size, image_size, content)
     return normalise(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])[0]
 
 
@@ -59,9 +65,11 @@ def normalise(pixels: UInt8[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
     return pixels.float().div_(255).sub_(mean).div_(std)
 
 
-def _read_centre(path: Path, image_size: int, side: int) -> UInt8[np.ndarray, "H W 3"]:
+def _read_centre(path: Path, image_size: int, side: int, content: Content = None) -> UInt8[np.ndarray, "H W 3"]:
     try:
-        with Image.open(path) as image:
+        if isinstance(content, OSError):
+            raise content
+        with Image.open(path if content is None else BytesIO(content)) as image:
             return np.array(_resized_centre(_to_rgb(image), image_size, side), dtype=np.uint8)
     except Exception as error:  # PIL's decoders raise whatever their parsing of damaged bytes runs into
         raise BadInput(f"{path}: not a readable picture ({_reason(error)}).") from error

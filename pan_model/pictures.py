@@ -46,6 +46,11 @@ class Pictures:
         """Width and height in px: those of the resized picture from which image_size px are cut."""
         return square_side(self.image_size)
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether the file is there, as this process sees it, and has room for all of them."""
+        return _open(self.path, (self.num_stored, self.side, self.side, 3)) is not None
+
     def read(self, indices: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B H W 3"]:
         """Copy the pictures of some items, H = W = side. Raises BadInput when the file is gone."""
         return np.asarray(self._stored[indices if self.rows is None else self.rows[indices]])

@@ -7,13 +7,15 @@ from typing import Any
 
 from pan_model.data.registry import find_dataset
 from pan_model.errors import BadInput
+from pan_model.extraction import Extractor
+from pan_model.features import LOCAL
 from pan_model.train import use_deterministic_arithmetic
 from study.baseline_scores import validation_baselines, write_baselines
 from study.budget import Budget, GpuMeter
 from study.collation import collate
 from study.config import DatasetPlan, StudyConfig
 from study.files import exists, local_copy, write_json, write_whole
-from study.gpu_need import hungry_trials, measure_on_cuda
+from study.gpu_need import hungry_trials
 from study.ledger import count_ended, read_ledger
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_files
 from study.prepare import Preparation, PreparedDataset, prepare_on_screen
@@ -41,7 +43,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     with ExitStack() as stack:
         # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
         joined = stack.enter_context(_ray_session(config)) if config.ray_address else None
-        prepared = [_prepare(plan, config, screen) for plan in config.plans]
+        prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
         content = describe_study(config, prepared, found)
         if found is not None:
             check_same(found, content["signed"], config.results.root)
@@ -74,7 +76,9 @@ def _is_finished(config: StudyConfig) -> bool:
     )
 
 
-def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> PreparedDataset:
+def _prepare(
+    plan: DatasetPlan, config: StudyConfig, joined: tuple[Node, ...] | None, screen: Screen
+) -> PreparedDataset:
     kept = config.results.of(plan.dataset).backbone
     trained = plan.backbone_training is not None and exists(kept)
     preparation = Preparation(
@@ -88,8 +92,15 @@ def _prepare(plan: DatasetPlan, config: StudyConfig, screen: Screen) -> Prepared
         trained_backbone=local_copy(kept, config.cache_dir) if trained else None,
         data_workers=loading_processes_here(config.data_workers),
         skip_bad_images=config.skip_bad_images,
+        extractor=LOCAL if joined is None else _cluster_extractor(plan, joined, screen),
     )
     return prepare_on_screen(preparation, screen)
+
+
+def _cluster_extractor(plan: DatasetPlan, nodes: tuple[Node, ...], screen: Screen) -> Extractor:
+    from study.cluster_features import ClusterExtractor
+
+    return ClusterExtractor(nodes=nodes, say=lambda line: screen.say(f"{plan.dataset}: {line}"))
 
 
 def _baselines(
@@ -117,15 +128,15 @@ def _measure_gpu_need(
     config: StudyConfig, prepared: list[PreparedDataset], nodes: Sequence[Node], screen: Screen
 ) -> float:
     """The part of a GPU that a trial needs, measured on one; 0 where there is none, or a share was given."""
-    from study.ray_session import run_on_gpu
-
     if config.gpus_per_trial is not None or not any(node.gpus for node in nodes):
         return 0.0
+    from study.gpu_probe import probe_gpu
+
     need = 0.0
     for plan, part in zip(config.plans, prepared, strict=True):
         screen.say(f"{plan.dataset}: measuring on a GPU how much of it a trial needs")
-        trials = hungry_trials(plan.space, max_epochs=plan.max_epochs, seed=config.seed)
-        if (use := run_on_gpu(measure_on_cuda, part, trials)) is not None:
+        use = probe_gpu(part, hungry_trials(plan.space, max_epochs=plan.max_epochs, seed=config.seed))
+        if use is not None:
             screen.say(f"{plan.dataset}: a trial takes up to {use}")
             need = max(need, use.share)
     return need

@@ -19,7 +19,8 @@ from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.registry import Dataset, find_dataset
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.features import Features, FeaturesConfig, extract_features
+from pan_model.extraction import Extractor
+from pan_model.features import LOCAL, Features, FeaturesConfig, extract_features
 from pan_model.finetune_start import FinetuneStart
 from pan_model.pictures import load_pictures
 from pan_model.shapes import Bool, Float
@@ -50,7 +51,8 @@ class Preparation:
 
     A backbone is trained as backbone_training says, and features are extracted with what it learned; trained_backbone
     is the result of an earlier training, which then counts. data_workers processes load pictures for whatever is
-    trained in this process. check_fingerprint may refuse the data before any picture is opened.
+    trained in this process. The extractor computes features that are not in the cache. check_fingerprint may refuse the
+    data before any picture is opened.
     """
 
     dataset: str
@@ -63,6 +65,7 @@ class Preparation:
     trained_backbone: Path | None = None
     data_workers: int = 0
     skip_bad_images: bool = False
+    extractor: Extractor = LOCAL
     check_fingerprint: Callable[[str], None] = _take_any
 
 
@@ -111,6 +114,7 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
         preparation.cache_dir,
         skip_bad_images=preparation.skip_bad_images,
         progress=partial(tell, Work.EXTRACTING),
+        extractor=preparation.extractor,
     )
     kept = items.select(features.readable, "unreadable image")
     task = _make_task(row, kept, features.values)
@@ -179,6 +183,7 @@ def _readable(preparation: Preparation, items: Items, identity: str, tell: Progr
         preparation.cache_dir,
         skip_bad_images=True,
         progress=partial(tell, Work.EXTRACTING),
+        extractor=preparation.extractor,
     ).readable
 
 

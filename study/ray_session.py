@@ -2,9 +2,8 @@
 
 import logging
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 import ray
 
@@ -12,8 +11,6 @@ from pan_model.errors import BadInput
 from study.autoscaling import find_nodes
 from study.config import StudyConfig
 from study.slots import Node
-
-Result = TypeVar("Result")
 
 RAY_STARTS = 3
 """How often Ray is started until it counts as failed."""
@@ -65,8 +62,3 @@ def _start_ray(address: str | None) -> None:
 def count_gpus() -> float:
     """GPUs of all nodes of the cluster that are alive."""
     return sum(node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"])
-
-
-def run_on_gpu(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Run something on a whole GPU of the cluster; waits for a node that has one."""
-    return ray.get(ray.remote(num_gpus=1, max_retries=0)(work).remote(*arguments))

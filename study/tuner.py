@@ -3,6 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from pan_model.data.featured import FeaturedItems
 from pan_model.finetune_start import FinetuneStart
 from study.budget import Budget
 from study.config import Scheduler, StudyConfig
+from study.file_desk import file_desk
 from study.journal import correct_journal
 from study.journal_copy import JournalCopy
 from study.ledger import TrialRecord, count_ended, read_ledger
+from study.node_pictures import start_on_this_node
 from study.object_store import StoreError
 from study.prepare import PreparedDataset
 from study.schedulers import LedgerASHA, LedgerFIFO
@@ -43,13 +46,18 @@ class RayTrial(tune.Trainable):
     """A trial inside a Ray worker; the worker is used again for the next one, be it of another dataset."""
 
     def setup(
-        self, config: dict[str, Any], shared: dict[str, TrialsOfDataset] | None = None, gpu_share: float = 0.0
+        self,
+        config: dict[str, Any],
+        shared: dict[str, TrialsOfDataset] | None = None,
+        gpu_share: float = 0.0,
+        desk: Any = None,
     ) -> None:
-        """Start the trial that `config` describes."""
+        """Start the trial that `config` describes; the desk has the pictures where nodes do not see them."""
         assert shared is not None
         if 0 < gpu_share < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(gpu_share)
         self._shared = shared
+        self._desk = desk
         self._begin(config)
 
     def step(self) -> dict[str, Any]:
@@ -70,7 +78,8 @@ class RayTrial(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         of = self._shared[config["dataset"]]
         self._metric = of.metric
-        self._run = TrialRun(request_of(config), of.place, of.featured, of.start)
+        start = of.start if of.start is None or self._desk is None else start_on_this_node(of.start, self._desk)
+        self._run = TrialRun(request_of(config), of.place, of.featured, start)
 
 
 class Progress(tune.Callback):
@@ -151,13 +160,17 @@ def tune_datasets(
     """Run the trials that the ledgers lack, of all datasets at once, until there are enough or the budget is spent."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong with a trial is in the ledger
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
+    shares_pictures = study.ray_address is not None and any(prepared.start for _, prepared in requests)
+    with (
+        tempfile.TemporaryDirectory(prefix="pan-study-") as folder,
+        file_desk() if shares_pictures else nullcontext() as desk,
+    ):
         searches = {request.place.dataset: _search(request, prepared, Path(folder)) for request, prepared in requests}
         searches = {dataset: search for dataset, search in searches.items() if search.missing}
         if not searches:
             return
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(searches, slots), {"cpu": slots.cpus, "gpu": slots.gpus}),
+            tune.with_resources(_trainable(searches, slots, desk), {"cpu": slots.cpus, "gpu": slots.gpus}),
             tune_config=_tune_config(searches, study, slots),
             run_config=tune.RunConfig(
                 storage_path=folder,
@@ -191,7 +204,7 @@ def _search(request: TuneRequest, prepared: PreparedDataset, folder: Path) -> Se
     )
 
 
-def _trainable(searches: Mapping[str, Search], slots: Slots) -> Any:
+def _trainable(searches: Mapping[str, Search], slots: Slots, desk: Any) -> Any:
     shared = {
         dataset: TrialsOfDataset(
             place=search.request.place,
@@ -201,7 +214,7 @@ def _trainable(searches: Mapping[str, Search], slots: Slots) -> Any:
         )
         for dataset, search in searches.items()
     }
-    return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus)
+    return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus, desk=desk)
 
 
 def _tune_config(searches: Mapping[str, Search], study: StudyConfig, slots: Slots) -> tune.TuneConfig:

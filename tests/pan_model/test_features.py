@@ -4,6 +4,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pan_model.backbones import Pooling, build_backbone
 from pan_model.data.cub import read_cub
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
+from pan_model.extraction import LocalExtractor
 from pan_model.features import Features, FeaturesConfig, cache_path, extract_features
 from pan_model.images import load_image
 from pan_model.weights import load_weights
@@ -52,8 +54,9 @@ def items_of(root: Path, names: tuple[str, ...]) -> Items:
     )
 
 
-def extract(items: Items, cache_dir: Path, config: FeaturesConfig = CONFIG, **options: object) -> Features:
-    return extract_features(items, FINGERPRINT, config, cache_dir, device="cpu", **options)
+def extract(items: Items, cache_dir: Path, config: FeaturesConfig = CONFIG, **options: Any) -> Features:
+    extractor = LocalExtractor(device="cpu", batch_size=options.pop("batch_size", None))
+    return extract_features(items, FINGERPRINT, config, cache_dir, **({"extractor": extractor} | options))
 
 
 def cached_files(cache_dir: Path) -> list[Path]:

@@ -1,0 +1,26 @@
+"""A probe on one GPU of the cluster: how much of its memory trials take."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from pan_model.config import TrialConfig
+from study.file_desk import file_desk
+from study.gpu_need import MemoryUse, measure_on_cuda
+from study.node_pictures import start_on_this_node
+from study.prepare import PreparedDataset
+
+
+def probe_gpu(prepared: PreparedDataset, configs: Sequence[TrialConfig]) -> MemoryUse | None:
+    """Run the trials on a whole GPU, waiting for a node that has one; None where torch finds none on it."""
+    with nullcontext() if prepared.start is None else file_desk() as desk:
+        return ray.get(ray.remote(num_gpus=1, max_retries=0)(_measure).remote(prepared, configs, desk))
+
+
+def _measure(prepared: PreparedDataset, configs: Sequence[TrialConfig], desk: Any) -> MemoryUse | None:
+    if prepared.start is not None:
+        prepared = replace(prepared, start=start_on_this_node(prepared.start, desk))
+    return measure_on_cuda(prepared, configs)

@@ -1,0 +1,103 @@
+"""Pictures on every node once: a node that does not see the cache's file fetches a copy, which all its trials map."""
+
+import fcntl
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from socket import gethostname
+from typing import Any
+
+import ray
+from platformdirs import user_cache_path
+
+from pan_model.cache import written_whole
+from pan_model.errors import BadInput
+from pan_model.finetune_start import FinetuneStart
+from pan_model.pictures import Pictures
+from pan_model.writable import check_writable, existing_parent
+from study.file_desk import Piece
+
+PIECE_BYTES = 2**26
+"""What is on its way at a time, twice: one piece is written while the next one travels."""
+
+
+def start_on_this_node(start: FinetuneStart, desk: Any) -> FinetuneStart:
+    """The same start with pictures that this node sees; the desk (study.file_desk) has the driver's cache.
+
+    The first trial on a node that does not see them fetches a copy, which stays in a cache folder for later studies;
+    others wait for it. Raises BadInput when there is no room for it.
+    """
+    return replace(start, pictures=pictures_on_this_node(start.pictures, desk, user_cache_path("pan-study")))
+
+
+def pictures_on_this_node(pictures: Pictures, desk: Any, own_cache: Path) -> Pictures:
+    """Pictures where they lie, if this node sees them; else a copy, in the same folder or in own_cache."""
+    if pictures.is_stored:
+        return pictures
+    folders = [pictures.path.parent, own_cache / "pictures"]
+    copies = [replace(pictures, path=folder / pictures.path.name) for folder in folders]
+    for copy in copies:
+        if copy.is_stored:
+            return copy
+    size: Any = ray.get(desk.size_of.remote(str(pictures.path)))
+    copy = _with_room(copies, size)
+    with _locked(copy.path):
+        if not copy.is_stored:  # nobody else has fetched them meanwhile
+            _fetch(pictures.path, copy.path, size, desk)
+    return copy
+
+
+def _with_room(copies: list[Pictures], size: int) -> Pictures:
+    """The first of some places that can be written and has room."""
+    reasons: list[str] = []
+    for copy in copies:
+        folder = copy.path.parent
+        try:
+            check_writable(folder, "pictures")
+        except BadInput:
+            reasons.append(f"{folder} cannot be written")
+            continue
+        free = shutil.disk_usage(existing_parent(folder)).free
+        if size <= free:
+            return copy
+        reasons.append(f"{folder} has {free / 1e9:.1f} GB free")
+    raise BadInput(
+        f"pictures cannot be copied to node {gethostname()}: they take {size / 1e9:.1f} GB, {', '.join(reasons)}; "
+        "give a --cache-dir that all nodes share, or that has room on each of them."
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """Be the only process of the node that writes the file; a process that dies lets go of it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise BadInput(f"pictures cannot be copied to {path.parent} on node {gethostname()} ({error}).") from error
+
+
+def _fetch(source: Path, path: Path, size: int, desk: Any) -> None:
+    """Copy a file of the driver's node, piece by piece; it has its name when all of it is there."""
+    for left_over in path.parent.glob(f"{path.stem}.*.tmp"):  # of one that died while it held the lock
+        with suppress(OSError):
+            left_over.unlink()
+    with written_whole(path, "pictures") as temporary, temporary.open("wb") as file:
+        for piece in _pieces(source, size, desk):
+            if not piece.whole:
+                raise OSError(f"bytes from {file.tell()} on were damaged on the way")
+            file.write(piece.content.data)
+
+
+def _pieces(source: Path, size: int, desk: Any) -> Iterator[Piece]:
+    """The file's pieces in order, each asked for before the one ahead of it has been taken."""
+    cuts = [(start, min(PIECE_BYTES, size - start)) for start in range(0, size, PIECE_BYTES)]
+    asked = [desk.read_piece.remote(str(source), *cut) for cut in cuts[:1]]
+    for following in [*cuts[1:], None]:
+        if following is not None:
+            asked.append(desk.read_piece.remote(str(source), *following))
+        yield ray.get(asked.pop(0))
