@@ -6,7 +6,7 @@ from typing import Any
 from cluster.ec2_request import check_request, instance_types, regions
 from cluster.finding import Finding, mapping, nearest, sequence, step, whole
 from cluster.instance_types import check_capability, check_resources, find_machine
-from cluster.node_types import TYPES, node_types
+from cluster.node_types import TYPES, head_name, node_types
 from cluster.placeholders import is_open
 from cluster.versions import Locked
 
@@ -28,7 +28,7 @@ def check_aws(config: dict[str, Any], locked: Locked) -> list[Finding]:
     """Everything of an AWS cluster's file that Ray hands on to AWS unseen."""
     findings = [*_check_region(config), *_check_login(config), *_check_group_of_ray(config)]
     for name, kind in node_types(config).items():
-        head = name == config.get("head_node_type")
+        head = name == head_name(config)
         node_config = mapping(kind.get("node_config"))
         where = step(step(TYPES, name), "node_config")
         findings += [
@@ -144,7 +144,7 @@ def _check_disk(where: str, node_config: dict[str, Any]) -> list[Finding]:
     findings: list[Finding] = []
     for index, disk in enumerate(disks):
         ebs, at = mapping(disk.get("Ebs")), step(step(place, index), "Ebs")
-        size = whole(ebs.get("VolumeSize"))
+        size = whole(ebs.get("VolumeSize", 0), LEAST_DISK_GB)
         if disk.get("DeviceName") == ROOT_DEVICE and size < LEAST_DISK_GB:
             what = f"it must be at least {LEAST_DISK_GB} GB for image, .venv and data, got {size}; raise it."
             findings.append(Finding(where=step(at, "VolumeSize"), what=what))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.aws_nodes import check_aws
-from cluster.finding import Finding, mapping
+from cluster.finding import Finding, mapping, nearest
 from cluster.gcp_nodes import check_gcp
 from cluster.kuberay import check_kuberay, is_kuberay
 from cluster.local_machines import check_local
@@ -23,6 +23,9 @@ from cluster.ray_schema import PROVIDERS, check_schema
 from cluster.versions import Locked, locked_versions
 from cluster.yaml_documents import read_documents
 from pan_model.command_line import BAD_INPUT, OneLineParser, answer
+
+SAID_BETTER = {"head_node_type", "max_workers", "provider.type", "provider.head_ip", "provider.worker_ips"}
+"""Places of which Ray says that the file as a whole is refused."""
 
 
 def check_file(path: Path, here: Path | None = None) -> tuple[list[Finding], str]:
@@ -47,9 +50,13 @@ def _check_cluster(config: dict[str, Any], locked: Locked, here: Path) -> list[F
     kind = mapping(config.get("provider")).get("type")
     schema = check_schema(config)
     if kind not in PROVIDERS:
-        what = f"this check knows {', '.join(PROVIDERS)}, got '{kind or ''}'; of others only Ray's schema is looked at."
-        return [*schema, Finding(where="provider.type", what=what)]
-    findings = [*check_commands(config, locked, cloud=kind != "local"), *check_files(config, here)]
+        hint = nearest(str(kind), PROVIDERS) or "; of others, Ray's schema alone is looked at."
+        what = f"this check knows {', '.join(PROVIDERS)}, got '{kind or ''}'{hint}"
+        return _without_repeats(schema, [Finding(where="provider.type", what=what)])
+    findings = [
+        *check_commands(config, locked, cloud=kind != "local"),
+        *check_files(config, here, cloud=kind != "local"),
+    ]
     if kind == "local":
         return _without_repeats(schema, [*check_local(config), *findings])
     nodes = (check_aws if kind == "aws" else check_gcp)(config, locked)
@@ -57,8 +64,9 @@ def _check_cluster(config: dict[str, Any], locked: Locked, here: Path) -> list[F
 
 
 def _without_repeats(schema: list[Finding], findings: list[Finding]) -> list[Finding]:
-    """Ray's refusal of the whole file says less than our own line about the same thing."""
-    return [*(found for found in schema if found.where or not findings), *findings]
+    """Ray's refusal of the whole file says less than a line of our own about the same thing."""
+    said = any(found.where in SAID_BETTER for found in findings)
+    return [*(found for found in schema if found.where or not said), *findings]
 
 
 def main(words: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 from cluster.finding import Finding, mapping, nearest, sequence, step, whole
 from cluster.instance_types import Machine, check_capability, check_resources, find_machine, machines
 from cluster.known_keys import check_keys
-from cluster.node_types import TYPES, node_types
+from cluster.node_types import TYPES, head_name, node_types
 from cluster.placeholders import is_open
 from cluster.versions import Locked
 
@@ -22,7 +22,7 @@ def check_gcp(config: dict[str, Any], locked: Locked) -> list[Finding]:
     findings = _check_place(config)
     zone = str(mapping(config.get("provider")).get("availability_zone", ""))
     for name, kind in node_types(config).items():
-        head = name == config.get("head_node_type")
+        head = name == head_name(config)
         node_config = mapping(kind.get("node_config"))
         where = step(step(TYPES, name), "node_config")
         findings += [

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.finding import Finding, nearest, step, whole
+from cluster.finding import Finding, nearest, step
 from cluster.versions import Locked
 
 TABLE = Path(__file__).with_name("instance_types.toml")
@@ -50,11 +50,11 @@ def check_resources(where: str, resources: dict[str, Any], name: str, machine: M
     """What a node type declares is what its machine has; a head may declare no CPU, so that no trial runs there."""
     findings: list[Finding] = []
     for resource, has in (("CPU", machine.cpus), ("GPU", machine.gpus)):
-        declared = whole(resources.get(resource), -1 if resource == "CPU" else 0)
-        if declared == has or (head and declared == 0):
-            continue
-        got = "nothing" if declared == -1 else str(declared)
-        what = f"{resource} must be {has}, what {name} has, got {got}; a study plans with it for workers that sleep."
+        declared = resources.get(resource, has if resource == "CPU" else 0)
+        if not isinstance(declared, int) or declared == has or (head and declared == 0):
+            continue  # where it is no number, or no CPU is named, another line says so
+        rule = f"{resource} must be {has}, what {name} has, got {declared}"
+        what = f"{rule}; a study plans with it for workers that sleep."
         findings.append(Finding(where=step(where, "resources"), what=what))
     return findings
 

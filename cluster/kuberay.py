@@ -79,7 +79,7 @@ def _check_document(document: dict[str, Any], values: dict[str, Any], locked: Lo
 def _check_job(where: str, spec: dict[str, Any]) -> list[Finding]:
     findings: list[Finding] = []
     entrypoint = str(spec.get("entrypoint", ""))
-    if not re.search(r"\S*study/run\.py\b", entrypoint):
+    if not re.search(r"(^|[\s/])study/run\.py\b", entrypoint):
         what = f"it must run study/run.py, got '{entrypoint}'; as in cluster/kuberay.yaml."
         findings.append(Finding(where=step(where, "entrypoint"), what=what))
     elif whole(spec.get("backoffLimit")) and "--resume" not in entrypoint:
@@ -176,15 +176,27 @@ def _check_pod(where: str, group: dict[str, Any], values: dict[str, Any], locked
         if resource not in mapping(mapping(container.get("resources")).get("limits")):
             what = f"{resource} is missing; Ray takes it for what a pod has."
             findings.append(Finding(where=step(place, "resources.limits"), what=what))
+    pod = mapping(mapping(group.get("template")).get("spec"))
+    for kind in ("initContainers", "containers"):
+        for index, part in enumerate(map(mapping, sequence(pod.get(kind)))):
+            findings += _check_config_maps(step(step(where, f"template.spec.{kind}"), index), part, values)
     environment = {mapping(one).get("name"): mapping(one).get("value") for one in sequence(container.get("env"))}
     for one in map(mapping, sequence(container.get("envFrom"))):
-        name = str(mapping(one.get("configMapRef")).get("name"))
-        if name in values:
-            environment |= values[name]
-        elif "configMapRef" in one:
-            what = f"there is no ConfigMap '{name}' in this file{nearest(name, values) or '; add it.'}"
-            findings.append(Finding(where=step(place, "envFrom"), what=what))
+        environment |= values.get(str(mapping(one.get("configMapRef")).get("name")), {})
     return findings + _check_output(place, environment, container)
+
+
+def _check_config_maps(where: str, container: dict[str, Any], values: dict[str, Any]) -> list[Finding]:
+    references = [mapping(mapping(one).get("configMapRef")) for one in sequence(container.get("envFrom"))]
+    names = [str(reference.get("name")) for reference in references if reference]
+    return [
+        Finding(
+            where=step(where, "envFrom"),
+            what=f"there is no ConfigMap '{name}' in this file{nearest(name, values) or '; add it.'}",
+        )
+        for name in names
+        if name not in values
+    ]
 
 
 def _check_output(where: str, environment: dict[Any, Any], container: dict[str, Any]) -> list[Finding]:

@@ -18,7 +18,7 @@ STAYS_BEHIND = {
 CODE = ("study", "pan_model", "search_spaces", "cluster")
 
 
-def check_files(config: dict[str, Any], here: Path) -> list[Finding]:
+def check_files(config: dict[str, Any], here: Path, *, cloud: bool) -> list[Finding]:
     """File mounts, what rsync leaves out of them, and the ssh key; relative paths are seen from `here`."""
     mounts = mapping(config.get("file_mounts"))
     findings = [found for place, source in mounts.items() for found in _check_mount(place, source, here)]
@@ -27,7 +27,10 @@ def check_files(config: dict[str, Any], here: Path) -> list[Finding]:
     ]
     if checkouts:
         findings += _check_excludes(config, checkouts[0])
-    return findings + _check_key(mapping(config.get("auth")).get("ssh_private_key"))
+    elif cloud:
+        what = 'none of them is this checkout, so nodes have no code; add: {"~/pan-study": "."}'
+        findings.append(Finding(where="file_mounts", what=what))
+    return findings + _check_login(config)
 
 
 def _check_mount(place: str, source: object, here: Path) -> list[Finding]:
@@ -73,6 +76,14 @@ def _lost_code(pattern: str, checkout: Path) -> str | None:
             if "__pycache__" not in path.parts and fnmatch(path.name, name) and path.suffix != ".pyc":
                 return str(path.relative_to(checkout))
     return None
+
+
+def _check_login(config: dict[str, Any]) -> list[Finding]:
+    auth = mapping(config.get("auth"))
+    findings = _check_key(auth.get("ssh_private_key"))
+    if "ssh_user" not in auth:
+        findings.append(Finding(where="auth.ssh_user", what="it is missing; give the user's name on the nodes."))
+    return findings
 
 
 def _check_key(key: object) -> list[Finding]:

@@ -98,10 +98,10 @@ def _check_start(config: dict[str, Any]) -> list[Finding]:
         if "ray start" in command and "$RAY_HEAD_IP" not in command:
             what = "a worker's `ray start` must have --address=$RAY_HEAD_IP:6379, which Ray fills in; add it."
             findings.append(Finding(where=where, what=what))
-    for key, of in zip(START, (starts, worker), strict=True):
-        if not any("ray start" in command for _, command in of):
+    for key, of in zip(START, (head, worker), strict=True):
+        if (grows or key == START[0]) and not any("ray start" in command for _, command in of):
             what = (
-                "without a `ray start` of its own Ray's default opens the dashboard to all; as in cluster/config.yaml."
+                "none of them is `ray start`; write it as in cluster/config.yaml: Ray's own opens the dashboard to all."
             )
             findings.append(Finding(where=key, what=what))
     return findings

@@ -1,5 +1,6 @@
 """Node types: how many machines of which kind there may be, which of them is the head, and when they go away."""
 
+import difflib
 from typing import Any
 
 from cluster.finding import Finding, mapping, nearest, step, whole
@@ -15,12 +16,20 @@ def node_types(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: mapping(kind) for name, kind in mapping(config.get(TYPES)).items()}
 
 
+def head_name(config: dict[str, Any]) -> str | None:
+    """The node type that is the head; where the file names one that is not there, the one that it nearly names."""
+    kinds = node_types(config)
+    named = str(config.get("head_node_type"))
+    return named if named in kinds else next(iter(difflib.get_close_matches(named, kinds, n=1)), None)
+
+
 def check_node_types(config: dict[str, Any]) -> list[Finding]:
     """The head is there, numbers of workers agree with each other, and idle workers go away."""
     kinds = node_types(config)
     return [
         *_check_head(config, kinds),
         *_check_idle(config),
+        *_check_old_key(config),
         *_check_most(config, kinds),
         *(found for name, kind in kinds.items() for found in _check_kind(config, name, kind)),
     ]
@@ -46,32 +55,41 @@ def _check_idle(config: dict[str, Any]) -> list[Finding]:
     if isinstance(idle, (int, float)) and not 1 <= idle <= LONGEST_IDLE_MINUTES:
         rule = f"it must be from 1 to {LONGEST_IDLE_MINUTES}, got {idle}"
         return [
-            Finding(where=where, what=f"{rule}; sooner, workers go while they are set up; later, nobody needs them.")
+            Finding(where=where, what=f"{rule}; sooner, workers go between two trials; later, you pay for nothing.")
         ]
     return []
 
 
 def _check_most(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> list[Finding]:
     most = config.get("max_workers")
-    workers = [kind for name, kind in kinds.items() if name != config.get("head_node_type")]
+    workers = [kind for name, kind in kinds.items() if name != head_name(config)]
     if most is None:
         return [Finding(where="max_workers", what="it is missing, and Ray's own is 2; give it: it bounds the cost.")]
-    if whole(most) == 0 or not workers:
+    if most == 0 or not workers:
         return [Finding(where="max_workers", what="no worker may ever start, so no trial runs; allow some.")]
+    if not isinstance(most, int):
+        return []
     needed = sum(whole(kind.get("min_workers")) for kind in workers)
-    if needed > whole(most):
+    if needed > most:
         what = f"it must be at least {needed}, the sum of all min_workers, got {most}; raise it or lower them."
         return [Finding(where="max_workers", what=what)]
-    could = sum(whole(kind.get("max_workers"), whole(most)) for kind in workers)
-    if could < whole(most):
+    could = sum(whole(kind.get("max_workers"), most) for kind in workers)
+    if could < most:
         what = f"it must be at most {could}, what the node types allow together, got {most}; raise theirs or lower it."
         return [Finding(where="max_workers", what=what)]
     return []
 
 
+def _check_old_key(config: dict[str, Any]) -> list[Finding]:
+    if "min_workers" not in config:
+        return []
+    what = f"Ray does not look at it here, got {config['min_workers']}; give it in a node type."
+    return [Finding(where="min_workers", what=what)]
+
+
 def _check_kind(config: dict[str, Any], name: str, kind: dict[str, Any]) -> list[Finding]:
     where = step(TYPES, name)
-    head = name == config.get("head_node_type")
+    head = name == head_name(config)
     least, most = whole(kind.get("min_workers")), whole(kind.get("max_workers"), whole(config.get("max_workers")))
     findings: list[Finding] = []
     if least < 0 or (least > most and not head):

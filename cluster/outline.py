@@ -5,7 +5,7 @@ from typing import Any
 from cluster.finding import mapping, sequence, whole
 from cluster.instance_types import machines
 from cluster.kuberay import gpus_of, is_kuberay, worker_groups
-from cluster.node_types import node_types
+from cluster.node_types import head_name, node_types
 
 
 def describe(documents: list[Any]) -> str:
@@ -36,7 +36,7 @@ def _describe_cloud(config: dict[str, Any]) -> str:
     head, workers, most_gpus = "", list[str](), 0
     for name, node in node_types(config).items():
         machine = _machine(kind, mapping(node.get("node_config")))
-        if name == config.get("head_node_type"):
+        if name == head_name(config):
             head = machine
             continue
         gpus, most = whole(mapping(node.get("resources")).get("GPU")), whole(node.get("max_workers"), most_at_all)

@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
@@ -18,9 +19,12 @@ PROVIDERS = ("aws", "gcp", "local")
 
 
 def check_schema(config: dict[str, Any]) -> list[Finding]:
-    """Ray's verdict on a cluster's file: what its schema refuses, line by line, and then what its own code refuses."""
-    findings = [_from_schema(error) for error in _validator().iter_errors(config)]
-    return findings or _ask_ray(config)
+    """Ray's verdict on a cluster's file: what its schema refuses, key by key, and then what its own code refuses.
+
+    The schema is asked about what Ray makes of the file, its defaults filled in; where that fails, about the file.
+    """
+    prepared, refusal = _prepare(config)
+    return [_from_schema(error) for error in _validator().iter_errors(prepared)] or refusal
 
 
 @cache
@@ -45,29 +49,34 @@ def _from_schema(error: ValidationError) -> Finding:
     return Finding(where=where, what=f"Ray's schema refuses this value: {error.message}.")
 
 
-def _ask_ray(config: dict[str, Any]) -> list[Finding]:
+def _prepare(config: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """What Ray makes of a file, or the file itself, and Ray's refusal of it, if any."""
     from click import ClickException
     from ray.autoscaler._private.util import prepare_config, validate_config
 
+    prepared = config
+    if mapping(config.get("provider")).get("type") == "local":  # Ray takes this key away, and only there it counts
+        prepared = {key: value for key, value in config.items() if key != "min_workers"}
     try:
         with _quiet():
-            validate_config(prepare_config(copy.deepcopy(config)))
-    except (ClickException, ValueError, RuntimeError, NotImplementedError) as error:
-        return [Finding(where="", what=f"Ray refuses the file: {_one_line(error)}")]
+            prepared = prepare_config(copy.deepcopy(config))
+            validate_config(prepared)
+    except (ClickException, ValueError, RuntimeError, NotImplementedError, ValidationError) as error:
+        return prepared, [_refusal(error)]
     except (KeyError, TypeError, AttributeError) as error:  # Ray takes what is missing or of another type for granted
-        return [Finding(where="", what=f"Ray cannot read the file: {type(error).__name__} {_one_line(error)}")]
-    return []
+        return prepared, [_refusal(error)]
+    return prepared, []
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _refusal(error: Exception) -> Finding:
+    return Finding(where="", what=f"Ray refuses the file, {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 @contextmanager
 def _quiet() -> Generator[None]:
     """Ray says on the screen what it also raises; once is enough."""
     before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    logging.disable(sys.maxsize)
     try:
         yield
     finally:
