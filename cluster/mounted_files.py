@@ -2,6 +2,7 @@
 
 import stat
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,15 @@ def _lost_code(pattern: str, checkout: Path) -> str | None:
     """A file or folder of the code that rsync would leave out, for a pattern that counts at any depth."""
     if "/" in pattern.rstrip("/") or pattern.strip("/") in ("__pycache__", ""):
         return None
-    name = pattern.rstrip("/")
-    for folder in (checkout / package for package in CODE):
-        for path in (folder, *sorted(folder.rglob("*"))):
-            if "__pycache__" not in path.parts and fnmatch(path.name, name) and path.suffix != ".pyc":
-                return str(path.relative_to(checkout))
-    return None
+    lost = (path for path in _code_of(checkout) if fnmatch(path.name, pattern.rstrip("/")))
+    return next((str(path.relative_to(checkout)) for path in lost), None)
+
+
+@cache
+def _code_of(checkout: Path) -> tuple[Path, ...]:
+    """The code's files and folders, less what Python makes of them."""
+    paths = (path for package in CODE for path in (checkout / package, *sorted((checkout / package).rglob("*"))))
+    return tuple(path for path in paths if "__pycache__" not in path.parts)
 
 
 def _check_login(config: dict[str, Any]) -> list[Finding]:

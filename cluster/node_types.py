@@ -36,11 +36,11 @@ def check_node_types(config: dict[str, Any]) -> list[Finding]:
 
 
 def _check_head(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> list[Finding]:
-    head = config.get("head_node_type")
+    head = str(config.get("head_node_type"))
     if not kinds:
         return [Finding(where=TYPES, what="there are none; declare a head and a worker, as cluster/config.yaml does.")]
     if head not in kinds:
-        what = f"it must be one of {', '.join(kinds)}, got '{head}'{nearest(str(head), kinds)}"
+        what = f"it must be one of {', '.join(kinds)}, got '{head}'{nearest(head, kinds)}"
         return [Finding(where="head_node_type", what=what)]
     if whole(kinds[head].get("max_workers")):
         what = f"it must be 0, a cluster has one head, got {kinds[head]['max_workers']}; Ray may start more of them."

@@ -3,10 +3,10 @@
 import copy
 import json
 import logging
-import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,9 @@ def _refusal(error: Exception) -> Finding:
 def _quiet() -> Generator[None]:
     """Ray says on the screen what it also raises; once is enough."""
     before = logging.root.manager.disable
-    logging.disable(sys.maxsize)
+    logging.disable(logging.CRITICAL)
     try:
-        yield
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
     finally:
         logging.disable(before)
