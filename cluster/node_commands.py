@@ -34,6 +34,11 @@ def _check_lock(config: dict[str, Any], setup: list[tuple[str, str]]) -> list[Fi
     if not re.search(rf"cd {re.escape(place)} && make setup\b", text):
         what = f"none of them sets up from requirements.lock; add: cd {place} && make setup"
         findings.append(Finding(where="setup_commands", what=what))
+    elif not re.search(r"ln -s\S* \S+ (\S*/)?\.venv\b", text):
+        what = (
+            "none of them links .venv to a folder elsewhere, as config.yaml does; the head reads all that is mounted."
+        )
+        findings.append(Finding(where="setup_commands", what=what))
     bin_of = place.removeprefix("~/")
     if not re.search(rf"PATH=(\$HOME|~)/{re.escape(bin_of)}/\.venv/bin:\$PATH", text):
         what = f"none of them puts the lock's ray and python first; add: export PATH=$HOME/{bin_of}/.venv/bin:$PATH"

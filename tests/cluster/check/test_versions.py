@@ -8,7 +8,7 @@ import pytest
 
 from cluster.versions import check_image, locked_versions
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 def test_the_lock_is_what_is_installed():

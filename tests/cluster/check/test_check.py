@@ -17,7 +17,7 @@ import yaml
 
 from cluster.check import check_file, main
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 FILES = ("config.yaml", "gcp.yaml", "kuberay.yaml", "onprem.yaml")
 

@@ -8,7 +8,7 @@ import pytest
 
 from cluster.check import check_file
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 AWS, GCP, KUBERAY, LOCAL = "config.yaml", "gcp.yaml", "kuberay.yaml", "onprem.yaml"
 
@@ -542,6 +542,16 @@ MISTAKES = [
         "cd ~/pan-study && make setup",
         "cd ~/pan-study && make stup",
         ("setup_commands: none of them sets up from requirements.lock; add: cd ~/pan-study && make setup"),
+    ),
+    Mistake(
+        "the environment in the mount",
+        AWS,
+        "ln -s ~/.pan-study-venv .venv",
+        "cp -r ~/.pan-study-venv .venv",
+        (
+            "setup_commands: none of them links .venv to a folder elsewhere, as config.yaml does; the"
+            " head reads all that is mounted."
+        ),
     ),
     Mistake(
         "Ray beside the lock",
@@ -1101,5 +1111,5 @@ def test_a_mistake_is_said_in_a_clear_line(mistake: Mistake, filled: Callable[[s
 
 
 def test_no_mistake_is_planted_twice():
-    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 116
+    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 117
     assert len({(mistake.file, mistake.before, mistake.after) for mistake in MISTAKES}) == len(MISTAKES)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SHIPPED = Path(__file__).parents[2] / "cluster"
+SHIPPED = Path(__file__).parents[3] / "cluster"
 
 VALUES = {
     "YOUR-BUCKET": "birds",
