@@ -14,7 +14,7 @@ from jaxtyping import install_import_hook
 # Before our packages are imported, so that every shape and type in a signature is checked from here on. The numeric
 # tower is PEP 484's, and pyright's: an int will do where a float is asked for.
 install_import_hook(
-    ["pan_model", "study", "search_spaces"],
+    ["pan_model", "study", "search_spaces", "cluster"],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 

@@ -1,0 +1,92 @@
+"""Check a cluster's file before it costs money: `python -m cluster.check FILE [FILE ..]`, offline.
+
+Everything that is wrong is said, a line each, on stderr, and the exit code is 2; of a good file one line says what it
+would start, and the exit code is 0.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.aws_nodes import check_aws
+from cluster.finding import Finding, mapping, nearest
+from cluster.gcp_nodes import check_gcp
+from cluster.kuberay import check_kuberay, is_kuberay
+from cluster.local_machines import check_local
+from cluster.mounted_files import check_files
+from cluster.node_commands import check_commands
+from cluster.node_types import check_node_types
+from cluster.outline import describe
+from cluster.placeholders import find_placeholders
+from cluster.ray_schema import PROVIDERS, check_schema
+from cluster.versions import Locked, locked_versions
+from cluster.yaml_documents import read_documents
+from pan_model.command_line import BAD_INPUT, OneLineParser, answer
+
+SAID_BETTER = {"head_node_type", "max_workers", "provider.type", "provider.head_ip", "provider.worker_ips"}
+"""Places of which Ray says that the file as a whole is refused."""
+
+
+def check_file(path: Path, here: Path | None = None) -> tuple[list[Finding], str]:
+    """Everything that is wrong with a cluster's file, and, where nothing is, what it would start.
+
+    Paths in the file are seen from `here`, where `ray up` is typed: this folder unless given.
+    """
+    documents, findings = read_documents(path)
+    if not documents:
+        return findings or [Finding(where="", what="the file is empty.")], ""
+    findings += find_placeholders(documents)
+    if is_kuberay(documents):
+        findings += check_kuberay(documents, locked_versions())
+    elif len(documents) > 1 or not mapping(documents[0]):
+        findings.append(Finding(where="", what="a cluster's file is one mapping of keys; as cluster/config.yaml."))
+    else:
+        findings += _check_cluster(mapping(documents[0]), locked_versions(), here or Path.cwd())
+    return list(dict.fromkeys(findings)), "" if findings else describe(documents)
+
+
+def _check_cluster(config: dict[str, Any], locked: Locked, here: Path) -> list[Finding]:
+    kind = mapping(config.get("provider")).get("type")
+    schema = check_schema(config)
+    if kind not in PROVIDERS:
+        hint = nearest(str(kind), PROVIDERS) or "; of others, Ray's schema alone is looked at."
+        what = f"this check knows {', '.join(PROVIDERS)}, got '{kind or ''}'{hint}"
+        return _without_repeats(schema, [Finding(where="provider.type", what=what)])
+    findings = [
+        *check_commands(config, locked, cloud=kind != "local"),
+        *check_files(config, here, cloud=kind != "local"),
+    ]
+    if kind == "local":
+        return _without_repeats(schema, [*check_local(config), *findings])
+    nodes = (check_aws if kind == "aws" else check_gcp)(config, locked)
+    return _without_repeats(schema, [*check_node_types(config), *nodes, *findings])
+
+
+def _without_repeats(schema: list[Finding], findings: list[Finding]) -> list[Finding]:
+    """Ray's refusal of the whole file says less than a line of our own about the same thing."""
+    said = any(found.where in SAID_BETTER for found in findings)
+    return [*(found for found in schema if found.where or not said), *findings]
+
+
+def main(words: Sequence[str]) -> int:
+    """Check every file named; 0 where all are good, 2 where one is not."""
+    parser = OneLineParser(prog="python -m cluster.check", description="Check clusters' files; nothing is started.")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="such as cluster/config.yaml")
+    num_wrong = 0
+
+    def check_all() -> None:
+        nonlocal num_wrong
+        for path in parser.parse(words).files:
+            findings, outline = check_file(path)
+            num_wrong += len(findings)
+            for found in findings:
+                print(f"{path}: {found}", file=sys.stderr)
+            if not findings:
+                print(f"{path}: good; {outline}.")
+
+    return answer(check_all) or (BAD_INPUT if num_wrong else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,180 @@
+"""Machines of Google Cloud: project, zone, machine types, accelerators, spot, disks, images, and who may reach them."""
+
+import re
+from typing import Any
+
+from cluster.finding import Finding, mapping, nearest, sequence, step, whole
+from cluster.instance_types import Machine, check_capability, check_resources, find_machine, machines
+from cluster.known_keys import check_keys
+from cluster.node_types import TYPES, head_name, node_types
+from cluster.placeholders import is_open
+from cluster.versions import Locked
+
+IMAGE = re.compile(r"projects/[a-z0-9.:-]+/global/images/(family/)?[a-z0-9-]+")
+
+LEAST_DISK_GB = 100
+LEAST_DRIVER = {13: 580}
+"""The least NVIDIA driver that a major version of CUDA works with (CUDA 13's release notes)."""
+
+
+def check_gcp(config: dict[str, Any], locked: Locked) -> list[Finding]:
+    """Everything of a Google Cloud cluster's file that Ray hands on to Google unseen."""
+    findings = _check_place(config)
+    zone = str(mapping(config.get("provider")).get("availability_zone", ""))
+    for name, kind in node_types(config).items():
+        head = name == head_name(config)
+        node_config = mapping(kind.get("node_config"))
+        where = step(step(TYPES, name), "node_config")
+        findings += [
+            *check_keys(where, node_config, "gcp_instance"),
+            *_check_machine(step(TYPES, name), kind, locked, head=head),
+            *_check_scheduling(where, kind, head=head),
+            *_check_disks(where, node_config, zone, locked),
+            *_check_reach(where, node_config),
+            *_check_rights(where, node_config),
+        ]
+    return findings
+
+
+def _check_place(config: dict[str, Any]) -> list[Finding]:
+    provider = mapping(config.get("provider"))
+    region, zone = str(provider.get("region", "")), str(provider.get("availability_zone", ""))
+    findings: list[Finding] = []
+    if not provider.get("project_id"):
+        findings.append(Finding(where="provider.project_id", what="it is missing; give your project's id."))
+    if not re.fullmatch(r"[a-z]+-[a-z]+\d+", region):
+        what = f"a region is such as us-central1, got '{region}'; a zone, us-central1-a, goes into availability_zone."
+        findings.append(Finding(where="provider.region", what=what))
+    elif not re.fullmatch(rf"{region}-[a-z]", zone):
+        what = f"a zone of {region} is {region}- and a letter, got '{zone}'."
+        findings.append(Finding(where="provider.availability_zone", what=what))
+    return findings
+
+
+def _check_machine(where: str, kind: dict[str, Any], locked: Locked, *, head: bool) -> list[Finding]:
+    node_config = mapping(kind.get("node_config"))
+    place = step(step(where, "node_config"), "machineType")
+    name = node_config.get("machineType")
+    if not isinstance(name, str):
+        return [
+            Finding(where=place, what=f"it must name a machine, such as g2-standard-8, got '{name or ''}'; give it.")
+        ]
+    name = name.rsplit("/", 1)[-1]
+    machine, findings = find_machine(place, name, "gcp")
+    if machine is None:
+        return findings
+    added, findings = _with_accelerators(step(where, "node_config"), node_config, name, machine)
+    resources = mapping(kind.get("resources"))
+    if whole(resources.get("GPU")) and not added.gpus:
+        what = f"GPU is declared, but '{name}' has none; take g2 or a2, or n1 with guestAccelerators."
+        return [*findings, Finding(where=place, what=what)]
+    return [
+        *findings,
+        *check_resources(where, resources, name, added, head=head),
+        *check_capability(place, name, added, locked),
+    ]
+
+
+def _with_accelerators(
+    where: str, node_config: dict[str, Any], name: str, machine: Machine
+) -> tuple[Machine, list[Finding]]:
+    """The machine with the GPUs that are added to it, which only the family n1 takes."""
+    accelerators = [mapping(part) for part in sequence(node_config.get("guestAccelerators"))]
+    place = step(where, "guestAccelerators")
+    if not accelerators:
+        return machine, []
+    if not name.startswith("n1-"):
+        return machine, [
+            Finding(
+                where=place, what=f"only n1 machines take added GPUs, got '{name}'; leave the lines out or take n1."
+            )
+        ]
+    kind = str(accelerators[0].get("acceleratorType", "")).rsplit("/", 1)[-1]
+    gpu, findings = find_machine(place, kind, "gcp_accelerators", machines("gcp_accelerators"))
+    count = whole(accelerators[0].get("acceleratorCount"))
+    if gpu is None:
+        return machine, findings
+    if count < 1:
+        what = f"acceleratorCount must be at least 1, got {accelerators[0].get('acceleratorCount')}; give it."
+        return machine, [Finding(where=place, what=what)]
+    return Machine(cpus=machine.cpus, gpus=count, gpu_gb=gpu.gpu_gb, capability=gpu.capability), []
+
+
+def _check_scheduling(where: str, kind: dict[str, Any], *, head: bool) -> list[Finding]:
+    place = step(where, "scheduling")
+    given = mapping(kind.get("node_config")).get("scheduling")
+    parts = [mapping(part) for part in given] if isinstance(given, list) else [mapping(given)]
+    scheduling = {key: value for part in parts for key, value in part.items()}
+    model = scheduling.get("provisioningModel")
+    spot = model == "SPOT" or scheduling.get("preemptible") is True
+    if head:
+        what = "a head must not be spot: with it goes the study's driver; take the lines out."
+        return [Finding(where=place, what=what)] if spot else []
+    findings: list[Finding] = []
+    if model not in (None, "SPOT", "STANDARD") or (model is None and "preemptible" not in scheduling):
+        hint = nearest(str(model), ["SPOT", "STANDARD"]) or "; say which."
+        what = f"it must be SPOT, or STANDARD at more than twice the price, got '{model or ''}'{hint}"
+        findings.append(Finding(where=step(place, "provisioningModel"), what=what))
+    if whole(mapping(kind.get("resources")).get("GPU")) and scheduling.get("onHostMaintenance") != "TERMINATE":
+        what = (
+            f"it must be TERMINATE, a machine with a GPU cannot move, got '{scheduling.get('onHostMaintenance', '')}'."
+        )
+        findings.append(Finding(where=step(place, "onHostMaintenance"), what=what))
+    if scheduling.get("instanceTerminationAction", "DELETE") != "DELETE":
+        what = f"it must be DELETE, got '{scheduling['instanceTerminationAction']}': what is stopped costs on."
+        findings.append(Finding(where=step(place, "instanceTerminationAction"), what=what))
+    return findings
+
+
+def _check_disks(where: str, node_config: dict[str, Any], zone: str, locked: Locked) -> list[Finding]:
+    place = step(where, "disks")
+    disks = [mapping(disk) for disk in sequence(node_config.get("disks"))]
+    boot = next((index for index, disk in enumerate(disks) if disk.get("boot") is True), None)
+    if boot is None:
+        return [Finding(where=place, what="there is no disk with boot: true; give one with image and size.")]
+    place, made = step(place, boot), mapping(disks[boot].get("initializeParams"))
+    findings: list[Finding] = []
+    if disks[boot].get("autoDelete") is not True:
+        what = "it must be true: disks would stay and cost when their machines are gone."
+        findings.append(Finding(where=step(place, "autoDelete"), what=what))
+    place = step(place, "initializeParams")
+    size = int(str(made.get("diskSizeGb", 0))) if str(made.get("diskSizeGb", 0)).isdigit() else 0
+    if size < LEAST_DISK_GB:
+        what = f"it must be at least {LEAST_DISK_GB} GB for image, .venv and data, got {made.get('diskSizeGb')}."
+        findings.append(Finding(where=step(place, "diskSizeGb"), what=what))
+    kind = str(made.get("diskType", ""))
+    if zone and f"/{zone}/" not in f"/{kind}":
+        what = f"it must be one of the cluster's zone, zones/{zone}/diskTypes/pd-balanced, got '{kind}'."
+        findings.append(Finding(where=step(place, "diskType"), what=what))
+    return findings + _check_image(step(place, "sourceImage"), str(made.get("sourceImage", "")), locked)
+
+
+def _check_image(where: str, image: str, locked: Locked) -> list[Finding]:
+    if is_open(image):
+        return []
+    if not IMAGE.fullmatch(image):
+        return [Finding(where=where, what=f"it must be projects/PROJECT/global/images/family/FAMILY, got '{image}'.")]
+    driver, least = re.search(r"nvidia-(\d+)", image), LEAST_DRIVER.get(locked.cuda, 0)
+    if driver and int(driver[1]) < least:
+        what = f"the lock's torch, of CUDA {locked.cuda}, needs NVIDIA's driver {least} or newer, got {driver[1]}"
+        return [Finding(where=where, what=f"{what}; take a newer image.")]
+    return []
+
+
+def _check_reach(where: str, node_config: dict[str, Any]) -> list[Finding]:
+    place = step(where, "networkInterfaces")
+    interfaces = [mapping(part) for part in sequence(node_config.get("networkInterfaces"))]
+    names = [str(part.get("subnetwork") or part.get("network") or "") for part in interfaces]
+    if not any(names) or any(name.rsplit("/", 1)[-1] == "default" for name in names):
+        got = ", ".join(f"'{name}'" for name in names) or "none"
+        what = f"it must name a network of your own, got {got}; the default one is open to ssh from everywhere."
+        return [Finding(where=place, what=what)]
+    return []
+
+
+def _check_rights(where: str, node_config: dict[str, Any]) -> list[Finding]:
+    accounts = [mapping(part) for part in sequence(node_config.get("serviceAccounts"))]
+    if any(account.get("email") for account in accounts):
+        return []
+    what = "it is missing, so the machine may not read the bucket; name the account that cluster/README.md makes."
+    return [Finding(where=step(where, "serviceAccounts"), what=what)]

@@ -1,0 +1,215 @@
+"""KubeRay's documents: RayCluster and RayJob, their versions, GPUs, numbers of pods, and where results go."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from cluster.finding import Finding, mapping, nearest, sequence, step, whole
+from cluster.known_keys import check_keys
+from cluster.placeholders import is_open
+from cluster.versions import CHECKOUT, Locked, check_image
+
+KINDS = ("RayCluster", "RayJob")
+GPU = "nvidia.com/gpu"
+
+
+def is_kuberay(documents: list[Any]) -> bool:
+    """Whether a file is for Kubernetes: its documents say their kind."""
+    return any("kind" in mapping(document) or "apiVersion" in mapping(document) for document in documents)
+
+
+def check_kuberay(documents: list[Any], locked: Locked, checkout: Path = CHECKOUT) -> list[Finding]:
+    """Every RayCluster and RayJob among the documents of a file, and that they are of one image."""
+    found = [mapping(document) for document in documents if mapping(document).get("kind") in KINDS]
+    others = [str(mapping(document).get("kind")) for document in documents if mapping(document) not in found]
+    findings = [
+        Finding(where="kind", what=f"unknown kind '{kind}'{nearest(kind, KINDS)}")
+        for kind in others
+        if nearest(kind, KINDS)
+    ]
+    if not found and not findings:
+        findings = [Finding(where="kind", what=f"there is neither RayCluster nor RayJob, got {', '.join(others)}.")]
+    values = _config_values(documents)
+    for document in found:
+        findings += _check_document(document, values, locked)
+    images = sorted({image for document in found for _, image in _images(document) if not is_open(image)})
+    if len(images) > 1:
+        findings.append(Finding(where="image", what=f"all pods must have one image, got {' and '.join(images)}."))
+    return findings + (_check_dockerfile(checkout, locked) if found else [])
+
+
+def worker_groups(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The worker groups of a RayCluster or of a RayJob's own cluster."""
+    return [mapping(group) for group in sequence(_cluster_spec(document).get("workerGroupSpecs"))]
+
+
+def gpus_of(group: dict[str, Any]) -> int:
+    """GPUs of one pod of a worker group."""
+    limits = mapping(mapping(_container(group).get("resources")).get("limits"))
+    return int(str(limits.get(GPU, 0))) if str(limits.get(GPU, 0)).isdigit() else 0
+
+
+def _cluster_spec(document: dict[str, Any]) -> dict[str, Any]:
+    spec = mapping(document.get("spec"))
+    return mapping(spec.get("rayClusterSpec")) if document.get("kind") == "RayJob" else spec
+
+
+def _config_values(documents: list[Any]) -> dict[str, Any]:
+    """What ConfigMaps of the same file hold, by their names."""
+    maps = [mapping(document) for document in documents if mapping(document).get("kind") == "ConfigMap"]
+    return {str(mapping(one.get("metadata")).get("name")): mapping(one.get("data")) for one in maps}
+
+
+def _check_document(document: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Finding]:
+    kind = str(document["kind"])
+    spec, where = mapping(document.get("spec")), f"{kind}.spec"
+    findings = check_keys(where, spec, kind, newer=True)
+    if document.get("apiVersion") != "ray.io/v1":
+        what = f"it must be ray.io/v1, got '{document.get('apiVersion', '')}'."
+        findings.append(Finding(where=f"{kind}.apiVersion", what=what))
+    if kind == "RayJob":
+        findings += _check_job(where, spec)
+        if "clusterSelector" in spec:
+            return findings
+        where = step(where, "rayClusterSpec")
+        findings += check_keys(where, mapping(spec.get("rayClusterSpec")), "RayCluster", newer=True)
+    return findings + _check_cluster(where, _cluster_spec(document), values, locked)
+
+
+def _check_job(where: str, spec: dict[str, Any]) -> list[Finding]:
+    findings: list[Finding] = []
+    entrypoint = str(spec.get("entrypoint", ""))
+    if not re.search(r"(^|[\s/])study/run\.py\b", entrypoint):
+        what = f"it must run study/run.py, got '{entrypoint}'; as in cluster/kuberay.yaml."
+        findings.append(Finding(where=step(where, "entrypoint"), what=what))
+    elif whole(spec.get("backoffLimit")) and "--resume" not in entrypoint:
+        what = "it needs --resume, since backoffLimit runs it again and a study that is there is an error; add it."
+        findings.append(Finding(where=step(where, "entrypoint"), what=what))
+    if spec.get("shutdownAfterJobFinishes") is not True and "clusterSelector" not in spec:
+        what = (
+            f"it must be true, got {spec.get('shutdownAfterJobFinishes', 'nothing')}: the cluster would stay and cost."
+        )
+        findings.append(Finding(where=step(where, "shutdownAfterJobFinishes"), what=what))
+    return findings
+
+
+def _check_cluster(where: str, spec: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Finding]:
+    findings: list[Finding] = []
+    if str(spec.get("rayVersion")) != locked.ray:
+        what = f"it must be '{locked.ray}', the lock's, got '{spec.get('rayVersion', '')}'."
+        findings.append(Finding(where=step(where, "rayVersion"), what=what))
+    findings += _check_autoscaling(where, spec)
+    head = mapping(spec.get("headGroupSpec"))
+    if head.get("serviceType", "ClusterIP") != "ClusterIP":
+        what = (
+            f"it must be ClusterIP, got '{head['serviceType']}': the dashboard would be open; use kubectl port-forward."
+        )
+        findings.append(Finding(where=step(where, "headGroupSpec.serviceType"), what=what))
+    if str(mapping(head.get("rayStartParams")).get("num-cpus")) != "0":
+        what = 'num-cpus must be "0", so that no trial runs beside the driver; add it.'
+        findings.append(Finding(where=step(where, "headGroupSpec.rayStartParams"), what=what))
+    groups = sequence(spec.get("workerGroupSpecs"))
+    if not groups:
+        what = "there are none, so no trial runs; add one, as in cluster/kuberay.yaml."
+        findings.append(Finding(where=step(where, "workerGroupSpecs"), what=what))
+    findings += _check_pod(step(where, "headGroupSpec"), head, values, locked)
+    for index, group in enumerate(map(mapping, groups)):
+        place = step(step(where, "workerGroupSpecs"), index)
+        findings += [*check_keys(place, group, "worker_group", newer=True), *_check_group(place, group)]
+        findings += _check_pod(place, group, values, locked)
+    return findings
+
+
+def _check_autoscaling(where: str, spec: dict[str, Any]) -> list[Finding]:
+    findings: list[Finding] = []
+    if spec.get("enableInTreeAutoscaling") is not True:
+        what = "it must be true, or workers neither come nor go."
+        findings.append(Finding(where=step(where, "enableInTreeAutoscaling"), what=what))
+    idle = mapping(spec.get("autoscalerOptions")).get("idleTimeoutSeconds")
+    if not isinstance(idle, int) or not 60 <= idle <= 3600:
+        what = f"it must be from 60 to 3600, the seconds after which an idle worker goes, got {idle or 'nothing'}."
+        findings.append(Finding(where=step(where, "autoscalerOptions.idleTimeoutSeconds"), what=what))
+    return findings
+
+
+def _check_group(where: str, group: dict[str, Any]) -> list[Finding]:
+    findings: list[Finding] = []
+    least, most = whole(group.get("minReplicas")), group.get("maxReplicas")
+    if not isinstance(most, int) or most < 1:
+        what = f"it must be at least 1, it bounds the cost, got {most if most is not None else 'nothing'}."
+        findings.append(Finding(where=step(where, "maxReplicas"), what=what))
+    elif not least <= whole(group.get("replicas"), least) <= most:
+        what = f"it must be from minReplicas, {least}, to maxReplicas, {most}, got {group.get('replicas', least)}."
+        findings.append(Finding(where=step(where, "replicas"), what=what))
+    resources = mapping(_container(group).get("resources"))
+    place = step(where, "template.spec.containers[0].resources")
+    limits, requests = mapping(resources.get("limits")), mapping(resources.get("requests"))
+    if gpus_of(group) < 1:
+        what = f"{GPU} must be at least 1, or no trial has a GPU, got {limits.get(GPU, 'nothing')}; add it."
+        findings.append(Finding(where=step(place, "limits"), what=what))
+    if GPU in requests and requests[GPU] != limits.get(GPU):
+        what = f"{GPU} must be what limits say, {limits.get(GPU, 'nothing')}, got {requests[GPU]}; make them equal."
+        findings.append(Finding(where=step(place, "requests"), what=what))
+    return findings
+
+
+def _container(group: dict[str, Any]) -> dict[str, Any]:
+    containers = sequence(mapping(mapping(group.get("template")).get("spec")).get("containers"))
+    return mapping(containers[0]) if containers else {}
+
+
+def _images(document: dict[str, Any]) -> list[tuple[str, str]]:
+    groups = [mapping(_cluster_spec(document).get("headGroupSpec")), *worker_groups(document)]
+    return [("image", str(_container(group)["image"])) for group in groups if "image" in _container(group)]
+
+
+def _check_pod(where: str, group: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Finding]:
+    place = step(where, "template.spec.containers[0]")
+    container = _container(group)
+    findings: list[Finding] = []
+    image = container.get("image")
+    if not isinstance(image, str):
+        findings.append(Finding(where=step(place, "image"), what="it is missing; cluster/Dockerfile makes one."))
+    else:
+        findings += check_image(step(place, "image"), image, locked)
+    for resource in ("cpu", "memory"):
+        if resource not in mapping(mapping(container.get("resources")).get("limits")):
+            what = f"{resource} is missing; Ray takes it for what a pod has."
+            findings.append(Finding(where=step(place, "resources.limits"), what=what))
+    pod = mapping(mapping(group.get("template")).get("spec"))
+    for kind in ("initContainers", "containers"):
+        for index, part in enumerate(map(mapping, sequence(pod.get(kind)))):
+            findings += _check_config_maps(step(step(where, f"template.spec.{kind}"), index), part, values)
+    environment = {mapping(one).get("name"): mapping(one).get("value") for one in sequence(container.get("env"))}
+    for one in map(mapping, sequence(container.get("envFrom"))):
+        environment |= values.get(str(mapping(one.get("configMapRef")).get("name")), {})
+    return findings + _check_output(place, environment, container)
+
+
+def _check_config_maps(where: str, container: dict[str, Any], values: dict[str, Any]) -> list[Finding]:
+    references = [mapping(mapping(one).get("configMapRef")) for one in sequence(container.get("envFrom"))]
+    names = [str(reference.get("name")) for reference in references if reference]
+    return [
+        Finding(
+            where=step(where, "envFrom"),
+            what=f"there is no ConfigMap '{name}' in this file{nearest(name, values) or '; add it.'}",
+        )
+        for name in names
+        if name not in values
+    ]
+
+
+def _check_output(where: str, environment: dict[Any, Any], container: dict[str, Any]) -> list[Finding]:
+    output = str(environment.get("PAN_STUDY_OUTPUT", ""))
+    mounts = [str(mapping(mount).get("mountPath")) for mount in sequence(container.get("volumeMounts"))]
+    if is_open(output) or output.startswith("s3://") or any(output.startswith(f"{mount}/") for mount in mounts):
+        return []
+    what = f"PAN_STUDY_OUTPUT must be s3://BUCKET/.. or in a mounted volume, got '{output}': else it goes with the pod."
+    return [Finding(where=step(where, "envFrom"), what=what)]
+
+
+def _check_dockerfile(checkout: Path, locked: Locked) -> list[Finding]:
+    """The image that cluster/Dockerfile makes begins with the lock's Ray."""
+    text = (checkout / "cluster" / "Dockerfile").read_text(encoding="utf-8")
+    base = re.search(r"^FROM (\S+)", text, re.MULTILINE)
+    return check_image("cluster/Dockerfile", base[1] if base else "", locked)

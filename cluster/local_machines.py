@@ -1,0 +1,48 @@
+"""Machines of one's own: their addresses, and how many of them may work."""
+
+import re
+from collections import Counter
+from typing import Any
+
+from cluster.finding import Finding, mapping, sequence, step, whole
+from cluster.placeholders import is_open
+
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?")
+
+
+def check_local(config: dict[str, Any]) -> list[Finding]:
+    """The addresses of an on-premise cluster are there, are hosts, and each is named once."""
+    provider = mapping(config.get("provider"))
+    if "coordinator_address" in provider:
+        return []
+    head, workers = provider.get("head_ip"), sequence(provider.get("worker_ips"))
+    findings: list[Finding] = []
+    if head is None:
+        findings.append(Finding(where="provider.head_ip", what="it is missing; give the head's address."))
+    if not isinstance(provider.get("worker_ips"), list):
+        findings.append(
+            Finding(where="provider.worker_ips", what="it must be a list of addresses; [] where there are none.")
+        )
+    for where, address in [("provider.head_ip", head), *_places(workers)]:
+        if address is not None and not is_open(address) and not HOST.fullmatch(str(address)):
+            what = f"it must be a host's name or address, without user or port, got '{address}'."
+            findings.append(Finding(where=where, what=what))
+    for address, times in Counter(map(str, [head, *workers])).items():
+        if times > 1 and not is_open(address):
+            what = f"'{address}' is named {times} times, head included; name each machine once."
+            findings.append(Finding(where="provider.worker_ips", what=what))
+    return findings + _check_most(config, len(workers))
+
+
+def _places(workers: list[Any]) -> list[tuple[str, Any]]:
+    return [(step("provider.worker_ips", index), address) for index, address in enumerate(workers)]
+
+
+def _check_most(config: dict[str, Any], num_workers: int) -> list[Finding]:
+    least, most = whole(config.get("min_workers"), num_workers), whole(config.get("max_workers"), num_workers)
+    if most > num_workers:
+        what = f"it must be at most {num_workers}, the addresses in worker_ips, got {most}."
+        return [Finding(where="max_workers", what=what)]
+    if least > most:
+        return [Finding(where="min_workers", what=f"it must be at most max_workers, {most}, got {least}.")]
+    return []

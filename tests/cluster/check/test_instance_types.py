@@ -1,0 +1,31 @@
+"""The table of machines agrees with what AWS sells and with the families' own rules."""
+
+import pytest
+
+from cluster.ec2_request import instance_types
+from cluster.instance_types import find_machine, machines
+
+
+def test_every_machine_of_aws_is_one_that_ec2_knows():
+    assert set(machines("aws")) <= set(instance_types())
+
+
+@pytest.mark.parametrize("kind", ["aws", "gcp", "gcp_accelerators"])
+def test_a_gpu_has_memory_and_a_capability_and_a_cpu_machine_neither(kind: str):
+    for machine in machines(kind).values():
+        assert (machine.gpus > 0) == (machine.gpu_gb > 0) == (machine.capability > 0)
+
+
+@pytest.mark.parametrize("kind", ["gcp"])
+def test_googles_names_say_their_cpus_or_gpus(kind: str):
+    for name, machine in machines(kind).items():
+        family, _, size = name.split("-")
+        assert size == (f"{machine.gpus}g" if family == "a2" else str(machine.cpus))
+
+
+def test_a_machine_that_is_sold_but_not_listed_can_be_declared():
+    machine, (found,) = find_machine("InstanceType", "g6f.2xlarge", "aws", instance_types())
+    assert machine is None
+    assert str(found) == (
+        "InstanceType: 'g6f.2xlarge' is not in cluster/instance_types.toml; add a line there with its CPUs and GPUs."
+    )
