@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Any
 
 from pan_model.data.registry import find_dataset
@@ -17,9 +18,10 @@ from study.ledger import count_ended, read_ledger
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_files
 from study.prepare import Preparation, PreparedDataset, prepare_on_screen
 from study.question_scores import QuestionLists, interval_of
-from study.ray_address import check_ray_address
+from study.ray_address import describe_cluster, find_cluster
 from study.report import report_study
 from study.screen import Screen, trials_line
+from study.sent_code import describe_code
 from study.slots import Node, Slots, loading_processes, loading_processes_here, share_out
 from study.trial import TrialPlace
 from study.tune_request import TuneRequest
@@ -36,11 +38,14 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
         if _is_finished(config) and same_files(found, config):
             screen.say(f"study {config.study_name} is done: every trial has run.")
             return report_study(config, collate(config.results, over=True), screen)
-    check_ray_address(config.ray_address)
+    config = replace(config, ray_address=find_cluster(config.ray_address))
     use_deterministic_arithmetic()
     with ExitStack() as stack:
         # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
         joined = stack.enter_context(_ray_session(config)) if config.ray_address else None
+        if config.ray_address and joined:
+            screen.say(describe_cluster(config.ray_address, joined))
+            screen.say(describe_code())
         prepared = [_prepare(plan, config, screen) for plan in config.plans]
         content = describe_study(config, prepared, found)
         if found is not None:

@@ -1,16 +1,22 @@
 """A Ray for as long as a study runs: one of its own on this machine, or a cluster that is there."""
 
 import logging
+import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
 from pan_model.errors import BadInput
 from study.autoscaling import find_nodes
 from study.config import StudyConfig
+from study.sent_code import IN_A_JOB, PACKAGE
 from study.slots import Node
+
+OUR_CODE = ("pan_model", "search_spaces", "study")
+"""The packages that trials import."""
 
 RAY_STARTS = 3
 """How often Ray is started until it counts as failed."""
@@ -51,9 +57,18 @@ def _start_ray(address: str | None) -> None:
                 include_dashboard=False if address is None else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
+                runtime_env=None if address is None or IN_A_JOB in os.environ else _this_code(),
             )
             return
         except Exception as error:  # what Ray raises then is of no kind of its own
             if "timed out during startup" not in str(error) or start == RAY_STARTS:
                 raise
             ray.shutdown()
+
+
+def _this_code() -> dict[str, Any]:
+    """What brings the driver's own code to every node of a cluster, so that none runs an older one.
+
+    A job has brought its working folder already.
+    """
+    return {"py_modules": [str(folder) for folder in (PACKAGE.parent / name for name in OUR_CODE) if folder.is_dir()]}
