@@ -42,7 +42,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     use_deterministic_arithmetic()
     with ExitStack() as stack:
         # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
-        joined = stack.enter_context(_ray_session(config)) if config.ray_address else None
+        joined = stack.enter_context(_ray_session(config, screen)) if config.ray_address else None
         if config.ray_address and joined:
             screen.say(describe_cluster(config.ray_address, joined))
             screen.say(describe_code())
@@ -54,16 +54,16 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
         elif config.resume:
             screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
         baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
-        nodes = joined or stack.enter_context(_ray_session(config))
+        nodes = joined or stack.enter_context(_ray_session(config, screen))
         slots = share_out(config, nodes)
         collated = _search(config, prepared, baselines, content, slots, screen)
     return report_study(config, collated, screen)
 
 
-def _ray_session(config: StudyConfig) -> AbstractContextManager[tuple[Node, ...]]:
+def _ray_session(config: StudyConfig, screen: Screen) -> AbstractContextManager[tuple[Node, ...]]:
     from study.ray_session import ray_session  # importing Ray takes seconds, which a finished study need not wait for
 
-    return ray_session(config)
+    return ray_session(config, screen.say)
 
 
 def _is_finished(config: StudyConfig) -> bool:

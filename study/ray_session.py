@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import ray
 from pan_model.errors import BadInput
 from study.autoscaling import find_nodes
 from study.config import StudyConfig
+from study.own_machines import count_machines, wait_for_machines
 from study.sent_code import IN_A_JOB, PACKAGE
 from study.slots import Node
 
@@ -23,11 +24,11 @@ RAY_STARTS = 3
 
 
 @contextmanager
-def ray_session(study: StudyConfig) -> Generator[tuple[Node, ...]]:
+def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Generator[tuple[Node, ...]]:
     """Start Ray on this machine, or join the cluster at --ray-address, for as long as the study runs.
 
-    Gives the machines that trials may use, those included that the autoscaler may start. Raises BadInput when Ray does
-    not start or no cluster answers.
+    Says what it waits for. Gives the machines that trials may use, those included that the autoscaler may start. Raises
+    BadInput when Ray does not start or no cluster answers.
     """
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
@@ -43,9 +44,16 @@ def ray_session(study: StudyConfig) -> Generator[tuple[Node, ...]]:
         ) from error
     signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once
     try:
-        yield find_nodes([node["Resources"] for node in ray.nodes() if node["Alive"]], study.ray_address)
+        if study.ray_address is not None:
+            wait_for_machines(count_machines(), lambda: len(_alive()), say)
+        yield find_nodes(_alive(), study.ray_address)
     finally:
         ray.shutdown()
+
+
+def _alive() -> list[dict[str, float]]:
+    """The resources of each node that is alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _start_ray(address: str | None) -> None:
