@@ -79,4 +79,5 @@ def _this_code() -> dict[str, Any]:
 
     A job has brought its working folder already.
     """
-    return {"py_modules": [str(folder) for folder in (PACKAGE.parent / name for name in OUR_CODE) if folder.is_dir()]}
+    folders = [PACKAGE.parent / name for name in OUR_CODE]
+    return {"py_modules": [str(folder) for folder in folders], "excludes": ["__pycache__"]}

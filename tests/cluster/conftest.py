@@ -41,11 +41,12 @@ SSH = """#!/bin/bash
 arguments=()
 for argument in "$@"; do
     case "$argument" in
-        {remote}:localhost:{remote}) arguments+=("127.0.0.1:{local}:127.0.0.1:{remote}") ;;
+        {there_1}:localhost:{there_1}) arguments+=("127.0.0.1:{here_1}:127.0.0.1:{there_1}") ;;
+        {there_2}:localhost:{there_2}) arguments+=("127.0.0.1:{here_2}:127.0.0.1:{there_2}") ;;
         *) arguments+=("$argument") ;;
     esac
 done
-exec {ssh} -p {port} "${{arguments[@]}}"
+exec {ssh} -p {sshd} "${{arguments[@]}}"
 """
 
 # What `make setup` leaves, without a network: an environment with the tests' own packages, and the checkout as ours.
@@ -153,7 +154,7 @@ class Loopback:
     def stop(self) -> list[str]:
         """End all that runs on either side, each by its process id; gives what could not be ended."""
         for ending in (signal.SIGTERM, signal.SIGKILL):
-            end_s = time.monotonic() + 10
+            end_s = time.monotonic() + 5
             for pid in self.processes():
                 try:
                     os.kill(pid, ending)
@@ -206,7 +207,7 @@ def loopback(render: Callable[[Loopback], dict[str, Any]]) -> Generator[Loopback
         pytest.skip("processes are found again in /proc, which only Linux has")
     # A short path straight under /tmp: Ray makes Unix sockets in it.
     folder = Path(tempfile.mkdtemp(prefix="pan-", dir="/tmp"))
-    names = ("sshd", "head", "dashboard", "agent", "client", "local", "remote")
+    names = ("sshd", "head", "dashboard", "agent", "client", "forwarded", "here_1", "there_1", "here_2", "there_2")
     loopback = Loopback(folder, dict(zip(names, free_ports(len(names)), strict=True)))
     _lay_out(loopback, tools, render(loopback))
     words = [tools["sshd"], "-D", "-f", folder / "sshd_config", "-E", folder / "sshd.log"]
@@ -226,9 +227,7 @@ def _lay_out(loopback: Loopback, tools: dict[str, Any], config: dict[str, Any]) 
         (folder / name).mkdir(parents=True)
     for key in ("host_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
-    (folder / "bin" / "ssh").write_text(
-        SSH.format(ssh=tools["ssh"], port=ports["sshd"], local=ports["local"], remote=ports["remote"]), encoding="utf-8"
-    )
+    (folder / "bin" / "ssh").write_text(SSH.format(ssh=tools["ssh"], **ports), encoding="utf-8")
     (folder / "bin" / "ssh").chmod(0o755)
     copy = ["rsync", "-a", "--filter", "dir-merge,- .gitignore", "--exclude", ".venv", f"{ROOT}/", loopback.checkout]
     subprocess.run(copy, check=True)
