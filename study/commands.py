@@ -12,16 +12,18 @@ from pan_model.errors import BadInput
 from study.flags import name_flags, read_final_config, read_study_config
 from study.object_store import StoreError
 from study.screen import Screen
+from study.sent_code import check_code, is_sent
 
 INTERRUPTED = 130
 BAD_INPUT = 2
 
 
-def run_command(words: Sequence[str]) -> int:
-    """study/run.py."""
+def run_command(words: Sequence[str], script: Path | None = None) -> int:
+    """study/run.py; script is the file that was typed, which `ray submit` copies away from the package."""
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
-    go_on = f"the study is whole; go on with: uv run study/run.py {again}"
-    return run_with_exit_code(lambda screen: _run(words, screen), go_on)
+    command = "the same command and --resume" if is_sent() else f"uv run study/run.py {again}"
+    go_on = f"the study is whole; go on with: {command}"
+    return run_with_exit_code(lambda screen: _run(words, screen, script), go_on)
 
 
 def collate_command(words: Sequence[str]) -> int:
@@ -40,11 +42,15 @@ def final_command(words: Sequence[str]) -> int:
     return run_with_exit_code(lambda screen: _final(words, screen), go_on)
 
 
-def _run(words: Sequence[str], screen: Screen) -> int:
+def _run(words: Sequence[str], screen: Screen, script: Path | None) -> int:
     from study.conduct import conduct_study
     from study.dry_run import describe_plan
+    from study.sent_study import check_output_stays, use_all_threads
 
+    check_code(script)
     config = read_study_config(words)
+    check_output_stays(config.output)
+    use_all_threads()
     if config.dry_run:
         for line in describe_plan(config):
             screen.say(line)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Any
 
 from pan_model.data.registry import find_dataset
@@ -20,10 +21,11 @@ from study.ledger import count_ended, read_ledger
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_files
 from study.prepare import Preparation, PreparedDataset, prepare_on_screen
 from study.question_scores import QuestionLists, interval_of
-from study.ray_address import check_ray_address
+from study.ray_address import describe_cluster, find_cluster
 from study.report import report_study
 from study.screen import Screen
 from study.search import search_datasets
+from study.sent_code import describe_code
 from study.slots import Node, loading_processes_here, share_out
 
 
@@ -38,11 +40,14 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
         if _is_finished(config) and same_files(found, config):
             screen.say(f"study {config.study_name} is done: every trial has run.")
             return report_study(config, collate(config.results, over=True), screen)
-    check_ray_address(config.ray_address)
+    config = replace(config, ray_address=find_cluster(config.ray_address))
     use_deterministic_arithmetic()
     with ExitStack() as stack:
         # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
-        joined = stack.enter_context(_ray_session(config)) if config.ray_address else None
+        joined = stack.enter_context(_ray_session(config, screen)) if config.ray_address else None
+        if config.ray_address and joined:
+            screen.say(describe_cluster(config.ray_address, joined))
+            screen.say(describe_code())
         prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
         content = describe_study(config, prepared, found)
         if found is not None:
@@ -51,7 +56,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
         elif config.resume:
             screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
         baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
-        nodes = joined or stack.enter_context(_ray_session(config))
+        nodes = joined or stack.enter_context(_ray_session(config, screen))
         budget = _budget(config, nodes)
         slots = share_out(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
         _write_study(config, prepared, baselines, content)
@@ -63,10 +68,10 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     return report_study(config, collated, screen, ended_by)
 
 
-def _ray_session(config: StudyConfig) -> AbstractContextManager[tuple[Node, ...]]:
+def _ray_session(config: StudyConfig, screen: Screen) -> AbstractContextManager[tuple[Node, ...]]:
     from study.ray_session import ray_session  # importing Ray takes seconds, which a finished study need not wait for
 
-    return ray_session(config)
+    return ray_session(config, screen.say)
 
 
 def _is_finished(config: StudyConfig) -> bool:

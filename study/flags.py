@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Callable, Sequence
@@ -22,6 +23,13 @@ from study.regime import Regime
 
 Choice = TypeVar("Choice", bound=StrEnum)
 SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+FROM_ENVIRONMENT = {
+    "output": "PAN_STUDY_OUTPUT",
+    "data_root": "PAN_STUDY_DATA_ROOT",
+    "cache_dir": "PAN_STUDY_CACHE_DIR",
+}
+"""Defaults that a machine may have of its own, such as a cluster's shared folders."""
 
 
 def parse_duration(text: str) -> float:
@@ -76,6 +84,7 @@ def final_parser() -> OneLineParser:
         prog="study/final.py", description="Train a best configuration on train + val, and test it once."
     )
     parser.set_defaults(**{name: field.default for name, field in FinalConfig.__dataclass_fields__.items()})
+    parser.set_defaults(**_defaults_of_this_machine("data_root", "cache_dir"))
     parser.add_argument("best_config", type=_location, metavar="best_config.json", help="made by study/run.py")
     parser.add_argument("--data-root", type=_folder, metavar="DIR", help="holds the dataset's folder")
     parser.add_argument("--seeds", type=int, metavar="N", help="trains from seeds 0..N-1")
@@ -97,6 +106,7 @@ def run_parser() -> OneLineParser:
         prog="study/run.py", description="Search, collate, export and report: one study of PAN on one or more datasets."
     )
     parser.set_defaults(**{name: field.default for name, field in StudyConfig.__dataclass_fields__.items()})
+    parser.set_defaults(**_defaults_of_this_machine(*FROM_ENVIRONMENT))
     _add_what_to_study(parser)
     _add_backbone(parser)
     _add_how_to_search(parser)
@@ -104,6 +114,11 @@ def run_parser() -> OneLineParser:
     _add_how_to_read_images(parser)
     parser.add_argument("--config", metavar="FILE.toml", help="flags from a file; those on the command line win")
     return parser
+
+
+def _defaults_of_this_machine(*names: str) -> dict[str, str]:
+    """Those that the environment names; the parser reads them as it reads words."""
+    return {name: os.environ[FROM_ENVIRONMENT[name]] for name in names if os.environ.get(FROM_ENVIRONMENT[name])}
 
 
 def _add_what_to_study(parser: OneLineParser) -> None:
@@ -118,10 +133,16 @@ def _add_what_to_study(parser: OneLineParser) -> None:
         help=f"{', '.join(DATASETS)} (default: demo)",
     )
     group.add_argument(
-        "--data-root", type=_folder, metavar="DIR", help="holds the datasets' folders; the demo is drawn there"
+        "--data-root",
+        type=_folder,
+        metavar="DIR",
+        help="holds the datasets' folders; the demo is drawn there; or PAN_STUDY_DATA_ROOT",
     )
     group.add_argument(
-        "--output", type=_location, metavar="DIR", help="results go to DIR/NAME; a folder, or s3://bucket/prefix"
+        "--output",
+        type=_location,
+        metavar="DIR",
+        help="results go to DIR/NAME; a folder, or s3://bucket/prefix; or PAN_STUDY_OUTPUT",
     )
     group.add_argument("--name", help="the study's name; the datasets' names joined by - when not given")
     group.add_argument("--resume", action=argparse.BooleanOptionalAction, help="go on with the study of that name")
@@ -192,7 +213,8 @@ def _add_how_to_read_images(parser: OneLineParser) -> None:
         "--cache-dir",
         type=_folder,
         metavar="DIR",
-        help="features, decoded pictures, trained backbones and the paper_setting baseline; outside output and data",
+        help="features, decoded pictures, trained backbones and the paper_setting baseline; outside output and "
+        "data; or PAN_STUDY_CACHE_DIR",
     )
 
 
@@ -238,7 +260,10 @@ def _add_what_to_use(parser: OneLineParser) -> None:
     )
     group.add_argument("--max-failures", type=int, metavar="N", help="how often a trial whose worker died starts again")
     group.add_argument(
-        "--ray-address", metavar="ADDRESS", help="a running Ray cluster; a local one is started when not given"
+        "--ray-address",
+        metavar="ADDRESS",
+        help="HOST:PORT or auto: a running Ray cluster; local: a Ray of its own; when not given, RAY_ADDRESS, or the "
+        "cluster whose head this is, or local",
     )
 
 

@@ -25,7 +25,9 @@ def git_commit() -> str:
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        # What was copied to a cluster may belong to its owner on the laptop; git then looks only when it is told to.
+        command = ["git", "-c", "safe.directory=*", *words]
+        return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)  # a checkout of this code, not one around its library

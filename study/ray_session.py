@@ -1,27 +1,34 @@
 """A Ray for as long as a study runs: one of its own on this machine, or a cluster that is there."""
 
 import logging
+import os
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
 from pan_model.errors import BadInput
 from study.autoscaling import find_nodes
 from study.config import StudyConfig
+from study.own_machines import count_machines, wait_for_machines
+from study.sent_code import IN_A_JOB, PACKAGE
 from study.slots import Node
+
+OUR_CODE = ("pan_model", "search_spaces", "study")
+"""The packages that trials import."""
 
 RAY_STARTS = 3
 """How often Ray is started until it counts as failed."""
 
 
 @contextmanager
-def ray_session(study: StudyConfig) -> Generator[tuple[Node, ...]]:
+def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Generator[tuple[Node, ...]]:
     """Start Ray on this machine, or join the cluster at --ray-address, for as long as the study runs.
 
-    Gives the machines that trials may use, those included that the autoscaler may start. Raises BadInput when Ray does
-    not start or no cluster answers.
+    Says what it waits for. Gives the machines that trials may use, those included that the autoscaler may start. Raises
+    BadInput when Ray does not start or no cluster answers.
     """
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
@@ -37,9 +44,16 @@ def ray_session(study: StudyConfig) -> Generator[tuple[Node, ...]]:
         ) from error
     signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once
     try:
-        yield find_nodes([node["Resources"] for node in ray.nodes() if node["Alive"]], study.ray_address)
+        if study.ray_address is not None:
+            wait_for_machines(count_machines(), lambda: len(_alive()), say)
+        yield find_nodes(_alive(), study.ray_address)
     finally:
         ray.shutdown()
+
+
+def _alive() -> list[dict[str, float]]:
+    """The resources of each node that is alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _start_ray(address: str | None) -> None:
@@ -51,12 +65,22 @@ def _start_ray(address: str | None) -> None:
                 include_dashboard=False if address is None else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
+                runtime_env=None if address is None or IN_A_JOB in os.environ else _this_code(),
             )
             return
         except Exception as error:  # what Ray raises then is of no kind of its own
             if "timed out during startup" not in str(error) or start == RAY_STARTS:
                 raise
             ray.shutdown()
+
+
+def _this_code() -> dict[str, Any]:
+    """What brings the driver's own code to every node of a cluster, so that none runs an older one.
+
+    A job has brought its working folder already.
+    """
+    folders = [PACKAGE.parent / name for name in OUR_CODE]
+    return {"py_modules": [str(folder) for folder in folders], "excludes": ["__pycache__"]}
 
 
 def count_gpus() -> float:

@@ -1,8 +1,32 @@
-"""Search, collate, export and report: `study/run.py --dataset NAME ..`, see --help."""
+"""Search, collate, export and report: `study/run.py --dataset NAME ..`, see --help.
 
+`ray submit` copies this one file to the home folder of a cluster's head node; `ray up` brought the package there.
+"""
+
+import os
 import sys
+from pathlib import Path
 
-from study.commands import run_command
+
+def leave_to_its_python(error: ImportError) -> int:
+    """Go on with the Python of this checkout or of ~/pan-study, or say in one line where the package is to be had."""
+    folders = [Path(__file__).resolve().parent.parent, Path("~/pan-study").expanduser()]
+    pythons = [folder / ".venv" / "bin" / "python" for folder in folders]
+    if Path(sys.prefix).resolve() not in [python.parent.parent.resolve() for python in pythons]:
+        for python in (python for python in pythons if python.exists()):
+            print(f"{sys.executable} has no PAN Study: {python} runs it", file=sys.stderr, flush=True)
+            os.execv(python, [str(python), *sys.argv])
+    print(
+        f"error: {sys.executable} has no PAN Study ({error}); on a cluster, `ray up cluster/FILE.yaml`, from your own "
+        "checkout, brings and installs it; on this machine, `make setup` in the checkout, then .venv/bin/python.",
+        file=sys.stderr,
+    )
+    return 2
+
 
 if __name__ == "__main__":
-    sys.exit(run_command(sys.argv[1:]))
+    try:
+        from study.commands import run_command
+    except ImportError as missing:
+        sys.exit(leave_to_its_python(missing))
+    sys.exit(run_command(sys.argv[1:], script=Path(__file__)))

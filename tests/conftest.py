@@ -26,7 +26,8 @@ settings.load_profile("repeatable")
 # A Ray that a test starts sees no cluster of this machine and leaves nothing in the home folder. The folder lies
 # straight under /tmp because Ray makes Unix sockets in it, whose paths hold at most 107 bytes.
 TEMPORARY = Path(tempfile.mkdtemp(prefix="pan-", dir="/tmp"))
-os.environ.pop("RAY_ADDRESS", None)
+for name in ("RAY_ADDRESS", "PAN_STUDY_OUTPUT", "PAN_STUDY_DATA_ROOT", "PAN_STUDY_CACHE_DIR", "PAN_STUDY_VERSION"):
+    os.environ.pop(name, None)
 os.environ["RAY_TMPDIR"] = str(TEMPORARY)
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -417,3 +417,29 @@ def test_final_flags_that_are_refused(words: list[str], message: str):
     with pytest.raises(BadInput, match=message) as error:
         read_final_config(words)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def cluster_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a cluster's YAML puts into the environment of its head node."""
+    for name in ("OUTPUT", "DATA_ROOT", "CACHE_DIR"):
+        monkeypatch.setenv(f"PAN_STUDY_{name}", f"/shared/{name}")
+
+
+@pytest.mark.usefixtures("cluster_folders")
+def test_a_machine_has_defaults_of_its_own(toml: Path):
+    assert read_study_config([]) == StudyConfig(
+        output=Path("/shared/OUTPUT"), data_root=Path("/shared/DATA_ROOT"), cache_dir=Path("/shared/CACHE_DIR")
+    )
+    assert read_final_config(["b.json"]) == FinalConfig(
+        best_config=Path("b.json"), data_root=Path("/shared/DATA_ROOT"), cache_dir=Path("/shared/CACHE_DIR")
+    )
+    assert "(default: /shared/OUTPUT)" in " ".join(run_parser().format_help().split())
+
+
+@pytest.mark.usefixtures("cluster_folders")
+def test_flags_and_files_win_over_the_machine(toml: Path, monkeypatch: pytest.MonkeyPatch):
+    assert read_study_config(["--output", "o", "--cache-dir=c"]).output == Path("o")
+    assert read(toml, 'data_root = "d"').data_root == Path("d")
+    monkeypatch.setenv("PAN_STUDY_OUTPUT", "")
+    assert read_study_config([]).output == Path("results")

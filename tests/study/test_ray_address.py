@@ -1,34 +1,93 @@
 import socket
+from pathlib import Path
 
 import pytest
 
 from pan_model.errors import BadInput
-from study.ray_address import check_ray_address
+from study.ray_address import check_ray_address, find_cluster
 
 
-@pytest.mark.parametrize("address", [None, "auto"])
-def test_what_ray_finds_itself_is_not_tried(address: str | None):
+@pytest.mark.parametrize("address", [None, "auto", "local"])
+def test_a_ray_of_its_own_or_of_this_machine_needs_no_try(address: str | None):
     check_ray_address(address)
 
 
-def test_a_port_that_is_listened_on_is_good():
+def test_an_address_that_answers_is_fine():
     with socket.create_server(("127.0.0.1", 0)) as server:
         check_ray_address(f"127.0.0.1:{server.getsockname()[1]}")
 
 
-def test_a_port_that_nobody_listens_on_is_told_at_once():
+def nobody() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_an_address_where_nobody_listens_is_told():
+    address = nobody()
+    with pytest.raises(BadInput, match=rf"^--ray-address: no Ray cluster answers at '{address}' \(.+\); start one, or"):
+        check_ray_address(address)
+
+
+@pytest.mark.parametrize("address", ["", "frog", "127.0.0.1", ":1", "a:b", "ray://a:1", "a:1:2", "a:-1"])
+def test_anything_else_is_told(address: str):
+    told = rf"ray_address must be HOST:PORT of a head node, auto or local, got '{address}'\."
+    with pytest.raises(BadInput, match=told):
+        check_ray_address(address)
+
+
+def test_a_port_beyond_all_ports_is_told():
+    with pytest.raises(BadInput, match=r"no Ray cluster answers at '127.0.0.1:70000' \(.+\)"):
+        check_ray_address("127.0.0.1:70000")
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Path:
+    """A head node as `ray up` leaves it, but for a Ray that runs."""
+    (tmp_path / "bootstrap.yaml").write_text("{}", encoding="utf-8")
+    (tmp_path / "ray").mkdir()
+    return tmp_path
+
+
+def find(given: str | None, head: Path, **environment: str) -> str | None:
+    return find_cluster(given, {"RAY_TMPDIR": str(head), **environment}, head / "bootstrap.yaml")
+
+
+def test_on_a_laptop_a_study_starts_a_ray_of_its_own(tmp_path: Path):
+    (tmp_path / "ray").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        noted = f"127.0.0.1:{server.getsockname()[1]}"
+        (tmp_path / "ray" / "ray_current_cluster").write_text(noted, encoding="utf-8")
+        assert find(None, tmp_path) is None
+
+
+def test_on_the_head_of_a_cluster_a_study_joins_it(head: Path):
+    assert find(None, head) is None, "no Ray was ever started"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        noted = f"127.0.0.1:{server.getsockname()[1]}"
+        (head / "ray" / "ray_current_cluster").write_text(noted, encoding="utf-8")
+        assert find(None, head) == noted
+        assert find_cluster(None, {"TMPDIR": str(head)}, head / "bootstrap.yaml") == noted
+        assert find("local", head) is None
+    assert find(None, head) is None, "the Ray was stopped"
+
+
+def test_a_cluster_of_the_environment_is_joined_unless_a_flag_says_else(head: Path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(BadInput, match=rf"--ray-address: no Ray cluster answers at '{address}' \(.+\); start one, or"):
-        check_ray_address(address)
+        assert find(None, head, RAY_ADDRESS=address) == address
+        assert find("auto", head, RAY_ADDRESS=address) == "auto"
+        assert find("local", head, RAY_ADDRESS=address) is None
+    assert find(None, head, RAY_ADDRESS="local") is None
+    assert find(None, head, RAY_ADDRESS="") is None
 
 
-@pytest.mark.parametrize("address", ["", "head", "head:", ":6379", "head:port", "ray://head:10001", "local", "a:b:1"])
-def test_what_is_no_address(address: str):
-    with pytest.raises(BadInput, match=rf"ray_address must be HOST:PORT of a head node, or auto, got '{address}'\."):
-        check_ray_address(address)
-
-
-def test_a_port_too_large_is_no_port():
-    with pytest.raises(BadInput, match=r"no Ray cluster answers at '127\.0\.0\.1:70000'"):
-        check_ray_address("127.0.0.1:70000")
+def test_what_is_wrong_with_the_environment_is_told_by_its_name(head: Path):
+    told = (
+        r"^RAY_ADDRESS must be HOST:PORT of a head node, auto or local, got 'http://a:1'; unset RAY_ADDRESS, or give "
+    )
+    with pytest.raises(BadInput, match=told):
+        find(None, head, RAY_ADDRESS="http://a:1")
+    with pytest.raises(
+        BadInput, match=r"^RAY_ADDRESS: no Ray cluster answers at '127.+'; start one|unset RAY_ADDRESS\.$"
+    ):
+        find(None, head, RAY_ADDRESS=nobody())

@@ -1,0 +1,237 @@
+"""A laptop and a head node on one machine: sshd on loopback with keys of its own, and Ray's commands between them."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+MARK = "PAN_STUDY_LOOPBACK"
+"""Of the environment of every process that is started here, on either side: so they are found again, and ended."""
+
+TIMEOUT_S = 240.0
+
+SSHD = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/user_key.pub
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+MaxStartups 100
+SetEnv HOME={folder}/head RAY_TMPDIR={folder}/h {mark}={folder}
+"""
+
+# As typed, Ray's commands reach port 22 of another machine. Here the two are one: another port, and a forwarded port
+# must have another number at this end than at that.
+SSH = """#!/bin/bash
+arguments=()
+for argument in "$@"; do
+    case "$argument" in
+        {there_1}:localhost:{there_1}) arguments+=("127.0.0.1:{here_1}:127.0.0.1:{there_1}") ;;
+        {there_2}:localhost:{there_2}) arguments+=("127.0.0.1:{here_2}:127.0.0.1:{there_2}") ;;
+        *) arguments+=("$argument") ;;
+    esac
+done
+exec {ssh} -p {sshd} "${{arguments[@]}}"
+"""
+
+# What `make setup` leaves, without a network: an environment with the tests' own packages, and the checkout as ours.
+SET_UP = """cd ~/pan-study && {{ [ -e .venv ] || {{
+{python} -m venv --without-pip .venv
+for folder in .venv/lib/python*/site-packages; do
+    printf '%s\\n' "$PWD" 'import site; site.addsitedir("{packages}")' > $folder/pan-study.pth
+done
+for script in ray tensorboard optuna-dashboard; do
+    sed "1s|.*|#!$PWD/.venv/bin/python|" {scripts}/$script > .venv/bin/$script && chmod +x .venv/bin/$script
+done; }}; cat requirements.lock > .venv/.installed; }}
+"""
+
+
+def free_ports(number: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A command as it was typed on the laptop, its exit code, and what it left on the screen."""
+
+    words: tuple[str, ...]
+    code: int
+    said: str
+
+    def __post_init__(self) -> None:
+        print(f"$ {' '.join(self.words)}\n{self.said}[{self.code}]")
+
+
+@dataclass(frozen=True)
+class Loopback:
+    """The two sides: laptop/ with a copy of the checkout, and head/, the home folder of the head node."""
+
+    folder: Path
+    ports: dict[str, int]
+
+    @property
+    def head(self) -> Path:
+        return self.folder / "head"
+
+    @property
+    def laptop(self) -> Path:
+        return self.folder / "laptop"
+
+    @property
+    def checkout(self) -> Path:
+        return self.folder / "laptop" / "pan-study"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start a command of the tests' environment in the laptop's checkout."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PAN_", "OMP_"))}
+        return subprocess.Popen(
+            words,
+            cwd=self.checkout,
+            env={
+                **inherited,
+                "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "HOME": str(self.folder / "laptop"),
+                "RAY_TMPDIR": str(self.folder / "l"),
+                "TMPDIR": str(self.folder / "l"),
+                "RAY_USAGE_STATS_ENABLED": "0",
+                MARK: str(self.folder),
+                **environment,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def type(self, *words: str, **environment: str) -> Typed:
+        """Run a command to its end."""
+        process = self.start(*words, **environment)
+        try:
+            said, _ = process.communicate(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = f"{process.communicate()[0]}\nno end after {TIMEOUT_S:g} s"
+        return Typed(words, process.returncode, said)
+
+    def processes(self) -> dict[int, str]:
+        """The command lines of all that runs on either side, by process id."""
+        found: dict[int, str] = {}
+        for process in Path("/proc").iterdir():
+            try:
+                if f"{MARK}={self.folder}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                    found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except (OSError, ValueError):  # not a process, another user's, or gone by now
+                continue
+        return {pid: words for pid, words in found.items() if words}
+
+    def stop(self) -> list[str]:
+        """End all that runs on either side, each by its process id; gives what could not be ended."""
+        for ending in (signal.SIGTERM, signal.SIGKILL):
+            end_s = time.monotonic() + 5
+            for pid in self.processes():
+                try:
+                    os.kill(pid, ending)
+                except ProcessLookupError:
+                    continue
+            while self.processes() and time.monotonic() < end_s:
+                time.sleep(0.2)
+        return list(self.processes().values())
+
+
+@pytest.fixture(scope="session")
+def render() -> Callable[[Loopback], dict[str, Any]]:
+    """cluster/onprem.yaml for one machine, on which other Rays may run: what is changed is all here."""
+
+    def render(loopback: Loopback) -> dict[str, Any]:
+        text = (ROOT / "cluster" / "onprem.yaml").read_text(encoding="utf-8")
+        assert text.count("/shared/") == 3
+        config = yaml.safe_load(text.replace("/shared/", f"{loopback.folder}/"))
+        config["cluster_name"] = loopback.folder.name
+        config["provider"] |= {"head_ip": "127.0.0.1", "worker_ips": []}
+        config["auth"] = {
+            "ssh_user": os.environ.get("USER") or "root",
+            "ssh_private_key": f"{loopback.folder}/user_key",
+        }
+        packages = next(Path(place) for place in sys.path if place.endswith("site-packages"))
+        scripts = Path(sys.executable).parent
+        set_up = SET_UP.format(python=sys.executable, packages=packages, scripts=scripts)
+        commands = config["setup_commands"]
+        assert commands.count("cd ~/pan-study && make setup") == 1
+        config["setup_commands"] = [set_up if command.endswith("make setup") else command for command in commands]
+        ports = "--dashboard-port={dashboard} --dashboard-agent-listen-port={agent} --ray-client-server-port={client}"
+        config["head_start_ray_commands"] = [
+            command.replace("--port=6379", f"--port={loopback.ports['head']} {ports.format_map(loopback.ports)}")
+            + " --node-ip-address=127.0.0.2 --num-cpus=2"
+            for command in config["head_start_ray_commands"]
+            if command != "ray stop"  # it would stop every Ray of this machine
+        ]
+        return config
+
+    return render
+
+
+@pytest.fixture(scope="module")
+def loopback(render: Callable[[Loopback], dict[str, Any]]) -> Generator[Loopback]:
+    """Both sides and sshd between them; whatever runs at the end is ended by its process id."""
+    tools = {tool: shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin") for tool in ("sshd", "rsync", "ssh")}
+    if missing := [tool for tool, place in tools.items() if place is None]:
+        pytest.skip(f"{' and '.join(missing)} not there: Debian's openssh-server and rsync have them")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("processes are found again in /proc, which only Linux has")
+    # A short path straight under /tmp: Ray makes Unix sockets in it.
+    folder = Path(tempfile.mkdtemp(prefix="pan-", dir="/tmp"))
+    names = ("sshd", "head", "dashboard", "agent", "client", "forwarded", "here_1", "there_1", "here_2", "there_2")
+    loopback = Loopback(folder, dict(zip(names, free_ports(len(names)), strict=True)))
+    _lay_out(loopback, tools, render(loopback))
+    words = [tools["sshd"], "-D", "-f", folder / "sshd_config", "-E", folder / "sshd.log"]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True) as sshd:
+        try:
+            yield loopback
+        finally:
+            left = loopback.stop()
+            sshd.terminate()
+    shutil.rmtree(folder, ignore_errors=True)
+    assert left == []
+
+
+def _lay_out(loopback: Loopback, tools: dict[str, Any], config: dict[str, Any]) -> None:
+    folder, ports = loopback.folder, loopback.ports
+    for name in ("head", "bin", "laptop/.ray", "h", "l", "data", "results", "cache"):
+        (folder / name).mkdir(parents=True)
+    for key in ("host_key", "user_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+    (folder / "bin" / "ssh").write_text(SSH.format(ssh=tools["ssh"], **ports), encoding="utf-8")
+    (folder / "bin" / "ssh").chmod(0o755)
+    copy = ["rsync", "-a", "--filter", "dir-merge,- .gitignore", "--exclude", ".venv", f"{ROOT}/", loopback.checkout]
+    subprocess.run(copy, check=True)
+    (loopback.checkout / "cluster" / "here.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (folder / "sshd_config").write_text(SSHD.format(folder=folder, port=ports["sshd"], mark=MARK), encoding="utf-8")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)

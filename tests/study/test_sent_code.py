@@ -1,0 +1,79 @@
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from pan_model.errors import BadInput
+from study.sent_code import PACKAGE, check_code, describe_code, is_sent
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Path:
+    """A head node: the package, its environment, and the copy of run.py that `ray submit` makes."""
+    (tmp_path / "pan-study" / "study").mkdir(parents=True)
+    (tmp_path / "env").mkdir()
+    for copy in (tmp_path / "run.py", tmp_path / "pan-study" / "study" / "run.py"):
+        shutil.copy(PACKAGE / "run.py", copy)
+    (tmp_path / "pan-study" / "requirements.lock").write_text("torch==1\n", encoding="utf-8")
+    (tmp_path / "env" / ".installed").write_text("/root/pan-study\n[project]\ntorch==1\n", encoding="utf-8")
+    return tmp_path
+
+
+def check(head: Path, script: str = "run.py", **environment: str) -> None:
+    check_code(head / script, environment, head / "pan-study" / "study", head / "env")
+
+
+def test_a_copy_of_the_same_code_may_run(head: Path):
+    check(head)
+    check(head, PAN_STUDY_VERSION=version("pan-study"))
+    check(head, PAN_STUDY_VERSION="")
+    check_code()
+
+
+def test_a_copy_with_other_line_ends_is_the_same(head: Path):
+    (head / "run.py").write_bytes((PACKAGE / "run.py").read_bytes().replace(b"\n", b"\r\n"))
+    check(head)
+
+
+def test_a_copy_of_other_code_is_told_with_what_brings_the_code(head: Path):
+    (head / "run.py").write_text("# newer\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"run\.py: is not the study/run\.py of .+/pan-study, .+`ray rsync-up cluster/"):
+        check(head)
+
+
+def test_another_version_than_the_cluster_asks_for_is_told(head: Path):
+    with pytest.raises(
+        BadInput, match=r"^PAN_STUDY_VERSION must be the version that is installed, .+ got '9\.9\.9'; .+`ray up"
+    ):
+        check(head, PAN_STUDY_VERSION="9.9.9")
+
+
+@pytest.mark.parametrize(("script", "job"), [("run.py", False), ("pan-study/study/run.py", True)])
+def test_an_environment_of_another_lock_is_told(head: Path, script: str, job: bool):
+    (head / "pan-study" / "requirements.lock").write_text("torch==2\n", encoding="utf-8")
+    environment = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"} if job else {}
+    with pytest.raises(BadInput, match=r"requirements\.lock: is not what was installed in .+/env; .+`ray up cluster/"):
+        check(head, script, **environment)
+
+
+def test_on_a_laptop_the_lock_is_for_make_setup_to_heed(head: Path):
+    (head / "pan-study" / "requirements.lock").write_text("torch==2\n", encoding="utf-8")
+    check(head, "pan-study/study/run.py")
+
+
+@pytest.mark.parametrize("absent", ["env/.installed", "pan-study/requirements.lock"])
+def test_an_environment_that_make_setup_did_not_make_is_not_judged(head: Path, absent: str):
+    (head / absent).unlink()
+    check(head)
+
+
+def test_the_code_that_runs_is_named():
+    assert describe_code().startswith(f"the code is PAN Study {version('pan-study')} of {PACKAGE.parent}, commit ")
+
+
+def test_what_ray_submit_and_jobs_put_into_the_environment_is_known():
+    assert is_sent({"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"})
+    assert is_sent({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"})
+    assert not is_sent({"OMP_NUM_THREADS": "1"})
+    assert not is_sent({})
