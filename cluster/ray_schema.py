@@ -63,7 +63,11 @@ def _prepare(config: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
             validate_config(prepared)
     except (ClickException, ValueError, RuntimeError, NotImplementedError, ValidationError) as error:
         return prepared, [_refusal(error)]
-    except (KeyError, TypeError, AttributeError) as error:  # Ray takes what is missing or of another type for granted
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:  # Ray takes what is missing or of another type for granted
         return prepared, [_refusal(error)]
     return prepared, []
 

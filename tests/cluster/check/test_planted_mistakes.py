@@ -1019,12 +1019,12 @@ MISTAKES = [
     Mistake(
         "another program",
         KUBERAY,
-        "study/run.py",
-        "run.py",
+        "study/run.py --ray",
+        "run.py --ray",
         (
-            "RayJob.spec.entrypoint: it must run study/run.py, got 'python /home/ray/pan-study/run.py"
-            " --ray-address auto --dataset cub inshop polyvore --num-trials 256 --resume'; as in clus"
-            "ter/kuberay.yaml."
+            "RayJob.spec.entrypoint: it must run study/run.py, got '/home/ray/pan-study/.venv/bin/pyt"
+            "hon /home/ray/pan-study/run.py --ray-address auto --dataset cub inshop polyvore --num-tr"
+            "ials 256 --resume'; as in cluster/kuberay.yaml."
         ),
     ),
     Mistake(
