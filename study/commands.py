@@ -105,7 +105,7 @@ def _final(words: Sequence[str], screen: Screen) -> int:
 
 
 def run_with_exit_code(command: Callable[[Screen], int], how_to_go_on: str) -> int:
-    """Run a command; BadInput is one line and exit code 2, an interrupt is 130 and how to go on.
+    """Run a command; BadInput is one line and exit code 2, a store's error that and how to go on, an interrupt 130.
 
     A library that is interrupted in the middle of its own cleaning up may raise an error of its own: after a signal
     every error counts as the interrupt's.
@@ -121,7 +121,7 @@ def run_with_exit_code(command: Callable[[Screen], int], how_to_go_on: str) -> i
             return BAD_INPUT
     except StoreError as error:
         if not signals.came:
-            print(f"error: {error}; when the store answers again, {how_to_go_on}", file=sys.stderr)
+            print(f"error: {error}; {how_to_go_on}", file=sys.stderr)
             return BAD_INPUT
     except Exception:
         if not signals.came:

@@ -17,11 +17,14 @@ STORES: dict[str, str] = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 REQUEST_ATTEMPTS = 6
 """How often a request is made before it counts as failed: waits of up to 1, 2, 4, 8 and 16 s lie between."""
 
+SIDE_BY_SIDE = 32
+"""How many requests are under way at once."""
+
 S3_CONFIG: dict[str, Any] = {
     "retries": {"mode": "standard", "total_max_attempts": REQUEST_ATTEMPTS},
-    "connect_timeout": 5,
+    "connect_timeout": 10,
     "read_timeout": 60,
-    "max_pool_connections": 64,
+    "max_pool_connections": SIDE_BY_SIDE,
 }
 """How S3 is asked; who asks, and where, botocore finds in each machine's environment (AWS_*, its files, its role)."""
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from upath import UPath
 
+from study.location import SIDE_BY_SIDE
+
 READS = 4
 """How often an object is asked for whose content is cut on the way; waits of 0.1, 0.2 and 0.4 s lie between."""
 
@@ -29,7 +31,7 @@ def get_all(locations: Sequence[UPath]) -> list[bytes | None]:
     for attempt in range(READS if paths else 0):
         with _errors_of(locations[0], "read"):
             missing = [path for path in paths if path not in found or _is_cut(found[path])]
-            found |= _store(locations[0]).cat(missing, on_error="return", max_concurrency=1)
+            found |= _store(locations[0]).cat(missing, on_error="return", max_concurrency=1, batch_size=SIDE_BY_SIDE)
         if not any(map(_is_cut, found.values())):
             break
         time.sleep(0.1 * 2**attempt)

@@ -8,7 +8,7 @@ from study.collation import Collated
 from study.config import DEFAULT_CACHE, DatasetPlan, StudyConfig
 from study.files import exists
 from study.ledger import Status, count_ended
-from study.location import Location
+from study.location import Location, in_store
 from study.results import Results
 from study.screen import Screen, count_by_status
 from study.summary import DatasetSummary
@@ -31,15 +31,16 @@ def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: 
 
 def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) -> list[str]:
     """What to type next: viewers of what there is to see, and a final training where a winner has had none."""
-    results = config.results
+    results, journals = config.results, config.results
     commands: list[str] = []
-    seen = results
-    if not isinstance(results.root, Path):  # viewers want files of this machine
-        seen = Results(Path("copies") / config.study_name)
-        commands.append(shlex.join(["uv", "run", "study/collate.py", str(results.root), "--copy", str(seen.root)]))
-    viewers = [(("tensorboard", "--logdir"), seen.tensorboard, results.tensorboard)]
-    viewers += [(("optuna-dashboard",), seen.of(name).journal, results.of(name).journal) for name in summaries]
-    commands += [shlex.join(["uv", "run", *words, str(path)]) for words, path, kept in viewers if exists(kept)]
+    if exists(results.tensorboard):
+        commands.append(shlex.join(["uv", "run", "tensorboard", "--logdir", str(results.tensorboard)]))
+    if in_store(results.root):  # the journal's viewer wants a file
+        journals = Results(Path("copies") / config.study_name)
+        commands.append(shlex.join(["uv", "run", "study/collate.py", str(results.root), "--copy", str(journals.root)]))
+    for dataset in summaries:
+        if exists(results.of(dataset).journal):
+            commands.append(shlex.join(["uv", "run", "optuna-dashboard", str(journals.of(dataset).journal)]))
     for dataset, summary in summaries.items():
         if summary.best is not None and all(one.test is None for one in summary.scores):
             commands.append(_final_command(config, results.of(dataset).best_config))

@@ -11,6 +11,7 @@ import pytest
 import study.final_training
 from pan_model.errors import BadInput
 from study.commands import final_command, run_command, run_with_exit_code
+from study.object_store import StoreError
 from study.screen import Screen
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -81,6 +82,14 @@ def test_a_final_training_that_is_interrupted_says_what_there_is(tmp_path: Path,
     assert final_command([str(tmp_path / "best_config.json")]) == 130
     text = "interrupted; run it again; where the folder final/ is there already, it is whole\n"
     assert capsys.readouterr().err == text
+
+
+def test_a_store_that_fails_is_a_line_with_how_to_go_on(capsys: pytest.CaptureFixture[str]):
+    def fail(_screen: Screen) -> int:
+        raise StoreError("s3://bucket/file: cannot be written (no answer)")
+
+    assert run_with_exit_code(fail, "go on with: this") == 2
+    assert capsys.readouterr().err == "error: s3://bucket/file: cannot be written (no answer); go on with: this\n"
 
 
 def test_an_error_of_ours_is_not_hidden():

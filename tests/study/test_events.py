@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from study.events import TrialEvents
+from study.files import copy_all, list_all
+from study.location import Location
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of tensorboard's own imports
@@ -90,3 +92,19 @@ def test_events_of_another_trial_are_another_folder(tmp_path: Path):
     writer = events(tmp_path / "a")
     writer.close()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_events_in_a_store_are_there_after_each_epoch(store: Any, bucket: Location, tmp_path: Path, share: float):
+    with store.failing(share):
+        before = events(bucket / "abc")
+        for number, epoch in enumerate(EPOCHS[:2], 1):
+            before.add_epoch(epoch)
+            copy_all({file: tmp_path / file.name for file in list_all(bucket)})
+            assert read(tmp_path) == expected(number)
+        before.close()
+        after = events(bucket / "abc", EPOCHS[1])
+        after.add_epoch(EPOCHS[2])
+        after.close()
+    copy_all({file: tmp_path / file.name for file in list_all(bucket)})
+    assert read(tmp_path) == expected(3)

@@ -301,7 +301,7 @@ FOLDERS = st.text("abcäXYZ019._- ='#", max_size=12)
 VALID: dict[str, st.SearchStrategy[Any]] = {
     "dataset": st.lists(st.sampled_from(["demo", "cub"]), min_size=1, unique=True),
     "data_root": FOLDERS.map(lambda name: f"/d/d{name}"),
-    "output": FOLDERS.map(lambda name: f"/o/o{name}"),
+    "output": FOLDERS.map(lambda name: f"/o/o{name}") | st.sampled_from(["s3://bucket", "s3://bucket/a/b"]),
     "name": NAMES,
     "cache_dir": FOLDERS.map(lambda name: f"/c/c{name}"),
     "num_trials": st.integers(1, 10**6),
@@ -443,3 +443,17 @@ def test_flags_and_files_win_over_the_machine(toml: Path, monkeypatch: pytest.Mo
     assert read(toml, 'data_root = "d"').data_root == Path("d")
     monkeypatch.setenv("PAN_STUDY_OUTPUT", "")
     assert read_study_config([]).output == Path("results")
+
+
+@pytest.mark.parametrize("flag", ["--data-root", "--cache-dir"])
+def test_folders_that_must_be_on_a_disk_are_no_urls(flag: str):
+    with pytest.raises(BadInput, match=rf"argument {flag}: must be a folder of this machine, or one"):
+        read_study_config([flag, "s3://bucket/prefix"])
+
+
+def test_results_may_be_in_a_store():
+    config = read_study_config(["--output", "s3://bucket/prefix/"])
+    assert str(config.results.root) == "s3://bucket/prefix/demo"
+    assert config.to_json()["output"] == "s3://bucket/prefix"
+    final = read_final_config(["s3://bucket/prefix/demo/demo/best_config.json"])
+    assert str(final.folder) == "s3://bucket/prefix/demo/demo/final"

@@ -1,19 +1,23 @@
 """The ledger may be cut at any instant: what is read, restored and gone on with then agrees."""
 
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from upath import UPath
 
 from pan_model.errors import BadInput
+from study.files import list_all
 from study.ledger import BestEpoch, Status, TrialLedger, TrialRecord, count_ended, read_ledger
+from study.location import Location
 
 NUM_EPOCHS = 3
 CONFIG: dict[str, Any] = {"encoder": "siamese", "learning_rate": 0.1 + 0.2, "seed": 0}
@@ -25,13 +29,20 @@ BEST = {
 """What is kept of the epochs that were the best so far when they came."""
 
 Kill = Callable[..., AbstractContextManager[list[str]]]
-Write = Callable[[Path, TrialRecord], None]
+Write = Callable[[Location, TrialRecord], None]
 Make = Callable[..., TrialRecord]
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> TrialLedger:
     ledger = TrialLedger(tmp_path / "trials" / "abc")
+    ledger.open(number=4, config=CONFIG)
+    return ledger
+
+
+@pytest.fixture
+def any_ledger(anywhere: Location) -> TrialLedger:
+    ledger = TrialLedger(anywhere / "trials" / "abc")
     ledger.open(number=4, config=CONFIG)
     return ledger
 
@@ -44,7 +55,7 @@ def best_until(epoch: int) -> BestEpoch | None:
     return BEST[max(e for e in BEST if e <= epoch)] if epoch else None
 
 
-def go_on(folder: Path) -> None:
+def go_on(folder: Location) -> None:
     """Run a trial from where its ledger stands."""
     ledger = TrialLedger(folder)
     ledger.open(number=4, config=CONFIG)
@@ -56,7 +67,7 @@ def go_on(folder: Path) -> None:
     ledger.close(Status.COMPLETED)
 
 
-def check_what_is_left(folder: Path) -> None:
+def check_what_is_left(folder: Location) -> None:
     """After a kill: what is read is a part of the truth, and what is restored is one epoch with its history."""
     for record in read_ledger(folder.parent):
         assert (record.trial_id, record.number, record.config) == (folder.name, 4, CONFIG)
@@ -95,6 +106,47 @@ def test_a_trial_may_be_killed_at_every_instant(tmp_path: Path, killed_at: Kill)
     }
 
 
+@contextmanager
+def killed_before_change(folder: UPath, number: int) -> Iterator[list[str]]:
+    """Die before one of the requests that change a store, counted from 0; the list names it when it came to it."""
+    died: list[str] = []
+    passed = 0
+
+    def watch(name: str) -> Callable[..., None]:
+        call = getattr(folder.fs, name)
+
+        def watched(*arguments: Any) -> None:
+            nonlocal passed
+            if passed == number:
+                died.append(f"{name} of {arguments[-1]}")
+                raise KeyboardInterrupt
+            passed += 1
+            call(*arguments)
+
+        return watched
+
+    with patch.object(folder.fs, "put_file", watch("put_file")), patch.object(folder.fs, "rm_file", watch("rm_file")):
+        try:
+            yield died
+        except KeyboardInterrupt:
+            return
+
+
+def test_a_trial_in_a_store_may_be_killed_between_all_changes(bucket: UPath):
+    for number in count():
+        folder = bucket / f"trials{number}" / "abc"
+        with killed_before_change(folder, number) as died:
+            go_on(folder)
+        check_what_is_left(folder)
+        if not died:
+            break
+        go_on(folder)
+        (record,) = read_ledger(folder.parent)
+        assert (record.history, record.best, record.status) == (TRUTH, best_until(3), Status.COMPLETED)
+    # config; checkpoint and line of each epoch, and what is kept of those that were the best; status
+    assert number == 1 + 2 + 2 * NUM_EPOCHS + len(BEST) + 1  # at first two files are removed that are not there
+
+
 @settings(max_examples=25)
 @given(kills=st.lists(st.tuples(st.integers(0, 34), st.integers(0, 60)), min_size=1, max_size=5))
 def test_however_often_a_trial_is_killed_it_ends_the_same(
@@ -125,36 +177,36 @@ def test_a_line_cut_at_any_byte_does_not_count_and_is_mended(ledger: TrialLedger
         assert file.read_bytes() == whole
 
 
-def test_a_checkpoint_without_a_line_gives_the_line(ledger: TrialLedger):
-    ledger.add_epoch(TRUTH[0], state(1))
-    (ledger.folder / "history.jsonl").unlink()
-    assert ledger.history() == []
-    saved = ledger.restore()
+def test_a_checkpoint_without_a_line_gives_the_line(any_ledger: TrialLedger):
+    any_ledger.add_epoch(TRUTH[0], state(1))
+    (any_ledger.folder / "history.jsonl").unlink()
+    assert any_ledger.history() == []
+    saved = any_ledger.restore()
     assert saved is not None
-    assert ledger.history() == TRUTH[:1]
+    assert any_ledger.history() == TRUTH[:1]
 
 
-def test_what_a_checkpoint_without_its_best_epoch_lacks_is_written(ledger: TrialLedger):
-    ledger.add_epoch(TRUTH[0], state(1), BEST[1])
-    (ledger.folder / "best_epoch.json").unlink()
-    assert ledger.read().best is None
-    ledger.restore()
-    assert ledger.read().best == BEST[1]
+def test_what_a_checkpoint_without_its_best_epoch_lacks_is_written(any_ledger: TrialLedger):
+    any_ledger.add_epoch(TRUTH[0], state(1), BEST[1])
+    (any_ledger.folder / "best_epoch.json").unlink()
+    assert any_ledger.read().best is None
+    any_ledger.restore()
+    assert any_ledger.read().best == BEST[1]
 
 
-def test_an_epoch_that_is_not_the_best_leaves_the_best_one_alone(ledger: TrialLedger):
-    ledger.add_epoch(TRUTH[0], state(1), BEST[1])
-    ledger.add_epoch(TRUTH[1], state(2))
-    assert ledger.read().best == BEST[1]
-    ledger.restore()
-    assert ledger.read().best == BEST[1]
+def test_an_epoch_that_is_not_the_best_leaves_the_best_one_alone(any_ledger: TrialLedger):
+    any_ledger.add_epoch(TRUTH[0], state(1), BEST[1])
+    any_ledger.add_epoch(TRUTH[1], state(2))
+    assert any_ledger.read().best == BEST[1]
+    any_ledger.restore()
+    assert any_ledger.read().best == BEST[1]
 
 
-def test_lines_without_a_checkpoint_are_begun_again(ledger: TrialLedger):
+def test_lines_without_a_checkpoint_are_begun_again(any_ledger: TrialLedger):
     for name in ("history.jsonl", "best_epoch.json"):
-        (ledger.folder / name).write_text('{"epoch": 1, "accur', encoding="utf-8")
-    assert ledger.restore() is None
-    assert [path.name for path in ledger.folder.iterdir()] == ["config.json"]
+        (any_ledger.folder / name).write_text('{"epoch": 1, "accur', encoding="utf-8")
+    assert any_ledger.restore() is None
+    assert [path.name for path in any_ledger.folder.iterdir()] == ["config.json"]
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"epoch": 1}', '{"epoch": 1, "questions": {}, "baselines": {}, "a": 1}'])
@@ -194,13 +246,13 @@ def test_lines_after_the_checkpoint_are_dropped(ledger: TrialLedger):
     assert ledger.history() == TRUTH[:2]
 
 
-def test_restoring_twice_is_restoring_once(ledger: TrialLedger):
-    ledger.add_epoch(TRUTH[0], state(1))
-    first, second = ledger.restore(), ledger.restore()
+def test_restoring_twice_is_restoring_once(any_ledger: TrialLedger):
+    any_ledger.add_epoch(TRUTH[0], state(1))
+    first, second = any_ledger.restore(), any_ledger.restore()
     assert first is not None
     assert second is not None
     assert torch.equal(first["weights"], second["weights"])
-    assert ledger.history() == TRUTH[:1]
+    assert any_ledger.history() == TRUTH[:1]
 
 
 def test_half_written_files_of_a_dead_process_do_not_matter(ledger: TrialLedger):
@@ -213,9 +265,9 @@ def test_half_written_files_of_a_dead_process_do_not_matter(ledger: TrialLedger)
     assert [path.name for path in (ledger.folder / "checkpoint").iterdir()] == ["state.pt"]
 
 
-def test_a_trial_leaves_its_five_files_and_nothing_else(ledger: TrialLedger):
-    go_on(ledger.folder)
-    files = {str(path.relative_to(ledger.folder)) for path in ledger.folder.rglob("*") if path.is_file()}
+def test_a_trial_leaves_its_five_files_and_nothing_else(any_ledger: TrialLedger):
+    go_on(any_ledger.folder)
+    files = {"/".join(file.parts[len(any_ledger.folder.parts) :]) for file in list_all(any_ledger.folder)}
     assert files == {"config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json"}
 
 
@@ -231,31 +283,31 @@ def test_the_checkpoint_comes_first_then_the_best_epoch_then_its_line(
     assert not (ledger.folder / "history.jsonl").exists()
 
 
-def test_the_first_configuration_and_the_first_status_stand(ledger: TrialLedger):
-    ledger.open(number=9, config={"encoder": "other"})
-    ledger.close(Status.STOPPED)
-    ledger.close(Status.FAILED, "too late")
-    assert ledger.read() == TrialRecord(trial_id="abc", number=4, config=CONFIG, status=Status.STOPPED)
+def test_the_first_configuration_and_the_first_status_stand(any_ledger: TrialLedger):
+    any_ledger.open(number=9, config={"encoder": "other"})
+    any_ledger.close(Status.STOPPED)
+    any_ledger.close(Status.FAILED, "too late")
+    assert any_ledger.read() == TrialRecord(trial_id="abc", number=4, config=CONFIG, status=Status.STOPPED)
 
 
-def test_numbers_and_errors_read_back_exactly(ledger: TrialLedger):
+def test_numbers_and_errors_read_back_exactly(any_ledger: TrialLedger):
     values = [0.1 + 0.2, 1e-320, -0.0, 1 / 3, 1.7976931348623157e308]
     for epoch, value in enumerate(values, 1):
-        ledger.add_epoch({"epoch": epoch, "accuracy": value}, state(epoch))
-    ledger.close(Status.FAILED, 'ValueError: "ä", b')
-    record = ledger.read()
+        any_ledger.add_epoch({"epoch": epoch, "accuracy": value}, state(epoch))
+    any_ledger.close(Status.FAILED, 'ValueError: "ä", b')
+    record = any_ledger.read()
     assert [repr(epoch["accuracy"]) for epoch in record.history] == list(map(repr, values))
     assert record.error == 'ValueError: "ä", b'
     assert record.config == CONFIG
 
 
-def test_nan_has_no_place_in_a_history(ledger: TrialLedger):
+def test_nan_has_no_place_in_a_history(any_ledger: TrialLedger):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        ledger.add_epoch({"epoch": 1, "accuracy": float("nan")}, state(1))
-    assert ledger.history() == []
+        any_ledger.add_epoch({"epoch": 1, "accuracy": float("nan")}, state(1))
+    assert any_ledger.history() == []
 
 
-def test_a_running_study_is_read_as_it_stands(tmp_path: Path, record: Make, write_trial: Write):
+def test_a_running_study_is_read_as_it_stands(anywhere: Location, record: Make, write_trial: Write):
     written = [
         record(0, Status.COMPLETED, 0.5, 0.6, best=BEST[1]),
         record(2, Status.RUNNING, 0.4),
@@ -264,23 +316,23 @@ def test_a_running_study_is_read_as_it_stands(tmp_path: Path, record: Make, writ
         record(10, Status.STOPPED, 0.1),
     ]
     for one in written:
-        write_trial(tmp_path / "trials", one)
-    (tmp_path / "trials" / "just-made").mkdir()
-    records = read_ledger(tmp_path / "trials")
+        write_trial(anywhere / "trials", one)
+    (anywhere / "trials" / "just-made").mkdir()
+    records = read_ledger(anywhere / "trials")
     assert records == sorted(written, key=lambda one: one.number)
     assert records[0].best == BEST[1]
     assert count_ended(records) == 3
 
 
-def test_no_study_is_no_trials(tmp_path: Path):
-    assert read_ledger(tmp_path / "trials") == []
+def test_no_study_is_no_trials(anywhere: Location):
+    assert read_ledger(anywhere / "trials") == []
     assert count_ended([]) == 0
 
 
-def test_trials_of_one_number_are_ordered_by_name(tmp_path: Path, record: Make, write_trial: Write):
+def test_trials_of_one_number_are_ordered_by_name(anywhere: Location, record: Make, write_trial: Write):
     for name in ("b", "a"):
-        write_trial(tmp_path, record(0, Status.RUNNING, trial_id=name))
-    assert [one.trial_id for one in read_ledger(tmp_path)] == ["a", "b"]
+        write_trial(anywhere, record(0, Status.RUNNING, trial_id=name))
+    assert [one.trial_id for one in read_ledger(anywhere)] == ["a", "b"]
 
 
 def test_the_best_epoch_is_the_first_of_equals(record: Make):

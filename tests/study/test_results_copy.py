@@ -1,0 +1,29 @@
+"""A copy of a study's results for people."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pan_model.errors import BadInput
+from study.files import write_text
+from study.location import Location
+from study.results import Results
+from study.results_copy import copy_results
+
+LOOKED_AT = ("study.json", "demo/optuna.log", "tensorboard/demo/abc/events.1", "demo/final/metrics.json")
+
+
+def test_all_but_the_ledger_is_copied_over_what_was_there(anywhere: Location, tmp_path_factory: Any):
+    results, folder = Results(anywhere / "demo"), tmp_path_factory.mktemp("laptop")
+    for text in ("old", "new"):
+        for name in (*LOOKED_AT, "demo/trials/abc/config.json", "demo/trials/abc/checkpoint/state.pt"):
+            write_text(results.root.joinpath(*name.split("/")), text + name)
+        assert copy_results(results, folder) == len(LOOKED_AT)
+        copied = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+        assert copied == {name: text + name for name in LOOKED_AT}
+
+
+def test_the_studys_own_folder_is_refused(tmp_path: Path):
+    with pytest.raises(BadInput, match="--copy must name another folder than the study's, got "):
+        copy_results(Results(tmp_path), tmp_path)
