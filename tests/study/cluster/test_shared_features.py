@@ -81,7 +81,9 @@ def test_trials_map_the_same_features_and_copy_none(featured: FeaturedItems, tmp
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
         param_space={"number": tune.grid_search([0, 1])},
-        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path), checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False), verbose=0
+        ),
     )
     one, two = [trial.metrics for trial in tuner.fit()]
     assert one["pid"] != two["pid"]
