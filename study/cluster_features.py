@@ -1,8 +1,6 @@
 """Features extracted by all nodes of a cluster, with Ray Data; the driver puts them together and writes them once."""
 
-import logging
 import math
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ from pan_model.extraction import (
 from pan_model.images import Content
 from pan_model.shapes import Int
 from pan_model.train import use_deterministic_arithmetic
-from study.file_desk import file_desk, read_file
+from study.file_desk import file_desk, read_file, this_node
 from study.slots import Node
 
 FEW_IMAGES = 2000
@@ -192,30 +190,44 @@ def _run(extraction: Extraction, workers: Workers, desk: Any) -> Generator[dict[
     items = extraction.items
     image_root = items.image_root.absolute()  # a worker runs in another folder
     sizes = np.array([_size(image_root / name) for name in items.image_names])
-    pieces = [{"start": piece.start, "stop": piece.stop} for piece in workers.cut(len(items))]
-    _silence_ray_data()
-    rows = ray.data.from_items(pieces, override_num_blocks=len(pieces)).map_batches(
-        NodeExtractor,
-        batch_size=None,
-        batch_format="numpy",
-        # All are asked for at once, so that an autoscaler starts all nodes at once; those that are there begin.
-        compute=ActorPoolStrategy(
-            size=workers.count,
-            max_tasks_in_flight_per_actor=AT_ONCE,
-            max_concurrent_calls_per_actor=AT_ONCE,
-            enable_true_multi_threading=True,
-        ),
-        num_cpus=workers.cpus,
-        num_gpus=workers.gpus,
-        fn_constructor_kwargs={
-            "job": ray.put((extraction, image_root)),
-            "sizes": ray.put(sizes),
-            "desk": desk,
-            "workers": workers,
-        },
-    )
-    for table in rows.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
-        yield cast("dict[str, np.ndarray]", table)
+    given = {"job": ray.put((extraction, image_root)), "sizes": ray.put(sizes), "desk": desk, "workers": workers}
+    actor: Any = ray.remote(Stream).options(num_cpus=0, scheduling_strategy=this_node())
+    stream = actor.remote(workers.cut(len(items)), given)
+    try:
+        while table := cast("dict[str, np.ndarray]", ray.get(stream.take.remote())):
+            yield table
+    finally:
+        ray.kill(stream)
+
+
+class Stream:
+    """Has Ray Data hand out the pieces; in a process of its own, since what Ray Data prints is for nobody's screen."""
+
+    def __init__(self, pieces: Sequence[range], given: dict[str, Any]) -> None:
+        DataContext.get_current().enable_progress_bars = False
+        workers: Workers = given["workers"]
+        rows = ray.data.from_items(
+            [{"start": piece.start, "stop": piece.stop} for piece in pieces], override_num_blocks=len(pieces)
+        ).map_batches(
+            NodeExtractor,
+            batch_size=None,
+            batch_format="numpy",
+            # All are asked for at once, so that an autoscaler starts all nodes at once; those that are there begin.
+            compute=ActorPoolStrategy(
+                size=workers.count,
+                max_tasks_in_flight_per_actor=AT_ONCE,
+                max_concurrent_calls_per_actor=AT_ONCE,
+                enable_true_multi_threading=True,
+            ),
+            num_cpus=workers.cpus,
+            num_gpus=workers.gpus,
+            fn_constructor_kwargs=given,
+        )
+        self._tables = iter(rows.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0))
+
+    def take(self) -> dict[str, np.ndarray]:
+        """The rows of the next piece that is ready; none at the end."""
+        return cast("dict[str, np.ndarray]", next(self._tables, {}))
 
 
 def _table(indices: range, batches: Sequence[Extracted], sent_to: str) -> dict[str, np.ndarray]:
@@ -241,16 +253,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
-
-
-def _silence_ray_data() -> None:
-    """No bars and no lines of its own on the screen, which has one line for all work."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own deprecated fields
-        context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
 def _cause(error: BaseException) -> str:

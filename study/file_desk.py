@@ -1,6 +1,5 @@
 """A desk for files on the driver's node: hands them to nodes of the cluster that do not see them, piece by piece."""
 
-import errno
 import zlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -40,14 +39,15 @@ class Desk:
         return [read_file(Path(path)) for path in paths]
 
     def size_of(self, path: str) -> int:
-        """How many bytes a file has."""
-        return Path(path).stat().st_size
+        """How many bytes a file has; 0 where there is none."""
+        return Path(path).stat().st_size if Path(path).exists() else 0
 
-    def read_piece(self, path: str, start: int, size: int) -> Piece:
-        """So many bytes of a file from a place on; OSError where it is shorter."""
-        content = np.fromfile(path, dtype=np.uint8, count=size, offset=start)
-        if len(content) != size:
-            raise OSError(errno.EIO, f"ends at byte {start + len(content)}", path)
+    def read_piece(self, path: str, start: int, size: int) -> Piece | OSError:
+        """So many bytes of a file from a place on, or what stands in the way; they may turn out fewer."""
+        try:
+            content = np.fromfile(path, dtype=np.uint8, count=size, offset=start)
+        except OSError as error:
+            return error
         return Piece(content, checksum_of(content))
 
     def give_up(self) -> None:
@@ -75,9 +75,14 @@ def read_file(path: Path) -> bytes | OSError:
 @contextmanager
 def file_desk() -> Generator[Any]:
     """An actor that is a desk on this process's own node, for as long as the block runs; it holds no CPU."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    desk: Any = ray.remote(Desk).options(num_cpus=0, max_concurrency=AT_ONCE, scheduling_strategy=here).remote()
+    options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": AT_ONCE, "scheduling_strategy": this_node()}
+    desk: Any = ray.remote(Desk).options(**options).remote()
     try:
         yield desk
     finally:
         ray.kill(desk)
+
+
+def this_node() -> NodeAffinitySchedulingStrategy:
+    """Where something has to run that sees this process's files."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

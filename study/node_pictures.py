@@ -42,6 +42,8 @@ def pictures_on_this_node(pictures: Pictures, desk: Any, own_cache: Path) -> Pic
         if copy.is_stored:
             return copy
     size: Any = ray.get(desk.size_of.remote(str(pictures.path)))
+    if not size:
+        raise BadInput(f"{pictures.path}: no longer holds the pictures that were put there; start again.")
     copy = _with_room(copies, size)
     with _locked(copy.path):
         if not copy.is_stored:  # nobody else has fetched them meanwhile
@@ -88,12 +90,16 @@ def _fetch(source: Path, path: Path, size: int, desk: Any) -> None:
             left_over.unlink()
     with written_whole(path, "pictures") as temporary, temporary.open("wb") as file:
         for piece in _pieces(source, size, desk):
+            if isinstance(piece, OSError):
+                raise piece
             if not piece.whole:
-                raise OSError(f"bytes from {file.tell()} on were damaged on the way")
+                raise OSError(f"what was sent from byte {file.tell()} on was damaged on the way")
             file.write(piece.content.data)
+        if file.tell() != size:
+            raise OSError(f"{source} has changed: of {size} bytes {file.tell()} came")
 
 
-def _pieces(source: Path, size: int, desk: Any) -> Iterator[Piece]:
+def _pieces(source: Path, size: int, desk: Any) -> Iterator[Piece | OSError]:
     """The file's pieces in order, each asked for before the one ahead of it has been taken."""
     cuts = [(start, min(PIECE_BYTES, size - start)) for start in range(0, size, PIECE_BYTES)]
     asked = [desk.read_piece.remote(str(source), *cut) for cut in cuts[:1]]

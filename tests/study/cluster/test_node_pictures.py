@@ -1,7 +1,10 @@
 """Pictures reach a node that does not see the cache once, whole, whatever happens on the way."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,10 +14,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pan_model.backbones import build_backbone
 from pan_model.data.items import Items
+from pan_model.errors import BadInput
 from pan_model.finetune_start import FinetuneStart
 from pan_model.pictures import Pictures, load_pictures
-from study.file_desk import file_desk
-from study.node_pictures import start_on_this_node
+from study import node_pictures
+from study.file_desk import Desk, Piece, file_desk
+from study.node_pictures import pictures_on_this_node, start_on_this_node
 from tests.study.cluster.conftest import TwoNodes
 
 SIZE = 32
@@ -30,12 +35,57 @@ def everything(pictures: Pictures) -> np.ndarray:
     return pictures.read(np.arange(len(pictures)))
 
 
+def test_a_node_that_sees_the_pictures_asks_nobody(pictures: Pictures, tmp_path: Path):
+    assert pictures_on_this_node(pictures, None, tmp_path / "own") is pictures
+    assert not (tmp_path / "own").exists()
+
+
+def test_a_copy_of_an_earlier_study_counts(pictures: Pictures, tmp_path: Path):
+    kept = tmp_path / "own" / "pictures" / pictures.path.name
+    kept.parent.mkdir(parents=True)
+    shutil.copyfile(pictures.path, kept)
+    hidden = replace(pictures, path=tmp_path / "hidden" / pictures.path.name)
+    found = pictures_on_this_node(hidden, None, tmp_path / "own")
+    assert found.path == kept
+    np.testing.assert_array_equal(everything(found), everything(pictures))
+
+
+def test_a_file_that_is_cut_short_does_not_count(pictures: Pictures):
+    assert pictures.is_stored
+    pictures.path.write_bytes(pictures.path.read_bytes()[:-1])
+    assert not replace(pictures).is_stored
+
+
+def test_the_first_folder_with_room_is_taken(pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "blocked").write_text("a file")
+    copies = [replace(pictures, path=tmp_path / name / "pictures" / "p.npy") for name in ("blocked", "own")]
+    assert node_pictures._with_room(copies, 1000) is copies[1]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5e8))
+    with pytest.raises(
+        BadInput,
+        match=r"^pictures cannot be copied to node \S+: they take 2\.5 GB, \S+ cannot be written, \S+ has 0\.5 GB",
+    ):
+        node_pictures._with_room(copies, 2_500_000_000)
+
+
+def test_a_desk_reads_files_and_pieces_and_tells_what_stands_in_the_way(tmp_path: Path):
+    (tmp_path / "a").write_bytes(b"0123456789")
+    desk = Desk()
+    content, missing = desk.read_files([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert content == b"0123456789"
+    assert isinstance(missing, FileNotFoundError)
+    assert (desk.size_of(str(tmp_path / "a")), desk.size_of(str(tmp_path / "b"))) == (10, 0)
+    piece = desk.read_piece(str(tmp_path / "a"), 4, 3)
+    assert isinstance(piece, Piece)
+    assert (piece.content.tobytes(), piece.whole) == (b"456", True)
+    assert not Piece(piece.content + 1, piece.checksum).whole
+    assert isinstance(desk.read_piece(str(tmp_path / "b"), 0, 3), FileNotFoundError)
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 class TestTwoNodes:
-    def test_a_node_fetches_pictures_once_for_all_trials(
-        self, draw_items: Callable[..., Items], two_nodes: TwoNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
+    def test_a_node_fetches_pictures_once_for_all_trials(self, draw_items: Callable[..., Items], two_nodes: TwoNodes):
         cache = two_nodes.hidden / "cache"
         pictures = load_pictures(draw_items(NUM_ITEMS), "sha256:0", SIZE, cache)
         start = FinetuneStart(backbone=build_backbone("shufflenet_v2_x0_5"), pictures=pictures)
@@ -43,12 +93,34 @@ class TestTwoNodes:
             there = NodeAffinitySchedulingStrategy(two_nodes.other, soft=False)
             trial = ray.remote(num_cpus=0.25, scheduling_strategy=there)(open_start)
             seen = ray.get([trial.remote(ray.put(start), desk) for _ in range(4)])
-            assert start_on_this_node(start, desk) == start or start_on_this_node(start, desk).pictures is pictures
+            assert start_on_this_node(start, desk).pictures is pictures
         for path, inode, rows, folder in seen:
             assert path == pictures.path
             np.testing.assert_array_equal(rows, everything(pictures))
             assert sorted(folder) == sorted([pictures.path.name, pictures.path.with_suffix(".lock").name])
             assert inode == seen[0][1] != pictures.path.stat().st_ino
+
+    def test_a_file_arrives_whole_or_not_at_all(
+        self, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_nodes: TwoNodes
+    ):
+        monkeypatch.setattr(node_pictures, "PIECE_BYTES", 1000)
+        size = pictures.path.stat().st_size
+        assert size % 1000 > 0
+        copy = tmp_path / "copy" / pictures.path.name
+        copy.parent.mkdir()
+        copy.with_suffix(".dead.tmp").touch()
+        with file_desk() as desk:
+            node_pictures._fetch(pictures.path, copy, size, desk)
+            assert copy.read_bytes() == pictures.path.read_bytes()
+            copy.unlink()
+            with pytest.raises(BadInput, match=rf"has changed: of {size + 10} bytes {size} came"):
+                node_pictures._fetch(pictures.path, copy, size + 10, desk)
+            pictures.path.unlink()
+            with pytest.raises(BadInput, match=r"^pictures cannot be cached in \S+ \(.*No such file.*$"):
+                node_pictures._fetch(pictures.path, copy, size, desk)
+            with pytest.raises(BadInput, match="no longer holds the pictures"):
+                pictures_on_this_node(pictures, desk, tmp_path / "own")
+        assert list(copy.parent.iterdir()) == []
 
 
 def open_start(start: FinetuneStart, desk: Any) -> tuple[Path, int, np.ndarray, list[str]]:
