@@ -132,7 +132,7 @@ def test_a_job_runs_the_code_that_it_brings(cluster: Any):
     token = cluster.laptop / ".ray" / "auth_token"
     assert cluster.type("ray", "rsync-down", "cluster/here.yaml", "~/.ray/auth_token", str(token)).code == 0
     ports = ("--port", str(cluster.ports["forwarded"]), "--remote-port", str(cluster.ports["dashboard"]))
-    address = f"http://127.0.0.1:{cluster.ports['local']}"
+    address = f"http://127.0.0.1:{cluster.ports['forwarded']}"
     job = ("ray", "job", "submit", "--address", address, "--working-dir", ".", "--", "python", "study/run.py")
     with running(cluster, "ray", "dashboard", "cluster/here.yaml", *ports) as dashboard:
         fetch(f"{address}/api/version", dashboard, Authorization=f"Bearer {token.read_text(encoding='utf-8')}")
