@@ -58,12 +58,13 @@ SetEnv HOME={folder}/head RAY_TMPDIR={folder}/h {mark}={folder}
 SSH = """#!/bin/bash
 arguments=()
 for argument in "$@"; do
-    case "$argument" in
-        {there_1}:localhost:{there_1}) arguments+=("127.0.0.1:{here_1}:127.0.0.1:{there_1}") ;;
-        {there_2}:localhost:{there_2}) arguments+=("127.0.0.1:{here_2}:127.0.0.1:{there_2}") ;;
-        "~/"*) arguments+=("$HOME/${{argument#??}}") ;;  # of HOME, which ssh itself does not look at
+    case "$last $argument" in
+        *" {there_1}:localhost:{there_1}") arguments+=("127.0.0.1:{here_1}:127.0.0.1:{there_1}") ;;
+        *" {there_2}:localhost:{there_2}") arguments+=("127.0.0.1:{here_2}:127.0.0.1:{there_2}") ;;
+        "-i ~/"*) arguments+=("$HOME/${{argument#??}}") ;;  # of HOME, which ssh itself does not look at
         *) arguments+=("$argument") ;;
     esac
+    last=$argument
 done
 exec {ssh} -p {sshd} "${{arguments[@]}}"
 """
