@@ -7,6 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+VERSION = "0.1.0"
+"""Of the package. A release changes it here, so that a copy of this file is never taken for that of another release."""
+
 
 def leave_to_its_python(error: ImportError) -> int:
     """Go on with the Python of this checkout or of ~/pan-study, or say in one line where the package is to be had."""

@@ -1,4 +1,4 @@
-"""A laptop and a head node on one machine: sshd on loopback with keys of its own, and Ray's commands between them."""
+"""A laptop, a head node and a worker on one machine: sshd on loopback, and Ray's commands between them."""
 
 import os
 import shutil
@@ -20,11 +20,29 @@ ROOT = Path(__file__).parents[2]
 MARK = "PAN_STUDY_LOOPBACK"
 """Of the environment of every process that is started here, on either side: so they are found again, and ended."""
 
-TIMEOUT_S = 240.0
+TIMEOUT_S = 400.0
+
+HEAD, WORKER = "127.0.0.2", "127.0.0.3"
+"""All of 127.0.0.0/8 is loopback on Linux: two nodes, of one home folder, that nothing outside can reach."""
+
+PORTS = (
+    "sshd",
+    "head",
+    "dashboard",
+    "agent",
+    "agent_2",
+    "client",
+    "forwarded",
+    "here_1",
+    "there_1",
+    "here_2",
+    "there_2",
+)
 
 SSHD = """
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {head}
+ListenAddress {worker}
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/user_key.pub
 PidFile none
@@ -40,11 +58,13 @@ SetEnv HOME={folder}/head RAY_TMPDIR={folder}/h {mark}={folder}
 SSH = """#!/bin/bash
 arguments=()
 for argument in "$@"; do
-    case "$argument" in
-        {there_1}:localhost:{there_1}) arguments+=("127.0.0.1:{here_1}:127.0.0.1:{there_1}") ;;
-        {there_2}:localhost:{there_2}) arguments+=("127.0.0.1:{here_2}:127.0.0.1:{there_2}") ;;
+    case "$last $argument" in
+        *" {there_1}:localhost:{there_1}") arguments+=("127.0.0.1:{here_1}:127.0.0.1:{there_1}") ;;
+        *" {there_2}:localhost:{there_2}") arguments+=("127.0.0.1:{here_2}:127.0.0.1:{there_2}") ;;
+        "-i ~/"*) arguments+=("$HOME/${{argument#??}}") ;;  # of HOME, which ssh itself does not look at
         *) arguments+=("$argument") ;;
     esac
+    last=$argument
 done
 exec {ssh} -p {sshd} "${{arguments[@]}}"
 """
@@ -86,7 +106,7 @@ class Typed:
 
 @dataclass(frozen=True)
 class Loopback:
-    """The two sides: laptop/ with a copy of the checkout, and head/, the home folder of the head node."""
+    """The two sides: laptop/ with a copy of the checkout, and head/, the home folder of both nodes."""
 
     folder: Path
     ports: dict[str, int]
@@ -167,14 +187,15 @@ class Loopback:
 
 @pytest.fixture(scope="session")
 def render() -> Callable[[Loopback], dict[str, Any]]:
-    """cluster/onprem.yaml for one machine, on which other Rays may run: what is changed is all here."""
+    """cluster/onprem.yaml for two nodes on one machine, on which other Rays may run: what is changed is all here."""
 
     def render(loopback: Loopback) -> dict[str, Any]:
         text = (ROOT / "cluster" / "onprem.yaml").read_text(encoding="utf-8")
         assert text.count("/shared/") == 3
-        config = yaml.safe_load(text.replace("/shared/", f"{loopback.folder}/"))
+        text = text.replace("/shared/", f"{loopback.folder}/").replace(":$PATH", f":{loopback.folder}/bin:$PATH")
+        config = yaml.safe_load(text)
         config["cluster_name"] = loopback.folder.name
-        config["provider"] |= {"head_ip": "127.0.0.1", "worker_ips": []}
+        config["provider"] |= {"head_ip": HEAD, "worker_ips": [WORKER]}
         config["auth"] = {
             "ssh_user": os.environ.get("USER") or "root",
             "ssh_private_key": f"{loopback.folder}/user_key",
@@ -185,13 +206,14 @@ def render() -> Callable[[Loopback], dict[str, Any]]:
         commands = config["setup_commands"]
         assert commands.count("cd ~/pan-study && make setup") == 1
         config["setup_commands"] = [set_up if command.endswith("make setup") else command for command in commands]
-        ports = "--dashboard-port={dashboard} --dashboard-agent-listen-port={agent} --ray-client-server-port={client}"
-        config["head_start_ray_commands"] = [
-            command.replace("--port=6379", f"--port={loopback.ports['head']} {ports.format_map(loopback.ports)}")
-            + " --node-ip-address=127.0.0.2 --num-cpus=2"
-            for command in config["head_start_ray_commands"]
-            if command != "ray stop"  # it would stop every Ray of this machine
-        ]
+        # Every port, and no `ray stop`, which would end every Ray of this machine.
+        head = "--port={head} --dashboard-port={dashboard} --dashboard-agent-listen-port={agent} "
+        head += "--ray-client-server-port={client} --num-cpus=2 --node-ip-address=" + HEAD
+        worker = "--dashboard-agent-listen-port={agent_2} --num-cpus=1 --node-ip-address=" + WORKER
+        (_, start), (_, join) = config["head_start_ray_commands"], config["worker_start_ray_commands"]
+        config["head_start_ray_commands"] = [start.replace("--port=6379", head.format_map(loopback.ports))]
+        join = join.replace(":6379", f":{loopback.ports['head']} {worker.format_map(loopback.ports)}")
+        config["worker_start_ray_commands"] = [join]
         return config
 
     return render
@@ -207,8 +229,7 @@ def loopback(render: Callable[[Loopback], dict[str, Any]]) -> Generator[Loopback
         pytest.skip("processes are found again in /proc, which only Linux has")
     # A short path straight under /tmp: Ray makes Unix sockets in it.
     folder = Path(tempfile.mkdtemp(prefix="pan-", dir="/tmp"))
-    names = ("sshd", "head", "dashboard", "agent", "client", "forwarded", "here_1", "there_1", "here_2", "there_2")
-    loopback = Loopback(folder, dict(zip(names, free_ports(len(names)), strict=True)))
+    loopback = Loopback(folder, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
     _lay_out(loopback, tools, render(loopback))
     words = [tools["sshd"], "-D", "-f", folder / "sshd_config", "-E", folder / "sshd.log"]
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True) as sshd:
@@ -232,6 +253,8 @@ def _lay_out(loopback: Loopback, tools: dict[str, Any], config: dict[str, Any]) 
     copy = ["rsync", "-a", "--filter", "dir-merge,- .gitignore", "--exclude", ".venv", f"{ROOT}/", loopback.checkout]
     subprocess.run(copy, check=True)
     (loopback.checkout / "cluster" / "here.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    (folder / "sshd_config").write_text(SSHD.format(folder=folder, port=ports["sshd"], mark=MARK), encoding="utf-8")
+    (folder / "sshd_config").write_text(
+        SSHD.format(folder=folder, port=ports["sshd"], mark=MARK, head=HEAD, worker=WORKER), encoding="utf-8"
+    )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)

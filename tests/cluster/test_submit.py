@@ -79,7 +79,7 @@ def submitted(cluster: Any) -> tuple[Any, float, float]:
 def test_a_study_runs_as_typed(cluster: Any, submitted: tuple[Any, float, float]):
     typed, typed_s, prompt_s = submitted
     assert typed.code == 0
-    assert f"joined the Ray cluster at 127.0.0.2:{cluster.ports['head']}: 1 node, 2 CPUs, 0 GPUs" in typed.said
+    assert f"joined the Ray cluster at 127.0.0.2:{cluster.ports['head']}: 2 nodes, 3 CPUs, 0 GPUs" in typed.said
     assert f"the code is PAN Study 0.1.0 of {cluster.head}/pan-study, commit " in typed.said
     assert len(statuses(cluster.results, "two words")) == 3
     trials = cluster.results / "two words" / "demo" / "trials"
@@ -132,7 +132,7 @@ def test_a_job_runs_the_code_that_it_brings(cluster: Any):
     token = cluster.laptop / ".ray" / "auth_token"
     assert cluster.type("ray", "rsync-down", "cluster/here.yaml", "~/.ray/auth_token", str(token)).code == 0
     ports = ("--port", str(cluster.ports["forwarded"]), "--remote-port", str(cluster.ports["dashboard"]))
-    address = f"http://127.0.0.1:{cluster.ports['local']}"
+    address = f"http://127.0.0.1:{cluster.ports['forwarded']}"
     job = ("ray", "job", "submit", "--address", address, "--working-dir", ".", "--", "python", "study/run.py")
     with running(cluster, "ray", "dashboard", "cluster/here.yaml", *ports) as dashboard:
         fetch(f"{address}/api/version", dashboard, Authorization=f"Bearer {token.read_text(encoding='utf-8')}")

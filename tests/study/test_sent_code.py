@@ -31,6 +31,14 @@ def test_a_copy_of_the_same_code_may_run(head: Path):
     check_code()
 
 
+def test_a_release_is_another_script(head: Path):
+    script = (PACKAGE / "run.py").read_text(encoding="utf-8")
+    assert f'VERSION = "{version("pan-study")}"' in script
+    (head / "run.py").write_text(script.replace(version("pan-study"), "9.9.9"), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"run\.py: is not the study/run\.py of "):
+        check(head)
+
+
 def test_a_copy_with_other_line_ends_is_the_same(head: Path):
     (head / "run.py").write_bytes((PACKAGE / "run.py").read_bytes().replace(b"\n", b"\r\n"))
     check(head)
