@@ -21,6 +21,7 @@ from study.ray_address import check_ray_address
 from study.report import report_study
 from study.screen import Screen, trials_line
 from study.slots import Node, Slots, loading_processes, loading_processes_here, share_out
+from study.tally import Tally
 from study.trial import TrialPlace
 from study.tune_request import TuneRequest
 
@@ -64,7 +65,8 @@ def _ray_session(config: StudyConfig) -> AbstractContextManager[tuple[Node, ...]
 def _is_finished(config: StudyConfig) -> bool:
     """Whether every dataset's ledger holds as many ended trials as are asked for."""
     return all(
-        count_ended(read_ledger(config.results.of(plan.dataset).trials)) >= plan.num_trials for plan in config.plans
+        count_ended(read_ledger(config.results.of(plan.dataset).trials, best=False)) >= plan.num_trials
+        for plan in config.plans
     )
 
 
@@ -132,7 +134,7 @@ def _keep_backbone(config: StudyConfig, prepared: PreparedDataset) -> None:
 def _search_dataset(
     config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, screen: Screen, slots: Slots, left_s: float
 ) -> None:
-    from study.tuner import tune_dataset
+    from study.tuner import Progress, tune_dataset
 
     files = config.results.of(plan.dataset)
     task = find_dataset(plan.dataset).task
@@ -154,14 +156,20 @@ def _search_dataset(
         grace_epochs=plan.grace_epochs,
     )
     started_s = time.monotonic()
-    ended_before = count_ended(read_ledger(files.trials))
+    tally = Tally(read_ledger(files.trials, best=False), task.objective, task.mode)
+    ended_before = tally.ended
 
     def line() -> str:
-        records = read_ledger(files.trials)
-        return trials_line(plan, task.objective, task.mode, records, ended_before, time.monotonic() - started_s)
+        return trials_line(plan, tally, ended_before, time.monotonic() - started_s)
 
     with screen.live(at_once=True) as show:
         show(line)
         tune_dataset(
-            request, prepared.featured, prepared.start, config, slots, time_budget_s=left_s, tell=lambda: show(line)
+            request,
+            prepared.featured,
+            prepared.start,
+            config,
+            slots,
+            time_budget_s=left_s,
+            progress=Progress(tally, lambda: show(line)),
         )

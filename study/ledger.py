@@ -145,13 +145,14 @@ class TrialLedger:
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{self._status}: must hold status and error; {RUN_AGAIN}.") from error
 
-    def read(self) -> TrialRecord:
-        """Everything but the checkpoint."""
+    def read(self, *, best: bool = True) -> TrialRecord:
+        """Everything but the checkpoint, and, where best is False, but what is kept of the best epoch."""
         written = read_json(self._config, LEAVE_OUT)
         if not isinstance(written, dict) or set(written) != {"trial_id", "number", "config"}:
             raise BadInput(f"{self._config}: must hold trial_id, number and config; {LEAVE_OUT}.")
         status, error = self.status()
-        return TrialRecord(**written, status=status, error=error, history=self.history(), best=self._read_best())
+        kept = self._read_best() if best else None
+        return TrialRecord(**written, status=status, error=error, history=self.history(), best=kept)
 
     def _read_best(self) -> BestEpoch | None:
         if not self.best_epoch_file.exists():
@@ -176,11 +177,14 @@ def _line(record: EpochRecord) -> str:
     return json.dumps(record, allow_nan=False) + "\n"
 
 
-def read_ledger(trials: Path) -> list[TrialRecord]:
-    """All trials of a dataset in the order in which they were suggested; a folder without config.json is none yet."""
+def read_ledger(trials: Path, *, best: bool = True) -> list[TrialRecord]:
+    """All trials of a dataset in the order in which they were suggested; a folder without config.json is none yet.
+
+    best says whether to read what is kept of every trial's best epoch: the score of every validation question.
+    """
     folders = [path.parent for path in trials.glob("*/config.json")]
     return sorted(
-        (TrialLedger(folder).read() for folder in folders), key=lambda record: (record.number, record.trial_id)
+        (TrialLedger(folder).read(best=best) for folder in folders), key=lambda record: (record.number, record.trial_id)
     )
 
 

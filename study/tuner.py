@@ -18,6 +18,7 @@ from study.ledger import count_ended, read_ledger
 from study.schedulers import LedgerASHA, LedgerFIFO
 from study.searcher import LedgerSearch
 from study.slots import Slots
+from study.tally import Tally
 from study.trial import TrialPlace, TrialRequest, TrialRun
 from study.tune_request import TuneRequest
 
@@ -59,23 +60,34 @@ class RayTrial(tune.Trainable):
 
 
 class Progress(tune.Callback):
-    """Calls back after every epoch and every end of a trial."""
+    """Keeps the tally of a search, and calls back whenever there is news."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(self, tally: Tally, tell: Callable[[], None]) -> None:
+        self.tally = tally
         self._tell = tell
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks, and a terminal cannot be pickled."""
         return {}
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """When a worker has a trial, and its folder is written."""
+        self.tally.begin(trial.config["trial_id"])
+        self._tell()
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """After an epoch."""
+        self.tally.report(float(result[self.tally.metric]))
         self._tell()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """After a trial."""
+        """After a trial, of whose end the tally has heard from the searcher."""
+        self._tell()
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """After a trial that failed for good."""
         self._tell()
 
 
@@ -87,12 +99,12 @@ def tune_dataset(
     slots: Slots,
     *,
     time_budget_s: float,
-    tell: Callable[[], None],
+    progress: Progress,
 ) -> None:
     """Run the trials that the ledger lacks, until there are num_trials or the time is up."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong with a trial is in the ledger
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    records = read_ledger(request.place.results.trials)
+    records = read_ledger(request.place.results.trials, best=False)
     missing = request.num_trials - count_ended(records)
     if missing <= 0:
         return
@@ -104,7 +116,7 @@ def tune_dataset(
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
             tune_config=tune.TuneConfig(
-                search_alg=LedgerSearch(request, records, study),
+                search_alg=LedgerSearch(request, records, study, progress.tally.hear),
                 scheduler=LedgerASHA(request, records, study.reduction_factor) if asha else LedgerFIFO(request.place),
                 num_samples=missing,
                 max_concurrent_trials=slots.count,
@@ -114,7 +126,7 @@ def tune_dataset(
             run_config=tune.RunConfig(
                 storage_path=folder,
                 name=request.place.dataset,
-                callbacks=[Progress(tell)],
+                callbacks=[progress],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the ledger has the checkpoints
                 failure_config=tune.FailureConfig(max_failures=study.max_failures),
                 verbose=0,
@@ -123,4 +135,5 @@ def tune_dataset(
         try:
             tuner.fit()
         finally:
-            correct_journal(request.place.results.journal, read_ledger(request.place.results.trials), request.journaled)
+            records = read_ledger(request.place.results.trials, best=False)
+            correct_journal(request.place.results.journal, records, request.journaled)
