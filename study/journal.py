@@ -19,7 +19,7 @@ from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.config import Sampler
 from study.ledger import Status, TrialRecord
-from study.sampler_memory import NUMBER, SamplerMemory
+from study.sampler_memory import NUMBER, SamplerMemory, choose
 
 STATES = {Status.COMPLETED: TrialState.COMPLETE, Status.STOPPED: TrialState.PRUNED, Status.FAILED: TrialState.FAIL}
 """How Optuna calls the ends of a trial; a running one has no end."""
@@ -125,11 +125,12 @@ def _states_said(path: Path) -> list[tuple[str | None, TrialState]]:
 
 def remember(records: Sequence[TrialRecord], search: JournaledSearch) -> SamplerMemory:
     """What a sampler knows of the ledger's finished trials, under the search's name."""
-    memory = SamplerMemory()
-    study = optuna.create_study(storage=memory, study_name=search.name, direction=DIRECTIONS[search.mode])
-    for record in records:
-        if record.status in (Status.COMPLETED, Status.STOPPED):
-            study.add_trial(_frozen(record, search))
+    memory, direction = SamplerMemory(), DIRECTIONS[search.mode]
+    study = optuna.create_study(storage=memory, study_name=search.name, direction=direction)
+    learned = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
+    ends = {number: _frozen(record, search, Parameters({}, {})) for number, record in enumerate(learned)}
+    for number in sorted(choose(ends, direction)):
+        study.add_trial(_frozen(learned[number], search, replay(search.space, learned[number].config)))
     return memory
 
 
@@ -156,8 +157,7 @@ def replay(space: SearchSpace, config: dict[str, Scalar]) -> Parameters:
     return Parameters(trial.params, trial.distributions)
 
 
-def _frozen(record: TrialRecord, search: JournaledSearch) -> FrozenTrial:
-    parameters = replay(search.space, record.config)
+def _frozen(record: TrialRecord, search: JournaledSearch, parameters: Parameters) -> FrozenTrial:
     return create_trial(
         state=STATES[record.status],
         value=final_value(record, search),

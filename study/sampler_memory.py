@@ -2,7 +2,7 @@
 
 import copy
 import heapq
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
@@ -65,17 +65,28 @@ class SamplerMemory(InMemoryStorage):
             return
         self._ended[trial_id] = trial
         if len(self._ended) > self._num_latest:
-            sign = 1.0 if self.get_study_directions(study_id)[0] is StudyDirection.MINIMIZE else -1.0
-            best = heapq.nsmallest(self._num_best, self._ended.items(), key=lambda one: rank(one[1], sign))
-            latest = heapq.nlargest(self._num_latest, self._ended.items(), key=lambda one: order(one[1]))
-            kept = dict(best) | dict(latest)
-            for forgotten in self._ended.keys() - kept.keys():
+            direction = self.get_study_directions(study_id)[0]
+            kept = choose(self._ended, direction, num_best=self._num_best, num_latest=self._num_latest)
+            for forgotten in self._ended.keys() - kept:
                 self._forget(self._ended.pop(forgotten))
 
     def _forget(self, trial: FrozenTrial) -> None:
         empty = create_trial(state=TrialState.FAIL)
         empty.number, empty._trial_id = trial.number, trial._trial_id  # pyright: ignore[reportPrivateUsage]
         self._set_trial(empty._trial_id, empty)  # pyright: ignore[reportPrivateUsage]
+
+
+def choose(
+    ended: Mapping[int, FrozenTrial],
+    direction: StudyDirection,
+    *,
+    num_best: int = NUM_BEST,
+    num_latest: int = NUM_LATEST,
+) -> set[int]:
+    """Names of the trials that a sampler learns from, among those that were completed or pruned."""
+    sign = 1.0 if direction is StudyDirection.MINIMIZE else -1.0
+    best = heapq.nsmallest(num_best, ended, key=lambda name: rank(ended[name], sign))
+    return {*best, *heapq.nlargest(num_latest, ended, key=lambda name: order(ended[name]))}
 
 
 def order(trial: FrozenTrial) -> int:

@@ -9,12 +9,13 @@ from typing import Any
 import optuna
 import torch
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from pan_model.data.featured import FeaturedItems
 from pan_model.finetune_start import FinetuneStart
 from study.config import Scheduler, StudyConfig
 from study.journal import correct_journal
-from study.ledger import count_ended, read_ledger
+from study.ledger import TrialRecord, count_ended, read_ledger
 from study.schedulers import LedgerASHA, LedgerFIFO
 from study.searcher import LedgerSearch
 from study.slots import Slots
@@ -59,8 +60,11 @@ class RayTrial(tune.Trainable):
         self._run.close()
 
 
-class Progress(tune.Callback):
-    """Keeps the tally of a search, and calls back whenever there is news."""
+class Progress(TrialProgressCallback):
+    """Keeps the tally of a search, and calls back whenever there is news.
+
+    It takes the place of Tune's own, which prints, and holds on to every trial.
+    """
 
     def __init__(self, tally: Tally, tell: Callable[[], None]) -> None:
         self.tally = tally
@@ -105,12 +109,25 @@ def tune_dataset(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong with a trial is in the ledger
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     records = read_ledger(request.place.results.trials, best=False)
-    missing = request.num_trials - count_ended(records)
-    if missing <= 0:
+    if count_ended(records) >= request.num_trials:
         return
     trainable = tune.with_parameters(
         RayTrial, place=request.place, metric=request.metric, featured=featured, start=start, gpu_share=slots.gpus
     )
+    run_trials(trainable, request, records, study, slots, time_budget_s=time_budget_s, progress=progress)
+
+
+def run_trials(
+    trainable: Any,
+    request: TuneRequest,
+    records: list[TrialRecord],
+    study: StudyConfig,
+    slots: Slots,
+    *,
+    time_budget_s: float,
+    progress: Progress,
+) -> None:
+    """Run what a search lacks beyond the ledger's records, each trial by a trainable; leaves a true journal."""
     asha = study.scheduler is Scheduler.ASHA
     with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
         tuner = tune.Tuner(
@@ -118,7 +135,7 @@ def tune_dataset(
             tune_config=tune.TuneConfig(
                 search_alg=LedgerSearch(request, records, study, progress.tally.hear),
                 scheduler=LedgerASHA(request, records, study.reduction_factor) if asha else LedgerFIFO(request.place),
-                num_samples=missing,
+                num_samples=request.num_trials - count_ended(records),
                 max_concurrent_trials=slots.count,
                 reuse_actors=True,
                 time_budget_s=time_budget_s if math.isfinite(time_budget_s) else None,

@@ -21,10 +21,12 @@ from study.journal import (
     final_value,
     make_sampler,
     points_to_try,
+    remember,
     replay,
     write_journal,
 )
 from study.ledger import Status, TrialRecord
+from study.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER
 
 METRIC = "few_shot_accuracy"
 SPACE = SPACES["demo"]
@@ -297,3 +299,23 @@ def test_samplers_repeat_and_go_on_with_other_numbers(kind: Sampler, sampler: ty
     assert drawn(0, 0) == drawn(0, 0)
     different = [drawn(0, 0), drawn(0, 1), drawn(0, 2), drawn(1, 0), drawn(2, 1)]
     assert all(a != b for i, a in enumerate(different) for b in different[:i])
+
+
+def test_a_sampler_remembers_what_ended_and_can_be_learned_from(records: list[TrialRecord]):
+    memory = remember(records, search())
+    study = optuna.load_study(storage=memory, study_name="demo")
+    assert [look(trial)[:4] for trial in study.trials] == [
+        (number, state, values, replay(SPACE, records[of].config).values)
+        for number, (of, state, values) in enumerate(
+            [(0, TrialState.COMPLETE, [0.75]), (1, TrialState.PRUNED, [0.4]), (5, TrialState.PRUNED, None)]
+        )
+    ]
+    assert [trial.user_attrs[NUMBER] for trial in study.trials] == [0, 1, 5]
+
+
+def test_of_a_long_study_a_sampler_remembers_the_best_and_the_latest(record: Make):
+    config = record(0, Status.RUNNING).config
+    length = NUM_BEST + NUM_LATEST + 10
+    records = [record(n, Status.COMPLETED, abs(n - 20), config=config) for n in range(length)]
+    numbers = [trial.user_attrs[NUMBER] for trial in remember(records, search("min")).get_all_trials(0)]
+    assert numbers == [*range(20 - 12, 20 + 13), *range(length - NUM_LATEST, length)]
