@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 if "--one" in sys.argv and "study" not in sys.argv:
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "0"  # as it comes
 
+import numpy as np
 import optuna
 import ray
 from optuna.samplers import RandomSampler, TPESampler
@@ -37,7 +38,7 @@ from ray.tune.search.optuna import OptunaSearch
 from search_spaces import SPACES
 from study.config import StudyConfig
 from study.identity import trial_id
-from study.ledger import Status, TrialLedger, TrialRecord, read_ledger
+from study.ledger import Status, TrialRecord, read_ledger
 from study.slots import Slots
 from study.tally import Tally
 from study.trial import TrialPlace, TrialRequest
@@ -109,18 +110,25 @@ def value_of(params: dict[str, Any]) -> float:
 
 
 def ended_before(num_trials: int) -> list[FrozenTrial]:
-    """Trials as they might have ended, two of three stopped by ASHA."""
+    """Trials as they might have ended, two of three stopped by ASHA; each hundred differ in the learning rate alone."""
     study = optuna.create_study(sampler=RandomSampler(seed=0))
+    asked = [study.ask() for _ in range(min(num_trials, 100))]
+    for trial in asked:
+        SPACE.suggest(trial)
+    rates = 10 ** np.random.default_rng(0).uniform(-5, -2, num_trials)
     ended: list[FrozenTrial] = []
     for number in range(num_trials):
-        trial = study.ask()
-        SPACE.suggest(trial)
-        value = 2 * value_of(trial.params)
+        trial = asked[number % 100]
+        params = {**trial.params, "learning_rate": float(rates[number])}
+        value = 2 * value_of(params)
         state = TrialState.PRUNED if number % 3 else TrialState.COMPLETE
-        params, distributions = trial.params, trial.distributions
         ended.append(
             create_trial(
-                state=state, value=value, params=params, distributions=distributions, intermediate_values={1: value}
+                state=state,
+                value=value,
+                params=params,
+                distributions=trial.distributions,
+                intermediate_values={1: value},
             )
         )
     return ended
@@ -144,10 +152,16 @@ def fill_ledger(request: TuneRequest, num_trials: int) -> None:
     """Write the ledger of trials that ended before."""
     for number, trial in enumerate(ended_before(num_trials)):
         config = request.complete(SPACE.suggest(optuna.trial.FixedTrial(trial.params)))
-        ledger = TrialLedger(request.place.results.trials / request.identify(config))
-        ledger.open(number=number, config=config)
-        (ledger.folder / "history.jsonl").write_text(json.dumps({"epoch": 1, METRIC: trial.value}) + "\n")
-        ledger.close(Status.COMPLETED if trial.state is TrialState.COMPLETE else Status.STOPPED)
+        folder = request.place.results.trials / request.identify(config)
+        folder.mkdir(parents=True)
+        status = Status.COMPLETED if trial.state is TrialState.COMPLETE else Status.STOPPED
+        files = {
+            "config.json": {"trial_id": folder.name, "number": number, "config": config},
+            "history.jsonl": {"epoch": 1, METRIC: trial.value},
+            "status.json": {"status": status, "error": ""},
+        }
+        for name, content in files.items():
+            (folder / name).write_text(json.dumps(content) + "\n")
 
 
 def run_study(num_trials: int, last: int, folder: Path, meter: Meter) -> None:
@@ -193,7 +207,7 @@ def run_tune(num_trials: int, last: int, folder: Path, meter: Meter, *, reuse_ac
 
 def measure_here(system: str, num_trials: int, last: int) -> dict[str, float]:
     """Run it in this process; gives what the driver spent."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     ray.init(address="local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     meter = Meter()
     begun_s = time.monotonic()
