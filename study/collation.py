@@ -1,12 +1,12 @@
 """Collation: everything below results/NAME that follows from study.json and the ledger, made anew."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pan_model.errors import BadInput
 from study.export import export_best_config
 from study.files import exists
-from study.ledger import TrialRecord, read_ledger
-from study.results import Results
+from study.ledger import TrialLedger, TrialRecord, best_completed, read_ledger
+from study.results import DatasetResults, Results
 from study.study_file import read_study
 from study.summary import DatasetSummary, write_summary
 from study.tables import write_tables
@@ -28,8 +28,9 @@ def collate(results: Results, *, over: bool = False) -> dict[str, Collated]:
     ledger: dict[str, list[TrialRecord]] = {}
     for dataset, part in study["datasets"].items():
         files = results.of(dataset)
-        ledger[dataset] = read_ledger(files.trials)
-        write_tables(files, ledger[dataset], part["objective"]["name"], part["objective"]["mode"])
+        objective = part["objective"]
+        ledger[dataset] = _read_with_winner(files, objective["name"], objective["mode"])
+        write_tables(files, ledger[dataset], objective["name"], objective["mode"])
         export_best_config(files, study, ledger[dataset])
     summaries = write_summary(results, study, ledger, over=over)
     return {summary.dataset: Collated(ledger[summary.dataset], summary) for summary in summaries}
@@ -40,3 +41,13 @@ def read_begun_study(results: Results) -> dict[str, Any]:
     if not exists(results.study):
         raise BadInput(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
     return read_study(results.study)
+
+
+def _read_with_winner(files: DatasetResults, metric: str, mode: Literal["max", "min"]) -> list[TrialRecord]:
+    """The ledger with the winner's questions; those of all trials would fill the memory, and nobody asks for them."""
+    records = read_ledger(files.trials, best=False)
+    best = best_completed(records, metric, mode)
+    if best is None:
+        return records
+    winner = TrialLedger(files.trials / best[0].trial_id).read()
+    return [winner if record.trial_id == winner.trial_id else record for record in records]

@@ -77,7 +77,8 @@ def _ray_session(config: StudyConfig, screen: Screen) -> AbstractContextManager[
 def _is_finished(config: StudyConfig) -> bool:
     """Whether every dataset's ledger holds as many ended trials as are asked for."""
     return all(
-        count_ended(read_ledger(config.results.of(plan.dataset).trials)) >= plan.num_trials for plan in config.plans
+        count_ended(read_ledger(config.results.of(plan.dataset).trials, best=False)) >= plan.num_trials
+        for plan in config.plans
     )
 
 

@@ -1,15 +1,17 @@
 """Optuna's journal, written from the ledger: what was tried, how it ended, and what comes next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._storage import JournalOperation  # the numbers that stand in the file
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
@@ -17,6 +19,7 @@ from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.config import Sampler
 from study.ledger import Status, TrialRecord
+from study.sampler_memory import NUMBER, SamplerMemory, choose
 
 STATES = {Status.COMPLETED: TrialState.COMPLETE, Status.STOPPED: TrialState.PRUNED, Status.FAILED: TrialState.FAIL}
 """How Optuna calls the ends of a trial; a running one has no end."""
@@ -34,7 +37,52 @@ class JournaledSearch:
     mode: Literal["max", "min"]
 
 
-def write_journal(path: Path, records: list[TrialRecord], search: JournaledSearch) -> JournalStorage:
+LINES_AT_ONCE = 1000
+"""How many trials are written to the disk together when a journal is written anew."""
+
+
+class Parameters(NamedTuple):
+    """What a space asks for in one trial: values, and the distribution of each."""
+
+    values: dict[str, Scalar]
+    distributions: dict[str, BaseDistribution]
+
+
+class Journal:
+    """The journal of a search that runs: a line when a trial begins, one for each epoch and one for its end.
+
+    It is for people to watch; the sampler has its own memory. A trial begins with one line: as Optuna writes it, every
+    parameter would be a line, a lock and a wait for the disk.
+    """
+
+    def __init__(self, path: Path, records: Sequence[TrialRecord], search: JournaledSearch) -> None:
+        write_journal(path, records, search)
+        self._file = JournalFileBackend(str(path))
+        self._num_trials = sum(record.status is not Status.RUNNING for record in records)
+
+    def begin(self, trial_id: str, parameters: Parameters) -> int:
+        """Write down a trial that begins; gives its number in the journal."""
+        self._append(_trial_line(trial_id, parameters, TrialState.RUNNING) | {"datetime_start": _now()})
+        self._num_trials += 1
+        return self._num_trials - 1
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """Write down an epoch of a trial."""
+        self._append(
+            _line(JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE, trial_id=number, step=epoch, intermediate_value=value)
+        )
+
+    def end(self, number: int, state: TrialState, value: float | None) -> None:
+        """Write down how a trial ended."""
+        values = None if value is None else [value]
+        operation = JournalOperation.SET_TRIAL_STATE_VALUES
+        self._append(_line(operation, trial_id=number, state=state, values=values, datetime_complete=_now()))
+
+    def _append(self, line: dict[str, Any]) -> None:
+        self._file.append_logs([line])
+
+
+def write_journal(path: Path, records: Sequence[TrialRecord], search: JournaledSearch) -> None:
     """Write the journal anew with the ledger's finished trials; the file is replaced when the new one is whole.
 
     Locks that a killed process left are taken away: a study has one driver at a time.
@@ -43,22 +91,47 @@ def write_journal(path: Path, records: list[TrialRecord], search: JournaledSearc
     temporary = path.with_name(f".{path.name}")
     for leftover in (temporary, *path.parent.glob(f"{path.name}.lock*"), *path.parent.glob(f".{path.name}.lock*")):
         leftover.unlink(missing_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(temporary)))
-    study = optuna.create_study(storage=storage, study_name=search.name, direction=DIRECTIONS[search.mode])
-    for record in records:
-        if record.status is not Status.RUNNING:
-            study.add_trial(_frozen(record, search))
+    file = JournalFileBackend(str(temporary))
+    directions = [DIRECTIONS[search.mode]]
+    file.append_logs([_line(JournalOperation.CREATE_STUDY, study_name=search.name, directions=directions)])
+    ended = [record for record in records if record.status is not Status.RUNNING]
+    for first in range(0, len(ended), LINES_AT_ONCE):
+        file.append_logs([_ended_line(record, search) for record in ended[first : first + LINES_AT_ONCE]])
     temporary.replace(path)
-    return JournalStorage(JournalFileBackend(str(path)))
 
 
-def correct_journal(path: Path, records: list[TrialRecord], search: JournaledSearch) -> None:
+def correct_journal(path: Path, records: Sequence[TrialRecord], search: JournaledSearch) -> None:
     """Write the journal anew when it says more than the ledger: trials that were cut, repeated or never begun."""
-    study = optuna.load_study(storage=JournalStorage(JournalFileBackend(str(path))), study_name=search.name)
-    said = [(trial.user_attrs.get("trial_id"), trial.state) for trial in study.get_trials(deepcopy=False)]
+    said = _states_said(path)
     ended = {record.trial_id: STATES[record.status] for record in records if record.status is not Status.RUNNING}
     if len(said) != len(ended) or dict(said) != ended:
         write_journal(path, records, search)
+
+
+def _states_said(path: Path) -> list[tuple[str | None, TrialState]]:
+    """Every trial of a journal in short: its name, if it has one, and its state."""
+    names: list[str | None] = []
+    states: list[TrialState] = []
+    for line in JournalFileBackend(str(path)).read_logs(0):
+        if line["op_code"] == JournalOperation.CREATE_TRIAL:
+            names.append(line.get("user_attrs", {}).get("trial_id"))
+            states.append(TrialState(line.get("state", TrialState.RUNNING)))
+        elif line["op_code"] == JournalOperation.SET_TRIAL_USER_ATTR and "trial_id" in line["user_attr"]:
+            names[line["trial_id"]] = line["user_attr"]["trial_id"]
+        elif line["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES:
+            states[line["trial_id"]] = TrialState(line["state"])
+    return list(zip(names, states, strict=True))
+
+
+def remember(records: Sequence[TrialRecord], search: JournaledSearch) -> SamplerMemory:
+    """What a sampler knows of the ledger's finished trials, under the search's name."""
+    memory, direction = SamplerMemory(), DIRECTIONS[search.mode]
+    study = optuna.create_study(storage=memory, study_name=search.name, direction=direction)
+    learned = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
+    ends = {number: _frozen(record, search, Parameters({}, {})) for number, record in enumerate(learned)}
+    for number in sorted(choose(ends, direction)):
+        study.add_trial(_frozen(learned[number], search, replay(search.space, learned[number].config)))
+    return memory
 
 
 def make_sampler(kind: Sampler, seed: int, num_tried: int) -> BaseSampler:
@@ -77,26 +150,57 @@ def points_to_try(
     return [*cut, *first]
 
 
-def replay(
-    space: SearchSpace, config: dict[str, Scalar]
-) -> tuple[dict[str, Scalar], dict[str, optuna.distributions.BaseDistribution]]:
+def replay(space: SearchSpace, config: dict[str, Scalar]) -> Parameters:
     """The parameters that the space would ask for, and their distributions, when each answer is the configuration's."""
     trial = FixedTrial(config)
     space.suggest(trial)
-    return trial.params, trial.distributions
+    return Parameters(trial.params, trial.distributions)
 
 
-def _frozen(record: TrialRecord, search: JournaledSearch) -> FrozenTrial:
-    parameters, distributions = replay(search.space, record.config)
-    state = STATES[record.status]
+def _frozen(record: TrialRecord, search: JournaledSearch, parameters: Parameters) -> FrozenTrial:
     return create_trial(
-        state=state,
+        state=STATES[record.status],
         value=final_value(record, search),
-        params=parameters,
-        distributions=distributions,
-        intermediate_values={int(epoch["epoch"]): float(epoch[search.metric]) for epoch in record.history},
-        user_attrs={"trial_id": record.trial_id},
+        params=parameters.values,
+        distributions=parameters.distributions,
+        intermediate_values=_intermediate_values(record, search),
+        user_attrs={NUMBER: record.number},
     )
+
+
+def _ended_line(record: TrialRecord, search: JournaledSearch) -> dict[str, Any]:
+    line = _trial_line(record.trial_id, replay(search.space, record.config), STATES[record.status])
+    return line | {
+        "value": final_value(record, search),
+        "intermediate_values": _intermediate_values(record, search),
+        "datetime_start": _now(),
+        "datetime_complete": _now(),
+    }
+
+
+def _intermediate_values(record: TrialRecord, search: JournaledSearch) -> dict[int, float]:
+    return {int(epoch["epoch"]): float(epoch[search.metric]) for epoch in record.history}
+
+
+def _trial_line(trial_id: str, parameters: Parameters, state: TrialState) -> dict[str, Any]:
+    values, distributions = parameters
+    return _line(
+        JournalOperation.CREATE_TRIAL,
+        study_id=0,
+        state=state,
+        params={name: distributions[name].to_internal_repr(value) for name, value in values.items()},
+        distributions={name: distribution_to_json(distribution) for name, distribution in distributions.items()},
+        user_attrs={"trial_id": trial_id},
+    )
+
+
+def _line(operation: JournalOperation, **fields: Any) -> dict[str, Any]:
+    """A line as Optuna's journal has it; it is nobody's own, so that a reader may take it up whoever wrote it."""
+    return {"op_code": operation, "worker_id": "", **fields}
+
+
+def _now() -> str:
+    return datetime.now(tz=UTC).isoformat(timespec="microseconds")
 
 
 def final_value(record: TrialRecord, search: JournaledSearch) -> float | None:

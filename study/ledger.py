@@ -111,7 +111,7 @@ class TrialLedger:
 
     @property
     def files(self) -> list[Location]:
-        """The files that are read of a trial: all but the checkpoint."""
+        """The files that are read of a trial: all but the checkpoint; what is kept of the best epoch comes last."""
         return [self._config, self._status, self._history, self.best_epoch_file]
 
     def open(self, *, number: int, config: dict[str, Scalar]) -> None:
@@ -176,10 +176,13 @@ class TrialLedger:
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{self._status}: must hold status and error; {RUN_AGAIN}.") from error
 
-    def read(self) -> TrialRecord:
-        """Everything but the checkpoint; from a store all files side by side."""
-        if not self._fetched and (fetched := fetch(self.files)):
-            return TrialLedger(self.folder, fetched).read()
+    def read(self, *, best: bool = True) -> TrialRecord:
+        """Everything but the checkpoint, and, where best is False, but what is kept of the best epoch.
+
+        From a store all files come side by side.
+        """
+        if not self._fetched and (fetched := fetch(self.files if best else self.files[:-1])):
+            return TrialLedger(self.folder, fetched).read(best=best)
         content = self._read(self._config, LEAVE_OUT)
         if content is None:
             raise BadInput(f"{self._config}: cannot be read (No such file or directory); {LEAVE_OUT}.")
@@ -187,7 +190,8 @@ class TrialLedger:
         if not isinstance(written, dict) or set(written) != {"trial_id", "number", "config"}:
             raise BadInput(f"{self._config}: must hold trial_id, number and config; {LEAVE_OUT}.")
         status, error = self.status()
-        return TrialRecord(**written, status=status, error=error, history=self.history(), best=self._read_best())
+        kept = self._read_best() if best else None
+        return TrialRecord(**written, status=status, error=error, history=self.history(), best=kept)
 
     def _read_best(self) -> BestEpoch | None:
         content = self._read(self.best_epoch_file, "remove it")
@@ -210,14 +214,17 @@ def _line(record: EpochRecord) -> str:
     return json.dumps(record, allow_nan=False) + "\n"
 
 
-def read_ledger(trials: Location) -> list[TrialRecord]:
-    """All trials of a dataset in the order in which they were suggested; a folder without config.json is none yet."""
+def read_ledger(trials: Location, *, best: bool = True) -> list[TrialRecord]:
+    """All trials of a dataset in the order in which they were suggested; a folder without config.json is none yet.
+
+    best says whether to read what is kept of every trial's best epoch: the score of every validation question.
+    """
     ledgers = [TrialLedger(file.parent) for file in find_files(trials, "config.json")]
     records: list[TrialRecord] = []
     for start in range(0, len(ledgers), TOGETHER):
         some = ledgers[start : start + TOGETHER]
-        fetched = fetch([file for ledger in some for file in ledger.files])
-        records += [TrialLedger(ledger.folder, fetched).read() for ledger in some]
+        fetched = fetch([file for ledger in some for file in (ledger.files if best else ledger.files[:-1])])
+        records += [TrialLedger(ledger.folder, fetched).read(best=best) for ledger in some]
     return sorted(records, key=lambda record: (record.number, record.trial_id))
 
 

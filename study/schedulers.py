@@ -1,4 +1,4 @@
-"""ASHA stops the weak trials, or nothing does; the ledger is told of stops and of failures."""
+"""ASHA stops the weak trials, or nothing does; the ledger is told of stops and of failures, Tune forgets who ended."""
 
 import math
 from typing import Any
@@ -16,6 +16,10 @@ class LedgerFIFO(FIFOScheduler):
     def __init__(self, place: TrialPlace) -> None:
         super().__init__()
         self._place = place
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Let Tune forget those that ended before."""
+        forget_ended(tune_controller)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Write down the last of the failures that are allowed."""
@@ -63,13 +67,29 @@ class LedgerASHA(ASHAScheduler):
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Keep failed trials off the rungs."""
+        """Keep failed trials off the rungs; let Tune forget those that ended before."""
+        forget_ended(tune_controller)
         if math.isfinite(result.get(str(self._metric), math.nan)):
             super().on_trial_complete(tune_controller, trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Write down the last of the failures that are allowed."""
         write_failure(self._place, trial)
+
+
+def forget_ended(tune_controller: Any) -> None:
+    """Let Tune's controller forget every trial that has ended, of which the ledger has all that is ever asked.
+
+    Tune keeps some 60 KB of each and writes all of them into every snapshot of the experiment; of 10,000 trials that
+    would be 0.6 GB. The trial that is just ending is not among them: the next end takes it away.
+    """
+    for ended in (tune_controller._stopped_trials, tune_controller._failed_trials):
+        for trial in ended:
+            tune_controller._trials.remove(trial)
+            tune_controller._live_trials.discard(trial)
+            tune_controller._trials_to_cache.discard(trial)
+            tune_controller._trial_metadata.pop(trial.trial_id, None)
+        ended.clear()
 
 
 def write_failure(place: TrialPlace, trial: Any) -> None:

@@ -5,14 +5,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Literal
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from study.config import DatasetPlan
-from study.ledger import Status, TrialRecord, count_ended
+from study.ledger import Status, TrialRecord
+from study.tally import Tally
 
 Show = Callable[[Callable[[], str]], None]
 """Shows a line, which is made only when it is shown."""
@@ -91,29 +91,23 @@ def work_line(dataset: str, work: str, done: int, total: int, since_s: float) ->
     return f"{line}, about {duration(since_s / done * (total - done))} left" if known else line
 
 
-def trials_line(
-    plan: DatasetPlan,
-    metric: str,
-    mode: Literal["max", "min"],
-    records: list[TrialRecord],
-    ended_before: int,
-    elapsed_s: float,
-) -> str:
+def trials_line(plan: DatasetPlan, tally: Tally, ended_before: int, elapsed_s: float) -> str:
     """Progress of a search: trials by status, best so far, time left at the pace since this run began."""
-    ended = count_ended(records)
-    line = f"{plan.dataset}: {ended}/{plan.num_trials} trials, {count_by_status(records)}"
-    values = [float(best[metric]) for record in records if (best := record.best_epoch(metric, mode)) is not None]
-    if values:
-        line += f"; best {metric} {(max if mode == 'max' else min)(values):.4f}"
-    if ended > ended_before:
-        left_s = elapsed_s / (ended - ended_before) * (plan.num_trials - ended)
+    line = f"{plan.dataset}: {tally.ended}/{plan.num_trials} trials, {_name_counts(tally.counts)}"
+    if tally.best is not None:
+        line += f"; best {tally.metric} {tally.best:.4f}"
+    if tally.ended > ended_before:
+        left_s = elapsed_s / (tally.ended - ended_before) * (plan.num_trials - tally.ended)
         line += f"; about {duration(left_s)} left"
     return line
 
 
 def count_by_status(records: list[TrialRecord], *, over: bool = False) -> str:
     """Trials by status, those there are: "3 completed, 5 stopped"; when all is over, none is running, but cut."""
-    counts = Counter(record.status for record in records)
+    return _name_counts(Counter(record.status for record in records), over=over)
+
+
+def _name_counts(counts: Counter[Status], *, over: bool = False) -> str:
     words = {status: "cut" if over and status is Status.RUNNING else status.value for status in ORDER}
     return ", ".join(f"{counts[status]} {words[status]}" for status in ORDER if counts[status]) or "none yet"
 

@@ -7,11 +7,12 @@ from pan_model.data.registry import find_dataset
 from study.budget import Budget
 from study.config import DatasetPlan, StudyConfig
 from study.identity import trial_id
-from study.ledger import count_ended, read_ledger
+from study.ledger import read_ledger
 from study.location import absolute
 from study.prepare import PreparedDataset
 from study.screen import Screen, trials_line
 from study.slots import Slots, loading_processes
+from study.tally import Tally
 from study.trial import TrialPlace
 from study.tune_request import TuneRequest
 
@@ -22,16 +23,20 @@ def search_datasets(
     """Run what the ledgers lack."""
     from study.tuner import tune_datasets  # importing Ray takes seconds, which a finished study need not wait for
 
-    parts = list(zip(config.plans, prepared, strict=True))
-    searches = [(_request(config, plan, part, slots), part) for plan, part in parts]
-    lines = [_progress(config, plan) for plan in config.plans]
+    requests = [(_request(config, plan, part, slots), part) for plan, part in zip(config.plans, prepared, strict=True)]
+    tallies = {request.place.dataset: _tally(request) for request, _ in requests}
+    lines = [_line(plan, tallies[plan.dataset]) for plan in config.plans]
     with screen.live(at_once=True) as show:
 
         def tell() -> None:
             show(lambda: "; ".join(line() for line in lines))
 
         tell()
-        tune_datasets(searches, config, slots, budget=budget, tell=tell)
+        tune_datasets(requests, config, slots, budget=budget, tallies=tallies, tell=tell)
+
+
+def _tally(request: TuneRequest) -> Tally:
+    return Tally(read_ledger(request.place.results.trials, best=False), request.metric, request.mode)
 
 
 def _request(config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, slots: Slots) -> TuneRequest:
@@ -55,14 +60,7 @@ def _request(config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, 
     )
 
 
-def _progress(config: StudyConfig, plan: DatasetPlan) -> Callable[[], str]:
+def _line(plan: DatasetPlan, tally: Tally) -> Callable[[], str]:
     """Make the line that says how far a dataset's search is."""
-    trials, task = config.results.of(plan.dataset).trials, find_dataset(plan.dataset).task
-    started_s = time.monotonic()
-    ended_before = count_ended(read_ledger(trials))
-
-    def line() -> str:
-        elapsed_s = time.monotonic() - started_s
-        return trials_line(plan, task.objective, task.mode, read_ledger(trials), ended_before, elapsed_s)
-
-    return line
+    started_s, ended_before = time.monotonic(), tally.ended
+    return lambda: trials_line(plan, tally, ended_before, time.monotonic() - started_s)

@@ -12,6 +12,7 @@ import optuna
 import torch
 from ray import tune
 from ray.tune import TuneError
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from pan_model.data.featured import FeaturedItems
 from pan_model.finetune_start import FinetuneStart
@@ -27,6 +28,7 @@ from study.prepare import PreparedDataset
 from study.schedulers import LedgerASHA, LedgerFIFO
 from study.searcher import LedgerSearch
 from study.slots import Slots
+from study.tally import Tally
 from study.trial import TrialPlace, TrialRun
 from study.tune_request import TuneRequest, request_of
 from study.turns import EachByItsOwn, TakingTurns
@@ -82,10 +84,17 @@ class RayTrial(tune.Trainable):
         self._run = TrialRun(request_of(config), of.place, of.featured, start)
 
 
-class Progress(tune.Callback):
-    """Calls back after every epoch and every end of a trial; after the latter the journal is kept, too."""
+class Progress(TrialProgressCallback):
+    """Keeps the tally of each dataset's search, and calls back whenever there is news.
 
-    def __init__(self, tell: Callable[[], None], keep: Callable[[], object]) -> None:
+    `tell` shows it, `keep` keeps the journals when a trial has ended. This takes the place of Tune's own callback,
+    which prints, and holds on to every trial.
+    """
+
+    def __init__(
+        self, tallies: Mapping[str, Tally], tell: Callable[[], None], keep: Callable[[], object] = lambda: None
+    ) -> None:
+        self._tallies = tallies
         self._tell = tell
         self._keep = keep
 
@@ -93,16 +102,30 @@ class Progress(tune.Callback):
         """Nothing: Tune pickles its callbacks, and a terminal cannot be pickled."""
         return {}
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """When a worker has a trial, and its folder is written."""
+        self._of(trial).begin(trial.config["trial_id"])
+        self._tell()
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """After an epoch."""
+        self._of(trial).report(float(result[self._of(trial).metric]))
         self._tell()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """After a trial."""
+        """After a trial, of whose end the tally has heard from the searcher."""
         self._tell()
         self._keep()
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """After a trial that failed for good."""
+        self._tell()
+        self._keep()
+
+    def _of(self, trial: Any) -> Tally:
+        return self._tallies[trial.config["dataset"]]
 
 
 def _store_error_behind(error: BaseException) -> StoreError | None:
@@ -134,49 +157,57 @@ class Ended(tune.Stopper):
         return self._budget is not None and self._budget.used_up
 
 
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """One dataset's part in a run of Tune: what is asked, on which data, what there is already, and the journal."""
-
-    request: TuneRequest
-    prepared: PreparedDataset
-    records: list[TrialRecord]
-    journal: JournalCopy
-
-    @property
-    def missing(self) -> int:
-        """How many trials the ledger lacks."""
-        return max(0, self.request.num_trials - count_ended(self.records))
-
-
 def tune_datasets(
     requests: Sequence[tuple[TuneRequest, PreparedDataset]],
     study: StudyConfig,
     slots: Slots,
     *,
     budget: Budget,
+    tallies: Mapping[str, Tally],
     tell: Callable[[], None],
 ) -> None:
-    """Run the trials that the ledgers lack, of all datasets at once, until there are enough or the budget is spent."""
+    """Run the trials that the ledgers lack, of all datasets at once, until there are enough or the budget is spent.
+
+    The tallies, by dataset, hear of all that happens, and `tell` is called after.
+    """
+    lacking = [
+        (request, prepared)
+        for request, prepared in requests
+        if tallies[request.place.dataset].ended < request.num_trials
+    ]
+    if not lacking:
+        return
+    pictures = any(prepared.start for _, prepared in lacking)
+    with file_desk() if pictures and study.ray_address is not None else nullcontext() as desk:
+        trainable = _trainable(lacking, slots, desk)
+        run_trials(
+            trainable, [request for request, _ in lacking], study, slots, budget=budget, tallies=tallies, tell=tell
+        )
+
+
+def run_trials(
+    trainable: Any,
+    requests: Sequence[TuneRequest],
+    study: StudyConfig,
+    slots: Slots,
+    *,
+    budget: Budget,
+    tallies: Mapping[str, Tally],
+    tell: Callable[[], None],
+) -> None:
+    """Run what searches lack beyond their ledgers, each trial by a trainable; leaves true journals."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong with a trial is in the ledger
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    shares_pictures = study.ray_address is not None and any(prepared.start for _, prepared in requests)
-    with (
-        tempfile.TemporaryDirectory(prefix="pan-study-") as folder,
-        file_desk() if shares_pictures else nullcontext() as desk,
-    ):
-        searches = {request.place.dataset: _search(request, prepared, Path(folder)) for request, prepared in requests}
-        searches = {dataset: search for dataset, search in searches.items() if search.missing}
-        if not searches:
-            return
+    with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
+        journals = {request.place.dataset: _journal(request, Path(folder)) for request in requests}
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(searches, slots, desk), {"cpu": slots.cpus, "gpu": slots.gpus}),
-            tune_config=_tune_config(searches, study, slots),
+            tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
+            tune_config=_tune_config(requests, journals, tallies, study, slots),
             run_config=tune.RunConfig(
                 storage_path=folder,
                 name="trials",
                 stop=Ended(budget),
-                callbacks=[Progress(tell, lambda: [search.journal.keep() for search in searches.values()])],
+                callbacks=[Progress(tallies, tell, lambda: [journal.keep() for journal in journals.values()])],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the ledger has the checkpoints
                 failure_config=tune.FailureConfig(max_failures=study.max_failures),
                 verbose=0,
@@ -187,51 +218,53 @@ def tune_datasets(
         except TuneError as error:
             raise _store_error_behind(error) or error from error
         finally:
-            for search in searches.values():
-                request = search.request
-                correct_journal(search.journal.file, read_ledger(request.place.results.trials), request.journaled)
-                search.journal.keep(now=True)
+            for request in requests:
+                journal = journals[request.place.dataset]
+                correct_journal(journal.file, read_ledger(request.place.results.trials, best=False), request.journaled)
+                journal.keep(now=True)
 
 
-def _search(request: TuneRequest, prepared: PreparedDataset, folder: Path) -> Search:
-    journals = folder / request.place.dataset
-    journals.mkdir()
-    return Search(
-        request=request,
-        prepared=prepared,
-        records=read_ledger(request.place.results.trials),
-        journal=JournalCopy(request.place.results.journal, journals),
-    )
+def _journal(request: TuneRequest, folder: Path) -> JournalCopy:
+    own = folder / request.place.dataset
+    own.mkdir()
+    return JournalCopy(request.place.results.journal, own)
 
 
-def _trainable(searches: Mapping[str, Search], slots: Slots, desk: Any) -> Any:
+def _trainable(requests: Sequence[tuple[TuneRequest, PreparedDataset]], slots: Slots, desk: Any) -> Any:
     shared = {
-        dataset: TrialsOfDataset(
-            place=search.request.place,
-            metric=search.request.metric,
-            featured=search.prepared.featured,
-            start=search.prepared.start,
+        request.place.dataset: TrialsOfDataset(
+            place=request.place, metric=request.metric, featured=prepared.featured, start=prepared.start
         )
-        for dataset, search in searches.items()
+        for request, prepared in requests
     }
     return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus, desk=desk)
 
 
-def _tune_config(searches: Mapping[str, Search], study: StudyConfig, slots: Slots) -> tune.TuneConfig:
-    missing = {dataset: search.missing for dataset, search in searches.items()}
-    searchers = {
-        dataset: LedgerSearch(search.request, search.records, study, search.journal.file)
-        for dataset, search in searches.items()
-    }
+def _tune_config(
+    requests: Sequence[TuneRequest],
+    journals: Mapping[str, JournalCopy],
+    tallies: Mapping[str, Tally],
+    study: StudyConfig,
+    slots: Slots,
+) -> tune.TuneConfig:
+    missing: dict[str, int] = {}
+    searchers: dict[str, LedgerSearch] = {}
+    schedulers: dict[str, LedgerASHA | LedgerFIFO] = {}
+    for request in requests:
+        dataset = request.place.dataset
+        records = read_ledger(request.place.results.trials, best=False)
+        missing[dataset] = max(0, request.num_trials - count_ended(records))
+        searchers[dataset] = LedgerSearch(request, records, study, journals[dataset].file, tallies[dataset].hear)
+        schedulers[dataset] = _scheduler(request, records, study)
     return tune.TuneConfig(
         search_alg=TakingTurns(searchers, missing, lambda: slots.count),
-        scheduler=EachByItsOwn({dataset: _scheduler(search, study) for dataset, search in searches.items()}),
+        scheduler=EachByItsOwn(schedulers),
         num_samples=sum(missing.values()),
         reuse_actors=True,
     )
 
 
-def _scheduler(search: Search, study: StudyConfig) -> LedgerASHA | LedgerFIFO:
+def _scheduler(request: TuneRequest, records: list[TrialRecord], study: StudyConfig) -> LedgerASHA | LedgerFIFO:
     if study.scheduler is Scheduler.ASHA:
-        return LedgerASHA(search.request, search.records, study.reduction_factor)
-    return LedgerFIFO(search.request.place)
+        return LedgerASHA(request, records, study.reduction_factor)
+    return LedgerFIFO(request.place)

@@ -46,12 +46,14 @@ class TakingTurns(Searcher):
         return self.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Tell the trial's own search."""
-        self._searches[self._running[trial_id]].on_trial_result(trial_id, result)
+        """Tell the trial's own search; what Tune repeats of a trial that has ended is no news."""
+        if trial_id in self._running:
+            self._searches[self._running[trial_id]].on_trial_result(trial_id, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the trial's own search, and give its slot to the next."""
-        self._searches[self._running.pop(trial_id)].on_trial_complete(trial_id, result, error)
+        if trial_id in self._running:
+            self._searches[self._running.pop(trial_id)].on_trial_complete(trial_id, result, error)
 
     def save(self, checkpoint_path: str) -> None:
         """Leave nothing to restore from."""

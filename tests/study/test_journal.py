@@ -9,20 +9,24 @@ import pytest
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FixedTrial, TrialState
+from optuna.trial import FixedTrial, TrialState, create_trial
 
 from search_spaces import SPACES
 from study.config import Sampler
 from study.journal import (
+    STATES,
+    Journal,
     JournaledSearch,
     correct_journal,
     final_value,
     make_sampler,
     points_to_try,
+    remember,
     replay,
     write_journal,
 )
 from study.ledger import Status, TrialRecord
+from study.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER
 
 METRIC = "few_shot_accuracy"
 SPACE = SPACES["demo"]
@@ -49,8 +53,8 @@ def search(mode: Any = "max") -> JournaledSearch:
     return JournaledSearch(name="demo", space=SPACE, metric=METRIC, mode=mode)
 
 
-def write(path: Path, records: list[TrialRecord], mode: Any = "max") -> JournalStorage:
-    return write_journal(path, records, search(mode))
+def write(path: Path, records: list[TrialRecord], mode: Any = "max") -> None:
+    write_journal(path, records, search(mode))
 
 
 def load(path: Path) -> optuna.Study:
@@ -115,17 +119,61 @@ def test_a_broken_journal_is_written_anew(tmp_path: Path, records: list[TrialRec
 @pytest.mark.parametrize("name", ["optuna.log", ".optuna.log"])
 def test_the_lock_of_a_dead_process_is_not_waited_for(tmp_path: Path, records: list[TrialRecord], name: str):
     (tmp_path / f"{name}.lock").symlink_to(tmp_path / name)
-    storage = write(tmp_path / "optuna.log", records[:1])
-    optuna.load_study(study_name="demo", storage=storage).ask()
+    write(tmp_path / "optuna.log", records[:1])
+    load(tmp_path / "optuna.log").ask()
 
 
 def test_a_journal_can_be_gone_on_with(tmp_path: Path, records: list[TrialRecord]):
-    storage = write(tmp_path / "optuna.log", records)
-    study = optuna.load_study(study_name="demo", storage=storage)
+    write(tmp_path / "optuna.log", records)
+    study = load(tmp_path / "optuna.log")
     trial = study.ask()
     SPACE.suggest(trial)
     study.tell(trial, 0.8)
     assert [(trial.number, trial.value) for trial in read(tmp_path / "optuna.log")][-1] == (5, 0.8)
+
+
+def test_a_journal_is_written_while_trials_run(tmp_path: Path, records: list[TrialRecord]):
+    path = tmp_path / "optuna.log"
+    journal = Journal(path, records, search())
+    parameters = replay(SPACE, records[4].config)
+    dashboard = load(path)  # it is open all the time
+    numbers = [journal.begin(name, parameters) for name in ("a", "b", "c", "d")]
+    assert numbers == [5, 6, 7, 8]
+    for epoch, value in ((1, 0.1 + 0.2), (2, 0.5)):
+        journal.report(6, epoch, value)
+    journal.end(6, TrialState.COMPLETE, 0.1 + 0.2)
+    journal.end(7, TrialState.FAIL, None)
+    journal.end(8, TrialState.PRUNED, 0.5)
+    assert dashboard.trials[:5] == read(path)[:5]
+    assert [look(trial)[1:] for trial in dashboard.trials[5:]] == [
+        (TrialState.RUNNING, None, parameters.values, {"trial_id": "a"}, {}),
+        (TrialState.COMPLETE, [0.1 + 0.2], parameters.values, {"trial_id": "b"}, {1: 0.1 + 0.2, 2: 0.5}),
+        (TrialState.FAIL, None, parameters.values, {"trial_id": "c"}, {}),
+        (TrialState.PRUNED, [0.5], parameters.values, {"trial_id": "d"}, {}),
+    ]
+    assert all(trial.distributions == parameters.distributions for trial in dashboard.trials[5:])
+    assert all(trial.datetime_complete for trial in dashboard.trials if trial.state.is_finished())
+
+
+def test_the_journal_has_what_optuna_itself_would_write(tmp_path: Path, records: list[TrialRecord]):
+    write(tmp_path / "ours.log", records)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "its.log")))
+    study = optuna.create_study(storage=storage, study_name="demo", direction="maximize")
+    for record in records:
+        if record.status is not Status.RUNNING:
+            parameters = replay(SPACE, record.config)
+            study.add_trial(
+                create_trial(
+                    state=STATES[record.status],
+                    value=final_value(record, search()),
+                    params=parameters.values,
+                    distributions=parameters.distributions,
+                    intermediate_values={epoch["epoch"]: epoch[METRIC] for epoch in record.history},
+                    user_attrs={"trial_id": record.trial_id},
+                )
+            )
+    assert [look(trial) for trial in read(tmp_path / "ours.log")] == [look(trial) for trial in study.trials]
+    assert [one.distributions for one in read(tmp_path / "ours.log")] == [one.distributions for one in study.trials]
 
 
 def leave_running(study: optuna.Study) -> None:
@@ -251,3 +299,23 @@ def test_samplers_repeat_and_go_on_with_other_numbers(kind: Sampler, sampler: ty
     assert drawn(0, 0) == drawn(0, 0)
     different = [drawn(0, 0), drawn(0, 1), drawn(0, 2), drawn(1, 0), drawn(2, 1)]
     assert all(a != b for i, a in enumerate(different) for b in different[:i])
+
+
+def test_a_sampler_remembers_what_ended_and_can_be_learned_from(records: list[TrialRecord]):
+    memory = remember(records, search())
+    study = optuna.load_study(storage=memory, study_name="demo")
+    assert [look(trial)[:4] for trial in study.trials] == [
+        (number, state, values, replay(SPACE, records[of].config).values)
+        for number, (of, state, values) in enumerate(
+            [(0, TrialState.COMPLETE, [0.75]), (1, TrialState.PRUNED, [0.4]), (5, TrialState.PRUNED, None)]
+        )
+    ]
+    assert [trial.user_attrs[NUMBER] for trial in study.trials] == [0, 1, 5]
+
+
+def test_of_a_long_study_a_sampler_remembers_the_best_and_the_latest(record: Make):
+    config = record(0, Status.RUNNING).config
+    length = NUM_BEST + NUM_LATEST + 10
+    records = [record(n, Status.COMPLETED, abs(n - 20), config=config) for n in range(length)]
+    numbers = [trial.user_attrs[NUMBER] for trial in remember(records, search("min")).get_all_trials(0)]
+    assert numbers == [*range(20 - 12, 20 + 13), *range(length - NUM_LATEST, length)]

@@ -10,6 +10,7 @@ from rich.console import Console
 from study.config import StudyConfig
 from study.ledger import Status, TrialRecord
 from study.screen import QUIET_S, REFRESH_S, Screen, count_by_status, duration, show_work, trials_line, work_line
+from study.tally import Tally
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -180,16 +181,16 @@ def test_work_that_begins_again_has_a_pace_of_its_own(clock: Clock):
 
 def test_progress_of_a_search(record: Make):
     (plan,) = StudyConfig(num_trials=10).plans
-    records: list[TrialRecord] = []
-    assert trials_line(plan, METRIC, "max", records, 0, 0.0) == "demo: 0/10 trials, none yet"
-    records.append(record(0, Status.RUNNING))
-    assert trials_line(plan, METRIC, "max", records, 0, 3.0) == "demo: 0/10 trials, 1 running"
-    records += [record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)]
+    tally = Tally([], METRIC, "max")
+    assert trials_line(plan, tally, 0, 0.0) == "demo: 0/10 trials, none yet"
+    tally.hear(record(0, Status.RUNNING))
+    assert trials_line(plan, tally, 0, 3.0) == "demo: 0/10 trials, 1 running"
+    for one in (record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)):
+        tally.hear(one)
     line = "demo: 3/10 trials, 1 completed, 1 stopped, 1 failed, 1 running; best few_shot_accuracy 0.7500"
-    assert trials_line(plan, METRIC, "max", records, 0, 30.0) == line + "; about 1 min 10 s left"
-    assert trials_line(plan, METRIC, "max", records, 2, 30.0) == line + "; about 3 min 30 s left"
-    assert trials_line(plan, METRIC, "max", records, 3, 30.0) == line
-    assert "best few_shot_accuracy 0.4000" in trials_line(plan, METRIC, "min", records, 3, 30.0)
+    assert trials_line(plan, tally, 0, 30.0) == line + "; about 1 min 10 s left"
+    assert trials_line(plan, tally, 2, 30.0) == line + "; about 3 min 30 s left"
+    assert trials_line(plan, tally, 3, 30.0) == line
 
 
 def test_counts_by_status(record: Make):

@@ -25,6 +25,19 @@ def tune_trial(name: str, trial_id: str) -> Any:
     )
 
 
+def controller(**statuses: list[Any]) -> Any:
+    """As much of Tune's controller as is forgotten of: what it knows of trials by their status."""
+    trials = [trial for some in statuses.values() for trial in some]
+    return SimpleNamespace(
+        _trials=trials,
+        _live_trials={*statuses.get("running", []), *statuses.get("failed", [])},
+        _stopped_trials={*statuses.get("stopped", [])},
+        _failed_trials={*statuses.get("failed", [])},
+        _trials_to_cache={*trials},
+        _trial_metadata=dict.fromkeys([trial.trial_id for trial in trials], "{}"),
+    )
+
+
 def asha(request: TuneRequest, records: list[TrialRecord]) -> LedgerASHA:
     return LedgerASHA(request, records, 3.0)
 
@@ -102,7 +115,7 @@ def test_refilled_rungs_are_those_of_the_study_that_was_cut(request_: TuneReques
         live.on_trial_add(None, trial)
         for epoch, value in enumerate(values, 1):
             if epoch == last.get(name):
-                live.on_trial_complete(None, trial, {"epoch": epoch, METRIC: value})
+                live.on_trial_complete(controller(), trial, {"epoch": epoch, METRIC: value})
             else:
                 report(live, trial, epoch, value)
     ended = {"a": Status.COMPLETED, "c": Status.STOPPED, "e": Status.COMPLETED}
@@ -136,8 +149,27 @@ def test_a_failed_trial_stays_off_the_rungs(request_: TuneRequest):
     for name, result in (("a", {"epoch": 3, METRIC: float("nan")}), ("b", {"epoch": 3})):
         trial = tune_trial(name, name)
         scheduler.on_trial_add(None, trial)
-        scheduler.on_trial_complete(None, trial, result)
+        scheduler.on_trial_complete(controller(), trial, result)
     assert rungs(scheduler) == {3: {}, 9: {}}
+
+
+class NamedTrial:
+    """A trial that can be in a set."""
+
+    def __init__(self, trial_id: str) -> None:
+        self.trial_id = trial_id
+
+
+@pytest.mark.parametrize("kind", ["asha", "fifo"])
+def test_tune_forgets_trials_that_ended_and_no_other(request_: TuneRequest, kind: str):
+    scheduler = asha(request_, []) if kind == "asha" else LedgerFIFO(request_.place)
+    running, ending, failed, *stopped = (NamedTrial(name) for name in "abcde")
+    tune = controller(running=[running, ending], failed=[failed], stopped=stopped)
+    scheduler.on_trial_complete(tune, ending, {"epoch": 3})
+    assert tune._trials == [running, ending]
+    assert tune._live_trials == tune._trials_to_cache == {running, ending}
+    assert tune._trial_metadata.keys() == {"a", "b"}
+    assert not tune._stopped_trials | tune._failed_trials
 
 
 @pytest.mark.parametrize("kind", ["asha", "fifo"])

@@ -14,7 +14,7 @@ from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
 from study.config import Sampler, StudyConfig
 from study.journal import correct_journal
-from study.ledger import Status, read_ledger
+from study.ledger import Status, TrialRecord, read_ledger
 from study.searcher import LedgerSearch
 from study.trial import TrialRequest
 from study.tune_request import TuneRequest
@@ -259,12 +259,34 @@ def test_what_ran_before_is_not_suggested_again(tune_request: Make, tmp_path: Pa
     assert tried | left == {0, 1, 2, 3}
 
 
-def test_the_journal_has_no_trial_that_the_ledger_lacks(tune_request: Make, tmp_path: Path):
+def test_a_suggestion_that_comes_again_is_not_in_the_journal(tune_request: Make, tmp_path: Path):
     request = tune_request(tmp_path, space=DIGITS)
-    finish(request, search(request), 4)
-    assert len(journal(request)) > 4  # the space has four trials: some were suggested again
-    correct_journal(request.place.results.journal, read_ledger(request.place.results.trials), request.journaled)
+    finish(request, search(request), 4)  # the space has four trials: some were suggested again
     assert [trial.state for trial in journal(request)] == [TrialState.COMPLETE] * 4
+
+
+def test_a_trial_that_never_began_is_taken_out_of_the_journal(request_: TuneRequest):
+    searcher = search(request_)
+    finish(request_, searcher, 2)
+    searcher.suggest("u")
+    assert [trial.state for trial in journal(request_)] == [
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+        TrialState.RUNNING,
+    ]
+    correct_journal(request_.place.results.journal, read_ledger(request_.place.results.trials), request_.journaled)
+    assert [trial.state for trial in journal(request_)] == [TrialState.COMPLETE, TrialState.COMPLETE]
+
+
+def test_it_hears_how_each_trial_ended(request_: TuneRequest):
+    heard: list[TrialRecord] = []
+    searcher = LedgerSearch(request_, [], StudyConfig(), heard.append)
+    suggested = finish(request_, searcher, 2)
+    failing = searcher.suggest("u")
+    searcher.on_trial_complete("u", None, error=True)
+    assert [record.trial_id for record in heard] == [one["trial_id"] for one in (*suggested, failing)]
+    assert [record.status for record in heard] == [Status.COMPLETED, Status.COMPLETED, Status.FAILED]
+    assert heard == read_ledger(request_.place.results.trials)
 
 
 def test_nothing_is_left_for_tune_to_restore_from(tmp_path: Path, request_: TuneRequest):

@@ -1,0 +1,263 @@
+"""What a trial costs the driver, in CPU time and memory, after 100, 1,000 and 10,000: a study beside Tune as it comes.
+
+study: the searcher, scheduler, journal and ledger of a study. tune: Ray Tune with OptunaSearch (TPE), ASHAScheduler and
+its own loggers; tune_reusing: the same with reuse_actors. Trials are trivial: three epochs of no work, on CUB's space,
+two at a time. Each measurement is a process of its own with a Ray of its own, one after the other:
+
+    .venv/bin/python benchmarks/driver.py --trials 100 1000
+
+CPU time is the driver's alone and is taken of the last 100 trials, memory between the 10th and the last: others on the
+machine change the wall-clock, but hardly these. With --last 100 only the last 100 trials of each size are run, those
+before are in the ledger, or in OptunaSearch's study; what Tune itself keeps of them is then not counted.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if "--one" in sys.argv and "study" not in sys.argv:
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "0"  # as it comes
+
+import numpy as np
+import optuna
+import ray
+from optuna.samplers import RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from search_spaces import SPACES
+from study.budget import Budget, GpuMeter
+from study.config import StudyConfig
+from study.identity import trial_id
+from study.ledger import Status, read_ledger
+from study.slots import Slots
+from study.tally import Tally
+from study.trial import TrialPlace
+from study.tune_request import TuneRequest, request_of
+
+SPACE = SPACES["cub"]
+METRIC, EPOCHS, SLOTS = "few_shot_accuracy", 3, 2
+SYSTEMS = ("study", "tune", "tune_reusing")
+WINDOW, WARM = 100, 10
+
+
+class Moment(NamedTuple):
+    """When a trial ended: the driver's CPU seconds, the clock's, and megabytes in memory."""
+
+    cpu_s: float
+    wall_s: float
+    rss_mb: float
+
+
+@dataclass
+class Meter(tune.Callback):
+    """Looks at the driver whenever a trial ends."""
+
+    moments: list[Moment] = field(default_factory=list[Moment])
+
+    def look(self) -> None:
+        """Take down how things are."""
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        rss_mb = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        self.moments.append(Moment(time.process_time(), time.monotonic(), rss_mb))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Look."""
+        self.look()
+
+
+class TrivialTrial(tune.Trainable):
+    """Reports a value that depends on the configuration; in a study it writes its ledger, too."""
+
+    def setup(self, config: dict[str, Any], place: TrialPlace | None = None) -> None:
+        """Begin; with a place, where the ledger is, as a study's trial."""
+        self._place = place
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another."""
+        request = request_of(new_config) if self._place else None
+        self._params = request.config if request else new_config
+        self._ledger = self._place.ledger(request.trial_id) if self._place and request else None
+        if self._ledger and request:
+            self._ledger.open(number=request.number, config=request.config)
+        self._epoch = 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Do nothing, and report."""
+        self._epoch += 1
+        result = {"epoch": self._epoch, METRIC: value_of(self._params) * (1 + 1 / self._epoch)}
+        if self._ledger:
+            self._ledger.add_epoch(result, {})
+            if self._epoch == EPOCHS:
+                self._ledger.close(Status.COMPLETED)
+        return {**result, "done": self._epoch == EPOCHS}
+
+
+def value_of(params: dict[str, Any]) -> float:
+    """Best, at 0, for one learning rate and one dropout."""
+    return -abs(math.log10(params["learning_rate"]) + 3) - abs(params["dropout"] - 0.3)
+
+
+def ended_before(num_trials: int) -> list[FrozenTrial]:
+    """Trials as they might have ended, two of three stopped by ASHA; each hundred differ in the learning rate alone."""
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    asked = [study.ask() for _ in range(min(num_trials, 100))]
+    for trial in asked:
+        SPACE.suggest(trial)
+    rates = 10 ** np.random.default_rng(0).uniform(-5, -2, num_trials)
+    ended: list[FrozenTrial] = []
+    for number in range(num_trials):
+        trial = asked[number % 100]
+        params = {**trial.params, "learning_rate": float(rates[number])}
+        value = 2 * value_of(params)
+        state = TrialState.PRUNED if number % 3 else TrialState.COMPLETE
+        ended.append(
+            create_trial(
+                state=state,
+                value=value,
+                params=params,
+                distributions=trial.distributions,
+                intermediate_values={1: value},
+            )
+        )
+    return ended
+
+
+def make_request(root: Path, num_trials: int) -> TuneRequest:
+    return TuneRequest(
+        place=TrialPlace(root=root, dataset="cub", num_threads=1),
+        metric=METRIC,
+        mode="max",
+        space=SPACE,
+        complete=lambda suggested: {**suggested, "max_epochs": EPOCHS, "seed": 0},
+        identify=lambda config: trial_id("", {}, config),
+        num_trials=num_trials,
+        max_epochs=EPOCHS,
+        grace_epochs=1,
+    )
+
+
+def fill_ledger(request: TuneRequest, num_trials: int) -> None:
+    """Write the ledger of trials that ended before."""
+    for number, trial in enumerate(ended_before(num_trials)):
+        config = request.complete(SPACE.suggest(optuna.trial.FixedTrial(trial.params)))
+        folder = request.place.results.trials / request.identify(config)
+        folder.mkdir(parents=True)
+        status = Status.COMPLETED if trial.state is TrialState.COMPLETE else Status.STOPPED
+        files = {
+            "config.json": {"trial_id": folder.name, "number": number, "config": config},
+            "history.jsonl": {"epoch": 1, METRIC: trial.value},
+            "status.json": {"status": status, "error": ""},
+        }
+        for name, content in files.items():
+            (folder / name).write_text(json.dumps(content) + "\n")
+
+
+def run_study(num_trials: int, last: int, folder: Path, meter: Meter) -> None:
+    from study.tuner import run_trials
+
+    request = make_request(folder, num_trials)
+    fill_ledger(request, num_trials - last)
+    tally = Tally(read_ledger(request.place.results.trials, best=False), METRIC, "max")
+    known = tally.ended
+
+    def tell() -> None:
+        if tally.ended > known + len(meter.moments):
+            meter.look()
+
+    trainable = tune.with_parameters(TrivialTrial, place=request.place)
+    slots = Slots(count=SLOTS, cpus=1, gpus=0.0)
+    budget = Budget(meter=GpuMeter(lambda: 0.0))
+    run_trials(trainable, [request], StudyConfig(), slots, budget=budget, tallies={"cub": tally}, tell=tell)
+
+
+def run_tune(num_trials: int, last: int, folder: Path, meter: Meter, *, reuse_actors: bool) -> None:
+    study = optuna.create_study(storage=(storage := optuna.storages.InMemoryStorage()), direction="maximize")
+    study.add_trials(ended_before(num_trials - last))
+    sampler = TPESampler(seed=0)
+    search = OptunaSearch(
+        SPACE.suggest, metric=METRIC, mode="max", sampler=sampler, storage=storage, study_name=study.study_name
+    )
+    tune.Tuner(
+        tune.with_resources(TrivialTrial, {"cpu": 1}),
+        tune_config=tune.TuneConfig(
+            search_alg=search,
+            scheduler=ASHAScheduler(
+                time_attr="epoch", metric=METRIC, mode="max", max_t=EPOCHS, grace_period=1, reduction_factor=3
+            ),
+            num_samples=last,
+            max_concurrent_trials=SLOTS,
+            reuse_actors=reuse_actors,
+        ),
+        run_config=tune.RunConfig(storage_path=str(folder), name="cub", callbacks=[meter], verbose=0),
+    ).fit()
+
+
+def measure_here(system: str, num_trials: int, last: int) -> dict[str, float]:
+    """Run it in this process; gives what the driver spent."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    ray.init(address="local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    meter = Meter()
+    begun_s = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        if system == "study":
+            run_study(num_trials, last, Path(folder), meter)
+        else:
+            run_tune(num_trials, last, Path(folder), meter, reuse_actors=system == "tune_reusing")
+    whole_s = time.monotonic() - begun_s
+    ray.shutdown()
+    moments = meter.moments
+    first, end = moments[max(WARM, len(moments) - WINDOW) - 1], moments[-1]
+    in_window, since_warm = len(moments) - max(WARM, len(moments) - WINDOW), len(moments) - WARM
+    return {
+        "cpu_ms": 1000 * (end.cpu_s - first.cpu_s) / in_window,
+        "wall_ms": 1000 * (end.wall_s - first.wall_s) / in_window,
+        "kb_per_trial": 1024 * (end.rss_mb - moments[WARM - 1].rss_mb) / since_warm,
+        "rss_mb": end.rss_mb,
+        "whole_s": whole_s,
+    }
+
+
+def measure(system: str, num_trials: int, last: int) -> dict[str, float]:
+    """The same in a process of its own."""
+    words = [sys.executable, __file__, "--one", "--systems", system, "--trials", num_trials, "--last", last]
+    done = subprocess.run([*map(str, words)], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000], help="sizes of studies")
+    parser.add_argument("--last", type=int, default=0, help="run only so many of each, 0 for all")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure_here(arguments.systems[0], arguments.trials[0], arguments.last)))
+        return
+    print("| trials | system | CPU ms a trial | of study's | wall ms a trial | KB a trial | MB at the end | s in all |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for num_trials in arguments.trials:
+        base: float | None = None
+        for system in arguments.systems:
+            spent = measure(system, num_trials, min(arguments.last or num_trials, num_trials))
+            base = base or spent["cpu_ms"]
+            cells = (f"{spent['cpu_ms']:.1f}", f"{spent['cpu_ms'] / base:.1f}", f"{spent['wall_ms']:.0f}")
+            rest = (f"{spent['kb_per_trial']:.1f}", f"{spent['rss_mb']:.0f}", f"{spent['whole_s']:.0f}")
+            print(f"| {' | '.join((str(num_trials), system, *cells, *rest))} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""A tally beside the ledger that it counts."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study.ledger import Status, TrialRecord, count_ended
+from study.tally import Tally
+
+METRIC = "few_shot_accuracy"
+Make = Callable[..., TrialRecord]
+
+
+@pytest.mark.parametrize(("mode", "better"), [("max", max), ("min", min)])
+@given(data=st.data())
+def test_it_says_what_the_ledger_says(
+    mode: Literal["max", "min"], better: Any, record: Make, epochs: Any, data: st.DataObject
+):
+    statuses = data.draw(st.lists(st.sampled_from(Status), max_size=6))
+    known = data.draw(st.integers(0, len(statuses)))
+    histories = [data.draw(st.lists(st.floats(0, 1), max_size=3)) for _ in statuses]
+    records = [
+        TrialRecord(trial_id=f"t{number}", number=number, config={}, status=status, history=epochs(*values))
+        for number, (status, values) in enumerate(zip(statuses, histories, strict=True))
+    ]
+    tally = Tally(records[:known], METRIC, mode)
+    for one in records:  # those that are known already run again, or end again
+        tally.begin(one.trial_id)
+        for epoch in one.history:
+            tally.report(float(epoch[METRIC]))
+        if one.status is Status.FAILED:
+            tally.report(float("nan"))
+        if one.status is not Status.RUNNING:
+            tally.hear(one)
+    assert +tally.counts == Counter(statuses)
+    assert tally.ended == count_ended(records)
+    assert tally.best == better((value for values in histories for value in values), default=None)
+
+
+def test_a_trial_that_goes_on_is_one(record: Make):
+    tally = Tally([record(0, Status.RUNNING, 0.5)], METRIC, "max")
+    tally.begin("trial0")
+    assert (tally.ended, tally.counts[Status.RUNNING], tally.best) == (0, 1, 0.5)
+    tally.hear(record(0, Status.STOPPED, 0.5, 0.75))
+    assert (tally.ended, tally.counts[Status.RUNNING], tally.best) == (1, 0, 0.75)
