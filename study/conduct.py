@@ -41,7 +41,11 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     with ExitStack() as stack:
         # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
         joined = stack.enter_context(_ray_session(config)) if config.ray_address else None
+        if joined is not None:
+            _check_cluster(config, joined, screen)
         prepared = [_prepare(plan, config, screen) for plan in config.plans]
+        if joined is not None:
+            _tell_small_stores(prepared, screen)
         content = describe_study(config, prepared, found)
         if found is not None:
             check_same(found, content["signed"], config.results.root)
@@ -59,6 +63,19 @@ def _ray_session(config: StudyConfig) -> AbstractContextManager[tuple[Node, ...]
     from study.ray_session import ray_session  # importing Ray takes seconds, which a finished study need not wait for
 
     return ray_session(config)
+
+
+def _check_cluster(config: StudyConfig, nodes: tuple[Node, ...], screen: Screen) -> None:
+    from study.preflight import check_cluster
+
+    check_cluster(config, nodes, screen)
+
+
+def _tell_small_stores(prepared: list[PreparedDataset], screen: Screen) -> None:
+    from study.preflight import store_hints
+
+    for line in store_hints(sum(part.featured.features.nbytes for part in prepared)):
+        screen.say(line)
 
 
 def _is_finished(config: StudyConfig) -> bool:
