@@ -2,6 +2,7 @@
 
 import socket
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -21,9 +22,10 @@ class FailureCount:
     its next worker finds it.
     """
 
-    def __init__(self, place: TrialPlace, max_failures: int) -> None:
+    def __init__(self, place: TrialPlace, max_failures: int, is_there: Callable[[str], bool] | None = None) -> None:
         self._place = place
         self._max_failures = max_failures
+        self._is_there = is_there or node_is_there
         self._counted = Counter[str]()
 
     def count(self, trial: Any) -> None:
@@ -32,7 +34,7 @@ class FailureCount:
         ledger = self._place.ledger(request.trial_id)
         host = read_host(ledger.folder)
         forget_host(ledger.folder)  # a worker that dies before it has written where it runs has failed
-        lost = host is not None and not is_there(host.node_id)
+        lost = host is not None and not self._is_there(host.node_id)
         self._counted[request.trial_id] += not lost
         failures = self._counted[request.trial_id]
         if failures <= self._max_failures and trial.should_recover():
@@ -43,7 +45,7 @@ class FailureCount:
         ledger.close(Status.FAILED, f"given up after {failures} failures: {lines[-1]}")
 
 
-def is_there(node_id: str) -> bool:
+def node_is_there(node_id: str) -> bool:
     """Whether a node is alive and answers: of one that is gone Ray itself learns some seconds later."""
     node = next((node for node in ray.nodes() if node["NodeID"] == node_id), None)
     if node is None or not node["Alive"]:

@@ -79,7 +79,7 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Screen) ->
         if (said := answers.get(node.name)) is not None
         for finding in ([said] if isinstance(said, Finding) else compare(node, said, here, config.output))
     ]
-    findings += _short_disk(config)
+    findings += short_disk(config)
     for node in asked:
         if node.name not in answers:
             screen.say(f"node {node.name} left the cluster while it was asked")
@@ -87,7 +87,7 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Screen) ->
         raise BadInput(tell_all(findings))
 
 
-def compare(node: Asked, there: Answer, here: Answer, output: Path) -> list[Finding]:
+def compare(node: Asked, there: Answer, here: Answer, output: object) -> list[Finding]:
     """What a node's answer has against running trials there, beside the answer of this machine."""
     found: list[Finding] = []
     differing = [
@@ -220,7 +220,7 @@ def ask_nodes(
     # The source travels: a node may have another module of that name, or none.
     source = Path(node_probe.__file__).read_text(encoding="utf-8")
     ask = ray.remote(num_cpus=0, max_retries=0)(
-        lambda source, question: exec(source, space := {"__name__": "node_probe"}) or space["answer"](question)
+        lambda source, question: exec(str(source), space := {"__name__": "node_probe"}) or space["answer"](question)
     )
     asked = {
         node: ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(
@@ -254,8 +254,8 @@ class Marker(NamedTuple):
 
 
 @contextmanager
-def marker_beside(output: Path) -> Generator[Marker]:
-    """Put a small file where the output goes, in the nearest folder that is there, for as long as nodes look for it."""
+def marker_beside(output: Any) -> Generator[Marker]:
+    """Put a small file where an output (path or URL) goes, in the nearest folder there is, while nodes look for it."""
     name, content = f".pan-study-{secrets.token_hex(8)}", secrets.token_hex(16)
     if is_url(output):
         with _remote_marker(f"{str(output).rstrip('/')}/{name}", content) as marker:
@@ -273,8 +273,8 @@ def marker_beside(output: Path) -> Generator[Marker]:
 def _remote_marker(url: str, content: str) -> Generator[Marker]:
     from fsspec.core import url_to_fs
 
-    store, path = url_to_fs(url)
     try:
+        store, path = url_to_fs(url)
         store.pipe_file(path, content.encode())
     except Exception as error:  # a store raises what it likes
         raise BadInput(f"--output: cannot be written ({error}); check the URL and the credentials.") from error
@@ -309,7 +309,7 @@ def _share(flag: str) -> str:
     return f"give {flag} on a file system that all nodes share"
 
 
-def _short_disk(config: StudyConfig) -> list[Finding]:
+def short_disk(config: StudyConfig) -> list[Finding]:
     """That the output's disk is too small for the least that all trials leave there."""
     if is_url(config.output):
         return []

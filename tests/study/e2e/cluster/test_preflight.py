@@ -56,7 +56,10 @@ def config(odd_cluster: Any, shared: Path, tmp_path: Path) -> Callable[..., Stud
     return lambda **flags: StudyConfig(**(folders | {"ray_address": odd_cluster.address} | flags))
 
 
-def test_all_that_would_fail_is_told_at_once(config: Callable[..., StudyConfig], shared: Path) -> None:
+def test_all_that_would_fail_is_told_at_once(
+    config: Callable[..., StudyConfig], shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Ray's workers import from where the driver was started, the checkout for one
     study = config()
     with ray_session(study) as nodes:
         with pytest.raises(BadInput, match="of study") as told:
