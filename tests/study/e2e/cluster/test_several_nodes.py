@@ -14,7 +14,7 @@ from study.trial_host import read_host
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
-TRIALS = 9
+TRIALS = 40
 Folders = Callable[[Results], list[Path]]
 
 
@@ -45,16 +45,8 @@ def eventful(
     words = ["--scheduler=none", "--max-epochs=40", f"--num-trials={TRIALS}", "--max-failures=0"]
     started = commands.start("run", *flags(output, *words, "--ray-address", cluster.address))
 
-    import sys, time
-
     def running() -> dict[str, str]:
-        got = hosts(trial_folders(results), Status.RUNNING)
-        if got != last[0]:
-            last[0] = got
-            print(time.strftime("%X"), got, file=sys.__stderr__, flush=True)
-        return got
-
-    last = [None]
+        return hosts(trial_folders(results), Status.RUNNING)
 
     started.wait_until(lambda: len(set(running().values())) == 2)
     third = cluster.add()
