@@ -1,4 +1,4 @@
-"""A node that joins a running study and does not share its output: the study ends with a line, and goes on without it."""
+"""A node that joins a running study and does not share its output: it ends with a line, goes on without the node."""
 
 from collections.abc import Callable
 from pathlib import Path
