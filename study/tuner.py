@@ -63,6 +63,7 @@ class RayTrial(tune.Trainable):
         if self._run is None:
             told = f"node {node_name(get_node_ip_address())} {self._breach}"
             return {"epoch": 0, self._metric: math.nan, "done": True, BREACH: told}
+        self._write_host()
         step = self._run.step()
         return {"epoch": step.epoch, self._metric: step.value, "done": step.done}
 
@@ -80,17 +81,21 @@ class RayTrial(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         if self._breach:
             return
-        request = TrialRequest(**config)
-        self._run = TrialRun(request, self._place, self._featured, self._start)
-        write_host(
-            self._place.ledger(request.trial_id).folder,
-            TrialHost(
-                node_id=ray.get_runtime_context().get_node_id(),
-                address=get_node_ip_address(),
-                hostname=socket.gethostname(),
-                pid=os.getpid(),
-            ),
+        self._request, self._host_written = TrialRequest(**config), False
+        self._run = TrialRun(self._request, self._place, self._featured, self._start)
+
+    def _write_host(self) -> None:
+        """Write down where the trial runs when it does: Tune makes workers for trials that then run in another one."""
+        if self._host_written:
+            return
+        host = TrialHost(
+            node_id=ray.get_runtime_context().get_node_id(),
+            address=get_node_ip_address(),
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
         )
+        write_host(self._place.ledger(self._request.trial_id).folder, host)
+        self._host_written = True
 
 
 class BreachStopper(tune.Stopper):

@@ -14,7 +14,7 @@ from study.trial_host import read_host
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
-TRIALS = 40
+TRIALS = 16
 Folders = Callable[[Results], list[Path]]
 
 
