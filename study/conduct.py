@@ -48,7 +48,10 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
         if config.ray_address and joined:
             screen.say(describe_cluster(config.ray_address, joined))
             screen.say(describe_code())
+            _check_cluster(config, joined, screen)
         prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
+        if joined is not None:
+            _tell_small_stores(prepared, screen)
         content = describe_study(config, prepared, found)
         if found is not None:
             check_same(found, content["signed"], config.results.root)
@@ -72,6 +75,19 @@ def _ray_session(config: StudyConfig, screen: Screen) -> AbstractContextManager[
     from study.ray_session import ray_session  # importing Ray takes seconds, which a finished study need not wait for
 
     return ray_session(config, screen.say)
+
+
+def _check_cluster(config: StudyConfig, nodes: tuple[Node, ...], screen: Screen) -> None:
+    from study.preflight import check_cluster
+
+    check_cluster(config, nodes, screen)
+
+
+def _tell_small_stores(prepared: list[PreparedDataset], screen: Screen) -> None:
+    from study.preflight import store_hints
+
+    for line in store_hints(sum(part.featured.features.nbytes for part in prepared)):
+        screen.say(line)
 
 
 def _is_finished(config: StudyConfig) -> bool:

@@ -5,31 +5,34 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from study.failures import FailureCount
 from study.ledger import Status, TrialRecord
 from study.trial import TrialPlace
-from study.tune_request import TuneRequest, request_of
+from study.tune_request import TuneRequest
 
 
 class LedgerFIFO(FIFOScheduler):
     """Stops nothing, and writes to the ledger why a trial could not be brought to its end."""
 
-    def __init__(self, place: TrialPlace) -> None:
+    def __init__(self, place: TrialPlace, max_failures: int) -> None:
         super().__init__()
-        self._place = place
+        self._failures = FailureCount(place, max_failures)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Let Tune forget those that ended before."""
         forget_ended(tune_controller)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Write down the last of the failures that are allowed."""
-        write_failure(self._place, trial)
+        """Count a failure, and write down the one too many."""
+        self._failures.count(trial)
 
 
 class LedgerASHA(ASHAScheduler):
     """ASHA that writes its stops to the ledger, and whose rungs are filled from it when a study goes on."""
 
-    def __init__(self, request: TuneRequest, records: list[TrialRecord], reduction_factor: float) -> None:
+    def __init__(
+        self, request: TuneRequest, records: list[TrialRecord], reduction_factor: float, max_failures: int
+    ) -> None:
         super().__init__(
             time_attr="epoch",
             metric=request.metric,
@@ -39,6 +42,7 @@ class LedgerASHA(ASHAScheduler):
             reduction_factor=reduction_factor,
         )
         self._place = request.place
+        self._failures = FailureCount(request.place, max_failures)
         sign = 1 if request.mode == "max" else -1
         for milestone, rung in self._rungs:
             for record in records:
@@ -73,8 +77,8 @@ class LedgerASHA(ASHAScheduler):
             super().on_trial_complete(tune_controller, trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Write down the last of the failures that are allowed."""
-        write_failure(self._place, trial)
+        """Count a failure, and write down the one too many."""
+        self._failures.count(trial)
 
 
 def forget_ended(tune_controller: Any) -> None:
@@ -90,14 +94,3 @@ def forget_ended(tune_controller: Any) -> None:
             tune_controller._trials_to_cache.discard(trial)
             tune_controller._trial_metadata.pop(trial.trial_id, None)
         ended.clear()
-
-
-def write_failure(place: TrialPlace, trial: Any) -> None:
-    """Write down what Tune knows of a trial whose worker failed once too often; one that starts again is left alone."""
-    if trial.should_recover():
-        return
-    request = request_of(trial.config)
-    ledger = place.ledger(request.trial_id)
-    ledger.open(number=request.number, config=request.config)
-    lines = str(trial.get_error() or "its worker died").strip().splitlines()
-    ledger.close(Status.FAILED, f"given up after {trial.num_failures} failures: {lines[-1]}")

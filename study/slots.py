@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -49,13 +49,22 @@ def share_out(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0) -> S
         share = min(max(even_share(sum(useful), wanted), math.ceil(1000 * need) / 1000), max(useful))
     if share == 0:
         return Slots(cpus=study.cpus_per_trial, gpus=0.0, count=wanted)
-    count = sum(min(_cpu_room(study, node), trials_that_fit(node.gpus, share)) for node in nodes)
-    if count == 0:
+    slots = Slots(cpus=study.cpus_per_trial, gpus=share, count=wanted)
+    if (count := count_slots(study, slots, nodes)) == 0:
         raise BadInput(
             f"no node has room for a trial of {study.cpus_per_trial} CPUs and {share:g} GPUs; "
             "give fewer with --cpus-per-trial or --gpus-per-trial."
         )
-    return Slots(cpus=study.cpus_per_trial, gpus=share, count=min(wanted, count))
+    return replace(slots, count=count)
+
+
+def count_slots(study: StudyConfig, slots: Slots, nodes: Sequence[Node]) -> int:
+    """How many trials of that share run at a time on nodes, those that are there now for one."""
+    on_each = [
+        min(_cpu_room(study, node), trials_that_fit(node.gpus, slots.gpus)) if slots.gpus else _cpu_room(study, node)
+        for node in nodes
+    ]
+    return min(sum(on_each), study.max_concurrent or sum(on_each))
 
 
 def _cpu_room(study: StudyConfig, node: Node) -> int:

@@ -1,6 +1,9 @@
 """Tune: Ray runs the trials, Optuna suggests them, ASHA stops the weak ones; the ledger records how each ended."""
 
 import logging
+import math
+import os
+import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -9,27 +12,35 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import ray
 import torch
 from ray import tune
 from ray.tune import TuneError
 from ray.tune.progress_reporter import TrialProgressCallback
+from ray.util import get_node_ip_address
 
 from pan_model.data.featured import FeaturedItems
+from pan_model.errors import BadInput
 from pan_model.finetune_start import FinetuneStart
 from study.budget import Budget
 from study.config import Scheduler, StudyConfig
 from study.file_desk import file_desk
 from study.journal import correct_journal
 from study.journal_copy import JournalCopy
+from study.late_node import Terms, find_breach, terms_of
 from study.ledger import TrialRecord, count_ended, read_ledger
 from study.node_pictures import start_on_this_node
+from study.node_probe import node_name
 from study.object_store import StoreError
 from study.prepare import PreparedDataset
+from study.results import Results
 from study.schedulers import LedgerASHA, LedgerFIFO
 from study.searcher import LedgerSearch
+from study.slot_limit import current_slots
 from study.slots import Slots
 from study.tally import Tally
 from study.trial import TrialPlace, TrialRun
+from study.trial_host import TrialHost, write_host
 from study.tune_request import TuneRequest, request_of
 from study.turns import EachByItsOwn, TakingTurns
 
@@ -44,6 +55,10 @@ class TrialsOfDataset:
     start: FinetuneStart | None
 
 
+BREACH = "breach"
+"""In a result: why the node may not run trials."""
+
+
 class RayTrial(tune.Trainable):
     """A trial inside a Ray worker; the worker is used again for the next one, be it of another dataset."""
 
@@ -53,35 +68,61 @@ class RayTrial(tune.Trainable):
         shared: dict[str, TrialsOfDataset] | None = None,
         gpu_share: float = 0.0,
         desk: Any = None,
+        terms: Terms | None = None,
     ) -> None:
-        """Start the trial that `config` describes; the desk has the pictures where nodes do not see them."""
+        """Start the trial that `config` describes; on a node that breaches the terms, none.
+
+        The desk has the pictures where nodes do not see them.
+        """
         assert shared is not None
         if 0 < gpu_share < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(gpu_share)
-        self._shared = shared
-        self._desk = desk
+        self._shared, self._desk = shared, desk
+        self._run: TrialRun | None = None
+        self._breach = "" if terms is None else find_breach(terms)
         self._begin(config)
 
     def step(self) -> dict[str, Any]:
-        """Run one epoch."""
+        """Run one epoch; on a node that may not run trials, only tell why."""
+        if self._run is None:
+            told = f"node {node_name(get_node_ip_address())} {self._breach}"
+            return {"epoch": 0, self._metric: math.nan, "done": True, BREACH: told}
+        self._write_host()
         step = self._run.step()
         return {"epoch": step.epoch, self._metric: step.value, "done": step.done}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same process."""
-        self._run.close()
+        self.cleanup()
         self._begin(new_config)
         return True
 
     def cleanup(self) -> None:
         """Close what the trial has open."""
-        self._run.close()
+        if self._run is not None:
+            self._run.close()
 
     def _begin(self, config: dict[str, Any]) -> None:
         of = self._shared[config["dataset"]]
         self._metric = of.metric
+        if self._breach:
+            return
+        self._ledger, self._host_written = of.place.ledger(config["trial_id"]), False
         start = of.start if of.start is None or self._desk is None else start_on_this_node(of.start, self._desk)
         self._run = TrialRun(request_of(config), of.place, of.featured, start)
+
+    def _write_host(self) -> None:
+        """Write down where the trial runs when it does: Tune makes workers for trials that then run in another one."""
+        if self._host_written:
+            return
+        host = TrialHost(
+            node_id=ray.get_runtime_context().get_node_id(),
+            address=get_node_ip_address(),
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+        )
+        write_host(self._ledger.folder, host)
+        self._host_written = True
 
 
 class Progress(TrialProgressCallback):
@@ -139,22 +180,27 @@ def _store_error_behind(error: BaseException) -> StoreError | None:
 
 
 class Ended(tune.Stopper):
-    """Ends a search when its budget is used up; no single trial is stopped by it."""
+    """Ends a search when its budget is used up, or when a node tells that it may not run trials.
+
+    No single trial is stopped by it.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self._budget: Budget | None = budget
+        self.breach = ""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles what it runs with, and a budget asks a cluster."""
-        return {"_budget": None}
+        return {"_budget": None, "breach": ""}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Never: a trial ends by itself, or ASHA stops it."""
+        """Take note of what a node told; a trial ends by itself, or ASHA stops it."""
+        self.breach = self.breach or result.get(BREACH, "")
         return False
 
     def stop_all(self) -> bool:
         """Whether nothing more may run."""
-        return self._budget is not None and self._budget.used_up
+        return bool(self.breach) or (self._budget is not None and self._budget.used_up)
 
 
 def tune_datasets(
@@ -179,7 +225,7 @@ def tune_datasets(
         return
     pictures = any(prepared.start for _, prepared in lacking)
     with file_desk() if pictures and study.ray_address is not None else nullcontext() as desk:
-        trainable = _trainable(lacking, slots, desk)
+        trainable = _trainable(lacking, study, slots, desk)
         run_trials(
             trainable, [request for request, _ in lacking], study, slots, budget=budget, tallies=tallies, tell=tell
         )
@@ -195,9 +241,13 @@ def run_trials(
     tallies: Mapping[str, Tally],
     tell: Callable[[], None],
 ) -> None:
-    """Run what searches lack beyond their ledgers, each trial by a trainable; leaves true journals."""
+    """Run what searches lack beyond their ledgers, each trial by a trainable; leaves true journals.
+
+    On a cluster BadInput tells of a node that came later and may not run trials; the study is whole then.
+    """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong with a trial is in the ledger
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    ended = Ended(budget)
     with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
         journals = {request.place.dataset: _journal(request, Path(folder)) for request in requests}
         tuner = tune.Tuner(
@@ -206,10 +256,10 @@ def run_trials(
             run_config=tune.RunConfig(
                 storage_path=folder,
                 name="trials",
-                stop=Ended(budget),
+                stop=ended,
                 callbacks=[Progress(tallies, tell, lambda: [journal.keep() for journal in journals.values()])],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the ledger has the checkpoints
-                failure_config=tune.FailureConfig(max_failures=study.max_failures),
+                failure_config=tune.FailureConfig(max_failures=1),  # the schedulers count
                 verbose=0,
             ),
         )
@@ -222,6 +272,8 @@ def run_trials(
                 journal = journals[request.place.dataset]
                 correct_journal(journal.file, read_ledger(request.place.results.trials, best=False), request.journaled)
                 journal.keep(now=True)
+    if ended.breach:
+        raise BadInput(f"{ended.breach}. The study is whole; go on with --resume.")
 
 
 def _journal(request: TuneRequest, folder: Path) -> JournalCopy:
@@ -230,14 +282,18 @@ def _journal(request: TuneRequest, folder: Path) -> JournalCopy:
     return JournalCopy(request.place.results.journal, own)
 
 
-def _trainable(requests: Sequence[tuple[TuneRequest, PreparedDataset]], slots: Slots, desk: Any) -> Any:
+def _trainable(
+    requests: Sequence[tuple[TuneRequest, PreparedDataset]], study: StudyConfig, slots: Slots, desk: Any
+) -> Any:
     shared = {
         request.place.dataset: TrialsOfDataset(
             place=request.place, metric=request.metric, featured=prepared.featured, start=prepared.start
         )
         for request, prepared in requests
     }
-    return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus, desk=desk)
+    root = requests[0][0].place.root
+    terms = terms_of(Results(root), gpu=slots.gpus > 0) if study.ray_address else None
+    return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus, desk=desk, terms=terms)
 
 
 def _tune_config(
@@ -257,7 +313,7 @@ def _tune_config(
         searchers[dataset] = LedgerSearch(request, records, study, journals[dataset].file, tallies[dataset].hear)
         schedulers[dataset] = _scheduler(request, records, study)
     return tune.TuneConfig(
-        search_alg=TakingTurns(searchers, missing, lambda: slots.count),
+        search_alg=TakingTurns(searchers, missing, current_slots(study, slots)),
         scheduler=EachByItsOwn(schedulers),
         num_samples=sum(missing.values()),
         reuse_actors=True,
@@ -266,5 +322,5 @@ def _tune_config(
 
 def _scheduler(request: TuneRequest, records: list[TrialRecord], study: StudyConfig) -> LedgerASHA | LedgerFIFO:
     if study.scheduler is Scheduler.ASHA:
-        return LedgerASHA(request, records, study.reduction_factor)
-    return LedgerFIFO(request.place)
+        return LedgerASHA(request, records, study.reduction_factor, study.max_failures)
+    return LedgerFIFO(request.place, study.max_failures)

@@ -121,9 +121,14 @@ class Commands:
 
     def start(self, script: str, *words: object) -> Started:
         """Start study/<script>.py."""
+        return self.launch(sys.executable, self.checkout / "study" / f"{script}.py", *words)
+
+    def launch(self, *words: object, **environment: str) -> Started:
+        """Start any program, with changes to its environment."""
         process = subprocess.Popen(
-            [sys.executable, str(self.checkout / "study" / f"{script}.py"), *map(str, words)],
+            [*map(str, words)],
             cwd=self.folder,
+            env=os.environ | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

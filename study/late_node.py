@@ -1,0 +1,56 @@
+"""A node that joins after the preflight: the first trial there sees whether it may run, before it writes anything."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+import torch
+
+from pan_model.errors import BadInput
+from study.files import read_if_there
+from study.node_probe import ABSENT, code_digest, why_no_gpu
+from study.results import Results
+
+SEEN_WITHIN_S = 30.0
+"""How long a shared folder may take to be mounted on a node that has just started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """On what a trial may run on a node: the driver's code, the study's own folder, a GPU that works if it has one.
+
+    Digests are SHA-256 (hex), of the code (study.node_probe) and of study.json.
+    """
+
+    results: Results
+    study: str
+    code: str
+    gpu: bool
+
+
+def terms_of(results: Results, *, gpu: bool) -> Terms:
+    """The terms of a study whose study.json is written, as this machine has them."""
+    return Terms(results=results, study=_digest(results), code=code_digest(), gpu=gpu)
+
+
+def find_breach(terms: Terms, seen_within_s: float = SEEN_WITHIN_S) -> str:
+    """Why this node may not run trials, with the way out; empty when it may."""
+    if code_digest() != terms.code:
+        return "runs other code than the study; bring it to the same state (`ray up` again, or `make setup`)"
+    end_s = time.monotonic() + seen_within_s
+    while (seen := _digest(terms.results)) != terms.study and time.monotonic() < end_s:
+        time.sleep(0.5)
+    if seen != terms.study:
+        why = "it is not there" if seen == ABSENT else "another one is there"
+        return f"does not share {terms.results.study}, {why}; give --output on a file system that all nodes share"
+    if terms.gpu and not torch.cuda.is_available():
+        return f"has a GPU that cannot be used: {why_no_gpu()}; mend it, or give --gpus-per-trial 0"
+    return ""
+
+
+def _digest(results: Results) -> str:
+    try:
+        content = read_if_there(results.study, "look at its rights")
+    except (OSError, BadInput):
+        return ABSENT
+    return ABSENT if content is None else hashlib.sha256(content).hexdigest()

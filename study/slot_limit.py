@@ -1,0 +1,31 @@
+"""As many trials at a time as the cluster takes now: nodes that join are used, those that are lost not waited for."""
+
+import time
+from collections.abc import Callable
+
+import ray
+
+from study.autoscaling import find_nodes
+from study.config import StudyConfig
+from study.slots import Slots, count_slots
+
+ASKED_EVERY_S = 5.0
+
+
+def current_slots(study: StudyConfig, slots: Slots, clock: Callable[[], float] = time.monotonic) -> Callable[[], int]:
+    """How many trials of a share the cluster takes when it is called; Ray is asked every few seconds.
+
+    At least one, so that a trial waits for a node where none is left. A Ray of this machine stays as it is.
+    """
+    if study.ray_address is None:
+        return lambda: slots.count
+    known, known_s = slots.count, clock()
+
+    def count() -> int:
+        nonlocal known, known_s
+        if clock() - known_s >= ASKED_EVERY_S:
+            nodes = find_nodes([node["Resources"] for node in ray.nodes() if node["Alive"]], study.ray_address)
+            known, known_s = max(1, count_slots(study, slots, nodes)), clock()
+        return known
+
+    return count

@@ -1,0 +1,109 @@
+"""A cluster on which a study would fail later: nodes with other code, another disk, a GPU that is none."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pan_model.errors import BadInput
+from study.config import StudyConfig
+from study.node_probe import PACKAGES
+from study.preflight import alive_nodes, ask_nodes, check_cluster, marker_beside
+from study.ray_session import ray_session
+from study.screen import Screen
+from study.slots import Node
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+HEAD, STALE, APART = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all nodes see but the one whose disk is its own."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def stale(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the packages with another module in one of them, beside a torch of another version."""
+    folder = tmp_path_factory.mktemp("stale")
+    for package in PACKAGES:
+        shutil.copytree(pytestconfig.rootpath / package, folder / package)
+    (folder / "study" / "slots.py").write_text("# of an earlier time\n")
+    (folder / "torch-1.9.dist-info").mkdir()
+    (folder / "torch-1.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 1.9\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def odd_cluster(
+    cluster: Any, stale: Path, shared: Path, apart: Callable[[Path], list[str]], wait_until: Any, joined: Any
+) -> Any:
+    """A head, a node with stale code and a GPU that is none, and a node with a disk of its own."""
+    cluster.add("--num-gpus=1", PYTHONPATH=str(stale))
+    cluster.add(wrap=apart(shared))
+    with joined(cluster.address) as addresses:
+        wait_until(lambda: len(addresses()) == 3, "three nodes")
+    return cluster
+
+
+@pytest.fixture
+def config(odd_cluster: Any, shared: Path, tmp_path: Path) -> Callable[..., StudyConfig]:
+    folders = {"output": shared / "results", "data_root": tmp_path / "data", "cache_dir": tmp_path / "cache"}
+    return lambda **flags: StudyConfig(**(folders | {"ray_address": odd_cluster.address} | flags))
+
+
+def test_all_that_would_fail_is_told_at_once(
+    config: Callable[..., StudyConfig], shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Ray's workers import from where the driver was started, the checkout for one
+    study = config()
+    with ray_session(study) as nodes:
+        with pytest.raises(BadInput, match=r"has torch 1\.9 instead of ") as told:
+            check_cluster(study, nodes, Screen())
+        line = str(told.value)
+        assert line.count("\n") == 0
+        assert "; bring every node to one state" in line
+        assert "other code" not in line  # the driver has brought its own
+        assert "has a GPU that cannot be used (torch " in line
+        assert f"does not share the output {study.output} (not there); give --output on a file system" in line
+        assert line.count(STALE) == 2
+        assert line.count(APART) == 1
+        assert HEAD not in line
+        assert "And 2 more: " in line
+        assert list(shared.iterdir()) == []
+
+        with marker_beside(study.output) as marker:
+            assert [path.name for path in shared.iterdir()] == [Path(marker.path).name]
+
+
+def test_the_command_ends_before_it_writes_anything(
+    config: Callable[..., StudyConfig], commands: Any, shared: Path, data_root: Path, cache_dir: Path
+) -> None:
+    study = config()
+    words = ["--output", study.output, "--data-root", data_root, "--cache-dir", cache_dir]
+    ended = commands.run("run", *words, "--ray-address", study.ray_address)
+    assert (ended.code, ended.err.count("\n")) == (2, 1), ended
+    assert "error: node " in ended.err
+    assert list(shared.iterdir()) == []
+
+
+def test_a_node_that_does_not_answer_is_told(config: Callable[..., StudyConfig]) -> None:
+    with ray_session(config()):
+        [head, *_] = alive_nodes()
+        question: Any = {"marker": "", "content": "", "gpu": False}
+        [(name, finding)] = ask_nodes([head], question, within_s=0.0).items()
+        assert name == head.name
+        assert "did not answer within 0 s" in str(finding)
+        gone = head._replace(node_id="00" * 28)
+        assert ask_nodes([gone], question) == {}
+        assert check_gpus_of_none(config()) is None
+
+
+def check_gpus_of_none(study: StudyConfig) -> None:
+    from study.preflight import check_gpus
+
+    return check_gpus(study, [Node(cpus=1, gpus=0)])

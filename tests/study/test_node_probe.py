@@ -1,0 +1,80 @@
+"""What a node says of itself."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from study import node_probe
+from study.node_probe import ABSENT, LIBRARIES, PACKAGES, Question, answer, code_digest, find_marker
+
+
+def ask(marker: str = "") -> Question:
+    return Question(marker=marker, content="so it is", gpu=False)
+
+
+def test_a_node_says_what_it_has():
+    said = answer(ask())
+    assert list(said["versions"]) == ["Python", *LIBRARIES]
+    assert ABSENT not in said["versions"].values()
+    assert list(said["code"]) == list(PACKAGES)
+    assert ABSENT not in said["code"].values()
+    assert (said["marker"], said["gpu"]) == ("", "")
+
+
+def test_the_question_travels_as_source_that_needs_nothing_of_the_project():
+    space = {"__name__": "node_probe"}
+    exec(Path(node_probe.__file__).read_text(encoding="utf-8"), space)
+    assert space["answer"](ask()) == answer(ask())  # type: ignore[operator]
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "pan_probed"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "inner" / "thing.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return folder
+
+
+def test_code_is_known_by_its_sources_alone(package: Path):
+    before = code_digest(["pan_probed"])
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "thing.pyc").write_bytes(b"compiled")
+    (package / "notes.txt").write_text("of no matter")
+    assert code_digest(["pan_probed"]) == before
+    os.utime(package / "inner" / "thing.py", (0, 0))
+    assert code_digest(["pan_probed"]) == before
+
+
+@pytest.mark.parametrize("change", ["content", "name", "more"])
+def test_any_change_of_sources_is_seen(package: Path, change: str):
+    before, file = code_digest(["pan_probed"]), package / "inner" / "thing.py"
+    if change == "content":
+        file.write_text("x = 2\n")
+    elif change == "name":
+        file.rename(file.with_name("other.py"))
+    else:
+        shutil.copy(file, package / "other.py")
+    assert code_digest(["pan_probed"]) != before
+
+
+def test_a_package_that_is_not_there_is_absent():
+    assert code_digest(["no_such_package"]) == ABSENT
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_marker_is_known_by_its_content(tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(node_probe, "SHARED_WITHIN_S", 0.0)
+    marker = tmp_path / "marker"
+    assert find_marker(f"{scheme}{marker}", "so it is") != ""
+    marker.write_text("so it is")
+    assert find_marker(f"{scheme}{marker}", "so it is") == ""
+    assert find_marker(f"{scheme}{marker}", "so it was") == "another file"
+    assert [path.name for path in tmp_path.iterdir()] == ["marker"]
+
+
+def test_a_store_that_cannot_be_reached_is_told():
+    assert find_marker("no-such-store://bucket/marker", "").startswith("ValueError: Protocol not known")

@@ -1,0 +1,165 @@
+"""What is made of nodes' answers; the nodes themselves are in e2e/cluster."""
+
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pan_model.errors import BadInput
+from study.config import StudyConfig
+from study.node_probe import ABSENT, Answer
+from study.preflight import (
+    Asked,
+    Finding,
+    check_gpus,
+    compare,
+    file_system,
+    hints,
+    marker_beside,
+    short_disk,
+    tell_all,
+)
+from study.regime import Regime
+from study.slots import Node
+
+NODE = Asked("a1", "10.0.0.3 (gpu-1)", has_gpu=True)
+
+
+def said(**changes: Any) -> Answer:
+    good = {
+        "versions": {"Python": "3.11.7", "torch": "2.11.0"},
+        "code": {"study": "aa", "pan_model": "bb"},
+        "marker": "",
+        "gpu": "",
+    }
+    return Answer(**(good | changes))  # pyright: ignore[reportArgumentType]
+
+
+def lines(there: Answer, node: Asked = NODE) -> list[str]:
+    return [tell_all([finding]) for finding in compare(node, there, said(), Path("results"))]
+
+
+def test_a_node_that_is_as_here_is_good():
+    assert lines(said()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"versions": {"Python": "3.11.7", "torch": "2.10.0"}},
+            "node 10.0.0.3 (gpu-1) has torch 2.10.0 instead of 2.11.0; bring every node to one state: ",
+        ),
+        ({"versions": {"Python": "3.11.7"}}, "node 10.0.0.3 (gpu-1) has torch absent instead of 2.11.0; bring"),
+        ({"code": {"study": "ab", "pan_model": "bb"}}, "node 10.0.0.3 (gpu-1) has other code of study; bring every"),
+        ({"code": {"study": ABSENT, "pan_model": ABSENT}}, "node 10.0.0.3 (gpu-1) has no package study or pan_model; "),
+        ({"marker": "not there"}, "node 10.0.0.3 (gpu-1) does not share the output results (not there); give --output"),
+        ({"gpu": "torch 2.11.0+cpu is"}, "node 10.0.0.3 (gpu-1) has a GPU that cannot be used (torch 2.11.0+cpu is); "),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_node_and_the_way_out(changes: dict[str, Any], line: str):
+    [told] = lines(said(**changes))
+    assert told.startswith(line)
+
+
+def test_versions_and_code_of_a_node_are_one_finding():
+    [told] = lines(said(versions={"Python": "3.12.0", "torch": "2.10.0"}, code={"study": "x", "pan_model": "y"}))
+    assert (
+        "has Python 3.12.0 instead of 3.11.7, torch 2.10.0 instead of 2.11.0, other code of study and pan_model" in told
+    )
+
+
+def test_torch_without_cuda_matters_only_where_there_is_a_gpu():
+    assert lines(said(gpu="torch 2.11.0+cpu"), NODE._replace(has_gpu=False)) == []
+
+
+def test_what_nodes_have_in_common_is_told_once():
+    same = [Finding(name, "is late", "wait") for name in "abcde"]
+    assert tell_all(same[:3]) == "nodes a, b and c: each is late; wait."
+    assert tell_all(same) == "nodes a, b and 3 others: each is late; wait."
+    others = [Finding("x", "has no disk", "buy one"), Finding("y", "has no fan", "buy one")]
+    assert tell_all([*same[:2], *others]) == (
+        "nodes a and b: each is late; wait. And 2 more: node x has no disk; buy one. node y has no fan; buy one."
+    )
+
+
+@pytest.mark.parametrize(("share", "gpus", "good"), [(0.5, 0, False), (0.5, 1, True), (0, 0, True), (None, 0, True)])
+def test_a_gpu_that_no_node_has(study_config: Callable[..., StudyConfig], share: float | None, gpus: int, good: bool):
+    study, nodes = study_config(gpus_per_trial=share), [Node(cpus=4, gpus=0), Node(cpus=4, gpus=gpus)]
+    if good:
+        check_gpus(study, nodes)
+        return
+    with pytest.raises(
+        BadInput, match=r"--gpus-per-trial 0\.5: no node of the cluster has a GPU, alive or yet to start"
+    ):
+        check_gpus(study, nodes)
+
+
+def test_gpus_that_stay_idle_are_told(study_config: Callable[..., StudyConfig]):
+    nodes = [Node(cpus=4, gpus=2), Node(cpus=4, gpus=1)]
+    assert hints(study_config(gpus_per_trial=0), nodes, more_to_come=False) == [
+        "hint: the cluster has 3 GPUs, which --gpus-per-trial 0 leaves idle"
+    ]
+    assert hints(study_config(), nodes, more_to_come=False) == []
+
+
+def test_an_output_on_a_disk_of_this_machine_is_told_when_nodes_are_yet_to_start(
+    study_config: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch
+):
+    study = study_config()
+    for kind, told in (("ext4", True), ("nfs4", False), ("fuse.s3fs", False), ("", False)):
+        monkeypatch.setattr("study.preflight.file_system", lambda _, kind=kind: kind)
+        said = hints(study, [], more_to_come=True)
+        assert [f"lies on this machine's {kind}" in line for line in said] == [True] * told
+        assert hints(study, [], more_to_come=False) == []
+
+
+def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        f"disk / ext4 rw 0 0\nserver:/x {tmp_path.resolve()}/shared nfs4 rw 0 0\n"
+        f"tmpfs {tmp_path.resolve()}/my\\040disk tmpfs rw 0 0\n"
+    )
+    kinds = {name: file_system(tmp_path / name, mounts) for name in ("elsewhere", "shared/results", "my disk/results")}
+    assert kinds == {"elsewhere": "ext4", "shared/results": "nfs4", "my disk/results": "tmpfs"}
+    assert file_system(tmp_path, tmp_path / "none") == ""
+
+
+@pytest.mark.parametrize("below", ["", "results", "results/deep"])
+def test_the_marker_lies_in_the_nearest_folder_and_goes_whatever_happens(tmp_path: Path, below: str):
+    with pytest.raises(OSError, match="gone"), marker_beside(tmp_path / below) as marker:  # noqa: PT012
+        assert [str(path) for path in tmp_path.iterdir()] == [marker.path]
+        assert Path(marker.path).read_text() == marker.content
+        raise OSError("gone")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_marker_of_a_store_is_an_object(tmp_path: Path):
+    url = f"memory://{secrets.token_hex(4)}/results"
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    with marker_beside(url) as marker:
+        assert MemoryFileSystem().cat_file(marker.path) == marker.content.encode()
+    assert not MemoryFileSystem().exists(marker.path)
+
+
+def test_a_store_that_cannot_be_written_is_refused():
+    told = pytest.raises(BadInput, match=r"--output: cannot be written \(.*no-such-store.*\); check the URL and ")
+    with told, marker_beside("no-such-store://bucket/results"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("free", "regime", "told"), [(16e6, "frozen", False), (15e6, "frozen", True), (1e9, "finetune", True)]
+)
+def test_a_disk_too_small_for_the_trials_is_told(
+    study_config: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch, free: float, regime: str, told: bool
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(free)))
+    found = short_disk(study_config(num_trials=16, regime=Regime(regime)))
+    assert bool(found) is told
+    assert all("free for --output" in finding.what for finding in found)
