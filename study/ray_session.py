@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from pan_model.errors import BadInput
-from study.autoscaling import find_nodes
+from study.autoscaling import BOOTSTRAP, find_nodes
 from study.config import StudyConfig
 from study.own_machines import count_machines, wait_for_machines
 from study.sent_code import IN_A_JOB, PACKAGE
@@ -65,7 +65,7 @@ def _start_ray(address: str | None) -> None:
                 include_dashboard=False if address is None else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env=None if address is None or IN_A_JOB in os.environ else _this_code(),
+                runtime_env=None if address is None else _this_code(),
             )
             return
         except Exception as error:  # what Ray raises then is of no kind of its own
@@ -74,11 +74,14 @@ def _start_ray(address: str | None) -> None:
             ray.shutdown()
 
 
-def _this_code() -> dict[str, Any]:
-    """What brings the driver's own code to every node of a cluster, so that none runs an older one.
+def _this_code() -> dict[str, Any] | None:
+    """What brings the driver's own code to every node of a cluster that `ray up` made, so that none runs an older one.
 
-    A job has brought its working folder already.
+    A job has brought its working folder already. Where nodes were started by hand, they may be several on one machine,
+    whose agents would write to one folder, each anew, while workers read it.
     """
+    if IN_A_JOB in os.environ or not BOOTSTRAP.expanduser().exists():
+        return None
     folders = [PACKAGE.parent / name for name in OUR_CODE]
     return {"py_modules": [str(folder) for folder in folders], "excludes": ["__pycache__"]}
 

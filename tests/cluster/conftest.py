@@ -210,6 +210,7 @@ def render() -> Callable[[Loopback], dict[str, Any]]:
         head = "--port={head} --dashboard-port={dashboard} --dashboard-agent-listen-port={agent} "
         head += "--ray-client-server-port={client} --num-cpus=2 --node-ip-address=" + HEAD
         worker = "--dashboard-agent-listen-port={agent_2} --num-cpus=1 --node-ip-address=" + WORKER
+        worker += f" --temp-dir={loopback.folder}/w"  # as on a disk of its own
         (_, start), (_, join) = config["head_start_ray_commands"], config["worker_start_ray_commands"]
         config["head_start_ray_commands"] = [start.replace("--port=6379", head.format_map(loopback.ports))]
         join = join.replace(":6379", f":{loopback.ports['head']} {worker.format_map(loopback.ports)}")
@@ -244,7 +245,7 @@ def loopback(render: Callable[[Loopback], dict[str, Any]]) -> Generator[Loopback
 
 def _lay_out(loopback: Loopback, tools: dict[str, Any], config: dict[str, Any]) -> None:
     folder, ports = loopback.folder, loopback.ports
-    for name in ("head", "bin", "laptop/.ray", "h", "l", "data", "results", "cache"):
+    for name in ("head", "bin", "laptop/.ray", "h", "w", "l", "data", "results", "cache"):
         (folder / name).mkdir(parents=True)
     for key in ("host_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
