@@ -49,6 +49,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
             screen.say(describe_cluster(config.ray_address, joined))
             screen.say(describe_code())
             _check_cluster(config, joined, screen)
+        meter = None if joined is None else _gpu_meter(config, joined)  # what prepares data is paid for, too
         prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
         if joined is not None:
             _tell_small_stores(prepared, screen)
@@ -60,8 +61,9 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
             screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
         baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
         nodes = joined or stack.enter_context(_ray_session(config, screen))
-        budget = _budget(config, nodes)
         slots = share_out(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
+        meter = meter or _gpu_meter(config, nodes)
+        budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
         _write_study(config, prepared, baselines, content)
         try:
             search_datasets(config, prepared, slots, budget, screen)
@@ -138,12 +140,12 @@ def _baselines(
     return baselines
 
 
-def _budget(config: StudyConfig, nodes: Sequence[Node]) -> Budget:
+def _gpu_meter(config: StudyConfig, nodes: Sequence[Node]) -> GpuMeter:
     from study.ray_session import count_gpus
 
     if config.max_gpu_hours is not None and not any(node.gpus for node in nodes):
         raise BadInput("--max-gpu-hours needs a cluster with GPUs, got none; --time-budget ends a study without them.")
-    return Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=GpuMeter(count_gpus))
+    return GpuMeter(count_gpus)
 
 
 def _measure_gpu_need(

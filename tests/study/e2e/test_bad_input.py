@@ -281,7 +281,7 @@ def test_a_gpu_that_is_not_there_is_refused(commands: Any, flags: Callable[..., 
     [
         ("127.0.0.1:9", "--ray-address: no Ray cluster answers at '127.0.0.1:9'"),
         ("no-such-host.invalid:6379", "--ray-address: no Ray cluster answers at 'no-such-host.invalid:6379'"),
-        ("ray://127.0.0.1:9", "--ray-address must be HOST:PORT of a head node, or auto"),
+        ("ray://127.0.0.1:9", "--ray-address must be HOST:PORT of a head node, auto or local"),
     ],  # auto would find the Ray of a test that runs beside this one
 )
 def test_cluster_that_does_not_answer_is_refused(

@@ -167,7 +167,7 @@ class NamedTrial:
 
 @pytest.mark.parametrize("kind", ["asha", "fifo"])
 def test_tune_forgets_trials_that_ended_and_no_other(request_: TuneRequest, kind: str):
-    scheduler = asha(request_, []) if kind == "asha" else LedgerFIFO(request_.place)
+    scheduler = asha(request_, []) if kind == "asha" else LedgerFIFO(request_.place, 0)
     running, ending, failed, *stopped = (NamedTrial(name) for name in "abcde")
     tune = controller(running=[running, ending], failed=[failed], stopped=stopped)
     scheduler.on_trial_complete(tune, ending, {"epoch": 3})

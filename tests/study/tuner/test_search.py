@@ -280,7 +280,7 @@ def test_a_trial_that_never_began_is_taken_out_of_the_journal(request_: TuneRequ
 
 def test_it_hears_how_each_trial_ended(request_: TuneRequest):
     heard: list[TrialRecord] = []
-    searcher = LedgerSearch(request_, [], StudyConfig(), heard.append)
+    searcher = LedgerSearch(request_, [], StudyConfig(), request_.place.results.journal, heard.append)
     suggested = finish(request_, searcher, 2)
     failing = searcher.suggest("u")
     searcher.on_trial_complete("u", None, error=True)
