@@ -48,54 +48,50 @@ class RayTrial(tune.Trainable):
         gpu_share: float = 0.0,
         terms: Terms | None = None,
     ) -> None:
-        """Start the trial that `config` describes; on a node that breaches the terms, none."""
+        """Take the trial that `config` describes; `terms` say on which nodes it may run."""
         assert place is not None
         assert featured is not None
         if 0 < gpu_share < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(gpu_share)
         self._place, self._metric, self._featured, self._start = place, metric, featured, start
+        self._terms, self._config = terms, config
         self._run: TrialRun | None = None
-        self._breach = "" if terms is None else find_breach(terms)
-        self._begin(config)
 
     def step(self) -> dict[str, Any]:
         """Run one epoch; on a node that may not run trials, only tell why."""
-        if self._run is None:
-            told = f"node {node_name(get_node_ip_address())} {self._breach}"
-            return {"epoch": 0, self._metric: math.nan, "done": True, BREACH: told}
-        self._write_host()
+        if self._terms is not None:
+            if breach := find_breach(self._terms):
+                told = f"node {node_name(get_node_ip_address())} {breach}"
+                return {"epoch": 0, self._metric: math.nan, "done": True, BREACH: told}
+            self._terms = None  # once in a process is enough
+        self._run = self._run or self._begin()
         step = self._run.step()
         return {"epoch": step.epoch, self._metric: step.value, "done": step.done}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same process."""
         self.cleanup()
-        self._begin(new_config)
+        self._config = new_config
         return True
 
     def cleanup(self) -> None:
         """Close what the trial has open."""
         if self._run is not None:
             self._run.close()
+            self._run = None
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        if self._breach:
-            return
-        self._request, self._host_written = TrialRequest(**config), False
-        self._run = TrialRun(self._request, self._place, self._featured, self._start)
-
-    def _write_host(self) -> None:
-        """Write down where the trial runs when it does: Tune makes workers for trials that then run in another one."""
-        if self._host_written:
-            return
+    def _begin(self) -> TrialRun:
+        """Begin with the first step: Tune makes workers for trials that it then runs in others."""
+        request = TrialRequest(**self._config)
+        run = TrialRun(request, self._place, self._featured, self._start)
         host = TrialHost(
             node_id=ray.get_runtime_context().get_node_id(),
             address=get_node_ip_address(),
             hostname=socket.gethostname(),
             pid=os.getpid(),
         )
-        write_host(self._place.ledger(self._request.trial_id).folder, host)
-        self._host_written = True
+        write_host(self._place.ledger(request.trial_id).folder, host)
+        return run
 
 
 class BreachStopper(tune.Stopper):
