@@ -70,59 +70,56 @@ class RayTrial(tune.Trainable):
         desk: Any = None,
         terms: Terms | None = None,
     ) -> None:
-        """Start the trial that `config` describes; on a node that breaches the terms, none.
+        """Take the trial that `config` describes; `terms` say on which nodes it may run.
 
         The desk has the pictures where nodes do not see them.
         """
         assert shared is not None
         if 0 < gpu_share < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(gpu_share)
-        self._shared, self._desk = shared, desk
+        self._shared, self._desk, self._terms, self._config = shared, desk, terms, config
         self._run: TrialRun | None = None
-        self._breach = "" if terms is None else find_breach(terms)
-        self._begin(config)
 
     def step(self) -> dict[str, Any]:
         """Run one epoch; on a node that may not run trials, only tell why."""
-        if self._run is None:
-            told = f"node {node_name(get_node_ip_address())} {self._breach}"
-            return {"epoch": 0, self._metric: math.nan, "done": True, BREACH: told}
-        self._write_host()
+        if self._terms is not None:
+            if breach := find_breach(self._terms):
+                told = f"node {node_name(get_node_ip_address())} {breach}"
+                return {"epoch": 0, self._of_dataset.metric: math.nan, "done": True, BREACH: told}
+            self._terms = None  # once in a process is enough
+        self._run = self._run or self._begin()
         step = self._run.step()
-        return {"epoch": step.epoch, self._metric: step.value, "done": step.done}
+        return {"epoch": step.epoch, self._of_dataset.metric: step.value, "done": step.done}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same process."""
         self.cleanup()
-        self._begin(new_config)
+        self._config = new_config
         return True
 
     def cleanup(self) -> None:
         """Close what the trial has open."""
         if self._run is not None:
             self._run.close()
+            self._run = None
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        of = self._shared[config["dataset"]]
-        self._metric = of.metric
-        if self._breach:
-            return
-        self._ledger, self._host_written = of.place.ledger(config["trial_id"]), False
+    def _begin(self) -> TrialRun:
+        """Begin with the first step: Tune makes workers for trials that it then runs in others."""
+        request, of = request_of(self._config), self._of_dataset
         start = of.start if of.start is None or self._desk is None else start_on_this_node(of.start, self._desk)
-        self._run = TrialRun(request_of(config), of.place, of.featured, start)
-
-    def _write_host(self) -> None:
-        """Write down where the trial runs when it does: Tune makes workers for trials that then run in another one."""
-        if self._host_written:
-            return
+        run = TrialRun(request, of.place, of.featured, start)
         host = TrialHost(
             node_id=ray.get_runtime_context().get_node_id(),
             address=get_node_ip_address(),
             hostname=socket.gethostname(),
             pid=os.getpid(),
         )
-        write_host(self._ledger.folder, host)
-        self._host_written = True
+        write_host(of.place.ledger(request.trial_id).folder, host)
+        return run
+
+    @property
+    def _of_dataset(self) -> TrialsOfDataset:
+        return self._shared[self._config["dataset"]]
 
 
 class Progress(TrialProgressCallback):
