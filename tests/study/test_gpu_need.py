@@ -2,11 +2,13 @@
 
 import optuna
 import pytest
+import ray
 import torch
 
 from pan_model.config import TrialConfig
 from search_spaces import SPACES
 from study.gpu_need import Largest, MemoryUse, hungry_trials, measure_need, measure_on_cuda
+from study.gpu_probe import probe_gpu
 from study.prepare import PreparedDataset
 
 
@@ -57,3 +59,13 @@ def test_a_share_has_room_to_spare_and_is_never_more_than_a_gpu():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_without_a_gpu_nothing_is_measured(prepared: PreparedDataset):
     assert measure_on_cuda(prepared, []) is None
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_the_probe_asks_a_node_that_ray_counts_a_gpu_on(prepared: PreparedDataset, small_trial: dict[str, object]):
+    ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        assert probe_gpu(prepared, [TrialConfig.from_flat(small_trial)]) is None
+    finally:
+        ray.shutdown()

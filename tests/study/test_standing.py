@@ -1,6 +1,7 @@
 """Where a study is, from ledgers written by hand."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from pan_model.errors import BadInput
 from study.files import write_json
 from study.ledger import Status, TrialRecord
+from study.location import Location
 from study.results import Results
 from study.standing import describe_standing
 from study.study_file import STUDY_SCHEMA
@@ -96,3 +98,15 @@ def test_a_study_that_is_done(results: Results, put: Callable[..., None]):
 def test_no_study_is_told(tmp_path: Path):
     with pytest.raises(BadInput, match=r"none: holds no study\.json; give the folder of a study, such as results/demo"):
         describe_standing(Results(tmp_path / "none"))
+
+
+def test_a_study_in_a_store_tells_the_same(
+    bucket: Location, record: Callable[..., TrialRecord], write_trial: Callable[[Any, TrialRecord], None]
+):
+    results = Results(bucket / "birds")
+    write_json(results.study, STUDY)
+    write_trial(results.of("cub").trials, record(0, Status.RUNNING, 0.5, 0.25))
+    said = describe_standing(results)
+    assert said[1] == "cub: 0/4 trials, 1 running"
+    assert re.fullmatch(r"  running: trial trial0, epoch 2/9 written \d+ s ago, best 0\.5000", said[2])
+    assert re.fullmatch(r"  last epoch \d+ s ago", said[3])

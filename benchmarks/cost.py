@@ -1,0 +1,151 @@
+"""Hours of a study at the published sizes, from seconds measured here: one epoch of a few trials, and some pictures.
+
+Run `.venv/bin/python benchmarks/cost.py`; takes some minutes and 8 GB, and `--device cuda` measures a GPU instead of a
+CPU core. Features are noise of 2048 dimensions in the number of items, classes and attributes of the real data sets.
+Seconds are those of this process on one core (on a GPU wall-clock), the mean over the trials; hours are for 64 trials
+of at most 20 epochs, of which ASHA lets SPENT run. cluster/README.md makes prices of them.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import mean
+
+import numpy as np
+import optuna
+import torch
+from memory import NUM_ITEMS, noise, polyvore
+from optuna.samplers import RandomSampler
+
+from pan_model.backbones import build_backbone
+from pan_model.config import TrialConfig
+from pan_model.data.featured import FeaturedItems
+from pan_model.data.roles import Role, Roles
+from pan_model.data.splits import Split
+from pan_model.tasks import Task
+from pan_model.tasks.few_shot import FewShotTask
+from pan_model.tasks.retrieval import RetrievalTask
+from pan_model.train import Trainer
+from search_spaces import SPACES
+
+NUM_TRIALS, NUM_EPOCHS = 64, 20
+SPENT = 0.4
+"""The share of the epochs that a study with ASHA runs: 246 of 640 on photographs of birds."""
+
+NUM_PICTURES = 32
+
+
+def random_attributes(num_items: int, num_attributes: int) -> np.ndarray:
+    return np.random.default_rng(1).random((num_items, num_attributes)) < 0.1
+
+
+def cub() -> Task:
+    num_items, num_classes = 11788, 200
+    classes = np.arange(num_items) % num_classes
+    attributes = random_attributes(num_items, 312)
+    return FewShotTask(
+        FeaturedItems(
+            features=noise(num_items),
+            classes=classes,
+            attributes=attributes,
+            certain=np.ones_like(attributes),
+            attribute_names=tuple(map(str, range(312))),
+            splits={
+                Split.TRAIN: np.flatnonzero(classes % 2 == 0),
+                Split.VAL: np.flatnonzero(classes % 4 == 1),
+                Split.TEST: np.flatnonzero(classes % 4 == 3),
+            },
+        ),
+        seed=0,
+    )
+
+
+def inshop() -> Task:
+    num_train, num_query, num_gallery = 25882, 14218, 12612
+    num_items, num_train_products, num_test_products = num_train + num_query + num_gallery, 3997, 3985
+    products = np.arange(num_items) % num_test_products + num_train_products
+    products[:num_train] = np.arange(num_train) % num_train_products
+    attributes = random_attributes(num_items, 463)
+    train = np.arange(num_train)
+    roles = np.repeat(np.array([Role.TRAIN, Role.QUERY, Role.GALLERY], np.uint8), [num_train, num_query, num_gallery])
+    return RetrievalTask(
+        FeaturedItems(
+            features=noise(num_items),
+            classes=products,
+            attributes=attributes,
+            certain=np.ones_like(attributes),
+            attribute_names=tuple(map(str, range(463))),
+            splits={
+                Split.TRAIN: train[products[:num_train] % 5 > 0],
+                Split.VAL: train[products[:num_train] % 5 == 0],
+                Split.TEST: np.arange(num_train, num_items),
+            },
+            relations=Roles(roles=roles),
+        ),
+        seed=0,
+    )
+
+
+CASES: dict[str, tuple[int, Callable[[], Task]]] = {
+    "cub": (11788, cub),
+    "inshop": (52712, inshop),
+    "polyvore": (NUM_ITEMS, polyvore),
+}
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a core, or of a GPU, which is waited for."""
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    start = clock()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def measure_trial(task: Task, config: TrialConfig, device: torch.device) -> tuple[float, float]:
+    """Seconds until a trial's first epoch, and of an epoch with its evaluations."""
+    trainers: list[Trainer] = []
+    begin_s = seconds_of(lambda: trainers.append(Trainer(task, config, device)), device)
+    [trainer] = trainers
+    epoch_s = seconds_of(
+        lambda: (trainer.train_epoch(), trainer.evaluate(Split.VAL), trainer.evaluate(Split.TRAIN)), device
+    )
+    return begin_s, epoch_s
+
+
+def measure_picture(device: torch.device) -> float:
+    """Seconds of ResNet-50 a picture of 224 px, without decoding it."""
+    backbone = build_backbone("resnet50").eval().to(device)
+    pictures = torch.zeros(NUM_PICTURES, 3, 224, 224, device=device)
+    with torch.inference_mode():
+        backbone(pictures[:2])
+        return seconds_of(lambda: backbone(pictures), device) / NUM_PICTURES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--datasets", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--drawn", type=int, default=5, help="trials that are measured, drawn from the space")
+    given = parser.parse_args()
+    device = torch.device(given.device)
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    picture_s = measure_picture(device)
+    print(f"one picture through resnet50 at 224 px: {picture_s:.4f} s on {device}", flush=True)
+    print("| dataset | features, h | start of a trial, s | an epoch, s | search, h |\n| --- | --- | --- | --- | --- |")
+    for name in given.datasets:
+        num_images, make = CASES[name]
+        task, study = make(), optuna.create_study(sampler=RandomSampler(seed=0))
+        flat = [SPACES[name].suggest(study.ask()) for _ in range(given.drawn)]
+        configs = [TrialConfig.from_flat({**one, "max_epochs": NUM_EPOCHS, "seed": 0}) for one in flat]
+        times = [measure_trial(task, config, device) for config in configs]
+        begin_s, epoch_s = (mean(of) for of in zip(*times, strict=True))
+        search_h = NUM_TRIALS * (begin_s + SPENT * NUM_EPOCHS * epoch_s) / 3600
+        features_h = num_images * picture_s / 3600
+        print(f"| {name} | {features_h:.2f} | {begin_s:.1f} | {epoch_s:.1f} | {search_h:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
