@@ -104,6 +104,13 @@ class TrivialTrial(tune.Trainable):
                 self._ledger.close(Status.COMPLETED)
         return {**result, "done": self._epoch == EPOCHS}
 
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Tune asks for one when a trial ends."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing to go on from."""
+
 
 def value_of(params: dict[str, Any]) -> float:
     """Best, at 0, for one learning rate and one dropout."""
