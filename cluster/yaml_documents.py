@@ -10,7 +10,10 @@ from cluster.finding import Finding
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A safe loader that notes keys given twice in one mapping, of which YAML takes the last without a word."""
+    """A safe loader that notes keys given twice in one mapping, of which YAML takes the last without a word.
+
+    It notes keys that are numbers, too, and makes text of them.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -24,7 +27,11 @@ class _StrictLoader(yaml.SafeLoader):
                 what = f"'{key.value}' was given on line {first[key.value]} already; keep one of the two."
                 self.findings.append(Finding(where=f"line {line}", what=what))
             first.setdefault(str(key.value), line)
-        return super().construct_mapping(node, deep=deep)
+        made = super().construct_mapping(node, deep=deep)
+        for key in (key for key in made if not isinstance(key, str)):
+            what = f"a key must be text, got {key}; write it in quotes, or take it out."
+            self.findings.append(Finding(where=f"line {node.start_mark.line + 1}", what=what))
+        return {str(key): part for key, part in made.items()}
 
 
 def read_documents(path: Path) -> tuple[list[Any], list[Finding]]:

@@ -71,7 +71,6 @@ def _collate(words: Sequence[str], screen: Screen) -> int:
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
     parser.add_argument(
         "--copy",
-        type=Path,
         metavar="DIR",
         help="also copy what people look at there, to be viewed without the store: all but the trials' ledger",
     )
@@ -82,7 +81,7 @@ def _collate(words: Sequence[str], screen: Screen) -> int:
         screen.say(f"  {results.of(dataset).trials_table}")
     screen.say(f"  {results.summary}")
     if parsed.copy is not None:
-        screen.say(f"{copy_results(results, parsed.copy)} files copied to {parsed.copy}")
+        screen.say(f"{copy_results(results, locate(parsed.copy))} files copied to {parsed.copy}")
     return 0
 
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import ray
+from ray.exceptions import RayError, RayTaskError
 
 from pan_model.config import TrialConfig
+from pan_model.errors import BadInput
 from study.file_desk import file_desk
 from study.gpu_need import MemoryUse, measure_on_cuda
 from study.node_pictures import start_on_this_node
@@ -15,9 +17,22 @@ from study.prepare import PreparedDataset
 
 
 def probe_gpu(prepared: PreparedDataset, configs: Sequence[TrialConfig]) -> MemoryUse | None:
-    """Run the trials on a whole GPU, waiting for a node that has one; None where torch finds none on it."""
+    """Run the trials on a whole GPU, waiting for a node that has one; None where torch finds none on it.
+
+    Raises BadInput when the node dies, or cannot hold what the trials read.
+    """
     with nullcontext() if prepared.start is None else file_desk() as desk:
-        return ray.get(ray.remote(num_gpus=1, max_retries=0)(_measure).remote(prepared, configs, desk))
+        try:
+            return ray.get(ray.remote(num_gpus=1, max_retries=2)(_measure).remote(prepared, configs, desk))
+        except RayTaskError as error:  # what was raised there; its text is a traceback
+            if isinstance(error.cause, BadInput):
+                raise error.cause from error
+            raise
+        except RayError as error:
+            raise BadInput(
+                f"a GPU's node ended while the need of a trial was measured on it ({type(error).__name__}); "
+                "give the same command again, or --gpus-per-trial."
+            ) from error
 
 
 def _measure(prepared: PreparedDataset, configs: Sequence[TrialConfig], desk: Any) -> MemoryUse | None:

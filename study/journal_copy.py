@@ -8,6 +8,7 @@ from pathlib import Path
 
 from study.files import write_whole
 from study.location import Location
+from study.object_store import StoreError
 
 KEEP_S = 30.0
 """How far a store's copy may be behind the journal while trials run: the whole file is sent each time."""
@@ -26,8 +27,15 @@ class JournalCopy:
         self.file = journal if isinstance(journal, Path) else folder / journal.name
 
     def keep(self, *, now: bool = False) -> None:
-        """Copy the journal to the store if that is due, or now; nothing for results on a disk."""
+        """Copy the journal to the store if that is due, or now; nothing for results on a disk.
+
+        While trials run a store that does not answer is asked again at the next turn; now it must.
+        """
         if self.file == self._kept or not (now or self._clock() - self._kept_s >= KEEP_S):
             return
-        write_whole(self._kept, partial(shutil.copyfile, self.file))
         self._kept_s = self._clock()
+        try:
+            write_whole(self._kept, partial(shutil.copyfile, self.file))
+        except StoreError:
+            if now:
+                raise

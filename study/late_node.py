@@ -4,8 +4,6 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-import torch
-
 from pan_model.errors import BadInput
 from study.files import read_if_there
 from study.node_probe import ABSENT, code_digest, why_no_gpu
@@ -43,14 +41,14 @@ def find_breach(terms: Terms, seen_within_s: float = SEEN_WITHIN_S) -> str:
     if seen != terms.study:
         why = "it is not there" if seen == ABSENT else "another one is there"
         return f"does not share {terms.results.study}, {why}; give --output on a file system that all nodes share"
-    if terms.gpu and not torch.cuda.is_available():
-        return f"has a GPU that cannot be used: {why_no_gpu()}; mend it, or give --gpus-per-trial 0"
+    if terms.gpu and (why := why_no_gpu()):
+        return f"has a GPU that cannot be used: {why}; mend it, or give --gpus-per-trial 0"
     return ""
 
 
 def _digest(results: Results) -> str:
     try:
         content = read_if_there(results.study, "look at its rights")
-    except (OSError, BadInput):
+    except BadInput:  # a store that does not answer is an OSError, for which the trial starts again
         return ABSENT
     return ABSENT if content is None else hashlib.sha256(content).hexdigest()

@@ -2,7 +2,7 @@
 
 import fcntl
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from pan_model.cache import written_whole
 from pan_model.errors import BadInput
 from pan_model.finetune_start import FinetuneStart
 from pan_model.pictures import Pictures
-from pan_model.writable import check_writable, existing_parent
+from pan_model.writable import check_writable
 from study.file_desk import Piece
 
 PIECE_BYTES = 2**26
@@ -44,15 +44,11 @@ def pictures_on_this_node(pictures: Pictures, desk: Any, own_cache: Path) -> Pic
     size: Any = ray.get(desk.size_of.remote(str(pictures.path)))
     if not size:
         raise BadInput(f"{pictures.path}: no longer holds the pictures that were put there; start again.")
-    copy = _with_room(copies, size)
-    with _locked(copy.path):
-        if not copy.is_stored:  # nobody else has fetched them meanwhile
-            _fetch(pictures.path, copy.path, size, desk)
-    return copy
+    return _first_with_room(copies, size, lambda path: _fetch(pictures.path, path, size, desk))
 
 
-def _with_room(copies: list[Pictures], size: int) -> Pictures:
-    """The first of some places that can be written and has room."""
+def _first_with_room(copies: list[Pictures], size: int, fetch: Callable[[Path], None]) -> Pictures:
+    """Fetch pictures of a size in bytes into the first of some places that can be written and has room."""
     reasons: list[str] = []
     for copy in copies:
         folder = copy.path.parent
@@ -61,9 +57,13 @@ def _with_room(copies: list[Pictures], size: int) -> Pictures:
         except BadInput:
             reasons.append(f"{folder} cannot be written")
             continue
-        free = shutil.disk_usage(existing_parent(folder)).free
-        if size <= free:
-            return copy
+        with _locked(copy.path):  # before room is looked at: half of what another trial fetches takes it away
+            if copy.is_stored:
+                return copy
+            free = shutil.disk_usage(folder).free
+            if size <= free:
+                fetch(copy.path)
+                return copy
         reasons.append(f"{folder} has {free / 1e9:.1f} GB free")
     raise BadInput(
         f"pictures cannot be copied to node {gethostname()}: they take {size / 1e9:.1f} GB, {', '.join(reasons)}; "

@@ -18,6 +18,8 @@ from pan_model.errors import BadInput
 from pan_model.writable import existing_parent
 from study import node_probe
 from study.config import DatasetPlan, StudyConfig
+from study.files import remove, write_text
+from study.location import Location
 from study.node_probe import ABSENT, Answer, Question
 from study.regime import Regime
 from study.screen import Screen
@@ -73,18 +75,18 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Screen) ->
     findings = [
         finding
         for node in asked
-        if (said := answers.get(node.name)) is not None
+        if (said := answers.get(node.node_id)) is not None
         for finding in ([said] if isinstance(said, Finding) else compare(node, said, here, config.output))
     ]
     findings += short_disk(config)
     for node in asked:
-        if node.name not in answers:
+        if node.node_id not in answers:
             screen.say(f"node {node.name} left the cluster while it was asked")
     if findings:
         raise BadInput(tell_all(findings))
 
 
-def compare(node: Asked, there: Answer, here: Answer, output: object) -> list[Finding]:
+def compare(node: Asked, there: Answer, here: Answer, output: Location) -> list[Finding]:
     """What a node's answer has against running trials there, beside the answer of this machine."""
     found: list[Finding] = []
     differing = [
@@ -184,9 +186,9 @@ def alive_nodes() -> list[Asked]:
 def ask_nodes(
     nodes: Sequence[Asked], question: Question, within_s: float = ANSWER_WITHIN_S
 ) -> dict[str, Answer | Finding]:
-    """Put a question to nodes at the same time; by name, an answer or why there is none.
+    """Put a question to nodes at the same time; by node_id, an answer or why there is none.
 
-    A node that has left the cluster meanwhile is left out.
+    A node that has left the cluster meanwhile is left out. Nodes on one machine share their name, not their node_id.
     """
     # The source travels: a node may have another module of that name, or none.
     source = Path(node_probe.__file__).read_text(encoding="utf-8")
@@ -202,7 +204,7 @@ def ask_nodes(
     ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=within_s)
     said = {node: _take(node, reference, within_s, answered=reference in ready) for node, reference in asked.items()}
     there = {node.node_id for node in alive_nodes()}
-    return {node.name: one for node, one in said.items() if not isinstance(one, Finding) or node.node_id in there}
+    return {node.node_id: one for node, one in said.items() if not isinstance(one, Finding) or node.node_id in there}
 
 
 def _take(node: Asked, reference: Any, within_s: float, *, answered: bool) -> Answer | Finding:
@@ -213,7 +215,7 @@ def _take(node: Asked, reference: Any, within_s: float, *, answered: bool) -> An
     try:
         return ray.get(reference)
     except Exception as error:  # whatever keeps a node from running a small task
-        last = str(error).strip().splitlines()[-1]
+        last = (str(error).strip().splitlines() or [""])[-1]
         return Finding(node.name, f"could not run a small task ({type(error).__name__}: {last})", SAME_CODE)
 
 
@@ -225,39 +227,18 @@ class Marker(NamedTuple):
 
 
 @contextmanager
-def marker_beside(output: Any) -> Generator[Marker]:
-    """Put a small file where an output (path or URL) goes, in the nearest folder there is, while nodes look for it."""
-    name, content = f".pan-study-{secrets.token_hex(8)}", secrets.token_hex(16)
-    if is_url(output):
-        with _remote_marker(f"{str(output).rstrip('/')}/{name}", content) as marker:
-            yield marker
-        return
-    path = existing_parent(output.absolute()) / name
+def marker_beside(output: Location) -> Generator[Marker]:
+    """Put a small file where an output goes, in the nearest folder there is, while nodes look for it.
+
+    Raises StoreError where a store does not take it, or does not let go of it.
+    """
+    folder = existing_parent(output.absolute()) if isinstance(output, Path) else output
+    path, content = folder / f".pan-study-{secrets.token_hex(8)}", secrets.token_hex(16)
     try:
-        path.write_text(content, encoding="utf-8")
+        write_text(path, content)
         yield Marker(str(path), content)
     finally:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _remote_marker(url: str, content: str) -> Generator[Marker]:
-    from fsspec.core import url_to_fs
-
-    try:
-        store, path = url_to_fs(url)
-        store.pipe_file(path, content.encode())
-    except Exception as error:  # a store raises what it likes
-        raise BadInput(f"--output: cannot be written ({error}); check the URL and the credentials.") from error
-    try:
-        yield Marker(url, content)
-    finally:
-        store.rm_file(path)
-
-
-def is_url(output: object) -> bool:
-    """Whether an output is in an object store."""
-    return "://" in str(output)
+        remove(path)
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

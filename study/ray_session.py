@@ -12,12 +12,10 @@ import ray
 from pan_model.errors import BadInput
 from study.autoscaling import BOOTSTRAP, find_nodes
 from study.config import StudyConfig
+from study.node_probe import PACKAGES
 from study.own_machines import count_machines, wait_for_machines
 from study.sent_code import IN_A_JOB, PACKAGE
 from study.slots import Node
-
-OUR_CODE = ("pan_model", "search_spaces", "study")
-"""The packages that trials import."""
 
 RAY_STARTS = 3
 """How often Ray is started until it counts as failed."""
@@ -82,7 +80,7 @@ def _this_code() -> dict[str, Any] | None:
     """
     if IN_A_JOB in os.environ or not BOOTSTRAP.expanduser().exists():
         return None
-    folders = [PACKAGE.parent / name for name in OUR_CODE]
+    folders = [PACKAGE.parent / name for name in PACKAGES]
     return {"py_modules": [str(folder) for folder in folders], "excludes": ["__pycache__"]}
 
 

@@ -4,15 +4,18 @@ from pathlib import Path
 
 from pan_model.errors import BadInput
 from study.files import copy_all, list_all
+from study.location import Location, absolute
 from study.results import Results
 
 
-def copy_results(results: Results, folder: Path) -> int:
+def copy_results(results: Results, folder: Location) -> int:
     """Copy what people look at into a folder, over what an earlier copy left there; gives the number of files.
 
-    Raises BadInput for the folder of the results themselves.
+    Raises BadInput for a store, and for the folder of the results themselves.
     """
-    if str(folder.absolute()) == str(results.root):
+    if not isinstance(folder, Path):
+        raise BadInput(f"--copy must name a folder of this machine, got {folder}.")
+    if folder.absolute() == absolute(results.root):
         raise BadInput(f"--copy must name another folder than the study's, got {folder}.")
     depth = len(results.root.parts)
     names = {file: file.parts[depth:] for file in list_all(results.root)}

@@ -33,7 +33,7 @@ def describe_standing(results: Results, now_s: Callable[[], float] = time.time) 
     lines = [f"study {study['name']}, begun {study['provenance']['created']} by commit {commit}"]
     for dataset, part in study["datasets"].items():
         files = results.of(dataset)
-        records = read_ledger(files.trials)
+        records = read_ledger(files.trials, best=False)
         lines += _describe_dataset(dataset, part, records, _times(files, records), now_s())
     return lines
 

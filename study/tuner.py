@@ -263,7 +263,9 @@ def run_trials(
         try:
             tuner.fit()
         except TuneError as error:
-            raise _store_error_behind(error) or error from error
+            if failure := _store_error_behind(error):
+                raise failure from error
+            raise
         finally:
             for request in requests:
                 journal = journals[request.place.dataset]

@@ -8,10 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from upath import UPath
 
 from pan_model.errors import BadInput
 from study.config import StudyConfig
 from study.node_probe import ABSENT, Answer
+from study.object_store import StoreError
 from study.preflight import (
     Asked,
     Finding,
@@ -139,17 +142,19 @@ def test_the_marker_lies_in_the_nearest_folder_and_goes_whatever_happens(tmp_pat
 
 
 def test_the_marker_of_a_store_is_an_object(tmp_path: Path):
-    url = f"memory://{secrets.token_hex(4)}/results"
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    with marker_beside(url) as marker:
-        assert MemoryFileSystem().cat_file(marker.path) == marker.content.encode()
-    assert not MemoryFileSystem().exists(marker.path)
+    store = MemoryFileSystem()
+    with marker_beside(UPath(f"memory://{secrets.token_hex(4)}/results")) as marker:
+        assert store.cat_file(marker.path) == marker.content.encode()
+    assert not store.exists(marker.path)
 
 
-def test_a_store_that_cannot_be_written_is_refused():
-    told = pytest.raises(BadInput, match=r"--output: cannot be written \(.*no-such-store.*\); check the URL and ")
-    with told, marker_beside("no-such-store://bucket/results"):
+def test_a_store_that_does_not_take_the_marker_is_told(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", refuse)
+    told = pytest.raises(StoreError, match=r"/results/\.pan-study-\w+: cannot be written \(Access Denied; which")
+    with told, marker_beside(UPath(f"memory://{secrets.token_hex(4)}/results")):
         pass
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from upath import UPath
 
 from pan_model.errors import BadInput
 from study.files import write_text
@@ -24,6 +25,13 @@ def test_all_but_the_ledger_is_copied_over_what_was_there(anywhere: Location, tm
         assert copied == {name: text + name for name in LOOKED_AT}
 
 
-def test_the_studys_own_folder_is_refused(tmp_path: Path):
-    with pytest.raises(BadInput, match="--copy must name another folder than the study's, got "):
-        copy_results(Results(tmp_path), tmp_path)
+def test_the_studys_own_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for root, folder in ((tmp_path, tmp_path), (Path("demo"), Path("demo")), (tmp_path / "demo", Path("demo"))):
+        with pytest.raises(BadInput, match="--copy must name another folder than the study's, got "):
+            copy_results(Results(root), folder)
+
+
+def test_a_store_is_refused(tmp_path: Path):
+    with pytest.raises(BadInput, match=r"--copy must name a folder of this machine, got memory://bucket/look"):
+        copy_results(Results(tmp_path), UPath("memory://bucket/look"))

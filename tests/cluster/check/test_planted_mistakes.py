@@ -32,6 +32,13 @@ MISTAKES = [
         "line 19: 'max_workers' was given on line 18 already; keep one of the two.",
     ),
     Mistake(
+        "a key that is a number",
+        AWS,
+        "provider:\n  type: aws",
+        "provider:\n  3: 3\n  type: aws",
+        "line 23: a key must be text, got 3; write it in quotes, or take it out.",
+    ),
+    Mistake(
         "a tab",
         AWS,
         "  type: aws",
@@ -1111,5 +1118,5 @@ def test_a_mistake_is_said_in_a_clear_line(mistake: Mistake, filled: Callable[[s
 
 
 def test_no_mistake_is_planted_twice():
-    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 117
+    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 118
     assert len({(mistake.file, mistake.before, mistake.after) for mistake in MISTAKES}) == len(MISTAKES)

@@ -59,13 +59,23 @@ def test_a_file_that_is_cut_short_does_not_count(pictures: Pictures):
 def test_the_first_folder_with_room_is_taken(pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "blocked").write_text("a file")
     copies = [replace(pictures, path=tmp_path / name / "pictures" / "p.npy") for name in ("blocked", "own")]
-    assert node_pictures._with_room(copies, 1000) is copies[1]
+    fetched: list[Path] = []
+    assert node_pictures._first_with_room(copies, 1000, fetched.append) is copies[1]
+    assert fetched == [copies[1].path]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5e8))
     with pytest.raises(
         BadInput,
         match=r"^pictures cannot be copied to node \S+: they take 2\.5 GB, \S+ cannot be written, \S+ has 0\.5 GB",
     ):
-        node_pictures._with_room(copies, 2_500_000_000)
+        node_pictures._first_with_room(copies, 2_500_000_000, fetched.append)
+
+
+def test_what_another_trial_has_fetched_meanwhile_needs_no_room(
+    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    other = replace(pictures, path=tmp_path / "other" / pictures.path.name)
+    assert node_pictures._first_with_room([pictures, other], 1000, lambda _: None) is pictures
 
 
 def test_a_desk_reads_files_and_pieces_and_tells_what_stands_in_the_way(tmp_path: Path):

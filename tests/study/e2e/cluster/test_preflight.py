@@ -96,8 +96,8 @@ def test_a_node_that_does_not_answer_is_told(config: Callable[..., StudyConfig])
     with ray_session(config()):
         [head, *_] = alive_nodes()
         question: Any = {"marker": "", "content": "", "gpu": False}
-        [(name, finding)] = ask_nodes([head], question, within_s=0.0).items()
-        assert name == head.name
+        [(node_id, finding)] = ask_nodes([head], question, within_s=0.0).items()
+        assert node_id == head.node_id
         assert "did not answer within 0 s" in str(finding)
         gone = head._replace(node_id="00" * 28)
         assert ask_nodes([gone], question) == {}
