@@ -182,8 +182,8 @@ def test_final_training_of_a_time_with_fewer_baselines_leaves_their_cells_empty(
 
 @pytest.mark.parametrize("file", ["config.json", "status.json", "best_epoch.json", "../../baselines.json"])
 def test_broken_ledger_is_refused_by_its_file(study: Any, run_here: Callable[..., Any], file: str) -> None:
-    last = read_ledger(study.files.trials)[-1].trial_id
-    broken = (study.files.trials / last / file).resolve()
+    winner = json.loads(study.files.best_config.read_text())["trial_id"]  # of others the best epoch is not read
+    broken = (study.files.trials / winner / file).resolve()
     broken.write_text("{}")
     refused = run_here(study.results.root, command=collate_command)
     assert refused.code == 2

@@ -53,7 +53,7 @@ def test_study_ends_with_exit_code_0(done: Any) -> None:
 def test_study_leaves_these_files_and_no_others(done: Any, snapshot: Callable[[Path], dict[str, bytes]]) -> None:
     paths = {re.sub(r"events\.out\.tfevents\..*", "events", path) for path in snapshot(done.output)}
     trials = [folder.name for folder in done.files.trials.iterdir()]
-    ledger = ("config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json")
+    ledger = ("config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json", "host.json")
     assert len(trials) == NUM_TRIALS
     assert paths - {"demo/report.html"} == {
         *(f"demo/{name}" for name in ("study.json", "summary.md", "summary.csv")),
