@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from pan_model.data.registry import find_dataset
 from pan_model.errors import BadInput
 from pan_model.extraction import Extractor
@@ -49,7 +51,8 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
             screen.say(describe_cluster(config.ray_address, joined))
             screen.say(describe_code())
             _check_cluster(config, joined, screen)
-        meter = None if joined is None else _gpu_meter(config, joined)  # what prepares data is paid for, too
+        _check_gpu_hours(config, torch.cuda.is_available() if joined is None else any(node.gpus for node in joined))
+        meter = None if joined is None else _gpu_meter()  # what prepares data is paid for, too
         prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
         if joined is not None:
             _tell_small_stores(prepared, screen)
@@ -62,7 +65,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
         baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
         nodes = joined or stack.enter_context(_ray_session(config, screen))
         slots = share_out(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
-        meter = meter or _gpu_meter(config, nodes)
+        meter = meter or _gpu_meter()
         budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
         _write_study(config, prepared, baselines, content)
         try:
@@ -140,11 +143,15 @@ def _baselines(
     return baselines
 
 
-def _gpu_meter(config: StudyConfig, nodes: Sequence[Node]) -> GpuMeter:
+def _check_gpu_hours(config: StudyConfig, has_gpus: bool) -> None:
+    """BadInput where GPU hours would never be used up."""
+    if config.max_gpu_hours is not None and not has_gpus:
+        raise BadInput("--max-gpu-hours needs a cluster with GPUs, got none; --time-budget ends a study without them.")
+
+
+def _gpu_meter() -> GpuMeter:
     from study.ray_session import count_gpus
 
-    if config.max_gpu_hours is not None and not any(node.gpus for node in nodes):
-        raise BadInput("--max-gpu-hours needs a cluster with GPUs, got none; --time-budget ends a study without them.")
     return GpuMeter(count_gpus)
 
 
