@@ -7,10 +7,11 @@ from typing import Any
 from cluster.finding import Finding, mapping, nearest, sequence, step, whole
 from cluster.known_keys import check_keys
 from cluster.placeholders import is_open
+from cluster.pods import GPU, check_pod, config_values, container_of, gpus_of
+from cluster.told_workers import check_told_workers
 from cluster.versions import CHECKOUT, Locked, check_image
 
 KINDS = ("RayCluster", "RayJob")
-GPU = "nvidia.com/gpu"
 
 
 def is_kuberay(documents: list[Any]) -> bool:
@@ -29,7 +30,7 @@ def check_kuberay(documents: list[Any], locked: Locked, checkout: Path = CHECKOU
     ]
     if not found and not findings:
         findings = [Finding(where="kind", what=f"there is neither RayCluster nor RayJob, got {', '.join(others)}.")]
-    values = _config_values(documents)
+    values = config_values(documents)
     for document in found:
         findings += _check_document(document, values, locked)
     images = sorted({image for document in found for _, image in _images(document) if not is_open(image)})
@@ -43,21 +44,9 @@ def worker_groups(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [mapping(group) for group in sequence(_cluster_spec(document).get("workerGroupSpecs"))]
 
 
-def gpus_of(group: dict[str, Any]) -> int:
-    """GPUs of one pod of a worker group."""
-    limits = mapping(mapping(_container(group).get("resources")).get("limits"))
-    return int(str(limits.get(GPU, 0))) if str(limits.get(GPU, 0)).isdigit() else 0
-
-
 def _cluster_spec(document: dict[str, Any]) -> dict[str, Any]:
     spec = mapping(document.get("spec"))
     return mapping(spec.get("rayClusterSpec")) if document.get("kind") == "RayJob" else spec
-
-
-def _config_values(documents: list[Any]) -> dict[str, Any]:
-    """What ConfigMaps of the same file hold, by their names."""
-    maps = [mapping(document) for document in documents if mapping(document).get("kind") == "ConfigMap"]
-    return {str(mapping(one.get("metadata")).get("name")): mapping(one.get("data")) for one in maps}
 
 
 def _check_document(document: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Finding]:
@@ -98,7 +87,7 @@ def _check_cluster(where: str, spec: dict[str, Any], values: dict[str, Any], loc
     if str(spec.get("rayVersion")) != locked.ray:
         what = f"it must be '{locked.ray}', the lock's, got '{spec.get('rayVersion', '')}'."
         findings.append(Finding(where=step(where, "rayVersion"), what=what))
-    findings += _check_autoscaling(where, spec)
+    findings += [*_check_autoscaling(where, spec), *check_told_workers(where, spec, values)]
     head = mapping(spec.get("headGroupSpec"))
     if head.get("serviceType", "ClusterIP") != "ClusterIP":
         what = (
@@ -112,11 +101,11 @@ def _check_cluster(where: str, spec: dict[str, Any], values: dict[str, Any], loc
     if not groups:
         what = "there are none, so no trial runs; add one, as in cluster/kuberay.yaml."
         findings.append(Finding(where=step(where, "workerGroupSpecs"), what=what))
-    findings += _check_pod(step(where, "headGroupSpec"), head, values, locked)
+    findings += check_pod(step(where, "headGroupSpec"), head, values, locked)
     for index, group in enumerate(map(mapping, groups)):
         place = step(step(where, "workerGroupSpecs"), index)
         findings += [*check_keys(place, group, "worker_group", newer=True), *_check_group(place, group)]
-        findings += _check_pod(place, group, values, locked)
+        findings += check_pod(place, group, values, locked)
     return findings
 
 
@@ -141,7 +130,7 @@ def _check_group(where: str, group: dict[str, Any]) -> list[Finding]:
     elif not least <= whole(group.get("replicas"), least) <= most:
         what = f"it must be from minReplicas, {least}, to maxReplicas, {most}, got {group.get('replicas', least)}."
         findings.append(Finding(where=step(where, "replicas"), what=what))
-    resources = mapping(_container(group).get("resources"))
+    resources = mapping(container_of(group).get("resources"))
     place = step(where, "template.spec.containers[0].resources")
     limits, requests = mapping(resources.get("limits")), mapping(resources.get("requests"))
     if gpus_of(group) < 1:
@@ -153,59 +142,9 @@ def _check_group(where: str, group: dict[str, Any]) -> list[Finding]:
     return findings
 
 
-def _container(group: dict[str, Any]) -> dict[str, Any]:
-    containers = sequence(mapping(mapping(group.get("template")).get("spec")).get("containers"))
-    return mapping(containers[0]) if containers else {}
-
-
 def _images(document: dict[str, Any]) -> list[tuple[str, str]]:
     groups = [mapping(_cluster_spec(document).get("headGroupSpec")), *worker_groups(document)]
-    return [("image", str(_container(group)["image"])) for group in groups if "image" in _container(group)]
-
-
-def _check_pod(where: str, group: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Finding]:
-    place = step(where, "template.spec.containers[0]")
-    container = _container(group)
-    findings: list[Finding] = []
-    image = container.get("image")
-    if not isinstance(image, str):
-        findings.append(Finding(where=step(place, "image"), what="it is missing; cluster/Dockerfile makes one."))
-    else:
-        findings += check_image(step(place, "image"), image, locked)
-    for resource in ("cpu", "memory"):
-        if resource not in mapping(mapping(container.get("resources")).get("limits")):
-            what = f"{resource} is missing; Ray takes it for what a pod has."
-            findings.append(Finding(where=step(place, "resources.limits"), what=what))
-    pod = mapping(mapping(group.get("template")).get("spec"))
-    for kind in ("initContainers", "containers"):
-        for index, part in enumerate(map(mapping, sequence(pod.get(kind)))):
-            findings += _check_config_maps(step(step(where, f"template.spec.{kind}"), index), part, values)
-    environment = {mapping(one).get("name"): mapping(one).get("value") for one in sequence(container.get("env"))}
-    for one in map(mapping, sequence(container.get("envFrom"))):
-        environment |= values.get(str(mapping(one.get("configMapRef")).get("name")), {})
-    return findings + _check_output(place, environment, container)
-
-
-def _check_config_maps(where: str, container: dict[str, Any], values: dict[str, Any]) -> list[Finding]:
-    references = [mapping(mapping(one).get("configMapRef")) for one in sequence(container.get("envFrom"))]
-    names = [str(reference.get("name")) for reference in references if reference]
-    return [
-        Finding(
-            where=step(where, "envFrom"),
-            what=f"there is no ConfigMap '{name}' in this file{nearest(name, values) or '; add it.'}",
-        )
-        for name in names
-        if name not in values
-    ]
-
-
-def _check_output(where: str, environment: dict[Any, Any], container: dict[str, Any]) -> list[Finding]:
-    output = str(environment.get("PAN_STUDY_OUTPUT", ""))
-    mounts = [str(mapping(mount).get("mountPath")) for mount in sequence(container.get("volumeMounts"))]
-    if is_open(output) or output.startswith("s3://") or any(output.startswith(f"{mount}/") for mount in mounts):
-        return []
-    what = f"PAN_STUDY_OUTPUT must be s3://BUCKET/.. or in a mounted volume, got '{output}': else it goes with the pod."
-    return [Finding(where=step(where, "envFrom"), what=what)]
+    return [("image", str(container_of(group)["image"])) for group in groups if "image" in container_of(group)]
 
 
 def _check_dockerfile(checkout: Path, locked: Locked) -> list[Finding]:

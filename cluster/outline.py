@@ -4,8 +4,9 @@ from typing import Any
 
 from cluster.finding import mapping, sequence, whole
 from cluster.instance_types import machines
-from cluster.kuberay import gpus_of, is_kuberay, worker_groups
+from cluster.kuberay import is_kuberay, worker_groups
 from cluster.node_types import head_name, node_types
+from cluster.pods import gpus_of
 
 
 def describe(documents: list[Any]) -> str:

@@ -16,6 +16,12 @@ WANTED = {
     "YOUR-PROJECT": "the Google Cloud project's id",
     "YOUR-FILESTORE-ADDRESS": "the share's IP address",
     "YOUR-REGISTRY": "the registry to which the image was pushed",
+    "YOUR-HEAD": "the head's address",
+    "YOUR-WORKER-1": "a worker's address, and one for each of the others",
+    "YOUR-WORKER-2": "a worker's address, or take it out",
+    "YOUR-USER": "the user that ssh logs in as on every machine",
+    "YOUR-KEY": "the path of that user's private key, such as ~/.ssh/id_ed25519",
+    "YOUR-SHARED-FOLDER": "a folder, /..., that all machines share under this path",
 }
 """What belongs in place of each."""
 
@@ -30,12 +36,12 @@ def is_open(value: object) -> bool:
 
 
 def find_placeholders(documents: list[Any]) -> list[Finding]:
-    """Each placeholder that is left, once, with every place at which it is typed."""
+    """Each placeholder that is left, once, with every value in which it is typed."""
     places = dict[str, list[str]]()
     for document in documents:
         seen = set[str]()
         for where, text in _strings(document, ""):
-            for name in PLACEHOLDER.findall(text):
+            for name in dict.fromkeys(PLACEHOLDER.findall(text)):
                 if text not in seen:  # what is used by its anchor again is typed once
                     places.setdefault(name, []).append(where)
             seen.add(text)

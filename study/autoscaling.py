@@ -17,46 +17,48 @@ HEAD_RESOURCE = "node:__internal_head__"
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Where `ray up` leaves the cluster's YAML on its head node."""
 
-
 WORKERS = "PAN_STUDY_WORKERS"
-"""Of the environment: the workers that an autoscaler may start, such as "4 x CPU=7,GPU=1"."""
+"""Of the environment: the workers that an autoscaler may start, "4 x CPU=7,GPU=1", several kinds joined by " + "."""
 
 
 def find_nodes(
     alive: Sequence[Mapping[str, float]],
     address: str | None,
-    bootstrap: Path | None = None,
+    bootstrap: Path | None,
     environment: Mapping[str, str] = os.environ,
 ) -> tuple[Node, ...]:
     """The machines of a Ray that was started or joined, by the resources of those that are alive.
 
-    On the head of a cluster that `ray up` made, its YAML says which workers the autoscaler may add; elsewhere the
-    environment may, as in cluster/kuberay.yaml. All of them count, alive or not. Raises BadInput when the environment's
-    word is malformed.
+    On the head of a cluster that `ray up` made, its YAML, `bootstrap`, says which workers the autoscaler may add;
+    elsewhere the environment may, as in cluster/kuberay.yaml. All of them count, alive or not. Raises BadInput when the
+    environment's word is malformed.
     """
-    file = (bootstrap or BOOTSTRAP).expanduser()
     workers: tuple[Node, ...] = ()
     if address and environment.get(WORKERS):
-        workers = _read_workers(environment[WORKERS])
-    elif address and file.exists():
-        workers = _startable(yaml.safe_load(file.read_text(encoding="utf-8")))
+        workers = read_workers(environment[WORKERS])
+    elif address and bootstrap:
+        workers = _startable(yaml.safe_load(bootstrap.read_text(encoding="utf-8")))
     if not workers:
         return tuple(_node(resources) for resources in alive)
     return (*(_node(resources) for resources in alive if HEAD_RESOURCE in resources), *workers)
 
 
-def _read_workers(text: str) -> tuple[Node, ...]:
-    """The workers that the environment tells of.
+def read_workers(text: str) -> tuple[Node, ...]:
+    """The workers that the environment tells of; BadInput when the text is malformed.
 
-    >>> _read_workers("2 x CPU=7,GPU=1")
-    (Node(cpus=7.0, gpus=1.0), Node(cpus=7.0, gpus=1.0))
+    >>> read_workers("2 x CPU=7,GPU=1 + 1 x CPU=15")
+    (Node(cpus=7.0, gpus=1.0), Node(cpus=7.0, gpus=1.0), Node(cpus=15.0, gpus=0.0))
     """
-    found = re.fullmatch(r"(\d+) x CPU=(\d+)(?:,GPU=(\d+))?", text)
-    if found is None:
-        raise BadInput(
-            f"{WORKERS} must be a number of workers and what each has, as in '4 x CPU=7,GPU=1', got '{text}'."
-        )
-    return (Node(cpus=float(found[2]), gpus=float(found[3] or 0)),) * int(found[1])
+    nodes: list[Node] = []
+    for part in text.split(" + "):
+        found = re.fullmatch(r"(\d+) x CPU=(\d+)(?:,GPU=(\d+))?", part)
+        if found is None:
+            raise BadInput(
+                f"{WORKERS} must be a number of workers and what each has, as in '4 x CPU=7,GPU=1', several kinds "
+                f"joined by ' + ', got '{text}'."
+            )
+        nodes += [Node(cpus=float(found[2]), gpus=float(found[3] or 0))] * int(found[1])
+    return tuple(nodes)
 
 
 def _startable(cluster: Mapping[str, Any]) -> tuple[Node, ...]:

@@ -46,27 +46,18 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     use_deterministic_arithmetic()
     with ExitStack() as stack:
         # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
-        joined = stack.enter_context(_ray_session(config, screen)) if config.ray_address else None
-        if config.ray_address and joined:
-            screen.say(describe_cluster(config.ray_address, joined))
-            screen.say(describe_code())
-            _check_cluster(config, joined, screen)
+        joined = _join_cluster(config, stack, screen) if config.ray_address else None
         _check_gpu_hours(config, torch.cuda.is_available() if joined is None else any(node.gpus for node in joined))
         meter = None if joined is None else _gpu_meter()  # what prepares data is paid for, too
         prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
         if joined is not None:
             _tell_small_stores(prepared, screen)
         content = describe_study(config, prepared, found)
-        if found is not None:
-            check_same(found, content["signed"], config.results.root)
-            screen.say(f"going on with study {config.study_name}")
-        elif config.resume:
-            screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
+        _tell_going_on(config, found, content, screen)
         baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
         nodes = joined or stack.enter_context(_ray_session(config, screen))
         slots = share_out(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
-        meter = meter or _gpu_meter()
-        budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
+        budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter or _gpu_meter())
         _write_study(config, prepared, baselines, content)
         try:
             search_datasets(config, prepared, slots, budget, screen)
@@ -76,16 +67,30 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     return report_study(config, collated, screen, ended_by)
 
 
+def _join_cluster(config: StudyConfig, stack: ExitStack, screen: Screen) -> tuple[Node, ...]:
+    """Join the cluster, say which it is and whose code runs, and ask its nodes; the stack leaves it again."""
+    from study.preflight import check_cluster
+
+    nodes = stack.enter_context(_ray_session(config, screen))
+    screen.say(describe_cluster(str(config.ray_address), nodes))
+    screen.say(describe_code())
+    check_cluster(config, nodes, screen)
+    return nodes
+
+
+def _tell_going_on(config: StudyConfig, found: dict[str, Any] | None, content: dict[str, Any], screen: Screen) -> None:
+    """Say that a study goes on, once it is known to be the same; BadInput where it is not."""
+    if found is not None:
+        check_same(found, content["signed"], config.results.root)
+        screen.say(f"going on with study {config.study_name}")
+    elif config.resume:
+        screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
+
+
 def _ray_session(config: StudyConfig, screen: Screen) -> AbstractContextManager[tuple[Node, ...]]:
     from study.ray_session import ray_session  # importing Ray takes seconds, which a finished study need not wait for
 
     return ray_session(config, screen.say)
-
-
-def _check_cluster(config: StudyConfig, nodes: tuple[Node, ...], screen: Screen) -> None:
-    from study.preflight import check_cluster
-
-    check_cluster(config, nodes, screen)
 
 
 def _tell_small_stores(prepared: list[PreparedDataset], screen: Screen) -> None:
@@ -162,10 +167,12 @@ def _measure_gpu_need(
     if config.gpus_per_trial is not None or not any(node.gpus for node in nodes):
         return 0.0
     from study.gpu_probe import probe_gpu
+    from study.ray_session import count_gpus
 
     need = 0.0
     for plan, part in zip(config.plans, prepared, strict=True):
-        screen.say(f"{plan.dataset}: measuring on a GPU how much of it a trial needs")
+        waiting = "" if count_gpus() else ", as soon as the cluster has started a machine that has one"
+        screen.say(f"{plan.dataset}: measuring on a GPU how much of it a trial needs{waiting}")
         use = probe_gpu(part, hungry_trials(plan.space, max_epochs=plan.max_epochs, seed=config.seed))
         if use is not None:
             screen.say(f"{plan.dataset}: a trial takes up to {use}")

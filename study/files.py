@@ -36,7 +36,7 @@ def write_whole(path: Location, write: Callable[[Path], object]) -> None:
             object_store.put(path, temporary)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # pids are one machine's, and a folder may be many's
     try:
         write(temporary)
         with temporary.open("rb") as written:
@@ -74,9 +74,16 @@ def exists(path: Location) -> bool:
     return object_store.is_there(path) if not isinstance(path, Path) else path.exists()
 
 
-def written_s(path: Location) -> float:
-    """When a file was written, in Unix seconds."""
-    return object_store.written_s(path) if not isinstance(path, Path) else path.stat().st_mtime
+def times_in(folder: Location, *names: str) -> list[dict[str, float]]:
+    """For each name, when the files so called in the folders of a folder were written, by those folders' names.
+
+    Times are Unix seconds; a store is asked once for all of them.
+    """
+    if isinstance(folder, Path):
+        return [{file.parent.name: file.stat().st_mtime for file in folder.glob(f"*/{name}")} for name in names]
+    depth = len(folder.parts) + 2
+    times = {file: time for file, time in object_store.times_below(folder).items() if len(file.parts) == depth}
+    return [{file.parent.name: time for file, time in times.items() if file.name == name} for name in names]
 
 
 def remove(path: Location) -> None:

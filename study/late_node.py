@@ -9,6 +9,9 @@ from study.files import read_if_there
 from study.node_probe import ABSENT, code_digest, why_no_gpu
 from study.results import Results
 
+BREACH = "breach"
+"""In a result: why the node may not run trials."""
+
 SEEN_WITHIN_S = 30.0
 """How long a shared folder may take to be mounted on a node that has just started."""
 

@@ -31,7 +31,6 @@ from study.files import (
     write_json,
     write_text,
     write_whole,
-    written_s,
 )
 from study.location import Location
 from study.question_scores import QuestionLists, check_lists, check_methods
@@ -156,14 +155,6 @@ class TrialLedger:
             return [json.loads(line) for line in lines]
         except ValueError as error:
             raise BadInput(f"{self._history}: must hold a JSON object a line ({error}); {LEAVE_OUT}.") from error
-
-    def begun_s(self) -> float:
-        """When the trial was written down, in Unix seconds."""
-        return written_s(self._config)
-
-    def last_epoch_s(self) -> float:
-        """When its last epoch was written, in Unix seconds."""
-        return written_s(self._history)
 
     def status(self) -> tuple[Status, str]:
         """How the trial stands, and the error of a failed one."""

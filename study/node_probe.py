@@ -35,13 +35,14 @@ class Question(TypedDict):
 
 
 class Answer(TypedDict):
-    """What a node has: versions and digests of packages by name, why the marker is not good.
+    """What a node has: versions and digests of packages by name, whether its Ray asks for a token, what is not good.
 
     marker and gpu are empty when all is well.
     """
 
     versions: dict[str, str]
     code: dict[str, str]
+    token: bool
     marker: str
     gpu: str
 
@@ -51,6 +52,7 @@ def answer(question: Question) -> Answer:
     return {
         "versions": {"Python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         "code": {name: code_digest((name,)) for name in PACKAGES},
+        "token": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
         "marker": find_marker(question["marker"], question["content"]) if question["marker"] else "",
         "gpu": why_no_gpu() if question["gpu"] else "",
     }

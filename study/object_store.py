@@ -72,10 +72,16 @@ def is_there(location: UPath) -> bool:
         return _store(location).exists(location.path)
 
 
-def written_s(location: UPath) -> float:
-    """When an object was written, in Unix seconds by the store's clock."""
-    with _errors_of(location, "looked up"):
-        return _store(location).modified(location.path).timestamp()
+def times_below(location: UPath) -> dict[UPath, float]:
+    """When each object below a location was written, in Unix seconds by the store's clock; one listing tells of all."""
+    with _errors_of(location, "listed"):
+        store, start = _store(location), location.path.rstrip("/") + "/"
+        found = store.find(location.path, detail=True)
+        return {
+            location / name.removeprefix(start): (about.get("LastModified") or store.modified(name)).timestamp()
+            for name, about in found.items()
+            if name.startswith(start)
+        }
 
 
 def try_to_write(location: UPath) -> None:

@@ -6,21 +6,18 @@ from pathlib import Path
 
 import yaml
 
-from study.autoscaling import BOOTSTRAP
-
 LIMIT_S = 600.0
 """How long a study waits for workers: on a fresh machine `make setup` fetches gigabytes first."""
 
 POLL_S = 2.0
 
 
-def count_machines(bootstrap: Path | None = None) -> int:
-    """How many machines will be in the cluster whose head this is; 1 where an autoscaler starts them when needed.
+def count_machines(bootstrap: Path | None) -> int:
+    """How many machines will be in a cluster by its YAML; 1 without one, or where they start when needed.
 
     Of one's own machines nobody knows how many CPUs and GPUs they have before they have joined.
     """
-    file = (bootstrap or BOOTSTRAP).expanduser()
-    cluster = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+    cluster = {} if bootstrap is None else yaml.safe_load(bootstrap.read_text(encoding="utf-8"))
     if cluster.get("provider", {}).get("type") != "local":
         return 1
     return 1 + sum(int(kind.get("min_workers", 0)) for kind in cluster.get("available_node_types", {}).values())

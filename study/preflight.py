@@ -1,61 +1,24 @@
 """Preflight: what would fail on a cluster later is found before work begins, by asking every node that is there."""
 
-import os
-import secrets
-import shutil
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import ray
-import torch
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pan_model.backbones import build_backbone
 from pan_model.errors import BadInput
 from pan_model.writable import existing_parent
 from study import node_probe
-from study.config import DatasetPlan, StudyConfig
-from study.files import remove, write_text
+from study.asked_nodes import SAME_CODE, Asked, Finding, alive_nodes, ask_nodes, tell_all
+from study.config import StudyConfig
+from study.disk_need import short_disk
 from study.location import Location
 from study.node_probe import ABSENT, Answer, Question
-from study.regime import Regime
 from study.screen import Screen
+from study.shared_place import SHARED, file_system, marker_beside
 from study.slots import Node
 
-ANSWER_WITHIN_S = 120.0
-"""How long a node may take: a cold disk needs a minute to load torch."""
-
-LEDGER_BYTES = 10**6
-"""What a trial leaves on disk, half of all trials more, with features that were extracted before it."""
-
-BYTES_PER_PARAMETER = 12
-"""What a checkpoint holds of each parameter that is trained: itself and two moments, in 32 bits."""
-
-SAME_CODE = "bring every node to one state: `ray up` the cluster again, or `make setup` in the same checkout on each"
+SAME_TOKEN = "give RAY_AUTH_MODE one value, token or disabled, here and on every node, and start its Ray again"
 SHARE_OUTPUT = "give --output on a file system that all nodes share, or a bucket: --output s3://BUCKET/PREFIX"
-
-SHARED = {"nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "glusterfs", "beegfs", "gpfs", "9p", "virtiofs", "afs"}
-"""File systems that machines share; all that FUSE mounts may be shared, too."""
-
-
-class Asked(NamedTuple):
-    """A node of the cluster: Ray's name of it, how people know it, and whether Ray counts GPUs on it."""
-
-    node_id: str
-    name: str
-    has_gpu: bool
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong with a node, and the way out."""
-
-    node: str
-    what: str
-    way_out: str
 
 
 def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Screen) -> None:
@@ -89,6 +52,26 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Screen) ->
 def compare(node: Asked, there: Answer, here: Answer, output: Location) -> list[Finding]:
     """What a node's answer has against running trials there, beside the answer of this machine."""
     found: list[Finding] = []
+    if differing := _differing(there, here):
+        found.append(Finding(node.name, f"has {', '.join(differing)}", SAME_CODE))
+    if there["token"] != here["token"]:
+        # A driver that wants tokens of a Ray that has none is taken for dead by it, and all its trials with it.
+        asks = (
+            "asks for a token, which this command has not"
+            if there["token"]
+            else "has no token, which is asked for here"
+        )
+        found.append(Finding(node.name, asks, SAME_TOKEN))
+    if there["marker"]:
+        found.append(Finding(node.name, f"does not share the output {output} ({there['marker']})", SHARE_OUTPUT))
+    if node.has_gpu and there["gpu"]:
+        way_out = "install a CUDA build of torch and a driver that fits, or give --gpus-per-trial 0"
+        found.append(Finding(node.name, f"has a GPU that cannot be used ({there['gpu']})", way_out))
+    return found
+
+
+def _differing(there: Answer, here: Answer) -> list[str]:
+    """What a node has of versions and code that this machine has not."""
     differing = [
         f"{name} {there['versions'].get(name, ABSENT)} instead of {mine}"
         for name, mine in here["versions"].items()
@@ -100,35 +83,7 @@ def compare(node: Asked, there: Answer, here: Answer, output: Location) -> list[
         differing.append(f"no package {' or '.join(lacking)}")
     if stale:
         differing.append(f"other code of {' and '.join(stale)}")
-    if differing:
-        found.append(Finding(node.name, f"has {', '.join(differing)}", SAME_CODE))
-    if there["marker"]:
-        found.append(Finding(node.name, f"does not share the output {output} ({there['marker']})", SHARE_OUTPUT))
-    if node.has_gpu and there["gpu"]:
-        way_out = "install a CUDA build of torch and a driver that fits, or give --gpus-per-trial 0"
-        found.append(Finding(node.name, f"has a GPU that cannot be used ({there['gpu']})", way_out))
-    return found
-
-
-def tell_all(findings: Sequence[Finding]) -> str:
-    """One line of all findings, those that several nodes have in common told once.
-
-    >>> tell_all([Finding("a", "has no disk", "buy one"), Finding("b", "has no disk", "buy one")])
-    'nodes a and b: each has no disk; buy one.'
-    """
-    nodes: dict[tuple[str, str], list[str]] = {}
-    for finding in findings:
-        nodes.setdefault((finding.what, finding.way_out), []).append(finding.node)
-    lines = [f"{_name_nodes(names)} {what}; {way_out}." for (what, way_out), names in nodes.items()]
-    first, *others = lines
-    return f"{first} And {len(others)} more: {' '.join(others)}" if others else first
-
-
-def _name_nodes(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return f"node {names[0]}"
-    shown = list(names) if len(names) <= 3 else [*names[:2], f"{len(names) - 2} others"]
-    return f"nodes {', '.join(shown[:-1])} and {shown[-1]}: each"
+    return differing
 
 
 def check_gpus(config: StudyConfig, nodes: Sequence[Node]) -> None:
@@ -168,105 +123,3 @@ def store_hints(features_bytes: int) -> list[str]:
         f"hint: the features, {features_bytes / 1e9:.1f} GB, do not fit in Ray's object store on {', '.join(small)} "
         "and are read from disk there; start its Ray with more --object-store-memory"
     ]
-
-
-def alive_nodes() -> list[Asked]:
-    """The nodes of the Ray that was joined."""
-    return [
-        Asked(
-            node["NodeID"],
-            f"{node['NodeManagerAddress']} ({node['NodeManagerHostname']})",
-            bool(node["Resources"].get("GPU")),
-        )
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
-
-
-def ask_nodes(
-    nodes: Sequence[Asked], question: Question, within_s: float = ANSWER_WITHIN_S
-) -> dict[str, Answer | Finding]:
-    """Put a question to nodes at the same time; by node_id, an answer or why there is none.
-
-    A node that has left the cluster meanwhile is left out. Nodes on one machine share their name, not their node_id.
-    """
-    # The source travels: a node may have another module of that name, or none.
-    source = Path(node_probe.__file__).read_text(encoding="utf-8")
-    ask = ray.remote(num_cpus=0, max_retries=0)(
-        lambda source, question: exec(str(source), space := {"__name__": "node_probe"}) or space["answer"](question)
-    )
-    asked = {
-        node: ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(
-            source, {**question, "gpu": question["gpu"] and node.has_gpu}
-        )
-        for node in nodes
-    }
-    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=within_s)
-    said = {node: _take(node, reference, within_s, answered=reference in ready) for node, reference in asked.items()}
-    there = {node.node_id for node in alive_nodes()}
-    return {node.node_id: one for node, one in said.items() if not isinstance(one, Finding) or node.node_id in there}
-
-
-def _take(node: Asked, reference: Any, within_s: float, *, answered: bool) -> Answer | Finding:
-    if not answered:
-        ray.cancel(reference, force=True)
-        way_out = "look at its disks, its network and its Ray, or take it out of the cluster"
-        return Finding(node.name, f"did not answer within {within_s:g} s", way_out)
-    try:
-        return ray.get(reference)
-    except Exception as error:  # whatever keeps a node from running a small task
-        last = (str(error).strip().splitlines() or [""])[-1]
-        return Finding(node.name, f"could not run a small task ({type(error).__name__}: {last})", SAME_CODE)
-
-
-class Marker(NamedTuple):
-    """A file that only those see who share its place."""
-
-    path: str
-    content: str
-
-
-@contextmanager
-def marker_beside(output: Location) -> Generator[Marker]:
-    """Put a small file where an output goes, in the nearest folder there is, while nodes look for it.
-
-    Raises StoreError where a store does not take it, or does not let go of it.
-    """
-    folder = existing_parent(output.absolute()) if isinstance(output, Path) else output
-    path, content = folder / f".pan-study-{secrets.token_hex(8)}", secrets.token_hex(16)
-    try:
-        write_text(path, content)
-        yield Marker(str(path), content)
-    finally:
-        remove(path)
-
-
-def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """The kind of file system that a folder lies on, such as ext4 or nfs4; empty where the system does not tell."""
-    try:
-        rows = [line.split() for line in mounts.read_text(encoding="utf-8").splitlines()]
-    except OSError:
-        return ""
-    place = folder.resolve()
-    around = [(len(row[1]), row[2]) for row in rows if place.is_relative_to(row[1].replace("\\040", " "))]
-    return max(around, default=(0, ""), key=lambda one: one[0])[1]
-
-
-def short_disk(config: StudyConfig) -> list[Finding]:
-    """That the output's disk is too small for the least that all trials leave there."""
-    if not isinstance(config.output, Path):
-        return []
-    free = shutil.disk_usage(existing_parent(config.output.absolute())).free
-    needed = sum(plan.num_trials * _ledger_bytes(config, plan) for plan in config.plans)
-    if free >= needed:
-        return []
-    what = f"has {free / 1e9:.1f} GB free for --output {config.output}, and {needed / 1e9:.1f} GB will go there"
-    return [Finding(os.uname().nodename, what, "give another --output or fewer --num-trials")]
-
-
-def _ledger_bytes(config: StudyConfig, plan: DatasetPlan) -> int:
-    if config.regime is Regime.FROZEN:
-        return LEDGER_BYTES
-    with torch.device("meta"):
-        backbone = build_backbone(plan.features.backbone, plan.features.pooling)
-    return LEDGER_BYTES + BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in backbone.parameters())

@@ -3,14 +3,16 @@
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
 
 from pan_model.errors import BadInput
-from study.autoscaling import BOOTSTRAP, find_nodes
+from study.autoscaling import BOOTSTRAP, HEAD_RESOURCE, find_nodes
 from study.config import StudyConfig
 from study.node_probe import PACKAGES
 from study.own_machines import count_machines, wait_for_machines
@@ -43,15 +45,31 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
     signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once
     try:
         if study.ray_address is not None:
-            wait_for_machines(count_machines(), lambda: len(_alive()), say)
-        yield find_nodes(_alive(), study.ray_address)
+            wait_for_machines(count_machines(_cluster_file()), lambda: len(_alive()), say)
+        yield joined_nodes(study.ray_address)
     finally:
         ray.shutdown()
 
 
-def _alive() -> list[dict[str, float]]:
-    """The resources of each node that is alive."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def joined_nodes(address: str | None) -> tuple[Node, ...]:
+    """The machines that trials may use now, of the Ray that was started (no address) or joined."""
+    return find_nodes([node["Resources"] for node in _alive()], address, _cluster_file())
+
+
+def count_gpus() -> float:
+    """GPUs of all nodes of the cluster that are alive."""
+    return sum(node["Resources"].get("GPU", 0.0) for node in _alive())
+
+
+def _alive() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _cluster_file() -> Path | None:
+    """The YAML that `ray up` left on the head of the cluster that was joined; None on any other machine."""
+    heads = [node["NodeManagerHostname"] for node in _alive() if HEAD_RESOURCE in node["Resources"]]
+    file = BOOTSTRAP.expanduser()
+    return file if socket.gethostname() in heads and file.exists() else None
 
 
 def _start_ray(address: str | None) -> None:
@@ -82,8 +100,3 @@ def _this_code() -> dict[str, Any] | None:
         return None
     folders = [PACKAGE.parent / name for name in PACKAGES]
     return {"py_modules": [str(folder) for folder in folders], "excludes": ["__pycache__"]}
-
-
-def count_gpus() -> float:
-    """GPUs of all nodes of the cluster that are alive."""
-    return sum(node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"])

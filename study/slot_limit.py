@@ -3,10 +3,8 @@
 import time
 from collections.abc import Callable
 
-import ray
-
-from study.autoscaling import find_nodes
 from study.config import StudyConfig
+from study.ray_session import joined_nodes
 from study.slots import Slots, count_slots
 
 ASKED_EVERY_S = 5.0
@@ -24,8 +22,7 @@ def current_slots(study: StudyConfig, slots: Slots, clock: Callable[[], float] =
     def count() -> int:
         nonlocal known, known_s
         if clock() - known_s >= ASKED_EVERY_S:
-            nodes = find_nodes([node["Resources"] for node in ray.nodes() if node["Alive"]], study.ray_address)
-            known, known_s = max(1, count_slots(study, slots, nodes)), clock()
+            known, known_s = max(1, count_slots(study, slots, joined_nodes(study.ray_address))), clock()
         return known
 
     return count

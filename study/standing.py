@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.collation import read_begun_study
-from study.ledger import Status, TrialLedger, TrialRecord, best_completed, count_ended, read_ledger
-from study.results import DatasetResults, Results
+from study.files import times_in
+from study.ledger import Status, TrialRecord, best_completed, count_ended, read_ledger
+from study.location import Location
+from study.results import Results
 from study.screen import count_by_status, duration
 
 QUIET_S = 600.0
@@ -34,7 +36,7 @@ def describe_standing(results: Results, now_s: Callable[[], float] = time.time) 
     for dataset, part in study["datasets"].items():
         files = results.of(dataset)
         records = read_ledger(files.trials, best=False)
-        lines += _describe_dataset(dataset, part, records, _times(files, records), now_s())
+        lines += _describe_dataset(dataset, part, records, _times(files.trials, records), now_s())
     return lines
 
 
@@ -74,11 +76,10 @@ def _describe_pace(ended: int, planned: int, times: Times, now_s: float) -> str:
     return f"  last epoch {duration(max(0.0, quiet_s))} ago, about {duration(left_s)} left"
 
 
-def _times(files: DatasetResults, records: Iterable[TrialRecord]) -> Times | None:
+def _times(trials: Location, records: Iterable[TrialRecord]) -> Times | None:
     """None before the first epoch. A study that was cut and went on counts the time between, too."""
-    ledgers = {record.trial_id: TrialLedger(files.trials / record.trial_id) for record in records if record.history}
-    if not ledgers:
+    begun, last = times_in(trials, "config.json", "history.jsonl")
+    by_trial = {record.trial_id: last[record.trial_id] for record in records if record.trial_id in last}
+    if not by_trial:
         return None
-    by_trial = {trial: ledger.last_epoch_s() for trial, ledger in ledgers.items()}
-    begun = min(ledger.begun_s() for ledger in ledgers.values())
-    return Times(begun=begun, last=max(by_trial.values()), by_trial=by_trial)
+    return Times(begun=min(begun[trial] for trial in by_trial), last=max(by_trial.values()), by_trial=by_trial)

@@ -16,7 +16,6 @@ import ray
 import torch
 from ray import tune
 from ray.tune import TuneError
-from ray.tune.progress_reporter import TrialProgressCallback
 from ray.util import get_node_ip_address
 
 from pan_model.data.featured import FeaturedItems
@@ -27,7 +26,7 @@ from study.config import Scheduler, StudyConfig
 from study.file_desk import file_desk
 from study.journal import correct_journal
 from study.journal_copy import JournalCopy
-from study.late_node import Terms, find_breach, terms_of
+from study.late_node import BREACH, Terms, find_breach, terms_of
 from study.ledger import TrialRecord, count_ended, read_ledger
 from study.node_pictures import start_on_this_node
 from study.node_probe import node_name
@@ -35,12 +34,14 @@ from study.object_store import StoreError
 from study.prepare import PreparedDataset
 from study.results import Results
 from study.schedulers import LedgerASHA, LedgerFIFO
+from study.search_end import Ended
 from study.searcher import LedgerSearch
 from study.slot_limit import current_slots
 from study.slots import Slots
 from study.tally import Tally
 from study.trial import TrialPlace, TrialRun
 from study.trial_host import TrialHost, write_host
+from study.tune_progress import Progress
 from study.tune_request import TuneRequest, request_of
 from study.turns import EachByItsOwn, TakingTurns
 
@@ -53,10 +54,6 @@ class TrialsOfDataset:
     metric: str
     featured: FeaturedItems
     start: FinetuneStart | None
-
-
-BREACH = "breach"
-"""In a result: why the node may not run trials."""
 
 
 class RayTrial(tune.Trainable):
@@ -120,84 +117,6 @@ class RayTrial(tune.Trainable):
     @property
     def _of_dataset(self) -> TrialsOfDataset:
         return self._shared[self._config["dataset"]]
-
-
-class Progress(TrialProgressCallback):
-    """Keeps the tally of each dataset's search, and calls back whenever there is news.
-
-    `tell` shows it, `keep` keeps the journals when a trial has ended. This takes the place of Tune's own callback,
-    which prints, and holds on to every trial.
-    """
-
-    def __init__(
-        self, tallies: Mapping[str, Tally], tell: Callable[[], None], keep: Callable[[], object] = lambda: None
-    ) -> None:
-        self._tallies = tallies
-        self._tell = tell
-        self._keep = keep
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks, and a terminal cannot be pickled."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """When a worker has a trial, and its folder is written."""
-        self._of(trial).begin(trial.config["trial_id"])
-        self._tell()
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """After an epoch."""
-        self._of(trial).report(float(result[self._of(trial).metric]))
-        self._tell()
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """After a trial, of whose end the tally has heard from the searcher."""
-        self._tell()
-        self._keep()
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """After a trial that failed for good."""
-        self._tell()
-        self._keep()
-
-    def _of(self, trial: Any) -> Tally:
-        return self._tallies[trial.config["dataset"]]
-
-
-def _store_error_behind(error: BaseException) -> StoreError | None:
-    """What the store did where Tune, which passes errors of its callbacks on as text, ended for that."""
-    name = f"{StoreError.__module__}.{StoreError.__qualname__}: "
-    while error.__cause__ is not None:
-        error = error.__cause__
-    last = str(error).strip().splitlines()[-1:]
-    found = last and last[0].startswith(name)
-    return StoreError(last[0].removeprefix(name)) if found else None
-
-
-class Ended(tune.Stopper):
-    """Ends a search when its budget is used up, or when a node tells that it may not run trials.
-
-    No single trial is stopped by it.
-    """
-
-    def __init__(self, budget: Budget) -> None:
-        self._budget: Budget | None = budget
-        self.breach = ""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles what it runs with, and a budget asks a cluster."""
-        return {"_budget": None, "breach": ""}
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Take note of what a node told; a trial ends by itself, or ASHA stops it."""
-        self.breach = self.breach or result.get(BREACH, "")
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether nothing more may run."""
-        return bool(self.breach) or (self._budget is not None and self._budget.used_up)
 
 
 def tune_datasets(
@@ -273,6 +192,16 @@ def run_trials(
                 journal.keep(now=True)
     if ended.breach:
         raise BadInput(f"{ended.breach}. The study is whole; go on with --resume.")
+
+
+def _store_error_behind(error: BaseException) -> StoreError | None:
+    """What the store did where Tune, which passes errors of its callbacks on as text, ended for that."""
+    name = f"{StoreError.__module__}.{StoreError.__qualname__}: "
+    while error.__cause__ is not None:
+        error = error.__cause__
+    last = str(error).strip().splitlines()[-1:]
+    found = last and last[0].startswith(name)
+    return StoreError(last[0].removeprefix(name)) if found else None
 
 
 def _journal(request: TuneRequest, folder: Path) -> JournalCopy:

@@ -29,6 +29,7 @@ TEMPORARY = Path(tempfile.mkdtemp(prefix="pan-", dir="/tmp"))
 for name in ("RAY_ADDRESS", "PAN_STUDY_OUTPUT", "PAN_STUDY_DATA_ROOT", "PAN_STUDY_CACHE_DIR", "PAN_STUDY_VERSION"):
     os.environ.pop(name, None)
 os.environ["RAY_TMPDIR"] = str(TEMPORARY)
+os.environ["RAY_AUTH_MODE"] = "token"  # else the first Ray of a process decides for those that come after it
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 

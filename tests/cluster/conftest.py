@@ -50,7 +50,7 @@ UsePAM no
 StrictModes no
 PasswordAuthentication no
 MaxStartups 100
-SetEnv HOME={folder}/head RAY_TMPDIR={folder}/h {mark}={folder}
+SetEnv HOME={folder}/head RAY_TMPDIR={folder}/h TMUX_TMPDIR={folder}/h {mark}={folder}
 """
 
 # As typed, Ray's commands reach port 22 of another machine. Here the two are one: another port, and a forwarded port
@@ -191,8 +191,9 @@ def render() -> Callable[[Loopback], dict[str, Any]]:
 
     def render(loopback: Loopback) -> dict[str, Any]:
         text = (ROOT / "cluster" / "onprem.yaml").read_text(encoding="utf-8")
-        assert text.count("/shared/") == 3
-        text = text.replace("/shared/", f"{loopback.folder}/").replace(":$PATH", f":{loopback.folder}/bin:$PATH")
+        text = text.replace("YOUR-SHARED-FOLDER", str(loopback.folder)).replace(
+            ":$PATH", f":{loopback.folder}/bin:$PATH"
+        )
         config = yaml.safe_load(text)
         config["cluster_name"] = loopback.folder.name
         config["provider"] |= {"head_ip": HEAD, "worker_ips": [WORKER]}

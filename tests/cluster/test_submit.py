@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -126,6 +127,16 @@ def test_a_killed_driver_goes_on_with_resume(cluster: Any):
     assert "going on with study cut" in typed.said
     assert len(statuses(cluster.results, "cut")) == 6
     assert before <= {file.parent.name for file in ledger.glob("*/status.json")}
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux not there: Debian's tmux has it")
+def test_a_study_outlives_its_window(cluster: Any):
+    words = ("ray", "submit", "--tmux", *SUBMIT[2:], "--name", "alone", "--num-trials", "2", *SMALL)
+    assert cluster.type(*words).code == 0
+    end = cluster.results / "alone" / "summary.md"
+    assert not end.exists(), "the window is closed, the study has hardly begun"
+    until(end.exists, "the study to end by itself", 400)
+    assert len(statuses(cluster.results, "alone")) == 2
 
 
 def test_a_job_runs_the_code_that_it_brings(cluster: Any):

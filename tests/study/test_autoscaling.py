@@ -38,7 +38,7 @@ def test_a_worker_that_is_awake_counts_once(tmp_path: Path):
 def test_without_workers_in_the_yaml_those_that_are_alive_count(tmp_path: Path):
     alive = [HEAD, {"CPU": 8.0, "GPU": 1.0}]
     alone = bootstrap(tmp_path, "max_workers: 0\nhead_node_type: head\navailable_node_types: {head: {}}\n")
-    for file in (alone, tmp_path / "none.yaml"):
+    for file in (alone, None):
         assert find_nodes(alive, "auto", file) == (Node(cpus=4, gpus=0), Node(cpus=8, gpus=1))
 
 
@@ -46,13 +46,13 @@ def test_a_ray_of_this_machine_has_no_workers_to_come(tmp_path: Path):
     assert find_nodes([HEAD], None, bootstrap(tmp_path)) == (Node(cpus=4, gpus=0),)
 
 
-def test_the_environment_may_tell_of_workers(tmp_path: Path):
+def test_the_environment_may_tell_of_workers():
     told = {"PAN_STUDY_WORKERS": "3 x CPU=7,GPU=1"}
-    assert find_nodes([HEAD], "auto", tmp_path / "none", told) == (Node(cpus=4, gpus=0), *[Node(cpus=7, gpus=1)] * 3)
-    assert find_nodes([HEAD], None, tmp_path / "none", told) == (Node(cpus=4, gpus=0),)
+    assert find_nodes([HEAD], "auto", None, told) == (Node(cpus=4, gpus=0), *[Node(cpus=7, gpus=1)] * 3)
+    assert find_nodes([HEAD], None, None, told) == (Node(cpus=4, gpus=0),)
 
 
 @pytest.mark.parametrize("text", ["4", "4 x GPU=1", "four x CPU=7", "4 x CPU=7, GPU=1"])
-def test_workers_that_cannot_be_read_are_told(tmp_path: Path, text: str):
+def test_workers_that_cannot_be_read_are_told(text: str):
     with pytest.raises(BadInput, match=rf"^PAN_STUDY_WORKERS must be a number .*, got '{text}'\.$"):
-        find_nodes([HEAD], "auto", tmp_path / "none", {"PAN_STUDY_WORKERS": text})
+        find_nodes([HEAD], "auto", None, {"PAN_STUDY_WORKERS": text})

@@ -1,32 +1,16 @@
 """What is made of nodes' answers; the nodes themselves are in e2e/cluster."""
 
-import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from upath import UPath
 
 from pan_model.errors import BadInput
+from study.asked_nodes import Asked, tell_all
 from study.config import StudyConfig
 from study.node_probe import ABSENT, Answer
-from study.object_store import StoreError
-from study.preflight import (
-    Asked,
-    Finding,
-    check_gpus,
-    compare,
-    file_system,
-    hints,
-    marker_beside,
-    short_disk,
-    tell_all,
-)
-from study.regime import Regime
+from study.preflight import check_gpus, compare, hints
 from study.slots import Node
 
 NODE = Asked("a1", "10.0.0.3 (gpu-1)", has_gpu=True)
@@ -36,6 +20,7 @@ def said(**changes: Any) -> Answer:
     good = {
         "versions": {"Python": "3.11.7", "torch": "2.11.0"},
         "code": {"study": "aa", "pan_model": "bb"},
+        "token": False,
         "marker": "",
         "gpu": "",
     }
@@ -60,6 +45,7 @@ def test_a_node_that_is_as_here_is_good():
         ({"versions": {"Python": "3.11.7"}}, "node 10.0.0.3 (gpu-1) has torch absent instead of 2.11.0; bring"),
         ({"code": {"study": "ab", "pan_model": "bb"}}, "node 10.0.0.3 (gpu-1) has other code of study; bring every"),
         ({"code": {"study": ABSENT, "pan_model": ABSENT}}, "node 10.0.0.3 (gpu-1) has no package study or pan_model; "),
+        ({"token": True}, "node 10.0.0.3 (gpu-1) asks for a token, which this command has not; give RAY_AUTH_MODE one"),
         ({"marker": "not there"}, "node 10.0.0.3 (gpu-1) does not share the output results (not there); give --output"),
         ({"gpu": "torch 2.11.0+cpu is"}, "node 10.0.0.3 (gpu-1) has a GPU that cannot be used (torch 2.11.0+cpu is); "),
     ],
@@ -78,16 +64,6 @@ def test_versions_and_code_of_a_node_are_one_finding():
 
 def test_torch_without_cuda_matters_only_where_there_is_a_gpu():
     assert lines(said(gpu="torch 2.11.0+cpu"), NODE._replace(has_gpu=False)) == []
-
-
-def test_what_nodes_have_in_common_is_told_once():
-    same = [Finding(name, "is late", "wait") for name in "abcde"]
-    assert tell_all(same[:3]) == "nodes a, b and c: each is late; wait."
-    assert tell_all(same) == "nodes a, b and 3 others: each is late; wait."
-    others = [Finding("x", "has no disk", "buy one"), Finding("y", "has no fan", "buy one")]
-    assert tell_all([*same[:2], *others]) == (
-        "nodes a and b: each is late; wait. And 2 more: node x has no disk; buy one. node y has no fan; buy one."
-    )
 
 
 @pytest.mark.parametrize(("share", "gpus", "good"), [(0.5, 0, False), (0.5, 1, True), (0, 0, True), (None, 0, True)])
@@ -119,52 +95,3 @@ def test_an_output_on_a_disk_of_this_machine_is_told_when_nodes_are_yet_to_start
         said = hints(study, [], more_to_come=True)
         assert [f"lies on this machine's {kind}" in line for line in said] == [True] * told
         assert hints(study, [], more_to_come=False) == []
-
-
-def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path):
-    mounts = tmp_path / "mounts"
-    mounts.write_text(
-        f"disk / ext4 rw 0 0\nserver:/x {tmp_path.resolve()}/shared nfs4 rw 0 0\n"
-        f"tmpfs {tmp_path.resolve()}/my\\040disk tmpfs rw 0 0\n"
-    )
-    kinds = {name: file_system(tmp_path / name, mounts) for name in ("elsewhere", "shared/results", "my disk/results")}
-    assert kinds == {"elsewhere": "ext4", "shared/results": "nfs4", "my disk/results": "tmpfs"}
-    assert file_system(tmp_path, tmp_path / "none") == ""
-
-
-@pytest.mark.parametrize("below", ["", "results", "results/deep"])
-def test_the_marker_lies_in_the_nearest_folder_and_goes_whatever_happens(tmp_path: Path, below: str):
-    with pytest.raises(OSError, match="gone"), marker_beside(tmp_path / below) as marker:  # noqa: PT012
-        assert [str(path) for path in tmp_path.iterdir()] == [marker.path]
-        assert Path(marker.path).read_text() == marker.content
-        raise OSError("gone")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_marker_of_a_store_is_an_object(tmp_path: Path):
-    store = MemoryFileSystem()
-    with marker_beside(UPath(f"memory://{secrets.token_hex(4)}/results")) as marker:
-        assert store.cat_file(marker.path) == marker.content.encode()
-    assert not store.exists(marker.path)
-
-
-def test_a_store_that_does_not_take_the_marker_is_told(monkeypatch: pytest.MonkeyPatch):
-    def refuse(*_: Any, **__: Any) -> None:
-        raise PermissionError("Access Denied")
-
-    monkeypatch.setattr(MemoryFileSystem, "put_file", refuse)
-    told = pytest.raises(StoreError, match=r"/results/\.pan-study-\w+: cannot be written \(Access Denied; which")
-    with told, marker_beside(UPath(f"memory://{secrets.token_hex(4)}/results")):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("free", "regime", "told"), [(16e6, "frozen", False), (15e6, "frozen", True), (1e9, "finetune", True)]
-)
-def test_a_disk_too_small_for_the_trials_is_told(
-    study_config: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch, free: float, regime: str, told: bool
-):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(free)))
-    found = short_disk(study_config(num_trials=16, regime=Regime(regime)))
-    assert bool(found) is told
-    assert all("free for --output" in finding.what for finding in found)

@@ -32,6 +32,7 @@ ASKED = {
     "config.yaml": {"YOUR-BUCKET", "YOUR-SECURITY-GROUP", "YOUR-IMAGE"},
     "gcp.yaml": {"YOUR-PROJECT", "YOUR-BUCKET", "YOUR-FILESTORE-ADDRESS"},
     "kuberay.yaml": {"YOUR-BUCKET", "YOUR-REGISTRY"},
+    "onprem.yaml": {"YOUR-HEAD", "YOUR-WORKER-1", "YOUR-WORKER-2", "YOUR-USER", "YOUR-KEY", "YOUR-SHARED-FOLDER"},
 }
 
 
@@ -57,7 +58,7 @@ def test_a_file_that_is_filled_in_is_good(name: str, filled: Callable[[str], str
 @pytest.mark.parametrize("name", ASKED)
 def test_a_shipped_file_asks_for_what_is_the_users_and_for_nothing_else(name: str):
     findings, outline = check_file(CHECKOUT / "cluster" / name, CHECKOUT)
-    asked = [match[1] for found in findings if (match := re.match(r"fill in (YOUR[A-Z-]+)", found.what))]
+    asked = [match[1] for found in findings if (match := re.match(r"fill in (YOUR[A-Z0-9-]+)", found.what))]
     assert len(asked) == len(findings)
     assert set(asked) == ASKED[name]
     assert outline == ""
@@ -67,7 +68,15 @@ def test_a_shipped_file_asks_for_what_is_the_users_and_for_nothing_else(name: st
 def test_every_line_of_a_shipped_file_fits_and_every_choice_has_its_comment(name: str):
     lines = (CHECKOUT / "cluster" / name).read_text(encoding="utf-8").splitlines()
     assert max(len(line) for line in lines) <= 120
-    choices = ("InstanceType", "MarketType", "min_workers", "idle_timeout_minutes", "machineType", "maxReplicas")
+    choices = (
+        "InstanceType",
+        "MarketType",
+        "min_workers",
+        "idle_timeout_minutes",
+        "machineType",
+        "maxReplicas",
+        "head_ip",
+    )
     first = [next((line for line in lines if line.strip().startswith(choice)), None) for choice in choices]
     said = [line for line in first if line is not None]
     assert said
@@ -157,10 +166,9 @@ def test_any_value_may_be_missing_or_of_another_type_without_a_traceback(
         check_file(path, CHECKOUT)
 
 
-def test_a_key_that_others_may_read_is_refused(tmp_path: Path, filled: Callable[[str], str]):
-    key, path = tmp_path / "birds.pem", tmp_path / "onprem.yaml"
-    key.write_text("secret")
-    path.write_text(filled("onprem.yaml").replace("ssh_user: ubuntu", f"ssh_user: ubuntu, ssh_private_key: {key}"))
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path, key: Path, filled: Callable[[str], str]):
+    path = tmp_path / "onprem.yaml"
+    path.write_text(filled("onprem.yaml"), encoding="utf-8")
     key.chmod(0o644)
     assert [str(found) for found in check_file(path, CHECKOUT)[0]] == [
         f"auth.ssh_private_key: others may read '{key}' (mode 644), so ssh refuses it; type: chmod 600 {key}"

@@ -1045,6 +1045,33 @@ MISTAKES = [
         ),
     ),
     Mistake(
+        "fewer workers told than may come",
+        KUBERAY,
+        "4 x CPU=7,GPU=1",
+        "2 x CPU=7,GPU=1",
+        (
+            "RayCluster.spec.headGroupSpec: PAN_STUDY_WORKERS must be what workerGroupSpecs may become, '4 x CPU=7,"
+            "GPU=1', got '2 x CPU=7,GPU=1'."
+        ),
+    ),
+    Mistake(
+        "workers told of in other words",
+        KUBERAY,
+        "4 x CPU=7,GPU=1",
+        "four GPUs",
+        "RayCluster.spec.headGroupSpec: PAN_STUDY_WORKERS must be a number of workers and what each has, as in ",
+    ),
+    Mistake(
+        "no workers told of",
+        KUBERAY,
+        "  PAN_STUDY_WORKERS: 4 x",
+        "  PAN_STUDY_WORKER: 4 x",
+        (
+            "RayCluster.spec.headGroupSpec: PAN_STUDY_WORKERS is missing, by which a study plans with workers yet to "
+            "come; add: 4 x CPU=7,GPU=1"
+        ),
+    ),
+    Mistake(
         "a kind misspelt",
         KUBERAY,
         "kind: RayJob",
@@ -1061,8 +1088,8 @@ MISTAKES = [
     Mistake(
         "more workers than machines",
         LOCAL,
-        "max_workers: 2",
-        "max_workers: 3",
+        "idle_timeout_minutes: 60",
+        "max_workers: 3\nidle_timeout_minutes: 60",
         "max_workers: it must be at most 2, the addresses in worker_ips, got 3.",
     ),
     Mistake(
@@ -1082,15 +1109,15 @@ MISTAKES = [
     Mistake(
         "no head",
         LOCAL,
-        "head_ip: 10.0.0.1, ",
+        "  head_ip: 10.0.0.1",
         "",
         "provider.head_ip: it is missing; give the head's address.",
     ),
     Mistake(
         "node types on own machines",
         LOCAL,
-        "max_workers: 2",
-        "available_node_types: {gpu: {resources: {}, node_config: {}}}\nmax_workers: 2",
+        "idle_timeout_minutes: 60",
+        "available_node_types: {gpu: {resources: {}, node_config: {}}}\nidle_timeout_minutes: 60",
         (
             "Ray refuses the file, ClickException: The field available_node_types is not supported fo"
             "r on-premise clusters."
@@ -1118,5 +1145,5 @@ def test_a_mistake_is_said_in_a_clear_line(mistake: Mistake, filled: Callable[[s
 
 
 def test_no_mistake_is_planted_twice():
-    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 118
+    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 121
     assert len({(mistake.file, mistake.before, mistake.after) for mistake in MISTAKES}) == len(MISTAKES)

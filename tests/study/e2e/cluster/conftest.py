@@ -70,7 +70,7 @@ class RayCluster:
         words = [RAY, "start", "--block", *place, f"--node-ip-address={address}", "--num-cpus=1", *ports]
         words += ["--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000"]
         words += [f"--temp-dir={os.environ['RAY_TMPDIR']}/{self.port}-{len(self.nodes)}"]  # or their sockets collide
-        started = self.commands.launch(*wrap, *words, *more, **({"RAY_AUTH_MODE": "disabled"} | environment))
+        started = self.commands.launch(*wrap, *words, *more, **environment)
         self.nodes.append(RayNode(address, started))
         if head:
             started.wait_until(self.answers)
@@ -92,12 +92,24 @@ class RayCluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(commands: Any) -> Generator[RayCluster]:
+def make_cluster(commands: Any) -> Generator[Callable[..., RayCluster]]:
+    """Make a cluster with nothing but a head, of one CPU, with an environment."""
+    all_made: list[RayCluster] = []
+
+    def make(**environment: str) -> RayCluster:
+        all_made.append(RayCluster(commands))
+        all_made[-1].add(**environment)
+        return all_made[-1]
+
+    yield make
+    for made in all_made:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(make_cluster: Callable[..., RayCluster]) -> RayCluster:
     """A cluster with nothing but a head, of one CPU."""
-    made = RayCluster(commands)
-    made.add()
-    yield made
-    made.stop()
+    return make_cluster()
 
 
 @pytest.fixture(scope="session")

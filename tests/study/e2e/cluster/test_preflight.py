@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from pan_model.errors import BadInput
+from study.asked_nodes import alive_nodes, ask_nodes
 from study.config import StudyConfig
 from study.node_probe import PACKAGES
-from study.preflight import alive_nodes, ask_nodes, check_cluster, marker_beside
+from study.preflight import check_cluster
 from study.ray_session import ray_session
 from study.screen import Screen
+from study.shared_place import marker_beside
 from study.slots import Node
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -90,6 +92,19 @@ def test_the_command_ends_before_it_writes_anything(
     assert (ended.code, ended.err.count("\n")) == (2, 1), ended
     assert "error: node " in ended.err
     assert list(shared.iterdir()) == []
+
+
+def test_a_ray_without_the_token_that_is_asked_for_here_is_told(
+    make_cluster: Callable[..., Any], commands: Any, tmp_path: Path, data_root: Path, cache_dir: Path
+) -> None:
+    """Such a Ray cannot tell the driver from a dead one, and ends every trial of it as soon as it begins."""
+    bare = make_cluster(RAY_AUTH_MODE="disabled")
+    words = ["--output", tmp_path / "results", "--data-root", data_root, "--cache-dir", cache_dir]
+    ended = commands.run("run", *words, "--ray-address", bare.address)
+    assert (ended.code, ended.err.count("\n")) == (2, 1), ended
+    assert ended.err.startswith("error: node ")
+    assert ") has no token, which is asked for here; give RAY_AUTH_MODE one value, token or disabled" in ended.err
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_node_that_does_not_answer_is_told(config: Callable[..., StudyConfig]) -> None:

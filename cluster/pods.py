@@ -1,0 +1,79 @@
+"""Pods of a KubeRay cluster: image, limits, the ConfigMaps that they name, and an output that outlives them."""
+
+from typing import Any
+
+from cluster.finding import Finding, mapping, nearest, sequence, step
+from cluster.placeholders import is_open
+from cluster.versions import Locked, check_image
+
+GPU = "nvidia.com/gpu"
+
+
+def container_of(group: dict[str, Any]) -> dict[str, Any]:
+    """The container that Ray runs in: the first of a group's pod."""
+    containers = sequence(mapping(mapping(group.get("template")).get("spec")).get("containers"))
+    return mapping(containers[0]) if containers else {}
+
+
+def gpus_of(group: dict[str, Any]) -> int:
+    """GPUs of one pod of a worker group."""
+    limits = mapping(mapping(container_of(group).get("resources")).get("limits"))
+    return int(str(limits.get(GPU, 0))) if str(limits.get(GPU, 0)).isdigit() else 0
+
+
+def environment_of(group: dict[str, Any], values: dict[str, Any]) -> dict[Any, Any]:
+    """What the container is told: its own variables, and those of the ConfigMaps that it names."""
+    container = container_of(group)
+    environment = {mapping(one).get("name"): mapping(one).get("value") for one in sequence(container.get("env"))}
+    for one in map(mapping, sequence(container.get("envFrom"))):
+        environment |= values.get(str(mapping(one.get("configMapRef")).get("name")), {})
+    return environment
+
+
+def config_values(documents: list[Any]) -> dict[str, Any]:
+    """What ConfigMaps of the same file hold, by their names."""
+    maps = [mapping(document) for document in documents if mapping(document).get("kind") == "ConfigMap"]
+    return {str(mapping(one.get("metadata")).get("name")): mapping(one.get("data")) for one in maps}
+
+
+def check_pod(where: str, group: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Finding]:
+    """What a group's pods are made of; `values` are those of the file's ConfigMaps."""
+    place = step(where, "template.spec.containers[0]")
+    container = container_of(group)
+    findings: list[Finding] = []
+    image = container.get("image")
+    if not isinstance(image, str):
+        findings.append(Finding(where=step(place, "image"), what="it is missing; cluster/Dockerfile makes one."))
+    else:
+        findings += check_image(step(place, "image"), image, locked)
+    for resource in ("cpu", "memory"):
+        if resource not in mapping(mapping(container.get("resources")).get("limits")):
+            what = f"{resource} is missing; Ray takes it for what a pod has."
+            findings.append(Finding(where=step(place, "resources.limits"), what=what))
+    pod = mapping(mapping(group.get("template")).get("spec"))
+    for kind in ("initContainers", "containers"):
+        for index, part in enumerate(map(mapping, sequence(pod.get(kind)))):
+            findings += _check_config_maps(step(step(where, f"template.spec.{kind}"), index), part, values)
+    return findings + _check_output(place, environment_of(group, values), container)
+
+
+def _check_config_maps(where: str, container: dict[str, Any], values: dict[str, Any]) -> list[Finding]:
+    references = [mapping(mapping(one).get("configMapRef")) for one in sequence(container.get("envFrom"))]
+    names = [str(reference.get("name")) for reference in references if reference]
+    return [
+        Finding(
+            where=step(where, "envFrom"),
+            what=f"there is no ConfigMap '{name}' in this file{nearest(name, values) or '; add it.'}",
+        )
+        for name in names
+        if name not in values
+    ]
+
+
+def _check_output(where: str, environment: dict[Any, Any], container: dict[str, Any]) -> list[Finding]:
+    output = str(environment.get("PAN_STUDY_OUTPUT", ""))
+    mounts = [str(mapping(mount).get("mountPath")) for mount in sequence(container.get("volumeMounts"))]
+    if is_open(output) or output.startswith("s3://") or any(output.startswith(f"{mount}/") for mount in mounts):
+        return []
+    what = f"PAN_STUDY_OUTPUT must be s3://BUCKET/.. or in a mounted volume, got '{output}': else it goes with the pod."
+    return [Finding(where=step(where, "envFrom"), what=what)]

@@ -1,0 +1,104 @@
+"""Asked nodes: a question put to every node of a cluster at the same time, and what is wrong with some."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from study import node_probe
+from study.node_probe import Answer, Question
+
+ANSWER_WITHIN_S = 120.0
+"""How long a node may take: a cold disk needs a minute to load torch."""
+
+SAME_CODE = "bring every node to one state: `ray up` the cluster again, or `make setup` in the same checkout on each"
+
+
+class Asked(NamedTuple):
+    """A node of the cluster: Ray's name of it, how people know it, and whether Ray counts GPUs on it."""
+
+    node_id: str
+    name: str
+    has_gpu: bool
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a node, and the way out."""
+
+    node: str
+    what: str
+    way_out: str
+
+
+def alive_nodes() -> list[Asked]:
+    """The nodes of the Ray that was joined."""
+    return [
+        Asked(
+            node["NodeID"],
+            f"{node['NodeManagerAddress']} ({node['NodeManagerHostname']})",
+            bool(node["Resources"].get("GPU")),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def ask_nodes(
+    nodes: Sequence[Asked], question: Question, within_s: float = ANSWER_WITHIN_S
+) -> dict[str, Answer | Finding]:
+    """Put a question to nodes at the same time; by node_id, an answer or why there is none.
+
+    A node that has left the cluster meanwhile is left out. Nodes on one machine share their name, not their node_id.
+    """
+    # The source travels: a node may have another module of that name, or none.
+    source = Path(node_probe.__file__).read_text(encoding="utf-8")
+    ask = ray.remote(num_cpus=0, max_retries=0)(
+        lambda source, question: exec(str(source), space := {"__name__": "node_probe"}) or space["answer"](question)
+    )
+    asked = {
+        node: ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(
+            source, {**question, "gpu": question["gpu"] and node.has_gpu}
+        )
+        for node in nodes
+    }
+    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=within_s)
+    said = {node: _take(node, reference, within_s, answered=reference in ready) for node, reference in asked.items()}
+    there = {node.node_id for node in alive_nodes()}
+    return {node.node_id: one for node, one in said.items() if not isinstance(one, Finding) or node.node_id in there}
+
+
+def _take(node: Asked, reference: Any, within_s: float, *, answered: bool) -> Answer | Finding:
+    if not answered:
+        ray.cancel(reference, force=True)
+        way_out = "look at its disks, its network and its Ray, or take it out of the cluster"
+        return Finding(node.name, f"did not answer within {within_s:g} s", way_out)
+    try:
+        return ray.get(reference)
+    except Exception as error:  # whatever keeps a node from running a small task
+        last = (str(error).strip().splitlines() or [""])[-1]
+        return Finding(node.name, f"could not run a small task ({type(error).__name__}: {last})", SAME_CODE)
+
+
+def tell_all(findings: Sequence[Finding]) -> str:
+    """One line of all findings, those that several nodes have in common told once.
+
+    >>> tell_all([Finding("a", "has no disk", "buy one"), Finding("b", "has no disk", "buy one")])
+    'nodes a and b: each has no disk; buy one.'
+    """
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        nodes.setdefault((finding.what, finding.way_out), []).append(finding.node)
+    lines = [f"{_name_nodes(names)} {what}; {way_out}." for (what, way_out), names in nodes.items()]
+    first, *others = lines
+    return f"{first} And {len(others)} more: {' '.join(others)}" if others else first
+
+
+def _name_nodes(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"node {names[0]}"
+    shown = list(names) if len(names) <= 3 else [*names[:2], f"{len(names) - 2} others"]
+    return f"nodes {', '.join(shown[:-1])} and {shown[-1]}: each"
