@@ -21,7 +21,7 @@ WANTED = {
     "YOUR-WORKER-2": "a worker's address, or take it out",
     "YOUR-USER": "the user that ssh logs in as on every machine",
     "YOUR-KEY": "the path of that user's private key, such as ~/.ssh/id_ed25519",
-    "YOUR-SHARED-FOLDER": "a folder, /..., that all machines share under this path",
+    "YOUR-SHARED-FOLDER": "a folder, /..., that all machines share; results may go to s3://BUCKET/PREFIX instead",
 }
 """What belongs in place of each."""
 

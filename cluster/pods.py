@@ -1,5 +1,7 @@
 """Pods of a KubeRay cluster: image, limits, the ConfigMaps that they name, and an output that outlives them."""
 
+import math
+import re
 from typing import Any
 
 from cluster.finding import Finding, mapping, nearest, sequence, step
@@ -22,12 +24,29 @@ def gpus_of(group: dict[str, Any]) -> int:
 
 
 def environment_of(group: dict[str, Any], values: dict[str, Any]) -> dict[Any, Any]:
-    """What the container is told: its own variables, and those of the ConfigMaps that it names."""
+    """What the container is told: by the ConfigMaps that it names, and by its own variables, which go before.
+
+    A variable whose value the cluster alone knows (valueFrom) is None.
+    """
     container = container_of(group)
-    environment = {mapping(one).get("name"): mapping(one).get("value") for one in sequence(container.get("env"))}
-    for one in map(mapping, sequence(container.get("envFrom"))):
-        environment |= values.get(str(mapping(one.get("configMapRef")).get("name")), {})
-    return environment
+    environment: dict[Any, Any] = {}
+    for name in config_maps_of(container):
+        environment |= values.get(name, {})
+    own = [mapping(one) for one in sequence(container.get("env"))]
+    return environment | {one.get("name"): one.get("value") for one in own}
+
+
+def config_maps_of(container: dict[str, Any]) -> list[str]:
+    """The names of the ConfigMaps from which a container has its environment."""
+    references = [mapping(mapping(one).get("configMapRef")) for one in sequence(container.get("envFrom"))]
+    return [str(reference.get("name")) for reference in references if reference]
+
+
+def cpus_of(group: dict[str, Any]) -> int | None:
+    """CPUs of one pod as KubeRay tells Ray: the limit, rounded up; thousandths end in m. None where it is no number."""
+    limit = str(mapping(mapping(container_of(group).get("resources")).get("limits")).get("cpu", ""))
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", limit)
+    return math.ceil(float(found[1]) / (1000 if found[2] else 1)) if found else None
 
 
 def config_values(documents: list[Any]) -> dict[str, Any]:
@@ -50,6 +69,10 @@ def check_pod(where: str, group: dict[str, Any], values: dict[str, Any], locked:
         if resource not in mapping(mapping(container.get("resources")).get("limits")):
             what = f"{resource} is missing; Ray takes it for what a pod has."
             findings.append(Finding(where=step(place, "resources.limits"), what=what))
+        elif resource == "cpu" and not cpus_of(group):
+            limit = container["resources"]["limits"]["cpu"]
+            what = f"cpu must be a number of CPUs, such as 7 or 7500m, got '{limit}'."
+            findings.append(Finding(where=step(place, "resources.limits"), what=what))
     pod = mapping(mapping(group.get("template")).get("spec"))
     for kind in ("initContainers", "containers"):
         for index, part in enumerate(map(mapping, sequence(pod.get(kind)))):
@@ -58,14 +81,12 @@ def check_pod(where: str, group: dict[str, Any], values: dict[str, Any], locked:
 
 
 def _check_config_maps(where: str, container: dict[str, Any], values: dict[str, Any]) -> list[Finding]:
-    references = [mapping(mapping(one).get("configMapRef")) for one in sequence(container.get("envFrom"))]
-    names = [str(reference.get("name")) for reference in references if reference]
     return [
         Finding(
             where=step(where, "envFrom"),
             what=f"there is no ConfigMap '{name}' in this file{nearest(name, values) or '; add it.'}",
         )
-        for name in names
+        for name in config_maps_of(container)
         if name not in values
     ]
 

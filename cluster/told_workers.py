@@ -1,52 +1,62 @@
 """Workers that a study on Kubernetes is told of: those that its cluster's worker groups may become, no others."""
 
-import math
-import re
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from cluster.finding import Finding, mapping, sequence, step, whole
-from cluster.pods import container_of, environment_of, gpus_of
+from cluster.pods import config_maps_of, container_of, cpus_of, environment_of, gpus_of
 from pan_model.errors import BadInput
 from study.autoscaling import WORKERS, read_workers
 from study.slots import Node
 
 
 def check_told_workers(where: str, spec: dict[str, Any], values: dict[str, Any]) -> list[Finding]:
-    """That the head's environment names each group's most pods, and what one of them has for trials."""
+    """That the head's environment names the most pods that all groups may have, and what one of them has for trials.
+
+    Where a group's numbers or the head's ConfigMap are wrong themselves, that is told elsewhere, and nothing here.
+    """
     groups = [mapping(group) for group in sequence(spec.get("workerGroupSpecs"))]
-    if not groups or not all(_has_sizes(group) for group in groups):
-        return []  # that is said of the groups
-    told = environment_of(mapping(spec.get("headGroupSpec")), values).get(WORKERS)
-    place, wanted = step(where, "headGroupSpec"), " + ".join(_describe(group) for group in groups)
-    if told is None:
-        what = f"{WORKERS} is missing, by which a study plans with workers yet to come; add: {wanted}"
+    head = mapping(spec.get("headGroupSpec"))
+    known = all(name in values for name in config_maps_of(container_of(head)))
+    if not known or not groups or not all(_count(group) and _node(group).cpus for group in groups):
+        return []
+    place = step(where, "headGroupSpec.template.spec.containers[0].envFrom")
+    wanted = " + ".join(_describe(group) for group in groups)
+    environment = environment_of(head, values)
+    if WORKERS not in environment:
+        what = f"{WORKERS} is missing, by which a study plans with workers yet to come; add {WORKERS}: {wanted}"
         return [Finding(where=place, what=what)]
+    told = environment[WORKERS]
+    if told is None:
+        return []
     try:
         same = Counter(read_workers(str(told))) == Counter(node for group in groups for node in _nodes(group))
     except BadInput as error:
         return [Finding(where=place, what=str(error))]
-    what = f"{WORKERS} must be what workerGroupSpecs may become, '{wanted}', got '{told}'."
+    what = f"{WORKERS} must be what workerGroupSpecs may become, '{wanted}', got '{told}'; change one of the two."
     return [] if same else [Finding(where=place, what=what)]
 
 
-def _has_sizes(group: dict[str, Any]) -> bool:
-    return whole(group.get("maxReplicas")) > 0 and _cpus(group) > 0
+def _count(group: dict[str, Any]) -> int:
+    """The most pods of a group."""
+    return max(0, whole(group.get("maxReplicas"))) * max(1, whole(group.get("numOfHosts"), 1))
+
+
+def _node(group: dict[str, Any]) -> Node:
+    """What one pod has for trials: its limits, unless rayStartParams say otherwise."""
+    params = mapping(group.get("rayStartParams"))
+    cpus, gpus = params.get("num-cpus", cpus_of(group)), params.get("num-gpus", gpus_of(group))
+    return Node(cpus=_number(cpus), gpus=_number(gpus))
+
+
+def _number(value: object) -> float:
+    return float(str(value)) if str(value).isdigit() else 0.0
+
+
+def _nodes(group: dict[str, Any]) -> list[Node]:
+    return [_node(group)] * _count(group)
 
 
 def _describe(group: dict[str, Any]) -> str:
-    gpus = f",GPU={gpus_of(group)}" if gpus_of(group) else ""
-    return f"{whole(group.get('maxReplicas'))} x CPU={_cpus(group)}{gpus}"
-
-
-def _nodes(group: dict[str, Any]) -> Sequence[Node]:
-    return (Node(cpus=float(_cpus(group)), gpus=float(gpus_of(group))),) * whole(group.get("maxReplicas"))
-
-
-def _cpus(group: dict[str, Any]) -> int:
-    """CPUs of a pod as KubeRay tells Ray: its limit, rounded up; thousandths end in m."""
-    limit = str(mapping(mapping(container_of(group).get("resources")).get("limits")).get("cpu", ""))
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", limit):
-        return math.ceil(float(found[1]) / (1000 if found[2] else 1))
-    return 0
+    node = _node(group)
+    return f"{_count(group)} x CPU={node.cpus:g}{f',GPU={node.gpus:g}' if node.gpus else ''}"

@@ -1,7 +1,6 @@
 """Asked nodes: a question put to every node of a cluster at the same time, and what is wrong with some."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study import node_probe
+from study.node_finding import Finding
 from study.node_probe import Answer, Question
 
 ANSWER_WITHIN_S = 120.0
@@ -23,15 +23,6 @@ class Asked(NamedTuple):
     node_id: str
     name: str
     has_gpu: bool
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong with a node, and the way out."""
-
-    node: str
-    what: str
-    way_out: str
 
 
 def alive_nodes() -> list[Asked]:
@@ -81,24 +72,3 @@ def _take(node: Asked, reference: Any, within_s: float, *, answered: bool) -> An
     except Exception as error:  # whatever keeps a node from running a small task
         last = (str(error).strip().splitlines() or [""])[-1]
         return Finding(node.name, f"could not run a small task ({type(error).__name__}: {last})", SAME_CODE)
-
-
-def tell_all(findings: Sequence[Finding]) -> str:
-    """One line of all findings, those that several nodes have in common told once.
-
-    >>> tell_all([Finding("a", "has no disk", "buy one"), Finding("b", "has no disk", "buy one")])
-    'nodes a and b: each has no disk; buy one.'
-    """
-    nodes: dict[tuple[str, str], list[str]] = {}
-    for finding in findings:
-        nodes.setdefault((finding.what, finding.way_out), []).append(finding.node)
-    lines = [f"{_name_nodes(names)} {what}; {way_out}." for (what, way_out), names in nodes.items()]
-    first, *others = lines
-    return f"{first} And {len(others)} more: {' '.join(others)}" if others else first
-
-
-def _name_nodes(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return f"node {names[0]}"
-    shown = list(names) if len(names) <= 3 else [*names[:2], f"{len(names) - 2} others"]
-    return f"nodes {', '.join(shown[:-1])} and {shown[-1]}: each"

@@ -53,7 +53,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
         if joined is not None:
             _tell_small_stores(prepared, screen)
         content = describe_study(config, prepared, found)
-        _tell_going_on(config, found, content, screen)
+        _check_same_study(config, found, content, screen)
         baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
         nodes = joined or stack.enter_context(_ray_session(config, screen))
         slots = share_out(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
@@ -78,8 +78,10 @@ def _join_cluster(config: StudyConfig, stack: ExitStack, screen: Screen) -> tupl
     return nodes
 
 
-def _tell_going_on(config: StudyConfig, found: dict[str, Any] | None, content: dict[str, Any], screen: Screen) -> None:
-    """Say that a study goes on, once it is known to be the same; BadInput where it is not."""
+def _check_same_study(
+    config: StudyConfig, found: dict[str, Any] | None, content: dict[str, Any], screen: Screen
+) -> None:
+    """BadInput where an earlier study of this name was another one; else say that it goes on, or begins."""
     if found is not None:
         check_same(found, content["signed"], config.results.root)
         screen.say(f"going on with study {config.study_name}")

@@ -8,12 +8,12 @@ import torch
 
 from pan_model.backbones import build_backbone
 from pan_model.writable import existing_parent
-from study.asked_nodes import Finding
 from study.config import DatasetPlan, StudyConfig
+from study.node_finding import Finding
 from study.regime import Regime
 
 LEDGER_BYTES = 10**6
-"""What a trial leaves on disk, half of all trials more, with features that were extracted before it."""
+"""What a trial on frozen features leaves on disk; half of them leave more."""
 
 BYTES_PER_PARAMETER = 12
 """What a checkpoint holds of each parameter that is trained: itself and two moments, in 32 bits."""

@@ -36,7 +36,7 @@ def write_whole(path: Location, write: Callable[[Path], object]) -> None:
             object_store.put(path, temporary)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # pids are one machine's, and a folder may be many's
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # processes of two machines may share a pid
     try:
         write(temporary)
         with temporary.open("rb") as written:
@@ -77,12 +77,12 @@ def exists(path: Location) -> bool:
 def times_in(folder: Location, *names: str) -> list[dict[str, float]]:
     """For each name, when the files so called in the folders of a folder were written, by those folders' names.
 
-    Times are Unix seconds; a store is asked once for all of them.
+    Times are Unix seconds.
     """
     if isinstance(folder, Path):
         return [{file.parent.name: file.stat().st_mtime for file in folder.glob(f"*/{name}")} for name in names]
     depth = len(folder.parts) + 2
-    times = {file: time for file, time in object_store.times_below(folder).items() if len(file.parts) == depth}
+    times = object_store.times_below(folder, lambda file: file.name in names and len(file.parts) == depth)
     return [{file.parent.name: time for file, time in times.items() if file.name == name} for name in names]
 
 

@@ -7,7 +7,7 @@ by botocore: see REQUEST_ATTEMPTS. What is cut while its content is read is aske
 import errno
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,16 +72,20 @@ def is_there(location: UPath) -> bool:
         return _store(location).exists(location.path)
 
 
-def times_below(location: UPath) -> dict[UPath, float]:
-    """When each object below a location was written, in Unix seconds by the store's clock; one listing tells of all."""
+def times_below(location: UPath, wanted: Callable[[UPath], bool]) -> dict[UPath, float]:
+    """When each wanted object below a location was written, in Unix seconds by the store's clock.
+
+    S3's listing tells it; another store may be asked once for each.
+    """
     with _errors_of(location, "listed"):
         store, start = _store(location), location.path.rstrip("/") + "/"
-        found = store.find(location.path, detail=True)
-        return {
-            location / name.removeprefix(start): (about.get("LastModified") or store.modified(name)).timestamp()
-            for name, about in found.items()
-            if name.startswith(start)
+        found = {location / name.removeprefix(start): about for name, about in store.find(start, detail=True).items()}
+        times = {
+            file: about.get("LastModified") or store.modified(file.path)
+            for file, about in found.items()
+            if wanted(file)
         }
+    return {file: time.timestamp() for file, time in times.items()}
 
 
 def try_to_write(location: UPath) -> None:

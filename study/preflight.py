@@ -8,16 +8,17 @@ import ray
 from pan_model.errors import BadInput
 from pan_model.writable import existing_parent
 from study import node_probe
-from study.asked_nodes import SAME_CODE, Asked, Finding, alive_nodes, ask_nodes, tell_all
+from study.asked_nodes import SAME_CODE, Asked, alive_nodes, ask_nodes
 from study.config import StudyConfig
 from study.disk_need import short_disk
 from study.location import Location
+from study.node_finding import Finding, tell_all
 from study.node_probe import ABSENT, Answer, Question
 from study.screen import Screen
 from study.shared_place import SHARED, file_system, marker_beside
 from study.slots import Node
 
-SAME_TOKEN = "give RAY_AUTH_MODE one value, token or disabled, here and on every node, and start its Ray again"
+SAME_TOKEN = "give RAY_AUTH_MODE=disabled to this command, or start Ray with RAY_AUTH_MODE=token on every node"
 SHARE_OUTPUT = "give --output on a file system that all nodes share, or a bucket: --output s3://BUCKET/PREFIX"
 
 
@@ -54,14 +55,9 @@ def compare(node: Asked, there: Answer, here: Answer, output: Location) -> list[
     found: list[Finding] = []
     if differing := _differing(there, here):
         found.append(Finding(node.name, f"has {', '.join(differing)}", SAME_CODE))
-    if there["token"] != here["token"]:
-        # A driver that wants tokens of a Ray that has none is taken for dead by it, and all its trials with it.
-        asks = (
-            "asks for a token, which this command has not"
-            if there["token"]
-            else "has no token, which is asked for here"
-        )
-        found.append(Finding(node.name, asks, SAME_TOKEN))
+    if here["token"] and not there["token"]:
+        # Ray would get no answer from this command, take it for dead, and end each trial as it begins.
+        found.append(Finding(node.name, "runs without the token that this command asks for", SAME_TOKEN))
     if there["marker"]:
         found.append(Finding(node.name, f"does not share the output {output} ({there['marker']})", SHARE_OUTPUT))
     if node.has_gpu and there["gpu"]:

@@ -47,6 +47,15 @@ def check_ray_address(address: str | None, named: str = "--ray-address") -> None
         raise BadInput(f"{named}: no Ray cluster answers at '{address}' ({error}); start one, or {way_out}.") from error
 
 
+def cluster_file(address: str | None, bootstrap: Path | None = None) -> Path | None:
+    """The YAML that `ray up` left on this machine, where the Ray at the address listens here, too; else None.
+
+    Of a cluster elsewhere, and of a Ray of the study's own, it says nothing.
+    """
+    file = (bootstrap or BOOTSTRAP).expanduser()
+    return file if address is not None and file.exists() and _is_here(address) else None
+
+
 def describe_cluster(address: str, nodes: Sequence[Node]) -> str:
     """The cluster that was joined and what trials may use of it, for the screen.
 
@@ -65,6 +74,19 @@ def _started_here(environment: Mapping[str, str]) -> str | None:
     folder = environment.get("RAY_TMPDIR") or environment.get("TMPDIR") or "/tmp"  # the order is Ray's
     noted = Path(folder) / "ray" / "ray_current_cluster"
     return noted.read_text(encoding="utf-8").strip() or None if noted.is_file() else None
+
+
+def _is_here(address: str) -> bool:
+    """Whether an address is one of this machine's: then a port of it can be had."""
+    if address == "auto":
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _listens(address: str) -> OSError | OverflowError | None:

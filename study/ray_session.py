@@ -3,21 +3,22 @@
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from pan_model.errors import BadInput
-from study.autoscaling import BOOTSTRAP, HEAD_RESOURCE, find_nodes
+from study.autoscaling import find_nodes
 from study.config import StudyConfig
 from study.node_probe import PACKAGES
 from study.own_machines import count_machines, wait_for_machines
+from study.ray_address import cluster_file
 from study.sent_code import IN_A_JOB, PACKAGE
 from study.slots import Node
+from study.stderr_aside import stderr_aside
 
 RAY_STARTS = 3
 """How often Ray is started until it counts as failed."""
@@ -31,29 +32,22 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
     BadInput when Ray does not start or no cluster answers.
     """
     on_terminate = signal.getsignal(signal.SIGTERM)
-    try:
-        _start_ray(study.ray_address)
-    except Exception as error:  # Ray raises what it likes, and a plain Exception where a busy machine is too slow
-        if study.ray_address is None:
-            raise BadInput(
-                f"Ray did not start on this machine ({error}); where it was too busy, give the same command again."
-            ) from error
-        raise BadInput(
-            f"--ray-address: no Ray cluster answers at '{study.ray_address}' ({error}); "
-            "start one with the same versions of Ray and Python, or leave it out."
-        ) from error
+    if study.ray_address is None:
+        _start_ray()
+    else:
+        _join_ray(study.ray_address)
     signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once
     try:
         if study.ray_address is not None:
-            wait_for_machines(count_machines(_cluster_file()), lambda: len(_alive()), say)
-        yield joined_nodes(study.ray_address)
+            wait_for_machines(count_machines(cluster_file(study.ray_address)), lambda: len(_alive()), say)
+        yield usable_nodes(study.ray_address)
     finally:
         ray.shutdown()
 
 
-def joined_nodes(address: str | None) -> tuple[Node, ...]:
-    """The machines that trials may use now, of the Ray that was started (no address) or joined."""
-    return find_nodes([node["Resources"] for node in _alive()], address, _cluster_file())
+def usable_nodes(address: str | None) -> tuple[Node, ...]:
+    """The nodes that trials may use of the Ray that was started (no address) or joined: alive, or yet to be started."""
+    return find_nodes([node["Resources"] for node in _alive()], address, cluster_file(address))
 
 
 def count_gpus() -> float:
@@ -65,38 +59,44 @@ def _alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _cluster_file() -> Path | None:
-    """The YAML that `ray up` left on the head of the cluster that was joined; None on any other machine."""
-    heads = [node["NodeManagerHostname"] for node in _alive() if HEAD_RESOURCE in node["Resources"]]
-    file = BOOTSTRAP.expanduser()
-    return file if socket.gethostname() in heads and file.exists() else None
-
-
-def _start_ray(address: str | None) -> None:
-    """Start or join Ray, once more where a busy machine did not get it up in Ray's own half minute."""
+def _start_ray() -> None:
+    """Start Ray here, once more where a busy machine did not get it up in Ray's own half minute; BadInput at last."""
     for start in range(1, RAY_STARTS + 1):
         try:
-            ray.init(
-                address=address or "local",
-                include_dashboard=False if address is None else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                runtime_env=None if address is None else _this_code(),
-            )
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             return
         except Exception as error:  # what Ray raises then is of no kind of its own
             if "timed out during startup" not in str(error) or start == RAY_STARTS:
-                raise
+                raise BadInput(
+                    f"Ray did not start on this machine ({error}); where it was too busy, give the same command again."
+                ) from error
             ray.shutdown()
 
 
-def _this_code() -> dict[str, Any] | None:
+def _join_ray(address: str) -> None:
+    """Join the Ray at an address; BadInput where it does not answer, or answers that it wants a token."""
+    with stderr_aside() as said:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_this_code(address))
+        except Exception as error:  # Ray raises what it likes
+            if isinstance(error, AuthenticationError) or "InvalidAuthToken" in said():
+                raise BadInput(
+                    f"--ray-address: the Ray cluster at '{address}' asks for a token that this command has not; give "
+                    "RAY_AUTH_MODE=token and its token, in ~/.ray/auth_token or RAY_AUTH_TOKEN."
+                ) from error
+            raise BadInput(
+                f"--ray-address: no Ray cluster answers at '{address}' ({error}); "
+                "start one with the same versions of Ray and Python, or leave it out."
+            ) from error
+
+
+def _this_code(address: str) -> dict[str, Any] | None:
     """What brings the driver's own code to every node of a cluster that `ray up` made, so that none runs an older one.
 
     A job has brought its working folder already. Where nodes were started by hand, they may be several on one machine,
     whose agents would write to one folder, each anew, while workers read it.
     """
-    if IN_A_JOB in os.environ or not BOOTSTRAP.expanduser().exists():
+    if IN_A_JOB in os.environ or cluster_file(address) is None:
         return None
     folders = [PACKAGE.parent / name for name in PACKAGES]
     return {"py_modules": [str(folder) for folder in folders], "excludes": ["__pycache__"]}

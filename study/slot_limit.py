@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from study.config import StudyConfig
-from study.ray_session import joined_nodes
+from study.ray_session import usable_nodes
 from study.slots import Slots, count_slots
 
 ASKED_EVERY_S = 5.0
@@ -22,7 +22,7 @@ def current_slots(study: StudyConfig, slots: Slots, clock: Callable[[], float] =
     def count() -> int:
         nonlocal known, known_s
         if clock() - known_s >= ASKED_EVERY_S:
-            known, known_s = max(1, count_slots(study, slots, joined_nodes(study.ray_address))), clock()
+            known, known_s = max(1, count_slots(study, slots, usable_nodes(study.ray_address))), clock()
         return known
 
     return count

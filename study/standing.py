@@ -60,7 +60,7 @@ def _describe_dataset(
 def _describe_running(record: TrialRecord, part: Mapping[str, Any], times: Times, now_s: float) -> str:
     best = record.best_epoch(part["objective"]["name"], part["objective"]["mode"])
     line = f"  running: trial {record.trial_id}, epoch {len(record.history)}/{part['max_epochs']}"
-    if best is None:
+    if best is None or record.trial_id not in times.by_trial:
         return line
     ago = duration(max(0.0, now_s - times.by_trial[record.trial_id]))
     return f"{line} written {ago} ago, best {best[part['objective']['name']]:.4f}"
@@ -79,7 +79,9 @@ def _describe_pace(ended: int, planned: int, times: Times, now_s: float) -> str:
 def _times(trials: Location, records: Iterable[TrialRecord]) -> Times | None:
     """None before the first epoch. A study that was cut and went on counts the time between, too."""
     begun, last = times_in(trials, "config.json", "history.jsonl")
-    by_trial = {record.trial_id: last[record.trial_id] for record in records if record.trial_id in last}
+    by_trial = {
+        record.trial_id: last[record.trial_id] for record in records if record.history and record.trial_id in last
+    }
     if not by_trial:
         return None
     return Times(begun=min(begun[trial] for trial in by_trial), last=max(by_trial.values()), by_trial=by_trial)

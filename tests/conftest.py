@@ -26,7 +26,14 @@ settings.load_profile("repeatable")
 # A Ray that a test starts sees no cluster of this machine and leaves nothing in the home folder. The folder lies
 # straight under /tmp because Ray makes Unix sockets in it, whose paths hold at most 107 bytes.
 TEMPORARY = Path(tempfile.mkdtemp(prefix="pan-", dir="/tmp"))
-for name in ("RAY_ADDRESS", "PAN_STUDY_OUTPUT", "PAN_STUDY_DATA_ROOT", "PAN_STUDY_CACHE_DIR", "PAN_STUDY_VERSION"):
+for name in (
+    "RAY_ADDRESS",
+    "PAN_STUDY_OUTPUT",
+    "PAN_STUDY_DATA_ROOT",
+    "PAN_STUDY_CACHE_DIR",
+    "PAN_STUDY_VERSION",
+    "PAN_STUDY_WORKERS",
+):
     os.environ.pop(name, None)
 os.environ["RAY_TMPDIR"] = str(TEMPORARY)
 os.environ["RAY_AUTH_MODE"] = "token"  # else the first Ray of a process decides for those that come after it

@@ -1,9 +1,9 @@
 """Files that are written all together, and never over what is there."""
 
 import contextlib
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from uuid import uuid4
 
 from pan_model.errors import BadInput
 
@@ -21,7 +21,7 @@ def write_new_files(texts: Mapping[Path, str]) -> None:
     Raises BadInput for a file that is already there or cannot be written.
     """
     refuse_existing(texts)
-    parts = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
+    parts = {path: path.with_name(f".{path.name}.{uuid4().hex}") for path in texts}
     renamed: list[Path] = []
     try:
         for path, text in texts.items():

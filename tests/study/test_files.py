@@ -1,13 +1,16 @@
 import json
 import math
+import secrets
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from upath import UPath
 
 from pan_model.errors import BadInput
-from study.files import read_json, write_json, write_text, write_whole
+from study.files import read_json, times_in, write_json, write_text, write_whole
 
 
 def test_writes_make_folders_and_leave_nothing_but_the_file(tmp_path: Path):
@@ -64,6 +67,26 @@ def test_json_reads_back_exactly(tmp_path_factory: pytest.TempPathFactory, value
     assert back == value
     assert type(back) is type(value)
     assert not isinstance(value, float) or math.copysign(1, back) == math.copysign(1, value)
+
+
+def test_two_writers_of_a_file_do_not_disturb_each_other(tmp_path: Path):
+    def write(temporary: Path) -> None:
+        temporary.write_text("mine")
+        write_text(tmp_path / "file", "the other's")
+
+    write_whole(tmp_path / "file", write)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_times_of_files_in_folders_are_told(tmp_path: Path):
+    for root in (tmp_path, UPath(f"memory://{secrets.token_hex(4)}")):
+        before_s = time.time() - 1
+        for name in ("a/one", "a/two", "a/deep/one", "b/one", "one"):
+            write_text(root / name, "")
+        ones, twos = times_in(root, "one", "two")
+        assert (set(ones), set(twos)) == ({"a", "b"}, {"a"})
+        assert all(before_s < time_s < before_s + 100 for time_s in (*ones.values(), *twos.values()))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

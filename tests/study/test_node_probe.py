@@ -23,6 +23,14 @@ def test_a_node_says_what_it_has():
     assert (said["marker"], said["gpu"]) == ("", "")
 
 
+@pytest.mark.parametrize(("mode", "token"), [(None, False), ("disabled", False), ("token", True), ("Token", True)])
+def test_a_node_says_whether_its_ray_uses_a_token(monkeypatch: pytest.MonkeyPatch, mode: str | None, token: bool):
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    if mode is not None:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    assert answer(ask())["token"] is token
+
+
 def test_the_question_travels_as_source_that_needs_nothing_of_the_project():
     space = {"__name__": "node_probe"}
     exec(Path(node_probe.__file__).read_text(encoding="utf-8"), space)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pan_model.errors import BadInput
-from study.asked_nodes import Asked, tell_all
+from study.asked_nodes import Asked
 from study.config import StudyConfig
+from study.node_finding import tell_all
 from study.node_probe import ABSENT, Answer
 from study.preflight import check_gpus, compare, hints
 from study.slots import Node
@@ -45,7 +46,6 @@ def test_a_node_that_is_as_here_is_good():
         ({"versions": {"Python": "3.11.7"}}, "node 10.0.0.3 (gpu-1) has torch absent instead of 2.11.0; bring"),
         ({"code": {"study": "ab", "pan_model": "bb"}}, "node 10.0.0.3 (gpu-1) has other code of study; bring every"),
         ({"code": {"study": ABSENT, "pan_model": ABSENT}}, "node 10.0.0.3 (gpu-1) has no package study or pan_model; "),
-        ({"token": True}, "node 10.0.0.3 (gpu-1) asks for a token, which this command has not; give RAY_AUTH_MODE one"),
         ({"marker": "not there"}, "node 10.0.0.3 (gpu-1) does not share the output results (not there); give --output"),
         ({"gpu": "torch 2.11.0+cpu is"}, "node 10.0.0.3 (gpu-1) has a GPU that cannot be used (torch 2.11.0+cpu is); "),
     ],
@@ -53,6 +53,15 @@ def test_a_node_that_is_as_here_is_good():
 def test_what_is_wrong_is_told_with_the_node_and_the_way_out(changes: dict[str, Any], line: str):
     [told] = lines(said(**changes))
     assert told.startswith(line)
+
+
+def test_a_ray_that_does_not_use_the_token_of_this_command_is_told():
+    [finding] = compare(NODE, said(token=False), said(token=True), Path("results"))
+    assert tell_all([finding]) == (
+        "node 10.0.0.3 (gpu-1) runs without the token that this command asks for; give RAY_AUTH_MODE=disabled to this "
+        "command, or start Ray with RAY_AUTH_MODE=token on every node."
+    )
+    assert compare(NODE, said(token=True), said(token=True), Path("results")) == []
 
 
 def test_versions_and_code_of_a_node_are_one_finding():

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pan_model.errors import BadInput
-from study.ray_address import check_ray_address, find_cluster
+from study.ray_address import check_ray_address, cluster_file, find_cluster
 
 
 @pytest.mark.parametrize("address", [None, "auto", "local"])
@@ -69,6 +69,23 @@ def test_on_the_head_of_a_cluster_a_study_joins_it(head: Path):
         assert find_cluster(None, {"TMPDIR": str(head)}, head / "bootstrap.yaml") == noted
         assert find("local", head) is None
     assert find(None, head) is None, "the Ray was stopped"
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [
+        ("auto", True),
+        ("127.0.0.1:6379", True),
+        ("[::1]:6379", True),
+        ("192.0.2.200:6379", False),
+        ("no.such.host.invalid:6379", False),
+        (None, False),
+    ],
+)
+def test_the_yaml_of_this_head_says_nothing_of_a_cluster_elsewhere(head: Path, address: str | None, here: bool):
+    file = head / "bootstrap.yaml"
+    assert cluster_file(address, file) == (file if here else None)
+    assert cluster_file(address, head / "none.yaml") is None
 
 
 def test_a_cluster_of_the_environment_is_joined_unless_a_flag_says_else(head: Path):

@@ -167,13 +167,13 @@ def test_any_value_may_be_missing_or_of_another_type_without_a_traceback(
 
 
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path, key: Path, filled: Callable[[str], str]):
-    path = tmp_path / "onprem.yaml"
-    path.write_text(filled("onprem.yaml"), encoding="utf-8")
-    key.chmod(0o644)
+    path, open_key = tmp_path / "onprem.yaml", tmp_path / "birds"
+    path.write_text(filled("onprem.yaml").replace(str(key), str(open_key)), encoding="utf-8")
+    open_key.touch(mode=0o644)
     assert [str(found) for found in check_file(path, CHECKOUT)[0]] == [
-        f"auth.ssh_private_key: others may read '{key}' (mode 644), so ssh refuses it; type: chmod 600 {key}"
+        f"auth.ssh_private_key: others may read '{open_key}' (mode 644), so ssh refuses it; type: chmod 600 {open_key}"
     ]
-    key.chmod(0o600)
+    open_key.chmod(0o600)
     assert check_file(path, CHECKOUT)[0] == []
 
 

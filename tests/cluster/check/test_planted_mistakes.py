@@ -1050,8 +1050,18 @@ MISTAKES = [
         "4 x CPU=7,GPU=1",
         "2 x CPU=7,GPU=1",
         (
-            "RayCluster.spec.headGroupSpec: PAN_STUDY_WORKERS must be what workerGroupSpecs may become, '4 x CPU=7,"
-            "GPU=1', got '2 x CPU=7,GPU=1'."
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_WORKERS must be what "
+            "workerGroupSpecs may become, '4 x CPU=7,GPU=1', got '2 x CPU=7,GPU=1'; change one of the two."
+        ),
+    ),
+    Mistake(
+        "CPUs of a pod in words",
+        KUBERAY,
+        "limits: {cpu: 7, memory: 24Gi, nvidia.com/gpu: 1}",
+        "limits: {cpu: seven, memory: 24Gi, nvidia.com/gpu: 1}",
+        (
+            "RayCluster.spec.workerGroupSpecs[0].template.spec.containers[0].resources.limits: cpu must be a number of "
+            "CPUs, such as 7 or 7500m, got 'seven'."
         ),
     ),
     Mistake(
@@ -1059,7 +1069,10 @@ MISTAKES = [
         KUBERAY,
         "4 x CPU=7,GPU=1",
         "four GPUs",
-        "RayCluster.spec.headGroupSpec: PAN_STUDY_WORKERS must be a number of workers and what each has, as in ",
+        (
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_WORKERS must be a number of "
+            "workers and what each has, as in "
+        ),
     ),
     Mistake(
         "no workers told of",
@@ -1067,8 +1080,8 @@ MISTAKES = [
         "  PAN_STUDY_WORKERS: 4 x",
         "  PAN_STUDY_WORKER: 4 x",
         (
-            "RayCluster.spec.headGroupSpec: PAN_STUDY_WORKERS is missing, by which a study plans with workers yet to "
-            "come; add: 4 x CPU=7,GPU=1"
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_WORKERS is missing, by which "
+            "a study plans with workers yet to come; add PAN_STUDY_WORKERS: 4 x CPU=7,GPU=1"
         ),
     ),
     Mistake(
@@ -1145,5 +1158,5 @@ def test_a_mistake_is_said_in_a_clear_line(mistake: Mistake, filled: Callable[[s
 
 
 def test_no_mistake_is_planted_twice():
-    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 121
+    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 122
     assert len({(mistake.file, mistake.before, mistake.after) for mistake in MISTAKES}) == len(MISTAKES)

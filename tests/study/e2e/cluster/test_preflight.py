@@ -1,6 +1,7 @@
 """A cluster on which a study would fail later: nodes with other code, another disk, a GPU that is none."""
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,23 @@ def test_a_ray_without_the_token_that_is_asked_for_here_is_told(
     ended = commands.run("run", *words, "--ray-address", bare.address)
     assert (ended.code, ended.err.count("\n")) == (2, 1), ended
     assert ended.err.startswith("error: node ")
-    assert ") has no token, which is asked for here; give RAY_AUTH_MODE one value, token or disabled" in ended.err
+    assert ") runs without the token that this command asks for; give RAY_AUTH_MODE=disabled to this comm" in ended.err
     assert not (tmp_path / "results").exists()
+    words += ["--image-size", 32, "--max-epochs", 1, "--grace-epochs", 1, "--num-trials", 1]
+    script = commands.checkout / "study" / "run.py"
+    more = commands.launch(sys.executable, script, *words, "--ray-address", bare.address, RAY_AUTH_MODE="disabled")
+    done = more.finish()
+    assert (done.code, done.err) == (0, "")
+
+
+def test_a_ray_that_asks_for_a_token_which_the_command_has_not_is_told(
+    cluster: Any, commands: Any, data_root: Path
+) -> None:
+    words = ["--data-root", data_root, "--ray-address", cluster.address]
+    script = commands.checkout / "study" / "run.py"
+    ended = commands.launch(sys.executable, script, *words, RAY_AUTH_MODE="disabled").finish()
+    assert (ended.code, ended.err.count("\n")) == (2, 1), ended
+    assert f"error: --ray-address: the Ray cluster at '{cluster.address}' asks for a token that this comm" in ended.err
 
 
 def test_a_node_that_does_not_answer_is_told(config: Callable[..., StudyConfig]) -> None:

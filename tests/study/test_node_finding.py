@@ -1,6 +1,6 @@
-"""What is told of findings; nodes themselves are asked in e2e/cluster."""
+"""What is told of findings on nodes."""
 
-from study.asked_nodes import Finding, tell_all
+from study.node_finding import Finding, tell_all
 
 
 def test_what_nodes_have_in_common_is_told_once():

@@ -1,0 +1,54 @@
+"""What a study on Kubernetes is told of workers, beside what its worker groups may become."""
+
+from typing import Any
+
+import pytest
+
+from cluster.told_workers import check_told_workers
+
+
+def group(most: int, cpu: Any = 7, gpus: int = 1, **more: Any) -> dict[str, Any]:
+    container = {"resources": {"limits": {"cpu": cpu, "nvidia.com/gpu": gpus}}}
+    return {"maxReplicas": most, "template": {"spec": {"containers": [container]}}, **more}
+
+
+def lines(groups: list[dict[str, Any]], **container: Any) -> list[str]:
+    """What is said where the head's container has this environment, and there is a ConfigMap of 2 x CPU=7,GPU=1."""
+    head = {"template": {"spec": {"containers": [container]}}}
+    values = {"told": {"PAN_STUDY_WORKERS": "2 x CPU=7,GPU=1"}}
+    return [str(found) for found in check_told_workers("", {"headGroupSpec": head, "workerGroupSpecs": groups}, values)]
+
+
+def env(value: str) -> list[dict[str, str]]:
+    return [{"name": "PAN_STUDY_WORKERS", "value": value}]
+
+
+FROM_MAP: dict[str, Any] = {"envFrom": [{"configMapRef": {"name": "told"}}]}
+
+
+@pytest.mark.parametrize(
+    ("groups", "told"),
+    [
+        ([group(2)], "2 x CPU=7,GPU=1"),
+        ([group(2, "6500m")], "2 x CPU=7,GPU=1"),
+        ([group(2, 6.5, 0)], "2 x CPU=7"),
+        ([group(1), group(3, 15, 4)], "3 x CPU=15,GPU=4 + 1 x CPU=7,GPU=1"),
+        ([group(2, rayStartParams={"num-cpus": "6"})], "2 x CPU=6,GPU=1"),
+        ([group(2, numOfHosts=2)], "4 x CPU=7,GPU=1"),
+    ],
+)
+def test_what_the_groups_may_become_is_good_and_anything_else_is_not(groups: list[dict[str, Any]], told: str):
+    assert lines(groups, env=env(told)) == []
+    [line] = lines(groups, env=env("9 x CPU=7,GPU=1"))
+    assert "got '9 x CPU=7,GPU=1'; change one of the two." in line
+
+
+def test_a_containers_own_variable_goes_before_its_config_map():
+    assert lines([group(2)], **FROM_MAP) == []
+    assert lines([group(3)], env=env("3 x CPU=7,GPU=1"), **FROM_MAP) == []
+    assert len(lines([group(2)], env=env("3 x CPU=7,GPU=1"), **FROM_MAP)) == 1
+
+
+def test_what_only_the_cluster_knows_is_not_judged():
+    assert lines([group(3)], env=[{"name": "PAN_STUDY_WORKERS", "valueFrom": {}}], **FROM_MAP) == []
+    assert lines([group(3)], envFrom=[{"configMapRef": {"name": "tld"}}]) == []

@@ -1,0 +1,33 @@
+"""What ends a search before all its trials have run."""
+
+import pickle
+
+from study.budget import Budget, GpuMeter
+from study.late_node import BREACH
+from study.search_end import Ended
+
+
+def budget(seconds: float | None = None) -> Budget:
+    return Budget(seconds=seconds, meter=GpuMeter(lambda: 0.0))
+
+
+def test_a_search_goes_on_while_nothing_is_the_matter():
+    ended = Ended(budget())
+    assert not ended("a trial", {"epoch": 1})
+    assert not ended.stop_all()
+
+
+def test_a_budget_that_is_used_up_ends_it():
+    assert Ended(budget(seconds=0.0)).stop_all()
+
+
+def test_the_first_breach_ends_it_and_is_kept():
+    ended = Ended(budget())
+    for told in ("node a is late", "node b is late"):
+        assert not ended("a trial", {BREACH: told})
+    assert ended.stop_all()
+    assert ended.breach == "node a is late"
+
+
+def test_tune_may_pickle_it():
+    assert not pickle.loads(pickle.dumps(Ended(budget(seconds=0.0)))).stop_all()
