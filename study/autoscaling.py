@@ -1,24 +1,19 @@
 """Nodes that trials may use: those of the cluster that are alive, and those that its autoscaler may start."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pan_model.errors import BadInput
-from study.slots import Node
+from study.node import WORKERS, Node, read_workers
 
 HEAD_RESOURCE = "node:__internal_head__"
 """What Ray gives the head node and no other."""
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Where `ray up` leaves the cluster's YAML on its head node."""
-
-WORKERS = "PAN_STUDY_WORKERS"
-"""Of the environment: the workers that an autoscaler may start, "4 x CPU=7,GPU=1", several kinds joined by " + "."""
 
 
 def find_nodes(
@@ -41,24 +36,6 @@ def find_nodes(
     if not workers:
         return tuple(_node(resources) for resources in alive)
     return (*(_node(resources) for resources in alive if HEAD_RESOURCE in resources), *workers)
-
-
-def read_workers(text: str) -> tuple[Node, ...]:
-    """The workers that the environment tells of; BadInput when the text is malformed.
-
-    >>> read_workers("2 x CPU=7,GPU=1 + 1 x CPU=15")
-    (Node(cpus=7.0, gpus=1.0), Node(cpus=7.0, gpus=1.0), Node(cpus=15.0, gpus=0.0))
-    """
-    nodes: list[Node] = []
-    for part in text.split(" + "):
-        found = re.fullmatch(r"(\d+) x CPU=(\d+)(?:,GPU=(\d+))?", part)
-        if found is None:
-            raise BadInput(
-                f"{WORKERS} must be a number of workers and what each has, as in '4 x CPU=7,GPU=1', several kinds "
-                f"joined by ' + ', got '{text}'."
-            )
-        nodes += [Node(cpus=float(found[2]), gpus=float(found[3] or 0))] * int(found[1])
-    return tuple(nodes)
 
 
 def _startable(cluster: Mapping[str, Any]) -> tuple[Node, ...]:

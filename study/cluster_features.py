@@ -28,7 +28,7 @@ from pan_model.images import Content
 from pan_model.shapes import Int
 from pan_model.train import use_deterministic_arithmetic
 from study.file_desk import file_desk, read_file, this_node
-from study.slots import Node
+from study.node import Node
 
 FEW_IMAGES = 2000
 """Fewer are extracted where the command runs: four cores have done them in a minute or two, before a machine in the

@@ -20,6 +20,7 @@ from study.config import DatasetPlan, StudyConfig
 from study.files import exists, local_copy, write_json, write_whole
 from study.gpu_need import hungry_trials
 from study.ledger import count_ended, read_ledger
+from study.node import Node
 from study.plan import check_same, check_same_flags, describe_study, find_study, same_files
 from study.prepare import Preparation, PreparedDataset, prepare_on_screen
 from study.question_scores import QuestionLists, interval_of
@@ -28,7 +29,7 @@ from study.report import report_study
 from study.screen import Screen
 from study.search import search_datasets
 from study.sent_code import describe_code
-from study.slots import Node, loading_processes_here, share_out
+from study.slots import loading_processes_here, share_out
 
 
 def conduct_study(config: StudyConfig, screen: Screen) -> int:

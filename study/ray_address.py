@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pan_model.errors import BadInput
 from study.autoscaling import BOOTSTRAP
-from study.slots import Node
+from study.node import Node
 
 TIMEOUT_S = 5
 LOCAL = "local"

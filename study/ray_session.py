@@ -13,11 +13,11 @@ from ray.exceptions import AuthenticationError
 from pan_model.errors import BadInput
 from study.autoscaling import find_nodes
 from study.config import StudyConfig
+from study.node import Node
 from study.node_probe import PACKAGES
 from study.own_machines import count_machines, wait_for_machines
 from study.ray_address import cluster_file
 from study.sent_code import IN_A_JOB, PACKAGE
-from study.slots import Node
 from study.stderr_aside import stderr_aside
 
 RAY_STARTS = 3

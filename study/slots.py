@@ -9,14 +9,7 @@ import torch
 
 from pan_model.errors import BadInput
 from study.config import StudyConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    """One machine of the cluster, as Ray counts it."""
-
-    cpus: float
-    gpus: float
+from study.node import Node
 
 
 @dataclass(frozen=True, kw_only=True)

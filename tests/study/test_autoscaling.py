@@ -6,7 +6,7 @@ import pytest
 
 from pan_model.errors import BadInput
 from study.autoscaling import HEAD_RESOURCE, find_nodes
-from study.slots import Node
+from study.node import Node
 
 HEAD = {"CPU": 4.0, HEAD_RESOURCE: 1.0}
 CLUSTER = """

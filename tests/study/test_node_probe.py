@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,9 @@ def test_a_node_says_whether_its_ray_uses_a_token(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_question_travels_as_source_that_needs_nothing_of_the_project():
-    space = {"__name__": "node_probe"}
+    space: dict[str, Any] = {"__name__": "node_probe"}
     exec(Path(node_probe.__file__).read_text(encoding="utf-8"), space)
-    assert space["answer"](ask()) == answer(ask())  # type: ignore[operator]
+    assert space["answer"](ask()) == answer(ask())
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 from pan_model.errors import BadInput
 from study.asked_nodes import Asked
 from study.config import StudyConfig
+from study.node import Node
 from study.node_finding import tell_all
 from study.node_probe import ABSENT, Answer
 from study.preflight import check_gpus, compare, hints
-from study.slots import Node
 
 NODE = Asked("a1", "10.0.0.3 (gpu-1)", has_gpu=True)
 

@@ -23,7 +23,7 @@ from study.cluster_features import (
     Workers,
     share_nodes,
 )
-from study.slots import Node
+from study.node import Node
 from tests.study.cluster.conftest import TwoNodes
 
 CONFIG = FeaturesConfig(backbone="shufflenet_v2_x0_5", weights="random", image_size=32)

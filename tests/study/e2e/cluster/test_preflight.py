@@ -11,12 +11,12 @@ import pytest
 from pan_model.errors import BadInput
 from study.asked_nodes import alive_nodes, ask_nodes
 from study.config import StudyConfig
+from study.node import Node
 from study.node_probe import PACKAGES
 from study.preflight import check_cluster
 from study.ray_session import ray_session
 from study.screen import Screen
 from study.shared_place import marker_beside
-from study.slots import Node
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
