@@ -23,9 +23,9 @@ from pan_model.cache import content_key, written_whole
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.extraction import Extraction, Extractor, LocalExtractor
+from pan_model.files import check_writable
 from pan_model.shapes import Bool, Float
 from pan_model.weights import load_weights
-from pan_model.writable import check_writable
 
 CACHE_FORMAT = "pan-study/features/1"
 LOCAL = LocalExtractor()

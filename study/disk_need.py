@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from pan_model.backbones import build_backbone
-from pan_model.writable import existing_parent
+from pan_model.files import existing_parent
 from study.config import DatasetPlan, StudyConfig
 from study.node_finding import Finding
 from study.regime import Regime

@@ -17,7 +17,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from pan_model.errors import BadInput
-from pan_model.writable import check_writable
+from pan_model.files import check_writable
 from study import object_store
 from study.identity import digest
 from study.location import Location

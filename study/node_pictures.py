@@ -14,9 +14,9 @@ from platformdirs import user_cache_path
 
 from pan_model.cache import written_whole
 from pan_model.errors import BadInput
+from pan_model.files import check_writable
 from pan_model.finetune_start import FinetuneStart
 from pan_model.pictures import Pictures
-from pan_model.writable import check_writable
 from study.file_desk import Piece
 
 PIECE_BYTES = 2**26

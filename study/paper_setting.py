@@ -23,11 +23,11 @@ from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
 from pan_model.encoders import GraphConfig
 from pan_model.errors import BadInput
+from pan_model.files import check_writable
 from pan_model.flat import Scalar
 from pan_model.model import Pan
 from pan_model.tasks import Task
 from pan_model.train import Trainer
-from pan_model.writable import check_writable
 from study.files import write_whole
 from study.identity import content_of, digest
 from study.prepare import PreparedDataset

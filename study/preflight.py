@@ -6,7 +6,7 @@ from pathlib import Path
 import ray
 
 from pan_model.errors import BadInput
-from pan_model.writable import existing_parent
+from pan_model.files import existing_parent
 from study import node_probe
 from study.asked_nodes import SAME_CODE, Asked, alive_nodes, ask_nodes
 from study.config import StudyConfig

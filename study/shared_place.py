@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pan_model.writable import existing_parent
+from pan_model.files import existing_parent
 from study.files import remove, write_text
 from study.location import Location
 

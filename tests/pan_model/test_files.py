@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pan_model.errors import BadInput
-from pan_model.writable import check_writable, existing_parent
+from pan_model.files import check_writable, existing_parent
 
 
 @pytest.mark.parametrize("folder", ["file", "file/a"])
