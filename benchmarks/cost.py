@@ -19,7 +19,7 @@ from optuna.samplers import RandomSampler
 
 from pan_model.backbones import build_backbone
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import Role, Roles
 from pan_model.data.splits import Split
 from pan_model.tasks import Task

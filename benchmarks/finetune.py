@@ -21,11 +21,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from pan_model.backbones import build_backbone, measure_feature_dim
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
-from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
+from pan_model.datasets import find_dataset
 from pan_model.finetune_start import FinetuneStart
 from pan_model.pictures import load_pictures
 from pan_model.tasks.few_shot import FewShotTask

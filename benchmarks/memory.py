@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
-from pan_model.data.outfits import Outfits
+from pan_model.data.featured_items import FeaturedItems
+from pan_model.data.polyvore.outfits import Outfits
 from pan_model.data.roles import Role, Roles
 from pan_model.data.splits import Split
 from pan_model.tasks import Task

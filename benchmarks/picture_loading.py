@@ -26,7 +26,7 @@ from pan_model.backbone_training.trainer import BackboneTrainer
 from pan_model.backbones import build_backbone
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
-from pan_model.data.registry import find_dataset
+from pan_model.datasets import find_dataset
 from pan_model.images import load_square
 from pan_model.picture_batches import PictureBatches
 from pan_model.pictures import Pictures, load_pictures

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.features import FeaturesConfig
 from pan_model.tasks.few_shot import FewShotTask

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pan_model.data.outfits import Outfit
+from pan_model.data.polyvore.outfits import Outfit
 from pan_model.errors import BadInput
 from pan_model.shapes import Int
 

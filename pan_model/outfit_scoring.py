@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from pan_model.data.outfits import Outfit
-from pan_model.data.question_files import CompatQuestion, FitbQuestion
+from pan_model.data.polyvore.outfits import Outfit
+from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion
 from pan_model.metrics import choice_accuracy, share_beaten
 from pan_model.scoring import SetScorer
 from pan_model.shapes import Float, Int

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pan_model.conditions import Conditions
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.inputs import StepInputs
 from pan_model.losses import condition_loss, hardest_pairs, pair_losses
 from pan_model.model import Pan

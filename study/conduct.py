@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pan_model.data.registry import find_dataset
+from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
 from pan_model.extraction import Extractor
 from pan_model.features import LOCAL

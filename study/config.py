@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 from pan_model.backbone_training import BackboneTraining, BackboneTrainingConfig, default_training
 from pan_model.backbones import Pooling
 from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
-from pan_model.data.registry import DATASETS, find_dataset
+from pan_model.datasets import DATASETS, find_dataset
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
 from pan_model.weights import WeightsSource

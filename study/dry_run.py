@@ -1,6 +1,6 @@
 """What --dry-run prints: the resolved study and its space, and whether its data are where they should be."""
 
-from pan_model.data.registry import find_dataset
+from pan_model.datasets import find_dataset
 from search_spaces import SearchSpace
 from study.config import DatasetPlan, StudyConfig
 from study.space_description import describe_space

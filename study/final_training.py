@@ -13,8 +13,8 @@ from pan_model.backbones import Backbone, Pooling, build_backbone
 from pan_model.baselines import NORMALISED, normalised_baseline, untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.reader_options import ReaderOptions
-from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
+from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
 from pan_model.pan_scorer import pan_scorer

@@ -14,7 +14,7 @@ from pan_model.backbone_training import BackboneTraining
 from pan_model.backbones import Pooling
 from pan_model.command_line import OneLineParser
 from pan_model.data.reader_options import PolyvoreSplit
-from pan_model.data.registry import DATASETS
+from pan_model.datasets import DATASETS
 from pan_model.encoders import ENCODERS
 from pan_model.errors import BadInput
 from study.config import FinalConfig, Sampler, Scheduler, StudyConfig

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from pan_model.config import TrialConfig
-from pan_model.data.registry import find_dataset
 from pan_model.data.splits import Split
+from pan_model.datasets import find_dataset
 from pan_model.encoders import GraphConfig
 from pan_model.errors import BadInput
 from pan_model.files import check_writable

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from pan_model.data.registry import find_dataset
+from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
 from study.config import DatasetPlan, StudyConfig
 from study.files import check_output, exists, list_files

@@ -12,12 +12,12 @@ import numpy as np
 
 from pan_model.backbone_training import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
 from pan_model.backbones import build_backbone
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
 from pan_model.data.reader_options import ReaderOptions
-from pan_model.data.registry import Dataset, find_dataset
 from pan_model.data.splits import Split
+from pan_model.datasets import Dataset, find_dataset
 from pan_model.errors import BadInput
 from pan_model.extraction import Extractor
 from pan_model.features import LOCAL, Features, FeaturesConfig, extract_features

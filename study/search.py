@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from pan_model.data.registry import find_dataset
+from pan_model.datasets import find_dataset
 from study.budget import Budget
 from study.config import DatasetPlan, StudyConfig
 from study.identity import trial_id

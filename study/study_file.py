@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pan_model.data.registry import find_dataset
+from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
 from study.files import read_json
 from study.location import Location

@@ -18,7 +18,7 @@ from ray import tune
 from ray.tune import TuneError
 from ray.util import get_node_ip_address
 
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.errors import BadInput
 from pan_model.finetune_start import FinetuneStart
 from study.budget import Budget

@@ -11,7 +11,7 @@ import numpy as np
 from pan_model.data.image_paths import HIDDEN_REASON, is_hidden, require_images, stays_inside
 from pan_model.data.items import Items
 from pan_model.data.roles import Role, Roles
-from pan_model.data.text_lines import bad_line, read_lines
+from pan_model.data.text_files import bad_line, read_lines
 from pan_model.errors import BadInput
 from pan_model.shapes import Int
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pan_model.command_line import OneLineParser, answer
-from pan_model.data.polyvore_outfits import ListedOutfit, items_by_token, list_tokens, read_outfits
-from pan_model.data.polyvore_tokens import (
+from pan_model.data.polyvore.outfit_lists import ListedOutfit, items_by_token, list_tokens, read_outfits
+from pan_model.data.polyvore.tokens import (
     TokenBlank,
     TokenCompatibility,
     Tokens,

@@ -14,12 +14,12 @@ import numpy as np
 
 from pan_model.command_line import OneLineParser, answer
 from pan_model.data.new_files import refuse_existing, write_new_files
-from pan_model.data.outfit_questions import NUM_CANDIDATES, Compatibilities, FillInBlanks, draw_questions
-from pan_model.data.outfits import Outfit
-from pan_model.data.polyvore import METADATA_FILE, OUTFIT_FILES, VERSIONS, number_categories
-from pan_model.data.polyvore_metadata import read_metadata
-from pan_model.data.polyvore_outfits import ListedOutfit, list_item_ids, read_outfits
-from pan_model.data.polyvore_tokens import (
+from pan_model.data.polyvore.metadata import read_metadata
+from pan_model.data.polyvore.outfit_lists import ListedOutfit, list_item_ids, read_outfits
+from pan_model.data.polyvore.outfits import Outfit
+from pan_model.data.polyvore.question_drawing import NUM_CANDIDATES, Compatibilities, FillInBlanks, draw_questions
+from pan_model.data.polyvore.reader import METADATA_FILE, OUTFIT_FILES, VERSIONS, number_categories
+from pan_model.data.polyvore.tokens import (
     TokenBlank,
     TokenCompatibility,
     Tokens,

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from pan_model.data.featured import FeaturedItems
-from pan_model.data.outfit_questions import draw_questions
-from pan_model.data.outfits import Outfits
-from pan_model.data.question_files import CompatQuestion, FitbQuestion, QuestionSource
+from pan_model.data.featured_items import FeaturedItems
+from pan_model.data.polyvore.outfits import Outfits
+from pan_model.data.polyvore.question_drawing import draw_questions
+from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.outfit_context import OutfitContext

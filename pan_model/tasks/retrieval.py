@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import queries_and_gallery, roles_of
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.graph import unique_edges
 from pan_model.pairs import Pairs, PairsConfig, draw_steps, halve_pairs, same_class_pairs

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import search_spaces
-from pan_model.data import registry
+from pan_model import datasets as registry
 from pan_model.data.items import Items
 from pan_model.data.reader_options import ReaderOptions
-from pan_model.data.registry import DATASETS, Dataset
+from pan_model.datasets import DATASETS, Dataset
 from pan_model.features import FeaturesConfig
 from search_spaces import SPACES, SearchSpace
 from study.prepare import Preparation, PreparedDataset, prepare_dataset
@@ -102,7 +102,7 @@ def example() -> Iterator[ModuleType]:
         for name, module in named.items():
             assert importlib.util.find_spec(name) is None, "the example must not be there"
             patch.setitem(sys.modules, name, module)
-        row = eval(f"{{{blocks['pan_model/data/registry.py']}}}", vars(registry) | vars(reader))
+        row = eval(f"{{{blocks['pan_model/datasets.py']}}}", vars(registry) | vars(reader))
         space_row = eval(f"{{{blocks['search_spaces/__init__.py']}}}", vars(search_spaces) | {"shoes": space})
         assert row.keys() == space_row.keys() == {EXAMPLE}
         patch.setitem(DATASETS, EXAMPLE, row[EXAMPLE])

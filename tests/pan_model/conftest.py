@@ -16,7 +16,7 @@ from PIL import Image
 
 from pan_model.conditions import choose_conditions
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.model import Pan, new_pan

@@ -12,7 +12,7 @@ from pan_model.baselines import (
     siamese_distance,
     untrained_baselines,
 )
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.normalisation import NormalisationConfig, NormalisationKind
 from pan_model.tasks.few_shot import FewShotTask

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pan_model.backbones import build_backbone
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput

@@ -8,7 +8,7 @@ import torch
 
 from pan_model import model as model_module
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.encoders import ENCODERS
 from pan_model.model import Pan
 from pan_model.scoring import Scoring

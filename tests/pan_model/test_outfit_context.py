@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.data.outfit_questions import draw_questions
-from pan_model.data.outfits import Outfit
+from pan_model.data.polyvore.outfits import Outfit
+from pan_model.data.polyvore.question_drawing import draw_questions
 from pan_model.data.splits import Split
 from pan_model.metrics import choice_accuracy, share_beaten
 from pan_model.outfit_context import OutfitContext

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pan_model.data.outfits import Outfit
+from pan_model.data.polyvore.outfits import Outfit
 from pan_model.errors import BadInput
 from pan_model.outfit_pairs import NonEdges, outfit_pairs
 

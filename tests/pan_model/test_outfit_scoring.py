@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pan_model import outfit_scoring
-from pan_model.data.question_files import CompatQuestion, FitbQuestion
+from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion
 from pan_model.outfit_scoring import compat_auc, fitb_accuracy, outfit_scores
 from pan_model.scoring import SetScorer
 

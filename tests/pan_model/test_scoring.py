@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.scoring import Scoring, ScoringConfig, features_on
 
 CPU = torch.device("cpu")

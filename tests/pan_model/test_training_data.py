@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.encoders.proxynca import ProxyNCAEncoder
 from pan_model.tasks.few_shot import FewShotTask

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pan_model.conditions import Conditions, choose_conditions
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.encoders.proxynca import ProxyNCAEncoder
 from pan_model.frozen_inputs import FrozenInputs

@@ -17,7 +17,7 @@ import pytest
 import torch
 from optuna.samplers import RandomSampler
 
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from search_spaces import SPACES
 from study.config import StudyConfig

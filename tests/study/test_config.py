@@ -8,7 +8,7 @@ import pytest
 
 from pan_model.backbones import Pooling
 from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
-from pan_model.data.registry import DATASETS
+from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig
 from search_spaces import SPACES

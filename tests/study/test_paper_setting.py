@@ -13,8 +13,8 @@ import torch
 
 import study.paper_setting
 from pan_model.config import TrialConfig
-from pan_model.data.registry import DATASETS
 from pan_model.data.splits import Split
+from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
 from pan_model.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask

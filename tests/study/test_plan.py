@@ -10,9 +10,9 @@ import pytest
 
 from pan_model.backbone_training import BackboneTraining
 from pan_model.backbones import Pooling
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
-from pan_model.data.registry import DATASETS
+from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
 from search_spaces import SPACES
 from study.config import DatasetPlan, Sampler, Scheduler, StudyConfig

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pan_model.baselines import nearest_class_mean
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.inshop import read_inshop, unique_names
 from pan_model.data.roles import Role, inshop_split, roles_of

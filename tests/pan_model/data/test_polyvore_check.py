@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pan_model.data.polyvore.outfit_lists import KnownTokens, ListedOutfit, list_tokens, read_outfits
+from pan_model.data.polyvore.tokens import read_blanks, read_compatibilities
 from pan_model.data.polyvore_check import (
     check_blanks,
     check_compatibilities,
@@ -19,8 +21,6 @@ from pan_model.data.polyvore_check import (
     main,
     pair_negatives,
 )
-from pan_model.data.polyvore_outfits import KnownTokens, ListedOutfit, list_tokens, read_outfits
-from pan_model.data.polyvore_tokens import read_blanks, read_compatibilities
 
 OUTFITS = {"7": ["a", "b", "c"], "8": ["a", "d", "e"], "9": ["f", "g", "g"]}
 """The item ids of each outfit: 7_1 and 8_1 are the same product, and so are 9_2 and 9_3."""

@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 
 from pan_model.data import polyvore_resample
-from pan_model.data.outfit_questions import draw_questions
-from pan_model.data.polyvore import number_categories
+from pan_model.data.polyvore.outfit_lists import (
+    items_by_token,
+    list_item_ids,
+    list_tokens,
+    number_outfits,
+    read_outfits,
+)
+from pan_model.data.polyvore.question_drawing import draw_questions
+from pan_model.data.polyvore.reader import number_categories
+from pan_model.data.polyvore.tokens import read_blanks, read_compatibilities
 from pan_model.data.polyvore_check import check_blanks, check_compatibilities
-from pan_model.data.polyvore_outfits import items_by_token, list_item_ids, list_tokens, number_outfits, read_outfits
 from pan_model.data.polyvore_resample import main
-from pan_model.data.polyvore_tokens import read_blanks, read_compatibilities
 from pan_model.data.splits import Split
 
 NAMES = {

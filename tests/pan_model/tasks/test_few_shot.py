@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pan_model.baselines import nearest_class_mean
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.pairs import Pairs, PairSampling, PairsConfig

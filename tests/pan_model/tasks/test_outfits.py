@@ -9,9 +9,9 @@ import torch
 
 from pan_model.baselines import cosine_baseline, mean_cosine, untrained_baselines
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
-from pan_model.data.outfits import Outfit, Outfits
-from pan_model.data.question_files import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
+from pan_model.data.featured_items import FeaturedItems
+from pan_model.data.polyvore.outfits import Outfit, Outfits
+from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.outfit_scoring import outfit_scores

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import Role, Roles, alternate
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput

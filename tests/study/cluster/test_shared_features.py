@@ -13,7 +13,7 @@ import torch
 from ray import tune
 
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import Trainer
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from study.trial import Step, TrialPlace, TrialRequest, TrialRun
 
 

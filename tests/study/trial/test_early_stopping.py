@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from study.ledger import Status, read_ledger
 from study.trial import Step, TrialPlace, TrialRequest, TrialRun
 

@@ -11,7 +11,7 @@ import torch
 
 from pan_model.baselines import NORMALISED, nearest_class_mean, normalised_features
 from pan_model.config import TrialConfig
-from pan_model.data.featured import FeaturedItems
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask

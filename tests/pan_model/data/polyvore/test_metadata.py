@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pan_model.data.polyvore_metadata import Metadata, read_metadata
+from pan_model.data.polyvore.metadata import Metadata, read_metadata
 from pan_model.errors import BadInput
 
 ITEM = {

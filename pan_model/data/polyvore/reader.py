@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pan_model.data.attribute_words import ItemText, label_words, mine_words, name_attributes, read_words
 from pan_model.data.items import Items
-from pan_model.data.outfits import TOO_SMALL, Outfits, drop_small
-from pan_model.data.polyvore_metadata import read_metadata
-from pan_model.data.polyvore_outfits import ListedOutfit, list_item_ids, list_tokens, number_outfits, read_outfits
-from pan_model.data.polyvore_questions import original_files, read_question_files
+from pan_model.data.polyvore.attribute_words import ItemText, label_words, mine_words, name_attributes, read_words
+from pan_model.data.polyvore.metadata import read_metadata
+from pan_model.data.polyvore.official_questions import original_files, read_question_files
+from pan_model.data.polyvore.outfit_lists import ListedOutfit, list_item_ids, list_tokens, number_outfits, read_outfits
+from pan_model.data.polyvore.outfits import TOO_SMALL, Outfits, drop_small
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput

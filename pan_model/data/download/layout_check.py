@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pan_model.data.layout_files import (
+from pan_model.data.download.layout_files import (
     count_lines,
     find_file,
     is_hidden,
@@ -19,7 +19,7 @@ from pan_model.data.layout_files import (
     look_in,
     read_lines,
 )
-from pan_model.data.layout_report import LayoutReport, Verdict, first_names
+from pan_model.data.download.layout_report import LayoutReport, Verdict, first_names
 
 IN_SHOP_ATTRIBUTES = ("Anno", "Anno/attributes")
 IN_SHOP_IMAGES = (".", "Img")  # names in the list begin with img/

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pan_model.data.json_file import as_list, as_object, bad_value, read_json
-from pan_model.data.polyvore_outfits import KnownTokens
-from pan_model.data.text_lines import bad_line, read_lines
+from pan_model.data.json_files import as_list, as_object, bad_value, read_json
+from pan_model.data.polyvore.outfit_lists import KnownTokens
+from pan_model.data.text_files import bad_line, read_lines
 from pan_model.errors import BadInput
 
 Tokens = tuple[str, ...]

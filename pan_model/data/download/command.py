@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pan_model.command_line import BAD_INPUT, INTERRUPTED, OneLineParser
-from pan_model.data.cub_archive import MD5, URL, Archive, fetch_cub
-from pan_model.data.layout_check import CHECKS, check_layout, dataset_folder
-from pan_model.data.where_to_get import say_where
+from pan_model.data.download.cub_archive import MD5, URL, Archive, fetch_cub
+from pan_model.data.download.layout_check import CHECKS, check_layout, dataset_folder
+from pan_model.data.download.sources import say_where
 from pan_model.errors import BadInput
 from pan_model.progress_line import ProgressLine
 
@@ -64,7 +64,7 @@ def _get(options: argparse.Namespace) -> int:
 def _read(dataset: str, data_root: Path) -> None:
     """Read the dataset as a study does; BadInput for what a list of files does not tell."""
     from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions  # with torch, which looking does not need
-    from pan_model.data.registry import find_dataset
+    from pan_model.datasets import find_dataset
 
     row, folder = find_dataset(dataset), dataset_folder(dataset, data_root)
     there = [version for version in PolyvoreSplit if (folder / version).is_dir()]

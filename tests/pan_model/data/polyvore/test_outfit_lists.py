@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pan_model.data.polyvore_outfits import (
+from pan_model.data.polyvore.outfit_lists import (
     ListedOutfit,
     list_item_ids,
     list_tokens,

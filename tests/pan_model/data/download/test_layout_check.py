@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.data.layout_check import check_layout
-from pan_model.data.layout_report import LayoutReport, Verdict
+from pan_model.data.download.layout_check import check_layout
+from pan_model.data.download.layout_report import LayoutReport, Verdict
 
 CUB = {
     "CUB_200_2011/images.txt": "1 001.Auk/a.jpg\n2 002.Wren/b.jpg",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.data.outfit_questions import (
+from pan_model.data.polyvore.question_drawing import (
     Compatibilities,
     FillInBlanks,
     Outfit,

@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from pan_model.data.question_files import QuestionFiles
+from pan_model.data.polyvore.questions import QuestionFiles
 from pan_model.data.relations import Relations
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput

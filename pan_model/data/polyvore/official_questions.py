@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from pan_model.data.polyvore_outfits import KnownTokens
-from pan_model.data.polyvore_tokens import Tokens, read_blanks, read_compatibilities
-from pan_model.data.question_files import (
+from pan_model.data.polyvore.outfit_lists import KnownTokens
+from pan_model.data.polyvore.questions import (
     CompatQuestion,
     FitbQuestion,
     QuestionFiles,
     QuestionKey,
     QuestionSource,
 )
+from pan_model.data.polyvore.tokens import Tokens, read_blanks, read_compatibilities
 from pan_model.data.splits import Split
 
 FITB_FILES: dict[QuestionKey, str] = {
@@ -58,7 +58,7 @@ def read_question_files(folder: Path, known: dict[Split, KnownTokens], numbers: 
 
 
 def read_fitb(path: Path, known: KnownTokens, numbers: dict[str, int]) -> tuple[FitbQuestion, ...]:
-    """Read fill-in-the-blank questions as numbers of items, see `pan_model.data.polyvore_tokens.read_blanks`."""
+    """Read fill-in-the-blank questions as numbers of items, see `pan_model.data.polyvore.tokens.read_blanks`."""
     return tuple(
         FitbQuestion(_number(blank.question, known, numbers), _number(blank.candidates, known, numbers), blank.answer)
         for blank in read_blanks(path, known)
@@ -66,7 +66,7 @@ def read_fitb(path: Path, known: KnownTokens, numbers: dict[str, int]) -> tuple[
 
 
 def read_compat(path: Path, known: KnownTokens, numbers: dict[str, int]) -> tuple[CompatQuestion, ...]:
-    """Read compatibility questions as numbers of items, see `pan_model.data.polyvore_tokens.read_compatibilities`."""
+    """Read compatibility questions as numbers of items, see `pan_model.data.polyvore.tokens.read_compatibilities`."""
     return tuple(
         CompatQuestion(_number(entry.tokens, known, numbers), entry.positive)
         for entry in read_compatibilities(path, known)

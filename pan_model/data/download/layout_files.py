@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pan_model.data.layout_report import LayoutReport, Verdict, first_names
+from pan_model.data.download.layout_report import LayoutReport, Verdict, first_names
 
 HIDDEN = "._"
 """macOS leaves files with this prefix beside the pictures it copies; they are no pictures."""

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pan_model.data.outfits import Outfit
-from pan_model.data.question_files import CompatQuestion, FitbQuestion
+from pan_model.data.polyvore.outfits import Outfit
+from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.shapes import Bool, Int

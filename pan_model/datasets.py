@@ -10,7 +10,7 @@ from pan_model.data.cub import read_cub
 from pan_model.data.demo import read_demo
 from pan_model.data.inshop import read_inshop
 from pan_model.data.items import Items
-from pan_model.data.polyvore import polyvore_split, read_polyvore
+from pan_model.data.polyvore.reader import polyvore_split, read_polyvore
 from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.roles import inshop_split
 from pan_model.data.splits import Split, few_shot_split

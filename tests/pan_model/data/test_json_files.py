@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.data.json_file import as_list, as_object, as_text, bad_value, read_json
+from pan_model.data.json_files import as_list, as_object, as_text, bad_value, read_json
 from pan_model.errors import BadInput
 
 

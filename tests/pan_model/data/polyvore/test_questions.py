@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from pan_model.data.question_files import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
+from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
 
 ORIGINAL = (QuestionSource.ORIGINAL, Split.VAL)

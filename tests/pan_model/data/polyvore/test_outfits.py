@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pan_model.data.outfits import Outfit, Outfits
-from pan_model.data.question_files import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
+from pan_model.data.polyvore.outfits import Outfit, Outfits
+from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 

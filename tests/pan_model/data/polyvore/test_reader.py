@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pan_model.data.attribute_words import read_words
 from pan_model.data.cub import read_cub
 from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
-from pan_model.data.outfits import Outfits
-from pan_model.data.polyvore import METADATA_FILE, polyvore_split, read_polyvore
-from pan_model.data.question_files import CompatQuestion, FitbQuestion, QuestionSource
+from pan_model.data.polyvore.attribute_words import read_words
+from pan_model.data.polyvore.outfits import Outfits
+from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionSource
+from pan_model.data.polyvore.reader import METADATA_FILE, polyvore_split, read_polyvore
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pan_model.data.unpack import BadArchive, unpack
+from pan_model.data.download.unpack import BadArchive, unpack
 from pan_model.errors import BadInput
 from pan_model.fetch import Checksum, FetchConfig, NotFetched, Progress, discard, fetch, first_line
 

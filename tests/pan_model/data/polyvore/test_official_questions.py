@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pan_model.data.polyvore_outfits import KnownTokens, list_item_ids, list_tokens, read_outfits
-from pan_model.data.polyvore_questions import read_compat, read_fitb, read_question_files
-from pan_model.data.question_files import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
+from pan_model.data.polyvore.official_questions import read_compat, read_fitb, read_question_files
+from pan_model.data.polyvore.outfit_lists import KnownTokens, list_item_ids, list_tokens, read_outfits
+from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 

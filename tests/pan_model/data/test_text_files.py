@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.data.text_lines import bad_line, read_lines
+from pan_model.data.text_files import bad_line, read_lines
 from pan_model.errors import BadInput
 
 

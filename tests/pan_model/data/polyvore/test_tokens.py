@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.data.polyvore_outfits import KnownTokens, list_tokens, read_outfits
-from pan_model.data.polyvore_tokens import (
+from pan_model.data.polyvore.outfit_lists import KnownTokens, list_tokens, read_outfits
+from pan_model.data.polyvore.tokens import (
     TokenBlank,
     TokenCompatibility,
     format_blanks,

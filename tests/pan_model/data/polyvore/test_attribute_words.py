@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.data.attribute_words import (
+from pan_model.data.polyvore.attribute_words import (
     NUM_MINED,
     STOP_WORDS,
     ItemText,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pan_model.data.cub import read_cub
-from pan_model.data.download import main
-from pan_model.data.unpack import BadArchive, unpack
+from pan_model.data.download.command import main
+from pan_model.data.download.unpack import BadArchive, unpack
 from pan_model.errors import BadInput
 
 FILES = {
@@ -49,7 +49,7 @@ def hostile(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfi
 @pytest.fixture
 def get(file_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run the command for cub on what the server has, with no pauses."""
-    monkeypatch.setattr("pan_model.data.cub_archive.FetchConfig", _patient)
+    monkeypatch.setattr("pan_model.data.download.cub_archive.FetchConfig", _patient)
     file_server.content = file_server.content or pack(FILES)
 
     def run(*words: str, url: str = "", md5: str = "") -> int:
@@ -197,8 +197,8 @@ def test_disk_too_small_to_unpack_keeps_the_download(
 ) -> None:
     small = type("Usage", (), {"free": 9000})()
     with monkeypatch.context() as patch:
-        patch.setattr("pan_model.data.unpack.shutil.disk_usage", lambda _: small)
-        patch.setattr("pan_model.data.cub_archive._ROOM", 0)
+        patch.setattr("pan_model.data.download.unpack.shutil.disk_usage", lambda _: small)
+        patch.setattr("pan_model.data.download.cub_archive._ROOM", 0)
         assert get() == 2
     assert_one_line(capsys, "the disk must have 0.0 MB free to unpack")
     assert "CUB_200_2011.tgz.part" in left_in(tmp_path / "data")
@@ -244,7 +244,7 @@ def test_wrong_words(words: list[str], said: str, tmp_path: Path, capsys: pytest
 
 def test_command_runs_without_torch_and_rich(tmp_path: Path) -> None:
     block = "import sys; sys.modules.update(dict.fromkeys(['torch', 'rich', 'ray', 'optuna', 'beartype']));"
-    code = f"{block} from pan_model.data.download import main; sys.exit(main(['cub', '--check', '--data-root', '.']))"
+    code = f"{block} from pan_model.data.download.command import main; sys.exit(main(['cub', '--check', '--data-root', '.']))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "")
     assert "missing  no folder CUB_200_2011" in done.stdout
