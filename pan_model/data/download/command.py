@@ -1,7 +1,6 @@
 """Get a dataset and look at it: `python -m pan_model.data.download cub|inshop|polyvore --data-root DIR [--check]`."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,8 +84,3 @@ def _download_cub(data_root: Path, archive: Archive) -> None:
         fetch_cub(data_root, archive, say=lambda text: print(text, flush=True), progress=line)
     finally:
         line.close()
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that half an unpacked folder is cleared away
-    sys.exit(main(sys.argv[1:]))

@@ -244,7 +244,8 @@ def test_wrong_words(words: list[str], said: str, tmp_path: Path, capsys: pytest
 
 def test_command_runs_without_torch_and_rich(tmp_path: Path) -> None:
     block = "import sys; sys.modules.update(dict.fromkeys(['torch', 'rich', 'ray', 'optuna', 'beartype']));"
-    code = f"{block} from pan_model.data.download.command import main; sys.exit(main(['cub', '--check', '--data-root', '.']))"
+    call = "from pan_model.data.download.command import main; sys.exit(main(['cub', '--check', '--data-root', '.']))"
+    code = f"{block} {call}"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "")
     assert "missing  no folder CUB_200_2011" in done.stdout
