@@ -27,7 +27,7 @@ from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.finetune_start import FinetuneStart
-from pan_model.pictures import load_pictures
+from pan_model.images.decoded_cache import load_pictures
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import Trainer
 

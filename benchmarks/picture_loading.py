@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pan_model.augmentation import AugmentationConfig
 from pan_model.backbone_training import BackboneTraining, TrainingImages, default_training
 from pan_model.backbone_training.trainer import BackboneTrainer
 from pan_model.backbones import build_backbone
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
 from pan_model.datasets import find_dataset
-from pan_model.images import load_square
-from pan_model.picture_batches import PictureBatches
-from pan_model.pictures import Pictures, load_pictures
+from pan_model.images.augmentation import AugmentationConfig
+from pan_model.images.batches import PictureBatches
+from pan_model.images.decoded_cache import Pictures, load_pictures
+from pan_model.images.decoding import load_square
 
 NUM_CLASSES = 16
 GENERATED_SIZE = (500, 375)  # px, about that of a photograph of CUB

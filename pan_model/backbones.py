@@ -49,7 +49,7 @@ class Backbone(nn.Module):
         return self.device.type == "cpu"
 
     def forward(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
-        """Pooled features of normalised images (pan_model.images); D depends on the network alone."""
+        """Pooled features of normalised images (pan_model.images.decoding); D depends on the network alone."""
         return self.network(images)
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from pan_model.backbones import Backbone
-from pan_model.bad_images import reason_without_path
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
-from pan_model.images import Content, load_image
+from pan_model.images.decoding import Content, load_image
+from pan_model.images.unreadable import reason_without_path
 from pan_model.shapes import Float
 
 CPU_BATCH_SIZE = 16

@@ -18,12 +18,12 @@ from pan_model.backbones import (
     check_pooling,
     measure_feature_dim,
 )
-from pan_model.bad_images import check_readable
 from pan_model.cache import content_key, written_whole
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.extraction import Extraction, Extractor, LocalExtractor
 from pan_model.files import check_writable
+from pan_model.images.unreadable import check_readable
 from pan_model.shapes import Bool, Float
 from pan_model.weights import load_weights
 

@@ -6,7 +6,7 @@ import torch
 
 from pan_model.backbones import Backbone
 from pan_model.errors import BadInput
-from pan_model.pictures import Pictures
+from pan_model.images.decoded_cache import Pictures
 
 PIXELS_AT_ONCE = {"cpu": 16 * 224**2, "cuda": 64 * 224**2}
 """Pixels of a step's pictures that go through the backbone with their activations at a time, by device; a ResNet-50

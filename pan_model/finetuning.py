@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from pan_model.augmentation import AugmentationConfig
 from pan_model.errors import BadInput
+from pan_model.images.augmentation import AugmentationConfig
 
 
 @dataclass(frozen=True, kw_only=True)

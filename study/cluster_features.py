@@ -24,7 +24,7 @@ from pan_model.extraction import (
     LocalExtractor,
     extraction_threads,
 )
-from pan_model.images import Content
+from pan_model.images.decoding import Content
 from pan_model.shapes import Int
 from pan_model.train import use_deterministic_arithmetic
 from study.file_desk import file_desk, read_file, this_node

@@ -22,7 +22,7 @@ from pan_model.errors import BadInput
 from pan_model.extraction import Extractor
 from pan_model.features import LOCAL, Features, FeaturesConfig, extract_features
 from pan_model.finetune_start import FinetuneStart
-from pan_model.pictures import load_pictures
+from pan_model.images.decoded_cache import load_pictures
 from pan_model.shapes import Bool, Float
 from pan_model.tasks import Task
 from pan_model.weights import load_weights

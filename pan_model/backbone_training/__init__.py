@@ -18,8 +18,8 @@ from pan_model.backbone_training.trainer import BackboneTrainer
 from pan_model.backbones import build_backbone
 from pan_model.features import FeaturesConfig
 from pan_model.files import check_writable
-from pan_model.picture_batches import PictureBatches
-from pan_model.pictures import load_pictures
+from pan_model.images.batches import PictureBatches
+from pan_model.images.decoded_cache import load_pictures
 from pan_model.weights import load_weights
 
 __all__ = [

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pan_model.augmentation import AugmentationConfig
 from pan_model.errors import BadInput
+from pan_model.images.augmentation import AugmentationConfig
 
 FEWEST_AT_ONCE = 4
 """Images in a piece of a step; a piece of one could not be normalised by its batch."""

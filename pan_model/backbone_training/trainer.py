@@ -15,7 +15,7 @@ from pan_model.backbone_training.precision import MixedPrecision
 from pan_model.backbone_training.triplets import Groups
 from pan_model.backbones import Backbone, measure_feature_dim
 from pan_model.errors import BadInput
-from pan_model.picture_batches import PictureBatches
+from pan_model.images.batches import PictureBatches
 from pan_model.shapes import Float, Int
 
 FIRST_WEIGHTS_PURPOSE, STEPS_PURPOSE, PICTURES_PURPOSE, NETWORK_PURPOSE = range(4)

@@ -18,7 +18,7 @@ from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.extraction import LocalExtractor
 from pan_model.features import Features, FeaturesConfig, cache_path, extract_features
-from pan_model.images import load_image
+from pan_model.images.decoding import load_image
 from pan_model.weights import load_weights
 
 CONFIG = FeaturesConfig(backbone="shufflenet_v2_x0_5", weights="random", image_size=48)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from pan_model.augmentation import AugmentationConfig
 from pan_model.backbone_training import (
     BackboneTraining,
     BackboneTrainingConfig,
@@ -26,8 +25,9 @@ from pan_model.backbones import Pooling, build_backbone
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.features import FeaturesConfig, extract_features
-from pan_model.picture_batches import PictureBatches
-from pan_model.pictures import load_pictures
+from pan_model.images.augmentation import AugmentationConfig
+from pan_model.images.batches import PictureBatches
+from pan_model.images.decoded_cache import load_pictures
 from pan_model.weights import load_weights
 
 FINGERPRINT = "sha256:" + "0" * 64

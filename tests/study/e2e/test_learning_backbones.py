@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pan_model.images import load_image
+from pan_model.images.decoding import load_image
 from pan_model.trained import load_backbone, load_model
 from study.ledger import Status, read_ledger
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pan_model.augmentation import AugmentationConfig
 from pan_model.errors import BadInput
+from pan_model.images.augmentation import AugmentationConfig
 
 WHOLE: dict[str, Any] = {"crop_scale_min": 1.0, "colour_jitter": 0.0, "flip": False}
 SIDE, SIZE = 37, 32

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from pan_model.augmentation import AugmentationConfig
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
-from pan_model.images import load_image
-from pan_model.picture_batches import PictureBatches
-from pan_model.pictures import Pictures, load_pictures
+from pan_model.images.augmentation import AugmentationConfig
+from pan_model.images.batches import PictureBatches
+from pan_model.images.decoded_cache import Pictures, load_pictures
+from pan_model.images.decoding import load_image
 
 SIZE = 32
 STEPS = [np.array([3, 1]), np.array([3]), np.array([0, 5, 2, 3])]

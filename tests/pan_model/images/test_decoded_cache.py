@@ -13,8 +13,8 @@ import torch
 from pan_model import pictures as pictures_module
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
-from pan_model.images import border, load_image, load_square, normalise, square_side
-from pan_model.pictures import Pictures, cache_path, load_pictures
+from pan_model.images.decoded_cache import Pictures, cache_path, load_pictures
+from pan_model.images.decoding import border, load_image, load_square, normalise, square_side
 
 FINGERPRINT = "sha256:" + "0" * 64
 SIZE = 32

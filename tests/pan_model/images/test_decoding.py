@@ -12,7 +12,7 @@ from torchvision.models import ResNet18_Weights
 from torchvision.transforms import functional as transforms
 
 from pan_model.errors import BadInput
-from pan_model.images import IMAGENET_MEAN, IMAGENET_STD, load_image
+from pan_model.images.decoding import IMAGENET_MEAN, IMAGENET_STD, load_image
 
 LEVEL = 1 / 255 / 0.224  # one step of a colour after normalisation
 

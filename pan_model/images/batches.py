@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pan_model.augmentation import AugmentationConfig, Transform
 from pan_model.errors import BadInput
-from pan_model.images import border, normalise
-from pan_model.pictures import Pictures
+from pan_model.images.augmentation import AugmentationConfig, Transform
+from pan_model.images.decoded_cache import Pictures
+from pan_model.images.decoding import border, normalise
 from pan_model.shapes import Float, Int, UInt8
 
 

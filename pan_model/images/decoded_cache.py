@@ -12,12 +12,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pan_model.bad_images import check_readable, reason_without_path
 from pan_model.cache import content_key, written_whole
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.files import check_writable, existing_parent
-from pan_model.images import load_square, square_side
+from pan_model.images.decoding import load_square, square_side
+from pan_model.images.unreadable import check_readable, reason_without_path
 from pan_model.shapes import Bool, Int, UInt8
 
 CACHE_FORMAT = "pan-study/pictures/1"
