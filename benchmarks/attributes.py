@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from pan_model.backbones.features import FeaturesConfig, extract_features
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
-from pan_model.features import FeaturesConfig, extract_features
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import Trainer
 

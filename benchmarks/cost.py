@@ -17,7 +17,7 @@ import torch
 from memory import NUM_ITEMS, noise, polyvore
 from optuna.samplers import RandomSampler
 
-from pan_model.backbones import build_backbone
+from pan_model.backbones.architectures import build_backbone
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import Role, Roles

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
-from pan_model.backbones import build_backbone, measure_feature_dim
+from pan_model.backbones.architectures import build_backbone, measure_feature_dim
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint

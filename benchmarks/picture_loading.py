@@ -22,7 +22,7 @@ from PIL import Image
 
 from pan_model.backbone_training import BackboneTraining, TrainingImages, default_training
 from pan_model.backbone_training.trainer import BackboneTrainer
-from pan_model.backbones import build_backbone
+from pan_model.backbones.architectures import build_backbone
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
 from pan_model.datasets import find_dataset

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from pan_model.backbones.features import FeaturesConfig
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.features import FeaturesConfig
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import Trainer
 from study.config import DEFAULT_CACHE

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pan_model.backbones import Backbone
+from pan_model.backbones.architectures import Backbone
 from pan_model.errors import BadInput
 from pan_model.images.decoded_cache import Pictures
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pan_model.backbones import Backbone
+from pan_model.backbones.architectures import Backbone
+from pan_model.backbones.precision import computing_in, fastest_precision, gradient_scale
 from pan_model.finetune_start import FinetuneStart
 from pan_model.finetuning import FinetuneConfig
 from pan_model.frozen_inputs import FrozenInputs
 from pan_model.gradient_cache import GradientCache
 from pan_model.images.batches import PictureBatches
 from pan_model.inputs import StepInputs
-from pan_model.mixed_precision import computing_in, fastest_precision, gradient_scale
 from pan_model.normalisation import Normalisation
 from pan_model.pairs import Pairs
 from pan_model.shapes import Float, Int

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pan_model.asked import asked_items
-from pan_model.backbones import Backbone
+from pan_model.backbones.architectures import Backbone
 from pan_model.conditions import choose_conditions
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split

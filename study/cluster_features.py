@@ -14,8 +14,7 @@ import torch
 from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError
 
-from pan_model.errors import BadInput
-from pan_model.extraction import (
+from pan_model.backbones.extraction import (
     CPU_BATCH_SIZE,
     GPU_BATCH_SIZE,
     MAX_WORKERS,
@@ -24,6 +23,7 @@ from pan_model.extraction import (
     LocalExtractor,
     extraction_threads,
 )
+from pan_model.errors import BadInput
 from pan_model.images.decoding import Content
 from pan_model.shapes import Int
 from pan_model.train import use_deterministic_arithmetic

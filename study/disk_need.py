@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pan_model.backbones import build_backbone
+from pan_model.backbones.architectures import build_backbone
 from pan_model.files import existing_parent
 from study.config import DatasetPlan, StudyConfig
 from study.node_finding import Finding

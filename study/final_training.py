@@ -9,20 +9,20 @@ from typing import Any
 
 import torch
 
-from pan_model.backbones import Backbone, Pooling, build_backbone
+from pan_model.backbones.architectures import Backbone, Pooling, build_backbone
+from pan_model.backbones.features import FeaturesConfig
+from pan_model.backbones.weights import load_weights
 from pan_model.baselines import NORMALISED, normalised_baseline, untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
-from pan_model.features import FeaturesConfig
 from pan_model.pan_scorer import pan_scorer
 from pan_model.tasks import QuestionScores, Task
 from pan_model.train import Trainer, use_deterministic_arithmetic
 from pan_model.trained import BACKBONE as MODEL_BACKBONE
 from pan_model.trained import CONFIG, WEIGHTS, save_model
-from pan_model.weights import load_weights
 from search_spaces import SPACES
 from study.baseline_scores import BASELINES
 from study.collation import collate

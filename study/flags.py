@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pan_model.backbone_training import BackboneTraining
-from pan_model.backbones import Pooling
+from pan_model.backbones.architectures import Pooling
 from pan_model.command_line import OneLineParser
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.datasets import DATASETS

@@ -15,12 +15,12 @@ from pan_model.backbone_training.config import BackboneTraining, BackboneTrainin
 from pan_model.backbone_training.images import TrainingImages
 from pan_model.backbone_training.store import TrainedBackbone, TrainingStore, training_key
 from pan_model.backbone_training.trainer import BackboneTrainer
-from pan_model.backbones import build_backbone
-from pan_model.features import FeaturesConfig
+from pan_model.backbones.architectures import build_backbone
+from pan_model.backbones.features import FeaturesConfig
+from pan_model.backbones.weights import load_weights
 from pan_model.files import check_writable
 from pan_model.images.batches import PictureBatches
 from pan_model.images.decoded_cache import load_pictures
-from pan_model.weights import load_weights
 
 __all__ = [
     "BackboneTraining",

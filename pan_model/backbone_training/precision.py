@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pan_model.mixed_precision import computing_in, fastest_precision
+from pan_model.backbones.precision import computing_in, fastest_precision
 
 
 class MixedPrecision:

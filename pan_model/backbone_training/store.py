@@ -14,9 +14,9 @@ from torch import nn
 
 from pan_model.backbone_training.config import BackboneTrainingConfig
 from pan_model.backbone_training.triplets import Groups
+from pan_model.backbones.features import FeaturesConfig
+from pan_model.backbones.weights import LOAD_ERRORS
 from pan_model.cache import content_key, written_whole
-from pan_model.features import FeaturesConfig
-from pan_model.weights import LOAD_ERRORS
 
 CACHE_FORMAT = "pan-study/backbone/1"
 WHAT = "the trained backbone"

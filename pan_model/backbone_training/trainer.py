@@ -13,7 +13,7 @@ from pan_model.backbone_training.config import BackboneTrainingConfig
 from pan_model.backbone_training.objectives import build_objective
 from pan_model.backbone_training.precision import MixedPrecision
 from pan_model.backbone_training.triplets import Groups
-from pan_model.backbones import Backbone, measure_feature_dim
+from pan_model.backbones.architectures import Backbone, measure_feature_dim
 from pan_model.errors import BadInput
 from pan_model.images.batches import PictureBatches
 from pan_model.shapes import Float, Int

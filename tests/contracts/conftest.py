@@ -13,10 +13,10 @@ import pytest
 
 import search_spaces
 from pan_model import datasets as registry
+from pan_model.backbones.features import FeaturesConfig
 from pan_model.data.items import Items
 from pan_model.data.reader_options import ReaderOptions
 from pan_model.datasets import DATASETS, Dataset
-from pan_model.features import FeaturesConfig
 from search_spaces import SPACES, SearchSpace
 from study.prepare import Preparation, PreparedDataset, prepare_dataset
 

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pan_model.backbones import build_backbone
+from pan_model.backbones.architectures import build_backbone
+from pan_model.backbones.features import FeaturesConfig, extract_features
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.features import FeaturesConfig, extract_features
 from pan_model.finetune_start import FinetuneStart
 from pan_model.images.decoded_cache import load_pictures
 from pan_model.pan_scorer import pan_scorer

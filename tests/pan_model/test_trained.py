@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from pan_model.backbones import Backbone, build_backbone
+from pan_model.backbones.architectures import Backbone, build_backbone
+from pan_model.backbones.weights import load_weights, load_weights_file
 from pan_model.config import TrialConfig
 from pan_model.errors import BadInput
 from pan_model.model import Pan
 from pan_model.trained import load_backbone, load_model, save_model
-from pan_model.weights import load_weights, load_weights_file
 
 NAME = "squeezenet1_1"
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

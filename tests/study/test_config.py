@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pan_model.backbones import Pooling
+from pan_model.backbones.architectures import Pooling
+from pan_model.backbones.features import FeaturesConfig
 from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
-from pan_model.features import FeaturesConfig
 from search_spaces import SPACES
 from study.config import DatasetPlan, FinalConfig, StudyConfig
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pan_model.backbone_training import BackboneTraining
-from pan_model.backbones import Pooling
+from pan_model.backbones.architectures import Pooling
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.errors import BadInput
 from study.config import FinalConfig, Sampler, Scheduler, StudyConfig

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pan_model.backbone_training import BackboneTraining
-from pan_model.backbones import Pooling
+from pan_model.backbones.architectures import Pooling
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS

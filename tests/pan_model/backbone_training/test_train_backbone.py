@@ -21,14 +21,14 @@ from pan_model.backbone_training import (
 from pan_model.backbone_training.store import training_key
 from pan_model.backbone_training.trainer import BackboneTrainer
 from pan_model.backbone_training.triplets import Groups
-from pan_model.backbones import Pooling, build_backbone
+from pan_model.backbones.architectures import Pooling, build_backbone
+from pan_model.backbones.features import FeaturesConfig, extract_features
+from pan_model.backbones.weights import load_weights
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
-from pan_model.features import FeaturesConfig, extract_features
 from pan_model.images.augmentation import AugmentationConfig
 from pan_model.images.batches import PictureBatches
 from pan_model.images.decoded_cache import load_pictures
-from pan_model.weights import load_weights
 
 FINGERPRINT = "sha256:" + "0" * 64
 SIZE = 32

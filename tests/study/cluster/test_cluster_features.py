@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
+from pan_model.backbones.features import Features, FeaturesConfig, extract_features
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
-from pan_model.features import Features, FeaturesConfig, extract_features
 from study.cluster_features import (
     CPUS_EACH,
     FEW_IMAGES,

@@ -12,7 +12,7 @@ import pytest
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pan_model.backbones import build_backbone
+from pan_model.backbones.architectures import build_backbone
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.finetune_start import FinetuneStart

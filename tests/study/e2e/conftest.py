@@ -19,8 +19,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from pan_model.backbones.features import FeaturesConfig
 from pan_model.data.demo import DemoConfig, draw_demo
-from pan_model.features import FeaturesConfig
 from study.commands import run_command
 from study.ledger import Status, TrialRecord
 from study.prepare import Preparation, prepare_dataset

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from pan_model.backbones import Pooling, build_backbone
+from pan_model.backbones.architectures import Pooling, build_backbone
+from pan_model.backbones.extraction import LocalExtractor
+from pan_model.backbones.features import Features, FeaturesConfig, cache_path, extract_features
+from pan_model.backbones.weights import load_weights
 from pan_model.data.cub import read_cub
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
-from pan_model.extraction import LocalExtractor
-from pan_model.features import Features, FeaturesConfig, cache_path, extract_features
 from pan_model.images.decoding import load_image
-from pan_model.weights import load_weights
 
 CONFIG = FeaturesConfig(backbone="shufflenet_v2_x0_5", weights="random", image_size=48)
 FINGERPRINT = "sha256:" + "0" * 64

@@ -11,21 +11,21 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from pan_model.backbones import (
+from pan_model.backbones.architectures import (
     Pooling,
     build_backbone,
     check_backbone_name,
     check_pooling,
     measure_feature_dim,
 )
+from pan_model.backbones.extraction import Extraction, Extractor, LocalExtractor
+from pan_model.backbones.weights import load_weights
 from pan_model.cache import content_key, written_whole
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
-from pan_model.extraction import Extraction, Extractor, LocalExtractor
 from pan_model.files import check_writable
 from pan_model.images.unreadable import check_readable
 from pan_model.shapes import Bool, Float
-from pan_model.weights import load_weights
 
 CACHE_FORMAT = "pan-study/features/1"
 LOCAL = LocalExtractor()

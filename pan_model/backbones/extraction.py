@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pan_model.backbones import Backbone
+from pan_model.backbones.architectures import Backbone
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.images.decoding import Content, load_image

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.mixed_precision import computing_in, fastest_precision, gradient_scale
+from pan_model.backbones.precision import computing_in, fastest_precision, gradient_scale
 
 CPU = torch.device("cpu")
 

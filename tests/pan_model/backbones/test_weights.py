@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision import models
 
-from pan_model.backbones import Backbone, backbone_names, build_backbone
+from pan_model.backbones.architectures import Backbone, backbone_names, build_backbone
+from pan_model.backbones.weights import WeightsSource, download_weights, imagenet_url, load_weights
 from pan_model.errors import BadInput
 from pan_model.fetch import FetchConfig
-from pan_model.weights import WeightsSource, download_weights, imagenet_url, load_weights
 
 NAME = "shufflenet_v2_x0_5"
 State = dict[str, Tensor]

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pan_model.backbones import Backbone, build_backbone
+from pan_model.backbones.architectures import Backbone, build_backbone
 from pan_model.errors import BadInput
 from pan_model.fetch import Checksum, FetchConfig, NotFetched, discard, fetch, first_line
 from pan_model.progress_line import ProgressLine

@@ -5,7 +5,13 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from pan_model.backbones import Pooling, backbone_names, build_backbone, check_backbone_name, measure_feature_dim
+from pan_model.backbones.architectures import (
+    Pooling,
+    backbone_names,
+    build_backbone,
+    check_backbone_name,
+    measure_feature_dim,
+)
 from pan_model.errors import BadInput
 
 FAMILIES = {

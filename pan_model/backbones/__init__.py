@@ -1,0 +1,1 @@
+"""The CNN under PAN: architectures, weights, feature extraction, precision. Start at `architectures.py`."""
