@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pan_model.config import TrialConfig
-from pan_model.model import Pan
+from pan_model.model.pan import Pan
 
 NUM_ITEMS, FEATURE_DIM, NUM_CONDITIONS, NUM_PAIRS, ROUNDS = 750, 1280, 50, 32768, 7
 

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pan_model.conditions import ConditionsConfig
-from pan_model.encoders import ENCODERS, EncoderConfig, encoder_name
-from pan_model.encoders.graph import GraphConfig
 from pan_model.errors import BadInput
 from pan_model.finetuning import FinetuneConfig
 from pan_model.flat import Scalar, keys_of, read_flat, write_flat
-from pan_model.normalisation import NormalisationConfig
+from pan_model.model.conditions import ConditionsConfig
+from pan_model.model.encoders import ENCODERS, EncoderConfig, encoder_name
+from pan_model.model.encoders.graph import GraphConfig
+from pan_model.model.normalisation import NormalisationConfig
+from pan_model.model.similarity import SimilarityConfig
 from pan_model.optimisation import TrainConfig
 from pan_model.pairs import PairsConfig
 from pan_model.scoring import ScoringConfig
-from pan_model.similarity import SimilarityConfig
 
 _COMPONENTS = (ConditionsConfig, NormalisationConfig, SimilarityConfig, ScoringConfig, PairsConfig, TrainConfig)
 

@@ -17,7 +17,7 @@ from pan_model.frozen_inputs import FrozenInputs
 from pan_model.gradient_cache import GradientCache
 from pan_model.images.batches import PictureBatches
 from pan_model.inputs import StepInputs
-from pan_model.normalisation import Normalisation
+from pan_model.model.normalisation import Normalisation
 from pan_model.pairs import Pairs
 from pan_model.shapes import Float, Int
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pan_model.model.similarity import PairSimilarity
 from pan_model.shapes import Bool, Float, Int
-from pan_model.similarity import PairSimilarity
 
 MASK_EPSILON = 1e-6
 """Keeps a pair without any certain condition at a loss of 0 (reference code)."""

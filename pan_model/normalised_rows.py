@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from pan_model.normalisation import Normalisation
+from pan_model.model.normalisation import Normalisation
 from pan_model.shapes import Float, Int
 
 KEPT_BYTES = 2**29

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pan_model.data.polyvore.outfits import Outfit
-from pan_model.graph import unique_edges
+from pan_model.model.graph import unique_edges
 from pan_model.shapes import Int
 
 

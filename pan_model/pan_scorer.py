@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pan_model.data.splits import Split
-from pan_model.model import Pan
+from pan_model.model.pan import Pan
 from pan_model.scoring import Scoring, SetScorer, features_on
 from pan_model.shapes import Float, Int
 from pan_model.tasks import Task

@@ -11,24 +11,24 @@ from torch import Tensor
 
 from pan_model.asked import asked_items
 from pan_model.backbones.architectures import Backbone
-from pan_model.conditions import choose_conditions
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.finetune_start import FinetuneStart
-from pan_model.first_weights import start_as_distance
 from pan_model.frozen_inputs import FrozenInputs
 from pan_model.inputs import Inputs, StepInputs
 from pan_model.learned_inputs import LearnedInputs
 from pan_model.losses import pair_weights
-from pan_model.model import new_pan
+from pan_model.model.conditions import choose_conditions
+from pan_model.model.initialisation import start_as_distance
+from pan_model.model.pan import new_pan
+from pan_model.model.similarity import FirstWeights
 from pan_model.normalised_rows import normalise_rows
 from pan_model.optimisation import Optimisation
 from pan_model.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, graph_scorer
 from pan_model.scoring import SetScorer, features_on, score_rows
 from pan_model.shapes import Float, Int
-from pan_model.similarity import FirstWeights
 from pan_model.tasks import QuestionScores, Task
 from pan_model.training_loss import Losses, TrainingLoss
 

@@ -16,7 +16,7 @@ from pan_model.backbones.architectures import Backbone, Pooling, build_backbone
 from pan_model.backbones.weights import load_weights, load_weights_file
 from pan_model.config import TrialConfig
 from pan_model.errors import BadInput
-from pan_model.model import Pan
+from pan_model.model.pan import Pan
 
 MODEL_SCHEMA = "pan-study/model/1"
 WEIGHTS = "model.safetensors"

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pan_model.conditions import Conditions
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.inputs import StepInputs
 from pan_model.losses import condition_loss, hardest_pairs, pair_losses
-from pan_model.model import Pan
+from pan_model.model.conditions import Conditions
+from pan_model.model.pan import Pan
+from pan_model.model.similarity import PairSimilarity
 from pan_model.shapes import Bool, Float, Int
-from pan_model.similarity import PairSimilarity
 
 
 class Losses(NamedTuple):

@@ -15,8 +15,8 @@ from pan_model.backbones.architectures import Pooling
 from pan_model.command_line import OneLineParser
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.datasets import DATASETS
-from pan_model.encoders import ENCODERS
 from pan_model.errors import BadInput
+from pan_model.model.encoders import ENCODERS
 from study.config import FinalConfig, Sampler, Scheduler, StudyConfig
 from study.location import Location, locate
 from study.regime import Regime

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pan_model.model import Pan
+from pan_model.model.pan import Pan
 from pan_model.scoring import Scoring
 from study.cautions import find_short_paper
 from study.markdown_table import parameter_table, table

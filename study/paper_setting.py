@@ -21,11 +21,11 @@ import torch
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
-from pan_model.encoders import GraphConfig
 from pan_model.errors import BadInput
 from pan_model.files import check_writable
 from pan_model.flat import Scalar
-from pan_model.model import Pan
+from pan_model.model.encoders import GraphConfig
+from pan_model.model.pan import Pan
 from pan_model.tasks import Task
 from pan_model.train import Trainer
 from study.files import write_whole

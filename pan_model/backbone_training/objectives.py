@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pan_model.backbone_training.config import BackboneTraining, BackboneTrainingConfig
 from pan_model.backbone_training.triplets import Groups, TripletSampler, triplet_loss
-from pan_model.encoders.proxynca import ProxyNCAConfig
+from pan_model.model.encoders.proxynca import ProxyNCAConfig
 from pan_model.pairs import draw_balanced_items
 from pan_model.shapes import Float, Int
 

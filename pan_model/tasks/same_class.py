@@ -7,7 +7,7 @@ import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.graph import unique_edges
+from pan_model.model.graph import unique_edges
 from pan_model.pairs import Pairs, PairsConfig, draw_steps, halve_pairs, same_class_pairs
 from pan_model.shapes import Int
 from pan_model.tasks import Task

@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pan_model.conditions import choose_conditions
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
-from pan_model.model import Pan, new_pan
+from pan_model.model.conditions import choose_conditions
+from pan_model.model.pan import Pan, new_pan
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import EpochRecord, Trainer
 

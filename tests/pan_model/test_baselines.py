@@ -14,7 +14,7 @@ from pan_model.baselines import (
 )
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.normalisation import NormalisationConfig, NormalisationKind
+from pan_model.model.normalisation import NormalisationConfig, NormalisationKind
 from pan_model.tasks.few_shot import FewShotTask
 
 QUERIES = np.array([[0, 5, 9], [7, 7, 3]])

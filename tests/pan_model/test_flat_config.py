@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
-from pan_model.conditions import ConditionsConfig
 from pan_model.config import TrialConfig
-from pan_model.encoders.proxynca import ProxyNCAConfig
-from pan_model.encoders.siamese import Projection, SiameseConfig
 from pan_model.errors import BadInput
 from pan_model.finetuning import FinetuneConfig
 from pan_model.flat import key_of, keys_of, read_flat, write_flat
-from pan_model.gates import Gate
-from pan_model.normalisation import NormalisationConfig
+from pan_model.model.conditions import ConditionsConfig
+from pan_model.model.encoders.proxynca import ProxyNCAConfig
+from pan_model.model.encoders.siamese import Projection, SiameseConfig
+from pan_model.model.gates import Gate
+from pan_model.model.normalisation import NormalisationConfig
+from pan_model.model.similarity import SimilarityConfig
 from pan_model.optimisation import TrainConfig
 from pan_model.pairs import PairsConfig
 from pan_model.scoring import ScoringConfig
-from pan_model.similarity import SimilarityConfig
 from search_spaces import SPACES
 from search_spaces.pan import Scalar
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
-from pan_model.normalisation import Normalisation, NormalisationConfig, NormalisationKind
+from pan_model.model.normalisation import Normalisation, NormalisationConfig, NormalisationKind
 from pan_model.normalised_rows import KEPT_BYTES, ComputedRows, normalise_rows
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import EpochRecord, Trainer

@@ -12,7 +12,7 @@ from pan_model.backbones.architectures import Backbone, build_backbone
 from pan_model.backbones.weights import load_weights, load_weights_file
 from pan_model.config import TrialConfig
 from pan_model.errors import BadInput
-from pan_model.model import Pan
+from pan_model.model.pan import Pan
 from pan_model.trained import load_backbone, load_model, save_model
 
 NAME = "squeezenet1_1"

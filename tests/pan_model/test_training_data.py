@@ -12,7 +12,7 @@ import torch
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.encoders.proxynca import ProxyNCAEncoder
+from pan_model.model.encoders.proxynca import ProxyNCAEncoder
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import EpochRecord, Trainer
 

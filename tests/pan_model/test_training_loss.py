@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from pan_model.conditions import Conditions, choose_conditions
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.encoders.proxynca import ProxyNCAEncoder
 from pan_model.frozen_inputs import FrozenInputs
-from pan_model.model import Pan, new_pan
+from pan_model.model.conditions import Conditions, choose_conditions
+from pan_model.model.encoders.proxynca import ProxyNCAEncoder
+from pan_model.model.pan import Pan, new_pan
 from pan_model.training_loss import TrainingLoss
 
 Configure = Callable[..., TrialConfig]

@@ -13,19 +13,19 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial, Trial
 
-from pan_model.conditions import Supervision
 from pan_model.config import TrialConfig
-from pan_model.encoders import ENCODERS
-from pan_model.encoders.graph import GraphConfig
-from pan_model.encoders.proxynca import ProxyNCAConfig
-from pan_model.encoders.siamese import Projection, SiameseConfig
 from pan_model.errors import BadInput
-from pan_model.gates import Gate
-from pan_model.normalisation import NormalisationConfig, NormalisationKind
+from pan_model.model.conditions import Supervision
+from pan_model.model.encoders import ENCODERS
+from pan_model.model.encoders.graph import GraphConfig
+from pan_model.model.encoders.proxynca import ProxyNCAConfig
+from pan_model.model.encoders.siamese import Projection, SiameseConfig
+from pan_model.model.gates import Gate
+from pan_model.model.normalisation import NormalisationConfig, NormalisationKind
+from pan_model.model.similarity import FirstWeights, Joint, SimilarityConfig
 from pan_model.optimisation import Schedule, TrainConfig
 from pan_model.pairs import PairSampling, PairsConfig
 from pan_model.scoring import Scoring, ScoringConfig
-from pan_model.similarity import FirstWeights, Joint, SimilarityConfig
 from search_spaces import SPACES
 from search_spaces.pan import GRAPH_BASELINE, OPEN_ENDS, Scalar, SearchSpace, distance_trial, paper_trial
 

@@ -4,9 +4,9 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from pan_model.encoders.graph import GraphConfig
-from pan_model.encoders.proxynca import ProxyNCAConfig
-from pan_model.encoders.siamese import SiameseConfig
+from pan_model.model.encoders.graph import GraphConfig
+from pan_model.model.encoders.proxynca import ProxyNCAConfig
+from pan_model.model.encoders.siamese import SiameseConfig
 from pan_model.shapes import Float, Int
 
 

@@ -9,10 +9,10 @@ import torch
 from pan_model import model as model_module
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.encoders import ENCODERS
-from pan_model.model import Pan
+from pan_model.model.encoders import ENCODERS
+from pan_model.model.pan import Pan
+from pan_model.model.similarity import Joint
 from pan_model.scoring import Scoring
-from pan_model.similarity import Joint
 
 Configure = Callable[..., TrialConfig]
 Build = Callable[[TrialConfig], Pan]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-import pan_model.normalisation
+import pan_model.model.normalisation
 from pan_model.errors import BadInput
-from pan_model.normalisation import (
+from pan_model.model.normalisation import (
     Normalisation,
     NormalisationConfig,
     NormalisationKind,
@@ -239,7 +239,7 @@ def test_a_few_rows_at_a_time_are_as_good_as_all_at_once(monkeypatch: pytest.Mon
         whole.fit(features[items], groups)
         listed.fit(features, groups, items)
         with monkeypatch.context() as context:
-            context.setattr(pan_model.normalisation, "AT_ONCE", at_once)
+            context.setattr(pan_model.model.normalisation, "AT_ONCE", at_once)
             pieces.fit(features, groups, items)
             normalised = pieces.normalise_all(features)
         for name, value in whole.state_dict().items():

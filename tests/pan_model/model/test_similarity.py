@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pan_model.errors import BadInput
-from pan_model.similarity import (
+from pan_model.model.similarity import (
     ConditionSimilarity,
     FirstWeights,
     Joint,

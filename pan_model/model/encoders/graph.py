@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pan_model.errors import BadInput
-from pan_model.graph import drop_edges, neighbour_mean
+from pan_model.model.graph import drop_edges, neighbour_mean
 from pan_model.shapes import Float, Int
 
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.signed_power import STEEPEST_AT, signed_power
+from pan_model.model.signed_power import STEEPEST_AT, signed_power
 
 
 @given(value=st.floats(-100, 100), power=st.floats(0.1, 1))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pan_model.errors import BadInput
+from pan_model.model.signed_power import signed_power
 from pan_model.shapes import Float, Int
-from pan_model.signed_power import signed_power
 
 AT_ONCE = 4096
 """Rows of features that are in memory at a time, in double precision, but for a class that has more."""

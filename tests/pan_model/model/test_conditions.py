@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pan_model.conditions import ConditionsConfig, Supervision, choose_conditions, rank_attributes
 from pan_model.errors import BadInput
-from pan_model.gates import Gate
+from pan_model.model.conditions import ConditionsConfig, Supervision, choose_conditions, rank_attributes
+from pan_model.model.gates import Gate
 
 CPU = torch.device("cpu")
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pan_model.encoders import ENCODERS, Encoder, EncoderConfig, encoder_name
-from pan_model.encoders.graph import GraphConfig
-from pan_model.encoders.proxynca import ProxyNCAConfig, ProxyNCAEncoder
-from pan_model.encoders.siamese import Projection, SiameseConfig, SiameseEncoder
 from pan_model.errors import BadInput
+from pan_model.model.encoders import ENCODERS, Encoder, EncoderConfig, encoder_name
+from pan_model.model.encoders.graph import GraphConfig
+from pan_model.model.encoders.proxynca import ProxyNCAConfig, ProxyNCAEncoder
+from pan_model.model.encoders.siamese import Projection, SiameseConfig, SiameseEncoder
 
 EXAMPLES: list[EncoderConfig] = [
     SiameseConfig(),

@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from pan_model.encoders.proxynca import proxynca_loss
+from pan_model.model.encoders.proxynca import proxynca_loss
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the library's own imports warn

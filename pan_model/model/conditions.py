@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pan_model.errors import BadInput
-from pan_model.gates import Gate, condition_targets
+from pan_model.model.gates import Gate, condition_targets
 from pan_model.shapes import Bool, Int
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pan_model.conditions import Conditions
 from pan_model.config import TrialConfig
-from pan_model.encoders import Encoder, GraphConfig
-from pan_model.normalisation import Normalisation
+from pan_model.model.conditions import Conditions
+from pan_model.model.encoders import Encoder, GraphConfig
+from pan_model.model.normalisation import Normalisation
+from pan_model.model.similarity import ConditionSimilarity, PairSimilarity
 from pan_model.scoring import Scoring
 from pan_model.shapes import Float, Int
-from pan_model.similarity import ConditionSimilarity, PairSimilarity
 
 SCORED_AT_ONCE = {"cpu": 512, "cuda": 16384}
 """Pairs scored in one go, by device; on a CPU as many as stay in its cache (benchmarks/scored_at_once.py)."""

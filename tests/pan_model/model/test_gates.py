@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pan_model.gates import Gate, condition_targets
+from pan_model.model.gates import Gate, condition_targets
 
 TRUTH = {  # what a gate says of (0, 0), (0, 1), (1, 0), (1, 1)
     Gate.AND: (0, 0, 0, 1),

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pan_model.model.similarity import ConditionSimilarity, Joint
 from pan_model.shapes import Bool, Float
-from pan_model.similarity import ConditionSimilarity, Joint
 
 SPREAD = 0.1
 """How far the conditions' first weights differ from one another, as a share of their size: equals would stay equal."""

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pan_model.encoders.graph import GraphConfig, GraphEncoder
 from pan_model.errors import BadInput
+from pan_model.model.encoders.graph import GraphConfig, GraphEncoder
 
 EDGES = torch.tensor([[0, 1, 4], [1, 2, 5]])
 """0 - 1 - 2, 4 - 5; 3 is alone."""

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.graph import drop_edges, neighbour_mean, unique_edges
+from pan_model.model.graph import drop_edges, neighbour_mean, unique_edges
 
 pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=20).map(
     lambda drawn: np.array(drawn, dtype=np.int64).reshape(-1, 2).T

@@ -1,0 +1,1 @@
+"""PAN itself: conditions, similarity, gates, normalisation, encoders. Start at `pan.py`."""
