@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from pan_model.normalised_rows import Rows
-from pan_model.pairs import Pairs
 from pan_model.shapes import Float, Int
+from pan_model.tasks.pairs import Pairs
 
 
 class FrozenInputs:

@@ -6,8 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone
-from pan_model.pairs import Pairs
 from pan_model.shapes import Float, Int
+from pan_model.tasks.pairs import Pairs
 
 
 @runtime_checkable

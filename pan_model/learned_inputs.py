@@ -18,8 +18,8 @@ from pan_model.gradient_cache import GradientCache
 from pan_model.images.batches import PictureBatches
 from pan_model.inputs import StepInputs
 from pan_model.model.normalisation import Normalisation
-from pan_model.pairs import Pairs
 from pan_model.shapes import Float, Int
+from pan_model.tasks.pairs import Pairs
 
 AUGMENTATION_PURPOSE = 5
 """Keeps the random numbers of augmentation apart from others of the same seed."""

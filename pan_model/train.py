@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pan_model.asked import asked_items
 from pan_model.backbones.architectures import Backbone
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
@@ -25,11 +24,12 @@ from pan_model.model.pan import new_pan
 from pan_model.model.similarity import FirstWeights
 from pan_model.normalised_rows import normalise_rows
 from pan_model.optimisation import Optimisation
-from pan_model.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, graph_scorer
 from pan_model.scoring import SetScorer, features_on, score_rows
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores, Task
+from pan_model.tasks.asked import asked_items
+from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.training_loss import Losses, TrainingLoss
 
 EpochRecord = dict[str, int | float]

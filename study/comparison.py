@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pan_model.errors import BadInput
-from pan_model.metrics import Interval
+from pan_model.tasks.metrics import Interval
 from study.baseline_scores import BASELINES
 from study.files import parse_json, read_if_there
 from study.ledger import TrialRecord

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pan_model.errors import BadInput
-from pan_model.metrics import Interval, mean_interval
 from pan_model.tasks import QuestionScores
+from pan_model.tasks.metrics import Interval, mean_interval
 from study.location import Location
 
 QuestionLists = dict[str, list[float]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pan_model.metrics import Interval
+from pan_model.tasks.metrics import Interval
 from study.baseline_scores import read_baselines
 from study.cautions import find_cautions, find_foreign_final, find_short_paper
 from study.chosen_space import whole_space

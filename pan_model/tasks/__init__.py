@@ -8,9 +8,9 @@ import numpy as np
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.pairs import Pairs, PairsConfig
 from pan_model.scoring import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
+from pan_model.tasks.pairs import Pairs, PairsConfig
 
 QuestionScores = dict[str, Float[np.ndarray, "_"]]
 """For each metric, one score a question; the metric's value is their mean."""

@@ -6,12 +6,12 @@ import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.episodes import Episodes, draw_episodes, eligible_classes
 from pan_model.errors import BadInput
-from pan_model.metrics import episode_accuracy, recall_at
 from pan_model.scoring import SetScorer
 from pan_model.shapes import Int
 from pan_model.tasks import QuestionScores
+from pan_model.tasks.episodes import Episodes, draw_episodes, eligible_classes
+from pan_model.tasks.metrics import episode_accuracy, recall_at
 from pan_model.tasks.same_class import SameClassTask
 
 NUM_EPISODES = {Split.TRAIN: 10, Split.VAL: 100, Split.TEST: 600}

@@ -13,13 +13,13 @@ from pan_model.data.polyvore.question_drawing import draw_questions
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.outfit_context import OutfitContext
-from pan_model.outfit_pairs import NonEdges, outfit_pairs
-from pan_model.outfit_scoring import compat_auc, fitb_accuracy
-from pan_model.pairs import Pairs, PairSampling, PairsConfig, cut_into_steps, draw_pairs, halve_pairs
 from pan_model.scoring import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores, Task
+from pan_model.tasks.outfit_context import OutfitContext
+from pan_model.tasks.outfit_pairs import NonEdges, outfit_pairs
+from pan_model.tasks.outfit_scoring import compat_auc, fitb_accuracy
+from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig, cut_into_steps, draw_pairs, halve_pairs
 
 FITB, COMPAT = "fitb_accuracy", "compat_auc"
 
@@ -69,7 +69,7 @@ class OutfitTask(Task):
         return items, np.repeat(np.arange(len(sizes)), sizes)
 
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
-        """Draw pairs that share an outfit and as many that share none, see `pan_model.pairs.draw_pairs`."""
+        """Draw pairs that share an outfit and as many that share none, see `pan_model.tasks.pairs.draw_pairs`."""
         if config.pairs is PairSampling.BALANCED:
             raise BadInput("pairs balanced needs classes; outfits have none. Choose fixed or fresh.")
         num_pairs = config.pairs_per_epoch or self._pairs_of_the_paper

@@ -8,10 +8,10 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import queries_and_gallery, roles_of
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.metrics import match_ranks, recall_of_ranks
 from pan_model.scoring import SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores
+from pan_model.tasks.metrics import match_ranks, recall_of_ranks
 from pan_model.tasks.same_class import SameClassTask
 
 RECALL_AT = (1, 10, 20, 30, 40, 50)

@@ -8,9 +8,9 @@ import numpy as np
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.model.graph import unique_edges
-from pan_model.pairs import Pairs, PairsConfig, draw_steps, halve_pairs, same_class_pairs
 from pan_model.shapes import Int
 from pan_model.tasks import Task
+from pan_model.tasks.pairs import Pairs, PairsConfig, draw_steps, halve_pairs, same_class_pairs
 
 EDGES_PURPOSE = 4
 """Keeps the random numbers that part edges from positives apart from others of the same seed."""
@@ -30,7 +30,7 @@ class SameClassTask(Task):
         self._pairs_of_the_paper = 0
 
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
-        """Draw pairs of one class and of two, see `pan_model.pairs.draw_steps`."""
+        """Draw pairs of one class and of two, see `pan_model.tasks.pairs.draw_steps`."""
         if not config.pairs_per_epoch:
             config = replace(config, pairs_per_epoch=self._pairs_of_the_paper)
         steps = draw_steps(self._positives, self._training_classes, config, generator)

@@ -19,8 +19,8 @@ from pan_model.data.fingerprint import fingerprint
 from pan_model.data.splits import Split
 from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
-from pan_model.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.tasks import Task
+from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.train import Trainer
 from search_spaces import SPACES, SearchSpace
 from study.prepare import PreparedDataset

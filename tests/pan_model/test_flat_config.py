@@ -19,8 +19,8 @@ from pan_model.model.gates import Gate
 from pan_model.model.normalisation import NormalisationConfig
 from pan_model.model.similarity import SimilarityConfig
 from pan_model.optimisation import TrainConfig
-from pan_model.pairs import PairsConfig
 from pan_model.scoring import ScoringConfig
+from pan_model.tasks.pairs import PairsConfig
 from search_spaces import SPACES
 from search_spaces.pan import Scalar
 

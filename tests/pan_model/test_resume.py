@@ -14,8 +14,8 @@ from torch import Tensor
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.pairs import Pairs, PairsConfig
 from pan_model.tasks.few_shot import FewShotTask
+from pan_model.tasks.pairs import Pairs, PairsConfig
 from pan_model.train import EpochRecord, Trainer
 
 CPU = torch.device("cpu")

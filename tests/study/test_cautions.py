@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
-from pan_model.metrics import Interval
+from pan_model.tasks.metrics import Interval
 from search_spaces import SPACES
 from search_spaces.pan import OPEN_ENDS
 from study.cautions import find_cautions, find_edges, find_foreign_final, find_short_paper, place_in_range

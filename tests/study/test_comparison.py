@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pan_model.errors import BadInput
-from pan_model.metrics import Interval
+from pan_model.tasks.metrics import Interval
 from study.baseline_scores import BASELINES
 from study.comparison import PAN, FinalScores, MethodScores, check_same_questions, compare_methods, read_final
 from study.ledger import BestEpoch, Status, TrialRecord

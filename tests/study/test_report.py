@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pan_model.metrics import Interval
+from pan_model.tasks.metrics import Interval
 from study.comparison import MethodScores
 from study.config import StudyConfig
 from study.ledger import Status, TrialRecord

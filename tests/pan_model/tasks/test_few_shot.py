@@ -8,10 +8,10 @@ from pan_model.baselines import nearest_class_mean
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.scoring import SetScorer
 from pan_model.tasks import Task
 from pan_model.tasks.few_shot import FewShotTask
+from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 
 
 def knows(classes: np.ndarray, doubt: float = 0.0) -> SetScorer:

@@ -14,12 +14,12 @@ from pan_model.data.polyvore.outfits import Outfit, Outfits
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.outfit_scoring import outfit_scores
-from pan_model.pairs import PairSampling, PairsConfig
 from pan_model.pan_scorer import embedding_scorer, pan_scorer
 from pan_model.scoring import SetScorer
 from pan_model.tasks import Task
+from pan_model.tasks.outfit_scoring import outfit_scores
 from pan_model.tasks.outfits import OutfitTask
+from pan_model.tasks.pairs import PairSampling, PairsConfig
 from pan_model.train import Trainer
 
 NUM_STYLES, NUM_CATEGORIES, NUM_ITEMS = 4, 3, 96

@@ -6,9 +6,9 @@ import torch
 
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
-from pan_model.pairs import PairSampling, PairsConfig
 from pan_model.pan_scorer import graph_scorer
 from pan_model.tasks.few_shot import FewShotTask
+from pan_model.tasks.pairs import PairSampling, PairsConfig
 from pan_model.train import Trainer
 
 CPU = torch.device("cpu")

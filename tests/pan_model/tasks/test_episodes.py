@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.episodes import Episodes, draw_episodes
 from pan_model.errors import BadInput
+from pan_model.tasks.episodes import Episodes, draw_episodes
 
 
 def draw(sizes: list[int], num_episodes: int = 3, seed: int = 0) -> tuple[Episodes, dict[int, int]]:

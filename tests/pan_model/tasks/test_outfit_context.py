@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pan_model.data.polyvore.outfits import Outfit
 from pan_model.data.polyvore.question_drawing import draw_questions
 from pan_model.data.splits import Split
-from pan_model.metrics import choice_accuracy, share_beaten
-from pan_model.outfit_context import OutfitContext
+from pan_model.tasks.metrics import choice_accuracy, share_beaten
+from pan_model.tasks.outfit_context import OutfitContext
 
 NUM_ITEMS = 12
 OUTFITS = st.lists(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pan_model.data.polyvore.outfits import Outfit
 from pan_model.errors import BadInput
-from pan_model.outfit_pairs import NonEdges, outfit_pairs
+from pan_model.tasks.outfit_pairs import NonEdges, outfit_pairs
 
 flocks = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4).map(tuple), max_size=8)
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model import outfit_scoring
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion
-from pan_model.outfit_scoring import compat_auc, fitb_accuracy, outfit_scores
 from pan_model.scoring import SetScorer
+from pan_model.tasks import outfit_scoring
+from pan_model.tasks.outfit_scoring import compat_auc, fitb_accuracy, outfit_scores
 
 NUM_ITEMS = 12
 items = st.integers(0, NUM_ITEMS - 1)

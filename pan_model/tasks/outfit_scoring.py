@@ -8,9 +8,9 @@ import numpy as np
 
 from pan_model.data.polyvore.outfits import Outfit
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion
-from pan_model.metrics import choice_accuracy, share_beaten
 from pan_model.scoring import SetScorer
 from pan_model.shapes import Float, Int
+from pan_model.tasks.metrics import choice_accuracy, share_beaten
 
 SCORED_AT_ONCE = 8192
 """Pairs of items that a scorer is asked for at a time: bounds it at (P, E) floats a few times over."""

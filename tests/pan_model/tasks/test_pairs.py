@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pan_model.errors import BadInput
-from pan_model.pairs import (
+from pan_model.tasks.pairs import (
     Pairs,
     PairSampling,
     PairsConfig,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.metrics import Interval, episode_accuracy, match_ranks, mean_interval, recall_at, recall_of_ranks
+from pan_model.tasks.metrics import Interval, episode_accuracy, match_ranks, mean_interval, recall_at, recall_of_ranks
 
 seeds = st.integers(0, 99)
 
