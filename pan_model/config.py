@@ -13,7 +13,7 @@ from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.normalisation import NormalisationConfig
 from pan_model.model.similarity import SimilarityConfig
 from pan_model.optimisation import TrainConfig
-from pan_model.scoring import ScoringConfig
+from pan_model.scoring.set_scorer import ScoringConfig
 from pan_model.tasks.pairs import PairsConfig
 
 _COMPONENTS = (ConditionsConfig, NormalisationConfig, SimilarityConfig, ScoringConfig, PairsConfig, TrainConfig)

@@ -24,8 +24,8 @@ from pan_model.model.pan import new_pan
 from pan_model.model.similarity import FirstWeights
 from pan_model.normalised_rows import normalise_rows
 from pan_model.optimisation import Optimisation
-from pan_model.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, graph_scorer
-from pan_model.scoring import SetScorer, features_on, score_rows
+from pan_model.scoring.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, graph_scorer
+from pan_model.scoring.set_scorer import SetScorer, features_on, score_rows
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores, Task
 from pan_model.tasks.asked import asked_items

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pan_model.baselines import untrained_baselines
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
-from pan_model.pan_scorer import pan_scorer
+from pan_model.scoring.baselines import untrained_baselines
+from pan_model.scoring.pan_scorer import pan_scorer
 from search_spaces import SPACES
 from study.files import parse_json, read_if_there, write_json
 from study.location import Location

@@ -12,13 +12,13 @@ import torch
 from pan_model.backbones.architectures import Backbone, Pooling, build_backbone
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.backbones.weights import load_weights
-from pan_model.baselines import NORMALISED, normalised_baseline, untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
-from pan_model.pan_scorer import pan_scorer
+from pan_model.scoring.baselines import NORMALISED, normalised_baseline, untrained_baselines
+from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks import QuestionScores, Task
 from pan_model.train import Trainer, use_deterministic_arithmetic
 from pan_model.trained import BACKBONE as MODEL_BACKBONE

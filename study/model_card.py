@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.model.pan import Pan
-from pan_model.scoring import Scoring
+from pan_model.scoring.set_scorer import Scoring
 from study.cautions import find_short_paper
 from study.markdown_table import parameter_table, table
 from study.question_scores import from_entry
@@ -38,7 +38,7 @@ import numpy as np
 import torch
 
 from pan_model.images import load_image
-from pan_model.pan_scorer import embedding_scorer
+from pan_model.scoring.pan_scorer import embedding_scorer
 from pan_model.trained import load_backbone, load_model
 
 backbone, model = load_backbone("final"), load_model("final")  # the folder of this card

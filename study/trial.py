@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import torch
 
-from pan_model.baselines import NORMALISED, normalised_baseline
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.finetune_start import FinetuneStart
 from pan_model.flat import Scalar
+from pan_model.scoring.baselines import NORMALISED, normalised_baseline
 from pan_model.train import EpochRecord, Evaluation, Trainer, use_deterministic_arithmetic
 from study.events import TrialEvents
 from study.ledger import BestEpoch, Status, TrialLedger

@@ -9,7 +9,7 @@ from pan_model.model.conditions import Conditions
 from pan_model.model.encoders import Encoder, GraphConfig
 from pan_model.model.normalisation import Normalisation
 from pan_model.model.similarity import ConditionSimilarity, PairSimilarity
-from pan_model.scoring import Scoring
+from pan_model.scoring.set_scorer import Scoring
 from pan_model.shapes import Float, Int
 
 SCORED_AT_ONCE = {"cpu": 512, "cuda": 16384}

@@ -8,7 +8,7 @@ import numpy as np
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.scoring import CosineScoring, SetScorer
+from pan_model.scoring.set_scorer import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs, PairsConfig
 

@@ -7,7 +7,7 @@ import numpy as np
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.scoring import SetScorer
+from pan_model.scoring.set_scorer import SetScorer
 from pan_model.shapes import Int
 from pan_model.tasks import QuestionScores
 from pan_model.tasks.episodes import Episodes, draw_episodes, eligible_classes

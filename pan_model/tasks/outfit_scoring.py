@@ -8,7 +8,7 @@ import numpy as np
 
 from pan_model.data.polyvore.outfits import Outfit
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion
-from pan_model.scoring import SetScorer
+from pan_model.scoring.set_scorer import SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks.metrics import choice_accuracy, share_beaten
 

@@ -13,7 +13,7 @@ from pan_model.data.polyvore.question_drawing import draw_questions
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.scoring import CosineScoring, SetScorer
+from pan_model.scoring.set_scorer import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores, Task
 from pan_model.tasks.outfit_context import OutfitContext

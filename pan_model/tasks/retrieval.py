@@ -8,7 +8,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import queries_and_gallery, roles_of
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.scoring import SetScorer
+from pan_model.scoring.set_scorer import SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores
 from pan_model.tasks.metrics import match_ranks, recall_of_ranks

@@ -12,13 +12,13 @@ import pytest
 import torch
 from optuna.samplers import RandomSampler
 
-from pan_model.baselines import untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.splits import Split
 from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
+from pan_model.scoring.baselines import untrained_baselines
 from pan_model.tasks import Task
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.train import Trainer

@@ -19,7 +19,7 @@ from pan_model.model.gates import Gate
 from pan_model.model.normalisation import NormalisationConfig
 from pan_model.model.similarity import SimilarityConfig
 from pan_model.optimisation import TrainConfig
-from pan_model.scoring import ScoringConfig
+from pan_model.scoring.set_scorer import ScoringConfig
 from pan_model.tasks.pairs import PairsConfig
 from search_spaces import SPACES
 from search_spaces.pan import Scalar

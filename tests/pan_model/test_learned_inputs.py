@@ -23,7 +23,7 @@ from pan_model.data.splits import Split
 from pan_model.errors import BadInput
 from pan_model.finetune_start import FinetuneStart
 from pan_model.images.decoded_cache import load_pictures
-from pan_model.pan_scorer import pan_scorer
+from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import EpochRecord, Trainer
 

@@ -24,7 +24,7 @@ from pan_model.model.gates import Gate
 from pan_model.model.normalisation import NormalisationConfig, NormalisationKind
 from pan_model.model.similarity import FirstWeights, Joint, SimilarityConfig
 from pan_model.optimisation import Schedule, TrainConfig
-from pan_model.scoring import Scoring, ScoringConfig
+from pan_model.scoring.set_scorer import Scoring, ScoringConfig
 from pan_model.tasks.pairs import PairSampling, PairsConfig
 from search_spaces import SPACES
 from search_spaces.pan import GRAPH_BASELINE, OPEN_ENDS, Scalar, SearchSpace, distance_trial, paper_trial

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.baselines import NORMALISED, nearest_class_mean, siamese_distance
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.pan_scorer import pan_scorer
+from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, siamese_distance
+from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from search_spaces import SPACES
 from study.baseline_scores import BASELINES, read_baselines, validation_baselines, write_baselines

@@ -16,7 +16,7 @@ from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
-from pan_model.pan_scorer import pan_scorer
+from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import Trainer
 from study.paper_setting import PaperSetting, count_pairs, paper_setting_of_final, paper_setting_of_search

@@ -12,7 +12,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.model.encoders import ENCODERS
 from pan_model.model.pan import Pan
 from pan_model.model.similarity import Joint
-from pan_model.scoring import Scoring
+from pan_model.scoring.set_scorer import Scoring
 
 Configure = Callable[..., TrialConfig]
 Build = Callable[[TrialConfig], Pan]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pan_model.baselines import nearest_class_mean
 from pan_model.data.splits import Split
+from pan_model.scoring.baselines import nearest_class_mean
 from pan_model.tasks.asked import asked_items
 from pan_model.tasks.few_shot import FewShotTask
 

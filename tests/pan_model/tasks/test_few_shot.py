@@ -4,11 +4,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pan_model.baselines import nearest_class_mean
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.scoring import SetScorer
+from pan_model.scoring.baselines import nearest_class_mean
+from pan_model.scoring.set_scorer import SetScorer
 from pan_model.tasks import Task
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion
-from pan_model.scoring import SetScorer
+from pan_model.scoring.set_scorer import SetScorer
 from pan_model.tasks import outfit_scoring
 from pan_model.tasks.outfit_scoring import compat_auc, fitb_accuracy, outfit_scores
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from pan_model.baselines import cosine_baseline, mean_cosine, untrained_baselines
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.polyvore.outfits import Outfit, Outfits
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.pan_scorer import embedding_scorer, pan_scorer
-from pan_model.scoring import SetScorer
+from pan_model.scoring.baselines import cosine_baseline, mean_cosine, untrained_baselines
+from pan_model.scoring.pan_scorer import embedding_scorer, pan_scorer
+from pan_model.scoring.set_scorer import SetScorer
 from pan_model.tasks import Task
 from pan_model.tasks.outfit_scoring import outfit_scores
 from pan_model.tasks.outfits import OutfitTask

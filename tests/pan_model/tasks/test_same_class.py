@@ -6,7 +6,7 @@ import torch
 
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
-from pan_model.pan_scorer import graph_scorer
+from pan_model.scoring.pan_scorer import graph_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import PairSampling, PairsConfig
 from pan_model.train import Trainer

@@ -16,7 +16,7 @@ from pan_model.backbones.features import FeaturesConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.model.pan import Pan
-from pan_model.pan_scorer import pan_scorer
+from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.trained import load_model
 from search_spaces import SPACES

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from pan_model.baselines import NORMALISED, nearest_class_mean, normalised_features
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.pan_scorer import pan_scorer
+from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, normalised_features
+from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.train import Trainer
 from study.ledger import Status, read_ledger

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.scoring import Scoring, ScoringConfig, features_on
+from pan_model.scoring.set_scorer import Scoring, ScoringConfig, features_on
 
 CPU = torch.device("cpu")
 

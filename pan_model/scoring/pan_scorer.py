@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pan_model.data.splits import Split
 from pan_model.model.pan import Pan
-from pan_model.scoring import Scoring, SetScorer, features_on
+from pan_model.scoring.set_scorer import Scoring, SetScorer, features_on
 from pan_model.shapes import Float, Int
 from pan_model.tasks import Task
 

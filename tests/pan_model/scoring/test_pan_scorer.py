@@ -10,8 +10,8 @@ from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.model.pan import Pan
 from pan_model.model.similarity import Joint
-from pan_model.pan_scorer import embedding_scorer, pan_scorer
-from pan_model.scoring import Scoring, SetScorer
+from pan_model.scoring.pan_scorer import embedding_scorer, pan_scorer
+from pan_model.scoring.set_scorer import Scoring, SetScorer
 from pan_model.tasks.few_shot import FewShotTask
 
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ import torch
 
 from pan_model.data.splits import Split
 from pan_model.model.normalisation import Normalisation, NormalisationConfig
-from pan_model.scoring import CosineScoring, SetScorer, features_on, score_rows
+from pan_model.scoring.set_scorer import CosineScoring, SetScorer, features_on, score_rows
 from pan_model.shapes import Float, Int
 from pan_model.tasks import Task
 

@@ -4,7 +4,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pan_model.baselines import (
+from pan_model.data.featured_items import FeaturedItems
+from pan_model.data.splits import Split
+from pan_model.model.normalisation import NormalisationConfig, NormalisationKind
+from pan_model.scoring.baselines import (
     NORMALISED,
     mean_cosine,
     nearest_class_mean,
@@ -12,9 +15,6 @@ from pan_model.baselines import (
     siamese_distance,
     untrained_baselines,
 )
-from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.splits import Split
-from pan_model.model.normalisation import NormalisationConfig, NormalisationKind
 from pan_model.tasks.few_shot import FewShotTask
 
 QUERIES = np.array([[0, 5, 9], [7, 7, 3]])
