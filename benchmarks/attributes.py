@@ -22,7 +22,7 @@ from pan_model.data.fingerprint import fingerprint
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 
 Setting = dict[str, Any]
 

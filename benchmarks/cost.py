@@ -25,7 +25,7 @@ from pan_model.data.splits import Split
 from pan_model.tasks import Task
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.retrieval import RetrievalTask
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 from search_spaces import SPACES
 
 NUM_TRIALS, NUM_EPOCHS = 64, 20

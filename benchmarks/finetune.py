@@ -26,10 +26,10 @@ from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
-from pan_model.finetune_start import FinetuneStart
 from pan_model.images.decoded_cache import load_pictures
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import Trainer
+from pan_model.training.finetune_start import FinetuneStart
+from pan_model.training.trainer import Trainer
 
 NUM_CLASSES, IMAGES_PER_CLASS = 64, 8
 CLASSES_PER_STEP, TAKEN_PER_CLASS = 16, 4

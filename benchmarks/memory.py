@@ -23,7 +23,7 @@ from pan_model.data.splits import Split
 from pan_model.tasks import Task
 from pan_model.tasks.outfits import OutfitTask
 from pan_model.tasks.retrieval import RetrievalTask
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 
 DIM = 2048
 NUM_OUTFITS = {Split.TRAIN: 53306, Split.VAL: 5000, Split.TEST: 10000}

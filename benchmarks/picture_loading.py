@@ -20,8 +20,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pan_model.backbone_training import BackboneTraining, TrainingImages, default_training
-from pan_model.backbone_training.trainer import BackboneTrainer
 from pan_model.backbones.architectures import build_backbone
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
@@ -30,6 +28,8 @@ from pan_model.images.augmentation import AugmentationConfig
 from pan_model.images.batches import PictureBatches
 from pan_model.images.decoded_cache import Pictures, load_pictures
 from pan_model.images.decoding import load_square
+from pan_model.training.backbone import BackboneTraining, TrainingImages, default_training
+from pan_model.training.backbone.trainer import BackboneTrainer
 
 NUM_CLASSES = 16
 GENERATED_SIZE = (500, 375)  # px, about that of a photograph of CUB

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pan_model.errors import BadInput
-from pan_model.finetuning import FinetuneConfig
 from pan_model.flat import Scalar, keys_of, read_flat, write_flat
 from pan_model.model.conditions import ConditionsConfig
 from pan_model.model.encoders import ENCODERS, EncoderConfig, encoder_name
 from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.normalisation import NormalisationConfig
 from pan_model.model.similarity import SimilarityConfig
-from pan_model.optimisation import TrainConfig
 from pan_model.scoring.set_scorer import ScoringConfig
 from pan_model.tasks.pairs import PairsConfig
+from pan_model.training.finetuning import FinetuneConfig
+from pan_model.training.optimisation import TrainConfig
 
 _COMPONENTS = (ConditionsConfig, NormalisationConfig, SimilarityConfig, ScoringConfig, PairsConfig, TrainConfig)
 

@@ -26,7 +26,7 @@ from pan_model.backbones.extraction import (
 from pan_model.errors import BadInput
 from pan_model.images.decoding import Content
 from pan_model.shapes import Int
-from pan_model.train import use_deterministic_arithmetic
+from pan_model.training.trainer import use_deterministic_arithmetic
 from study.file_desk import file_desk, read_file, this_node
 from study.node import Node
 

@@ -12,7 +12,7 @@ from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL
 from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
-from pan_model.train import use_deterministic_arithmetic
+from pan_model.training.trainer import use_deterministic_arithmetic
 from study.baseline_scores import validation_baselines, write_baselines
 from study.budget import Budget, GpuMeter
 from study.collation import collate

@@ -8,13 +8,13 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from pan_model.backbone_training import BackboneTraining, BackboneTrainingConfig, default_training
 from pan_model.backbones.architectures import Pooling
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.backbones.weights import WeightsSource
 from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS, find_dataset
 from pan_model.errors import BadInput
+from pan_model.training.backbone import BackboneTraining, BackboneTrainingConfig, default_training
 from search_spaces import SPACES, SearchSpace
 from study.chosen_space import choose_space
 from study.location import Location

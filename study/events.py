@@ -9,7 +9,7 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from pan_model.flat import Scalar
-from pan_model.train import EpochRecord
+from pan_model.training.trainer import EpochRecord
 from study.files import write_whole
 from study.location import Location, in_store
 

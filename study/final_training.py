@@ -20,9 +20,9 @@ from pan_model.errors import BadInput
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline, untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks import QuestionScores, Task
-from pan_model.train import Trainer, use_deterministic_arithmetic
 from pan_model.trained import BACKBONE as MODEL_BACKBONE
 from pan_model.trained import CONFIG, WEIGHTS, save_model
+from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
 from search_spaces import SPACES
 from study.baseline_scores import BASELINES
 from study.collation import collate

@@ -10,13 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pan_model.backbone_training import BackboneTraining
 from pan_model.backbones.architectures import Pooling
 from pan_model.command_line import OneLineParser
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
 from pan_model.model.encoders import ENCODERS
+from pan_model.training.backbone import BackboneTraining
 from study.config import FinalConfig, Sampler, Scheduler, StudyConfig
 from study.location import Location, locate
 from study.regime import Regime

@@ -14,7 +14,7 @@ from optuna.trial import FixedTrial, FrozenTrial
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
-from pan_model.train import Trainer, use_deterministic_arithmetic
+from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
 from search_spaces import SearchSpace
 from study.prepare import PreparedDataset
 

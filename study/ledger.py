@@ -18,7 +18,7 @@ import torch
 
 from pan_model.errors import BadInput
 from pan_model.flat import Scalar
-from pan_model.train import EpochRecord
+from pan_model.training.trainer import EpochRecord
 from study.files import (
     append_line,
     fetch,

@@ -15,8 +15,8 @@ from platformdirs import user_cache_path
 from pan_model.cache import written_whole
 from pan_model.errors import BadInput
 from pan_model.files import check_writable
-from pan_model.finetune_start import FinetuneStart
 from pan_model.images.decoded_cache import Pictures
+from pan_model.training.finetune_start import FinetuneStart
 from study.file_desk import Piece
 
 PIECE_BYTES = 2**26

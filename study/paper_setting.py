@@ -27,7 +27,7 @@ from pan_model.flat import Scalar
 from pan_model.model.encoders import GraphConfig
 from pan_model.model.pan import Pan
 from pan_model.tasks import Task
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 from study.files import write_whole
 from study.identity import content_of, digest
 from study.prepare import PreparedDataset

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pan_model.backbone_training import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
 from pan_model.backbones.architectures import build_backbone
 from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL, Features, FeaturesConfig, extract_features
@@ -22,10 +21,11 @@ from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.splits import Split
 from pan_model.datasets import Dataset, find_dataset
 from pan_model.errors import BadInput
-from pan_model.finetune_start import FinetuneStart
 from pan_model.images.decoded_cache import load_pictures
 from pan_model.shapes import Bool, Float
 from pan_model.tasks import Task
+from pan_model.training.backbone import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
+from pan_model.training.finetune_start import FinetuneStart
 from study.regime import Regime
 from study.screen import Screen, duration, show_work
 

@@ -10,10 +10,10 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
-from pan_model.finetune_start import FinetuneStart
 from pan_model.flat import Scalar
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline
-from pan_model.train import EpochRecord, Evaluation, Trainer, use_deterministic_arithmetic
+from pan_model.training.finetune_start import FinetuneStart
+from pan_model.training.trainer import EpochRecord, Evaluation, Trainer, use_deterministic_arithmetic
 from study.events import TrialEvents
 from study.ledger import BestEpoch, Status, TrialLedger
 from study.location import Location

@@ -20,7 +20,7 @@ from ray.util import get_node_ip_address
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.errors import BadInput
-from pan_model.finetune_start import FinetuneStart
+from pan_model.training.finetune_start import FinetuneStart
 from study.budget import Budget
 from study.config import Scheduler, StudyConfig
 from study.file_desk import file_desk

@@ -21,7 +21,7 @@ from pan_model.errors import BadInput
 from pan_model.scoring.baselines import untrained_baselines
 from pan_model.tasks import Task
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 from search_spaces import SPACES, SearchSpace
 from study.prepare import PreparedDataset
 

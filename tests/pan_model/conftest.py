@@ -21,7 +21,7 @@ from pan_model.data.splits import Split
 from pan_model.model.conditions import choose_conditions
 from pan_model.model.pan import Pan, new_pan
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import EpochRecord, Trainer
+from pan_model.training.trainer import EpochRecord, Trainer
 
 NUM_CLASSES = 24
 NUM_ATTRIBUTES = 8

@@ -10,7 +10,6 @@ from optuna.trial import FixedTrial
 
 from pan_model.config import TrialConfig
 from pan_model.errors import BadInput
-from pan_model.finetuning import FinetuneConfig
 from pan_model.flat import key_of, keys_of, read_flat, write_flat
 from pan_model.model.conditions import ConditionsConfig
 from pan_model.model.encoders.proxynca import ProxyNCAConfig
@@ -18,9 +17,10 @@ from pan_model.model.encoders.siamese import Projection, SiameseConfig
 from pan_model.model.gates import Gate
 from pan_model.model.normalisation import NormalisationConfig
 from pan_model.model.similarity import SimilarityConfig
-from pan_model.optimisation import TrainConfig
 from pan_model.scoring.set_scorer import ScoringConfig
 from pan_model.tasks.pairs import PairsConfig
+from pan_model.training.finetuning import FinetuneConfig
+from pan_model.training.optimisation import TrainConfig
 from search_spaces import SPACES
 from search_spaces.pan import Scalar
 

@@ -13,7 +13,7 @@ from pan_model.data.splits import Split
 from pan_model.model.encoders import ENCODERS
 from pan_model.model.encoders.proxynca import ProxyNCAEncoder
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import EpochRecord, Trainer
+from pan_model.training.trainer import EpochRecord, Trainer
 
 CPU = torch.device("cpu")
 Configure = Callable[..., TrialConfig]

@@ -16,7 +16,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import Pairs, PairsConfig
-from pan_model.train import EpochRecord, Trainer
+from pan_model.training.trainer import EpochRecord, Trainer
 
 CPU = torch.device("cpu")
 Configure = Callable[..., TrialConfig]

@@ -23,9 +23,9 @@ from pan_model.model.encoders.siamese import Projection, SiameseConfig
 from pan_model.model.gates import Gate
 from pan_model.model.normalisation import NormalisationConfig, NormalisationKind
 from pan_model.model.similarity import FirstWeights, Joint, SimilarityConfig
-from pan_model.optimisation import Schedule, TrainConfig
 from pan_model.scoring.set_scorer import Scoring, ScoringConfig
 from pan_model.tasks.pairs import PairSampling, PairsConfig
+from pan_model.training.optimisation import Schedule, TrainConfig
 from search_spaces import SPACES
 from search_spaces.pan import GRAPH_BASELINE, OPEN_ENDS, Scalar, SearchSpace, distance_trial, paper_trial
 

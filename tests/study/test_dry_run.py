@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pan_model.backbone_training import BackboneTraining
+from pan_model.training.backbone import BackboneTraining
 from study.config import Sampler, Scheduler, StudyConfig
 from study.dry_run import describe_plan
 

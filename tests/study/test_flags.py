@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pan_model.backbone_training import BackboneTraining
 from pan_model.backbones.architectures import Pooling
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.errors import BadInput
+from pan_model.training.backbone import BackboneTraining
 from study.config import FinalConfig, Sampler, Scheduler, StudyConfig
 from study.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser
 from study.regime import Regime

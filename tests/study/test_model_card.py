@@ -9,7 +9,7 @@ import torch
 from pan_model.config import TrialConfig
 from pan_model.scoring.set_scorer import Scoring
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 from study.model_card import write_model_card
 from study.prepare import PreparedDataset
 

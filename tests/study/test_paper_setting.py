@@ -18,7 +18,7 @@ from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 from study.paper_setting import PaperSetting, count_pairs, paper_setting_of_final, paper_setting_of_search
 from study.prepare import PreparedDataset
 

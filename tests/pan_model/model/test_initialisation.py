@@ -13,13 +13,13 @@ from torch import Tensor
 from pan_model import first_weights as first_weights_module
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
-from pan_model.losses import pair_losses
 from pan_model.model.encoders.proxynca import ProxyNCAEncoder
 from pan_model.model.initialisation import calibrate, closeness, start_as_distance
 from pan_model.model.similarity import ConditionSimilarity, FirstWeights, Joint, SimilarityConfig
 from pan_model.scoring.baselines import nearest_class_mean, normalised_features
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import Trainer
+from pan_model.training.losses import pair_losses
+from pan_model.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 Configure = Callable[..., TrialConfig]

@@ -20,7 +20,7 @@ from pan_model.tasks import Task
 from pan_model.tasks.outfit_scoring import outfit_scores
 from pan_model.tasks.outfits import OutfitTask
 from pan_model.tasks.pairs import PairSampling, PairsConfig
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 
 NUM_STYLES, NUM_CATEGORIES, NUM_ITEMS = 4, 3, 96
 STYLES = np.arange(NUM_ITEMS) // NUM_CATEGORIES % NUM_STYLES

@@ -16,7 +16,7 @@ from pan_model.scoring.set_scorer import SetScorer
 from pan_model.tasks import Task
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.tasks.retrieval import RECALL_AT, SCORES_AT_ONCE, RetrievalTask, sample_products
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 
 
 def knows(classes: np.ndarray, doubt: float = 0.0) -> SetScorer:

@@ -9,7 +9,7 @@ from pan_model.data.splits import Split
 from pan_model.scoring.pan_scorer import graph_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import PairSampling, PairsConfig
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 ALL = PairsConfig(pairs=PairSampling.FIXED, pairs_per_epoch=10**6, steps_per_epoch=1)

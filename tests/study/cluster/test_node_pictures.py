@@ -15,8 +15,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pan_model.backbones.architectures import build_backbone
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
-from pan_model.finetune_start import FinetuneStart
 from pan_model.images.decoded_cache import Pictures, load_pictures
+from pan_model.training.finetune_start import FinetuneStart
 from study import node_pictures
 from study.file_desk import Desk, Piece, file_desk
 from study.node_pictures import pictures_on_this_node, start_on_this_node

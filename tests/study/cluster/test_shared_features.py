@@ -15,7 +15,7 @@ from ray import tune
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 
 WIDTH = 2048
 TRIAL = {

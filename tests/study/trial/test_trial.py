@@ -15,7 +15,7 @@ from pan_model.data.splits import Split
 from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, normalised_features
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import Trainer
+from pan_model.training.trainer import Trainer
 from study.ledger import Status, read_ledger
 from study.trial import Step, TrialPlace, TrialRequest, TrialRun
 

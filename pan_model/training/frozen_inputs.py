@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from pan_model.normalised_rows import Rows
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs
+from pan_model.training.normalised_rows import Rows
 
 
 class FrozenInputs:

@@ -9,18 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from pan_model.backbone_training import (
-    BackboneTraining,
-    BackboneTrainingConfig,
-    Stage,
-    TrainedBackbone,
-    TrainingImages,
-    default_training,
-    train_backbone,
-)
-from pan_model.backbone_training.store import training_key
-from pan_model.backbone_training.trainer import BackboneTrainer
-from pan_model.backbone_training.triplets import Groups
 from pan_model.backbones.architectures import Pooling, build_backbone
 from pan_model.backbones.features import FeaturesConfig, extract_features
 from pan_model.backbones.weights import load_weights
@@ -29,6 +17,18 @@ from pan_model.errors import BadInput
 from pan_model.images.augmentation import AugmentationConfig
 from pan_model.images.batches import PictureBatches
 from pan_model.images.decoded_cache import load_pictures
+from pan_model.training.backbone import (
+    BackboneTraining,
+    BackboneTrainingConfig,
+    Stage,
+    TrainedBackbone,
+    TrainingImages,
+    default_training,
+    train_backbone,
+)
+from pan_model.training.backbone.store import training_key
+from pan_model.training.backbone.trainer import BackboneTrainer
+from pan_model.training.backbone.triplets import Groups
 
 FINGERPRINT = "sha256:" + "0" * 64
 SIZE = 32

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from pan_model.config import TrialConfig
-from pan_model.frozen_inputs import FrozenInputs
-from pan_model.inputs import Inputs, StepInputs
-from pan_model.learned_inputs import LearnedInputs
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import Pairs
-from pan_model.train import Trainer
+from pan_model.training.frozen_inputs import FrozenInputs
+from pan_model.training.inputs import Inputs, StepInputs
+from pan_model.training.learned_inputs import LearnedInputs
+from pan_model.training.trainer import Trainer
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.inputs import StepInputs
-from pan_model.losses import condition_loss, hardest_pairs, pair_losses
 from pan_model.model.conditions import Conditions
 from pan_model.model.pan import Pan
 from pan_model.model.similarity import PairSimilarity
 from pan_model.shapes import Bool, Float, Int
+from pan_model.training.inputs import StepInputs
+from pan_model.training.losses import condition_loss, hardest_pairs, pair_losses
 
 
 class Losses(NamedTuple):

@@ -6,8 +6,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pan_model.backbone_training.triplets import Groups, TripletSampler, triplet_loss
 from pan_model.errors import BadInput
+from pan_model.training.backbone.triplets import Groups, TripletSampler, triplet_loss
 
 Outfits = list[set[int]]
 

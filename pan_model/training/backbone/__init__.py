@@ -11,16 +11,16 @@ from pathlib import Path
 
 import torch
 
-from pan_model.backbone_training.config import BackboneTraining, BackboneTrainingConfig, default_training
-from pan_model.backbone_training.images import TrainingImages
-from pan_model.backbone_training.store import TrainedBackbone, TrainingStore, training_key
-from pan_model.backbone_training.trainer import BackboneTrainer
 from pan_model.backbones.architectures import build_backbone
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.backbones.weights import load_weights
 from pan_model.files import check_writable
 from pan_model.images.batches import PictureBatches
 from pan_model.images.decoded_cache import load_pictures
+from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
+from pan_model.training.backbone.images import TrainingImages
+from pan_model.training.backbone.store import TrainedBackbone, TrainingStore, training_key
+from pan_model.training.backbone.trainer import BackboneTrainer
 
 __all__ = [
     "BackboneTraining",

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone
 from pan_model.backbones.precision import computing_in, fastest_precision, gradient_scale
-from pan_model.finetune_start import FinetuneStart
-from pan_model.finetuning import FinetuneConfig
-from pan_model.frozen_inputs import FrozenInputs
-from pan_model.gradient_cache import GradientCache
 from pan_model.images.batches import PictureBatches
-from pan_model.inputs import StepInputs
 from pan_model.model.normalisation import Normalisation
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs
+from pan_model.training.finetune_start import FinetuneStart
+from pan_model.training.finetuning import FinetuneConfig
+from pan_model.training.frozen_inputs import FrozenInputs
+from pan_model.training.gradient_cache import GradientCache
+from pan_model.training.inputs import StepInputs
 
 AUGMENTATION_PURPOSE = 5
 """Keeps the random numbers of augmentation apart from others of the same seed."""

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pan_model.losses import condition_loss, hardest_pairs, pair_losses, pair_weights
 from pan_model.model.encoders.proxynca import proxynca_loss
 from pan_model.model.similarity import PairSimilarity
+from pan_model.training.losses import condition_loss, hardest_pairs, pair_losses, pair_weights
 
 seeds = st.integers(0, 99)
 sizes = st.integers(1, 6)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pan_model.backbone_training.precision import MixedPrecision
+from pan_model.training.backbone.precision import MixedPrecision
 
 
 def step(precision: MixedPrecision, device: str) -> torch.Tensor:

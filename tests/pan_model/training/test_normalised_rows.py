@@ -11,9 +11,9 @@ from torch import Tensor
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.model.normalisation import Normalisation, NormalisationConfig, NormalisationKind
-from pan_model.normalised_rows import KEPT_BYTES, ComputedRows, normalise_rows
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import EpochRecord, Trainer
+from pan_model.training.normalised_rows import KEPT_BYTES, ComputedRows, normalise_rows
+from pan_model.training.trainer import EpochRecord, Trainer
 
 FEATURES = torch.from_numpy(np.random.default_rng(0).gamma(1.0, size=(40, 6)).astype(np.float32))
 CLASSES = torch.arange(40) % 5
@@ -56,7 +56,7 @@ def test_training_is_the_same_either_way(
     records: list[list[EpochRecord]] = []
     tables: list[np.ndarray] = []
     for kept_bytes in (KEPT_BYTES, 0):
-        monkeypatch.setattr("pan_model.train.normalise_rows", partial(normalise_rows, kept_bytes=kept_bytes))
+        monkeypatch.setattr("pan_model.training.trainer.normalise_rows", partial(normalise_rows, kept_bytes=kept_bytes))
         trainer = Trainer(task, configure(), torch.device("cpu"))
         tables.append(trainer.normalised_features(Split.VAL))
         records.append(run(trainer, 2))

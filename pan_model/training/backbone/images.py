@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pan_model.backbone_training.config import BackboneTraining
-from pan_model.backbone_training.triplets import Groups
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.shapes import Int
+from pan_model.training.backbone.config import BackboneTraining
+from pan_model.training.backbone.triplets import Groups
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pan_model.backbone_training.config import BackboneTraining, default_training
-from pan_model.backbone_training.objectives import Objective, ProxyObjective, TripletObjective, build_objective
-from pan_model.backbone_training.triplets import Groups, triplet_loss
 from pan_model.model.encoders.proxynca import proxynca_loss
+from pan_model.training.backbone.config import BackboneTraining, default_training
+from pan_model.training.backbone.objectives import Objective, ProxyObjective, TripletObjective, build_objective
+from pan_model.training.backbone.triplets import Groups, triplet_loss
 
 CLASSES = np.array([5, 5, 5, 5, 9, 9, 7, 7, 7, 7, 7, 2])  # a class of two, and one of a single image
 GROUPS = Groups(np.arange(12), CLASSES)

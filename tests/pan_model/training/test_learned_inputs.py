@@ -21,11 +21,11 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.errors import BadInput
-from pan_model.finetune_start import FinetuneStart
 from pan_model.images.decoded_cache import load_pictures
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.train import EpochRecord, Trainer
+from pan_model.training.finetune_start import FinetuneStart
+from pan_model.training.trainer import EpochRecord, Trainer
 
 CPU = torch.device("cpu")
 NUM_CLASSES = 20
@@ -252,7 +252,7 @@ def test_a_step_in_pieces_is_the_whole_step(make: Make, monkeypatch: pytest.Monk
     """Gradients are compared after one step: Adam's first one only knows their signs."""
     gradients: list[dict[str, Tensor]] = []
     losses: list[float | int] = []
-    monkeypatch.setattr("pan_model.train.TRAINED_AT_ONCE", pairs_at_once)
+    monkeypatch.setattr("pan_model.training.trainer.TRAINED_AT_ONCE", pairs_at_once)
     for images_at_once in (1000, 6, 1):
         learned = make({"images_at_once": images_at_once}, **BACKBONE, steps_per_epoch=1, hard_pair_share=0.5)
         losses.append(learned.train_epoch()["loss/total"])
@@ -280,7 +280,7 @@ def test_mixed_precision_gives_the_gradient_but_for_rounding(
     """A CPU computes in 16 bits too, if slowly. These features are nearly parallel, which makes more of rounding."""
     gradients: list[Tensor] = []
     for used in (torch.float32, precision):
-        monkeypatch.setattr("pan_model.learned_inputs.fastest_precision", lambda _, used=used: used)
+        monkeypatch.setattr("pan_model.training.learned_inputs.fastest_precision", lambda _, used=used: used)
         learned = make({"images_at_once": images_at_once}, **BACKBONE, steps_per_epoch=1)
         learned.train_epoch()
         gradients.append(gradients_of(learned))
@@ -288,7 +288,7 @@ def test_mixed_precision_gives_the_gradient_but_for_rounding(
     exact, rounded = gradients
     assert (rounded - exact).norm() < tolerance * exact.norm()
     assert not torch.equal(rounded, exact)
-    monkeypatch.setattr("pan_model.learned_inputs.fastest_precision", lambda _: precision)
+    monkeypatch.setattr("pan_model.training.learned_inputs.fastest_precision", lambda _: precision)
     switched_off = make({"images_at_once": images_at_once, "mixed_precision": False}, **BACKBONE, steps_per_epoch=1)
     switched_off.train_epoch()
     assert torch.equal(gradients_of(switched_off), exact)
@@ -357,7 +357,7 @@ def test_on_train_only_the_items_that_are_asked_are_embedded(make: Make, monkeyp
     monkeypatch.setattr(learned._inputs, "of", lambda items: embedded.append(len(items)) or of(items))
     asked = np.sort(learned.task.featured.splits[Split.TRAIN])
     calls: list[Split] = []
-    monkeypatch.setattr("pan_model.train.asked_items", lambda _task, split: calls.append(split) or asked)
+    monkeypatch.setattr("pan_model.training.trainer.asked_items", lambda _task, split: calls.append(split) or asked)
     learned.evaluate(Split.TRAIN)
     learned.evaluate(Split.TRAIN)
     assert embedded == [len(asked), len(asked)]

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pan_model.backbone_training.config import BackboneTrainingConfig
-from pan_model.backbone_training.objectives import build_objective
-from pan_model.backbone_training.precision import MixedPrecision
-from pan_model.backbone_training.triplets import Groups
 from pan_model.backbones.architectures import Backbone, measure_feature_dim
 from pan_model.errors import BadInput
 from pan_model.images.batches import PictureBatches
 from pan_model.shapes import Float, Int
+from pan_model.training.backbone.config import BackboneTrainingConfig
+from pan_model.training.backbone.objectives import build_objective
+from pan_model.training.backbone.precision import MixedPrecision
+from pan_model.training.backbone.triplets import Groups
 
 FIRST_WEIGHTS_PURPOSE, STEPS_PURPOSE, PICTURES_PURPOSE, NETWORK_PURPOSE = range(4)
 """Keep random numbers for different purposes apart, drawn from the same seed."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pan_model.gradient_cache import GradientCache
+from pan_model.training.gradient_cache import GradientCache
 
 NUM_INPUTS = 7
 

@@ -12,11 +12,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from pan_model.backbone_training.config import BackboneTrainingConfig
-from pan_model.backbone_training.triplets import Groups
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.backbones.weights import LOAD_ERRORS
 from pan_model.cache import content_key, written_whole
+from pan_model.training.backbone.config import BackboneTrainingConfig
+from pan_model.training.backbone.triplets import Groups
 
 CACHE_FORMAT = "pan-study/backbone/1"
 WHAT = "the trained backbone"

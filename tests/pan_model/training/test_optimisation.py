@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pan_model.errors import BadInput
 from pan_model.model.encoders.siamese import Projection, SiameseConfig, SiameseEncoder
-from pan_model.optimisation import Optimisation, Schedule, TrainConfig, share_of_learning_rate
+from pan_model.training.optimisation import Optimisation, Schedule, TrainConfig, share_of_learning_rate
 
 FIRST = [1.0, -2.0, 0.5]
 

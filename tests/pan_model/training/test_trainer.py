@@ -17,7 +17,7 @@ from pan_model.model.conditions import choose_conditions
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import Pairs
-from pan_model.train import EpochRecord, Evaluation, Trainer
+from pan_model.training.trainer import EpochRecord, Evaluation, Trainer
 
 CPU = torch.device("cpu")
 Configure = Callable[..., TrialConfig]

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pan_model.backbone_training.config import BackboneTraining, BackboneTrainingConfig
-from pan_model.backbone_training.triplets import Groups, TripletSampler, triplet_loss
 from pan_model.model.encoders.proxynca import ProxyNCAConfig
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import draw_balanced_items
+from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig
+from pan_model.training.backbone.triplets import Groups, TripletSampler, triplet_loss
 
 
 @runtime_checkable

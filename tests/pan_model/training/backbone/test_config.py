@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pan_model.backbone_training import BackboneTraining, BackboneTrainingConfig, default_training
 from pan_model.errors import BadInput
+from pan_model.training.backbone import BackboneTraining, BackboneTrainingConfig, default_training
 
 SIAMESE = default_training(BackboneTraining.SIAMESE)
 PROXYNCA = default_training(BackboneTraining.PROXYNCA)

@@ -1,0 +1,1 @@
+"""Training a trial: trainer, losses, optimiser, inputs. Start at `trainer.py`."""
