@@ -115,8 +115,8 @@ class ConditionSimilarity(nn.Module):
     """s = sigmoid(W1 j + b1), r = softmax(W2 j + b2), p = sum_m r_m s_m for the joint representation j of a pair.
 
     With num_conditions = 1 it is a plain pairwise decoder, p = s. Weights start as Xavier uniform, biases as zero, see
-    `pan_model.model.initialisation` for the other start. The product of two unit vectors of length E is multiplied by E, so
-    that its entries are of the size of 1 like those of the other joints, and learning rates mean the same to all.
+    `pan_model.model.initialisation` for the other start. The product of two unit vectors of length E is multiplied by
+    E, so that its entries are of the size of 1 like those of the other joints, and learning rates mean the same to all.
     """
 
     def __init__(self, config: SimilarityConfig, *, embedding_dim: int, num_conditions: int) -> None:
