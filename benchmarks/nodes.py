@@ -23,7 +23,7 @@ from ray.cluster_utils import Cluster
 from pan_model.data.demo import DemoConfig, draw_demo
 from study.commands import run_command
 from study.ledger import count_ended, read_ledger
-from study.results import Results
+from study.storage.paths import Results
 
 IMAGE_SIZE = 32
 DATA = DemoConfig(num_classes=24, images_per_class=12, image_size=IMAGE_SIZE)

@@ -28,7 +28,7 @@ from pan_model.training.trainer import Trainer
 from study.config import DEFAULT_CACHE
 from study.ledger import Status, TrialRecord, best_completed, read_ledger
 from study.prepare import Preparation, prepare_dataset
-from study.results import Results
+from study.storage.paths import Results
 
 ROOT = Path(__file__).parents[1]
 METRIC = FewShotTask.objective

@@ -7,12 +7,12 @@ from pan_model.datasets import find_dataset
 from pan_model.scoring.baselines import untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
 from search_spaces import SPACES
-from study.files import parse_json, read_if_there, write_json
-from study.location import Location
 from study.paper_setting import paper_setting_of_search
 from study.prepare import PreparedDataset
 from study.question_scores import QuestionLists, as_lists, check_methods
 from study.screen import Show
+from study.storage.files import parse_json, read_if_there, write_json
+from study.storage.location import Location
 
 BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance", "paper_setting")
 """In the order of tables."""

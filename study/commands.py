@@ -10,9 +10,9 @@ from types import FrameType
 from pan_model.command_line import OneLineParser
 from pan_model.errors import BadInput
 from study.flags import name_flags, read_final_config, read_study_config
-from study.object_store import StoreError
 from study.screen import Screen
 from study.sent_code import check_code, is_sent
+from study.storage.object_store import StoreError
 
 INTERRUPTED = 130
 BAD_INPUT = 2
@@ -60,10 +60,10 @@ def _run(words: Sequence[str], screen: Screen, script: Path | None) -> int:
 
 def _collate(words: Sequence[str], screen: Screen) -> int:
     from study.collation import collate
-    from study.location import locate
-    from study.results import Results
-    from study.results_copy import copy_results
     from study.screen import count_by_status
+    from study.storage.location import locate
+    from study.storage.paths import Results
+    from study.storage.results_copy import copy_results
 
     parser = OneLineParser(
         prog="study/collate.py", description="Rebuild the tables of a finished, cut or running study."
@@ -86,9 +86,9 @@ def _collate(words: Sequence[str], screen: Screen) -> int:
 
 
 def _status(words: Sequence[str], screen: Screen) -> int:
-    from study.location import locate
-    from study.results import Results
     from study.standing import describe_standing
+    from study.storage.location import locate
+    from study.storage.paths import Results
 
     parser = OneLineParser(prog="study/status.py", description="Say where a study is: running, cut or done.")
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")

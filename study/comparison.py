@@ -7,10 +7,10 @@ from typing import Any
 from pan_model.errors import BadInput
 from pan_model.tasks.metrics import Interval
 from study.baseline_scores import BASELINES
-from study.files import parse_json, read_if_there
 from study.ledger import TrialRecord
-from study.location import Location
 from study.question_scores import QuestionLists, from_entry, interval_ahead, interval_of, is_finite_number
+from study.storage.files import parse_json, read_if_there
+from study.storage.location import Location
 
 PAN = "PAN"
 LEAVE_OUT = "move its folder away to leave it out"

@@ -17,7 +17,6 @@ from study.baseline_scores import validation_baselines, write_baselines
 from study.budget import Budget, GpuMeter
 from study.collation import collate
 from study.config import DatasetPlan, StudyConfig
-from study.files import exists, local_copy, write_json, write_whole
 from study.gpu_need import hungry_trials
 from study.ledger import count_ended, read_ledger
 from study.node import Node
@@ -30,6 +29,7 @@ from study.screen import Screen
 from study.search import search_datasets
 from study.sent_code import describe_code
 from study.slots import loading_processes_here, share_out
+from study.storage.files import exists, local_copy, write_json, write_whole
 
 
 def conduct_study(config: StudyConfig, screen: Screen) -> int:

@@ -17,10 +17,10 @@ from pan_model.errors import BadInput
 from pan_model.training.backbone import BackboneTraining, BackboneTrainingConfig, default_training
 from search_spaces import SPACES, SearchSpace
 from study.chosen_space import choose_space
-from study.location import Location
 from study.regime import Regime
-from study.results import Results
 from study.space_description import space_digest
+from study.storage.location import Location
+from study.storage.paths import Results
 
 DEFAULT_CACHE = user_cache_path("pan-study")
 """The user's cache folder; features go there unless --cache-dir says otherwise."""

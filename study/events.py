@@ -10,8 +10,8 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from pan_model.flat import Scalar
 from pan_model.training.trainer import EpochRecord
-from study.files import write_whole
-from study.location import Location, in_store
+from study.storage.files import write_whole
+from study.storage.location import Location, in_store
 
 
 class TrialEvents:

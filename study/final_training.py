@@ -28,18 +28,18 @@ from study.baseline_scores import BASELINES
 from study.collation import collate
 from study.config import FinalConfig
 from study.export import read_best_config
-from study.files import check_output, exists, list_files, local_copy, write_folder, write_json
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
-from study.location import Location, absolute, in_store
 from study.model_card import write_model_card
 from study.paper_setting import PaperSetting, paper_setting_of_final
 from study.prepare import Preparation, PreparedDataset, prepare_on_screen
 from study.provenance import provenance
 from study.question_scores import from_entry
 from study.regime import Regime
-from study.results import BACKBONE, Results
 from study.screen import Screen
 from study.slots import loading_processes_here
+from study.storage.files import check_output, exists, list_files, local_copy, write_folder, write_json
+from study.storage.location import Location, absolute, in_store
+from study.storage.paths import BACKBONE, Results
 
 FINAL_SCHEMA = "pan-study/final/1"
 METRICS = "metrics.json"

@@ -18,8 +18,8 @@ from pan_model.errors import BadInput
 from pan_model.model.encoders import ENCODERS
 from pan_model.training.backbone import BackboneTraining
 from study.config import FinalConfig, Sampler, Scheduler, StudyConfig
-from study.location import Location, locate
 from study.regime import Regime
+from study.storage.location import Location, locate
 
 Choice = TypeVar("Choice", bound=StrEnum)
 SECONDS = {"s": 1, "m": 60, "h": 3600}

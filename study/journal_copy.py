@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from study.files import write_whole
-from study.location import Location
-from study.object_store import StoreError
+from study.storage.files import write_whole
+from study.storage.location import Location
+from study.storage.object_store import StoreError
 
 KEEP_S = 30.0
 """How far a store's copy may be behind the journal while trials run: the whole file is sent each time."""

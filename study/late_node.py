@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass
 
 from pan_model.errors import BadInput
-from study.files import read_if_there
 from study.node_probe import ABSENT, code_digest, why_no_gpu
-from study.results import Results
+from study.storage.files import read_if_there
+from study.storage.paths import Results
 
 BREACH = "breach"
 """In a result: why the node may not run trials."""

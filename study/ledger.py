@@ -19,7 +19,8 @@ import torch
 from pan_model.errors import BadInput
 from pan_model.flat import Scalar
 from pan_model.training.trainer import EpochRecord
-from study.files import (
+from study.question_scores import QuestionLists, check_lists, check_methods
+from study.storage.files import (
     append_line,
     fetch,
     find_files,
@@ -32,8 +33,7 @@ from study.files import (
     write_text,
     write_whole,
 )
-from study.location import Location
-from study.question_scores import QuestionLists, check_lists, check_methods
+from study.storage.location import Location
 
 
 class Status(StrEnum):

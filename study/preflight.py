@@ -11,12 +11,12 @@ from study import node_probe
 from study.asked_nodes import SAME_CODE, Asked, alive_nodes, ask_nodes
 from study.config import StudyConfig
 from study.disk_need import short_disk
-from study.location import Location
 from study.node import Node
 from study.node_finding import Finding, tell_all
 from study.node_probe import ABSENT, Answer, Question
 from study.screen import Screen
 from study.shared_place import SHARED, file_system, marker_beside
+from study.storage.location import Location
 
 SAME_TOKEN = "give RAY_AUTH_MODE=disabled to this command, or start Ray with RAY_AUTH_MODE=token on every node"
 SHARE_OUTPUT = "give --output on a file system that all nodes share, or a bucket: --output s3://BUCKET/PREFIX"

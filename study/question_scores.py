@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from pan_model.errors import BadInput
 from pan_model.tasks import QuestionScores
 from pan_model.tasks.metrics import Interval, mean_interval
-from study.location import Location
+from study.storage.location import Location
 
 QuestionLists = dict[str, list[float]]
 """For each metric, one score a question, as JSON has it."""

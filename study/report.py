@@ -6,11 +6,11 @@ from pathlib import Path
 
 from study.collation import Collated
 from study.config import DEFAULT_CACHE, DatasetPlan, StudyConfig
-from study.files import exists
 from study.ledger import Status, count_ended
-from study.location import Location, in_store
-from study.results import Results
 from study.screen import Screen, count_by_status
+from study.storage.files import exists
+from study.storage.location import Location, in_store
+from study.storage.paths import Results
 from study.summary import DatasetSummary
 
 

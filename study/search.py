@@ -8,10 +8,10 @@ from study.budget import Budget
 from study.config import DatasetPlan, StudyConfig
 from study.identity import trial_id
 from study.ledger import read_ledger
-from study.location import absolute
 from study.prepare import PreparedDataset
 from study.screen import Screen, trials_line
 from study.slots import Slots, loading_processes
+from study.storage.location import absolute
 from study.tally import Tally
 from study.trial import TrialPlace
 from study.tune_request import TuneRequest

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pan_model.errors import BadInput
-from study.location import Location
 from study.sent_code import IN_A_JOB, is_sent
+from study.storage.location import Location
 
 
 def use_all_threads(environment: Mapping[str, str] = os.environ) -> int | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pan_model.files import existing_parent
-from study.files import remove, write_text
-from study.location import Location
+from study.storage.files import remove, write_text
+from study.storage.location import Location
 
 SHARED = {"nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "glusterfs", "beegfs", "gpfs", "9p", "virtiofs", "afs"}
 """File systems that machines share; all that FUSE mounts may be shared, too."""

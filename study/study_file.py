@@ -4,8 +4,8 @@ from typing import Any
 
 from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
-from study.files import read_json
-from study.location import Location
+from study.storage.files import read_json
+from study.storage.location import Location
 
 STUDY_SCHEMA = "pan-study/study/1"
 FIELDS = {"name", "signature", "signed", "datasets", "provenance"}

@@ -10,13 +10,13 @@ from study.baseline_scores import read_baselines
 from study.cautions import find_cautions, find_foreign_final, find_short_paper
 from study.chosen_space import whole_space
 from study.comparison import MethodScores, check_same_questions, compare_methods, read_final
-from study.files import write_text
 from study.ledger import Status, TrialLedger, TrialRecord, best_completed
-from study.location import Location
 from study.markdown_table import parameter_table, table
 from study.question_scores import QuestionLists
 from study.regime import Regime
-from study.results import DatasetResults, Results
+from study.storage.files import write_text
+from study.storage.location import Location
+from study.storage.paths import DatasetResults, Results
 from study.tables import to_csv
 
 HOW_TO_READ = (

@@ -16,9 +16,9 @@ from pan_model.training.finetune_start import FinetuneStart
 from pan_model.training.trainer import EpochRecord, Evaluation, Trainer, use_deterministic_arithmetic
 from study.events import TrialEvents
 from study.ledger import BestEpoch, Status, TrialLedger
-from study.location import Location
 from study.question_scores import QuestionLists, as_lists
-from study.results import DatasetResults, Results
+from study.storage.location import Location
+from study.storage.paths import DatasetResults, Results
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
-from study.files import exists, read_json, remove, write_json
-from study.location import Location
+from study.storage.files import exists, read_json, remove, write_json
+from study.storage.location import Location
 
 HOST = "host.json"
 """In the trial's folder; after its end it says where the trial ran last."""

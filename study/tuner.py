@@ -30,14 +30,14 @@ from study.late_node import BREACH, Terms, find_breach, terms_of
 from study.ledger import TrialRecord, count_ended, read_ledger
 from study.node_pictures import start_on_this_node
 from study.node_probe import node_name
-from study.object_store import StoreError
 from study.prepare import PreparedDataset
-from study.results import Results
 from study.schedulers import LedgerASHA, LedgerFIFO
 from study.search_end import Ended
 from study.searcher import LedgerSearch
 from study.slot_limit import current_slots
 from study.slots import Slots
+from study.storage.object_store import StoreError
+from study.storage.paths import Results
 from study.tally import Tally
 from study.trial import TrialPlace, TrialRun
 from study.trial_host import TrialHost, write_host

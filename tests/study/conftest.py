@@ -22,8 +22,8 @@ from pan_model.data.splits import Split
 from search_spaces import SPACES
 from study.config import StudyConfig
 from study.ledger import Status, TrialLedger, TrialRecord
-from study.location import Location, locate
 from study.prepare import PreparedDataset
+from study.storage.location import Location, locate
 
 NUM_CLASSES = 20
 ITEMS_PER_CLASS = 8

@@ -11,8 +11,8 @@ import pytest
 import study.final_training
 from pan_model.errors import BadInput
 from study.commands import final_command, run_command, run_with_exit_code
-from study.object_store import StoreError
 from study.screen import Screen
+from study.storage.object_store import StoreError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

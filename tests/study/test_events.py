@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from study.events import TrialEvents
-from study.files import copy_all, list_all
-from study.location import Location
+from study.storage.files import copy_all, list_all
+from study.storage.location import Location
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of tensorboard's own imports

@@ -12,10 +12,10 @@ from jsonschema import Draft202012Validator
 
 from pan_model.errors import BadInput
 from study.export import SCHEMA_FILE, export_best_config, read_best_config
-from study.files import write_json
 from study.ledger import Status, TrialRecord
 from study.provenance import provenance
-from study.results import DatasetResults, Results
+from study.storage.files import write_json
+from study.storage.paths import DatasetResults, Results
 
 METRIC = "few_shot_accuracy"
 FEATURES = {

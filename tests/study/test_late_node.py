@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.late_node import Terms, find_breach, terms_of
-from study.results import Results
+from study.storage.paths import Results
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
-from study.object_store import StoreError
 from study.shared_place import file_system, marker_beside
+from study.storage.object_store import StoreError
 
 
 def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path):

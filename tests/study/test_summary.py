@@ -11,9 +11,9 @@ import pytest
 
 from pan_model.errors import BadInput
 from study.baseline_scores import BASELINES, write_baselines
-from study.files import write_json
 from study.ledger import BestEpoch, Status, TrialRecord
-from study.results import Results
+from study.storage.files import write_json
+from study.storage.paths import Results
 from study.summary import DatasetSummary, summarise_dataset, summary_row, write_summary
 
 METRIC = "few_shot_accuracy"

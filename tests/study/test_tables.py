@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.ledger import Status, TrialRecord, best_completed
-from study.results import Results
+from study.storage.paths import Results
 from study.tables import to_csv, trial_row, write_tables
 
 METRIC = "few_shot_accuracy"

@@ -24,7 +24,7 @@ from pan_model.data.demo import DemoConfig, draw_demo
 from study.commands import run_command
 from study.ledger import Status, TrialRecord
 from study.prepare import Preparation, prepare_dataset
-from study.results import DatasetResults, Results
+from study.storage.paths import DatasetResults, Results
 from study.trial import TrialPlace, TrialRequest, TrialRun
 
 IMAGE_SIZE = 32

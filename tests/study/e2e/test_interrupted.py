@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from study.ledger import read_ledger
-from study.results import Results
+from study.storage.paths import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 

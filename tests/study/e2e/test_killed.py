@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from study.collation import collate
 from study.ledger import read_ledger
-from study.results import Results
+from study.storage.paths import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 

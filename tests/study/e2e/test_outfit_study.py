@@ -11,7 +11,7 @@ from PIL import Image
 
 from study.baseline_scores import BASELINES
 from study.commands import final_command
-from study.results import Results
+from study.storage.paths import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from pan_model.data.demo import DemoConfig, draw_demo
 from study.baseline_scores import BASELINES
-from study.results import Results
+from study.storage.paths import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

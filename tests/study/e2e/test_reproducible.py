@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from study.ledger import read_ledger
-from study.results import Results
+from study.storage.paths import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

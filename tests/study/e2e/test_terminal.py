@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from study.ledger import Status, read_ledger
-from study.results import Results
+from study.storage.paths import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

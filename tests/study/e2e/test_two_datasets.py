@@ -12,7 +12,7 @@ import pytest
 from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.tasks.retrieval import RECALL_AT
 from study.baseline_scores import BASELINES
-from study.results import Results
+from study.storage.paths import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

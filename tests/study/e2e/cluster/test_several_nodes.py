@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from study.ledger import Status, read_ledger
-from study.results import Results
+from study.storage.paths import Results
 from study.trial_host import read_host
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]

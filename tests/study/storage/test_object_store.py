@@ -10,9 +10,18 @@ import pytest
 from upath import UPath
 
 from pan_model.errors import BadInput
-from study.files import append_line, check_output, exists, list_files, local_copy, read_json, write_json, write_text
-from study.location import REQUEST_ATTEMPTS, locate
-from study.object_store import StoreError, get_all, is_there, list_below
+from study.storage.files import (
+    append_line,
+    check_output,
+    exists,
+    list_files,
+    local_copy,
+    read_json,
+    write_json,
+    write_text,
+)
+from study.storage.location import REQUEST_ATTEMPTS, locate
+from study.storage.object_store import StoreError, get_all, is_there, list_below
 
 
 def objects(location: UPath) -> dict[str, bytes | None]:
@@ -36,7 +45,7 @@ def test_what_another_process_writes_is_seen_at_once(store: Any, bucket: UPath):
     assert list_below(bucket) == []
     assert not exists(bucket / "a" / "file")
     for content in ("one", "two"):
-        words = "from study.location import locate; from study.files import write_text; "
+        words = "from study.storage.location import locate; from study.storage.files import write_text; "
         words += f"write_text(locate('{bucket}') / 'a' / 'file', '{content}')"
         subprocess.run([sys.executable, "-c", words], check=True)
         assert objects(bucket) == {f"{bucket}/a/file": content.encode()}
@@ -79,13 +88,13 @@ def test_a_bucket_that_is_not_there_is_named(store: Any):
 
 
 def test_want_of_credentials_is_named(store: Any):
-    words = "from study.location import locate; from study.files import write_text; "
+    words = "from study.storage.location import locate; from study.storage.files import write_text; "
     words += "write_text(locate('s3://studies/x'), 'x')"
     environment = {"AWS_ENDPOINT_URL": store.url, "AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nowhere"}
     done = subprocess.run([sys.executable, "-c", words], check=False, capture_output=True, text=True, env=environment)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(
-        "study.object_store.StoreError: s3://studies/x: cannot be written (Unable to locate credentials"
+        "study.storage.object_store.StoreError: s3://studies/x: cannot be written (Unable to locate credentials"
     )
 
 

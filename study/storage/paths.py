@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from study.location import Location
+from study.storage.location import Location
 
 BACKBONE = "backbone.safetensors"
 """The weights of a backbone that was trained before the search, in a dataset's folder."""

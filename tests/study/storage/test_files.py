@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from pan_model.errors import BadInput
-from study.files import read_json, times_in, write_json, write_text, write_whole
+from study.storage.files import read_json, times_in, write_json, write_text, write_whole
 
 
 def test_writes_make_folders_and_leave_nothing_but_the_file(tmp_path: Path):

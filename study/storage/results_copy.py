@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from pan_model.errors import BadInput
-from study.files import copy_all, list_all
-from study.location import Location, absolute
-from study.results import Results
+from study.storage.files import copy_all, list_all
+from study.storage.location import Location, absolute
+from study.storage.paths import Results
 
 
 def copy_results(results: Results, folder: Location) -> int:

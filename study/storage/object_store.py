@@ -14,7 +14,7 @@ from typing import Any
 
 from upath import UPath
 
-from study.location import SIDE_BY_SIDE
+from study.storage.location import SIDE_BY_SIDE
 
 READS = 4
 """How often an object is asked for whose content is cut on the way; waits of 0.1, 0.2 and 0.4 s lie between."""

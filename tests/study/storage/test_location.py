@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pan_model.errors import BadInput
-from study.location import Location, absolute, in_store, locate
+from study.storage.location import Location, absolute, in_store, locate
 
 
 @pytest.mark.parametrize("text", ["results", "/a/b", "../x", "s3", "a:b", "s3:bucket", "~/x"])

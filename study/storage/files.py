@@ -18,10 +18,10 @@ from uuid import uuid4
 
 from pan_model.errors import BadInput
 from pan_model.files import check_writable
-from study import object_store
 from study.identity import digest
-from study.location import Location
-from study.object_store import StoreError
+from study.storage import object_store
+from study.storage.location import Location
+from study.storage.object_store import StoreError
 
 TOGETHER = 1000
 """How many files are asked of a store side by side; it bounds the memory that they take."""
