@@ -37,8 +37,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 from search_spaces import SPACES
 from study.budget import Budget, GpuMeter
-from study.config import StudyConfig
-from study.identity import trial_id
+from study.config.identity import trial_id
+from study.config.study_config import StudyConfig
 from study.ledger import Status, read_ledger
 from study.slots import Slots
 from study.tally import Tally

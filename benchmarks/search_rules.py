@@ -25,7 +25,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
-from study.config import DEFAULT_CACHE
+from study.config.study_config import DEFAULT_CACHE
 from study.ledger import Status, TrialRecord, best_completed, read_ledger
 from study.prepare import Preparation, prepare_dataset
 from study.storage.paths import Results

@@ -16,11 +16,11 @@ from pan_model.training.trainer import use_deterministic_arithmetic
 from study.baseline_scores import validation_baselines, write_baselines
 from study.budget import Budget, GpuMeter
 from study.collation import collate
-from study.config import DatasetPlan, StudyConfig
+from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
+from study.config.study_config import DatasetPlan, StudyConfig
 from study.gpu_need import hungry_trials
 from study.ledger import count_ended, read_ledger
 from study.node import Node
-from study.plan import check_same, check_same_flags, describe_study, find_study, same_files
 from study.prepare import Preparation, PreparedDataset, prepare_on_screen
 from study.question_scores import QuestionLists, interval_of
 from study.ray_address import describe_cluster, find_cluster

@@ -8,9 +8,9 @@ import torch
 
 from pan_model.backbones.architectures import build_backbone
 from pan_model.files import existing_parent
-from study.config import DatasetPlan, StudyConfig
+from study.config.regime import Regime
+from study.config.study_config import DatasetPlan, StudyConfig
 from study.node_finding import Finding
-from study.regime import Regime
 
 LEDGER_BYTES = 10**6
 """What a trial on frozen features leaves on disk; half of them leave more."""

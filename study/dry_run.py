@@ -2,8 +2,8 @@
 
 from pan_model.datasets import find_dataset
 from search_spaces import SearchSpace
-from study.config import DatasetPlan, StudyConfig
-from study.space_description import describe_space
+from study.config.space_description import describe_space
+from study.config.study_config import DatasetPlan, StudyConfig
 
 
 def describe_plan(config: StudyConfig) -> list[str]:

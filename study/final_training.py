@@ -26,15 +26,15 @@ from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
 from search_spaces import SPACES
 from study.baseline_scores import BASELINES
 from study.collation import collate
-from study.config import FinalConfig
+from study.config.provenance import provenance
+from study.config.regime import Regime
+from study.config.study_config import FinalConfig
 from study.export import read_best_config
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
 from study.model_card import write_model_card
 from study.paper_setting import PaperSetting, paper_setting_of_final
 from study.prepare import Preparation, PreparedDataset, prepare_on_screen
-from study.provenance import provenance
 from study.question_scores import from_entry
-from study.regime import Regime
 from study.screen import Screen
 from study.slots import loading_processes_here
 from study.storage.files import check_output, exists, list_files, local_copy, write_folder, write_json

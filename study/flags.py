@@ -17,8 +17,8 @@ from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
 from pan_model.model.encoders import ENCODERS
 from pan_model.training.backbone import BackboneTraining
-from study.config import FinalConfig, Sampler, Scheduler, StudyConfig
-from study.regime import Regime
+from study.config.regime import Regime
+from study.config.study_config import FinalConfig, Sampler, Scheduler, StudyConfig
 from study.storage.location import Location, locate
 
 Choice = TypeVar("Choice", bound=StrEnum)

@@ -17,7 +17,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
-from study.config import Sampler
+from study.config.study_config import Sampler
 from study.ledger import Status, TrialRecord
 from study.sampler_memory import NUMBER, SamplerMemory, choose
 

@@ -28,7 +28,7 @@ from pan_model.model.encoders import GraphConfig
 from pan_model.model.pan import Pan
 from pan_model.tasks import Task
 from pan_model.training.trainer import Trainer
-from study.identity import content_of, digest
+from study.config.identity import content_of, digest
 from study.prepare import PreparedDataset
 from study.screen import Show
 from study.storage.files import write_whole

@@ -9,7 +9,7 @@ from pan_model.errors import BadInput
 from pan_model.files import existing_parent
 from study import node_probe
 from study.asked_nodes import SAME_CODE, Asked, alive_nodes, ask_nodes
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.disk_need import short_disk
 from study.node import Node
 from study.node_finding import Finding, tell_all

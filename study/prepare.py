@@ -26,7 +26,7 @@ from pan_model.shapes import Bool, Float
 from pan_model.tasks import Task
 from pan_model.training.backbone import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
 from pan_model.training.finetune_start import FinetuneStart
-from study.regime import Regime
+from study.config.regime import Regime
 from study.screen import Screen, duration, show_work
 
 Progress = Callable[["Work", int, int], None]

@@ -12,7 +12,7 @@ from ray.exceptions import AuthenticationError
 
 from pan_model.errors import BadInput
 from study.autoscaling import find_nodes
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.node import Node
 from study.node_probe import PACKAGES
 from study.own_machines import count_machines, wait_for_machines

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from study.collation import Collated
-from study.config import DEFAULT_CACHE, DatasetPlan, StudyConfig
+from study.config.study_config import DEFAULT_CACHE, DatasetPlan, StudyConfig
 from study.ledger import Status, count_ended
 from study.screen import Screen, count_by_status
 from study.storage.files import exists

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from study.config import DatasetPlan
+from study.config.study_config import DatasetPlan
 from study.ledger import Status, TrialRecord
 from study.tally import Tally
 

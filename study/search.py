@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from pan_model.datasets import find_dataset
 from study.budget import Budget
-from study.config import DatasetPlan, StudyConfig
-from study.identity import trial_id
+from study.config.identity import trial_id
+from study.config.study_config import DatasetPlan, StudyConfig
 from study.ledger import read_ledger
 from study.prepare import PreparedDataset
 from study.screen import Screen, trials_line

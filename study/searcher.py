@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from ray.tune.search.optuna import OptunaSearch
 
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.journal import STATES, Journal, Parameters, final_value, make_sampler, points_to_try, remember
 from study.ledger import Status, TrialRecord
 from study.sampler_memory import NUMBER

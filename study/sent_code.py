@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pan_model.errors import BadInput
-from study.provenance import git_commit
+from study.config.provenance import git_commit
 
 PACKAGE = Path(__file__).resolve().parent
 LOCK = "requirements.lock"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.ray_session import usable_nodes
 from study.slots import Slots, count_slots
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from pan_model.errors import BadInput
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.node import Node
 
 

@@ -22,7 +22,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.errors import BadInput
 from pan_model.training.finetune_start import FinetuneStart
 from study.budget import Budget
-from study.config import Scheduler, StudyConfig
+from study.config.study_config import Scheduler, StudyConfig
 from study.file_desk import file_desk
 from study.journal import correct_journal
 from study.journal_copy import JournalCopy

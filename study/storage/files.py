@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from pan_model.errors import BadInput
 from pan_model.files import check_writable
-from study.identity import digest
+from study.config.identity import digest
 from study.storage import object_store
 from study.storage.location import Location
 from study.storage.object_store import StoreError

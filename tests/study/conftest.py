@@ -20,7 +20,7 @@ from optuna.samplers import RandomSampler
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from search_spaces import SPACES
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.ledger import Status, TrialLedger, TrialRecord
 from study.prepare import PreparedDataset
 from study.storage.location import Location, locate

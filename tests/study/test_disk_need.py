@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from study.config import StudyConfig
+from study.config.regime import Regime
+from study.config.study_config import StudyConfig
 from study.disk_need import short_disk
-from study.regime import Regime
 
 
 @pytest.mark.parametrize(

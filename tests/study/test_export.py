@@ -11,9 +11,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from pan_model.errors import BadInput
+from study.config.provenance import provenance
 from study.export import SCHEMA_FILE, export_best_config, read_best_config
 from study.ledger import Status, TrialRecord
-from study.provenance import provenance
 from study.storage.files import write_json
 from study.storage.paths import DatasetResults, Results
 

@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from search_spaces import SPACES
-from study.config import Sampler
+from study.config.study_config import Sampler
 from study.journal import (
     STATES,
     Journal,

@@ -8,7 +8,7 @@ import pytest
 
 from pan_model.errors import BadInput
 from study.asked_nodes import Asked
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.node import Node
 from study.node_finding import tell_all
 from study.node_probe import ABSENT, Answer

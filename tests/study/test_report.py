@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pan_model.tasks.metrics import Interval
 from study.comparison import MethodScores
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.ledger import Status, TrialRecord
 from study.report import next_commands, say_comparison
 from study.screen import Screen

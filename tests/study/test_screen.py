@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.ledger import Status, TrialRecord
 from study.screen import QUIET_S, REFRESH_S, Screen, count_by_status, duration, show_work, trials_line, work_line
 from study.tally import Tally

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.node import Node
 from study.slot_limit import ASKED_EVERY_S, current_slots
 from study.slots import Slots, count_slots

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pan_model.errors import BadInput
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.node import Node
 from study.slots import even_share, loading_processes, share_out, trials_that_fit
 

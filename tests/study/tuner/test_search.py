@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
-from study.config import Sampler, StudyConfig
+from study.config.study_config import Sampler, StudyConfig
 from study.journal import correct_journal
 from study.ledger import Status, TrialRecord, read_ledger
 from study.searcher import LedgerSearch

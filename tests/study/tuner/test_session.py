@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from pan_model.errors import BadInput
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.ray_session import ray_session
 
 

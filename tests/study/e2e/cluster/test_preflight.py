@@ -10,7 +10,7 @@ import pytest
 
 from pan_model.errors import BadInput
 from study.asked_nodes import alive_nodes, ask_nodes
-from study.config import StudyConfig
+from study.config.study_config import StudyConfig
 from study.node import Node
 from study.node_probe import PACKAGES
 from study.preflight import check_cluster

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from study import provenance as provenance_module
-from study.provenance import git_commit, provenance
+from study.config.provenance import git_commit, provenance
 
 
 def test_versions_are_those_that_run():

@@ -12,7 +12,7 @@ from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
 from search_spaces import SPACES
-from study.config import DatasetPlan, FinalConfig, StudyConfig
+from study.config.study_config import DatasetPlan, FinalConfig, StudyConfig
 
 Make = Callable[..., StudyConfig]
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
-from study.config import DatasetPlan, StudyConfig
-from study.identity import digest
+from study.config.identity import digest
+from study.config.provenance import provenance
+from study.config.study_config import DatasetPlan, StudyConfig
+from study.config.study_file import STUDY_SCHEMA, read_study
 from study.prepare import PreparedDataset
-from study.provenance import provenance
 from study.storage.files import check_output, exists, list_files
 from study.storage.location import Location, in_store
-from study.study_file import STUDY_SCHEMA, read_study
 
 SOMETIMES_SIGNED = ("encoders", "pooling", "backbone_training")
 """What is signed of a dataset only where it is not as usual."""

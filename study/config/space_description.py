@@ -11,7 +11,7 @@ from optuna.trial import BaseTrial
 
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
-from study.identity import digest
+from study.config.identity import digest
 
 NUM_SUGGESTIONS = 512
 """Random suggestions from which it is read off when a parameter is asked for."""

@@ -16,9 +16,9 @@ from pan_model.datasets import DATASETS, find_dataset
 from pan_model.errors import BadInput
 from pan_model.training.backbone import BackboneTraining, BackboneTrainingConfig, default_training
 from search_spaces import SPACES, SearchSpace
-from study.chosen_space import choose_space
-from study.regime import Regime
-from study.space_description import space_digest
+from study.config.regime import Regime
+from study.config.search_space import choose_space
+from study.config.space_description import space_digest
 from study.storage.location import Location
 from study.storage.paths import Results
 

@@ -10,7 +10,7 @@ import pytest
 
 from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
-from study.space_description import WIDTH, describe_space, space_digest
+from study.config.space_description import WIDTH, describe_space, space_digest
 
 
 def suggest(trial: Any) -> dict[str, Any]:

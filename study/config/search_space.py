@@ -3,7 +3,7 @@
 from pan_model.errors import BadInput
 from search_spaces import SPACES, SearchSpace
 from search_spaces.finetune import finetuned, without_graph
-from study.regime import Regime
+from study.config.regime import Regime
 
 
 def choose_space(dataset: str, encoders: tuple[str, ...] | None, regime: Regime) -> SearchSpace:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.identity import digest, trial_id
+from study.config.identity import digest, trial_id
 
 FEATURES = {"regime": "frozen", "backbone": "resnet18", "weights": "random", "weights_sha256": "ab", "image_size": 64}
 CONFIG: dict[str, Any] = {"encoder": "siamese", "learning_rate": 1e-3, "max_epochs": 9, "seed": 0}

@@ -15,13 +15,13 @@ from pan_model.datasets import DATASETS
 from pan_model.errors import BadInput
 from pan_model.training.backbone import BackboneTraining
 from search_spaces import SPACES
-from study.config import DatasetPlan, Sampler, Scheduler, StudyConfig
-from study.identity import digest
-from study.plan import check_same, check_same_flags, describe_study, find_study, same_files, sign
+from study.config.identity import digest
+from study.config.regime import Regime
+from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files, sign
+from study.config.study_config import DatasetPlan, Sampler, Scheduler, StudyConfig
+from study.config.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, read_study
 from study.prepare import PreparedDataset
-from study.regime import Regime
 from study.storage.files import write_json
-from study.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, read_study
 
 Make = Callable[..., StudyConfig]
 
