@@ -39,10 +39,10 @@ from search_spaces import SPACES
 from study.budget import Budget, GpuMeter
 from study.config.identity import trial_id
 from study.config.study_config import StudyConfig
-from study.ledger import Status, read_ledger
 from study.slots import Slots
 from study.tally import Tally
-from study.trial import TrialPlace
+from study.trials.ledger import Status, read_ledger
+from study.trials.trial import TrialPlace
 from study.tune_request import TuneRequest, request_of
 
 SPACE = SPACES["cub"]

@@ -22,8 +22,8 @@ from ray.cluster_utils import Cluster
 
 from pan_model.data.demo import DemoConfig, draw_demo
 from study.commands import run_command
-from study.ledger import count_ended, read_ledger
 from study.storage.paths import Results
+from study.trials.ledger import count_ended, read_ledger
 
 IMAGE_SIZE = 32
 DATA = DemoConfig(num_classes=24, images_per_class=12, image_size=IMAGE_SIZE)

@@ -26,9 +26,9 @@ from pan_model.data.splits import Split
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
 from study.config.study_config import DEFAULT_CACHE
-from study.ledger import Status, TrialRecord, best_completed, read_ledger
-from study.prepare import Preparation, prepare_dataset
 from study.storage.paths import Results
+from study.trials.ledger import Status, TrialRecord, best_completed, read_ledger
+from study.trials.preparation import Preparation, prepare_dataset
 
 ROOT = Path(__file__).parents[1]
 METRIC = FewShotTask.objective

@@ -6,11 +6,11 @@ from typing import Any
 
 from pan_model.errors import BadInput
 from pan_model.tasks.metrics import Interval
-from study.baseline_scores import BASELINES
-from study.ledger import TrialRecord
-from study.question_scores import QuestionLists, from_entry, interval_ahead, interval_of, is_finite_number
 from study.storage.files import parse_json, read_if_there
 from study.storage.location import Location
+from study.trials.baselines import BASELINES
+from study.trials.ledger import TrialRecord
+from study.trials.question_scores import QuestionLists, from_entry, interval_ahead, interval_of, is_finite_number
 
 PAN = "PAN"
 LEAVE_OUT = "move its folder away to leave it out"

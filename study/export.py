@@ -8,10 +8,10 @@ from jsonschema import Draft202012Validator
 
 from pan_model.config import TrialConfig
 from pan_model.errors import BadInput
-from study.ledger import Status, TrialRecord, best_completed
 from study.storage.files import read_json, write_json
 from study.storage.location import Location
 from study.storage.paths import DatasetResults
+from study.trials.ledger import Status, TrialRecord, best_completed
 
 SCHEMA_FILE = Path(__file__).with_name("best_config.schema.json")
 BEST_CONFIG_SCHEMA = "pan-study/best-config/1"

@@ -7,9 +7,9 @@ from typing import Any
 
 import ray
 
-from study.ledger import Status
-from study.trial import TrialPlace
-from study.trial_host import forget_host, read_host
+from study.trials.host import forget_host, read_host
+from study.trials.ledger import Status
+from study.trials.trial import TrialPlace
 from study.tune_request import request_of
 
 REACHED_WITHIN_S = 5.0

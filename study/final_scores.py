@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pan_model.tasks import QuestionScores
-from study.question_scores import as_entry, interval_ahead, interval_of
+from study.trials.question_scores import as_entry, interval_ahead, interval_of
 
 
 def model_metrics(scores: Sequence[QuestionScores]) -> dict[str, dict[str, Any]]:

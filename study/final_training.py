@@ -24,7 +24,6 @@ from pan_model.trained import BACKBONE as MODEL_BACKBONE
 from pan_model.trained import CONFIG, WEIGHTS, save_model
 from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
 from search_spaces import SPACES
-from study.baseline_scores import BASELINES
 from study.collation import collate
 from study.config.provenance import provenance
 from study.config.regime import Regime
@@ -32,14 +31,15 @@ from study.config.study_config import FinalConfig
 from study.export import read_best_config
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
 from study.model_card import write_model_card
-from study.paper_setting import PaperSetting, paper_setting_of_final
-from study.prepare import Preparation, PreparedDataset, prepare_on_screen
-from study.question_scores import from_entry
 from study.screen import Screen
 from study.slots import loading_processes_here
 from study.storage.files import check_output, exists, list_files, local_copy, write_folder, write_json
 from study.storage.location import Location, absolute, in_store
 from study.storage.paths import BACKBONE, Results
+from study.trials.baselines import BASELINES
+from study.trials.paper_setting import PaperSetting, paper_setting_of_final
+from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen
+from study.trials.question_scores import from_entry
 
 FINAL_SCHEMA = "pan-study/final/1"
 METRICS = "metrics.json"

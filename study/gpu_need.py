@@ -16,7 +16,7 @@ from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
 from search_spaces import SearchSpace
-from study.prepare import PreparedDataset
+from study.trials.preparation import PreparedDataset
 
 DRAWS = 3
 """How many large trials are drawn for each encoder: choices that are not numbers are drawn."""

@@ -13,7 +13,7 @@ from pan_model.errors import BadInput
 from study.file_desk import file_desk
 from study.gpu_need import MemoryUse, measure_on_cuda
 from study.node_pictures import start_on_this_node
-from study.prepare import PreparedDataset
+from study.trials.preparation import PreparedDataset
 
 
 def probe_gpu(prepared: PreparedDataset, configs: Sequence[TrialConfig]) -> MemoryUse | None:

@@ -8,7 +8,7 @@ from pan_model.scoring.set_scorer import Scoring
 from study.cautions import find_short_paper
 from study.config.regime import Regime
 from study.markdown_table import parameter_table, table
-from study.question_scores import from_entry
+from study.trials.question_scores import from_entry
 
 CARD = """# PAN trained on {dataset}
 

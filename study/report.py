@@ -6,12 +6,12 @@ from pathlib import Path
 
 from study.collation import Collated
 from study.config.study_config import DEFAULT_CACHE, DatasetPlan, StudyConfig
-from study.ledger import Status, count_ended
 from study.screen import Screen, count_by_status
 from study.storage.files import exists
 from study.storage.location import Location, in_store
 from study.storage.paths import Results
 from study.summary import DatasetSummary
+from study.trials.ledger import Status, count_ended
 
 
 def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: Screen, ended_by: str = "") -> int:

@@ -6,8 +6,8 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.failures import FailureCount
-from study.ledger import Status, TrialRecord
-from study.trial import TrialPlace
+from study.trials.ledger import Status, TrialRecord
+from study.trials.trial import TrialPlace
 from study.tune_request import TuneRequest
 
 

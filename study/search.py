@@ -7,13 +7,13 @@ from pan_model.datasets import find_dataset
 from study.budget import Budget
 from study.config.identity import trial_id
 from study.config.study_config import DatasetPlan, StudyConfig
-from study.ledger import read_ledger
-from study.prepare import PreparedDataset
 from study.screen import Screen, trials_line
 from study.slots import Slots, loading_processes
 from study.storage.location import absolute
 from study.tally import Tally
-from study.trial import TrialPlace
+from study.trials.ledger import read_ledger
+from study.trials.preparation import PreparedDataset
+from study.trials.trial import TrialPlace
 from study.tune_request import TuneRequest
 
 

@@ -11,9 +11,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 from study.config.study_config import StudyConfig
 from study.journal import STATES, Journal, Parameters, final_value, make_sampler, points_to_try, remember
-from study.ledger import Status, TrialRecord
 from study.sampler_memory import NUMBER
-from study.trial import TrialRequest
+from study.trials.ledger import Status, TrialRecord
+from study.trials.trial import TrialRequest
 from study.tune_request import TuneRequest
 
 MAX_REPEATS = 100

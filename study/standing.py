@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.collation import read_begun_study
-from study.ledger import Status, TrialRecord, best_completed, count_ended, read_ledger
 from study.screen import count_by_status, duration
 from study.storage.files import times_in
 from study.storage.location import Location
 from study.storage.paths import Results
+from study.trials.ledger import Status, TrialRecord, best_completed, count_ended, read_ledger
 
 QUIET_S = 600.0
 """After how long without an epoch a study with running trials is asked about."""

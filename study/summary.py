@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.tasks.metrics import Interval
-from study.baseline_scores import read_baselines
 from study.cautions import find_cautions, find_foreign_final, find_short_paper
 from study.comparison import MethodScores, check_same_questions, compare_methods, read_final
 from study.config.regime import Regime
 from study.config.search_space import whole_space
-from study.ledger import Status, TrialLedger, TrialRecord, best_completed
 from study.markdown_table import parameter_table, table
-from study.question_scores import QuestionLists
 from study.storage.files import write_text
 from study.storage.location import Location
 from study.storage.paths import DatasetResults, Results
 from study.tables import to_csv
+from study.trials.baselines import read_baselines
+from study.trials.ledger import Status, TrialLedger, TrialRecord, best_completed
+from study.trials.question_scores import QuestionLists
 
 HOW_TO_READ = (
     'All methods answer the same questions; intervals are 95% over questions, those of "ahead" question by question.',

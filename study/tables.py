@@ -5,9 +5,9 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from study.ledger import TrialRecord
 from study.storage.files import write_text
 from study.storage.paths import DatasetResults
+from study.trials.ledger import TrialRecord
 
 
 def write_tables(results: DatasetResults, records: list[TrialRecord], metric: str, mode: Literal["max", "min"]) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
-from study.ledger import Status, TrialRecord
+from study.trials.ledger import Status, TrialRecord
 
 
 class Tally:

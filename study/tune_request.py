@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.journal import JournaledSearch
-from study.trial import TrialPlace, TrialRequest
+from study.trials.trial import TrialPlace, TrialRequest
 
 
 @dataclass(frozen=True, kw_only=True)

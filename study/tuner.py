@@ -27,10 +27,8 @@ from study.file_desk import file_desk
 from study.journal import correct_journal
 from study.journal_copy import JournalCopy
 from study.late_node import BREACH, Terms, find_breach, terms_of
-from study.ledger import TrialRecord, count_ended, read_ledger
 from study.node_pictures import start_on_this_node
 from study.node_probe import node_name
-from study.prepare import PreparedDataset
 from study.schedulers import LedgerASHA, LedgerFIFO
 from study.search_end import Ended
 from study.searcher import LedgerSearch
@@ -39,8 +37,10 @@ from study.slots import Slots
 from study.storage.object_store import StoreError
 from study.storage.paths import Results
 from study.tally import Tally
-from study.trial import TrialPlace, TrialRun
-from study.trial_host import TrialHost, write_host
+from study.trials.host import TrialHost, write_host
+from study.trials.ledger import TrialRecord, count_ended, read_ledger
+from study.trials.preparation import PreparedDataset
+from study.trials.trial import TrialPlace, TrialRun
 from study.tune_progress import Progress
 from study.tune_request import TuneRequest, request_of
 from study.turns import EachByItsOwn, TakingTurns

@@ -9,9 +9,9 @@ from study.config.identity import digest
 from study.config.provenance import provenance
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.config.study_file import STUDY_SCHEMA, read_study
-from study.prepare import PreparedDataset
 from study.storage.files import check_output, exists, list_files
 from study.storage.location import Location, in_store
+from study.trials.preparation import PreparedDataset
 
 SOMETIMES_SIGNED = ("encoders", "pooling", "backbone_training")
 """What is signed of a dataset only where it is not as usual."""

@@ -18,7 +18,7 @@ from pan_model.data.items import Items
 from pan_model.data.reader_options import ReaderOptions
 from pan_model.datasets import DATASETS, Dataset
 from search_spaces import SPACES, SearchSpace
-from study.prepare import Preparation, PreparedDataset, prepare_dataset
+from study.trials.preparation import Preparation, PreparedDataset, prepare_dataset
 
 ROOT = Path(__file__).parents[2]
 DRAWERS = Path(__file__).parent / "drawers"

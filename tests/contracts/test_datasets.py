@@ -23,7 +23,7 @@ from pan_model.tasks import Task
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.training.trainer import Trainer
 from search_spaces import SPACES, SearchSpace
-from study.prepare import PreparedDataset
+from study.trials.preparation import PreparedDataset
 
 Case = Any
 """See conftest.py."""

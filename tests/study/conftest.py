@@ -21,9 +21,9 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from search_spaces import SPACES
 from study.config.study_config import StudyConfig
-from study.ledger import Status, TrialLedger, TrialRecord
-from study.prepare import PreparedDataset
 from study.storage.location import Location, locate
+from study.trials.ledger import Status, TrialLedger, TrialRecord
+from study.trials.preparation import PreparedDataset
 
 NUM_CLASSES = 20
 ITEMS_PER_CLASS = 8

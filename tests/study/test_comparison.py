@@ -12,9 +12,9 @@ import pytest
 
 from pan_model.errors import BadInput
 from pan_model.tasks.metrics import Interval
-from study.baseline_scores import BASELINES
 from study.comparison import PAN, FinalScores, MethodScores, check_same_questions, compare_methods, read_final
-from study.ledger import BestEpoch, Status, TrialRecord
+from study.trials.baselines import BASELINES
+from study.trials.ledger import BestEpoch, Status, TrialRecord
 
 METRIC = "few_shot_accuracy"
 OWN = [0.5, 1.0]

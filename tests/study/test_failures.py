@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from study.failures import FailureCount
-from study.ledger import Status, read_ledger
-from study.trial import TrialPlace
-from study.trial_host import TrialHost, read_host, write_host
+from study.trials.host import TrialHost, read_host, write_host
+from study.trials.ledger import Status, read_ledger
+from study.trials.trial import TrialPlace
 
 
 class Trial:

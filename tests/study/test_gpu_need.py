@@ -9,7 +9,7 @@ from pan_model.config import TrialConfig
 from search_spaces import SPACES
 from study.gpu_need import Largest, MemoryUse, hungry_trials, measure_need, measure_on_cuda
 from study.gpu_probe import probe_gpu
-from study.prepare import PreparedDataset
+from study.trials.preparation import PreparedDataset
 
 
 class CountingMeter:

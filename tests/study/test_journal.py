@@ -25,8 +25,8 @@ from study.journal import (
     replay,
     write_journal,
 )
-from study.ledger import Status, TrialRecord
 from study.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER
+from study.trials.ledger import Status, TrialRecord
 
 METRIC = "few_shot_accuracy"
 SPACE = SPACES["demo"]

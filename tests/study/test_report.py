@@ -11,10 +11,10 @@ from rich.console import Console
 from pan_model.tasks.metrics import Interval
 from study.comparison import MethodScores
 from study.config.study_config import StudyConfig
-from study.ledger import Status, TrialRecord
 from study.report import next_commands, say_comparison
 from study.screen import Screen
 from study.summary import DatasetSummary
+from study.trials.ledger import Status, TrialRecord
 
 VAL, AHEAD = Interval(0.5, 0.4, 0.6), Interval(-0.125, -0.25, 0.0)
 

@@ -10,11 +10,11 @@ import pytest
 
 from pan_model.errors import BadInput
 from study.config.study_file import STUDY_SCHEMA
-from study.ledger import Status, TrialRecord
 from study.standing import describe_standing
 from study.storage.files import write_json
 from study.storage.location import Location
 from study.storage.paths import Results
+from study.trials.ledger import Status, TrialRecord
 
 BEGUN_S = 1_000_000.0
 PART = {

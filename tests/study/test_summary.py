@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from pan_model.errors import BadInput
-from study.baseline_scores import BASELINES, write_baselines
-from study.ledger import BestEpoch, Status, TrialRecord
 from study.storage.files import write_json
 from study.storage.paths import Results
 from study.summary import DatasetSummary, summarise_dataset, summary_row, write_summary
+from study.trials.baselines import BASELINES, write_baselines
+from study.trials.ledger import BestEpoch, Status, TrialRecord
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]

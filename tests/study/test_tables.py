@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.ledger import Status, TrialRecord, best_completed
 from study.storage.paths import Results
 from study.tables import to_csv, trial_row, write_tables
+from study.trials.ledger import Status, TrialRecord, best_completed
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]

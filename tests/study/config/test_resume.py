@@ -20,8 +20,8 @@ from study.config.regime import Regime
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files, sign
 from study.config.study_config import DatasetPlan, Sampler, Scheduler, StudyConfig
 from study.config.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, read_study
-from study.prepare import PreparedDataset
 from study.storage.files import write_json
+from study.trials.preparation import PreparedDataset
 
 Make = Callable[..., StudyConfig]
 

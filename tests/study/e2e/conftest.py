@@ -22,10 +22,10 @@ from optuna.trial import TrialState
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.data.demo import DemoConfig, draw_demo
 from study.commands import run_command
-from study.ledger import Status, TrialRecord
-from study.prepare import Preparation, prepare_dataset
 from study.storage.paths import DatasetResults, Results
-from study.trial import TrialPlace, TrialRequest, TrialRun
+from study.trials.ledger import Status, TrialRecord
+from study.trials.preparation import Preparation, prepare_dataset
+from study.trials.trial import TrialPlace, TrialRequest, TrialRun
 
 IMAGE_SIZE = 32
 SMALL = DemoConfig(num_classes=24, images_per_class=12, image_size=IMAGE_SIZE)

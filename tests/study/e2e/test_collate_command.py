@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from study.commands import collate_command, status_command
-from study.ledger import read_ledger
 from study.storage.paths import Results
+from study.trials.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from study.ledger import read_ledger
 from study.storage.paths import Results
+from study.trials.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 

@@ -11,7 +11,7 @@ import torch
 
 from pan_model.images.decoding import load_image
 from pan_model.trained import load_backbone, load_model
-from study.ledger import Status, read_ledger
+from study.trials.ledger import Status, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -12,10 +12,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from upath import UPath
 
-from study.ledger import Status, TrialRecord, read_ledger
 from study.storage.files import list_all, read_json
 from study.storage.location import locate
 from study.storage.paths import Results
+from study.trials.ledger import Status, TrialRecord, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.baseline_scores import BASELINES
 from study.commands import final_command
 from study.storage.paths import Results
+from study.trials.baselines import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

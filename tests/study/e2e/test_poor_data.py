@@ -13,8 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from pan_model.data.demo import DemoConfig, draw_demo
-from study.baseline_scores import BASELINES
 from study.storage.paths import Results
+from study.trials.baselines import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from study.ledger import read_ledger
 from study.storage.paths import Results
+from study.trials.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -19,9 +19,9 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from search_spaces import SPACES
-from study.baseline_scores import BASELINES, read_baselines
 from study.export import SCHEMA_FILE, read_best_config
-from study.ledger import Status, read_ledger
+from study.trials.baselines import BASELINES, read_baselines
+from study.trials.ledger import Status, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

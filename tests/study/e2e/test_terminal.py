@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from study.ledger import Status, read_ledger
 from study.storage.paths import Results
+from study.trials.ledger import Status, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

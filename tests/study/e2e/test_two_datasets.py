@@ -11,8 +11,8 @@ import pytest
 
 from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.tasks.retrieval import RECALL_AT
-from study.baseline_scores import BASELINES
 from study.storage.paths import Results
+from study.trials.baselines import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

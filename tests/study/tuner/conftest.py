@@ -9,7 +9,7 @@ import pytest
 from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
 from study.config.identity import trial_id
-from study.trial import TrialPlace
+from study.trials.trial import TrialPlace
 from study.tune_request import TuneRequest
 
 

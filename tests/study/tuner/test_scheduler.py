@@ -8,8 +8,8 @@ from typing import Any, Literal
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from study.ledger import Status, TrialRecord, read_ledger
 from study.schedulers import LedgerASHA, LedgerFIFO
+from study.trials.ledger import Status, TrialRecord, read_ledger
 from study.tune_request import TuneRequest
 
 METRIC = "few_shot_accuracy"

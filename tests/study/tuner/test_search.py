@@ -14,9 +14,9 @@ from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
 from study.config.study_config import Sampler, StudyConfig
 from study.journal import correct_journal
-from study.ledger import Status, TrialRecord, read_ledger
 from study.searcher import LedgerSearch
-from study.trial import TrialRequest
+from study.trials.ledger import Status, TrialRecord, read_ledger
+from study.trials.trial import TrialRequest
 from study.tune_request import TuneRequest
 
 METRIC = "few_shot_accuracy"

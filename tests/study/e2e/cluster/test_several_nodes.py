@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from study.ledger import Status, read_ledger
 from study.storage.paths import Results
-from study.trial_host import read_host
+from study.trials.host import read_host
+from study.trials.ledger import Status, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

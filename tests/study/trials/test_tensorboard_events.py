@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from study.events import TrialEvents
 from study.storage.files import copy_all, list_all
 from study.storage.location import Location
+from study.trials.tensorboard_events import TrialEvents
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of tensorboard's own imports

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pan_model.data.featured_items import FeaturedItems
-from study.ledger import Status, read_ledger
-from study.trial import Step, TrialPlace, TrialRequest, TrialRun
+from study.trials.ledger import Status, read_ledger
+from study.trials.trial import Step, TrialPlace, TrialRequest, TrialRun
 
 METRIC = "few_shot_accuracy"
 MAX_EPOCHS = 9

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pan_model.errors import BadInput
 from pan_model.tasks.metrics import Interval
-from study.question_scores import as_entry, as_lists, check_lists, from_entry, interval_ahead, interval_of
+from study.trials.question_scores import as_entry, as_lists, check_lists, from_entry, interval_ahead, interval_of
 
 SCORES = [0.5, 0.7, 0.9, 0.2]
 OTHERS = [0.4, 0.9, 0.5, 0.1]

@@ -14,11 +14,11 @@ from pan_model.flat import Scalar
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline
 from pan_model.training.finetune_start import FinetuneStart
 from pan_model.training.trainer import EpochRecord, Evaluation, Trainer, use_deterministic_arithmetic
-from study.events import TrialEvents
-from study.ledger import BestEpoch, Status, TrialLedger
-from study.question_scores import QuestionLists, as_lists
 from study.storage.location import Location
 from study.storage.paths import DatasetResults, Results
+from study.trials.ledger import BestEpoch, Status, TrialLedger
+from study.trials.question_scores import QuestionLists, as_lists
+from study.trials.tensorboard_events import TrialEvents
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, normalis
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
-from study.ledger import Status, read_ledger
-from study.trial import Step, TrialPlace, TrialRequest, TrialRun
+from study.trials.ledger import Status, read_ledger
+from study.trials.trial import Step, TrialPlace, TrialRequest, TrialRun
 
 METRIC = "few_shot_accuracy"
 Ask = Callable[..., TrialRequest]

@@ -19,7 +19,6 @@ import torch
 from pan_model.errors import BadInput
 from pan_model.flat import Scalar
 from pan_model.training.trainer import EpochRecord
-from study.question_scores import QuestionLists, check_lists, check_methods
 from study.storage.files import (
     append_line,
     fetch,
@@ -34,6 +33,7 @@ from study.storage.files import (
     write_whole,
 )
 from study.storage.location import Location
+from study.trials.question_scores import QuestionLists, check_lists, check_methods
 
 
 class Status(StrEnum):

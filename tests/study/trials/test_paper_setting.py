@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-import study.paper_setting
+import study.trials.paper_setting
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import DATASETS
@@ -19,8 +19,8 @@ from pan_model.errors import BadInput
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
-from study.paper_setting import PaperSetting, count_pairs, paper_setting_of_final, paper_setting_of_search
-from study.prepare import PreparedDataset
+from study.trials.paper_setting import PaperSetting, count_pairs, paper_setting_of_final, paper_setting_of_search
+from study.trials.preparation import PreparedDataset
 
 METRIC = "few_shot_accuracy"
 EPOCHS = 6
@@ -111,7 +111,7 @@ def test_in_a_search_it_is_the_epoch_that_is_best_on_val(search: Train, prepared
 
 
 def test_val_is_looked_at_so_often_at_most(search: Train, prepared: PreparedDataset, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(study.paper_setting, "LOOKS", 3)
+    monkeypatch.setattr(study.trials.paper_setting, "LOOKS", 3)
     paper = search(epochs=7)
     epochs = train_each_epoch(prepared, configured(max_epochs=7), Split.TRAIN)
     looks = (2, 5, 7)
@@ -183,13 +183,13 @@ def test_in_the_end_it_has_no_more_epochs_than_so_many_pairs(
 ):
     pairs = count_pairs(FewShotTask(prepared.featured, seed=0), configured(pairs_per_epoch=0))
     assert pairs == 2 * (10 * 28 // 2)  # half of all positives, and as many negatives
-    monkeypatch.setattr(study.paper_setting, "MOST_PAIRS", 3 * pairs + 1)
-    monkeypatch.setattr(study.paper_setting, "LEAST_EPOCHS", 1)
+    monkeypatch.setattr(study.trials.paper_setting, "MOST_PAIRS", 3 * pairs + 1)
+    monkeypatch.setattr(study.trials.paper_setting, "LEAST_EPOCHS", 1)
     paper = final(epochs=4000)
     assert paper.max_epochs == 3
     assert shown[2] == "baseline paper_setting: epoch 3/3"
-    monkeypatch.setattr(study.paper_setting, "LEAST_EPOCHS", 2)
-    monkeypatch.setattr(study.paper_setting, "MOST_PAIRS", 1)
+    monkeypatch.setattr(study.trials.paper_setting, "LEAST_EPOCHS", 2)
+    monkeypatch.setattr(study.trials.paper_setting, "MOST_PAIRS", 1)
     assert final(epochs=4000).max_epochs == 2, "so many are never cut"
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from pan_model.errors import BadInput
-from study.ledger import BestEpoch, Status, TrialLedger, TrialRecord, count_ended, read_ledger
 from study.storage.files import list_all
 from study.storage.location import Location
+from study.trials.ledger import BestEpoch, Status, TrialLedger, TrialRecord, count_ended, read_ledger
 
 NUM_EPOCHS = 3
 CONFIG: dict[str, Any] = {"encoder": "siamese", "learning_rate": 0.1 + 0.2, "seed": 0}

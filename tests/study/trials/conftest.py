@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pan_model.data.featured_items import FeaturedItems
-from study.trial import Step, TrialPlace, TrialRequest, TrialRun
+from study.trials.trial import Step, TrialPlace, TrialRequest, TrialRun
 
 
 @pytest.fixture(autouse=True)

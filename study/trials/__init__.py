@@ -1,0 +1,1 @@
+"""One trial, and what it needs: data preparation, ledger, events, baselines. Start at `trial.py`."""
