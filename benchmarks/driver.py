@@ -39,7 +39,7 @@ from search_spaces import SPACES
 from study.budget import Budget, GpuMeter
 from study.config.identity import trial_id
 from study.config.study_config import StudyConfig
-from study.slots import Slots
+from study.nodes.slots import Slots
 from study.tally import Tally
 from study.trials.ledger import Status, read_ledger
 from study.trials.trial import TrialPlace

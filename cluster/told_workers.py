@@ -6,7 +6,7 @@ from typing import Any
 from cluster.finding import Finding, mapping, sequence, step, whole
 from cluster.pods import config_maps_of, container_of, cpus_of, environment_of, gpus_of
 from pan_model.errors import BadInput
-from study.node import WORKERS, Node, read_workers
+from study.nodes.node import WORKERS, Node, read_workers
 
 
 def check_told_workers(where: str, spec: dict[str, Any], values: dict[str, Any]) -> list[Finding]:

@@ -10,8 +10,8 @@ from types import FrameType
 from pan_model.command_line import OneLineParser
 from pan_model.errors import BadInput
 from study.flags import name_flags, read_final_config, read_study_config
+from study.nodes.deployment import check_code, is_sent
 from study.screen import Screen
-from study.sent_code import check_code, is_sent
 from study.storage.object_store import StoreError
 
 INTERRUPTED = 130
@@ -45,7 +45,7 @@ def final_command(words: Sequence[str]) -> int:
 def _run(words: Sequence[str], screen: Screen, script: Path | None) -> int:
     from study.conduct import conduct_study
     from study.dry_run import describe_plan
-    from study.sent_study import check_output_stays, use_all_threads
+    from study.nodes.submitted import check_output_stays, use_all_threads
 
     check_code(script)
     config = read_study_config(words)

@@ -17,14 +17,14 @@ from study.budget import Budget, GpuMeter
 from study.collation import collate
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
 from study.config.study_config import DatasetPlan, StudyConfig
-from study.gpu_need import hungry_trials
-from study.node import Node
-from study.ray_address import describe_cluster, find_cluster
+from study.nodes.deployment import describe_code
+from study.nodes.gpu_memory import hungry_trials
+from study.nodes.node import Node
+from study.nodes.ray_address import describe_cluster, find_cluster
+from study.nodes.slots import loading_processes_here, share_out
 from study.report import report_study
 from study.screen import Screen
 from study.search import search_datasets
-from study.sent_code import describe_code
-from study.slots import loading_processes_here, share_out
 from study.storage.files import exists, local_copy, write_json, write_whole
 from study.trials.baselines import validation_baselines, write_baselines
 from study.trials.ledger import count_ended, read_ledger
@@ -70,7 +70,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
 
 def _join_cluster(config: StudyConfig, stack: ExitStack, screen: Screen) -> tuple[Node, ...]:
     """Join the cluster, say which it is and whose code runs, and ask its nodes; the stack leaves it again."""
-    from study.preflight import check_cluster
+    from study.nodes.preflight import check_cluster
 
     nodes = stack.enter_context(_ray_session(config, screen))
     screen.say(describe_cluster(str(config.ray_address), nodes))
@@ -91,13 +91,15 @@ def _check_same_study(
 
 
 def _ray_session(config: StudyConfig, screen: Screen) -> AbstractContextManager[tuple[Node, ...]]:
-    from study.ray_session import ray_session  # importing Ray takes seconds, which a finished study need not wait for
+    from study.nodes.ray_session import (
+        ray_session,  # importing Ray takes seconds, which a finished study need not wait for
+    )
 
     return ray_session(config, screen.say)
 
 
 def _tell_small_stores(prepared: list[PreparedDataset], screen: Screen) -> None:
-    from study.preflight import store_hints
+    from study.nodes.preflight import store_hints
 
     for line in store_hints(sum(part.featured.features.nbytes for part in prepared)):
         screen.say(line)
@@ -133,7 +135,7 @@ def _prepare(
 
 
 def _cluster_extractor(plan: DatasetPlan, nodes: tuple[Node, ...], screen: Screen) -> Extractor:
-    from study.cluster_features import ClusterExtractor
+    from study.nodes.feature_extraction import ClusterExtractor
 
     return ClusterExtractor(nodes=nodes, say=lambda line: screen.say(f"{plan.dataset}: {line}"))
 
@@ -158,7 +160,7 @@ def _check_gpu_hours(config: StudyConfig, has_gpus: bool) -> None:
 
 
 def _gpu_meter() -> GpuMeter:
-    from study.ray_session import count_gpus
+    from study.nodes.ray_session import count_gpus
 
     return GpuMeter(count_gpus)
 
@@ -169,8 +171,8 @@ def _measure_gpu_need(
     """The part of a GPU that a trial needs, measured on one; 0 where there is none, or a share was given."""
     if config.gpus_per_trial is not None or not any(node.gpus for node in nodes):
         return 0.0
-    from study.gpu_probe import probe_gpu
-    from study.ray_session import count_gpus
+    from study.nodes.gpu_probe import probe_gpu
+    from study.nodes.ray_session import count_gpus
 
     need = 0.0
     for plan, part in zip(config.plans, prepared, strict=True):

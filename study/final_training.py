@@ -31,8 +31,8 @@ from study.config.study_config import FinalConfig
 from study.export import read_best_config
 from study.final_scores import baseline_metrics, model_metrics, paired_differences
 from study.model_card import write_model_card
+from study.nodes.slots import loading_processes_here
 from study.screen import Screen
-from study.slots import loading_processes_here
 from study.storage.files import check_output, exists, list_files, local_copy, write_folder, write_json
 from study.storage.location import Location, absolute, in_store
 from study.storage.paths import BACKBONE, Results

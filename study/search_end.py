@@ -5,7 +5,7 @@ from typing import Any
 from ray import tune
 
 from study.budget import Budget
-from study.late_node import BREACH
+from study.nodes.requirements import BREACH
 
 
 class Ended(tune.Stopper):

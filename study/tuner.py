@@ -23,17 +23,17 @@ from pan_model.errors import BadInput
 from pan_model.training.finetune_start import FinetuneStart
 from study.budget import Budget
 from study.config.study_config import Scheduler, StudyConfig
-from study.file_desk import file_desk
 from study.journal import correct_journal
 from study.journal_copy import JournalCopy
-from study.late_node import BREACH, Terms, find_breach, terms_of
-from study.node_pictures import start_on_this_node
-from study.node_probe import node_name
+from study.nodes.file_server import file_desk
+from study.nodes.image_transfer import start_on_this_node
+from study.nodes.node_probe import node_name
+from study.nodes.requirements import BREACH, Terms, find_breach, terms_of
+from study.nodes.slot_limit import current_slots
+from study.nodes.slots import Slots
 from study.schedulers import LedgerASHA, LedgerFIFO
 from study.search_end import Ended
 from study.searcher import LedgerSearch
-from study.slot_limit import current_slots
-from study.slots import Slots
 from study.storage.object_store import StoreError
 from study.storage.paths import Results
 from study.tally import Tally
@@ -140,7 +140,7 @@ def tune_datasets(
     if not lacking:
         return
     pictures = any(prepared.start for _, prepared in lacking)
-    with file_desk() if pictures and study.ray_address is not None else nullcontext() as desk:
+    with file_desk() if pictures and study.nodes.ray_address is not None else nullcontext() as desk:
         trainable = _trainable(lacking, study, slots, desk)
         run_trials(
             trainable, [request for request, _ in lacking], study, slots, budget=budget, tallies=tallies, tell=tell
@@ -220,7 +220,7 @@ def _trainable(
         for request, prepared in requests
     }
     root = requests[0][0].place.root
-    terms = terms_of(Results(root), gpu=slots.gpus > 0) if study.ray_address else None
+    terms = terms_of(Results(root), gpu=slots.gpus > 0) if study.nodes.ray_address else None
     return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus, desk=desk, terms=terms)
 
 

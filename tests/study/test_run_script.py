@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from study.sent_code import PACKAGE
+from study.nodes.deployment import PACKAGE
 
 BASE = getattr(sys, "_base_executable", sys.executable)
 pytestmark = pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="this Python is in no environment of its own")

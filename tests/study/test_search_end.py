@@ -3,7 +3,7 @@
 import pickle
 
 from study.budget import Budget, GpuMeter
-from study.late_node import BREACH
+from study.nodes.requirements import BREACH
 from study.search_end import Ended
 
 

@@ -9,7 +9,7 @@ import ray
 
 from pan_model.errors import BadInput
 from study.config.study_config import StudyConfig
-from study.ray_session import ray_session
+from study.nodes.ray_session import ray_session
 
 
 @pytest.mark.parametrize("error", [Exception("the node timed out"), RuntimeError("no room"), OSError("no port")])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from study.ray_address import check_ray_address
+from study.nodes.ray_address import check_ray_address
 
 RAY = Path(sys.executable).with_name("ray")
 STARTS_WITHIN_S = 150.0

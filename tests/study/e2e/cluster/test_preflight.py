@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from pan_model.errors import BadInput
-from study.asked_nodes import alive_nodes, ask_nodes
 from study.config.study_config import StudyConfig
-from study.node import Node
-from study.node_probe import PACKAGES
-from study.preflight import check_cluster
-from study.ray_session import ray_session
+from study.nodes.node import Node
+from study.nodes.node_probe import PACKAGES
+from study.nodes.preflight import check_cluster
+from study.nodes.probe_nodes import alive_nodes, ask_nodes
+from study.nodes.ray_session import ray_session
+from study.nodes.shared_filesystem import marker_beside
 from study.screen import Screen
-from study.shared_place import marker_beside
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -89,7 +89,7 @@ def test_the_command_ends_before_it_writes_anything(
 ) -> None:
     study = config()
     words = ["--output", study.output, "--data-root", data_root, "--cache-dir", cache_dir]
-    ended = commands.run("run", *words, "--ray-address", study.ray_address)
+    ended = commands.run("run", *words, "--ray-address", study.nodes.ray_address)
     assert (ended.code, ended.err.count("\n")) == (2, 1), ended
     assert "error: node " in ended.err
     assert list(shared.iterdir()) == []
@@ -136,6 +136,6 @@ def test_a_node_that_does_not_answer_is_told(config: Callable[..., StudyConfig])
 
 
 def check_gpus_of_none(study: StudyConfig) -> None:
-    from study.preflight import check_gpus
+    from study.nodes.preflight import check_gpus
 
     return check_gpus(study, [Node(cpus=1, gpus=0)])

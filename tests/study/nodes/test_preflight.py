@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from pan_model.errors import BadInput
-from study.asked_nodes import Asked
 from study.config.study_config import StudyConfig
-from study.node import Node
-from study.node_finding import tell_all
-from study.node_probe import ABSENT, Answer
-from study.preflight import check_gpus, compare, hints
+from study.nodes.finding import tell_all
+from study.nodes.node import Node
+from study.nodes.node_probe import ABSENT, Answer
+from study.nodes.preflight import check_gpus, compare, hints
+from study.nodes.probe_nodes import Asked
 
 NODE = Asked("a1", "10.0.0.3 (gpu-1)", has_gpu=True)
 
@@ -100,7 +100,7 @@ def test_an_output_on_a_disk_of_this_machine_is_told_when_nodes_are_yet_to_start
 ):
     study = study_config()
     for kind, told in (("ext4", True), ("nfs4", False), ("fuse.s3fs", False), ("", False)):
-        monkeypatch.setattr("study.preflight.file_system", lambda _, kind=kind: kind)
+        monkeypatch.setattr("study.nodes.preflight.file_system", lambda _, kind=kind: kind)
         said = hints(study, [], more_to_come=True)
         assert [f"lies on this machine's {kind}" in line for line in said] == [True] * told
         assert hints(study, [], more_to_come=False) == []

@@ -7,15 +7,15 @@ import ray
 
 from pan_model.errors import BadInput
 from pan_model.files import existing_parent
-from study import node_probe
-from study.asked_nodes import SAME_CODE, Asked, alive_nodes, ask_nodes
 from study.config.study_config import StudyConfig
-from study.disk_need import short_disk
-from study.node import Node
-from study.node_finding import Finding, tell_all
-from study.node_probe import ABSENT, Answer, Question
+from study.nodes import node_probe
+from study.nodes.disk_space import short_disk
+from study.nodes.finding import Finding, tell_all
+from study.nodes.node import Node
+from study.nodes.node_probe import ABSENT, Answer, Question
+from study.nodes.probe_nodes import SAME_CODE, Asked, alive_nodes, ask_nodes
+from study.nodes.shared_filesystem import SHARED, file_system, marker_beside
 from study.screen import Screen
-from study.shared_place import SHARED, file_system, marker_beside
 from study.storage.location import Location
 
 SAME_TOKEN = "give RAY_AUTH_MODE=disabled to this command, or start Ray with RAY_AUTH_MODE=token on every node"

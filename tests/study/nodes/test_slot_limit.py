@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from study.config.study_config import StudyConfig
-from study.node import Node
-from study.slot_limit import ASKED_EVERY_S, current_slots
-from study.slots import Slots, count_slots
+from study.nodes.node import Node
+from study.nodes.slot_limit import ASKED_EVERY_S, current_slots
+from study.nodes.slots import Slots, count_slots
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from study.stderr_aside import stderr_aside
+from study.nodes.stderr_aside import stderr_aside
 
 
 def test_what_is_written_meanwhile_is_kept_from_the_screen(capfd: pytest.CaptureFixture[str]):

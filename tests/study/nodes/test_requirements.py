@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.late_node import Terms, find_breach, terms_of
+from study.nodes.requirements import Terms, find_breach, terms_of
 from study.storage.paths import Results
 
 

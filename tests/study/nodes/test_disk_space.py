@@ -8,7 +8,7 @@ import pytest
 
 from study.config.regime import Regime
 from study.config.study_config import StudyConfig
-from study.disk_need import short_disk
+from study.nodes.disk_space import short_disk
 
 
 @pytest.mark.parametrize(

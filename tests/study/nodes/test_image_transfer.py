@@ -17,9 +17,9 @@ from pan_model.data.items import Items
 from pan_model.errors import BadInput
 from pan_model.images.decoded_cache import Pictures, load_pictures
 from pan_model.training.finetune_start import FinetuneStart
-from study import node_pictures
-from study.file_desk import Desk, Piece, file_desk
-from study.node_pictures import pictures_on_this_node, start_on_this_node
+from study.nodes import image_transfer as node_pictures
+from study.nodes.file_server import Desk, Piece, file_desk
+from study.nodes.image_transfer import pictures_on_this_node, start_on_this_node
 from tests.study.cluster.conftest import TwoNodes
 
 SIZE = 32

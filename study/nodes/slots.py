@@ -9,7 +9,7 @@ import torch
 
 from pan_model.errors import BadInput
 from study.config.study_config import StudyConfig
-from study.node import Node
+from study.nodes.node import Node
 
 
 @dataclass(frozen=True, kw_only=True)

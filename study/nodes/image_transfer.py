@@ -17,14 +17,14 @@ from pan_model.errors import BadInput
 from pan_model.files import check_writable
 from pan_model.images.decoded_cache import Pictures
 from pan_model.training.finetune_start import FinetuneStart
-from study.file_desk import Piece
+from study.nodes.file_server import Piece
 
 PIECE_BYTES = 2**26
 """What is on its way at a time, twice: one piece is written while the next one travels."""
 
 
 def start_on_this_node(start: FinetuneStart, desk: Any) -> FinetuneStart:
-    """The same start with pictures that this node sees; the desk (study.file_desk) has the driver's cache.
+    """The same start with pictures that this node sees; the desk (study.nodes.file_server) has the driver's cache.
 
     The first trial on a node that does not see them fetches a copy, which stays in a cache folder for later studies;
     others wait for it. Raises BadInput when there is no room for it.

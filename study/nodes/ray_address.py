@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pan_model.errors import BadInput
-from study.autoscaling import BOOTSTRAP
-from study.node import Node
+from study.nodes.autoscaling import BOOTSTRAP
+from study.nodes.node import Node
 
 TIMEOUT_S = 5
 LOCAL = "local"

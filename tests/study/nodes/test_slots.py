@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pan_model.errors import BadInput
 from study.config.study_config import StudyConfig
-from study.node import Node
-from study.slots import even_share, loading_processes, share_out, trials_that_fit
+from study.nodes.node import Node
+from study.nodes.slots import even_share, loading_processes, share_out, trials_that_fit
 
 
 @pytest.mark.parametrize(

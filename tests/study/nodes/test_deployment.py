@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pan_model.errors import BadInput
-from study.sent_code import PACKAGE, check_code, describe_code, is_sent
+from study.nodes.deployment import PACKAGE, check_code, describe_code, is_sent
 
 
 @pytest.fixture

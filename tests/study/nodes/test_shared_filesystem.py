@@ -8,7 +8,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
-from study.shared_place import file_system, marker_beside
+from study.nodes.shared_filesystem import file_system, marker_beside
 from study.storage.object_store import StoreError
 
 

@@ -7,8 +7,8 @@ import torch
 
 from pan_model.config import TrialConfig
 from search_spaces import SPACES
-from study.gpu_need import Largest, MemoryUse, hungry_trials, measure_need, measure_on_cuda
-from study.gpu_probe import probe_gpu
+from study.nodes.gpu_memory import Largest, MemoryUse, hungry_trials, measure_need, measure_on_cuda
+from study.nodes.gpu_probe import probe_gpu
 from study.trials.preparation import PreparedDataset
 
 

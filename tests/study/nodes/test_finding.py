@@ -1,6 +1,6 @@
 """What is told of findings on nodes."""
 
-from study.node_finding import Finding, tell_all
+from study.nodes.finding import Finding, tell_all
 
 
 def test_what_nodes_have_in_common_is_told_once():

@@ -10,7 +10,7 @@ from pan_model.backbones.architectures import build_backbone
 from pan_model.files import existing_parent
 from study.config.regime import Regime
 from study.config.study_config import DatasetPlan, StudyConfig
-from study.node_finding import Finding
+from study.nodes.finding import Finding
 
 LEDGER_BYTES = 10**6
 """What a trial on frozen features leaves on disk; half of them leave more."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pan_model.errors import BadInput
-from study.sent_code import IN_A_JOB, is_sent
+from study.nodes.deployment import IN_A_JOB, is_sent
 from study.storage.location import Location
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from study import node_probe
-from study.node_probe import ABSENT, LIBRARIES, PACKAGES, Question, answer, code_digest, find_marker
+from study.nodes import node_probe
+from study.nodes.node_probe import ABSENT, LIBRARIES, PACKAGES, Question, answer, code_digest, find_marker
 
 
 def ask(marker: str = "") -> Question:

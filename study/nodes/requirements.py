@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from pan_model.errors import BadInput
-from study.node_probe import ABSENT, code_digest, why_no_gpu
+from study.nodes.node_probe import ABSENT, code_digest, why_no_gpu
 from study.storage.files import read_if_there
 from study.storage.paths import Results
 
@@ -20,7 +20,7 @@ SEEN_WITHIN_S = 30.0
 class Terms:
     """On what a trial may run on a node: the driver's code, the study's own folder, a GPU that works if it has one.
 
-    Digests are SHA-256 (hex), of the code (study.node_probe) and of study.json.
+    Digests are SHA-256 (hex), of the code (study.nodes.node_probe) and of study.json.
     """
 
     results: Results

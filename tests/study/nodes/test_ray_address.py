@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pan_model.errors import BadInput
-from study.ray_address import check_ray_address, cluster_file, find_cluster
+from study.nodes.ray_address import check_ray_address, cluster_file, find_cluster
 
 
 @pytest.mark.parametrize("address", [None, "auto", "local"])

@@ -11,14 +11,14 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from pan_model.errors import BadInput
-from study.autoscaling import find_nodes
 from study.config.study_config import StudyConfig
-from study.node import Node
-from study.node_probe import PACKAGES
-from study.own_machines import count_machines, wait_for_machines
-from study.ray_address import cluster_file
-from study.sent_code import IN_A_JOB, PACKAGE
-from study.stderr_aside import stderr_aside
+from study.nodes.autoscaling import find_nodes
+from study.nodes.deployment import IN_A_JOB, PACKAGE
+from study.nodes.node import Node
+from study.nodes.node_probe import PACKAGES
+from study.nodes.on_premise import count_machines, wait_for_machines
+from study.nodes.ray_address import cluster_file
+from study.nodes.stderr_aside import stderr_aside
 
 RAY_STARTS = 3
 """How often Ray is started until it counts as failed."""
@@ -32,15 +32,15 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
     BadInput when Ray does not start or no cluster answers.
     """
     on_terminate = signal.getsignal(signal.SIGTERM)
-    if study.ray_address is None:
+    if study.nodes.ray_address is None:
         _start_ray()
     else:
-        _join_ray(study.ray_address)
+        _join_ray(study.nodes.ray_address)
     signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once
     try:
-        if study.ray_address is not None:
-            wait_for_machines(count_machines(cluster_file(study.ray_address)), lambda: len(_alive()), say)
-        yield usable_nodes(study.ray_address)
+        if study.nodes.ray_address is not None:
+            wait_for_machines(count_machines(cluster_file(study.nodes.ray_address)), lambda: len(_alive()), say)
+        yield usable_nodes(study.nodes.ray_address)
     finally:
         ray.shutdown()
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pan_model.errors import BadInput
-from study.autoscaling import HEAD_RESOURCE, find_nodes
-from study.node import Node
+from study.nodes.autoscaling import HEAD_RESOURCE, find_nodes
+from study.nodes.node import Node
 
 HEAD = {"CPU": 4.0, HEAD_RESOURCE: 1.0}
 CLUSTER = """

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pan_model.errors import BadInput
-from study.sent_study import check_output_stays, use_all_threads
+from study.nodes.submitted import check_output_stays, use_all_threads
 
 JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
 
@@ -27,9 +27,7 @@ def test_threads_that_a_person_chose_are_left():
 
 @pytest.mark.parametrize("by", [{"PYTHONWARNINGS": "ignore"}, JOB])
 def test_threads_that_ray_took_are_given_back(by: dict[str, str]):
-    code = (
-        "import torch; from study.sent_study import use_all_threads; print(use_all_threads(), torch.get_num_threads())"
-    )
+    code = "import torch; from study.nodes.submitted import use_all_threads; print(use_all_threads(), torch.get_num_threads())"
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]), **by}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     said, used = done.stdout.split()

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from study.node import WORKERS, Node, read_workers
+from study.nodes.node import WORKERS, Node, read_workers
 
 HEAD_RESOURCE = "node:__internal_head__"
 """What Ray gives the head node and no other."""

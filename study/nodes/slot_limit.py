@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from study.config.study_config import StudyConfig
-from study.ray_session import usable_nodes
-from study.slots import Slots, count_slots
+from study.nodes.ray_session import usable_nodes
+from study.nodes.slots import Slots, count_slots
 
 ASKED_EVERY_S = 5.0
 
@@ -15,14 +15,14 @@ def current_slots(study: StudyConfig, slots: Slots, clock: Callable[[], float] =
 
     At least one, so that a trial waits for a node where none is left. A Ray of this machine stays as it is.
     """
-    if study.ray_address is None:
+    if study.nodes.ray_address is None:
         return lambda: slots.count
     known, known_s = slots.count, clock()
 
     def count() -> int:
         nonlocal known, known_s
         if clock() - known_s >= ASKED_EVERY_S:
-            known, known_s = max(1, count_slots(study, slots, usable_nodes(study.ray_address))), clock()
+            known, known_s = max(1, count_slots(study, slots, usable_nodes(study.nodes.ray_address))), clock()
         return known
 
     return count

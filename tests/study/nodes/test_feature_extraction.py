@@ -15,7 +15,7 @@ from safetensors import safe_open
 from pan_model.backbones.features import Features, FeaturesConfig, extract_features
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
-from study.cluster_features import (
+from study.nodes.feature_extraction import (
     CPUS_EACH,
     FEW_IMAGES,
     PIECES_EACH,
@@ -23,7 +23,7 @@ from study.cluster_features import (
     Workers,
     share_nodes,
 )
-from study.node import Node
+from study.nodes.node import Node
 from tests.study.cluster.conftest import TwoNodes
 
 CONFIG = FeaturesConfig(backbone="shufflenet_v2_x0_5", weights="random", image_size=32)

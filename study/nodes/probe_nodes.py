@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from study import node_probe
-from study.node_finding import Finding
-from study.node_probe import Answer, Question
+from study.nodes import node_probe
+from study.nodes.finding import Finding
+from study.nodes.node_probe import Answer, Question
 
 ANSWER_WITHIN_S = 120.0
 """How long a node may take: a cold disk needs a minute to load torch."""

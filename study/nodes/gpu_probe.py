@@ -10,9 +10,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from pan_model.config import TrialConfig
 from pan_model.errors import BadInput
-from study.file_desk import file_desk
-from study.gpu_need import MemoryUse, measure_on_cuda
-from study.node_pictures import start_on_this_node
+from study.nodes.file_server import file_desk
+from study.nodes.gpu_memory import MemoryUse, measure_on_cuda
+from study.nodes.image_transfer import start_on_this_node
 from study.trials.preparation import PreparedDataset
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from study.own_machines import LIMIT_S, count_machines, wait_for_machines
+from study.nodes.on_premise import LIMIT_S, count_machines, wait_for_machines
 
 
 def bootstrap(tmp_path: Path, provider: str, kind: dict[str, Any]) -> Path:
