@@ -36,14 +36,14 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from search_spaces import SPACES
-from study.budget import Budget, GpuMeter
 from study.config.identity import trial_id
 from study.config.study_config import StudyConfig
 from study.nodes.slots import Slots
-from study.tally import Tally
 from study.trials.ledger import Status, read_ledger
 from study.trials.trial import TrialPlace
-from study.tune_request import TuneRequest, request_of
+from study.tuning.budget import Budget, GpuMeter
+from study.tuning.search_progress import Tally
+from study.tuning.tune_request import TuneRequest, request_of
 
 SPACE = SPACES["cub"]
 METRIC, EPOCHS, SLOTS = "few_shot_accuracy", 3, 2
@@ -173,7 +173,7 @@ def fill_ledger(request: TuneRequest, num_trials: int) -> None:
 
 
 def run_study(num_trials: int, last: int, folder: Path, meter: Meter) -> None:
-    from study.tuner import run_trials
+    from study.tuning.tuner import run_trials
 
     request = make_request(folder, num_trials)
     fill_ledger(request, num_trials - last)

@@ -12,7 +12,7 @@ from search_spaces import SearchSpace
 from search_spaces.finetune import FINETUNE_OPEN_ENDS
 from search_spaces.pan import OPEN_ENDS
 from study.comparison import FinalScores, MethodScores
-from study.journal import replay
+from study.tuning.journal import replay
 
 EDGE = 0.05
 """The outer part of a range, at either end and on the range's own scale, that counts as its edge."""

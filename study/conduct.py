@@ -13,7 +13,6 @@ from pan_model.backbones.features import LOCAL
 from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
 from pan_model.training.trainer import use_deterministic_arithmetic
-from study.budget import Budget, GpuMeter
 from study.collation import collate
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
 from study.config.study_config import DatasetPlan, StudyConfig
@@ -24,12 +23,13 @@ from study.nodes.ray_address import describe_cluster, find_cluster
 from study.nodes.slots import loading_processes_here, share_out
 from study.report import report_study
 from study.screen import Screen
-from study.search import search_datasets
 from study.storage.files import exists, local_copy, write_json, write_whole
 from study.trials.baselines import validation_baselines, write_baselines
 from study.trials.ledger import count_ended, read_ledger
 from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen
 from study.trials.question_scores import QuestionLists, interval_of
+from study.tuning.budget import Budget, GpuMeter
+from study.tuning.search import search_datasets
 
 
 def conduct_study(config: StudyConfig, screen: Screen) -> int:

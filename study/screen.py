@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.text import Text
 
 from study.config.study_config import DatasetPlan
-from study.tally import Tally
 from study.trials.ledger import Status, TrialRecord
+from study.tuning.search_progress import Tally
 
 Show = Callable[[Callable[[], str]], None]
 """Shows a line, which is made only when it is shown."""

@@ -13,7 +13,7 @@ from search_spaces import SPACES
 from search_spaces.pan import OPEN_ENDS
 from study.cautions import find_cautions, find_edges, find_foreign_final, find_short_paper, place_in_range
 from study.comparison import FinalScores, MethodScores
-from study.journal import replay
+from study.tuning.journal import replay
 
 SPACE = SPACES["demo"]
 MIDDLE: dict[str, Any] = {

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from study.config.study_config import StudyConfig
 from study.screen import QUIET_S, REFRESH_S, Screen, count_by_status, duration, show_work, trials_line, work_line
-from study.tally import Tally
 from study.trials.ledger import Status, TrialRecord
+from study.tuning.search_progress import Tally
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from study.schedulers import LedgerASHA, LedgerFIFO
 from study.trials.ledger import Status, TrialRecord, read_ledger
-from study.tune_request import TuneRequest
+from study.tuning.schedulers import LedgerASHA, LedgerFIFO
+from study.tuning.tune_request import TuneRequest
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]

@@ -18,8 +18,8 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.config.study_config import Sampler
-from study.sampler_memory import NUMBER, SamplerMemory, choose
 from study.trials.ledger import Status, TrialRecord
+from study.tuning.sampler_memory import NUMBER, SamplerMemory, choose
 
 STATES = {Status.COMPLETED: TrialState.COMPLETE, Status.STOPPED: TrialState.PRUNED, Status.FAILED: TrialState.FAIL}
 """How Optuna calls the ends of a trial; a running one has no end."""

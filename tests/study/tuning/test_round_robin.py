@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from study.turns import TakingTurns
+from study.tuning.round_robin import TakingTurns
 
 FINISHED = TakingTurns.FINISHED
 

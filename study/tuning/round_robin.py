@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from study.schedulers import LedgerASHA, LedgerFIFO
+from study.tuning.schedulers import LedgerASHA, LedgerFIFO
 
 
 class TakingTurns(Searcher):

@@ -10,11 +10,11 @@ import optuna
 from ray.tune.search.optuna import OptunaSearch
 
 from study.config.study_config import StudyConfig
-from study.journal import STATES, Journal, Parameters, final_value, make_sampler, points_to_try, remember
-from study.sampler_memory import NUMBER
 from study.trials.ledger import Status, TrialRecord
 from study.trials.trial import TrialRequest
-from study.tune_request import TuneRequest
+from study.tuning.journal import STATES, Journal, Parameters, final_value, make_sampler, points_to_try, remember
+from study.tuning.sampler_memory import NUMBER
+from study.tuning.tune_request import TuneRequest
 
 MAX_REPEATS = 100
 """How often in a row the sampler may suggest what was tried before, until the space counts as used up."""

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from study.journal_copy import KEEP_S, JournalCopy
 from study.storage.files import exists
 from study.storage.location import Location
+from study.tuning.journal_copy import KEEP_S, JournalCopy
 
 
 def test_on_a_disk_the_journal_is_the_results_own(tmp_path: Path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from study.budget import GPU_COUNT_AGE_S, Budget, GpuMeter
+from study.tuning.budget import GPU_COUNT_AGE_S, Budget, GpuMeter
 
 
 class Clock:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from study.tally import Tally
+from study.tuning.search_progress import Tally
 
 
 class Progress(TrialProgressCallback):

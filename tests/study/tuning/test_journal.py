@@ -13,7 +13,8 @@ from optuna.trial import FixedTrial, TrialState, create_trial
 
 from search_spaces import SPACES
 from study.config.study_config import Sampler
-from study.journal import (
+from study.trials.ledger import Status, TrialRecord
+from study.tuning.journal import (
     STATES,
     Journal,
     JournaledSearch,
@@ -25,8 +26,7 @@ from study.journal import (
     replay,
     write_journal,
 )
-from study.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER
-from study.trials.ledger import Status, TrialRecord
+from study.tuning.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER
 
 METRIC = "few_shot_accuracy"
 SPACE = SPACES["demo"]

@@ -2,9 +2,9 @@
 
 import pickle
 
-from study.budget import Budget, GpuMeter
 from study.nodes.requirements import BREACH
-from study.search_end import Ended
+from study.tuning.budget import Budget, GpuMeter
+from study.tuning.stopper import Ended
 
 
 def budget(seconds: float | None = None) -> Budget:

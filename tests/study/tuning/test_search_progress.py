@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.tally import Tally
 from study.trials.ledger import Status, TrialRecord, count_ended
+from study.tuning.search_progress import Tally
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]

@@ -10,7 +10,7 @@ from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
 from study.config.identity import trial_id
 from study.trials.trial import TrialPlace
-from study.tune_request import TuneRequest
+from study.tuning.tune_request import TuneRequest
 
 
 @pytest.fixture(scope="session")

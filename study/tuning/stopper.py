@@ -4,8 +4,8 @@ from typing import Any
 
 from ray import tune
 
-from study.budget import Budget
 from study.nodes.requirements import BREACH
+from study.tuning.budget import Budget
 
 
 class Ended(tune.Stopper):

@@ -13,11 +13,11 @@ from optuna.trial import TrialState
 from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
 from study.config.study_config import Sampler, StudyConfig
-from study.journal import correct_journal
-from study.searcher import LedgerSearch
 from study.trials.ledger import Status, TrialRecord, read_ledger
 from study.trials.trial import TrialRequest
-from study.tune_request import TuneRequest
+from study.tuning.journal import correct_journal
+from study.tuning.searcher import LedgerSearch
+from study.tuning.tune_request import TuneRequest
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TuneRequest]

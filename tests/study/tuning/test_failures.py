@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from study.failures import FailureCount
 from study.trials.host import TrialHost, read_host, write_host
 from study.trials.ledger import Status, read_ledger
 from study.trials.trial import TrialPlace
+from study.tuning.failures import FailureCount
 
 
 class Trial:

@@ -21,29 +21,29 @@ from ray.util import get_node_ip_address
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.errors import BadInput
 from pan_model.training.finetune_start import FinetuneStart
-from study.budget import Budget
 from study.config.study_config import Scheduler, StudyConfig
-from study.journal import correct_journal
-from study.journal_copy import JournalCopy
 from study.nodes.file_server import file_desk
 from study.nodes.image_transfer import start_on_this_node
 from study.nodes.node_probe import node_name
 from study.nodes.requirements import BREACH, Terms, find_breach, terms_of
 from study.nodes.slot_limit import current_slots
 from study.nodes.slots import Slots
-from study.schedulers import LedgerASHA, LedgerFIFO
-from study.search_end import Ended
-from study.searcher import LedgerSearch
 from study.storage.object_store import StoreError
 from study.storage.paths import Results
-from study.tally import Tally
 from study.trials.host import TrialHost, write_host
 from study.trials.ledger import TrialRecord, count_ended, read_ledger
 from study.trials.preparation import PreparedDataset
 from study.trials.trial import TrialPlace, TrialRun
-from study.tune_progress import Progress
-from study.tune_request import TuneRequest, request_of
-from study.turns import EachByItsOwn, TakingTurns
+from study.tuning.budget import Budget
+from study.tuning.journal import correct_journal
+from study.tuning.journal_copy import JournalCopy
+from study.tuning.round_robin import EachByItsOwn, TakingTurns
+from study.tuning.schedulers import LedgerASHA, LedgerFIFO
+from study.tuning.search_progress import Tally
+from study.tuning.searcher import LedgerSearch
+from study.tuning.stopper import Ended
+from study.tuning.tune_progress import Progress
+from study.tuning.tune_request import TuneRequest, request_of
 
 
 @dataclass(frozen=True, kw_only=True)

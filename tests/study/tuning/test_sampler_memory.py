@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import SPACES
-from study.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER, SamplerMemory
+from study.tuning.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER, SamplerMemory
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 END = st.tuples(

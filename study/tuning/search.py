@@ -4,24 +4,26 @@ import time
 from collections.abc import Callable
 
 from pan_model.datasets import find_dataset
-from study.budget import Budget
 from study.config.identity import trial_id
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.nodes.slots import Slots, loading_processes
 from study.screen import Screen, trials_line
 from study.storage.location import absolute
-from study.tally import Tally
 from study.trials.ledger import read_ledger
 from study.trials.preparation import PreparedDataset
 from study.trials.trial import TrialPlace
-from study.tune_request import TuneRequest
+from study.tuning.budget import Budget
+from study.tuning.search_progress import Tally
+from study.tuning.tune_request import TuneRequest
 
 
 def search_datasets(
     config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, budget: Budget, screen: Screen
 ) -> None:
     """Run what the ledgers lack."""
-    from study.tuner import tune_datasets  # importing Ray takes seconds, which a finished study need not wait for
+    from study.tuning.tuner import (
+        tune_datasets,  # importing Ray takes seconds, which a finished study need not wait for
+    )
 
     requests = [(_request(config, plan, part, slots), part) for plan, part in zip(config.plans, prepared, strict=True)]
     tallies = {request.place.dataset: _tally(request) for request, _ in requests}

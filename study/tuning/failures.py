@@ -10,7 +10,7 @@ import ray
 from study.trials.host import forget_host, read_host
 from study.trials.ledger import Status
 from study.trials.trial import TrialPlace
-from study.tune_request import request_of
+from study.tuning.tune_request import request_of
 
 REACHED_WITHIN_S = 5.0
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from study.failures import FailureCount
 from study.trials.ledger import Status, TrialRecord
 from study.trials.trial import TrialPlace
-from study.tune_request import TuneRequest
+from study.tuning.failures import FailureCount
+from study.tuning.tune_request import TuneRequest
 
 
 class LedgerFIFO(FIFOScheduler):

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
-from study.journal import JournaledSearch
 from study.trials.trial import TrialPlace, TrialRequest
+from study.tuning.journal import JournaledSearch
 
 
 @dataclass(frozen=True, kw_only=True)
