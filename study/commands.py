@@ -59,7 +59,7 @@ def _run(words: Sequence[str], screen: Screen, script: Path | None) -> int:
 
 
 def _collate(words: Sequence[str], screen: Screen) -> int:
-    from study.collation import collate
+    from study.reporting.collation import collate
     from study.screen import count_by_status
     from study.storage.location import locate
     from study.storage.paths import Results
@@ -86,7 +86,7 @@ def _collate(words: Sequence[str], screen: Screen) -> int:
 
 
 def _status(words: Sequence[str], screen: Screen) -> int:
-    from study.standing import describe_standing
+    from study.reporting.status import describe_standing
     from study.storage.location import locate
     from study.storage.paths import Results
 

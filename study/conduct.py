@@ -13,7 +13,6 @@ from pan_model.backbones.features import LOCAL
 from pan_model.datasets import find_dataset
 from pan_model.errors import BadInput
 from pan_model.training.trainer import use_deterministic_arithmetic
-from study.collation import collate
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.nodes.deployment import describe_code
@@ -21,7 +20,8 @@ from study.nodes.gpu_memory import hungry_trials
 from study.nodes.node import Node
 from study.nodes.ray_address import describe_cluster, find_cluster
 from study.nodes.slots import loading_processes_here, share_out
-from study.report import report_study
+from study.reporting.collation import collate
+from study.reporting.report import report_study
 from study.screen import Screen
 from study.storage.files import exists, local_copy, write_json, write_whole
 from study.trials.baselines import validation_baselines, write_baselines

@@ -24,14 +24,14 @@ from pan_model.trained import BACKBONE as MODEL_BACKBONE
 from pan_model.trained import CONFIG, WEIGHTS, save_model
 from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
 from search_spaces import SPACES
-from study.collation import collate
 from study.config.provenance import provenance
 from study.config.regime import Regime
 from study.config.study_config import FinalConfig
-from study.export import read_best_config
-from study.final_scores import baseline_metrics, model_metrics, paired_differences
-from study.model_card import write_model_card
 from study.nodes.slots import loading_processes_here
+from study.reporting.best_config import read_best_config
+from study.reporting.collation import collate
+from study.reporting.final_metrics import baseline_metrics, model_metrics, paired_differences
+from study.reporting.model_card import write_model_card
 from study.screen import Screen
 from study.storage.files import check_output, exists, list_files, local_copy, write_folder, write_json
 from study.storage.location import Location, absolute, in_store

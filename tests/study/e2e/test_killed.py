@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from study.collation import collate
+from study.reporting.collation import collate
 from study.storage.paths import Results
 from study.trials.ledger import read_ledger
 

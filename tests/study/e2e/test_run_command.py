@@ -19,7 +19,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from search_spaces import SPACES
-from study.export import SCHEMA_FILE, read_best_config
+from study.reporting.best_config import SCHEMA_FILE, read_best_config
 from study.trials.baselines import BASELINES, read_baselines
 from study.trials.ledger import Status, read_ledger
 

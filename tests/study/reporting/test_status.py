@@ -10,7 +10,7 @@ import pytest
 
 from pan_model.errors import BadInput
 from study.config.study_file import STUDY_SCHEMA
-from study.standing import describe_standing
+from study.reporting.status import describe_standing
 from study.storage.files import write_json
 from study.storage.location import Location
 from study.storage.paths import Results

@@ -5,9 +5,9 @@ from typing import Any
 
 from pan_model.model.pan import Pan
 from pan_model.scoring.set_scorer import Scoring
-from study.cautions import find_short_paper
 from study.config.regime import Regime
-from study.markdown_table import parameter_table, table
+from study.reporting.cautions import find_short_paper
+from study.reporting.markdown_table import parameter_table, table
 from study.trials.question_scores import from_entry
 
 CARD = """# PAN trained on {dataset}

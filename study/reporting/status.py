@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from study.collation import read_begun_study
+from study.reporting.collation import read_begun_study
 from study.screen import count_by_status, duration
 from study.storage.files import times_in
 from study.storage.location import Location

@@ -12,7 +12,7 @@ import pytest
 
 from pan_model.errors import BadInput
 from pan_model.tasks.metrics import Interval
-from study.comparison import PAN, FinalScores, MethodScores, check_same_questions, compare_methods, read_final
+from study.reporting.comparison import PAN, FinalScores, MethodScores, check_same_questions, compare_methods, read_final
 from study.trials.baselines import BASELINES
 from study.trials.ledger import BestEpoch, Status, TrialRecord
 

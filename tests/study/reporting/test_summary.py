@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pan_model.errors import BadInput
+from study.reporting.summary import DatasetSummary, summarise_dataset, summary_row, write_summary
 from study.storage.files import write_json
 from study.storage.paths import Results
-from study.summary import DatasetSummary, summarise_dataset, summary_row, write_summary
 from study.trials.baselines import BASELINES, write_baselines
 from study.trials.ledger import BestEpoch, Status, TrialRecord
 

@@ -4,11 +4,11 @@ from typing import Any, Literal, NamedTuple
 
 from pan_model.errors import BadInput
 from study.config.study_file import read_study
-from study.export import export_best_config
+from study.reporting.best_config import export_best_config
+from study.reporting.summary import DatasetSummary, write_summary
+from study.reporting.tables import write_tables
 from study.storage.files import exists
 from study.storage.paths import DatasetResults, Results
-from study.summary import DatasetSummary, write_summary
-from study.tables import write_tables
 from study.trials.ledger import TrialLedger, TrialRecord, best_completed, read_ledger
 
 

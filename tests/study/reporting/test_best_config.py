@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from pan_model.errors import BadInput
 from study.config.provenance import provenance
-from study.export import SCHEMA_FILE, export_best_config, read_best_config
+from study.reporting.best_config import SCHEMA_FILE, export_best_config, read_best_config
 from study.storage.files import write_json
 from study.storage.paths import DatasetResults, Results
 from study.trials.ledger import Status, TrialRecord

@@ -11,7 +11,7 @@ from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from search_spaces.finetune import FINETUNE_OPEN_ENDS
 from search_spaces.pan import OPEN_ENDS
-from study.comparison import FinalScores, MethodScores
+from study.reporting.comparison import FinalScores, MethodScores
 from study.tuning.journal import replay
 
 EDGE = 0.05

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from study.reporting.tables import to_csv, trial_row, write_tables
 from study.storage.paths import Results
-from study.tables import to_csv, trial_row, write_tables
 from study.trials.ledger import Status, TrialRecord, best_completed
 
 METRIC = "few_shot_accuracy"

@@ -10,7 +10,7 @@ from pan_model.config import TrialConfig
 from pan_model.scoring.set_scorer import Scoring
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
-from study.model_card import write_model_card
+from study.reporting.model_card import write_model_card
 from study.trials.preparation import PreparedDataset
 
 METRIC = "few_shot_accuracy"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.final_scores import average_over_seeds, baseline_metrics, model_metrics, paired_differences
+from study.reporting.final_metrics import average_over_seeds, baseline_metrics, model_metrics, paired_differences
 
 SEEDS = [
     {"accuracy": np.array([0.5, 0.7, 0.9, 0.2]), "recall@1": np.array([1.0, 0.0, 1.0])},

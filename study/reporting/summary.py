@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.tasks.metrics import Interval
-from study.cautions import find_cautions, find_foreign_final, find_short_paper
-from study.comparison import MethodScores, check_same_questions, compare_methods, read_final
 from study.config.regime import Regime
 from study.config.search_space import whole_space
-from study.markdown_table import parameter_table, table
+from study.reporting.cautions import find_cautions, find_foreign_final, find_short_paper
+from study.reporting.comparison import MethodScores, check_same_questions, compare_methods, read_final
+from study.reporting.markdown_table import parameter_table, table
+from study.reporting.tables import to_csv
 from study.storage.files import write_text
 from study.storage.location import Location
 from study.storage.paths import DatasetResults, Results
-from study.tables import to_csv
 from study.trials.baselines import read_baselines
 from study.trials.ledger import Status, TrialLedger, TrialRecord, best_completed
 from study.trials.question_scores import QuestionLists
