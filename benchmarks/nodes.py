@@ -21,7 +21,7 @@ from typing import NamedTuple
 from ray.cluster_utils import Cluster
 
 from pan_model.data.demo import DemoConfig, draw_demo
-from study.commands import run_command
+from study.app.commands import run_command
 from study.storage.paths import Results
 from study.trials.ledger import count_ended, read_ledger
 

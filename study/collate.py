@@ -2,7 +2,7 @@
 
 import sys
 
-from study.commands import collate_command
+from study.app.commands import collate_command
 
 if __name__ == "__main__":
     sys.exit(collate_command(sys.argv[1:]))

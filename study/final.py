@@ -2,7 +2,7 @@
 
 import sys
 
-from study.commands import final_command
+from study.app.commands import final_command
 
 if __name__ == "__main__":
     sys.exit(final_command(sys.argv[1:]))

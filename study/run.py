@@ -29,7 +29,7 @@ def leave_to_its_python(error: ImportError) -> int:
 
 if __name__ == "__main__":
     try:
-        from study.commands import run_command
+        from study.app.commands import run_command
     except ImportError as missing:
         sys.exit(leave_to_its_python(missing))
     sys.exit(run_command(sys.argv[1:], script=Path(__file__)))

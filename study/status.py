@@ -2,7 +2,7 @@
 
 import sys
 
-from study.commands import status_command
+from study.app.commands import status_command
 
 if __name__ == "__main__":
     sys.exit(status_command(sys.argv[1:]))

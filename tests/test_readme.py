@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pan_model.data.demo import DemoConfig, draw_demo
-from study.flags import run_parser
+from study.app.flags import run_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -15,8 +15,8 @@ from study.nodes.node import Node
 from study.nodes.node_probe import ABSENT, Answer, Question
 from study.nodes.probe_nodes import SAME_CODE, Asked, alive_nodes, ask_nodes
 from study.nodes.shared_filesystem import SHARED, file_system, marker_beside
-from study.screen import Screen
 from study.storage.location import Location
+from study.terminal import Screen
 
 SAME_TOKEN = "give RAY_AUTH_MODE=disabled to this command, or start Ray with RAY_AUTH_MODE=token on every node"
 SHARE_OUTPUT = "give --output on a file system that all nodes share, or a bucket: --output s3://BUCKET/PREFIX"

@@ -7,10 +7,10 @@ from pathlib import Path
 from study.config.study_config import DEFAULT_CACHE, DatasetPlan, StudyConfig
 from study.reporting.collation import Collated
 from study.reporting.summary import DatasetSummary
-from study.screen import Screen, count_by_status
 from study.storage.files import exists
 from study.storage.location import Location, in_store
 from study.storage.paths import Results
+from study.terminal import Screen, count_by_status
 from study.trials.ledger import Status, count_ended
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.reporting.collation import read_begun_study
-from study.screen import count_by_status, duration
 from study.storage.files import times_in
 from study.storage.location import Location
 from study.storage.paths import Results
+from study.terminal import count_by_status, duration
 from study.trials.ledger import Status, TrialRecord, best_completed, count_ended, read_ledger
 
 QUIET_S = 600.0

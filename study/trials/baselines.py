@@ -7,9 +7,9 @@ from pan_model.datasets import find_dataset
 from pan_model.scoring.baselines import untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
 from search_spaces import SPACES
-from study.screen import Show
 from study.storage.files import parse_json, read_if_there, write_json
 from study.storage.location import Location
+from study.terminal import Show
 from study.trials.paper_setting import paper_setting_of_search
 from study.trials.preparation import PreparedDataset
 from study.trials.question_scores import QuestionLists, as_lists, check_methods

@@ -29,8 +29,8 @@ from pan_model.model.pan import Pan
 from pan_model.tasks import Task
 from pan_model.training.trainer import Trainer
 from study.config.identity import content_of, digest
-from study.screen import Show
 from study.storage.files import write_whole
+from study.terminal import Show
 from study.trials.preparation import PreparedDataset
 
 SEED = 0

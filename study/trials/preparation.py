@@ -27,7 +27,7 @@ from pan_model.tasks import Task
 from pan_model.training.backbone import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
 from pan_model.training.finetune_start import FinetuneStart
 from study.config.regime import Regime
-from study.screen import Screen, duration, show_work
+from study.terminal import Screen, duration, show_work
 
 Progress = Callable[["Work", int, int], None]
 """Called with the kind of work, and how much of it is done and to do."""

@@ -7,8 +7,8 @@ from pan_model.datasets import find_dataset
 from study.config.identity import trial_id
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.nodes.slots import Slots, loading_processes
-from study.screen import Screen, trials_line
 from study.storage.location import absolute
+from study.terminal import Screen, trials_line
 from study.trials.ledger import read_ledger
 from study.trials.preparation import PreparedDataset
 from study.trials.trial import TrialPlace

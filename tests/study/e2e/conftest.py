@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.data.demo import DemoConfig, draw_demo
-from study.commands import run_command
+from study.app.commands import run_command
 from study.storage.paths import DatasetResults, Results
 from study.trials.ledger import Status, TrialRecord
 from study.trials.preparation import Preparation, prepare_dataset

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from study.commands import collate_command, status_command
+from study.app.commands import collate_command, status_command
 from study.storage.paths import Results
 from study.trials.ledger import read_ledger
 

@@ -20,8 +20,8 @@ from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.trained import load_model
 from search_spaces import SPACES
-from study.commands import final_command
-from study.final_training import TRAIN_ON
+from study.app.commands import final_command
+from study.app.train_final import TRAIN_ON
 from study.trials.baselines import BASELINES
 from study.trials.preparation import Preparation, prepare_dataset
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.commands import final_command
+from study.app.commands import final_command
 from study.storage.paths import Results
 from study.trials.baselines import BASELINES
 

@@ -13,7 +13,7 @@ from study.config.study_config import StudyConfig
 from study.reporting.comparison import MethodScores
 from study.reporting.report import next_commands, say_comparison
 from study.reporting.summary import DatasetSummary
-from study.screen import Screen
+from study.terminal import Screen
 from study.trials.ledger import Status, TrialRecord
 
 VAL, AHEAD = Interval(0.5, 0.4, 0.6), Interval(-0.125, -0.25, 0.0)

@@ -16,7 +16,7 @@ from study.nodes.preflight import check_cluster
 from study.nodes.probe_nodes import alive_nodes, ask_nodes
 from study.nodes.ray_session import ray_session
 from study.nodes.shared_filesystem import marker_beside
-from study.screen import Screen
+from study.terminal import Screen
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -22,8 +22,8 @@ from study.nodes.ray_address import describe_cluster, find_cluster
 from study.nodes.slots import loading_processes_here, share_out
 from study.reporting.collation import collate
 from study.reporting.report import report_study
-from study.screen import Screen
 from study.storage.files import exists, local_copy, write_json, write_whole
+from study.terminal import Screen
 from study.trials.baselines import validation_baselines, write_baselines
 from study.trials.ledger import count_ended, read_ledger
 from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen

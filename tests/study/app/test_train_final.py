@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from pan_model.errors import BadInput
+from study.app.train_final import train_final
 from study.config.provenance import provenance
 from study.config.study_config import FinalConfig
-from study.final_training import train_final
 from study.reporting.best_config import BEST_CONFIG_SCHEMA
-from study.screen import Screen
 from study.storage.files import write_json
+from study.terminal import Screen
 
 
 @pytest.fixture

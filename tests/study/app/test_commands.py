@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import study.final_training
+import study.app.train_final
 from pan_model.errors import BadInput
-from study.commands import final_command, run_command, run_with_exit_code
-from study.screen import Screen
+from study.app.commands import final_command, run_command, run_with_exit_code
 from study.storage.object_store import StoreError
+from study.terminal import Screen
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -76,7 +76,7 @@ def test_ctrl_c_that_a_shell_has_ignored_stays_ignored():
 
 
 def test_a_final_training_that_is_interrupted_says_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert study.final_training.__file__  # imported before the interrupt, which would leave it half imported
+    assert study.app.train_final.__file__  # imported before the interrupt, which would leave it half imported
     os.mkfifo(tmp_path / "best_config.json")  # reading it waits for somebody who writes
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     assert final_command([str(tmp_path / "best_config.json")]) == 130

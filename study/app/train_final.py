@@ -32,10 +32,10 @@ from study.reporting.best_config import read_best_config
 from study.reporting.collation import collate
 from study.reporting.final_metrics import baseline_metrics, model_metrics, paired_differences
 from study.reporting.model_card import write_model_card
-from study.screen import Screen
 from study.storage.files import check_output, exists, list_files, local_copy, write_folder, write_json
 from study.storage.location import Location, absolute, in_store
 from study.storage.paths import BACKBONE, Results
+from study.terminal import Screen
 from study.trials.baselines import BASELINES
 from study.trials.paper_setting import PaperSetting, paper_setting_of_final
 from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from study.config.study_config import StudyConfig
-from study.screen import QUIET_S, REFRESH_S, Screen, count_by_status, duration, show_work, trials_line, work_line
+from study.terminal import QUIET_S, REFRESH_S, Screen, count_by_status, duration, show_work, trials_line, work_line
 from study.trials.ledger import Status, TrialRecord
 from study.tuning.search_progress import Tally
 

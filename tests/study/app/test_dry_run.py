@@ -2,8 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pan_model.training.backbone import BackboneTraining
+from study.app.dry_run import describe_plan
 from study.config.study_config import Sampler, Scheduler, StudyConfig
-from study.dry_run import describe_plan
 
 Make = Callable[..., StudyConfig]
 

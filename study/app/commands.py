@@ -9,10 +9,10 @@ from types import FrameType
 
 from pan_model.command_line import OneLineParser
 from pan_model.errors import BadInput
-from study.flags import name_flags, read_final_config, read_study_config
+from study.app.flags import name_flags, read_final_config, read_study_config
 from study.nodes.deployment import check_code, is_sent
-from study.screen import Screen
 from study.storage.object_store import StoreError
+from study.terminal import Screen
 
 INTERRUPTED = 130
 BAD_INPUT = 2
@@ -43,8 +43,8 @@ def final_command(words: Sequence[str]) -> int:
 
 
 def _run(words: Sequence[str], screen: Screen, script: Path | None) -> int:
-    from study.conduct import conduct_study
-    from study.dry_run import describe_plan
+    from study.app.dry_run import describe_plan
+    from study.app.run_study import conduct_study
     from study.nodes.submitted import check_output_stays, use_all_threads
 
     check_code(script)
@@ -60,10 +60,10 @@ def _run(words: Sequence[str], screen: Screen, script: Path | None) -> int:
 
 def _collate(words: Sequence[str], screen: Screen) -> int:
     from study.reporting.collation import collate
-    from study.screen import count_by_status
     from study.storage.location import locate
     from study.storage.paths import Results
     from study.storage.results_copy import copy_results
+    from study.terminal import count_by_status
 
     parser = OneLineParser(
         prog="study/collate.py", description="Rebuild the tables of a finished, cut or running study."
@@ -98,7 +98,7 @@ def _status(words: Sequence[str], screen: Screen) -> int:
 
 
 def _final(words: Sequence[str], screen: Screen) -> int:
-    from study.final_training import train_final
+    from study.app.train_final import train_final
 
     return train_final(read_final_config(words), screen)
 

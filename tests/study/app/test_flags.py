@@ -14,9 +14,9 @@ from pan_model.backbones.architectures import Pooling
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.errors import BadInput
 from pan_model.training.backbone import BackboneTraining
+from study.app.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser
 from study.config.regime import Regime
 from study.config.study_config import FinalConfig, Sampler, Scheduler, StudyConfig
-from study.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser
 
 FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "dataset": ("datasets", '["cub", "demo"]', ("cub", "demo"), ["--dataset", "demo"], ("demo",)),

@@ -1,0 +1,1 @@
+"""The commands: one file each, from flags to exit code. Start at `commands.py`."""
