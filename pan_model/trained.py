@@ -78,7 +78,7 @@ def load_backbone(folder: Path | str) -> Backbone:
     """Load the backbone whose features a saved model takes, in evaluation mode, on the CPU.
 
     It is the trained one where it was trained with the model, else the one that the model's study extracted features
-    with. It takes images as `pan_model.images.decoding.load_image` reads them. Raises BadInput when it cannot be had.
+    with. It takes images as `pan_model.images.load_image` reads them. Raises BadInput when it cannot be had.
     """
     folder = Path(folder)
     features = _read_config(folder)["features"]

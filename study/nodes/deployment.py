@@ -13,7 +13,7 @@ from pathlib import Path
 from pan_model.errors import BadInput
 from study.config.provenance import git_commit
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 LOCK = "requirements.lock"
 VERSION = "PAN_STUDY_VERSION"
 """Of the environment: the version that a cluster's YAML asks for."""

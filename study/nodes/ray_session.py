@@ -32,15 +32,15 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
     BadInput when Ray does not start or no cluster answers.
     """
     on_terminate = signal.getsignal(signal.SIGTERM)
-    if study.nodes.ray_address is None:
+    if study.ray_address is None:
         _start_ray()
     else:
-        _join_ray(study.nodes.ray_address)
+        _join_ray(study.ray_address)
     signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once
     try:
-        if study.nodes.ray_address is not None:
-            wait_for_machines(count_machines(cluster_file(study.nodes.ray_address)), lambda: len(_alive()), say)
-        yield usable_nodes(study.nodes.ray_address)
+        if study.ray_address is not None:
+            wait_for_machines(count_machines(cluster_file(study.ray_address)), lambda: len(_alive()), say)
+        yield usable_nodes(study.ray_address)
     finally:
         ray.shutdown()
 

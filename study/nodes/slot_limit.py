@@ -15,14 +15,14 @@ def current_slots(study: StudyConfig, slots: Slots, clock: Callable[[], float] =
 
     At least one, so that a trial waits for a node where none is left. A Ray of this machine stays as it is.
     """
-    if study.nodes.ray_address is None:
+    if study.ray_address is None:
         return lambda: slots.count
     known, known_s = slots.count, clock()
 
     def count() -> int:
         nonlocal known, known_s
         if clock() - known_s >= ASKED_EVERY_S:
-            known, known_s = max(1, count_slots(study, slots, usable_nodes(study.nodes.ray_address))), clock()
+            known, known_s = max(1, count_slots(study, slots, usable_nodes(study.ray_address))), clock()
         return known
 
     return count

@@ -13,7 +13,7 @@ from study.storage.location import Location
 from study.storage.paths import DatasetResults
 from study.trials.ledger import Status, TrialRecord, best_completed
 
-SCHEMA_FILE = Path(__file__).with_name("best_config.schema.json")
+SCHEMA_FILE = Path(__file__).parents[1] / "best_config.schema.json"
 BEST_CONFIG_SCHEMA = "pan-study/best-config/1"
 MADE_BY = "give one that study/run.py made; study/collate.py makes a study's anew"
 

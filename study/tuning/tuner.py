@@ -140,7 +140,7 @@ def tune_datasets(
     if not lacking:
         return
     pictures = any(prepared.start for _, prepared in lacking)
-    with file_desk() if pictures and study.nodes.ray_address is not None else nullcontext() as desk:
+    with file_desk() if pictures and study.ray_address is not None else nullcontext() as desk:
         trainable = _trainable(lacking, study, slots, desk)
         run_trials(
             trainable, [request for request, _ in lacking], study, slots, budget=budget, tallies=tallies, tell=tell
@@ -220,7 +220,7 @@ def _trainable(
         for request, prepared in requests
     }
     root = requests[0][0].place.root
-    terms = terms_of(Results(root), gpu=slots.gpus > 0) if study.nodes.ray_address else None
+    terms = terms_of(Results(root), gpu=slots.gpus > 0) if study.ray_address else None
     return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus, desk=desk, terms=terms)
 
 

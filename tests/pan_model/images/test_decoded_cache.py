@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from pan_model import pictures as pictures_module
 from pan_model.data.items import Items
 from pan_model.errors import BadInput
+from pan_model.images import decoded_cache as pictures_module
 from pan_model.images.decoded_cache import Pictures, cache_path, load_pictures
 from pan_model.images.decoding import border, load_image, load_square, normalise, square_side
 

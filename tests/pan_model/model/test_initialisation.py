@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pan_model import first_weights as first_weights_module
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
+from pan_model.model import initialisation as first_weights_module
 from pan_model.model.encoders.proxynca import ProxyNCAEncoder
 from pan_model.model.initialisation import calibrate, closeness, start_as_distance
 from pan_model.model.similarity import ConditionSimilarity, FirstWeights, Joint, SimilarityConfig

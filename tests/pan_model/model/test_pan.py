@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pan_model import model as model_module
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
+from pan_model.model import pan as model_module
 from pan_model.model.encoders import ENCODERS
 from pan_model.model.pan import Pan
 from pan_model.model.similarity import Joint

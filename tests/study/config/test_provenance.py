@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from study import provenance as provenance_module
+from study.config import provenance as provenance_module
 from study.config.provenance import git_commit, provenance
 
 

@@ -40,8 +40,8 @@ def shared(data_root: Path, cache_dir: Path) -> tuple[str, ...]:
 def final(done: Any, commands: Any, shared: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The finished study with its final training, in a folder of their own."""
     study = done.copied(tmp_path_factory.mktemp("final") / "results")
-    finished = commands.run("final", study.storage.files.best_config, *shared)
-    return {"study": study, "folder": study.storage.files.folder / "final", "finished": finished}
+    finished = commands.run("final", study.files.best_config, *shared)
+    return {"study": study, "folder": study.files.folder / "final", "finished": finished}
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,7 @@ def test_study_is_left_as_it_was_but_for_its_summary(
 
 def test_summary_has_the_test_scores_beside_those_on_val(done: Any, final: Any, metrics: dict[str, Any]) -> None:
     [before], [row] = (
-        list(csv.DictReader(study.storage.paths.summary_table.read_text().splitlines()))
-        for study in (done, final["study"])
+        list(csv.DictReader(study.results.summary_table.read_text().splitlines())) for study in (done, final["study"])
     )
     expected = {"test.PAN": metrics["metrics"][METRIC]}
     for name in BASELINES:
@@ -213,7 +212,7 @@ def study(done: Any, final: Any, tmp_path: Path) -> Any:
 def test_inside_the_dataset_s_folder_it_finds_the_study_too(
     study: Any, run_here: Callable[..., Any], shared: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(study.storage.files.folder)
+    monkeypatch.chdir(study.files.folder)
     ended = run_here("best_config.json", *shared, "--seeds=1", command=final_command)
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
@@ -221,21 +220,21 @@ def test_inside_the_dataset_s_folder_it_finds_the_study_too(
         *(f"  final/{name}" for name in ("config.json", "metrics.json", "model.safetensors", "model_card.md")),
         "  ../summary.md",
     ]
-    [row] = csv.DictReader(study.storage.paths.summary_table.read_text().splitlines())
+    [row] = csv.DictReader(study.results.summary_table.read_text().splitlines())
     assert row["test.PAN"]
 
 
 def test_a_damaged_study_keeps_its_summary_and_has_its_final_training(
     study: Any, run_here: Callable[..., Any], shared: tuple[str, ...]
 ) -> None:
-    damaged = next(study.storage.files.trials.glob("*/status.json"))
+    damaged = next(study.files.trials.glob("*/status.json"))
     damaged.write_text("{}")
-    before = study.storage.paths.summary.read_bytes()
-    ended = run_here(study.storage.files.best_config, *shared, "--seeds=1", command=final_command)
+    before = study.results.summary.read_bytes()
+    ended = run_here(study.files.best_config, *shared, "--seeds=1", command=final_command)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines()[-1].startswith(f"the summary is as it was: {damaged}: must hold status and error")
-    assert study.storage.paths.summary.read_bytes() == before
-    assert study.storage.files.final_metrics.exists()
+    assert study.results.summary.read_bytes() == before
+    assert study.files.final_metrics.exists()
 
 
 def test_a_cache_that_cannot_be_written_is_refused_before_training(
@@ -244,14 +243,14 @@ def test_a_cache_that_cannot_be_written_is_refused_before_training(
     shutil.copytree(cache_dir / "features", tmp_path / "cache" / "features")
     (tmp_path / "cache" / "paper_setting").touch()
     words = [*shared, "--cache-dir", tmp_path / "cache"]
-    refused = run_here(study.storage.files.best_config, *words, command=final_command)
+    refused = run_here(study.files.best_config, *words, command=final_command)
     assert refused.code == 2
     assert refused.err.startswith(
         f"error: the baseline paper_setting cannot be written to {tmp_path}/cache/paper_setting: "
     )
     assert refused.err.endswith("; give another --cache-dir.\n")
     assert "trained" not in refused.out
-    assert not study.storage.files.final_metrics.parent.exists()
+    assert not study.files.final_metrics.parent.exists()
 
 
 PLANTED = {

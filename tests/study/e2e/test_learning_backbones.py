@@ -31,14 +31,14 @@ def study(request: pytest.FixtureRequest, run_study: Callable[..., Any]) -> Any:
 @pytest.fixture(scope="module")
 def best(study: Any) -> dict[str, Any]:
     assert study.finished.code == 0, study.finished
-    return json.loads(study.storage.files.best_config.read_text())
+    return json.loads(study.files.best_config.read_text())
 
 
 @pytest.fixture(scope="module")
 def finished(study: Any, best: dict[str, Any], commands: Any, data_root: Path) -> Any:
     """The final training, from another cache: what the study leaves must be enough."""
     cache = study.output / "cache"
-    words = (study.storage.files.best_config, "--data-root", data_root, "--cache-dir", cache, "--seeds", 1)
+    words = (study.files.best_config, "--data-root", data_root, "--cache-dir", cache, "--seeds", 1)
     return commands.run("final", *words)
 
 
@@ -47,7 +47,7 @@ def trained_in_trials(best: dict[str, Any]) -> bool:
 
 
 def test_every_trial_ends_well_and_says_how_its_backbone_learned(study: Any, best: dict[str, Any]):
-    records = read_ledger(study.storage.files.trials)
+    records = read_ledger(study.files.trials)
     assert {record.status for record in records} <= {Status.COMPLETED, Status.STOPPED}
     for record in records:
         assert (record.config.keys() >= FINETUNED) == trained_in_trials(best)
@@ -59,7 +59,7 @@ def test_every_trial_ends_well_and_says_how_its_backbone_learned(study: Any, bes
 
 
 def test_the_backbone_that_was_trained_before_lies_beside_the_results(study: Any, best: dict[str, Any]):
-    assert study.storage.files.backbone.exists() != trained_in_trials(best)
+    assert study.files.backbone.exists() != trained_in_trials(best)
 
 
 def test_the_study_goes_on_without_training_again(study: Any, best: dict[str, Any], commands: Any, tmp_path: Path):
@@ -86,7 +86,7 @@ def test_the_final_model_comes_with_the_backbone_it_needs(
     study: Any, best: dict[str, Any], finished: Any, data_root: Path
 ):
     assert finished.code == 0, finished
-    folder = study.storage.files.folder / "final"
+    folder = study.files.folder / "final"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert 0 <= metrics["metrics"]["few_shot_accuracy"]["mean"] <= 1
     card = (folder / "model_card.md").read_text()
@@ -107,7 +107,7 @@ def test_a_backbone_that_is_gone_is_told(
     if trained_in_trials(best):
         pytest.skip("its backbone is made anew by the final training")
     alone = tmp_path / "best_config.json"
-    shutil.copy(study.storage.files.best_config, alone)
+    shutil.copy(study.files.best_config, alone)
     refused = commands.run("final", alone, "--data-root", data_root)
     assert (refused.code, refused.out) == (2, "")
     assert "backbone.safetensors with the trained backbone is not there" in refused.err

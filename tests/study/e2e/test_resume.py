@@ -92,16 +92,16 @@ def test_more_trials_extend_a_study(
     states: Callable[[Results], dict[str, TrialState]],
 ) -> None:
     study = done.copied(tmp_path / "results")
-    before = snapshot(study.storage.files.trials)
+    before = snapshot(study.files.trials)
     longer = commands.run("run", *study.words, "--resume", "--num-trials=8")
     assert (longer.code, longer.err) == (0, "")
     assert "going on with study demo" in longer.out
-    after = snapshot(study.storage.files.trials)
+    after = snapshot(study.files.trials)
     assert after.items() >= before.items()
-    records = read_ledger(study.storage.files.trials)
+    records = read_ledger(study.files.trials)
     assert [record.number for record in records] == list(range(8))
     assert len({json.dumps(record.config, sort_keys=True) for record in records}) == 8
     assert {record.status for record in records} <= {Status.COMPLETED, Status.STOPPED}
-    assert states(study.storage.paths).keys() == {record.trial_id for record in records}
-    assert TrialState.RUNNING not in states(study.storage.paths).values()
-    assert len(list(csv.DictReader(study.storage.files.trials_table.read_text().splitlines()))) == 8
+    assert states(study.results).keys() == {record.trial_id for record in records}
+    assert TrialState.RUNNING not in states(study.results).values()
+    assert len(list(csv.DictReader(study.files.trials_table.read_text().splitlines()))) == 8

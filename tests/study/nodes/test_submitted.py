@@ -27,8 +27,10 @@ def test_threads_that_a_person_chose_are_left():
 
 @pytest.mark.parametrize("by", [{"PYTHONWARNINGS": "ignore"}, JOB])
 def test_threads_that_ray_took_are_given_back(by: dict[str, str]):
-    code = "import torch; from study.nodes.submitted import use_all_threads; print(use_all_threads(), torch.get_num_threads())"
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]), **by}
+    code = (
+        "import torch; from study.nodes.submitted import use_all_threads as use; print(use(), torch.get_num_threads())"
+    )
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3]), **by}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     said, used = done.stdout.split()
     assert said == used

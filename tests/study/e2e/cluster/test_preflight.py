@@ -89,7 +89,7 @@ def test_the_command_ends_before_it_writes_anything(
 ) -> None:
     study = config()
     words = ["--output", study.output, "--data-root", data_root, "--cache-dir", cache_dir]
-    ended = commands.run("run", *words, "--ray-address", study.nodes.ray_address)
+    ended = commands.run("run", *words, "--ray-address", study.ray_address)
     assert (ended.code, ended.err.count("\n")) == (2, 1), ended
     assert "error: node " in ended.err
     assert list(shared.iterdir()) == []

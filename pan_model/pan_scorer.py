@@ -1,0 +1,5 @@
+"""Keep the import path that model cards of earlier releases name; new code uses `pan_model.scoring.pan_scorer`."""
+
+from pan_model.scoring.pan_scorer import embedding_scorer
+
+__all__ = ["embedding_scorer"]
