@@ -42,7 +42,7 @@ from study.nodes.slots import Slots
 from study.trials.ledger import Status, read_ledger
 from study.trials.trial import TrialPlace
 from study.tuning.budget import Budget, GpuMeter
-from study.tuning.search_progress import Tally
+from study.tuning.search_progress import SearchProgress
 from study.tuning.tune_request import TuneRequest, request_of
 
 SPACE = SPACES["cub"]
@@ -177,7 +177,7 @@ def run_study(num_trials: int, last: int, folder: Path, meter: Meter) -> None:
 
     request = make_request(folder, num_trials)
     fill_ledger(request, num_trials - last)
-    tally = Tally(read_ledger(request.place.results.trials, best=False), METRIC, "max")
+    tally = SearchProgress(read_ledger(request.place.results.trials, best=False), METRIC, "max")
     known = tally.ended
 
     def tell() -> None:
@@ -187,7 +187,7 @@ def run_study(num_trials: int, last: int, folder: Path, meter: Meter) -> None:
     trainable = tune.with_parameters(TrivialTrial, place=request.place)
     slots = Slots(count=SLOTS, cpus=1, gpus=0.0)
     budget = Budget(meter=GpuMeter(lambda: 0.0))
-    run_trials(trainable, [request], StudyConfig(), slots, budget=budget, tallies={"cub": tally}, tell=tell)
+    run_trials(trainable, [request], StudyConfig(), slots, budget=budget, progress_of={"cub": tally}, tell=tell)
 
 
 def run_tune(num_trials: int, last: int, folder: Path, meter: Meter, *, reuse_actors: bool) -> None:

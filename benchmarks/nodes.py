@@ -22,7 +22,7 @@ from ray.cluster_utils import Cluster
 
 from pan_model.data.demo import DemoConfig, draw_demo
 from study.app.commands import run_command
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import count_ended, read_ledger
 
 IMAGE_SIZE = 32
@@ -58,7 +58,7 @@ def run_study(folder: Path, address: str, name: str, num_trials: int, max_epochs
     started_s = time.monotonic()
     assert run_command([str(word) for word in words]) == 0
     whole_s = time.monotonic() - started_s
-    trials = Results(folder / "results" / name).of("demo").trials
+    trials = StudyPaths(folder / "results" / name).dataset("demo").trials
     records = read_ledger(trials)
     starts = [file.stat().st_mtime for file in trials.glob("*/config.json")]
     ends = [file.stat().st_mtime for file in trials.glob("*/status.json")]

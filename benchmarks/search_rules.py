@@ -26,7 +26,7 @@ from pan_model.data.splits import Split
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
 from study.config.study_config import DEFAULT_CACHE
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord, best_completed, read_ledger
 from study.trials.preparation import Preparation, prepare_dataset
 
@@ -58,7 +58,7 @@ def run_study(arguments: argparse.Namespace, sampler: str, seed: int) -> list[Tr
     words += ["--weights", arguments.weights, "--num-trials", arguments.num_trials, "--seed", seed, "--resume"]
     words += ["--sampler", sampler, "--output", arguments.output, "--name", f"{sampler}-{seed}"]
     subprocess.run([sys.executable, ROOT / "study" / "run.py", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
-    return read_ledger(Results(arguments.output / f"{sampler}-{seed}").of("cub").trials)
+    return read_ledger(StudyPaths(arguments.output / f"{sampler}-{seed}").dataset("cub").trials)
 
 
 def best_of_study(records: list[TrialRecord]) -> tuple[Winner, int, float]:

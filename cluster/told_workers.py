@@ -5,7 +5,7 @@ from typing import Any
 
 from cluster.finding import Finding, mapping, sequence, step, whole
 from cluster.pods import config_maps_of, container_of, cpus_of, environment_of, gpus_of
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.nodes.node import WORKERS, Node, read_workers
 
 
@@ -30,7 +30,7 @@ def check_told_workers(where: str, spec: dict[str, Any], values: dict[str, Any])
         return []
     try:
         same = Counter(read_workers(str(told))) == Counter(node for group in groups for node in _nodes(group))
-    except BadInput as error:
+    except UserError as error:
         return [Finding(where=place, what=str(error))]
     what = f"{WORKERS} must be what workerGroupSpecs may become, '{wanted}', got '{told}'; change one of the two."
     return [] if same else [Finding(where=place, what=what)]

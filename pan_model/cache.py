@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 def content_key(*content: Any) -> str:
@@ -24,7 +24,7 @@ def content_key(*content: Any) -> str:
 def written_whole(path: Path, what: str) -> Generator[Path]:
     """Give a name of its own to write under, which becomes `path` when the block ends, or goes when it fails.
 
-    Whoever reads or writes at the same time sees whole files only. Raises BadInput that says what cannot be cached.
+    Whoever reads or writes at the same time sees whole files only. Raises UserError that says what cannot be cached.
     """
     temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
     try:
@@ -32,7 +32,7 @@ def written_whole(path: Path, what: str) -> Generator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise BadInput(f"{what} cannot be cached in {path.parent} ({error}); give another --cache-dir.") from error
+        raise UserError(f"{what} cannot be cached in {path.parent} ({error}); give another --cache-dir.") from error
     finally:
         with suppress(OSError):  # it has its name by now, or its folder could not be made
             temporary.unlink()

@@ -6,32 +6,32 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are BadInput, with the nearest flag for one that is not there."""
+    """An argument parser whose errors are UserError, with the nearest flag for one that is not there."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_DefaultsThatAreThere, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Raise BadInput with argparse's own words."""
-        raise BadInput(f"{message}; --help shows every flag.")
+        """Raise UserError with argparse's own words."""
+        raise UserError(f"{message}; --help shows every flag.")
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse all words; BadInput for what is left over, and for the one value that argparse loses."""
+        """Parse all words; UserError for what is left over, and for the one value that argparse loses."""
         parsed, unknown = self.parse_known_args(words)
         if unknown:
             near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
             hint = f"did you mean {near[0]}?" if near else "--help shows every flag."
-            raise BadInput(f"unknown flag or stray word '{unknown[0]}'; {hint}")
+            raise UserError(f"unknown flag or stray word '{unknown[0]}'; {hint}")
         for action in self.flags.values():
             if action.nargs is None and getattr(parsed, action.dest) == []:
-                raise BadInput(f"argument {action.option_strings[0]}: '--' is no value; --help shows every flag.")
+                raise UserError(f"argument {action.option_strings[0]}: '--' is no value; --help shows every flag.")
         return parsed
 
     @property
@@ -53,7 +53,7 @@ def answer(command: Callable[[], None]) -> int:
     """Run a command and give its exit code: 0, 2 for bad input, 130 when it was interrupted."""
     try:
         command()
-    except BadInput as error:
+    except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:

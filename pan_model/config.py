@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.flat import Scalar, keys_of, read_flat, write_flat
 from pan_model.model.conditions import ConditionsConfig
 from pan_model.model.encoders import ENCODERS, EncoderConfig, encoder_name
@@ -37,7 +37,7 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         if self.finetune is not None and isinstance(self.encoder, GraphConfig):
-            raise BadInput(
+            raise UserError(
                 "a backbone is trained with pairs; encoder graph needs the features of all training items in every "
                 "step. Choose another encoder, or leave out the keys that begin with backbone_."
             )
@@ -46,11 +46,11 @@ class TrialConfig:
     def from_flat(cls, values: Mapping[str, Any]) -> "TrialConfig":
         """Read a configuration of flat scalars, as in best_config.json.
 
-        Raises BadInput for unknown, missing and impossible values, naming the key.
+        Raises UserError for unknown, missing and impossible values, naming the key.
         """
         name = values.get("encoder")
         if not isinstance(name, str) or name not in ENCODERS:
-            raise BadInput(f"encoder must be one of {', '.join(ENCODERS)}, got {name!r}.")
+            raise UserError(f"encoder must be one of {', '.join(ENCODERS)}, got {name!r}.")
         encoder = ENCODERS[name]
         known = {
             "encoder",
@@ -59,7 +59,9 @@ class TrialConfig:
         }
         if unknown := sorted(set(values) - known):
             choices = ", ".join(sorted(known))
-            raise BadInput(f"unknown key '{unknown[0]}' in a configuration with encoder {name}; choose from {choices}.")
+            raise UserError(
+                f"unknown key '{unknown[0]}' in a configuration with encoder {name}; choose from {choices}."
+            )
         return cls(
             encoder=read_flat(encoder, values),
             conditions=read_flat(ConditionsConfig, values),

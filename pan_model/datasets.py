@@ -14,7 +14,7 @@ from pan_model.data.polyvore.reader import polyvore_split, read_polyvore
 from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.roles import inshop_split
 from pan_model.data.splits import Split, few_shot_split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Int
 from pan_model.tasks import Task
 from pan_model.tasks.few_shot import FewShotTask
@@ -72,7 +72,7 @@ DATASETS: dict[str, Dataset] = {
 
 
 def find_dataset(name: str) -> Dataset:
-    """Look a dataset up; BadInput for one that is not there."""
+    """Look a dataset up; UserError for one that is not there."""
     if name not in DATASETS:
-        raise BadInput(f"unknown dataset '{name}'; choose from {', '.join(DATASETS)}.")
+        raise UserError(f"unknown dataset '{name}'; choose from {', '.join(DATASETS)}.")
     return DATASETS[name]

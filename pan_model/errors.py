@@ -1,7 +1,7 @@
 """The one error that is the user's to mend."""
 
 
-class BadInput(ValueError):
+class UserError(ValueError):
     """Input that cannot be used: one line that names the thing, the rule, what was got and the way out.
 
     Commands print the line on stderr and exit with 2; library users catch it as a ValueError.

@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 def check_writable(folder: Path, what: str, flag: str = "--cache-dir") -> None:
-    """Raise BadInput where a folder cannot be made or written; it says what was to go there, and which flag helps."""
+    """Raise UserError where a folder cannot be made or written; it says what was to go there, and which flag helps."""
     existing = existing_parent(folder)
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) and _takes_files(existing)):
-        raise BadInput(
+        raise UserError(
             f"{what} cannot be written to {folder}: {existing} is no folder that can be written; give another {flag}."
         )
 

@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields
 from enum import Enum
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 Scalar = str | int | float | bool
 LARGEST_EXACT = 2**53
@@ -31,7 +31,7 @@ def keys_of(kind: type) -> list[str]:
 def read_flat(kind: type[Config], values: Mapping[str, Any]) -> Config:
     """Make a dataclass of scalars from the keys of `values` that it knows; its own rules are checked as it is made.
 
-    Raises BadInput for a missing key or a value of another type.
+    Raises UserError for a missing key or a value of another type.
     """
     hints = get_type_hints(kind)
     given = {
@@ -40,7 +40,7 @@ def read_flat(kind: type[Config], values: Mapping[str, Any]) -> Config:
         if key_of(name) in values
     }
     if missing := [key for key in _required_keys_of(kind) if key not in values]:
-        raise BadInput(f"the configuration lacks {', '.join(missing)}.")
+        raise UserError(f"the configuration lacks {', '.join(missing)}.")
     return kind(**given)
 
 
@@ -63,11 +63,11 @@ def _read_scalar(key: str, hint: Any, value: Any) -> Any:
             return kind(value)
         except ValueError:
             choices = ", ".join(str(choice.value) for choice in kind)
-            raise BadInput(f"{key} must be one of {choices}, got {value!r}.") from None
+            raise UserError(f"{key} must be one of {choices}, got {value!r}.") from None
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST_EXACT:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise BadInput(f"{key} must be of type {kind.__name__}, got {value!r}.")
+        raise UserError(f"{key} must be of type {kind.__name__}, got {value!r}.")
     return value
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from pan_model.backbones.architectures import Backbone, Pooling, build_backbone
 from pan_model.backbones.weights import load_weights, load_weights_file
 from pan_model.config import TrialConfig
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.pan import Pan
 
 MODEL_SCHEMA = "pan-study/model/1"
@@ -52,7 +52,7 @@ def load_model(folder: Path | str) -> Pan:
     """Load a model in evaluation mode, on the CPU.
 
     Call it with the features of two images, (P, D) each, as its backbone gives them: the result has `score` (P,),
-    `similarity` (P, M) and `relevance` (P, M), and `condition_names` names the M conditions. Raises BadInput when the
+    `similarity` (P, M) and `relevance` (P, M), and `condition_names` names the M conditions. Raises UserError when the
     folder holds no such model.
     """
     folder = Path(folder)
@@ -60,7 +60,7 @@ def load_model(folder: Path | str) -> Pan:
     try:
         tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise BadInput(_incomplete(folder, error)) from error
+        raise UserError(_incomplete(folder, error)) from error
     model = Pan(
         TrialConfig.from_flat(content["config"]),
         feature_dim=content["feature_dim"],
@@ -70,7 +70,7 @@ def load_model(folder: Path | str) -> Pan:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise BadInput(f"{folder / WEIGHTS}: does not fit {CONFIG} ({error}).") from error
+        raise UserError(f"{folder / WEIGHTS}: does not fit {CONFIG} ({error}).") from error
     return model.eval()
 
 
@@ -78,7 +78,7 @@ def load_backbone(folder: Path | str) -> Backbone:
     """Load the backbone whose features a saved model takes, in evaluation mode, on the CPU.
 
     It is the trained one where it was trained with the model, else the one that the model's study extracted features
-    with. It takes images as `pan_model.images.load_image` reads them. Raises BadInput when it cannot be had.
+    with. It takes images as `pan_model.images.load_image` reads them. Raises UserError when it cannot be had.
     """
     folder = Path(folder)
     features = _read_config(folder)["features"]
@@ -88,7 +88,7 @@ def load_backbone(folder: Path | str) -> Backbone:
         return backbone.eval()
     sha256 = load_weights(backbone, features["weights"])
     if sha256 != features["weights_sha256"]:
-        raise BadInput(
+        raise UserError(
             f"{folder / CONFIG}: features.weights_sha256 is {features['weights_sha256']}, but those of "
             f"{features['weights']} have {sha256}; put the weights of the study there."
         )
@@ -99,9 +99,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInput(_incomplete(folder, error)) from error
+        raise UserError(_incomplete(folder, error)) from error
     if not isinstance(content, dict) or content.get("schema") != MODEL_SCHEMA:
-        raise BadInput(f"{folder / CONFIG}: schema must be {MODEL_SCHEMA}.")
+        raise UserError(f"{folder / CONFIG}: schema must be {MODEL_SCHEMA}.")
     return content
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from study.config.study_config import DatasetPlan
 from study.trials.ledger import Status, TrialRecord
-from study.tuning.search_progress import Tally
+from study.tuning.search_progress import SearchProgress
 
 Show = Callable[[Callable[[], str]], None]
 """Shows a line, which is made only when it is shown."""
@@ -26,7 +26,7 @@ QUIET_S = 60.0
 ORDER = (Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.RUNNING)
 
 
-class Screen:
+class Terminal:
     """Says lines always; what is shown lives on a terminal, and is said seldom where there is none."""
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -91,7 +91,7 @@ def work_line(dataset: str, work: str, done: int, total: int, since_s: float) ->
     return f"{line}, about {duration(since_s / done * (total - done))} left" if known else line
 
 
-def trials_line(plan: DatasetPlan, tally: Tally, ended_before: int, elapsed_s: float) -> str:
+def trials_line(plan: DatasetPlan, tally: SearchProgress, ended_before: int, elapsed_s: float) -> str:
     """Progress of a search: trials by status, best so far, time left at the pace since this run began."""
     line = f"{plan.dataset}: {tally.ended}/{plan.num_trials} trials, {_name_counts(tally.counts)}"
     if tally.best is not None:

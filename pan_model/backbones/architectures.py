@@ -8,7 +8,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor, nn
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Float
 
 NO_MAP = "vision_transformer"
@@ -61,27 +61,29 @@ def backbone_names() -> list[str]:
 
 
 def check_backbone_name(name: str) -> None:
-    """Raise BadInput, with the closest names, unless torchvision has a classification model of that name."""
+    """Raise UserError, with the closest names, unless torchvision has a classification model of that name."""
     names = backbone_names()
     if name not in names:
         closest = get_close_matches(name, names, n=3, cutoff=0.3) or ["resnet50"]
-        raise BadInput(
+        raise UserError(
             f"unknown backbone {name!r}; choose a torchvision classification model such as {', '.join(closest)}."
         )
 
 
 def check_pooling(name: str, pooling: Pooling) -> None:
-    """Raise BadInput where the maximum is asked for and a backbone has no map to take it over."""
+    """Raise UserError where the maximum is asked for and a backbone has no map to take it over."""
     from torchvision import models
 
     if pooling is Pooling.MAX and models.get_model_builder(name).__module__.endswith(NO_MAP):
-        raise BadInput(f"pooling max: backbone {name} has no map of features to pool; choose avg, or another backbone.")
+        raise UserError(
+            f"pooling max: backbone {name} has no map of features to pool; choose avg, or another backbone."
+        )
 
 
 def build_backbone(name: str, pooling: Pooling | str = Pooling.AVG) -> Backbone:
     """Build a backbone with random weights, the same at every call (seed 0).
 
-    The caller's random state is left as it was. Raises BadInput for an unknown name, and for a pooling that the
+    The caller's random state is left as it was. Raises UserError for an unknown name, and for a pooling that the
     backbone does not have.
 
     >>> backbone = build_backbone("shufflenet_v2_x0_5").eval()
@@ -109,7 +111,7 @@ def build_backbone(name: str, pooling: Pooling | str = Pooling.AVG) -> Backbone:
 def measure_feature_dim(backbone: Backbone, image_size: int) -> int:
     """Number of features D, measured on one black image; the backbone is left in its mode.
 
-    Raises BadInput when the backbone cannot take images of `image_size` px: too small, or not the size it is made for.
+    Raises UserError when the backbone cannot take images of `image_size` px: too small, or not the size it is made for.
     """
     image = torch.zeros(1, 3, image_size, image_size, device=backbone.device)
     was_training = backbone.training
@@ -118,7 +120,7 @@ def measure_feature_dim(backbone: Backbone, image_size: int) -> int:
             return backbone.eval()(image).shape[1]
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise BadInput(
+        raise UserError(
             f"backbone {backbone.name} cannot take images of {image_size} px ({reason}); give another --image-size, "
             "224 fits nearly every backbone."
         ) from error

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.decoding import Content, load_image
 from pan_model.images.unreadable import reason_without_path
 from pan_model.shapes import Float
@@ -111,7 +111,7 @@ class ExtractionThreads:
         for index, content in zip(indices, contents, strict=True):
             try:
                 images[index] = load_image(items.image_path(index), size, content)
-            except BadInput as error:
+            except UserError as error:
                 # The reason goes into the cache, which outlives the place where the images lie.
                 unreadable[index] = reason_without_path(error, items.image_path(index))
         return images, unreadable

@@ -22,7 +22,7 @@ from pan_model.backbones.extraction import Extraction, Extractor, LocalExtractor
 from pan_model.backbones.weights import load_weights
 from pan_model.cache import content_key, written_whole
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.files import check_writable
 from pan_model.images.unreadable import check_readable
 from pan_model.shapes import Bool, Float
@@ -48,9 +48,9 @@ class FeaturesConfig:
         check_backbone_name(self.backbone)
         check_pooling(self.backbone, self.pooling)
         if not self.weights:
-            raise BadInput("weights must be imagenet, random or a state-dict file, got ''.")
+            raise UserError("weights must be imagenet, random or a state-dict file, got ''.")
         if self.image_size < 1:
-            raise BadInput(f"image_size must be at least 1 px, got {self.image_size}.")
+            raise UserError(f"image_size must be at least 1 px, got {self.image_size}.")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +80,7 @@ def extract_features(
     """Features of all items, read from the cache or extracted in evaluation mode and put there.
 
     `fingerprint` is that of the items (pan_model.data.fingerprint). `progress` is called with the number of images
-    done and to do, only when features are extracted, which the extractor does. Raises BadInput when weights or cache
+    done and to do, only when features are extracted, which the extractor does. Raises UserError when weights or cache
     folder cannot be used, and, unless they are to be skipped, when images cannot be read.
     """
     backbone = build_backbone(config.backbone, config.pooling)
@@ -148,7 +148,7 @@ def _check_finite(features: Features, items: Items, config: FeaturesConfig) -> N
     broken = ~np.isfinite(features.values).all(axis=1)
     if broken.any():
         name = items.image_names[int(np.flatnonzero(features.readable)[broken][0])]
-        raise BadInput(
+        raise UserError(
             f"backbone {config.backbone} with weights {config.weights}: features must be finite, "
             f"those of {int(broken.sum())} images are not (first {name}); give other weights."
         )

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone, build_backbone
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.fetch import Checksum, FetchConfig, NotFetched, discard, fetch, first_line
 from pan_model.progress_line import ProgressLine
 
@@ -61,7 +61,7 @@ def load_weights(backbone: Backbone, weights: str, *, folder: Path | None = None
 
     The sha256 is that of the file's bytes, or of the tensors for random weights (drawn with seed 0; the caller's
     random state is left as it was). `folder` is where ImageNet weights are kept, torch hub's by default.
-    Raises BadInput, the backbone untouched, when the weights cannot be had or do not fit.
+    Raises UserError, the backbone untouched, when the weights cannot be had or do not fit.
     """
     match WeightsSource.of(weights):
         case WeightsSource.RANDOM:
@@ -93,7 +93,7 @@ def hub_folder() -> Path:
 def download_weights(url: str, folder: Path, *, config: FetchConfig | None = None) -> Path:
     """Download a weights file into `folder`, unless it is there; the name's `-<sha256 prefix>` must fit its bytes.
 
-    Raises BadInput naming the URL when it cannot be had.
+    Raises UserError naming the URL when it cannot be had.
     """
     path = folder / Path(urlparse(url).path).name
     prefix = _sha256_prefix(path.name)
@@ -103,7 +103,7 @@ def download_weights(url: str, folder: Path, *, config: FetchConfig | None = Non
         folder.mkdir(parents=True, exist_ok=True)
         _fetch_whole(url, path, Checksum("sha256", prefix), config)
     except (OSError, NotFetched) as error:
-        raise BadInput(
+        raise UserError(
             f"weights imagenet cannot be downloaded from {url} to {folder} ({first_line(error)}); "
             "download the file elsewhere and give it with --weights FILE."
         ) from error
@@ -126,14 +126,14 @@ def load_weights_file(backbone: Backbone, path: Path) -> str:
     """Load a state-dict file (.safetensors, else torch.save's format); return the sha256 of its bytes.
 
     Only the classifier's keys may be missing and none may be left over; the classifier's own keys are passed over.
-    Raises BadInput naming the file and the first key at fault, the backbone untouched.
+    Raises UserError naming the file and the first key at fault, the backbone untouched.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise BadInput(f"weights {path}: no such file; give imagenet, random or a state-dict file.") from error
+        raise UserError(f"weights {path}: no such file; give imagenet, random or a state-dict file.") from error
     except OSError as error:
-        raise BadInput(f"weights {path}: cannot be read ({first_line(error)}).") from error
+        raise UserError(f"weights {path}: cannot be read ({first_line(error)}).") from error
     state = {_current_key(key): value for key, value in _read_state_dict(path, content).items()}
     given = {key: value for key, value in state.items() if key not in backbone.classifier_keys}
     _check_fit(backbone, given, path)
@@ -163,7 +163,7 @@ def _read_state_dict(path: Path, content: bytes) -> StateDict:
             else:
                 state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except LOAD_ERRORS as error:
-        raise BadInput(
+        raise UserError(
             f"weights {path}: truncated, or not a file of tensors alone ({type(error).__name__}); "
             "save one with torch.save(model.state_dict(), FILE) or as .safetensors."
         ) from error
@@ -172,12 +172,14 @@ def _read_state_dict(path: Path, content: bytes) -> StateDict:
 
 def _check_state_dict(state: object, path: Path) -> StateDict:
     if not isinstance(state, Mapping) or not state:
-        raise BadInput(f"weights {path}: must hold a state dict, name to tensor, got {_describe(state)}.")
+        raise UserError(f"weights {path}: must hold a state dict, name to tensor, got {_describe(state)}.")
     for name, value in cast("Mapping[object, object]", state).items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise BadInput(f"weights {path}: must hold a state dict, name to tensor, got {name!r}: {_describe(value)}.")
+            raise UserError(
+                f"weights {path}: must hold a state dict, name to tensor, got {name!r}: {_describe(value)}."
+            )
         if not value.isfinite().all():
-            raise BadInput(f"weights {path}: values must be finite, {name} holds NaN or infinity.")
+            raise UserError(f"weights {path}: values must be finite, {name} holds NaN or infinity.")
     return cast("StateDict", state)
 
 
@@ -193,7 +195,7 @@ def _check_fit(backbone: Backbone, state: StateDict, path: Path) -> None:
         shapes = f"{tuple(state[first].shape)} instead of {tuple(expected[first].shape)}"
         faults.append(f"{_count_keys(reshaped, 'of another shape')}: {shapes}")
     if missing or left_over or reshaped:
-        raise BadInput(
+        raise UserError(
             f"weights {path} do not fit backbone {backbone.name}: {'; '.join(filter(None, faults))}. "
             "Only the classifier's keys may be missing and none may be left over."
         )

@@ -10,7 +10,7 @@ import numpy as np
 from pan_model.data.image_paths import HIDDEN_REASON, is_hidden, require_images, stays_inside
 from pan_model.data.items import Items
 from pan_model.data.text_files import bad_line, read_lines
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int, UInt8
 
 LAYOUT = "images.txt, image_class_labels.txt, images/, attributes.txt and attributes/image_attribute_labels.txt"
@@ -29,7 +29,7 @@ def read_cub(folder: Path) -> Items:
     in the sorted order of their folders, and a label without a row has certainty 0. Rows of images.txt whose file name
     starts with `._` are left out and counted.
 
-    Raises BadInput, with file and line, for what is missing, unknown, double or contradictory.
+    Raises UserError, with file and line, for what is missing, unknown, double or contradictory.
     """
     listing, labels = folder / "images.txt", folder / "attributes" / "image_attribute_labels.txt"
     _require_layout(folder, (listing, folder / "image_class_labels.txt", labels))
@@ -65,12 +65,12 @@ class _Entry(NamedTuple):
 
 def _require_layout(folder: Path, files: tuple[Path, ...]) -> None:
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; --data-root must hold {folder.name}/ with images.txt.")
+        raise UserError(f"{folder}: no such folder; --data-root must hold {folder.name}/ with images.txt.")
     for file in files:
         if not file.is_file():
-            raise BadInput(f"{file}: no such file; {folder} must hold {LAYOUT}.")
+            raise UserError(f"{file}: no such file; {folder} must hold {LAYOUT}.")
     if not (folder / "images").is_dir():
-        raise BadInput(f"{folder / 'images'}: no such folder; {folder} must hold {LAYOUT}.")
+        raise UserError(f"{folder / 'images'}: no such folder; {folder} must hold {LAYOUT}.")
 
 
 def _find_attribute_names(folder: Path) -> Path:
@@ -79,7 +79,7 @@ def _find_attribute_names(folder: Path) -> Path:
     for place in places:
         if (place / "attributes.txt").is_file():
             return place / "attributes.txt"
-    raise BadInput(f"{places[0] / 'attributes.txt'}: no such file, nor in {folder} or beside it.")
+    raise UserError(f"{places[0] / 'attributes.txt'}: no such file, nor in {folder} or beside it.")
 
 
 def _read_entries(path: Path, form: str) -> dict[int, _Entry]:
@@ -91,9 +91,9 @@ def _read_entries(path: Path, form: str) -> dict[int, _Entry]:
             raise bad_line(path, line, form, text)
         earlier = entries.setdefault(int(key), _Entry(value, line))
         if earlier.line != line:
-            raise BadInput(f"{path} line {line}: expected ids that differ, got {key} as on line {earlier.line}.")
+            raise UserError(f"{path} line {line}: expected ids that differ, got {key} as on line {earlier.line}.")
     if not entries:
-        raise BadInput(f"{path}: expected lines {form}, got an empty file.")
+        raise UserError(f"{path}: expected lines {form}, got an empty file.")
     return entries
 
 
@@ -108,7 +108,7 @@ def _read_images(path: Path) -> dict[int, _Entry]:
         if len(name.parts) < 2:
             raise bad_line(path, line, _IMAGE_FORM, f"{key} {value}")
         if seen.setdefault(name, line) != line:
-            raise BadInput(f"{path} line {line}: expected files that differ, got {value!r} as on line {seen[name]}.")
+            raise UserError(f"{path} line {line}: expected files that differ, got {value!r} as on line {seen[name]}.")
     return entries
 
 
@@ -126,18 +126,18 @@ def _check_classes(folder: Path, listed: dict[int, _Entry], images: dict[int, _E
         if not _INTEGER.fullmatch(value):
             raise bad_line(path, line, _CLASS_FORM, f"{key} {value}")
         if key not in listed:
-            raise BadInput(f"{path} line {line}: expected an image id of images.txt, got {key}.")
+            raise UserError(f"{path} line {line}: expected an image id of images.txt, got {key}.")
         if key not in images:
             continue
         name, number = _class_folder(images[key]), int(value)
         if (other := folder_of.setdefault(number, name)) != name:
-            raise BadInput(f"{path} line {line}: expected one folder for class {number}, got {other!r} and {name!r}.")
+            raise UserError(f"{path} line {line}: expected one folder for class {number}, got {other!r} and {name!r}.")
         if (known := class_of.setdefault(name, number)) != number:
-            raise BadInput(f"{path} line {line}: expected one class for folder {name!r}, got {known} and {number}.")
+            raise UserError(f"{path} line {line}: expected one class for folder {name!r}, got {known} and {number}.")
     for key, image in images.items():
         if key not in labels:
             place = f"{folder / 'images.txt'} line {image.line}"
-            raise BadInput(f"{place}: expected a line for image {key} in {path.name}, got none.")
+            raise UserError(f"{place}: expected a line for image {key} in {path.name}, got none.")
 
 
 def _read_labels(
@@ -169,7 +169,7 @@ def _load_rows(path: Path) -> Int[np.ndarray, "R 4"]:
         raise _explain_rows(path, error) from error
 
 
-def _explain_rows(path: Path, error: Exception) -> BadInput:
+def _explain_rows(path: Path, error: Exception) -> UserError:
     """Find the line that numpy could not load."""
     line = 0
     for line, text in read_lines(path):
@@ -177,7 +177,7 @@ def _explain_rows(path: Path, error: Exception) -> BadInput:
         if len(fields) < 4 or not all(map(_INTEGER.fullmatch, fields)):
             return bad_line(path, line, _LABEL_FORM, text)
     got = "an empty file" if line == 0 else " ".join(str(error).split())
-    return BadInput(f"{path}: expected lines {_LABEL_FORM}, got {got}.")
+    return UserError(f"{path}: expected lines {_LABEL_FORM}, got {got}.")
 
 
 def _positions(ids: Int[np.ndarray, "R"], known: list[int]) -> Int[np.ndarray, "R"]:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from pan_model.data.cub import read_cub
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Float, UInt8
 
 CLASS_FACTORS = {
@@ -54,16 +54,16 @@ class DemoConfig:
     def __post_init__(self) -> None:
         most = math.prod(map(len, CLASS_FACTORS.values()))
         if not 8 <= self.num_classes <= most:
-            raise BadInput(f"num_classes must lie in 8..{most}, got {self.num_classes}.")
+            raise UserError(f"num_classes must lie in 8..{most}, got {self.num_classes}.")
         if self.images_per_class < 1:
-            raise BadInput(f"images_per_class must be at least 1, got {self.images_per_class}.")
+            raise UserError(f"images_per_class must be at least 1, got {self.images_per_class}.")
         if self.image_size < 16:
-            raise BadInput(f"image_size must be at least 16, got {self.image_size}.")
+            raise UserError(f"image_size must be at least 16, got {self.image_size}.")
         if self.seed < 0:
-            raise BadInput(f"seed must be at least 0, got {self.seed}.")
+            raise UserError(f"seed must be at least 0, got {self.seed}.")
         missing, uncertain = self.missing_fraction, self.uncertain_fraction
         if not (missing >= 0 and uncertain >= 0 and missing + uncertain <= 1):  # so put that NaN is refused
-            raise BadInput(
+            raise UserError(
                 "missing_fraction and uncertain_fraction must be at least 0 and together at most 1, "
                 f"got {missing} and {uncertain}."
             )
@@ -80,7 +80,7 @@ def read_demo(folder: Path) -> Items:
 def draw_demo(folder: Path, config: DemoConfig = DemoConfig()) -> None:
     """Draw the demo into `folder`, which comes into being whole or not at all.
 
-    The same configuration draws the same bytes. Raises FileExistsError when there is such a folder already, BadInput
+    The same configuration draws the same bytes. Raises FileExistsError when there is such a folder already, UserError
     when it cannot be written.
     """
     if folder.exists():
@@ -92,7 +92,9 @@ def draw_demo(folder: Path, config: DemoConfig = DemoConfig()) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        raise BadInput(f"{folder}: the demo cannot be drawn here ({error.strerror}); choose another folder.") from error
+        raise UserError(
+            f"{folder}: the demo cannot be drawn here ({error.strerror}); choose another folder."
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

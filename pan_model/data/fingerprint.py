@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 def fingerprint(items: Items) -> str:
     """Hash names, classes, attributes, certainty, relations and every image's bytes: "sha256:" and 64 hex digits.
 
     Two copies of a dataset in different folders have the same fingerprint; a changed label or pixel changes it, and so
-    does the order of the items. Raises BadInput for an image that cannot be read.
+    does the order of the items. Raises UserError for an image that cannot be read.
     """
     digest = hashlib.sha256()
     for part in _parts(items):
@@ -41,4 +41,4 @@ def _hash_file(path: Path) -> bytes:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 HIDDEN = "._"
 """macOS leaves files with this prefix beside the pictures it copies; they are no pictures."""
@@ -30,9 +30,9 @@ def stays_inside(path: PurePosixPath) -> bool:
 
 
 def require_images(root: Path, names: Sequence[str], listing: str) -> None:
-    """Raise BadInput that names the first image of `listing` that is missing under `root`, and counts them all."""
+    """Raise UserError that names the first image of `listing` that is missing under `root`, and counts them all."""
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
-        raise BadInput(
+        raise UserError(
             f"{root / missing[0]}: no such image; {len(missing)} of the {len(names)} files of {listing} are missing."
         )

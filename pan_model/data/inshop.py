@@ -12,7 +12,7 @@ from pan_model.data.image_paths import HIDDEN_REASON, is_hidden, require_images,
 from pan_model.data.items import Items
 from pan_model.data.roles import Role, Roles
 from pan_model.data.text_files import bad_line, read_lines
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Int
 
 LAYOUT = "Eval/list_eval_partition.txt, Anno/list_attr_cloth.txt, Anno/list_attr_items.txt and img/"
@@ -47,7 +47,7 @@ def read_inshop(folder: Path) -> Items:
     row of attributes (certainty 0 throughout), rows of products without an image, and rows that repeat a product's.
     Where such a row contradicts those before it, the attribute is unknown: neither is known to be right.
 
-    Raises BadInput, with file and line, for what is missing, unknown, double or contradictory, for a count that is
+    Raises UserError, with file and line, for what is missing, unknown, double or contradictory, for a count that is
     not that of the rows, for a product that is in train and in query or gallery, and for an empty part.
     """
     listing, names, labels = _find_files(folder)
@@ -112,7 +112,7 @@ class _Table(NamedTuple):
     def check_count(self, *numbers: int) -> None:
         """Refuse a count that is none of the numbers of what the file holds."""
         if self.stated not in numbers:
-            raise BadInput(
+            raise UserError(
                 f"{self.path} line {self.line}: expected {numbers[0]}, the number of rows, got {self.stated}."
             )
 
@@ -120,7 +120,7 @@ class _Table(NamedTuple):
 def _find_files(folder: Path) -> tuple[Path, Path, Path]:
     """The partition, the names of the attributes and their values."""
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; --data-root must hold {folder.name}/ with {LAYOUT}.")
+        raise UserError(f"{folder}: no such folder; --data-root must hold {folder.name}/ with {LAYOUT}.")
     return (
         _find_file(folder, ("Eval", "."), "list_eval_partition.txt"),
         _find_file(folder, ("Anno", "Anno/attributes"), "list_attr_cloth.txt"),
@@ -132,7 +132,7 @@ def _find_file(folder: Path, places: tuple[str, ...], name: str) -> Path:
     for place in places:
         if (folder / place / name).is_file():
             return folder / place / name
-    raise BadInput(
+    raise UserError(
         f"{folder / places[0] / name}: no such file, nor in {folder / places[1]}; {folder} must hold {LAYOUT}."
     )
 
@@ -141,7 +141,7 @@ def _find_images(folder: Path, names: Sequence[str]) -> Path:
     """The place where any image lies; where there are none, the first place that there is."""
     roots = [folder / place for place in _IMAGE_PLACES if (folder / place).is_dir()]
     if not roots:
-        raise BadInput(f"{folder / _IMAGE_PLACES[0]}: no such folder, nor Img; {folder} must hold {LAYOUT}.")
+        raise UserError(f"{folder / _IMAGE_PLACES[0]}: no such folder, nor Img; {folder} must hold {LAYOUT}.")
     return next((root for root in roots if any((root / name).is_file() for name in names)), roots[0])
 
 
@@ -149,7 +149,7 @@ def _read_table(path: Path, header: str) -> _Table:
     """Read a count, a line of as many columns as `header` that ends like it, and the rows."""
     lines = list(read_lines(path))
     if len(lines) < 3:
-        raise BadInput(f'{path}: expected a count, a line "{header}" and rows, got {len(lines)} lines.')
+        raise UserError(f'{path}: expected a count, a line "{header}" and rows, got {len(lines)} lines.')
     (first, count), (second, columns), *rows = lines
     if not _COUNT.fullmatch(count):
         raise bad_line(path, first, "the number of rows", count)
@@ -167,7 +167,7 @@ def _read_partition(path: Path) -> list[_Image]:
     seen: dict[str, int] = {}
     for image in images:
         if (earlier := seen.setdefault(image.name, image.line)) != image.line:
-            raise BadInput(
+            raise UserError(
                 f"{path} line {image.line}: expected images that differ, got {image.name!r} as on line {earlier}."
             )
     return images
@@ -195,12 +195,12 @@ def _check_parts(path: Path, images: Sequence[_Image]) -> None:
     numbers = Counter(image.role for image in images)
     for name, role in _ROLES.items():
         if numbers[role] == 0:
-            raise BadInput(f"{path}: expected images of train, query and gallery, got none of {name}.")
+            raise UserError(f"{path}: expected images of train, query and gallery, got none of {name}.")
     first: dict[str, _Image] = {}
     for image in images:
         known = first.setdefault(image.product, image)
         if (known.role is Role.TRAIN) != (image.role is Role.TRAIN):
-            raise BadInput(
+            raise UserError(
                 f"{path} line {image.line}: expected item {image.product} in train alone or not at all, "
                 f"got {image.role.name.lower()} and, on line {known.line}, {known.role.name.lower()}."
             )
@@ -239,7 +239,7 @@ def _read_labels(
 
 def _read_values(path: Path, line: int, fields: Sequence[str], num_attributes: int) -> Int[np.ndarray, "A"]:
     if len(fields) != num_attributes:
-        raise BadInput(f"{path} line {line}: expected {num_attributes} values after the item id, got {len(fields)}.")
+        raise UserError(f"{path} line {line}: expected {num_attributes} values after the item id, got {len(fields)}.")
     if not _VALUES.keys() >= set(fields):
         wrong = next(field for field in fields if field not in _VALUES)
         raise bad_line(path, line, "values 1, -1 or 0", wrong)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pan_model.data.relations import Relations
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int, UInt8
 
 CERTAIN_FROM = 3
@@ -36,16 +36,16 @@ class Items:
         num_items = len(self.image_names)
         table = (num_items, len(self.attribute_names))
         if num_items == 0:
-            raise BadInput(f"{self.image_root}: the dataset has no items.")
+            raise UserError(f"{self.image_root}: the dataset has no items.")
         if self.classes.shape != (num_items,):
-            raise BadInput(f"{self.image_root}: {num_items} images but classes of shape {self.classes.shape}.")
+            raise UserError(f"{self.image_root}: {num_items} images but classes of shape {self.classes.shape}.")
         if self.attributes.shape != table or self.certainty.shape != table:
-            raise BadInput(
+            raise UserError(
                 f"{self.image_root}: attributes and certainty must have shape {table}, "
                 f"got {self.attributes.shape} and {self.certainty.shape}."
             )
         if self.classes.min() < 0 or self.classes.max() >= len(self.class_names):
-            raise BadInput(f"{self.image_root}: classes must lie in 0..{len(self.class_names) - 1}.")
+            raise UserError(f"{self.image_root}: classes must lie in 0..{len(self.class_names) - 1}.")
 
     def __len__(self) -> int:
         return len(self.image_names)

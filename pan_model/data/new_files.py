@@ -5,20 +5,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from uuid import uuid4
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:
-    """Raise BadInput, with the first of them, when a file is already there."""
+    """Raise UserError, with the first of them, when a file is already there."""
     for path in paths:
         if path.exists() or path.is_symlink():
-            raise BadInput(f"{path}: is already there; move it away or give another --output.")
+            raise UserError(f"{path}: is already there; move it away or give another --output.")
 
 
 def write_new_files(texts: Mapping[Path, str]) -> None:
     """Write all files, UTF-8, under temporary names, then rename them; what goes wrong leaves none of them.
 
-    Raises BadInput for a file that is already there or cannot be written.
+    Raises UserError for a file that is already there or cannot be written.
     """
     refuse_existing(texts)
     parts = {path: path.with_name(f".{path.name}.{uuid4().hex}") for path in texts}
@@ -36,5 +36,5 @@ def write_new_files(texts: Mapping[Path, str]) -> None:
                 path.unlink()
         if isinstance(error, OSError):
             place = error.filename or next(iter(texts)).parent  # a full disk comes without a name
-            raise BadInput(f"{place}: cannot be written ({error.strerror}).") from error
+            raise UserError(f"{place}: cannot be written ({error.strerror}).") from error
         raise

@@ -21,7 +21,7 @@ from pan_model.data.polyvore.tokens import (
     read_compatibilities,
     set_of,
 )
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +208,7 @@ def _parser() -> OneLineParser:
 def _run(options: argparse.Namespace) -> None:
     file: Path = options.file
     if file.suffix not in {".txt", ".json"}:
-        raise BadInput(f"{file}: expected a compatibility .txt or a fill-in-the-blank .json.")
+        raise UserError(f"{file}: expected a compatibility .txt or a fill-in-the-blank .json.")
     outfits = read_outfits(options.outfits)
     known = list_tokens(options.outfits, outfits)
     if file.suffix == ".txt":

@@ -27,7 +27,7 @@ from pan_model.data.polyvore.tokens import (
     format_compatibilities,
 )
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Int
 
 RESAMPLED = (Split.VAL, Split.TEST)
@@ -97,10 +97,10 @@ def _natural(text: str) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.candidates < 2:
-        raise BadInput(f"--candidates must be at least 2, got {options.candidates}.")
+        raise UserError(f"--candidates must be at least 2, got {options.candidates}.")
     folder: Path = options.folder / options.version
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; DIR must hold {METADATA_FILE} and the folder of the --version.")
+        raise UserError(f"{folder}: no such folder; DIR must hold {METADATA_FILE} and the folder of the --version.")
     output: Path = options.output or folder
     files = {split: _file_names(output, split) for split in RESAMPLED}
     refuse_existing(path for names in files.values() for path in names)
@@ -130,7 +130,7 @@ def _check_any(path: Path, drawn: Resampled, num_outfits: int) -> None:
     for kind, questions in (("fill-in-the-blank", drawn.blanks), ("compatibility", drawn.compatibilities)):
         if not len(questions):
             expected = f"expected outfits that allow {kind} questions"
-            raise BadInput(f"{path}: {expected}, got {num_outfits} that allow none.")
+            raise UserError(f"{path}: {expected}, got {num_outfits} that allow none.")
 
 
 def _describe(drawn: Resampled, names: tuple[Path, Path]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 Transform = Callable[[Tensor], Tensor]
 """From a (3, side, side) picture in uint8 to one of (3, image_size, image_size)."""
@@ -28,9 +28,9 @@ class AugmentationConfig:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.crop_scale_min) and 0 < self.crop_scale_min <= 1):
-            raise BadInput(f"crop_scale_min must be above 0 and at most 1, got {self.crop_scale_min}.")
+            raise UserError(f"crop_scale_min must be above 0 and at most 1, got {self.crop_scale_min}.")
         if not (math.isfinite(self.colour_jitter) and 0 <= self.colour_jitter <= 1):
-            raise BadInput(f"colour_jitter must lie between 0 and 1, got {self.colour_jitter}.")
+            raise UserError(f"colour_jitter must lie between 0 and 1, got {self.colour_jitter}.")
 
     def build(self, image_size: int) -> Transform:
         """Make the transform; it draws from torch's generator on the CPU."""

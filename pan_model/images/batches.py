@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig, Transform
 from pan_model.images.decoded_cache import Pictures
 from pan_model.images.decoding import border, normalise
@@ -43,9 +43,9 @@ class PictureBatches:
         pin_memory: bool = False,
     ) -> None:
         if image_size != pictures.image_size:
-            raise BadInput(f"image_size must be that of the pictures, {pictures.image_size} px, got {image_size}.")
+            raise UserError(f"image_size must be that of the pictures, {pictures.image_size} px, got {image_size}.")
         if num_workers < 0:
-            raise BadInput(f"num_workers must be at least 0, got {num_workers}.")
+            raise UserError(f"num_workers must be at least 0, got {num_workers}.")
         self._reader = _PictureReader(pictures, augmentation)
         self._num_workers = num_workers
         self._pin_memory = pin_memory and torch.cuda.is_available()

@@ -14,7 +14,7 @@ import numpy as np
 
 from pan_model.cache import content_key, written_whole
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.files import check_writable, existing_parent
 from pan_model.images.decoding import load_square, square_side
 from pan_model.images.unreadable import check_readable, reason_without_path
@@ -52,7 +52,7 @@ class Pictures:
         return _open(self.path, (self.num_stored, self.side, self.side, 3)) is not None
 
     def read(self, indices: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B H W 3"]:
-        """Copy the pictures of some items, H = W = side. Raises BadInput when the file is gone."""
+        """Copy the pictures of some items, H = W = side. Raises UserError when the file is gone."""
         return np.asarray(self._stored[indices if self.rows is None else self.rows[indices]])
 
     def select(self, keep: Bool[np.ndarray, "N"]) -> "Pictures":
@@ -63,7 +63,7 @@ class Pictures:
     def _stored(self) -> UInt8[np.ndarray, "R H W 3"]:
         stored = _open(self.path, (self.num_stored, self.side, self.side, 3))
         if stored is None:
-            raise BadInput(f"{self.path}: no longer holds the pictures that were put there; start again.")
+            raise UserError(f"{self.path}: no longer holds the pictures that were put there; start again.")
         return stored
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,10 +82,10 @@ def load_pictures(
 
     `fingerprint` is that of the dataset that the items are from (pan_model.data.fingerprint); they may be fewer, since
     the file is also named by which they are. `progress` is called with the number of pictures done and to do, only
-    when they are decoded. Raises BadInput when images cannot be read, the cache cannot be written or its disk is full.
+    when they are decoded. Raises UserError when images cannot be read, the cache cannot be written or its disk is full.
     """
     if image_size < 1:
-        raise BadInput(f"image_size must be at least 1 px, got {image_size}.")
+        raise UserError(f"image_size must be at least 1 px, got {image_size}.")
     path = cache_path(cache_dir, items, fingerprint, image_size).absolute()  # a trial runs in a folder of its own
     pictures = Pictures(path=path, image_size=image_size, num_stored=len(items))
     shape = (len(items), pictures.side, pictures.side, 3)
@@ -115,7 +115,7 @@ def _open(path: Path, shape: tuple[int, int, int, int]) -> UInt8[np.ndarray, "N 
 def _check_space(folder: Path, shape: tuple[int, int, int, int]) -> None:
     needed, free = int(np.prod(shape)), shutil.disk_usage(existing_parent(folder)).free
     if needed > free:
-        raise BadInput(
+        raise UserError(
             f"pictures cannot be cached in {folder}: {shape[0]} of {shape[1]} px take {needed / 1e9:.1f} GB, "
             f"{free / 1e9:.1f} GB are free; give another --cache-dir or a smaller --image-size."
         )
@@ -161,6 +161,6 @@ def _read_squares(items: Items, indices: range, image_size: int) -> tuple[UInt8[
     for place, index in enumerate(indices):
         try:
             squares[place] = load_square(items.image_path(index), image_size)
-        except BadInput as error:
+        except UserError as error:
             reasons[items.image_names[index]] = reason_without_path(error, items.image_path(index))
     return squares, reasons

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Float, UInt8
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of R, G, B in 0..1
@@ -26,7 +26,7 @@ def load_image(path: Path, image_size: int, content: Content = None) -> Float[Te
 
     The shorter side is resized (bilinear, antialiased) to image_size * 256 / 224 px, the central square of image_size
     px is cut out, and RGB values in 0..1 are normalised by ImageNet's mean and standard deviation. Grey and palette
-    pictures become RGB. Where the content of the file is given, it is not opened. Raises BadInput naming the file when
+    pictures become RGB. Where the content of the file is given, it is not opened. Raises UserError naming the file when
     it is missing, no picture, damaged or truncated.
     """
     pixels = _read_centre(path, image_size, image_size, content)
@@ -36,7 +36,7 @@ def load_image(path: Path, image_size: int, content: Content = None) -> Float[Te
 def load_square(path: Path, image_size: int) -> UInt8[np.ndarray, "H W 3"]:
     """Read a picture's central square of `square_side(image_size)` px: what `load_image` reads, and a border around it.
 
-    What lies `border(image_size)` px from the left and the top is what `load_image` cuts out. Raises BadInput as that.
+    What lies `border(image_size)` px from the left and the top is what `load_image` cuts out. Raises UserError as that.
     """
     return _read_centre(path, image_size, square_side(image_size))
 
@@ -72,7 +72,7 @@ def _read_centre(path: Path, image_size: int, side: int, content: Content = None
         with Image.open(path if content is None else BytesIO(content)) as image:
             return np.array(_resized_centre(_to_rgb(image), image_size, side), dtype=np.uint8)
     except Exception as error:  # PIL's decoders raise whatever their parsing of damaged bytes runs into
-        raise BadInput(f"{path}: not a readable picture ({_reason(error)}).") from error
+        raise UserError(f"{path}: not a readable picture ({_reason(error)}).") from error
 
 
 def _reason(error: Exception) -> str:

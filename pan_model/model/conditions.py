@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.gates import Gate, condition_targets
 from pan_model.shapes import Bool, Int
 
@@ -32,14 +32,14 @@ class ConditionsConfig:
 
     def __post_init__(self) -> None:
         if self.num_conditions < 1:
-            raise BadInput(f"num_conditions must be at least 1, got {self.num_conditions}.")
+            raise UserError(f"num_conditions must be at least 1, got {self.num_conditions}.")
         labelled = self.supervision is not Supervision.UNSUPERVISED
         if labelled and (self.gate is None or self.lambda_ is None):
-            raise BadInput(f"supervision {self.supervision} needs a gate and a lambda.")
+            raise UserError(f"supervision {self.supervision} needs a gate and a lambda.")
         if not labelled and (self.gate is not None or self.lambda_ is not None):
-            raise BadInput("supervision unsupervised has no labels: leave gate and lambda out.")
+            raise UserError("supervision unsupervised has no labels: leave gate and lambda out.")
         if self.lambda_ is not None and not (math.isfinite(self.lambda_) and self.lambda_ >= 0):
-            raise BadInput(f"lambda must be a finite number of at least 0, got {self.lambda_}.")
+            raise UserError(f"lambda must be a finite number of at least 0, got {self.lambda_}.")
 
     def num_labelled(self, num_attributes: int) -> int:
         """Count the labelled outputs K: supervised min(M, available), hybrid min(ceil(M / 2), available).
@@ -114,12 +114,12 @@ def choose_conditions(
 ) -> Conditions:
     """Choose which attributes label which conditions, from the training items alone.
 
-    Raises BadInput when labels are asked for and no attribute is certain anywhere.
+    Raises UserError when labels are asked for and no attribute is certain anywhere.
     """
     ranked = rank_attributes(attributes, certain)
     num_labelled = config.num_labelled(len(ranked))
     if config.gate is not None and num_labelled == 0:
-        raise BadInput(f"supervision {config.supervision} needs attributes with certain labels; the dataset has none.")
+        raise UserError(f"supervision {config.supervision} needs attributes with certain labels; the dataset has none.")
     parts = config.gate.parts if config.gate else ()
     used = ranked[: -(-num_labelled // max(len(parts), 1))]
     labelled = [f"{part}({attribute_names[a]})" for part in parts for a in used][:num_labelled]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.signed_power import signed_power
 from pan_model.shapes import Float, Int
 
@@ -45,14 +45,14 @@ class NormalisationConfig:
 
     def __post_init__(self) -> None:
         if (self.normalisation is NormalisationKind.WHITEN) != (self.whitening_shrinkage is not None):
-            raise BadInput(
+            raise UserError(
                 "whitening_shrinkage must be given when, and only when, normalisation is whiten; "
                 f"normalisation is {self.normalisation}, got {self.whitening_shrinkage}."
             )
         if self.whitening_shrinkage is not None and not 0 < self.whitening_shrinkage <= 1:
-            raise BadInput(f"whitening_shrinkage must lie in (0, 1], got {self.whitening_shrinkage}.")
+            raise UserError(f"whitening_shrinkage must lie in (0, 1], got {self.whitening_shrinkage}.")
         if not 0 < self.feature_power <= 1:
-            raise BadInput(f"feature_power must lie in (0, 1], got {self.feature_power}.")
+            raise UserError(f"feature_power must lie in (0, 1], got {self.feature_power}.")
 
 
 class Normalisation(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Float
 
 DROPPED = -1e4
@@ -106,9 +106,11 @@ class SimilarityConfig:
     def __post_init__(self) -> None:
         for name in ("dropout", "condition_dropout"):
             if not (math.isfinite(getattr(self, name)) and 0 <= getattr(self, name) < 1):
-                raise BadInput(f"{name} must lie in [0, 1), got {getattr(self, name)}.")
+                raise UserError(f"{name} must lie in [0, 1), got {getattr(self, name)}.")
         if self.first_weights is FirstWeights.DISTANCE and not self.joint.symmetric:
-            raise BadInput("first_weights distance needs a joint that knows distances, absdiff or product, got concat.")
+            raise UserError(
+                "first_weights distance needs a joint that knows distances, absdiff or product, got concat."
+            )
 
 
 class ConditionSimilarity(nn.Module):

@@ -7,7 +7,7 @@ import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.set_scorer import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs, PairsConfig
@@ -48,10 +48,10 @@ class Task(ABC):
     def split_edges(self, seed: int) -> tuple["Task", Int[np.ndarray, "2 L"]]:
         """For encoders that use a graph: half of the positives to learn from, the others as edges that carry messages.
 
-        Gives the task that has the first half only, and the second half as pairs of items. Raises BadInput where the
+        Gives the task that has the first half only, and the second half as pairs of items. Raises UserError where the
         task has no graph.
         """
-        raise BadInput(f"encoder graph: {type(self).__name__} has no graph; choose another encoder.")
+        raise UserError(f"encoder graph: {type(self).__name__} has no graph; choose another encoder.")
 
     def edges_around(
         self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], *, context: int = 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int
 
 NUM_WAYS = 5
@@ -28,12 +28,12 @@ class Episodes:
 def eligible_classes(items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"]) -> list[Int[np.ndarray, "_"]]:
     """The items of each class that can take part: its support and at least one query, 6 items.
 
-    Raises BadInput when there are fewer than 5 such classes.
+    Raises UserError when there are fewer than 5 such classes.
     """
     groups = [items[classes == label] for label in np.unique(classes)]
     groups = [group for group in groups if len(group) > NUM_SUPPORT]
     if len(groups) < NUM_WAYS:
-        raise BadInput(
+        raise UserError(
             f"{NUM_WAYS}-way episodes need {NUM_WAYS} classes with at least {NUM_SUPPORT + 1} images, "
             f"got {len(groups)}; add classes or images."
         )

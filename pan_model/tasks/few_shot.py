@@ -6,7 +6,7 @@ import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.set_scorer import SetScorer
 from pan_model.shapes import Int
 from pan_model.tasks import QuestionScores
@@ -25,7 +25,7 @@ EPISODES_PURPOSE = 2
 class FewShotTask(SameClassTask):
     """5-way 5-shot episodes, drawn once from the seed: 10 episodes on train, 100 on val, 600 on test.
 
-    Raises BadInput when val or test cannot fill an episode. Where train cannot, it is not watched.
+    Raises UserError when val or test cannot fill an episode. Where train cannot, it is not watched.
     """
 
     objective: ClassVar[str] = "few_shot_accuracy"
@@ -56,13 +56,13 @@ class FewShotTask(SameClassTask):
         items = self.featured.splits[split]
         try:
             eligible_classes(items, self.featured.classes[items])
-        except BadInput as error:
-            raise BadInput(f"split {split}: {error}") from error
+        except UserError as error:
+            raise UserError(f"split {split}: {error}") from error
 
     def _fills_episodes(self, split: Split) -> bool:
         try:
             self._check_episodes(split)
-        except BadInput:
+        except UserError:
             return False
         return True
 

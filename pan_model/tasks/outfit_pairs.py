@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pan_model.data.polyvore.outfits import Outfit
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Int
 
 
@@ -33,12 +33,12 @@ def outfit_pairs(outfits: Iterable[Outfit]) -> Int[np.ndarray, "2 T"]:
 class NonEdges:
     """Pairs of some items (n, ascending) that are not among the edges, pairs of these items as `outfit_pairs` lists.
 
-    Raises BadInput when every two items are an edge.
+    Raises UserError when every two items are an edge.
     """
 
     def __init__(self, items: Int[np.ndarray, "n"], edges: Int[np.ndarray, "2 T"]) -> None:
         if edges.shape[1] >= len(items) * (len(items) - 1) // 2:
-            raise BadInput(f"training needs items that share no outfit, got {len(items)} that all do.")
+            raise UserError(f"training needs items that share no outfit, got {len(items)} that all do.")
         self._items = items
         self._edges = np.sort(self._codes(np.searchsorted(items, edges)))
 

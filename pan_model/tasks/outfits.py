@@ -12,7 +12,7 @@ from pan_model.data.polyvore.outfits import Outfits
 from pan_model.data.polyvore.question_drawing import draw_questions
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionSource
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.set_scorer import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores, Task
@@ -41,7 +41,7 @@ class OutfitTask(Task):
     Positives to train on are the pairs of items that share an outfit of the training splits, each once. As a graph,
     items that share an outfit are neighbours.
 
-    Raises BadInput when val or test allows no question of either kind, and when there is nothing to train on.
+    Raises UserError when val or test allows no question of either kind, and when there is nothing to train on.
     """
 
     objective: ClassVar[str] = "score"
@@ -71,7 +71,7 @@ class OutfitTask(Task):
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
         """Draw pairs that share an outfit and as many that share none, see `pan_model.tasks.pairs.draw_pairs`."""
         if config.pairs is PairSampling.BALANCED:
-            raise BadInput("pairs balanced needs classes; outfits have none. Choose fixed or fresh.")
+            raise UserError("pairs balanced needs classes; outfits have none. Choose fixed or fresh.")
         num_pairs = config.pairs_per_epoch or self._pairs_of_the_paper
         pairs = draw_pairs(self._positives, self._negatives.draw, num_pairs, generator)
         return cut_into_steps(pairs, config.steps_per_epoch)
@@ -136,7 +136,7 @@ class OutfitTask(Task):
         for kind, questions in zip(("fill-in-the-blank", "compatibility"), self._questions_of(split), strict=True):
             if not questions:
                 num_outfits = len(self._outfits.outfits[split])
-                raise BadInput(
+                raise UserError(
                     f"split {split}: expected outfits that allow {kind} questions, got {num_outfits} that allow none; "
                     "add items of the same categories."
                 )

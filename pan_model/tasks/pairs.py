@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int
 
 
@@ -46,23 +46,23 @@ class PairsConfig:
     def __post_init__(self) -> None:
         balanced = self.pairs is PairSampling.BALANCED
         if self.pairs_per_epoch < 0 or self.pairs_per_epoch == 1:
-            raise BadInput(f"pairs_per_epoch must be 0 (the paper's rule) or at least 2, got {self.pairs_per_epoch}.")
+            raise UserError(f"pairs_per_epoch must be 0 (the paper's rule) or at least 2, got {self.pairs_per_epoch}.")
         if balanced and self.pairs_per_epoch == 0:
-            raise BadInput("pairs_per_epoch must be at least 2 when pairs are balanced, got 0.")
+            raise UserError("pairs_per_epoch must be at least 2 when pairs are balanced, got 0.")
         if self.steps_per_epoch < 1:
-            raise BadInput(f"steps_per_epoch must be at least 1, got {self.steps_per_epoch}.")
+            raise UserError(f"steps_per_epoch must be at least 1, got {self.steps_per_epoch}.")
         for name in ("classes_per_step", "images_per_class"):
             value = getattr(self, name)
             if balanced != (value is not None):
-                raise BadInput(
+                raise UserError(
                     f"{name} must be given when, and only when, pairs are balanced; pairs is {self.pairs}, got {value}."
                 )
             if value is not None and value < 2:
-                raise BadInput(f"{name} must be at least 2, got {value}.")
+                raise UserError(f"{name} must be at least 2, got {value}.")
         if not 0 < self.positive_weight < 1:
-            raise BadInput(f"positive_weight must lie between 0 and 1, got {self.positive_weight}.")
+            raise UserError(f"positive_weight must lie between 0 and 1, got {self.positive_weight}.")
         if not 0 < self.hard_pair_share <= 1:
-            raise BadInput(f"hard_pair_share must lie in (0, 1], got {self.hard_pair_share}.")
+            raise UserError(f"hard_pair_share must lie in (0, 1], got {self.hard_pair_share}.")
 
 
 class Pairs(NamedTuple):
@@ -94,10 +94,10 @@ def draw_negatives(
 ) -> Int[np.ndarray, "2 P"]:
     """Draw pairs of positions with different classes, each such pair equally likely.
 
-    Raises BadInput when there is one class only.
+    Raises UserError when there is one class only.
     """
     if len(np.unique(classes)) < 2:
-        raise BadInput("training needs items of at least 2 classes.")
+        raise UserError("training needs items of at least 2 classes.")
     drawn = np.empty((2, 0), dtype=np.int64)
     while drawn.shape[1] < num_pairs:
         more = generator.integers(len(classes), size=(2, 2 * (num_pairs - drawn.shape[1]) + 16))
@@ -117,7 +117,7 @@ def draw_pairs(
     """
     num_positives = positives.shape[1] // 2 if num_pairs == 0 else min(num_pairs // 2, positives.shape[1])
     if num_positives == 0:
-        raise BadInput(f"training needs more pairs of items of the same class or outfit, got {positives.shape[1]}.")
+        raise UserError(f"training needs more pairs of items of the same class or outfit, got {positives.shape[1]}.")
     chosen = positives[:, generator.choice(positives.shape[1], size=num_positives, replace=False)]
     negatives = negatives_of(num_positives, generator)
     index = np.concatenate([chosen, negatives], axis=1)

@@ -7,7 +7,7 @@ import numpy as np
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import queries_and_gallery, roles_of
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.set_scorer import SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores
@@ -41,7 +41,7 @@ class RetrievalTask(SameClassTask):
 
     Queries and gallery are those of `pan_model.data.roles.queries_and_gallery`, on train a fixed sample of them;
     nothing is drawn, so that all seeds have the same questions. `left_out` says how many queries are not asked.
-    Raises BadInput when a split has no query with a match.
+    Raises UserError when a split has no query with a match.
     """
 
     objective: ClassVar[str] = "recall@1"
@@ -92,7 +92,7 @@ class RetrievalTask(SameClassTask):
             queries, gallery = sample_products(queries, gallery, featured.classes)
         asked = np.isin(featured.classes[queries], featured.classes[gallery])
         if not asked.any():
-            raise BadInput(
+            raise UserError(
                 f"split {split}: recall needs a query with an image of its item in the gallery, got {len(queries)} "
                 f"queries, {len(gallery)} gallery images and no match; add items with at least 2 images."
             )

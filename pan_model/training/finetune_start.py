@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from pan_model.backbones.architectures import Backbone
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.decoded_cache import Pictures
 
 PIXELS_AT_ONCE = {"cpu": 16 * 224**2, "cuda": 64 * 224**2}
@@ -31,7 +31,7 @@ class FinetuneStart:
 
     def __post_init__(self) -> None:
         if self.images_at_once is not None and self.images_at_once < 1:
-            raise BadInput(f"images_at_once must be at least 1, got {self.images_at_once}.")
+            raise UserError(f"images_at_once must be at least 1, got {self.images_at_once}.")
 
     def at_once_on(self, device: torch.device) -> int:
         """How many pictures go through the backbone with their activations at a time."""

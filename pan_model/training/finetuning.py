@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig
 
 
@@ -22,11 +22,11 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.backbone_learning_rate) and self.backbone_learning_rate > 0):
-            raise BadInput(
+            raise UserError(
                 f"backbone_learning_rate must be a finite number above 0, got {self.backbone_learning_rate}."
             )
         if self.backbone_warmup_epochs < 0:
-            raise BadInput(f"backbone_warmup_epochs must be 0 or more, got {self.backbone_warmup_epochs}.")
+            raise UserError(f"backbone_warmup_epochs must be 0 or more, got {self.backbone_warmup_epochs}.")
         _ = self.augmentation  # has a rule for crop_scale_min
 
     @property

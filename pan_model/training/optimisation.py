@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 class Schedule(StrEnum):
@@ -39,18 +39,18 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise BadInput(f"learning_rate must be a finite number above 0, got {self.learning_rate}.")
+            raise UserError(f"learning_rate must be a finite number above 0, got {self.learning_rate}.")
         for name in ("weight_decay", "start_decay"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise BadInput(f"{name} must be a finite number of at least 0, got {getattr(self, name)}.")
+                raise UserError(f"{name} must be a finite number of at least 0, got {getattr(self, name)}.")
         if not (math.isfinite(self.feature_dropout) and 0 <= self.feature_dropout < 1):
-            raise BadInput(f"feature_dropout must lie in [0, 1), got {self.feature_dropout}.")
+            raise UserError(f"feature_dropout must lie in [0, 1), got {self.feature_dropout}.")
         if self.patience < 0:
-            raise BadInput(f"patience must be 0 (no early stopping) or more epochs, got {self.patience}.")
+            raise UserError(f"patience must be 0 (no early stopping) or more epochs, got {self.patience}.")
         if self.max_epochs < 1:
-            raise BadInput(f"max_epochs must be at least 1, got {self.max_epochs}.")
+            raise UserError(f"max_epochs must be at least 1, got {self.max_epochs}.")
         if not 0 <= self.seed < 2**63:
-            raise BadInput(f"seed must be at least 0 and below 2**63, got {self.seed}.")
+            raise UserError(f"seed must be at least 0 and below 2**63, got {self.seed}.")
 
 
 class Optimisation:

@@ -12,7 +12,7 @@ from torch import Tensor
 from pan_model.backbones.architectures import Backbone
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.conditions import choose_conditions
 from pan_model.model.initialisation import start_as_distance
 from pan_model.model.pan import new_pan
@@ -69,7 +69,7 @@ class Trainer:
     Every random draw of epoch e comes from (seed, e), so that a run continued from `state_dict` equals one that was
     never interrupted: bit for bit on one machine with the same number of threads.
 
-    A configuration that trains its backbone, and no other, needs `start`: without it, or with it in vain, BadInput.
+    A configuration that trains its backbone, and no other, needs `start`: without it, or with it in vain, UserError.
     """
 
     def __init__(
@@ -183,11 +183,11 @@ class Trainer:
         if finetune is None and start is None:
             return frozen
         if finetune is None:
-            raise BadInput("a backbone that is trained needs backbone_learning_rate in the configuration, got none.")
+            raise UserError("a backbone that is trained needs backbone_learning_rate in the configuration, got none.")
         if start is None:
-            raise BadInput("backbone_learning_rate needs a backbone and pictures to train it on, got none.")
+            raise UserError("backbone_learning_rate needs a backbone and pictures to train it on, got none.")
         if len(start.pictures) != num_items:
-            raise BadInput(
+            raise UserError(
                 f"a trained backbone needs the pictures of all {num_items} items, got {len(start.pictures)}."
             )
         return LearnedInputs(start, finetune, frozen, self.model.normalisation, self.device)

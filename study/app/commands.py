@@ -8,11 +8,11 @@ from pathlib import Path
 from types import FrameType
 
 from pan_model.command_line import OneLineParser
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.app.flags import name_flags, read_final_config, read_study_config
 from study.nodes.deployment import check_code, is_sent
 from study.storage.object_store import StoreError
-from study.terminal import Screen
+from study.terminal import Terminal
 
 INTERRUPTED = 130
 BAD_INPUT = 2
@@ -42,7 +42,7 @@ def final_command(words: Sequence[str]) -> int:
     return run_with_exit_code(lambda screen: _final(words, screen), go_on)
 
 
-def _run(words: Sequence[str], screen: Screen, script: Path | None) -> int:
+def _run(words: Sequence[str], screen: Terminal, script: Path | None) -> int:
     from study.app.dry_run import describe_plan
     from study.app.run_study import conduct_study
     from study.nodes.submitted import check_output_stays, use_all_threads
@@ -58,10 +58,10 @@ def _run(words: Sequence[str], screen: Screen, script: Path | None) -> int:
     return conduct_study(config, screen)
 
 
-def _collate(words: Sequence[str], screen: Screen) -> int:
+def _collate(words: Sequence[str], screen: Terminal) -> int:
     from study.reporting.collation import collate
     from study.storage.location import locate
-    from study.storage.paths import Results
+    from study.storage.paths import StudyPaths
     from study.storage.results_copy import copy_results
     from study.terminal import count_by_status
 
@@ -75,46 +75,46 @@ def _collate(words: Sequence[str], screen: Screen) -> int:
         help="also copy what people look at there, to be viewed without the store: all but the trials' ledger",
     )
     parsed = parser.parse(words)
-    results = Results(locate(parsed.folder))
+    results = StudyPaths(locate(parsed.folder))
     for dataset, (records, _) in collate(results).items():
         screen.say(f"{dataset}: {len(records)} trials, {count_by_status(records)}")
-        screen.say(f"  {results.of(dataset).trials_table}")
+        screen.say(f"  {results.dataset(dataset).trials_table}")
     screen.say(f"  {results.summary}")
     if parsed.copy is not None:
         screen.say(f"{copy_results(results, locate(parsed.copy))} files copied to {parsed.copy}")
     return 0
 
 
-def _status(words: Sequence[str], screen: Screen) -> int:
+def _status(words: Sequence[str], screen: Terminal) -> int:
     from study.reporting.status import describe_standing
     from study.storage.location import locate
-    from study.storage.paths import Results
+    from study.storage.paths import StudyPaths
 
     parser = OneLineParser(prog="study/status.py", description="Say where a study is: running, cut or done.")
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
-    for line in describe_standing(Results(locate(parser.parse(words).folder))):
+    for line in describe_standing(StudyPaths(locate(parser.parse(words).folder))):
         screen.say(line)
     return 0
 
 
-def _final(words: Sequence[str], screen: Screen) -> int:
+def _final(words: Sequence[str], screen: Terminal) -> int:
     from study.app.train_final import train_final
 
     return train_final(read_final_config(words), screen)
 
 
-def run_with_exit_code(command: Callable[[Screen], int], how_to_go_on: str) -> int:
-    """Run a command; BadInput is one line and exit code 2, a store's error that and how to go on, an interrupt 130.
+def run_with_exit_code(command: Callable[[Terminal], int], how_to_go_on: str) -> int:
+    """Run a command; UserError is one line and exit code 2, a store's error that and how to go on, an interrupt 130.
 
     A library that is interrupted in the middle of its own cleaning up may raise an error of its own: after a signal
     every error counts as the interrupt's.
     """
     signals = _Signals()
     try:
-        return command(Screen())
+        return command(Terminal())
     except KeyboardInterrupt:
         signals.came = True
-    except (BadInput, PermissionError) as error:
+    except (UserError, PermissionError) as error:
         if not signals.came:
             print(f"error: {name_flags(' '.join(str(error).split()))}", file=sys.stderr)
             return BAD_INPUT

@@ -14,7 +14,7 @@ from pan_model.backbones.architectures import Pooling
 from pan_model.command_line import OneLineParser
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.datasets import DATASETS
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.encoders import ENCODERS
 from pan_model.training.backbone import BackboneTraining
 from study.config.regime import Regime
@@ -270,7 +270,7 @@ def _add_what_to_use(parser: OneLineParser) -> None:
 def _location(text: str) -> Location:
     try:
         return locate(text)
-    except BadInput as error:
+    except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
@@ -302,9 +302,9 @@ def _words_of_toml(path: Path, parser: OneLineParser) -> list[str]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
-        raise BadInput(f"{path}: is not TOML ({error}).") from error
+        raise UserError(f"{path}: is not TOML ({error}).") from error
     flags = {action.option_strings[0].removeprefix("--"): action for action in parser.flags.values()}
     del flags["config"]
     given: dict[str, list[str]] = {}
@@ -312,24 +312,24 @@ def _words_of_toml(path: Path, parser: OneLineParser) -> list[str]:
         name = key.replace("_", "-")
         if name not in flags:
             near = difflib.get_close_matches(name, flags, n=1)
-            raise BadInput(f"{path}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "."))
+            raise UserError(f"{path}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "."))
         if name in given:
-            raise BadInput(f"{path}: {key} is given twice, with _ and with -; keep one.")
+            raise UserError(f"{path}: {key} is given twice, with _ and with -; keep one.")
         given[name] = _words_of_key(path, key, f"--{name}", value, flags[name])
     words = [word for of_key in given.values() for word in of_key]
     try:
         parser.parse(words)
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     return words
 
 
 def _words_of_key(path: Path, key: str, option: str, value: Any, action: argparse.Action) -> list[str]:
     if isinstance(action, argparse.BooleanOptionalAction):
         if not isinstance(value, bool):
-            raise BadInput(f"{path}: {key} must be true or false, got {value!r}.")
+            raise UserError(f"{path}: {key} must be true or false, got {value!r}.")
         return [option if value else option.replace("--", "--no-", 1)]
     values = value if isinstance(value, list) and isinstance(action, _Names) else [value]
     if any(isinstance(one, bool | list | dict) for one in values):
-        raise BadInput(f"{path}: {key} must be a single value of its flag's kind, got {value!r}.")
+        raise UserError(f"{path}: {key} must be a single value of its flag's kind, got {value!r}.")
     return [f"{option}={values[0]}"] if len(values) == 1 else [option, *map(str, values)]

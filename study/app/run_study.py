@@ -11,7 +11,7 @@ import torch
 from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL
 from pan_model.datasets import find_dataset
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.training.trainer import use_deterministic_arithmetic
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
 from study.config.study_config import DatasetPlan, StudyConfig
@@ -19,11 +19,11 @@ from study.nodes.deployment import describe_code
 from study.nodes.gpu_memory import hungry_trials
 from study.nodes.node import Node
 from study.nodes.ray_address import describe_cluster, find_cluster
-from study.nodes.slots import loading_processes_here, share_out
+from study.nodes.slots import allocate_slots, loading_processes_here
 from study.reporting.collation import collate
 from study.reporting.report import report_study
 from study.storage.files import exists, local_copy, write_json, write_whole
-from study.terminal import Screen
+from study.terminal import Terminal
 from study.trials.baselines import validation_baselines, write_baselines
 from study.trials.ledger import count_ended, read_ledger
 from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen
@@ -32,7 +32,7 @@ from study.tuning.budget import Budget, GpuMeter
 from study.tuning.search import search_datasets
 
 
-def conduct_study(config: StudyConfig, screen: Screen) -> int:
+def conduct_study(config: StudyConfig, screen: Terminal) -> int:
     """Run what is missing of a study and report; gives the exit code, 1 when no trial completed.
 
     Nothing is written to the output before all datasets are read, checked and have their features.
@@ -57,7 +57,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
         _check_same_study(config, found, content, screen)
         baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
         nodes = joined or stack.enter_context(_ray_session(config, screen))
-        slots = share_out(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
+        slots = allocate_slots(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
         budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter or _gpu_meter())
         _write_study(config, prepared, baselines, content)
         try:
@@ -68,7 +68,7 @@ def conduct_study(config: StudyConfig, screen: Screen) -> int:
     return report_study(config, collated, screen, ended_by)
 
 
-def _join_cluster(config: StudyConfig, stack: ExitStack, screen: Screen) -> tuple[Node, ...]:
+def _join_cluster(config: StudyConfig, stack: ExitStack, screen: Terminal) -> tuple[Node, ...]:
     """Join the cluster, say which it is and whose code runs, and ask its nodes; the stack leaves it again."""
     from study.nodes.preflight import check_cluster
 
@@ -80,9 +80,9 @@ def _join_cluster(config: StudyConfig, stack: ExitStack, screen: Screen) -> tupl
 
 
 def _check_same_study(
-    config: StudyConfig, found: dict[str, Any] | None, content: dict[str, Any], screen: Screen
+    config: StudyConfig, found: dict[str, Any] | None, content: dict[str, Any], screen: Terminal
 ) -> None:
-    """BadInput where an earlier study of this name was another one; else say that it goes on, or begins."""
+    """UserError where an earlier study of this name was another one; else say that it goes on, or begins."""
     if found is not None:
         check_same(found, content["signed"], config.results.root)
         screen.say(f"going on with study {config.study_name}")
@@ -90,7 +90,7 @@ def _check_same_study(
         screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
 
 
-def _ray_session(config: StudyConfig, screen: Screen) -> AbstractContextManager[tuple[Node, ...]]:
+def _ray_session(config: StudyConfig, screen: Terminal) -> AbstractContextManager[tuple[Node, ...]]:
     from study.nodes.ray_session import (
         ray_session,  # importing Ray takes seconds, which a finished study need not wait for
     )
@@ -98,7 +98,7 @@ def _ray_session(config: StudyConfig, screen: Screen) -> AbstractContextManager[
     return ray_session(config, screen.say)
 
 
-def _tell_small_stores(prepared: list[PreparedDataset], screen: Screen) -> None:
+def _tell_small_stores(prepared: list[PreparedDataset], screen: Terminal) -> None:
     from study.nodes.preflight import store_hints
 
     for line in store_hints(sum(part.featured.features.nbytes for part in prepared)):
@@ -108,15 +108,15 @@ def _tell_small_stores(prepared: list[PreparedDataset], screen: Screen) -> None:
 def _is_finished(config: StudyConfig) -> bool:
     """Whether every dataset's ledger holds as many ended trials as are asked for."""
     return all(
-        count_ended(read_ledger(config.results.of(plan.dataset).trials, best=False)) >= plan.num_trials
+        count_ended(read_ledger(config.results.dataset(plan.dataset).trials, best=False)) >= plan.num_trials
         for plan in config.plans
     )
 
 
 def _prepare(
-    plan: DatasetPlan, config: StudyConfig, joined: tuple[Node, ...] | None, screen: Screen
+    plan: DatasetPlan, config: StudyConfig, joined: tuple[Node, ...] | None, screen: Terminal
 ) -> PreparedDataset:
-    kept = config.results.of(plan.dataset).backbone
+    kept = config.results.dataset(plan.dataset).backbone
     trained = plan.backbone_training is not None and exists(kept)
     preparation = Preparation(
         dataset=plan.dataset,
@@ -134,14 +134,14 @@ def _prepare(
     return prepare_on_screen(preparation, screen)
 
 
-def _cluster_extractor(plan: DatasetPlan, nodes: tuple[Node, ...], screen: Screen) -> Extractor:
+def _cluster_extractor(plan: DatasetPlan, nodes: tuple[Node, ...], screen: Terminal) -> Extractor:
     from study.nodes.feature_extraction import ClusterExtractor
 
     return ClusterExtractor(nodes=nodes, say=lambda line: screen.say(f"{plan.dataset}: {line}"))
 
 
 def _baselines(
-    plan: DatasetPlan, prepared: PreparedDataset, config: StudyConfig, screen: Screen
+    plan: DatasetPlan, prepared: PreparedDataset, config: StudyConfig, screen: Terminal
 ) -> dict[str, QuestionLists]:
     with screen.live() as show:
         baselines = validation_baselines(
@@ -154,9 +154,9 @@ def _baselines(
 
 
 def _check_gpu_hours(config: StudyConfig, has_gpus: bool) -> None:
-    """BadInput where GPU hours would never be used up."""
+    """UserError where GPU hours would never be used up."""
     if config.max_gpu_hours is not None and not has_gpus:
-        raise BadInput("--max-gpu-hours needs a cluster with GPUs, got none; --time-budget ends a study without them.")
+        raise UserError("--max-gpu-hours needs a cluster with GPUs, got none; --time-budget ends a study without them.")
 
 
 def _gpu_meter() -> GpuMeter:
@@ -166,7 +166,7 @@ def _gpu_meter() -> GpuMeter:
 
 
 def _measure_gpu_need(
-    config: StudyConfig, prepared: list[PreparedDataset], nodes: Sequence[Node], screen: Screen
+    config: StudyConfig, prepared: list[PreparedDataset], nodes: Sequence[Node], screen: Terminal
 ) -> float:
     """The part of a GPU that a trial needs, measured on one; 0 where there is none, or a share was given."""
     if config.gpus_per_trial is not None or not any(node.gpus for node in nodes):
@@ -194,13 +194,13 @@ def _write_study(
     """Write what there is before the first trial: study.json, the baselines, backbones that were trained."""
     write_json(config.results.study, content)
     for part, questions in zip(prepared, baselines, strict=True):
-        write_baselines(config.results.of(part.dataset).baselines, questions)
+        write_baselines(config.results.dataset(part.dataset).baselines, questions)
         _keep_backbone(config, part)
 
 
 def _keep_backbone(config: StudyConfig, prepared: PreparedDataset) -> None:
     """Put the trained backbone beside the results: they are worth nothing without it, and a cache may go."""
-    file = config.results.of(prepared.dataset).backbone
+    file = config.results.dataset(prepared.dataset).backbone
     trained = prepared.trained_backbone
     if trained is not None and not exists(file):
         write_whole(file, lambda path: shutil.copyfile(trained, path))

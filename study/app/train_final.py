@@ -16,7 +16,7 @@ from pan_model.config import TrialConfig
 from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline, untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks import QuestionScores, Task
@@ -34,8 +34,8 @@ from study.reporting.final_metrics import baseline_metrics, model_metrics, paire
 from study.reporting.model_card import write_model_card
 from study.storage.files import check_output, exists, list_files, local_copy, write_folder, write_json
 from study.storage.location import Location, absolute, in_store
-from study.storage.paths import BACKBONE, Results
-from study.terminal import Screen
+from study.storage.paths import BACKBONE, StudyPaths
+from study.terminal import Terminal
 from study.trials.baselines import BASELINES
 from study.trials.paper_setting import PaperSetting, paper_setting_of_final
 from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen
@@ -52,15 +52,15 @@ CUT = (WEIGHTS, CONFIG, MODEL_BACKBONE, "model_card.md")
 TRAIN_ON = (Split.TRAIN, Split.VAL)
 
 
-def train_final(config: FinalConfig, screen: Screen) -> int:
+def train_final(config: FinalConfig, screen: Terminal) -> int:
     """Train from each seed, then test all at once, and write the folder whole; gives the exit code.
 
-    Raises BadInput, with nothing written, for a folder that is there already, for other data than the study's or for
+    Raises UserError, with nothing written, for a folder that is there already, for other data than the study's or for
     other weights.
     """
     best = read_best_config(config.best_config)
     if _is_there(config.folder):
-        raise BadInput(f"{config.folder}: exists; move it, or give another --output.")
+        raise UserError(f"{config.folder}: exists; move it, or give another --output.")
     check_output(config.folder, "the final training", "--output", probe=UNFINISHED)
     use_deterministic_arithmetic()
     prepared = _prepare(best, config, screen)
@@ -74,7 +74,7 @@ def train_final(config: FinalConfig, screen: Screen) -> int:
     return 0
 
 
-def _prepare(best: dict[str, Any], config: FinalConfig, screen: Screen) -> PreparedDataset:
+def _prepare(best: dict[str, Any], config: FinalConfig, screen: Terminal) -> PreparedDataset:
     """The study's data and features; that they are the study's is seen before any picture is opened."""
     described = best["features"]
     features = FeaturesConfig(
@@ -106,14 +106,14 @@ def _check_same(
     if found != studied:
         words = f" with the words of {options.attribute_words}" if options.attribute_words else ""
         way_out = "--data-root and the --attribute-words" if words else "--data-root"
-        raise BadInput(
+        raise UserError(
             f"{config.best_config}: data.fingerprint is {studied}, but the data below {config.data_root}{words} have "
             f"{found}; give the {way_out} of the study."
         )
     studied = best["features"]["weights_sha256"]
     sha256 = load_weights(build_backbone(features.backbone, features.pooling), features.weights)
     if sha256 != studied:
-        raise BadInput(
+        raise UserError(
             f"{config.best_config}: features.weights_sha256 is {studied}, but those of {features.weights} have "
             f"{sha256}; give the study's by --weights."
         )
@@ -126,7 +126,7 @@ def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:
         return config.weights or features["weights"]
     file = config.best_config.parent / BACKBONE
     if not exists(file):
-        raise BadInput(
+        raise UserError(
             f"{config.best_config}: features.backbone_training is {features['backbone_training']}, but {file} with the "
             "trained backbone is not there; put the study's there, or give it by --weights."
         )
@@ -139,17 +139,17 @@ def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
     words = options.attribute_words
     if config.attribute_words is not None:
         if words is None:
-            raise BadInput(f"{config.best_config}: the study had no --attribute-words; leave the flag out.")
+            raise UserError(f"{config.best_config}: the study had no --attribute-words; leave the flag out.")
         return replace(options, attribute_words=config.attribute_words)
     if words is not None and not words.is_file():
-        raise BadInput(
+        raise UserError(
             f"{config.best_config}: data.options.attribute_words is {words}, which is not there; "
             "give the study's list by --attribute-words FILE."
         )
     return options
 
 
-def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, screen: Screen) -> PaperSetting:
+def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, screen: Terminal) -> PaperSetting:
     """The baseline; it comes first, since it needs the cache, which may turn out to be of no use."""
     with screen.live() as show:
         space = SPACES[prepared.dataset]
@@ -160,7 +160,7 @@ def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, screen:
     return paper
 
 
-def _train_seeds(best: dict[str, Any], prepared: PreparedDataset, seeds: int, screen: Screen) -> list[Trainer]:
+def _train_seeds(best: dict[str, Any], prepared: PreparedDataset, seeds: int, screen: Terminal) -> list[Trainer]:
     trial = TrialConfig.from_flat(best["config"])
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=trial.train.seed, train_on=TRAIN_ON)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -168,7 +168,7 @@ def _train_seeds(best: dict[str, Any], prepared: PreparedDataset, seeds: int, sc
     return [_train(Trainer(task, final, device, prepared.start), best["metric"]["epoch"], screen) for final in finals]
 
 
-def _train(trainer: Trainer, epochs: int, screen: Screen) -> Trainer:
+def _train(trainer: Trainer, epochs: int, screen: Terminal) -> Trainer:
     seed = trainer.config.train.seed
     with screen.live() as show:
         while trainer.epoch < epochs:
@@ -248,14 +248,14 @@ def _is_there(folder: Location) -> bool:
     return any(file.name not in CUT and not file.name.startswith(UNFINISHED) for file in list_files(folder))
 
 
-def _summarise(folder: Location, dataset: str, screen: Screen) -> None:
+def _summarise(folder: Location, dataset: str, screen: Terminal) -> None:
     """Where the folder is a study's own, put the test scores beside those on val."""
-    results = Results(absolute(folder).parent.parent)
-    if not (exists(results.study) and absolute(folder) == results.of(dataset).final_metrics.parent):
+    results = StudyPaths(absolute(folder).parent.parent)
+    if not (exists(results.study) and absolute(folder) == results.dataset(dataset).final_metrics.parent):
         return
     try:
         summary = collate(results)[dataset].summary
-    except (BadInput, OSError) as error:  # what was trained is there all the same
+    except (UserError, OSError) as error:  # what was trained is there all the same
         screen.say(f"the summary is as it was: {error}")
         return
     screen.say(f"  {os.path.relpath(str(results.summary)) if absolute(folder) != folder else results.summary}")
@@ -263,7 +263,7 @@ def _summarise(folder: Location, dataset: str, screen: Screen) -> None:
         screen.say(f"caution: {caution}")
 
 
-def _say(folder: Location, objective: str, metrics: dict[str, Any], screen: Screen) -> None:
+def _say(folder: Location, objective: str, metrics: dict[str, Any], screen: Terminal) -> None:
     model = from_entry(metrics["metrics"][objective], "mean")
     screen.say(f"PAN {objective} (test, {len(metrics['seeds'])} seeds): {model}")
     for name, values in metrics["baselines"].items():

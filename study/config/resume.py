@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from pan_model.datasets import find_dataset
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.identity import digest
 from study.config.provenance import provenance
 from study.config.study_config import DatasetPlan, StudyConfig
@@ -20,7 +20,7 @@ SOMETIMES_SIGNED = ("encoders", "pooling", "backbone_training")
 def find_study(config: StudyConfig) -> dict[str, Any] | None:
     """The study.json of an earlier run under this name, None for a new study.
 
-    Raises BadInput when there is one and it is not to be gone on with, or when something else is in its place.
+    Raises UserError when there is one and it is not to be gone on with, or when something else is in its place.
     """
     root, file = config.results.root, config.results.study
     unfinished = f".{file.name}."  # what a run leaves that was killed while it wrote the first file
@@ -28,11 +28,11 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
         check_output(root, "the study", "--output", probe=unfinished)
     found = exists(file)
     if not found and not _is_free(root, unfinished):
-        raise BadInput(f"{root}: is in the way and is no study; move it, or give another --name or --output.")
+        raise UserError(f"{root}: is in the way and is no study; move it, or give another --name or --output.")
     if not in_store(root):
         check_output(root, "the study", "--output", probe=unfinished)
     if found and not config.resume:
-        raise BadInput(f"{root}: this study exists; go on with it by --resume, or give another --name or --output.")
+        raise UserError(f"{root}: this study exists; go on with it by --resume, or give another --name or --output.")
     return read_study(file) if found else None
 
 
@@ -54,7 +54,7 @@ def _same_files(found: dict[str, Any], plan: DatasetPlan) -> bool:
 
 
 def check_same(found: dict[str, Any], signed: dict[str, Any], root: Location) -> None:
-    """Compare two signatures' contents; BadInput shows each difference."""
+    """Compare two signatures' contents; UserError shows each difference."""
     was, now = _leaves(found["signed"]), _leaves(signed)
     differences = [
         f"{key} was {was.get(key, 'absent')}, now {now[key]}" for key in now if key in was and was[key] != now[key]
@@ -62,7 +62,7 @@ def check_same(found: dict[str, Any], signed: dict[str, Any], root: Location) ->
     differences += [f"{key} was {was[key]}, now absent" for key in was if key not in now]
     differences += [f"{key} was absent, now {now[key]}" for key in now if key not in was]
     if differences:
-        raise BadInput(f"{root}: is another study ({'; '.join(differences)}); {_way_out(found['signed'], signed)}")
+        raise UserError(f"{root}: is another study ({'; '.join(differences)}); {_way_out(found['signed'], signed)}")
 
 
 def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The space that a study searches: its dataset's own, with the encoders and for the regime that were chosen."""
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from search_spaces import SPACES, SearchSpace
 from search_spaces.finetune import finetuned, without_graph
 from study.config.regime import Regime
@@ -9,7 +9,7 @@ from study.config.regime import Regime
 def choose_space(dataset: str, encoders: tuple[str, ...] | None, regime: Regime) -> SearchSpace:
     """The dataset's space with these encoders, None for its own choice, in a regime.
 
-    Raises BadInput for an encoder that it cannot have.
+    Raises UserError for an encoder that it cannot have.
     """
     chosen = _choose_encoders(_supported_in(dataset, regime), dataset, encoders)
     return chosen if regime is Regime.FROZEN else finetuned(chosen)
@@ -29,10 +29,10 @@ def _choose_encoders(space: SearchSpace, dataset: str, encoders: tuple[str, ...]
         return space
     choices = f"choose from {', '.join(space.supported)}."
     if not encoders:
-        raise BadInput(f"encoders must name at least one encoder; {choices}")
+        raise UserError(f"encoders must name at least one encoder; {choices}")
     for name in encoders:
         if name in space.unsupported:
-            raise BadInput(f"encoder {name}: {dataset} does not support it, {space.unsupported[name]}; {choices}")
+            raise UserError(f"encoder {name}: {dataset} does not support it, {space.unsupported[name]}; {choices}")
         if name not in space.supported:
-            raise BadInput(f"unknown encoder '{name}'; {choices}")
+            raise UserError(f"unknown encoder '{name}'; {choices}")
     return space.among(encoders)

@@ -13,14 +13,14 @@ from pan_model.backbones.features import FeaturesConfig
 from pan_model.backbones.weights import WeightsSource
 from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS, find_dataset
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.training.backbone import BackboneTraining, BackboneTrainingConfig, default_training
 from search_spaces import SPACES, SearchSpace
 from study.config.regime import Regime
 from study.config.search_space import choose_space
 from study.config.space_description import space_digest
 from study.storage.location import Location
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 
 DEFAULT_CACHE = user_cache_path("pan-study")
 """The user's cache folder; features go there unless --cache-dir says otherwise."""
@@ -62,7 +62,7 @@ class DatasetPlan:
     def __post_init__(self) -> None:
         _at_least(1, num_trials=self.num_trials, max_epochs=self.max_epochs, grace_epochs=self.grace_epochs)
         if self.grace_epochs > self.max_epochs:
-            raise BadInput(f"grace_epochs must be at most max_epochs, {self.max_epochs}, got {self.grace_epochs}.")
+            raise UserError(f"grace_epochs must be at most max_epochs, {self.max_epochs}, got {self.grace_epochs}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,25 +105,25 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         if not self.datasets:
-            raise BadInput("dataset must name at least one dataset.")
+            raise UserError("dataset must name at least one dataset.")
         if len(set(self.datasets)) != len(self.datasets):
-            raise BadInput(f"dataset must name each dataset once, got {' '.join(self.datasets)}.")
+            raise UserError(f"dataset must name each dataset once, got {' '.join(self.datasets)}.")
         if self.encoders is not None and len(set(self.encoders)) != len(self.encoders):
-            raise BadInput(f"encoders must name each encoder once, got {' '.join(self.encoders)}.")
+            raise UserError(f"encoders must name each encoder once, got {' '.join(self.encoders)}.")
         _at_least(1, cpus_per_trial=self.cpus_per_trial, max_concurrent=self.max_concurrent)
         _at_least(1, backbone_epochs=self.backbone_epochs)
         _at_least(0, gpus_per_trial=self.gpus_per_trial, max_failures=self.max_failures, seed=self.seed)
         _at_least(0, data_workers=self.data_workers)
         if self.backbone_epochs is not None and self.backbone_training is BackboneTraining.NONE:
-            raise BadInput("--backbone-epochs needs --backbone-training siamese or proxynca, got none.")
+            raise UserError("--backbone-epochs needs --backbone-training siamese or proxynca, got none.")
         if (self.gpus_per_trial or 0) > 1 and not float(self.gpus_per_trial or 0).is_integer():
-            raise BadInput(f"gpus_per_trial must be a part of one GPU or whole GPUs, got {self.gpus_per_trial}.")
+            raise UserError(f"gpus_per_trial must be a part of one GPU or whole GPUs, got {self.gpus_per_trial}.")
         if self.max_gpu_hours is not None and not 0 < self.max_gpu_hours <= LARGEST:
-            raise BadInput(f"max_gpu_hours must be above 0 and at most {LARGEST}, got {self.max_gpu_hours}.")
+            raise UserError(f"max_gpu_hours must be above 0 and at most {LARGEST}, got {self.max_gpu_hours}.")
         if not (math.isfinite(self.reduction_factor) and self.reduction_factor > 1):
-            raise BadInput(f"reduction_factor must be above 1, got {self.reduction_factor}.")
+            raise UserError(f"reduction_factor must be above 1, got {self.reduction_factor}.")
         if not self.study_name or self.study_name == ".." or Path(self.study_name).name != self.study_name:
-            raise BadInput(f"name must be a plain folder name, got '{self.study_name}'.")
+            raise UserError(f"name must be a plain folder name, got '{self.study_name}'.")
         _check_cache_outside(self.cache_dir, output=self.output, data_root=self.data_root)
         for dataset in self.datasets:
             self._plan(dataset)  # checks the dataset's rules before anything starts
@@ -135,9 +135,9 @@ class StudyConfig:
         return "-".join(self.datasets) if self.name is None else self.name
 
     @property
-    def results(self) -> Results:
+    def results(self) -> StudyPaths:
         """Where the study's files go."""
-        return Results(self.output / self.study_name)
+        return StudyPaths(self.output / self.study_name)
 
     @property
     def plans(self) -> tuple[DatasetPlan, ...]:
@@ -200,7 +200,7 @@ class StudyConfig:
         for name in (name for name in self._options() if name not in heeded):
             heeding = " or ".join(dataset for dataset, row in DATASETS.items() if name in row.options)
             got = " ".join(self.datasets)
-            raise BadInput(f"--{name.replace('_', '-')} needs {heeding} among --dataset, got {got}.")
+            raise UserError(f"--{name.replace('_', '-')} needs {heeding} among --dataset, got {got}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,12 +258,12 @@ def _at_least(least: int, **values: float | None) -> None:
         if value is None:
             continue
         if not value >= least:
-            raise BadInput(f"{name} must be at least {least}, got {value}.")
+            raise UserError(f"{name} must be at least {least}, got {value}.")
         if value > LARGEST:
-            raise BadInput(f"{name} must be at most {LARGEST}, got a larger number.")
+            raise UserError(f"{name} must be at most {LARGEST}, got a larger number.")
 
 
 def _check_cache_outside(cache_dir: Path, **folders: Location) -> None:
     for flag, folder in folders.items():
         if isinstance(folder, Path) and cache_dir.resolve().is_relative_to(folder.resolve()):
-            raise BadInput(f"cache_dir must lie outside {flag}, {folder}, got {cache_dir}.")
+            raise UserError(f"cache_dir must lie outside {flag}, {folder}, got {cache_dir}.")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pan_model.datasets import find_dataset
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.storage.files import read_json
 from study.storage.location import Location
 
@@ -14,24 +14,24 @@ DATASET_FIELDS = {"num_trials", "max_epochs", "objective", "features", "data"}
 
 
 def read_study(file: Location) -> dict[str, Any]:
-    """Read a study.json; BadInput names the file and what it lacks."""
+    """Read a study.json; UserError names the file and what it lacks."""
     study = read_json(file, WAY_OUT)
     if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA:
-        raise BadInput(f"{file}: schema must be {STUDY_SCHEMA}; {WAY_OUT}.")
+        raise UserError(f"{file}: schema must be {STUDY_SCHEMA}; {WAY_OUT}.")
     lacking = sorted(FIELDS - set(study))
     datasets = study.get("datasets", {})
     if not isinstance(datasets, dict) or not all(isinstance(part, dict) for part in datasets.values()):
-        raise BadInput(f"{file}: datasets must hold an object for each dataset; {WAY_OUT}.")
+        raise UserError(f"{file}: datasets must hold an object for each dataset; {WAY_OUT}.")
     for dataset, part in datasets.items():
         _check_known(file, dataset)
         lacking += [f"datasets.{dataset}.{field}" for field in sorted(DATASET_FIELDS - set(part))]
     if lacking:
-        raise BadInput(f"{file}: lacks {', '.join(lacking)}; {WAY_OUT}.")
+        raise UserError(f"{file}: lacks {', '.join(lacking)}; {WAY_OUT}.")
     return study
 
 
 def _check_known(file: Location, dataset: str) -> None:
     try:
         find_dataset(dataset)
-    except BadInput as error:
-        raise BadInput(f"{file}: datasets: {error}") from error
+    except UserError as error:
+        raise UserError(f"{file}: datasets: {error}") from error

@@ -25,8 +25,8 @@ def find_nodes(
     """The machines of a Ray that was started or joined, by the resources of those that are alive.
 
     On the head of a cluster that `ray up` made, its YAML, `bootstrap`, says which workers the autoscaler may add;
-    elsewhere the environment may, as in cluster/kuberay.yaml. All of them count, alive or not. Raises BadInput when the
-    environment's word is malformed.
+    elsewhere the environment may, as in cluster/kuberay.yaml. All of them count, alive or not. Raises UserError when
+    the environment variable is malformed.
     """
     workers: tuple[Node, ...] = ()
     if address and environment.get(WORKERS):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.provenance import git_commit
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -28,7 +28,7 @@ def check_code(
     package: Path = PACKAGE,
     prefix: Path = Path(sys.prefix),
 ) -> None:
-    """BadInput when the package is not the one that the script, the cluster's YAML or the lock is about."""
+    """UserError when the package is not the one that the script, the cluster's YAML or the lock is about."""
     _check_script(script, package)
     _check_version(environment.get(VERSION))
     if IN_A_JOB in environment or (script is not None and script.resolve() != package / "run.py"):
@@ -50,7 +50,7 @@ def _check_script(script: Path | None, package: Path) -> None:
     own = package / "run.py"
     if script is None or script.resolve() == own or script.read_text("utf-8") == own.read_text("utf-8"):
         return
-    raise BadInput(
+    raise UserError(
         f"{script}: is not the study/run.py of {package.parent}, which it would run: one of them is older; "
         "from the checkout, `ray rsync-up cluster/FILE.yaml` brings its code to a cluster."
     )
@@ -59,7 +59,7 @@ def _check_script(script: Path | None, package: Path) -> None:
 def _check_version(wanted: str | None) -> None:
     installed = version("pan-study")
     if wanted and wanted != installed:
-        raise BadInput(
+        raise UserError(
             f"{VERSION} must be the version that is installed, {installed} at {PACKAGE.parent}, got '{wanted}'; "
             "from the checkout, `ray up cluster/FILE.yaml` brings its code and installs it anew."
         )
@@ -70,7 +70,7 @@ def _check_lock(lock: Path, installed: Path) -> None:
     if not (lock.is_file() and installed.is_file()):
         return
     if not installed.read_text("utf-8").endswith(lock.read_text("utf-8")):
-        raise BadInput(
+        raise UserError(
             f"{lock}: is not what was installed in {installed.parent}; from the checkout, `ray up cluster/FILE.yaml` "
             "installs it on all nodes."
         )

@@ -23,11 +23,11 @@ from pan_model.backbones.extraction import (
     LocalExtractor,
     extraction_threads,
 )
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.decoding import Content
 from pan_model.shapes import Int
 from pan_model.training.trainer import use_deterministic_arithmetic
-from study.nodes.file_server import file_desk, read_file, this_node
+from study.nodes.file_server import file_server, read_file, this_node
 from study.nodes.node import Node
 
 FEW_IMAGES = 2000
@@ -88,7 +88,7 @@ class ClusterExtractor:
     """Extracts on all nodes of a cluster that was joined, those included that its autoscaler may start.
 
     A node reads the images where it sees the same files as this one; others are read here and sent to it, which `say`
-    is told once a node. Fewer than `few` images are extracted here. Raises BadInput when a worker fails.
+    is told once a node. Fewer than `few` images are extracted here. Raises UserError when a worker fails.
     """
 
     nodes: Sequence[Node]
@@ -104,7 +104,7 @@ class ClusterExtractor:
         self._announce(len(extraction.items), workers)
         told: set[str] = set()
         with ExitStack() as stack:
-            desk = stack.enter_context(file_desk())
+            desk = stack.enter_context(file_server())
             try:
                 for batch in _run(extraction, workers, desk):
                     if (host := batch["sent_to"][0]) and host not in told:
@@ -113,7 +113,7 @@ class ClusterExtractor:
                         self.say(f"{host} does not see {folder} as it is here: its images are read here and sent")
                     yield _extracted(batch)
             except RayError as error:
-                raise BadInput(
+                raise UserError(
                     f"features cannot be extracted on the cluster ({_cause(error)}); see that every node has this "
                     "checkout and its environment, or leave --ray-address out while they are extracted."
                 ) from error
@@ -151,11 +151,11 @@ class NodeExtractor:
         """Extract the items start to stop; a row for each of them."""
         indices = range(int(piece["start"][0]), int(piece["stop"][0]))
         heed = not self._extraction.skip_bad_images
-        if heed and ray.get(self._desk.given_up.remote()):
+        if heed and ray.get(self._desk.aborted.remote()):
             self._threads.hopeless.set()
         batches = list(self._threads.extract(indices))
         if heed and self._threads.hopeless.is_set():
-            self._desk.give_up.remote()
+            self._desk.abort.remote()
         return _table(indices, batches, self._reader.sent_to)
 
 

@@ -16,7 +16,7 @@ AT_ONCE = 16
 """How many questions the desk answers at a time; what lies in its memory is at most so many pieces."""
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """Bytes of a file, and what tells whether they arrived as they were."""
 
     content: UInt8[np.ndarray, "B"]
@@ -28,7 +28,7 @@ class Piece(NamedTuple):
         return checksum_of(self.content) == self.checksum
 
 
-class Desk:
+class FileServer:
     """Reads files where it runs. It also keeps the word, for all that ask, that their work is in vain."""
 
     def __init__(self) -> None:
@@ -42,19 +42,19 @@ class Desk:
         """How many bytes a file has; 0 where there is none."""
         return Path(path).stat().st_size if Path(path).exists() else 0
 
-    def read_piece(self, path: str, start: int, size: int) -> Piece | OSError:
+    def read_chunk(self, path: str, start: int, size: int) -> Chunk | OSError:
         """So many bytes of a file from a place on, or what stands in the way; they may turn out fewer."""
         try:
             content = np.fromfile(path, dtype=np.uint8, count=size, offset=start)
         except OSError as error:
             return error
-        return Piece(content, checksum_of(content))
+        return Chunk(content, checksum_of(content))
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Say that the work is in vain."""
         self._given_up = True
 
-    def given_up(self) -> bool:
+    def aborted(self) -> bool:
         """Whether somebody has said so."""
         return self._given_up
 
@@ -73,10 +73,10 @@ def read_file(path: Path) -> bytes | OSError:
 
 
 @contextmanager
-def file_desk() -> Generator[Any]:
+def file_server() -> Generator[Any]:
     """An actor that is a desk on this process's own node, for as long as the block runs; it holds no CPU."""
     options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": AT_ONCE, "scheduling_strategy": this_node()}
-    desk: Any = ray.remote(Desk).options(**options).remote()
+    desk: Any = ray.remote(FileServer).options(**options).remote()
     try:
         yield desk
     finally:

@@ -13,11 +13,11 @@ import ray
 from platformdirs import user_cache_path
 
 from pan_model.cache import written_whole
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.files import check_writable
 from pan_model.images.decoded_cache import Pictures
 from pan_model.training.finetune_start import FinetuneStart
-from study.nodes.file_server import Piece
+from study.nodes.file_server import Chunk
 
 PIECE_BYTES = 2**26
 """What is on its way at a time, twice: one piece is written while the next one travels."""
@@ -27,7 +27,7 @@ def start_on_this_node(start: FinetuneStart, desk: Any) -> FinetuneStart:
     """The same start with pictures that this node sees; the desk (study.nodes.file_server) has the driver's cache.
 
     The first trial on a node that does not see them fetches a copy, which stays in a cache folder for later studies;
-    others wait for it. Raises BadInput when there is no room for it.
+    others wait for it. Raises UserError when there is no room for it.
     """
     return replace(start, pictures=pictures_on_this_node(start.pictures, desk, user_cache_path("pan-study")))
 
@@ -43,7 +43,7 @@ def pictures_on_this_node(pictures: Pictures, desk: Any, own_cache: Path) -> Pic
             return copy
     size: Any = ray.get(desk.size_of.remote(str(pictures.path)))
     if not size:
-        raise BadInput(f"{pictures.path}: no longer holds the pictures that were put there; start again.")
+        raise UserError(f"{pictures.path}: no longer holds the pictures that were put there; start again.")
     return _first_with_room(copies, size, lambda path: _fetch(pictures.path, path, size, desk))
 
 
@@ -54,7 +54,7 @@ def _first_with_room(copies: list[Pictures], size: int, fetch: Callable[[Path], 
         folder = copy.path.parent
         try:
             check_writable(folder, "pictures")
-        except BadInput:
+        except UserError:
             reasons.append(f"{folder} cannot be written")
             continue
         with _locked(copy.path):  # before room is looked at: half of what another trial fetches takes it away
@@ -65,7 +65,7 @@ def _first_with_room(copies: list[Pictures], size: int, fetch: Callable[[Path], 
                 fetch(copy.path)
                 return copy
         reasons.append(f"{folder} has {free / 1e9:.1f} GB free")
-    raise BadInput(
+    raise UserError(
         f"pictures cannot be copied to node {gethostname()}: they take {size / 1e9:.1f} GB, {', '.join(reasons)}; "
         "give a --cache-dir that all nodes share, or that has room on each of them."
     )
@@ -80,7 +80,7 @@ def _locked(path: Path) -> Generator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        raise BadInput(f"pictures cannot be copied to {path.parent} on node {gethostname()} ({error}).") from error
+        raise UserError(f"pictures cannot be copied to {path.parent} on node {gethostname()} ({error}).") from error
 
 
 def _fetch(source: Path, path: Path, size: int, desk: Any) -> None:
@@ -99,11 +99,11 @@ def _fetch(source: Path, path: Path, size: int, desk: Any) -> None:
             raise OSError(f"{source} has changed: of {size} bytes {file.tell()} came")
 
 
-def _pieces(source: Path, size: int, desk: Any) -> Iterator[Piece | OSError]:
+def _pieces(source: Path, size: int, desk: Any) -> Iterator[Chunk | OSError]:
     """The file's pieces in order, each asked for before the one ahead of it has been taken."""
     cuts = [(start, min(PIECE_BYTES, size - start)) for start in range(0, size, PIECE_BYTES)]
-    asked = [desk.read_piece.remote(str(source), *cut) for cut in cuts[:1]]
+    asked = [desk.read_chunk.remote(str(source), *cut) for cut in cuts[:1]]
     for following in [*cuts[1:], None]:
         if following is not None:
-            asked.append(desk.read_piece.remote(str(source), *following))
+            asked.append(desk.read_chunk.remote(str(source), *following))
         yield ray.get(asked.pop(0))

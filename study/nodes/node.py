@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 WORKERS = "PAN_STUDY_WORKERS"
 """Of the environment: the workers that an autoscaler may start, "4 x CPU=7,GPU=1", several kinds joined by " + "."""
@@ -18,7 +18,7 @@ class Node:
 
 
 def read_workers(text: str) -> tuple[Node, ...]:
-    """The workers that the environment tells of; BadInput when the text is malformed.
+    """The workers that the environment tells of; UserError when the text is malformed.
 
     >>> read_workers("2 x CPU=7,GPU=1 + 1 x CPU=15")
     (Node(cpus=7.0, gpus=1.0), Node(cpus=7.0, gpus=1.0), Node(cpus=15.0, gpus=0.0))
@@ -27,7 +27,7 @@ def read_workers(text: str) -> tuple[Node, ...]:
     for part in text.split(" + "):
         found = re.fullmatch(r"(\d+) x CPU=(\d+)(?:,GPU=(\d+))?", part)
         if found is None:
-            raise BadInput(
+            raise UserError(
                 f"{WORKERS} must be a number of workers and what each has, as in '4 x CPU=7,GPU=1', several kinds "
                 f"joined by ' + ', got '{text}'."
             )

@@ -26,7 +26,7 @@ SHARED_WITHIN_S = 10.0
 """How long a new file may take until every node of a shared file system sees it."""
 
 
-class Question(TypedDict):
+class ProbeRequest(TypedDict):
     """What to look for: a marker (path or URL) with its content, a GPU that works."""
 
     marker: str
@@ -34,7 +34,7 @@ class Question(TypedDict):
     gpu: bool
 
 
-class Answer(TypedDict):
+class ProbeResult(TypedDict):
     """What a node has: versions and digests of packages by name, whether its Ray asks for a token, what is not good.
 
     marker and gpu are empty when all is well.
@@ -47,7 +47,7 @@ class Answer(TypedDict):
     gpu: str
 
 
-def answer(question: Question) -> Answer:
+def answer(question: ProbeRequest) -> ProbeResult:
     """Look at this node."""
     return {
         "versions": {"Python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},

@@ -5,25 +5,25 @@ from pathlib import Path
 
 import ray
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.files import existing_parent
 from study.config.study_config import StudyConfig
 from study.nodes import node_probe
 from study.nodes.disk_space import short_disk
 from study.nodes.finding import Finding, tell_all
 from study.nodes.node import Node
-from study.nodes.node_probe import ABSENT, Answer, Question
-from study.nodes.probe_nodes import SAME_CODE, Asked, alive_nodes, ask_nodes
+from study.nodes.node_probe import ABSENT, ProbeRequest, ProbeResult
+from study.nodes.probe_nodes import SAME_CODE, NodeInfo, alive_nodes, probe_nodes
 from study.nodes.shared_filesystem import SHARED, file_system, marker_beside
 from study.storage.location import Location
-from study.terminal import Screen
+from study.terminal import Terminal
 
 SAME_TOKEN = "give RAY_AUTH_MODE=disabled to this command, or start Ray with RAY_AUTH_MODE=token on every node"
 SHARE_OUTPUT = "give --output on a file system that all nodes share, or a bucket: --output s3://BUCKET/PREFIX"
 
 
-def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Screen) -> None:
-    """Ask every node of the cluster that was joined; BadInput tells in one line all that would fail later.
+def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Terminal) -> None:
+    """Ask every node of the cluster that was joined; UserError tells in one line all that would fail later.
 
     nodes are those that are alive or may be started. Nothing is left in the output.
     """
@@ -33,9 +33,9 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Screen) ->
     for line in hints(config, nodes, more_to_come=len(nodes) > len(asked)):
         screen.say(line)
     with marker_beside(config.output) as marker:
-        question = Question(marker=marker.path, content=marker.content, gpu=wants_gpu)
+        question = ProbeRequest(marker=marker.path, content=marker.content, gpu=wants_gpu)
         here = node_probe.answer({**question, "marker": "", "gpu": False})
-        answers = ask_nodes(asked, question)
+        answers = probe_nodes(asked, question)
     findings = [
         finding
         for node in asked
@@ -47,10 +47,10 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Screen) ->
         if node.node_id not in answers:
             screen.say(f"node {node.name} left the cluster while it was asked")
     if findings:
-        raise BadInput(tell_all(findings))
+        raise UserError(tell_all(findings))
 
 
-def compare(node: Asked, there: Answer, here: Answer, output: Location) -> list[Finding]:
+def compare(node: NodeInfo, there: ProbeResult, here: ProbeResult, output: Location) -> list[Finding]:
     """What a node's answer has against running trials there, beside the answer of this machine."""
     found: list[Finding] = []
     if differing := _differing(there, here):
@@ -66,7 +66,7 @@ def compare(node: Asked, there: Answer, here: Answer, output: Location) -> list[
     return found
 
 
-def _differing(there: Answer, here: Answer) -> list[str]:
+def _differing(there: ProbeResult, here: ProbeResult) -> list[str]:
     """What a node has of versions and code that this machine has not."""
     differing = [
         f"{name} {there['versions'].get(name, ABSENT)} instead of {mine}"
@@ -83,9 +83,9 @@ def _differing(there: Answer, here: Answer) -> list[str]:
 
 
 def check_gpus(config: StudyConfig, nodes: Sequence[Node]) -> None:
-    """BadInput when GPUs are asked for and no node has one, be it alive or yet to start."""
+    """UserError when GPUs are asked for and no node has one, be it alive or yet to start."""
     if config.gpus_per_trial and not any(node.gpus for node in nodes):
-        raise BadInput(
+        raise UserError(
             f"--gpus-per-trial {config.gpus_per_trial:g}: no node of the cluster has a GPU, alive or yet to start; "
             "add nodes that have one, or give --gpus-per-trial 0."
         )

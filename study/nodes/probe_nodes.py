@@ -1,4 +1,4 @@
-"""Asked nodes: a question put to every node of a cluster at the same time, and what is wrong with some."""
+"""NodeInfo nodes: a question put to every node of a cluster at the same time, and what is wrong with some."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.nodes import node_probe
 from study.nodes.finding import Finding
-from study.nodes.node_probe import Answer, Question
+from study.nodes.node_probe import ProbeRequest, ProbeResult
 
 ANSWER_WITHIN_S = 120.0
 """How long a node may take: a cold disk needs a minute to load torch."""
@@ -17,7 +17,7 @@ ANSWER_WITHIN_S = 120.0
 SAME_CODE = "bring every node to one state: `ray up` the cluster again, or `make setup` in the same checkout on each"
 
 
-class Asked(NamedTuple):
+class NodeInfo(NamedTuple):
     """A node of the cluster: Ray's name of it, how people know it, and whether Ray counts GPUs on it."""
 
     node_id: str
@@ -25,10 +25,10 @@ class Asked(NamedTuple):
     has_gpu: bool
 
 
-def alive_nodes() -> list[Asked]:
+def alive_nodes() -> list[NodeInfo]:
     """The nodes of the Ray that was joined."""
     return [
-        Asked(
+        NodeInfo(
             node["NodeID"],
             f"{node['NodeManagerAddress']} ({node['NodeManagerHostname']})",
             bool(node["Resources"].get("GPU")),
@@ -38,9 +38,9 @@ def alive_nodes() -> list[Asked]:
     ]
 
 
-def ask_nodes(
-    nodes: Sequence[Asked], question: Question, within_s: float = ANSWER_WITHIN_S
-) -> dict[str, Answer | Finding]:
+def probe_nodes(
+    nodes: Sequence[NodeInfo], question: ProbeRequest, within_s: float = ANSWER_WITHIN_S
+) -> dict[str, ProbeResult | Finding]:
     """Put a question to nodes at the same time; by node_id, an answer or why there is none.
 
     A node that has left the cluster meanwhile is left out. Nodes on one machine share their name, not their node_id.
@@ -62,7 +62,7 @@ def ask_nodes(
     return {node.node_id: one for node, one in said.items() if not isinstance(one, Finding) or node.node_id in there}
 
 
-def _take(node: Asked, reference: Any, within_s: float, *, answered: bool) -> Answer | Finding:
+def _take(node: NodeInfo, reference: Any, within_s: float, *, answered: bool) -> ProbeResult | Finding:
     if not answered:
         ray.cancel(reference, force=True)
         way_out = "look at its disks, its network and its Ray, or take it out of the cluster"

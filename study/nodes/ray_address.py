@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.nodes.autoscaling import BOOTSTRAP
 from study.nodes.node import Node
 
@@ -22,7 +22,7 @@ def find_cluster(
     Without --ray-address that is RAY_ADDRESS, which `ray job submit` sets, or, on the head node that `ray up` made, the
     Ray that runs there.
 
-    Raises BadInput when an address is no HOST:PORT, or nothing listens there.
+    Raises UserError when an address is no HOST:PORT, or nothing listens there.
     """
     if given is not None or environment.get("RAY_ADDRESS"):
         named = "--ray-address" if given is not None else "RAY_ADDRESS"
@@ -34,17 +34,19 @@ def find_cluster(
 
 
 def check_ray_address(address: str | None, named: str = "--ray-address") -> None:
-    """BadInput when an address is not HOST:PORT, auto or local, or when nothing listens there."""
+    """UserError when an address is not HOST:PORT, auto or local, or when nothing listens there."""
     if address in (None, "auto", LOCAL):
         return
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isdecimal()) or "/" in host or ":" in host.strip("[]"):
         name = "ray_address" if named == "--ray-address" else named
         way_out = "." if named == "--ray-address" else f"; unset {named}, or give --ray-address."
-        raise BadInput(f"{name} must be HOST:PORT of a head node, auto or {LOCAL}, got '{address}'{way_out}")
+        raise UserError(f"{name} must be HOST:PORT of a head node, auto or {LOCAL}, got '{address}'{way_out}")
     if error := _listens(address):
         way_out = "leave it out" if named == "--ray-address" else f"unset {named}"
-        raise BadInput(f"{named}: no Ray cluster answers at '{address}' ({error}); start one, or {way_out}.") from error
+        raise UserError(
+            f"{named}: no Ray cluster answers at '{address}' ({error}); start one, or {way_out}."
+        ) from error
 
 
 def cluster_file(address: str | None, bootstrap: Path | None = None) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import AuthenticationError
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
 from study.nodes.autoscaling import find_nodes
 from study.nodes.deployment import IN_A_JOB, PACKAGE
@@ -29,7 +29,7 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
     """Start Ray on this machine, or join the cluster at --ray-address, for as long as the study runs.
 
     Says what it waits for. Gives the machines that trials may use, those included that the autoscaler may start. Raises
-    BadInput when Ray does not start or no cluster answers.
+    UserError when Ray does not start or no cluster answers.
     """
     on_terminate = signal.getsignal(signal.SIGTERM)
     if study.ray_address is None:
@@ -60,31 +60,31 @@ def _alive() -> list[dict[str, Any]]:
 
 
 def _start_ray() -> None:
-    """Start Ray here, once more where a busy machine did not get it up in Ray's own half minute; BadInput at last."""
+    """Start Ray here, once more where a busy machine did not get it up in Ray's own half minute; UserError at last."""
     for start in range(1, RAY_STARTS + 1):
         try:
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             return
         except Exception as error:  # what Ray raises then is of no kind of its own
             if "timed out during startup" not in str(error) or start == RAY_STARTS:
-                raise BadInput(
+                raise UserError(
                     f"Ray did not start on this machine ({error}); where it was too busy, give the same command again."
                 ) from error
             ray.shutdown()
 
 
 def _join_ray(address: str) -> None:
-    """Join the Ray at an address; BadInput where it does not answer, or answers that it wants a token."""
+    """Join the Ray at an address; UserError where it does not answer, or answers that it wants a token."""
     with stderr_aside() as said:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_this_code(address))
         except Exception as error:  # Ray raises what it likes
             if isinstance(error, AuthenticationError) or "InvalidAuthToken" in said():
-                raise BadInput(
+                raise UserError(
                     f"--ray-address: the Ray cluster at '{address}' asks for a token that this command has not; give "
                     "RAY_AUTH_MODE=token and its token, in ~/.ray/auth_token or RAY_AUTH_TOKEN."
                 ) from error
-            raise BadInput(
+            raise UserError(
                 f"--ray-address: no Ray cluster answers at '{address}' ({error}); "
                 "start one with the same versions of Ray and Python, or leave it out."
             ) from error

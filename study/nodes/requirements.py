@@ -4,10 +4,10 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.nodes.node_probe import ABSENT, code_digest, why_no_gpu
 from study.storage.files import read_if_there
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 
 BREACH = "breach"
 """In a result: why the node may not run trials."""
@@ -17,24 +17,24 @@ SEEN_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class NodeRequirements:
     """On what a trial may run on a node: the driver's code, the study's own folder, a GPU that works if it has one.
 
     Digests are SHA-256 (hex), of the code (study.nodes.node_probe) and of study.json.
     """
 
-    results: Results
+    results: StudyPaths
     study: str
     code: str
     gpu: bool
 
 
-def terms_of(results: Results, *, gpu: bool) -> Terms:
+def node_requirements(results: StudyPaths, *, gpu: bool) -> NodeRequirements:
     """The terms of a study whose study.json is written, as this machine has them."""
-    return Terms(results=results, study=_digest(results), code=code_digest(), gpu=gpu)
+    return NodeRequirements(results=results, study=_digest(results), code=code_digest(), gpu=gpu)
 
 
-def find_breach(terms: Terms, seen_within_s: float = SEEN_WITHIN_S) -> str:
+def check_requirements(terms: NodeRequirements, seen_within_s: float = SEEN_WITHIN_S) -> str:
     """Why this node may not run trials, with the way out; empty when it may."""
     if code_digest() != terms.code:
         return "runs other code than the study; bring it to the same state (`ray up` again, or `make setup`)"
@@ -49,9 +49,9 @@ def find_breach(terms: Terms, seen_within_s: float = SEEN_WITHIN_S) -> str:
     return ""
 
 
-def _digest(results: Results) -> str:
+def _digest(results: StudyPaths) -> str:
     try:
         content = read_if_there(results.study, "look at its rights")
-    except BadInput:  # a store that does not answer is an OSError, for which the trial starts again
+    except UserError:  # a store that does not answer is an OSError, for which the trial starts again
         return ABSENT
     return ABSENT if content is None else hashlib.sha256(content).hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
 from study.nodes.node import Node
 
@@ -21,17 +21,19 @@ class Slots:
     count: int
 
 
-def share_out(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0) -> Slots:
+def allocate_slots(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0) -> Slots:
     """Cut a cluster into trials: as many as its CPUs take, with all GPUs shared among them unless a share is given.
 
-    need is the least part of a GPU that a trial can do with; a share that is given may be smaller. Raises BadInput when
-    no node can run even one trial.
+    need is the least part of a GPU that a trial can do with; a share that is given may be smaller. Raises UserError
+    when no node can run even one trial.
     """
     largest_cpus, largest_gpus = max(node.cpus for node in nodes), max(node.gpus for node in nodes)
     if study.cpus_per_trial > largest_cpus:
-        raise BadInput(f"cpus_per_trial must be at most {largest_cpus:g}, what a node has, got {study.cpus_per_trial}.")
+        raise UserError(
+            f"cpus_per_trial must be at most {largest_cpus:g}, what a node has, got {study.cpus_per_trial}."
+        )
     if (study.gpus_per_trial or 0) > largest_gpus:
-        raise BadInput(
+        raise UserError(
             f"gpus_per_trial must be at most {largest_gpus:g}, what a node has, got {study.gpus_per_trial:g}."
         )
     room = sum(_cpu_room(study, node) for node in nodes)
@@ -39,12 +41,12 @@ def share_out(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0) -> S
     share = study.gpus_per_trial
     if share is None:
         useful = [node.gpus for node in nodes if _cpu_room(study, node)]  # a GPU without CPUs serves nobody
-        share = min(max(even_share(sum(useful), wanted), math.ceil(1000 * need) / 1000), max(useful))
+        share = min(max(even_gpu_share(sum(useful), wanted), math.ceil(1000 * need) / 1000), max(useful))
     if share == 0:
         return Slots(cpus=study.cpus_per_trial, gpus=0.0, count=wanted)
     slots = Slots(cpus=study.cpus_per_trial, gpus=share, count=wanted)
     if (count := count_slots(study, slots, nodes)) == 0:
-        raise BadInput(
+        raise UserError(
             f"no node has room for a trial of {study.cpus_per_trial} CPUs and {share:g} GPUs; "
             "give fewer with --cpus-per-trial or --gpus-per-trial."
         )
@@ -64,10 +66,10 @@ def _cpu_room(study: StudyConfig, node: Node) -> int:
     return int(node.cpus // study.cpus_per_trial)
 
 
-def even_share(gpus: float, count: int) -> float:
+def even_gpu_share(gpus: float, count: int) -> float:
     """GPUs for each of `count` trials: whole ones, or the part of one that lets all of them fit.
 
-    >>> even_share(8, 4), even_share(2, 3), even_share(0, 2)
+    >>> even_gpu_share(8, 4), even_gpu_share(2, 3), even_gpu_share(0, 2)
     (2.0, 0.5, 0.0)
     """
     if gpus >= count:

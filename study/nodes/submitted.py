@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.nodes.deployment import IN_A_JOB, is_sent
 from study.storage.location import Location
 
@@ -24,9 +24,9 @@ def use_all_threads(environment: Mapping[str, str] = os.environ) -> int | None:
 
 
 def check_output_stays(output: Location, environment: Mapping[str, str] = os.environ) -> None:
-    """BadInput for a relative output in a Ray job: its working folder goes away with it."""
+    """UserError for a relative output in a Ray job: its working folder goes away with it."""
     if IN_A_JOB in environment and isinstance(output, Path) and not output.is_absolute():
-        raise BadInput(
+        raise UserError(
             f"output must be absolute in a Ray job, whose working folder is thrown away, got '{output}'; "
             "give --output or set PAN_STUDY_OUTPUT on the head node."
         )

@@ -7,10 +7,10 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from pan_model.config import TrialConfig
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.storage.files import read_json, write_json
 from study.storage.location import Location
-from study.storage.paths import DatasetResults
+from study.storage.paths import DatasetPaths
 from study.trials.ledger import Status, TrialRecord, best_completed
 
 SCHEMA_FILE = Path(__file__).parents[1] / "best_config.schema.json"
@@ -18,7 +18,7 @@ BEST_CONFIG_SCHEMA = "pan-study/best-config/1"
 MADE_BY = "give one that study/run.py made; study/collate.py makes a study's anew"
 
 
-def export_best_config(results: DatasetResults, study: dict[str, Any], records: list[TrialRecord]) -> bool:
+def export_best_config(results: DatasetPaths, study: dict[str, Any], records: list[TrialRecord]) -> bool:
     """Write best_config.json for a dataset of a study; False, and no file, when no trial completed."""
     part = study["datasets"][results.dataset]
     objective = part["objective"]
@@ -51,16 +51,16 @@ def export_best_config(results: DatasetResults, study: dict[str, Any], records: 
 
 
 def read_best_config(path: Location) -> dict[str, Any]:
-    """Read a best_config.json; BadInput names the file and the field that is not as the schema says."""
+    """Read a best_config.json; UserError names the file and the field that is not as the schema says."""
     content = read_json(path, MADE_BY)
     error = next(iter(_validator().iter_errors(content)), None)
     if error is not None:
         field = ".".join(str(part) for part in error.absolute_path) or "the whole file"
-        raise BadInput(f"{path}: {field}: {error.message}; see {SCHEMA_FILE.name}, or {MADE_BY}.")
+        raise UserError(f"{path}: {field}: {error.message}; see {SCHEMA_FILE.name}, or {MADE_BY}.")
     try:
         TrialConfig.from_flat(content["config"])
-    except BadInput as rule:
-        raise BadInput(f"{path}: config: {rule}") from rule
+    except UserError as rule:
+        raise UserError(f"{path}: config: {rule}") from rule
     return content
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any, Literal, NamedTuple
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.study_file import read_study
 from study.reporting.best_config import export_best_config
 from study.reporting.summary import DatasetSummary, write_summary
 from study.reporting.tables import write_tables
 from study.storage.files import exists
-from study.storage.paths import DatasetResults, Results
+from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import TrialLedger, TrialRecord, best_completed, read_ledger
 
 
@@ -19,15 +19,15 @@ class Collated(NamedTuple):
     summary: DatasetSummary
 
 
-def collate(results: Results, *, over: bool = False) -> dict[str, Collated]:
+def collate(results: StudyPaths, *, over: bool = False) -> dict[str, Collated]:
     """Write trials.csv, history.csv, best_config.json and the summary; gives what each dataset came to.
 
-    The study may be finished, cut or running; over says that it does not run. Raises BadInput where there is none.
+    The study may be finished, cut or running; over says that it does not run. Raises UserError where there is none.
     """
     study = read_begun_study(results)
     ledger: dict[str, list[TrialRecord]] = {}
     for dataset, part in study["datasets"].items():
-        files = results.of(dataset)
+        files = results.dataset(dataset)
         objective = part["objective"]
         ledger[dataset] = _read_with_winner(files, objective["name"], objective["mode"])
         write_tables(files, ledger[dataset], objective["name"], objective["mode"])
@@ -36,14 +36,14 @@ def collate(results: Results, *, over: bool = False) -> dict[str, Collated]:
     return {summary.dataset: Collated(ledger[summary.dataset], summary) for summary in summaries}
 
 
-def read_begun_study(results: Results) -> dict[str, Any]:
-    """The study.json of a folder; BadInput where there is none."""
+def read_begun_study(results: StudyPaths) -> dict[str, Any]:
+    """The study.json of a folder; UserError where there is none."""
     if not exists(results.study):
-        raise BadInput(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
+        raise UserError(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
     return read_study(results.study)
 
 
-def _read_with_winner(files: DatasetResults, metric: str, mode: Literal["max", "min"]) -> list[TrialRecord]:
+def _read_with_winner(files: DatasetPaths, metric: str, mode: Literal["max", "min"]) -> list[TrialRecord]:
     """The ledger with the winner's questions; those of all trials would fill the memory, and nobody asks for them."""
     records = read_ledger(files.trials, best=False)
     best = best_completed(records, metric, mode)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.tasks.metrics import Interval
 from study.storage.files import parse_json, read_if_there
 from study.storage.location import Location
@@ -91,9 +91,9 @@ def check_same_questions(metric: str, answers: Iterable[tuple[Location, Question
     counts = [(file, len(lists.get(metric, ()))) for file, lists in answers]
     for file, count in counts:
         if count == 0:
-            raise BadInput(f"{file}: must hold scores of {metric} for each method; remove it.")
+            raise UserError(f"{file}: must hold scores of {metric} for each method; remove it.")
         if count != counts[0][1]:
-            raise BadInput(
+            raise UserError(
                 f"{file}: must hold {counts[0][1]} scores of {metric} for each method, as {counts[0][0]} does, "
                 f"got {count}; remove the one that is damaged."
             )
@@ -111,7 +111,7 @@ def read_final(path: Location, metric: str) -> FinalScores | None:
         and all(isinstance(content.get(section), dict) for section in FINAL_SECTIONS)
     ):
         fields = ", ".join(("trial_id", *FINAL_SECTIONS))
-        raise BadInput(f"{path}: must hold {fields}; {LEAVE_OUT}.")
+        raise UserError(f"{path}: must hold {fields}; {LEAVE_OUT}.")
     baselines, paired = content["baselines"], content["paired"]
     test = {name: _read_interval(path, f"baselines.{name}", baselines[name], metric, "mean") for name in baselines}
     return FinalScores(
@@ -128,5 +128,5 @@ def _read_interval(path: Location, field: str, metrics: Any, metric: str, key: s
     except (KeyError, TypeError, ValueError):
         interval = None
     if interval is None or not all(map(is_finite_number, interval)):
-        raise BadInput(f"{path}: {field}.{metric} must hold {key} and ci95, a number and two; {LEAVE_OUT}.")
+        raise UserError(f"{path}: {field}.{metric} must hold {key} and ci95, a number and two; {LEAVE_OUT}.")
     return interval

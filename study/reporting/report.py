@@ -9,12 +9,12 @@ from study.reporting.collation import Collated
 from study.reporting.summary import DatasetSummary
 from study.storage.files import exists
 from study.storage.location import Location, in_store
-from study.storage.paths import Results
-from study.terminal import Screen, count_by_status
+from study.storage.paths import StudyPaths
+from study.terminal import Terminal, count_by_status
 from study.trials.ledger import Status, count_ended
 
 
-def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: Screen, ended_by: str = "") -> int:
+def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: Terminal, ended_by: str = "") -> int:
     """Say how each dataset went and where its files are; gives 0, or 1 when no trial completed anywhere.
 
     ended_by says what there was too little of for a search that lacks trials.
@@ -36,18 +36,20 @@ def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) 
     if exists(results.tensorboard):
         commands.append(shlex.join(["uv", "run", "tensorboard", "--logdir", str(results.tensorboard)]))
     if in_store(results.root):  # the journal's viewer wants a file
-        journals = Results(Path("copies") / config.study_name)
+        journals = StudyPaths(Path("copies") / config.study_name)
         commands.append(shlex.join(["uv", "run", "study/collate.py", str(results.root), "--copy", str(journals.root)]))
     for dataset in summaries:
-        if exists(results.of(dataset).journal):
-            commands.append(shlex.join(["uv", "run", "optuna-dashboard", str(journals.of(dataset).journal)]))
+        if exists(results.dataset(dataset).journal):
+            commands.append(shlex.join(["uv", "run", "optuna-dashboard", str(journals.dataset(dataset).journal)]))
     for dataset, summary in summaries.items():
         if summary.best is not None and all(one.test is None for one in summary.scores):
-            commands.append(_final_command(config, results.of(dataset).best_config))
+            commands.append(_final_command(config, results.dataset(dataset).best_config))
     return commands
 
 
-def _report_dataset(config: StudyConfig, plan: DatasetPlan, collated: Collated, ended_by: str, screen: Screen) -> bool:
+def _report_dataset(
+    config: StudyConfig, plan: DatasetPlan, collated: Collated, ended_by: str, screen: Terminal
+) -> bool:
     """Say what one dataset's trials came to; whether any of them completed."""
     records, summary = collated
     screen.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records, over=True)}")
@@ -55,7 +57,7 @@ def _report_dataset(config: StudyConfig, plan: DatasetPlan, collated: Collated, 
         why = ended_by or "the space was used up"
         screen.say(f"{plan.dataset}: {why} before {plan.num_trials} trials had ended; --resume goes on")
     if any(record.status is Status.FAILED for record in records):
-        table = config.results.of(plan.dataset).trials_table
+        table = config.results.dataset(plan.dataset).trials_table
         screen.say(f"{plan.dataset}: the column error of {table} says why trials failed")
     if summary.best is None:
         screen.say(f"{plan.dataset}: no trial completed")
@@ -66,7 +68,7 @@ def _report_dataset(config: StudyConfig, plan: DatasetPlan, collated: Collated, 
     return True
 
 
-def say_comparison(summary: DatasetSummary, screen: Screen) -> None:
+def say_comparison(summary: DatasetSummary, screen: Terminal) -> None:
     """Say how far PAN is ahead of each baseline on val, and what to be careful of."""
     for one in summary.scores:
         if one.val is not None and one.val_ahead is not None:
@@ -79,7 +81,7 @@ def _files_made(config: StudyConfig) -> list[Location]:
     results = config.results
     paths = [results.summary, results.study, results.tensorboard]
     for plan in config.plans:
-        files = results.of(plan.dataset)
+        files = results.dataset(plan.dataset)
         paths += [files.best_config, files.backbone, files.trials_table, files.history_table, files.journal]
     return [path for path in paths if exists(path)]
 

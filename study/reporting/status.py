@@ -8,7 +8,7 @@ from typing import Any
 from study.reporting.collation import read_begun_study
 from study.storage.files import times_in
 from study.storage.location import Location
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.terminal import count_by_status, duration
 from study.trials.ledger import Status, TrialRecord, best_completed, count_ended, read_ledger
 
@@ -25,16 +25,16 @@ class Times:
     by_trial: Mapping[str, float]
 
 
-def describe_standing(results: Results, now_s: Callable[[], float] = time.time) -> list[str]:
+def describe_standing(results: StudyPaths, now_s: Callable[[], float] = time.time) -> list[str]:
     """Lines on a study's datasets: trials by status, the best so far, what runs and how long it will still take.
 
-    Raises BadInput where there is no study.
+    Raises UserError where there is no study.
     """
     study = read_begun_study(results)
     commit = study["provenance"]["git_commit"]
     lines = [f"study {study['name']}, begun {study['provenance']['created']} by commit {commit}"]
     for dataset, part in study["datasets"].items():
-        files = results.of(dataset)
+        files = results.dataset(dataset)
         records = read_ledger(files.trials, best=False)
         lines += _describe_dataset(dataset, part, records, _times(files.trials, records), now_s())
     return lines

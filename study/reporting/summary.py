@@ -14,7 +14,7 @@ from study.reporting.markdown_table import parameter_table, table
 from study.reporting.tables import to_csv
 from study.storage.files import write_text
 from study.storage.location import Location
-from study.storage.paths import DatasetResults, Results
+from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.baselines import read_baselines
 from study.trials.ledger import Status, TrialLedger, TrialRecord, best_completed
 from study.trials.question_scores import QuestionLists
@@ -42,7 +42,7 @@ class DatasetSummary:
     cautions: list[str]
 
 
-def summarise_dataset(files: DatasetResults, part: Mapping[str, Any], records: list[TrialRecord]) -> DatasetSummary:
+def summarise_dataset(files: DatasetPaths, part: Mapping[str, Any], records: list[TrialRecord]) -> DatasetSummary:
     """Trials by status, the winner beside the baselines on each split, epochs spent and saved, and cautions."""
     metric, mode = part["objective"]["name"], part["objective"]["mode"]
     best = best_completed(records, metric, mode)
@@ -63,7 +63,7 @@ def summarise_dataset(files: DatasetResults, part: Mapping[str, Any], records: l
 
 
 def _compare(
-    files: DatasetResults, regime: Regime, metric: str, winner: TrialRecord | None, epoch: int
+    files: DatasetPaths, regime: Regime, metric: str, winner: TrialRecord | None, epoch: int
 ) -> tuple[list[MethodScores], list[str]]:
     """PAN and the baselines as the dataset's files have them, and what speaks against the winner."""
     baselines = read_baselines(files.baselines)
@@ -79,7 +79,7 @@ def _compare(
 
 
 def _answers(
-    files: DatasetResults, winner: TrialRecord | None, baselines: Mapping[str, QuestionLists]
+    files: DatasetPaths, winner: TrialRecord | None, baselines: Mapping[str, QuestionLists]
 ) -> list[tuple[Location, QuestionLists]]:
     """All answers to the validation questions, with the file of each: the winner's first, if it has any."""
     answers = [(files.baselines, lists) for lists in baselines.values()]
@@ -90,14 +90,15 @@ def _answers(
 
 
 def write_summary(
-    results: Results, study: Mapping[str, Any], ledger: Mapping[str, list[TrialRecord]], *, over: bool = False
+    results: StudyPaths, study: Mapping[str, Any], ledger: Mapping[str, list[TrialRecord]], *, over: bool = False
 ) -> list[DatasetSummary]:
     """Write both files for all datasets of a study; gives what is in them.
 
     over says that nothing runs any more, so that trials which run in the ledger were cut.
     """
     summaries = [
-        summarise_dataset(results.of(dataset), part, ledger[dataset]) for dataset, part in study["datasets"].items()
+        summarise_dataset(results.dataset(dataset), part, ledger[dataset])
+        for dataset, part in study["datasets"].items()
     ]
     write_text(results.summary_table, to_csv((), [summary_row(summary) for summary in summaries]))
     write_text(results.summary, "\n".join(_page(study["name"], summaries, over)) + "\n")

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from study.storage.files import write_text
-from study.storage.paths import DatasetResults
+from study.storage.paths import DatasetPaths
 from study.trials.ledger import TrialRecord
 
 
-def write_tables(results: DatasetResults, records: list[TrialRecord], metric: str, mode: Literal["max", "min"]) -> None:
+def write_tables(results: DatasetPaths, records: list[TrialRecord], metric: str, mode: Literal["max", "min"]) -> None:
     """Write one row a trial, and one row a trial and epoch."""
     rows = [trial_row(record, metric, mode) for record in records]
     first = ("trial_id", "status", "metric", "epoch", "wall_s", "error")

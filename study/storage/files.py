@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.files import check_writable
 from study.config.identity import digest
 from study.storage import object_store
@@ -160,15 +160,15 @@ def opened(path: Location) -> Generator[IO[bytes] | None]:
 
 
 def read_json(path: Location, way_out: str) -> Any:
-    """Read a JSON file; BadInput names the file and the way out when it is missing or broken."""
+    """Read a JSON file; UserError names the file and the way out when it is missing or broken."""
     content = read_if_there(path, way_out)
     if content is None:
-        raise BadInput(f"{path}: cannot be read (No such file or directory); {way_out}.")
+        raise UserError(f"{path}: cannot be read (No such file or directory); {way_out}.")
     return parse_json(path, content, way_out)
 
 
 def read_if_there(path: Location, way_out: str) -> bytes | None:
-    """Read a file, None where there is none; BadInput names the file and the way out when that is impossible.
+    """Read a file, None where there is none; UserError names the file and the way out when that is impossible.
 
     Raises StoreError when a store does not answer, which is nothing that the file could be mended for.
     """
@@ -179,19 +179,19 @@ def read_if_there(path: Location, way_out: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror or error}); {way_out}.") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {way_out}.") from error
 
 
 def parse_json(path: Location, content: bytes, way_out: str) -> Any:
-    """Parse a JSON file's content; BadInput names the file and the way out when it is broken."""
+    """Parse a JSON file's content; UserError names the file and the way out when it is broken."""
     try:
         return json.loads(content.decode("utf-8"))
     except ValueError as error:
-        raise BadInput(f"{path}: is not JSON ({error}); {way_out}.") from error
+        raise UserError(f"{path}: is not JSON ({error}); {way_out}.") from error
 
 
 def check_output(path: Location, what: str, flag: str, probe: str) -> None:
-    """Raise BadInput where results cannot be written; a store is tried with an object whose name begins with `probe`.
+    """Raise UserError where results cannot be written; a store is tried with an object whose name begins with `probe`.
 
     It says what was to go there, and which flag helps; nothing is left behind.
     """
@@ -201,7 +201,7 @@ def check_output(path: Location, what: str, flag: str, probe: str) -> None:
     try:
         object_store.try_to_write(path / f"{probe}{uuid4().hex}")
     except StoreError as error:
-        raise BadInput(f"{what} cannot be written to {path}: {error}; mend that, or give another {flag}.") from error
+        raise UserError(f"{what} cannot be written to {path}: {error}; mend that, or give another {flag}.") from error
 
 
 def local_copy(path: Location, folder: Path) -> Path:

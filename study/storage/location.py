@@ -6,7 +6,7 @@ from typing import Any
 
 from upath import UPath
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 Location = Path | UPath
 """What a folder is on a disk, and a key or its beginning in a store; both are joined by /."""
@@ -36,7 +36,7 @@ LIKE_A_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)(/*)(.*)", re.DOTALL)
 
 
 def locate(text: str) -> Location:
-    """Read a folder's name or a store's URL; BadInput for one that is neither.
+    """Read a folder's name or a store's URL; UserError for one that is neither.
 
     >>> str(locate("results") / "demo"), str(locate("s3://bucket") / "demo")
     ('results/demo', 's3://bucket/demo')
@@ -47,16 +47,16 @@ def locate(text: str) -> Location:
     kind, slashes, rest = url.groups()
     if kind not in STORES:
         known = ", ".join(f"{store}://" for store in STORES)
-        raise BadInput(f"'{text}' is in no store that is known; give a folder, or a URL that begins with {known}")
+        raise UserError(f"'{text}' is in no store that is known; give a folder, or a URL that begins with {known}")
     if WILD.search(rest):
-        raise BadInput(f"'{text}' must be without *, ?, [, ] and #, which a store's URL does not take as they are")
+        raise UserError(f"'{text}' must be without *, ?, [, ] and #, which a store's URL does not take as they are")
     if slashes != "//" or not rest:
-        raise BadInput(f"'{text}' names no bucket; the form is {kind}://bucket/prefix")
+        raise UserError(f"'{text}' names no bucket; the form is {kind}://bucket/prefix")
     try:
         location = UPath(text.rstrip("/"), use_listings_cache=False, **OPTIONS.get(kind, {}))
         _ = location.fs
     except ImportError as error:
-        raise BadInput(f"'{text}' needs the package {STORES[kind]} ({error}); install it on all machines") from error
+        raise UserError(f"'{text}' needs the package {STORES[kind]} ({error}); install it on all machines") from error
     return location
 
 

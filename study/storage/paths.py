@@ -9,7 +9,7 @@ BACKBONE = "backbone.safetensors"
 
 
 @dataclass(frozen=True)
-class DatasetResults:
+class DatasetPaths:
     """The files of one dataset of a study."""
 
     root: Location
@@ -66,7 +66,7 @@ class DatasetResults:
 
 
 @dataclass(frozen=True)
-class Results:
+class StudyPaths:
     """The files of a study."""
 
     root: Location
@@ -91,6 +91,6 @@ class Results:
         """What `tensorboard --logdir` takes."""
         return self.root / "tensorboard"
 
-    def of(self, dataset: str) -> DatasetResults:
+    def dataset(self, dataset: str) -> DatasetPaths:
         """The files of one dataset."""
-        return DatasetResults(self.root, dataset)
+        return DatasetPaths(self.root, dataset)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from pan_model.training.trainer import EpochRecord
 from study.storage.files import (
@@ -154,7 +154,7 @@ class TrialLedger:
             lines = content[: content.rfind(b"\n") + 1].decode("utf-8").splitlines()
             return [json.loads(line) for line in lines]
         except ValueError as error:
-            raise BadInput(f"{self._history}: must hold a JSON object a line ({error}); {LEAVE_OUT}.") from error
+            raise UserError(f"{self._history}: must hold a JSON object a line ({error}); {LEAVE_OUT}.") from error
 
     def status(self) -> tuple[Status, str]:
         """How the trial stands, and the error of a failed one."""
@@ -165,7 +165,7 @@ class TrialLedger:
         try:
             return Status(written["status"]), str(written["error"])
         except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{self._status}: must hold status and error; {RUN_AGAIN}.") from error
+            raise UserError(f"{self._status}: must hold status and error; {RUN_AGAIN}.") from error
 
     def read(self, *, best: bool = True) -> TrialRecord:
         """Everything but the checkpoint, and, where best is False, but what is kept of the best epoch.
@@ -176,10 +176,10 @@ class TrialLedger:
             return TrialLedger(self.folder, fetched).read(best=best)
         content = self._read(self._config, LEAVE_OUT)
         if content is None:
-            raise BadInput(f"{self._config}: cannot be read (No such file or directory); {LEAVE_OUT}.")
+            raise UserError(f"{self._config}: cannot be read (No such file or directory); {LEAVE_OUT}.")
         written = parse_json(self._config, content, LEAVE_OUT)
         if not isinstance(written, dict) or set(written) != {"trial_id", "number", "config"}:
-            raise BadInput(f"{self._config}: must hold trial_id, number and config; {LEAVE_OUT}.")
+            raise UserError(f"{self._config}: must hold trial_id, number and config; {LEAVE_OUT}.")
         status, error = self.status()
         kept = self._read_best() if best else None
         return TrialRecord(**written, status=status, error=error, history=self.history(), best=kept)
@@ -190,7 +190,7 @@ class TrialLedger:
             return None
         written = parse_json(self.best_epoch_file, content, "remove it")
         if not isinstance(written, dict) or set(written) != BEST_FIELDS:
-            raise BadInput(f"{self.best_epoch_file}: must hold epoch, questions and baselines; remove it.")
+            raise UserError(f"{self.best_epoch_file}: must hold epoch, questions and baselines; remove it.")
         return BestEpoch(
             epoch=written["epoch"],
             questions=check_lists(written["questions"], self.best_epoch_file, "questions"),

@@ -21,7 +21,7 @@ import torch
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.files import check_writable
 from pan_model.flat import Scalar
 from pan_model.model.encoders import GraphConfig
@@ -164,7 +164,7 @@ def _save(trainer: Trainer, file: Path) -> None:
     try:
         write_whole(file, lambda path: torch.save(trainer.state_dict(), path))
     except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
-        raise BadInput(f"{file}: cannot be written ({error}); give another --cache-dir.") from error
+        raise UserError(f"{file}: cannot be written ({error}); give another --cache-dir.") from error
 
 
 def _train_to(trainer: Trainer, epoch: int, show: Show) -> None:
@@ -187,7 +187,7 @@ def _train_to_best(trainer: Trainer, patience: int, show: Show) -> None:
         if state is not None and in_vain >= patience:
             break
     if state is None:
-        raise BadInput(
+        raise UserError(
             f"baseline paper_setting: {task.objective} on val must be a finite number in some epoch, but was in none "
             f"of {epochs}; look for extreme values in the images and the backbone's weights."
         )

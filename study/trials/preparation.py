@@ -20,14 +20,14 @@ from pan_model.data.items import Items
 from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.splits import Split
 from pan_model.datasets import Dataset, find_dataset
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.decoded_cache import load_pictures
 from pan_model.shapes import Bool, Float
 from pan_model.tasks import Task
 from pan_model.training.backbone import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
 from pan_model.training.finetune_start import FinetuneStart
 from study.config.regime import Regime
-from study.terminal import Screen, duration, show_work
+from study.terminal import Terminal, duration, show_work
 
 Progress = Callable[["Work", int, int], None]
 """Called with the kind of work, and how much of it is done and to do."""
@@ -96,7 +96,7 @@ class PreparedDataset:
 
 
 def prepare_dataset(preparation: Preparation, progress: Progress | None = None) -> PreparedDataset:
-    """Read a dataset and its features; BadInput for whatever stands in the way of a study.
+    """Read a dataset and its features; UserError for whatever stands in the way of a study.
 
     Writes to the cache, and draws the demo where it is missing, but nothing else.
     """
@@ -132,7 +132,7 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
     )
 
 
-def prepare_on_screen(preparation: Preparation, screen: Screen) -> PreparedDataset:
+def prepare_on_screen(preparation: Preparation, screen: Terminal) -> PreparedDataset:
     """Prepare a dataset, show how it goes, and say what there is and what was left out."""
     dataset, started_s = preparation.dataset, time.monotonic()
     with screen.live(at_once=True) as show:
@@ -188,12 +188,12 @@ def _readable(preparation: Preparation, items: Items, identity: str, tell: Progr
 
 
 def _make_task(row: Dataset, items: Items, features: Float[np.ndarray, "N D"]) -> Task:
-    """The dataset's task; BadInput for what every trial would fail on."""
+    """The dataset's task; UserError for what every trial would fail on."""
     featured = FeaturedItems.join(items, features, row.split(items))
     try:
         return row.task(featured, seed=0)
-    except BadInput as error:
-        raise BadInput(f"{items.image_root.parent}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{items.image_root.parent}: {error}") from error
 
 
 def _describe_features(preparation: Preparation, features: Features) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.tasks import QuestionScores
 from pan_model.tasks.metrics import Interval, mean_interval
 from study.storage.location import Location
@@ -22,17 +22,17 @@ def as_lists(scores: QuestionScores) -> QuestionLists:
 
 
 def check_lists(value: Any, file: Location, field: str) -> QuestionLists:
-    """Scores of questions as they were read from a field of a file; BadInput names both when they are none."""
+    """Scores of questions as they were read from a field of a file; UserError names both when they are none."""
     lists = list(value.values()) if isinstance(value, dict) else []
     if not lists or not all(isinstance(one, list) and one and all(map(is_finite_number, one)) for one in lists):
-        raise BadInput(f"{file}: {field} must hold a list of finite numbers for each metric; remove the file.")
+        raise UserError(f"{file}: {field} must hold a list of finite numbers for each metric; remove the file.")
     return value
 
 
 def check_methods(value: Any, file: Location, field: str) -> dict[str, QuestionLists]:
     """The same for a field that holds them for each method."""
     if not isinstance(value, dict):
-        raise BadInput(f"{file}: {field} must hold scores for each method; remove the file.")
+        raise UserError(f"{file}: {field} must hold scores for each method; remove the file.")
     return {name: check_lists(lists, file, f"{field}.{name}") for name, lists in value.items()}
 
 

@@ -15,7 +15,7 @@ from pan_model.scoring.baselines import NORMALISED, normalised_baseline
 from pan_model.training.finetune_start import FinetuneStart
 from pan_model.training.trainer import EpochRecord, Evaluation, Trainer, use_deterministic_arithmetic
 from study.storage.location import Location
-from study.storage.paths import DatasetResults, Results
+from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import BestEpoch, Status, TrialLedger
 from study.trials.question_scores import QuestionLists, as_lists
 from study.trials.tensorboard_events import TrialEvents
@@ -44,9 +44,9 @@ class TrialPlace:
     data_workers: int = 0
 
     @property
-    def results(self) -> DatasetResults:
+    def results(self) -> DatasetPaths:
         """The dataset's files."""
-        return Results(self.root).of(self.dataset)
+        return StudyPaths(self.root).dataset(self.dataset)
 
     def ledger(self, trial_id: str) -> TrialLedger:
         """The ledger of one trial."""

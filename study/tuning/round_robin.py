@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 from study.tuning.schedulers import LedgerASHA, LedgerFIFO
 
 
-class TakingTurns(Searcher):
+class RoundRobinSearcher(Searcher):
     """Asks the searches in turn, so that the datasets' trials share the slots evenly and none waits for another's end.
 
     missing says how many trials each search lacks; count_slots is asked how many trials may run now. What is suggested
@@ -64,7 +64,7 @@ class TakingTurns(Searcher):
         raise NotImplementedError
 
 
-class EachByItsOwn(FIFOScheduler):
+class PerDatasetScheduler(FIFOScheduler):
     """Leaves every decision on a trial to the scheduler of its dataset."""
 
     def __init__(self, schedulers: Mapping[str, LedgerASHA | LedgerFIFO]) -> None:

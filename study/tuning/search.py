@@ -8,17 +8,17 @@ from study.config.identity import trial_id
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.nodes.slots import Slots, loading_processes
 from study.storage.location import absolute
-from study.terminal import Screen, trials_line
+from study.terminal import Terminal, trials_line
 from study.trials.ledger import read_ledger
 from study.trials.preparation import PreparedDataset
 from study.trials.trial import TrialPlace
 from study.tuning.budget import Budget
-from study.tuning.search_progress import Tally
+from study.tuning.search_progress import SearchProgress
 from study.tuning.tune_request import TuneRequest
 
 
 def search_datasets(
-    config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, budget: Budget, screen: Screen
+    config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, budget: Budget, screen: Terminal
 ) -> None:
     """Run what the ledgers lack."""
     from study.tuning.tuner import (
@@ -26,19 +26,19 @@ def search_datasets(
     )
 
     requests = [(_request(config, plan, part, slots), part) for plan, part in zip(config.plans, prepared, strict=True)]
-    tallies = {request.place.dataset: _tally(request) for request, _ in requests}
-    lines = [_line(plan, tallies[plan.dataset]) for plan in config.plans]
+    progress_of = {request.place.dataset: _tally(request) for request, _ in requests}
+    lines = [_line(plan, progress_of[plan.dataset]) for plan in config.plans]
     with screen.live(at_once=True) as show:
 
         def tell() -> None:
             show(lambda: "; ".join(line() for line in lines))
 
         tell()
-        tune_datasets(requests, config, slots, budget=budget, tallies=tallies, tell=tell)
+        tune_datasets(requests, config, slots, budget=budget, progress_of=progress_of, tell=tell)
 
 
-def _tally(request: TuneRequest) -> Tally:
-    return Tally(read_ledger(request.place.results.trials, best=False), request.metric, request.mode)
+def _tally(request: TuneRequest) -> SearchProgress:
+    return SearchProgress(read_ledger(request.place.results.trials, best=False), request.metric, request.mode)
 
 
 def _request(config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, slots: Slots) -> TuneRequest:
@@ -62,7 +62,7 @@ def _request(config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, 
     )
 
 
-def _line(plan: DatasetPlan, tally: Tally) -> Callable[[], str]:
+def _line(plan: DatasetPlan, tally: SearchProgress) -> Callable[[], str]:
     """Make the line that says how far a dataset's search is."""
     started_s, ended_before = time.monotonic(), tally.ended
     return lambda: trials_line(plan, tally, ended_before, time.monotonic() - started_s)

@@ -8,7 +8,7 @@ from typing import Literal
 from study.trials.ledger import Status, TrialRecord
 
 
-class Tally:
+class SearchProgress:
     """Trials by status and the best value so far, as the ledger has them; begins with what it holds already."""
 
     def __init__(self, records: Iterable[TrialRecord], metric: str, mode: Literal["max", "min"]) -> None:

@@ -8,7 +8,7 @@ from study.nodes.requirements import BREACH
 from study.tuning.budget import Budget
 
 
-class Ended(tune.Stopper):
+class SearchStopper(tune.Stopper):
     """Ends a search when its budget is used up, or when a node tells that it may not run trials.
 
     No single trial is stopped by it.

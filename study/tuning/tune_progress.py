@@ -1,11 +1,11 @@
-"""Progress: what Tune tells of trials goes to the tallies of their datasets' searches."""
+"""Progress: what Tune tells of trials goes to the progress_of of their datasets' searches."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from study.tuning.search_progress import Tally
+from study.tuning.search_progress import SearchProgress
 
 
 class Progress(TrialProgressCallback):
@@ -16,9 +16,12 @@ class Progress(TrialProgressCallback):
     """
 
     def __init__(
-        self, tallies: Mapping[str, Tally], tell: Callable[[], None], keep: Callable[[], object] = lambda: None
+        self,
+        progress_of: Mapping[str, SearchProgress],
+        tell: Callable[[], None],
+        keep: Callable[[], object] = lambda: None,
     ) -> None:
-        self._tallies = tallies
+        self._tallies = progress_of
         self._tell = tell
         self._keep = keep
 
@@ -48,5 +51,5 @@ class Progress(TrialProgressCallback):
         self._tell()
         self._keep()
 
-    def _of(self, trial: Any) -> Tally:
+    def _of(self, trial: Any) -> SearchProgress:
         return self._tallies[trial.config["dataset"]]

@@ -19,17 +19,17 @@ from ray.tune import TuneError
 from ray.util import get_node_ip_address
 
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.training.finetune_start import FinetuneStart
 from study.config.study_config import Scheduler, StudyConfig
-from study.nodes.file_server import file_desk
+from study.nodes.file_server import file_server
 from study.nodes.image_transfer import start_on_this_node
 from study.nodes.node_probe import node_name
-from study.nodes.requirements import BREACH, Terms, find_breach, terms_of
+from study.nodes.requirements import BREACH, NodeRequirements, check_requirements, node_requirements
 from study.nodes.slot_limit import current_slots
 from study.nodes.slots import Slots
 from study.storage.object_store import StoreError
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.host import TrialHost, write_host
 from study.trials.ledger import TrialRecord, count_ended, read_ledger
 from study.trials.preparation import PreparedDataset
@@ -37,11 +37,11 @@ from study.trials.trial import TrialPlace, TrialRun
 from study.tuning.budget import Budget
 from study.tuning.journal import correct_journal
 from study.tuning.journal_copy import JournalCopy
-from study.tuning.round_robin import EachByItsOwn, TakingTurns
+from study.tuning.round_robin import PerDatasetScheduler, RoundRobinSearcher
 from study.tuning.schedulers import LedgerASHA, LedgerFIFO
-from study.tuning.search_progress import Tally
+from study.tuning.search_progress import SearchProgress
 from study.tuning.searcher import LedgerSearch
-from study.tuning.stopper import Ended
+from study.tuning.stopper import SearchStopper
 from study.tuning.tune_progress import Progress
 from study.tuning.tune_request import TuneRequest, request_of
 
@@ -65,7 +65,7 @@ class RayTrial(tune.Trainable):
         shared: dict[str, TrialsOfDataset] | None = None,
         gpu_share: float = 0.0,
         desk: Any = None,
-        terms: Terms | None = None,
+        terms: NodeRequirements | None = None,
     ) -> None:
         """Take the trial that `config` describes; `terms` say on which nodes it may run.
 
@@ -80,7 +80,7 @@ class RayTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Run one epoch; on a node that may not run trials, only tell why."""
         if self._terms is not None:
-            if breach := find_breach(self._terms):
+            if breach := check_requirements(self._terms):
                 told = f"node {node_name(get_node_ip_address())} {breach}"
                 return {"epoch": 0, self._of_dataset.metric: math.nan, "done": True, BREACH: told}
             self._terms = None  # once in a process is enough
@@ -125,25 +125,31 @@ def tune_datasets(
     slots: Slots,
     *,
     budget: Budget,
-    tallies: Mapping[str, Tally],
+    progress_of: Mapping[str, SearchProgress],
     tell: Callable[[], None],
 ) -> None:
     """Run the trials that the ledgers lack, of all datasets at once, until there are enough or the budget is spent.
 
-    The tallies, by dataset, hear of all that happens, and `tell` is called after.
+    The progress_of, by dataset, hear of all that happens, and `tell` is called after.
     """
     lacking = [
         (request, prepared)
         for request, prepared in requests
-        if tallies[request.place.dataset].ended < request.num_trials
+        if progress_of[request.place.dataset].ended < request.num_trials
     ]
     if not lacking:
         return
     pictures = any(prepared.start for _, prepared in lacking)
-    with file_desk() if pictures and study.ray_address is not None else nullcontext() as desk:
+    with file_server() if pictures and study.ray_address is not None else nullcontext() as desk:
         trainable = _trainable(lacking, study, slots, desk)
         run_trials(
-            trainable, [request for request, _ in lacking], study, slots, budget=budget, tallies=tallies, tell=tell
+            trainable,
+            [request for request, _ in lacking],
+            study,
+            slots,
+            budget=budget,
+            progress_of=progress_of,
+            tell=tell,
         )
 
 
@@ -154,26 +160,26 @@ def run_trials(
     slots: Slots,
     *,
     budget: Budget,
-    tallies: Mapping[str, Tally],
+    progress_of: Mapping[str, SearchProgress],
     tell: Callable[[], None],
 ) -> None:
     """Run what searches lack beyond their ledgers, each trial by a trainable; leaves true journals.
 
-    On a cluster BadInput tells of a node that came later and may not run trials; the study is whole then.
+    On a cluster UserError tells of a node that came later and may not run trials; the study is whole then.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong with a trial is in the ledger
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    ended = Ended(budget)
+    ended = SearchStopper(budget)
     with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
         journals = {request.place.dataset: _journal(request, Path(folder)) for request in requests}
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
-            tune_config=_tune_config(requests, journals, tallies, study, slots),
+            tune_config=_tune_config(requests, journals, progress_of, study, slots),
             run_config=tune.RunConfig(
                 storage_path=folder,
                 name="trials",
                 stop=ended,
-                callbacks=[Progress(tallies, tell, lambda: [journal.keep() for journal in journals.values()])],
+                callbacks=[Progress(progress_of, tell, lambda: [journal.keep() for journal in journals.values()])],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the ledger has the checkpoints
                 failure_config=tune.FailureConfig(max_failures=1),  # the schedulers count
                 verbose=0,
@@ -191,7 +197,7 @@ def run_trials(
                 correct_journal(journal.file, read_ledger(request.place.results.trials, best=False), request.journaled)
                 journal.keep(now=True)
     if ended.breach:
-        raise BadInput(f"{ended.breach}. The study is whole; go on with --resume.")
+        raise UserError(f"{ended.breach}. The study is whole; go on with --resume.")
 
 
 def _store_error_behind(error: BaseException) -> StoreError | None:
@@ -220,14 +226,14 @@ def _trainable(
         for request, prepared in requests
     }
     root = requests[0][0].place.root
-    terms = terms_of(Results(root), gpu=slots.gpus > 0) if study.ray_address else None
+    terms = node_requirements(StudyPaths(root), gpu=slots.gpus > 0) if study.ray_address else None
     return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus, desk=desk, terms=terms)
 
 
 def _tune_config(
     requests: Sequence[TuneRequest],
     journals: Mapping[str, JournalCopy],
-    tallies: Mapping[str, Tally],
+    progress_of: Mapping[str, SearchProgress],
     study: StudyConfig,
     slots: Slots,
 ) -> tune.TuneConfig:
@@ -238,11 +244,11 @@ def _tune_config(
         dataset = request.place.dataset
         records = read_ledger(request.place.results.trials, best=False)
         missing[dataset] = max(0, request.num_trials - count_ended(records))
-        searchers[dataset] = LedgerSearch(request, records, study, journals[dataset].file, tallies[dataset].hear)
+        searchers[dataset] = LedgerSearch(request, records, study, journals[dataset].file, progress_of[dataset].hear)
         schedulers[dataset] = _scheduler(request, records, study)
     return tune.TuneConfig(
-        search_alg=TakingTurns(searchers, missing, current_slots(study, slots)),
-        scheduler=EachByItsOwn(schedulers),
+        search_alg=RoundRobinSearcher(searchers, missing, current_slots(study, slots)),
+        scheduler=PerDatasetScheduler(schedulers),
         num_samples=sum(missing.values()),
         reuse_actors=True,
     )

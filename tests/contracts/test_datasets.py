@@ -17,7 +17,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.splits import Split
 from pan_model.datasets import DATASETS
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.baselines import untrained_baselines
 from pan_model.tasks import Task
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
@@ -42,7 +42,7 @@ def copy(case: Case, tmp_path: Path) -> Path:
     return Path(shutil.copytree(case.folder, tmp_path / "data" / case.row.folder))
 
 
-def one_line(error: pytest.ExceptionInfo[BadInput]) -> str:
+def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -105,20 +105,20 @@ class TestReader:
     def test_a_folder_that_is_not_there_is_named(self, case: Case, tmp_path: Path):
         if case.row.drawn:
             pytest.skip("is drawn where it is missing")
-        with pytest.raises(BadInput, match=case.row.folder) as error:
+        with pytest.raises(UserError, match=case.row.folder) as error:
             case.read(tmp_path / case.row.folder)
         assert str(tmp_path / case.row.folder) in one_line(error)
 
     def test_an_empty_folder_is_named(self, case: Case, tmp_path: Path):
         (tmp_path / case.row.folder).mkdir()
-        with pytest.raises(BadInput, match=case.row.folder) as error:
+        with pytest.raises(UserError, match=case.row.folder) as error:
             case.read(tmp_path / case.row.folder)
         assert str(tmp_path / case.row.folder) in one_line(error)
 
     def test_a_missing_image_is_named(self, case: Case, copy: Path):
         path = case.read(copy).image_path(1)
         path.unlink()
-        with pytest.raises(BadInput, match=path.name) as error:
+        with pytest.raises(UserError, match=path.name) as error:
             case.read(copy)
         assert str(path) in one_line(error)
 
@@ -127,7 +127,7 @@ class TestPreparation:
     def test_a_damaged_image_is_named_and_can_be_skipped(self, case: Case, copy: Path, tmp_path: Path):
         items = case.read(copy)
         items.image_path(0).write_bytes(b"no picture")
-        with pytest.raises(BadInput, match=r"1 of \d+ images cannot be read") as error:
+        with pytest.raises(UserError, match=r"1 of \d+ images cannot be read") as error:
             case.prepare(copy.parent, tmp_path / "cache")
         assert str(items.image_path(0)) in one_line(error)
         skipped = case.prepare(copy.parent, tmp_path / "cache", skip_bad_images=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pan_model.cache import content_key, written_whole
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 def test_key_tells_contents_apart() -> None:
@@ -23,7 +23,7 @@ def test_written_under_its_name_in_the_end(tmp_path: Path) -> None:
     assert [file.read_text() for file in path.parent.iterdir()] == ["one"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), BadInput("b"), OSError("disk is full")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("b"), OSError("disk is full")])
 def test_failure_leaves_what_was_there(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "a.npy"
     path.write_text("old")
@@ -34,7 +34,7 @@ def test_failure_leaves_what_was_there(tmp_path: Path, error: BaseException) -> 
             raise error
 
     said = r"pictures cannot be cached in .* \(disk is full\); give another --cache-dir\."
-    with pytest.raises((KeyboardInterrupt, BadInput), match=said if isinstance(error, OSError) else "^b?$"):
+    with pytest.raises((KeyboardInterrupt, UserError), match=said if isinstance(error, OSError) else "^b?$"):
         write()
     assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
 
@@ -46,5 +46,5 @@ def test_folder_that_cannot_be(tmp_path: Path) -> None:
         with written_whole(tmp_path / "file" / "a" / "b.npy", "features") as temporary:
             temporary.write_text("never")
 
-    with pytest.raises(BadInput, match=r"features cannot be cached in .*--cache-dir"):
+    with pytest.raises(UserError, match=r"features cannot be cached in .*--cache-dir"):
         write()

@@ -3,7 +3,7 @@
 import pytest
 
 from pan_model.command_line import OneLineParser, answer
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 def test_a_command_that_ends_well_is_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -13,7 +13,7 @@ def test_a_command_that_ends_well_is_0(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_bad_input_is_one_line_and_2(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
-        raise BadInput("a file\nwith two lines in its name: no such file.")
+        raise UserError("a file\nwith two lines in its name: no such file.")
 
     assert answer(fail) == 2
     assert capsys.readouterr() == ("", "error: a file with two lines in its name: no such file.\n")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.files import check_writable, existing_parent
 
 
@@ -14,7 +14,7 @@ def test_file_in_the_way(tmp_path: Path, folder: str) -> None:
     rule = (
         rf"features cannot be written to .*/{folder}: .*/file is no folder that can be written; give another --here\."
     )
-    with pytest.raises(BadInput, match=rule):
+    with pytest.raises(UserError, match=rule):
         check_writable(tmp_path / folder, "features", "--here")
 
 

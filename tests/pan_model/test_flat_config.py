@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
 from pan_model.config import TrialConfig
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.flat import key_of, keys_of, read_flat, write_flat
 from pan_model.model.conditions import ConditionsConfig
 from pan_model.model.encoders.proxynca import ProxyNCAConfig
@@ -216,7 +216,7 @@ def test_what_is_left_out_has_the_written_defaults():
     ],
 )
 def test_impossible_configurations_are_refused_by_name(changes: dict[str, Any], message: str):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         TrialConfig.from_flat(MINIMAL | changes)
 
 
@@ -224,7 +224,7 @@ def test_impossible_configurations_are_refused_by_name(changes: dict[str, Any], 
 def test_a_missing_key_is_named_and_none_that_has_a_default(key: str):
     values = {name: value for name, value in MINIMAL.items() if name != key}
     message = "encoder must be one of" if key == "encoder" else rf"the configuration lacks {key}\."
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         TrialConfig.from_flat(values)
 
 
@@ -247,5 +247,5 @@ def test_components_are_read_and_written_by_their_flat_keys():
 
 
 def test_a_number_is_no_truth_value():
-    with pytest.raises(BadInput, match="on must be of type bool, got 1"):
+    with pytest.raises(UserError, match="on must be of type bool, got 1"):
         read_flat(Component, {"class": "bird", "on": 1})

@@ -11,7 +11,7 @@ import torch
 from pan_model.backbones.architectures import Backbone, build_backbone
 from pan_model.backbones.weights import load_weights, load_weights_file
 from pan_model.config import TrialConfig
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.pan import Pan
 from pan_model.trained import load_backbone, load_model, save_model
 
@@ -78,14 +78,14 @@ def test_other_weights_than_the_study_s_are_refused(save: Save):
     content = json.loads((folder / "config.json").read_text())
     content["features"]["weights_sha256"] = "0" * 64
     (folder / "config.json").write_text(json.dumps(content))
-    with pytest.raises(BadInput, match=r"config.json: features.weights_sha256 is 0000.*, but those of random have"):
+    with pytest.raises(UserError, match=r"config.json: features.weights_sha256 is 0000.*, but those of random have"):
         load_backbone(folder)
 
 
 def test_a_folder_without_them_is_refused(save: Save, trained: Backbone, tmp_path: Path):
-    with pytest.raises(BadInput, match=r"must hold config.json and model.safetensors of a trained model"):
+    with pytest.raises(UserError, match=r"must hold config.json and model.safetensors of a trained model"):
         load_backbone(tmp_path)
     folder = save(trained)
     (folder / "backbone.safetensors").unlink()
-    with pytest.raises(BadInput, match=r"backbone.safetensors: no such file"):
+    with pytest.raises(UserError, match=r"backbone.safetensors: no such file"):
         load_backbone(folder)

@@ -14,7 +14,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial, Trial
 
 from pan_model.config import TrialConfig
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.conditions import Supervision
 from pan_model.model.encoders import ENCODERS
 from pan_model.model.encoders.graph import GraphConfig
@@ -418,7 +418,7 @@ def test_defaults_of_a_study():
 
 def test_labels_that_a_space_leaves_out_are_indeed_refused(space: SearchSpace):
     config = next(config for _, config in asked(space, 60) if config["supervision"] == "unsupervised")
-    with pytest.raises(BadInput, match="supervision unsupervised has no labels"):
+    with pytest.raises(UserError, match="supervision unsupervised has no labels"):
         TrialConfig.from_flat(config | {"gate": "OR", "lambda": 1.0, "max_epochs": 1, "seed": 0})
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from study.config.study_config import StudyConfig
-from study.terminal import QUIET_S, REFRESH_S, Screen, count_by_status, duration, show_work, trials_line, work_line
+from study.terminal import QUIET_S, REFRESH_S, Terminal, count_by_status, duration, show_work, trials_line, work_line
 from study.trials.ledger import Status, TrialRecord
-from study.tuning.search_progress import Tally
+from study.tuning.search_progress import SearchProgress
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -22,16 +22,16 @@ def written() -> StringIO:
 
 
 @pytest.fixture
-def watched(written: StringIO) -> Screen:
-    return Screen(Console(file=written, force_terminal=True, width=60, legacy_windows=False))
+def watched(written: StringIO) -> Terminal:
+    return Terminal(Console(file=written, force_terminal=True, width=60, legacy_windows=False))
 
 
 @pytest.fixture
-def unwatched(written: StringIO) -> Screen:
-    return Screen(Console(file=written, force_terminal=False, soft_wrap=True))
+def unwatched(written: StringIO) -> Terminal:
+    return Terminal(Console(file=written, force_terminal=False, soft_wrap=True))
 
 
-def test_where_nobody_watches_lines_are_plain(unwatched: Screen, written: StringIO):
+def test_where_nobody_watches_lines_are_plain(unwatched: Terminal, written: StringIO):
     unwatched.say("[bold]50%[/bold] of https://x.org/a :smile: " + "long " * 40)
     assert written.getvalue() == "[bold]50%[/bold] of https://x.org/a :smile: " + "long " * 40 + "\n"
 
@@ -52,9 +52,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def logged(written: StringIO, clock: Clock) -> Screen:
+def logged(written: StringIO, clock: Clock) -> Terminal:
     """A screen that nobody watches, with a clock to move."""
-    return Screen(Console(file=written, force_terminal=False, soft_wrap=True), clock)
+    return Terminal(Console(file=written, force_terminal=False, soft_wrap=True), clock)
 
 
 def steps(clock: Clock, count: int, every_s: float) -> Iterator[Callable[[], str]]:
@@ -65,7 +65,7 @@ def steps(clock: Clock, count: int, every_s: float) -> Iterator[Callable[[], str
 
 
 def test_where_nobody_watches_short_work_is_not_told_and_its_line_not_even_made(
-    logged: Screen, clock: Clock, written: StringIO
+    logged: Terminal, clock: Clock, written: StringIO
 ):
     made: list[int] = []
 
@@ -80,21 +80,21 @@ def test_where_nobody_watches_short_work_is_not_told_and_its_line_not_even_made(
     assert written.getvalue() == ""
 
 
-def test_where_nobody_watches_long_work_is_told_once_a_minute(logged: Screen, clock: Clock, written: StringIO):
+def test_where_nobody_watches_long_work_is_told_once_a_minute(logged: Terminal, clock: Clock, written: StringIO):
     with logged.live() as show:
         for make in steps(clock, 400, every_s=1):
             show(make)
     assert written.getvalue().splitlines() == [f"step {n * round(QUIET_S)}" for n in range(1, 7)]
 
 
-def test_where_nobody_watches_work_that_may_be_long_is_told_at_once(logged: Screen, clock: Clock, written: StringIO):
+def test_where_nobody_watches_work_that_may_be_long_is_told_at_once(logged: Terminal, clock: Clock, written: StringIO):
     with logged.live(at_once=True) as show:
         for make in steps(clock, 70, every_s=1):
             show(make)
     assert written.getvalue().splitlines() == ["step 1", "step 61"]
 
 
-def test_what_is_said_in_between_counts_as_news(logged: Screen, clock: Clock, written: StringIO):
+def test_what_is_said_in_between_counts_as_news(logged: Terminal, clock: Clock, written: StringIO):
     for part in range(3):  # such as seeds that train for 40 s each
         with logged.live() as show:
             for make in steps(clock, 4, every_s=10):
@@ -103,7 +103,7 @@ def test_what_is_said_in_between_counts_as_news(logged: Screen, clock: Clock, wr
     assert written.getvalue().splitlines() == ["part 0", "part 1", "part 2"]
 
 
-def test_on_a_terminal_the_line_lives_and_then_goes(watched: Screen, written: StringIO):
+def test_on_a_terminal_the_line_lives_and_then_goes(watched: Terminal, written: StringIO):
     with watched.live() as show:
         show(lambda: "demo: 3/16 trials")
         assert "demo: 3/16 trials" in written.getvalue()
@@ -113,7 +113,7 @@ def test_on_a_terminal_the_line_lives_and_then_goes(watched: Screen, written: St
     assert after.endswith("done\n")
 
 
-def test_the_line_is_made_only_as_often_as_it_is_shown(watched: Screen, written: StringIO):
+def test_the_line_is_made_only_as_often_as_it_is_shown(watched: Terminal, written: StringIO):
     with watched.live() as show:
         show(lambda: "first")
         show(lambda: "at once")
@@ -124,13 +124,13 @@ def test_the_line_is_made_only_as_often_as_it_is_shown(watched: Screen, written:
     assert "at once" not in written.getvalue()
 
 
-def test_a_long_line_is_cut_to_the_terminal(watched: Screen, written: StringIO):
+def test_a_long_line_is_cut_to_the_terminal(watched: Terminal, written: StringIO):
     with watched.live() as show:
         show(lambda: "[red]" + "x" * 100)
     assert "[red]" + "x" * 54 + "…" in written.getvalue()
 
 
-def test_an_error_inside_goes_through(watched: Screen):
+def test_an_error_inside_goes_through(watched: Terminal):
     with pytest.raises(RuntimeError, match="it broke"), watched.live():
         raise RuntimeError("it broke")
 
@@ -181,7 +181,7 @@ def test_work_that_begins_again_has_a_pace_of_its_own(clock: Clock):
 
 def test_progress_of_a_search(record: Make):
     (plan,) = StudyConfig(num_trials=10).plans
-    tally = Tally([], METRIC, "max")
+    tally = SearchProgress([], METRIC, "max")
     assert trials_line(plan, tally, 0, 0.0) == "demo: 0/10 trials, none yet"
     tally.hear(record(0, Status.RUNNING))
     assert trials_line(plan, tally, 0, 3.0) == "demo: 0/10 trials, 1 running"

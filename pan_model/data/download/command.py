@@ -9,7 +9,7 @@ from pan_model.command_line import BAD_INPUT, INTERRUPTED, OneLineParser
 from pan_model.data.download.cub_archive import MD5, URL, Archive, fetch_cub
 from pan_model.data.download.layout_check import CHECKS, check_layout, dataset_folder
 from pan_model.data.download.sources import say_where
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.progress_line import ProgressLine
 
 
@@ -17,7 +17,7 @@ def main(words: Sequence[str]) -> int:
     """Download, or say where to ask, then list what is there; 0 when a study could read it, 2 when not or not had."""
     try:
         return _get(_parse(words))
-    except BadInput as error:
+    except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
@@ -36,9 +36,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="only list what is there, missing and odd")
     options = parser.parse(words)
     if options.dataset not in CHECKS:
-        raise BadInput(f"unknown dataset '{options.dataset}'; choose from {', '.join(CHECKS)}.")
+        raise UserError(f"unknown dataset '{options.dataset}'; choose from {', '.join(CHECKS)}.")
     if (options.url or options.md5) and (options.check or options.dataset != "cub"):
-        raise BadInput("--url and --md5 are of use only where cub is downloaded.")
+        raise UserError("--url and --md5 are of use only where cub is downloaded.")
     return options
 
 
@@ -61,7 +61,7 @@ def _get(options: argparse.Namespace) -> int:
 
 
 def _read(dataset: str, data_root: Path) -> None:
-    """Read the dataset as a study does; BadInput for what a list of files does not tell."""
+    """Read the dataset as a study does; UserError for what a list of files does not tell."""
     from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions  # with torch, which looking does not need
     from pan_model.datasets import find_dataset
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pan_model.data.download.unpack import BadArchive, unpack
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.fetch import Checksum, FetchConfig, NotFetched, Progress, discard, fetch, first_line
 
 FOLDER = "CUB_200_2011"
@@ -29,7 +29,7 @@ class Archive:
 
     def __post_init__(self) -> None:
         if len(self.md5) != len(MD5) or set(self.md5) - set("0123456789abcdef"):
-            raise BadInput(f"--md5 must be 32 hexadecimal digits in lower case, got '{self.md5}'.")
+            raise UserError(f"--md5 must be 32 hexadecimal digits in lower case, got '{self.md5}'.")
 
 
 def fetch_cub(
@@ -46,7 +46,7 @@ def fetch_cub(
     downloaded is a `.part` file until it is unpacked, from which the next run goes on after a cut. The official archive
     has attributes.txt beside the folder; it goes into the folder's attributes/.
 
-    Raises BadInput, with nothing left but the `.part` (and its `.origin`), when it cannot be had or unpacked.
+    Raises UserError, with nothing left but the `.part` (and its `.origin`), when it cannot be had or unpacked.
     """
     folder = data_root / FOLDER
     if (folder / LISTING).is_file():
@@ -67,20 +67,20 @@ def fetch_cub(
 
 def _check_place(folder: Path) -> None:
     if folder.exists() or folder.is_symlink():
-        raise BadInput(f"{folder}: is there, but holds no {LISTING}; move it away and run this again.")
+        raise UserError(f"{folder}: is there, but holds no {LISTING}; move it away and run this again.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"{folder.parent}: cannot be made ({first_line(error)}).") from error
+        raise UserError(f"{folder.parent}: cannot be made ({first_line(error)}).") from error
 
 
 def _check_given(given: Path, archive: Archive) -> None:
     try:
         digest = Checksum("md5", archive.md5).of(given)
     except OSError as error:
-        raise BadInput(f"{given}: cannot be read ({first_line(error)}).") from error
+        raise UserError(f"{given}: cannot be read ({first_line(error)}).") from error
     if digest != archive.md5:
-        raise BadInput(f"{given}: MD5 must be {archive.md5}, got {digest}; move the file away and run this again.")
+        raise UserError(f"{given}: MD5 must be {archive.md5}, got {digest}; move the file away and run this again.")
 
 
 def _download(
@@ -92,7 +92,7 @@ def _download(
         fetch(archive.url, part, Checksum("md5", archive.md5), config=config, progress=progress, room=_ROOM)
     except NotFetched as error:
         kept = "; what came is kept, run this again to go on from there" if part.exists() else ""
-        raise BadInput(
+        raise UserError(
             f"{FOLDER}.tgz cannot be downloaded from {archive.url} to {data_root} ({error}){kept}."
         ) from error
     return part

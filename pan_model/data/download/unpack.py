@@ -10,14 +10,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.fetch import first_line, megabytes
 
 _CORRUPT = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
 """What tarfile raises on garbage; OSError is gzip's word for it."""
 
 
-class BadArchive(BadInput):
+class BadArchive(UserError):
     """The archive itself is at fault, not the disk."""
 
 
@@ -28,7 +28,7 @@ def unpack(archive: Path, folder: Path, *, needs: str, beside: dict[str, str] | 
     place in the folder. All else in the archive is left out.
 
     Raises BadArchive for an archive that is cut, garbage, lacks `needs`, or holds anything but files and folders below
-    its own root; BadInput when the disk is too small or cannot be written.
+    its own root; UserError when the disk is too small or cannot be written.
     """
     _check_room(archive, folder.parent, _check_members(archive))
     try:
@@ -41,7 +41,7 @@ def unpack(archive: Path, folder: Path, *, needs: str, beside: dict[str, str] | 
                 _move_in(workshop / name, made / place)
             made.rename(folder)
     except OSError as error:
-        raise BadInput(f"{folder}: cannot be written ({first_line(error)}); nothing was left there.") from error
+        raise UserError(f"{folder}: cannot be written ({first_line(error)}); nothing was left there.") from error
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _fault(member: tarfile.TarInfo) -> str:
 def _check_room(archive: Path, folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise BadInput(
+        raise UserError(
             f"{folder}: the disk must have {megabytes(needed)} free to unpack {archive.name}, got {megabytes(free)}."
         )
 
@@ -101,9 +101,9 @@ def _extract(archive: Path, folder: Path) -> None:
         raise _corrupt(archive, error) from error
 
 
-def _corrupt(archive: Path, error: Exception) -> BadInput:
+def _corrupt(archive: Path, error: Exception) -> UserError:
     if isinstance(error, OSError) and error.errno is not None:
-        return BadInput(f"{archive}: cannot be read ({first_line(error)}).")
+        return UserError(f"{archive}: cannot be read ({first_line(error)}).")
     return BadArchive(f"{archive}: truncated, or not a tar archive ({' '.join(first_line(error).split())}).")
 
 

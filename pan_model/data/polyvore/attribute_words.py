@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pan_model.data.text_files import bad_line, read_lines
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Bool
 
 NO_WORD = "none"
@@ -56,7 +56,7 @@ def split_words(text: str) -> list[str]:
 def read_words(path: Path) -> tuple[str, ...]:
     """Read a list of words, one a line, in their order; blank lines do not count.
 
-    Raises BadInput, with file and line, for an empty list, a line without letter or digit, a word that is there
+    Raises UserError, with file and line, for an empty list, a line without letter or digit, a word that is there
     already (as `split_words` sees it) and the word "none".
     """
     words: list[str] = []
@@ -66,10 +66,10 @@ def read_words(path: Path) -> tuple[str, ...]:
         if not runs or runs == (NO_WORD,):
             raise bad_line(path, line, f"a word other than {NO_WORD!r}, with a letter or digit", text)
         if seen.setdefault(runs, line) != line:
-            raise BadInput(f"{path} line {line}: expected words that differ, got {text!r} as on line {seen[runs]}.")
+            raise UserError(f"{path} line {line}: expected words that differ, got {text!r} as on line {seen[runs]}.")
         words.append(text)
     if not words:
-        raise BadInput(f"{path}: expected attribute words, one a line, got an empty file.")
+        raise UserError(f"{path}: expected attribute words, one a line, got an empty file.")
     return tuple(words)
 
 
@@ -83,7 +83,7 @@ def mine_words(texts: Sequence[ItemText], num_words: int = NUM_MINED) -> tuple[s
     ('blue', 'dress', 'hat')
     """
     if num_words < 1:
-        raise BadInput(f"num_words must be at least 1, got {num_words}.")
+        raise UserError(f"num_words must be at least 1, got {num_words}.")
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update({word for part in text for word in split_words(part)})
@@ -94,7 +94,7 @@ def mine_words(texts: Sequence[ItemText], num_words: int = NUM_MINED) -> tuple[s
 def label_words(texts: Sequence[ItemText], words: tuple[str, ...], *, place: str = "words") -> Bool[np.ndarray, "N A"]:
     """Say for each item which words occur in its texts; the last of the A = len(words) + 1 attributes: none does.
 
-    Raises BadInput, which names the place of the words, when no word occurs in any item.
+    Raises UserError, which names the place of the words, when no word occurs in any item.
 
     >>> label_words([("Washed-out denim", ""), ("pink", "no ink")], ("washed out", "ink")).tolist()
     [[True, False, False], [False, True, False]]
@@ -104,7 +104,7 @@ def label_words(texts: Sequence[ItemText], words: tuple[str, ...], *, place: str
     for item, text in enumerate(texts):
         labels[item, [column for part in text for column in _find_phrases(split_words(part), phrases)]] = True
     if words and not labels.any():
-        raise BadInput(
+        raise UserError(
             f"{place}: expected an attribute word in some item's title, url_name or description, got {len(words)} "
             f"words from {words[0]!r} to {words[-1]!r} that none of the {len(texts)} items has; choose another list."
         )

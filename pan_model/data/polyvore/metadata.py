@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pan_model.data.json_files import as_object, as_text, bad_value, read_json
 from pan_model.data.polyvore.attribute_words import ItemText
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 TEXT_FIELDS = ("title", "url_name", "description")
 """Where attribute words are looked for; any of them may be empty."""
@@ -25,13 +25,13 @@ class Metadata(NamedTuple):
 def read_metadata(path: Path, item_ids: Sequence[str]) -> Metadata:
     """Read the categories and texts of the items.
 
-    Raises BadInput for an item that the file does not have (the first, and how many), and for a category_id or text
+    Raises UserError for an item that the file does not have (the first, and how many), and for a category_id or text
     that is not a string; a text that is not there is empty.
     """
     entries = as_object(read_json(path), str(path), _FILE_FORM)
     missing = [item_id for item_id in item_ids if item_id not in entries]
     if missing:
-        raise BadInput(
+        raise UserError(
             f"{path}: no metadata of item {missing[0]!r}; "
             f"{len(missing)} of the {len(item_ids)} items of the outfits have none."
         )

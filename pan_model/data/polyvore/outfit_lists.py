@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pan_model.data.json_files import as_list, as_object, as_text, bad_value, read_json
 from pan_model.data.polyvore.outfits import FEWEST_ITEMS, Outfit
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 _FILE_FORM = 'a list of outfits {"set_id", "items": [{"item_id", "index"}, ..]}'
 _OUTFIT_FORM = 'an outfit {"set_id", "items": [{"item_id", "index"}, ..]}'
@@ -43,19 +43,19 @@ class KnownTokens(NamedTuple):
 def read_outfits(path: Path) -> tuple[ListedOutfit, ...]:
     """Read the outfits of a split, in the order of the file.
 
-    Raises BadInput, with the outfit's place and set_id, for a file without outfits, a wrong type, a set_id that an
+    Raises UserError, with the outfit's place and set_id, for a file without outfits, a wrong type, a set_id that an
     earlier outfit has, an index twice in an outfit, an item_id that is no plain file name, and an outfit of one item.
     """
     entries = as_list(read_json(path), str(path), _FILE_FORM)
     if not entries:
-        raise BadInput(f"{path}: expected {_FILE_FORM}, got an empty list.")
+        raise UserError(f"{path}: expected {_FILE_FORM}, got an empty list.")
     outfits: list[ListedOutfit] = []
     places: dict[str, int] = {}
     for number, entry in enumerate(entries, start=1):
         outfit = _read_outfit(entry, f"{path} outfit {number}")
         if places.setdefault(outfit.set_id, number) != number:
             earlier = places[outfit.set_id]
-            raise BadInput(f"{path} outfit {number}: set_id {outfit.set_id!r} is that of outfit {earlier} already.")
+            raise UserError(f"{path} outfit {number}: set_id {outfit.set_id!r} is that of outfit {earlier} already.")
         outfits.append(outfit)
     return tuple(outfits)
 
@@ -93,12 +93,12 @@ def _read_outfit(entry: object, place: str) -> ListedOutfit:
     place = f"{place} (set_id {set_id!r})"
     items = as_list(fields.get("items"), place, "items to be a list")
     if len(items) < FEWEST_ITEMS:
-        raise BadInput(f"{place}: expected at least {FEWEST_ITEMS} items, got {len(items)}.")
+        raise UserError(f"{place}: expected at least {FEWEST_ITEMS} items, got {len(items)}.")
     pairs = [_read_item(item, place) for item in items]
     indices = tuple(index for _, index in pairs)
     if len(set(indices)) < len(indices):
         repeated = next(index for index in indices if indices.count(index) > 1)
-        raise BadInput(f"{place}: expected an index of its own for each item, got {repeated} twice.")
+        raise UserError(f"{place}: expected an index of its own for each item, got {repeated} twice.")
     return ListedOutfit(set_id, tuple(item_id for item_id, _ in pairs), indices)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pan_model.data.polyvore.questions import QuestionFiles
 from pan_model.data.relations import Relations
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int
 
 Outfit = tuple[int, ...]
@@ -30,7 +30,7 @@ class Outfits(Relations):
     the dataset's own files. lost counts what went since the files were read: outfits that were left with one item or
     none, items that outfits lost, and questions that lost an item.
 
-    Raises BadInput for a split without outfits.
+    Raises UserError for a split without outfits.
     """
 
     outfits: dict[Split, tuple[Outfit, ...]]
@@ -43,9 +43,9 @@ class Outfits(Relations):
     def __post_init__(self) -> None:
         for split, outfits in self.outfits.items():
             if not outfits:
-                raise BadInput(f"split {split}: no outfit with {FEWEST_ITEMS} items or more is left.")
+                raise UserError(f"split {split}: no outfit with {FEWEST_ITEMS} items or more is left.")
             if len(self.set_ids[split]) != len(outfits):
-                raise BadInput(f"split {split}: {len(outfits)} outfits but {len(self.set_ids[split])} set_ids.")
+                raise UserError(f"split {split}: {len(outfits)} outfits but {len(self.set_ids[split])} set_ids.")
 
     def items_of(self, split: Split) -> Int[np.ndarray, "n"]:
         """The items of a split's outfits, ascending, each once; an item can be in several splits."""

@@ -14,7 +14,7 @@ import numpy as np
 from pan_model.data.polyvore.outfits import Outfit
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int
 
 NUM_CANDIDATES = 10
@@ -132,10 +132,10 @@ def draw_fill_in_blanks(
     and there are fewer where the category has fewer. An item that its outfit holds twice is never blanked, for the
     other copy would give it away. The right one's place among the candidates is random.
 
-    Raises BadInput for fewer than 2 candidates.
+    Raises UserError for fewer than 2 candidates.
     """
     if num_candidates < 2:
-        raise BadInput(f"num_candidates must be at least 2, got {num_candidates}.")
+        raise UserError(f"num_candidates must be at least 2, got {num_candidates}.")
     members = _by_category(pool, categories)
     drawn = [
         (source, blank)

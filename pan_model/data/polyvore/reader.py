@@ -14,7 +14,7 @@ from pan_model.data.polyvore.outfit_lists import ListedOutfit, list_item_ids, li
 from pan_model.data.polyvore.outfits import TOO_SMALL, Outfits, drop_small
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Int
 
 VERSIONS = tuple(split.value for split in PolyvoreSplit)
@@ -38,7 +38,7 @@ def read_polyvore(
     not, and "none"; without words given, the most frequent words of the training items' texts. All are certain. An item
     that an outfit lists again and items of no outfit are left out and counted.
 
-    Raises BadInput, with file and place, for what is missing, unknown, double or of a wrong type.
+    Raises UserError, with file and place, for what is missing, unknown, double or of a wrong type.
     """
     _require_layout(folder, version)
     place = str(words) if isinstance(words, Path) else "words"
@@ -78,7 +78,7 @@ def check_images(root: Path, image_names: Sequence[str]) -> None:
     """Refuse a dataset without an image of each item: names the first that is missing and counts them."""
     missing = [name for name in image_names if not (root / name).is_file()]
     if missing:
-        raise BadInput(
+        raise UserError(
             f"{root / missing[0]}: no such image; "
             f"{len(missing)} of the {len(image_names)} items of the outfits have none."
         )
@@ -127,14 +127,14 @@ def _mine_training_words(texts: tuple[ItemText, ...], outfits: Outfits) -> tuple
 
 def _require_layout(folder: Path, version: str) -> None:
     if version not in VERSIONS:
-        raise BadInput(f"unknown version '{version}' of Polyvore Outfits; choose from {', '.join(VERSIONS)}.")
+        raise UserError(f"unknown version '{version}' of Polyvore Outfits; choose from {', '.join(VERSIONS)}.")
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; --data-root must hold {folder.name}/ with {METADATA_FILE}.")
+        raise UserError(f"{folder}: no such folder; --data-root must hold {folder.name}/ with {METADATA_FILE}.")
     names = (*OUTFIT_FILES.values(), *original_files())
     layout = f"{METADATA_FILE}, images/ and {version}/ with {', '.join(names)}"
     for part in (folder / "images", folder / version):
         if not part.is_dir():
-            raise BadInput(f"{part}: no such folder; {folder} must hold {layout}.")
+            raise UserError(f"{part}: no such folder; {folder} must hold {layout}.")
     for file in (folder / METADATA_FILE, *(folder / version / name for name in names)):
         if not file.is_file():
-            raise BadInput(f"{file}: no such file; {folder} must hold {layout}.")
+            raise UserError(f"{file}: no such file; {folder} must hold {layout}.")

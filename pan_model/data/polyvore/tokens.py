@@ -11,7 +11,7 @@ from pathlib import Path
 from pan_model.data.json_files import as_list, as_object, bad_value, read_json
 from pan_model.data.polyvore.outfit_lists import KnownTokens
 from pan_model.data.text_files import bad_line, read_lines
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 Tokens = tuple[str, ...]
 
@@ -56,19 +56,19 @@ def read_blanks(path: Path, known: KnownTokens) -> tuple[TokenBlank, ...]:
     The right answer shares the question's set_id; where several do it is the first candidate (the harder files), or
     else the one that the question does not hold already.
 
-    Raises BadInput, with the question's place, for a wrong type, a token that names no outfit's item, no question at
+    Raises UserError, with the question's place, for a wrong type, a token that names no outfit's item, no question at
     all, no token or fewer than two answers, and a question without one right answer.
     """
     entries = as_list(read_json(path), str(path), _BLANKS_FORM)
     if not entries:
-        raise BadInput(f"{path}: expected {_BLANKS_FORM}, got an empty list.")
+        raise UserError(f"{path}: expected {_BLANKS_FORM}, got an empty list.")
     return tuple(_read_blank(entry, f"{path} question {number}", known) for number, entry in enumerate(entries, 1))
 
 
 def read_compatibilities(path: Path, known: KnownTokens) -> tuple[TokenCompatibility, ...]:
     """Read compatibility questions, one a line; an item can be in one twice, as in the published files.
 
-    Raises BadInput, with the line, for a label that is not 0 or 1, fewer than two tokens, a token that names no
+    Raises UserError, with the line, for a label that is not 0 or 1, fewer than two tokens, a token that names no
     outfit's item, and an empty file.
     """
     questions: list[TokenCompatibility] = []
@@ -79,7 +79,7 @@ def read_compatibilities(path: Path, known: KnownTokens) -> tuple[TokenCompatibi
         tokens = _take_tokens(list(named), f"{path} line {line}", known)
         questions.append(TokenCompatibility(positive=label == "1", tokens=tokens))
     if not questions:
-        raise BadInput(f"{path}: expected lines {_LINE_FORM}, got an empty file.")
+        raise UserError(f"{path}: expected lines {_LINE_FORM}, got an empty file.")
     return tuple(questions)
 
 
@@ -110,7 +110,7 @@ def _read_blank(entry: object, place: str, known: KnownTokens) -> TokenBlank:
     asked = as_list(fields.get("question"), place, "question to be a list of tokens")
     answers = as_list(fields.get("answers"), place, "answers to be a list of tokens")
     if not asked or len(answers) < 2:
-        raise BadInput(
+        raise UserError(
             f"{place}: expected at least 1 token in the question and 2 answers, got {len(asked)} and {len(answers)}."
         )
     question, candidates = _take_tokens(asked, place, known), _take_tokens(answers, place, known)
@@ -135,11 +135,11 @@ def _take_tokens(named: list[object], place: str, known: KnownTokens) -> Tokens:
 def _find_answer(question: Tokens, candidates: Tokens, place: str) -> int:
     set_ids = sorted({set_of(token) for token in question})
     if len(set_ids) > 1:
-        raise BadInput(f"{place}: expected tokens of one outfit in the question, got set_ids {', '.join(set_ids)}.")
+        raise UserError(f"{place}: expected tokens of one outfit in the question, got set_ids {', '.join(set_ids)}.")
     own = [index for index, token in enumerate(candidates) if set_of(token) == set_ids[0]]
     if own[:1] == [0]:
         return 0
     unasked = own if len(own) == 1 else [index for index in own if candidates[index] not in question]
     if len(unasked) != 1:
-        raise BadInput(f"{place}: expected one answer of the question's outfit {set_ids[0]!r}, got {len(unasked)}.")
+        raise UserError(f"{place}: expected one answer of the question's outfit {set_ids[0]!r}, got {len(unasked)}.")
     return unasked[0]

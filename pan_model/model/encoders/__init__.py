@@ -27,7 +27,7 @@ class Encoder(Protocol):
     def keep_distances(self) -> None:
         """Set first weights at which embeddings are as near or far as features, as well as the encoder can.
 
-        Raises BadInput where it cannot at all.
+        Raises UserError where it cannot at all.
         """
         ...
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.graph import drop_edges, neighbour_mean
 from pan_model.shapes import Float, Int
 
@@ -31,13 +31,13 @@ class GraphConfig:
 
     def __post_init__(self) -> None:
         if self.graph_context is not None and self.graph_context < 0:
-            raise BadInput(f"graph_context must be at least 0, got {self.graph_context}.")
+            raise UserError(f"graph_context must be at least 0, got {self.graph_context}.")
         for name in ("graph_layers", "graph_width"):
             if getattr(self, name) < 1:
-                raise BadInput(f"{name} must be at least 1, got {getattr(self, name)}.")
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("layer_dropout", "support_dropout", "edge_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise BadInput(f"{name} must lie in [0, 1), got {getattr(self, name)}.")
+                raise UserError(f"{name} must lie in [0, 1), got {getattr(self, name)}.")
 
     def build(self, *, feature_dim: int, num_classes: int) -> "GraphEncoder":
         """Make the encoder; num_classes plays no part."""
@@ -84,8 +84,8 @@ class GraphEncoder(nn.Module):
         return hidden
 
     def keep_distances(self) -> None:
-        """Raises BadInput: rectified layers keep no distances."""
-        raise BadInput(
+        """Raises UserError: rectified layers keep no distances."""
+        raise UserError(
             "first_weights distance needs an encoder that keeps distances; with encoder graph choose xavier."
         )
 

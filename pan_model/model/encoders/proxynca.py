@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Float, Int
 
 
@@ -25,12 +25,12 @@ class ProxyNCAConfig:
 
     def __post_init__(self) -> None:
         if self.embedding_dim < 1:
-            raise BadInput(f"embedding_dim must be at least 1, got {self.embedding_dim}.")
+            raise UserError(f"embedding_dim must be at least 1, got {self.embedding_dim}.")
         for name in ("temperature", "proxy_learning_rate_factor"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise BadInput(f"{name} must be a finite number above 0, got {getattr(self, name)}.")
+                raise UserError(f"{name} must be a finite number above 0, got {getattr(self, name)}.")
         if not (math.isfinite(self.proxy_loss_weight) and self.proxy_loss_weight >= 0):
-            raise BadInput(f"proxy_loss_weight must be a finite number of at least 0, got {self.proxy_loss_weight}.")
+            raise UserError(f"proxy_loss_weight must be a finite number of at least 0, got {self.proxy_loss_weight}.")
 
     def build(self, *, feature_dim: int, num_classes: int) -> "ProxyNCAEncoder":
         """Make the encoder with one proxy for each training class."""

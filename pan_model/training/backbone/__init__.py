@@ -65,7 +65,7 @@ def train_backbone(
     was learned beside the backbone (proxies, the embedding before them) is not kept. The device is CUDA where there is
     one.
 
-    Raises BadInput when images or weights cannot be read, the cache cannot be written, there is nothing to tell apart,
+    Raises UserError when images or weights cannot be read, the cache cannot be written, there is nothing to tell apart,
     or the loss is no longer finite.
     """
     backbone = build_backbone(features.backbone, features.pooling)

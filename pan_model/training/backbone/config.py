@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig
 
 FEWEST_AT_ONCE = 4
@@ -48,30 +48,30 @@ class BackboneTrainingConfig:
 
     def __post_init__(self) -> None:
         if self.kind is BackboneTraining.NONE:
-            raise BadInput("kind must be siamese or proxynca where a backbone is trained, got none.")
+            raise UserError("kind must be siamese or proxynca where a backbone is trained, got none.")
         for name in ("epochs", "batch_size", "embedding_dim", "images_per_class"):
             if getattr(self, name) < 1:
-                raise BadInput(f"{name} must be at least 1, got {getattr(self, name)}.")
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("learning_rate", "margin", "temperature", "proxy_learning_rate_factor"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise BadInput(f"{name} must be a finite number above 0, got {getattr(self, name)}.")
+                raise UserError(f"{name} must be a finite number above 0, got {getattr(self, name)}.")
         if self.images_at_once and self.images_at_once < FEWEST_AT_ONCE:
-            raise BadInput(
+            raise UserError(
                 f"images_at_once must be 0 (a whole step) or at least {FEWEST_AT_ONCE}, got {self.images_at_once}."
             )
         if not 0 <= self.seed < 2**63:
-            raise BadInput(f"seed must be at least 0 and below 2**63, got {self.seed}.")
+            raise UserError(f"seed must be at least 0 and below 2**63, got {self.seed}.")
         self._check_warm_up()
         self._check_classes()
 
     def _check_warm_up(self) -> None:
         if self.kind is BackboneTraining.SIAMESE and self.warm_up_epochs:
-            raise BadInput(
+            raise UserError(
                 "warm_up_epochs must be 0 with siamese, which has nothing beside the backbone to train, "
                 f"got {self.warm_up_epochs}."
             )
         if not 0 <= self.warm_up_epochs < self.epochs:
-            raise BadInput(
+            raise UserError(
                 f"warm_up_epochs must be at least 0 and below epochs, {self.epochs}, got {self.warm_up_epochs}."
             )
 
@@ -79,7 +79,7 @@ class BackboneTrainingConfig:
         if self.kind is not BackboneTraining.PROXYNCA:
             return
         if self.batch_size % self.images_per_class or self.classes_per_batch < 2:
-            raise BadInput(
+            raise UserError(
                 "batch_size must be a multiple of images_per_class, at least twice it; "
                 f"got {self.batch_size} and {self.images_per_class}."
             )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Int
 from pan_model.training.backbone.config import BackboneTraining
 from pan_model.training.backbone.triplets import Groups
@@ -19,7 +19,7 @@ class TrainingImages:
     `Task.normalisation_groups` gives them (outfits for Polyvore, classes elsewhere); without, it is the classes. With
     proxynca a group is always an item's class: for Polyvore, whose outfits are no classes, its category.
 
-    Raises BadInput for groups of other items, and for none at all.
+    Raises UserError for groups of other items, and for none at all.
     """
 
     items: Items
@@ -29,9 +29,9 @@ class TrainingImages:
 
     def __post_init__(self) -> None:
         if not len(self.training_items):
-            raise BadInput(f"{self.items.image_root}: training a backbone needs training items, got none.")
+            raise UserError(f"{self.items.image_root}: training a backbone needs training items, got none.")
         if self.groups is not None and not np.isin(self.groups[0], self.training_items).all():
-            raise BadInput(f"{self.items.image_root}: groups must hold training items only.")
+            raise UserError(f"{self.items.image_root}: groups must hold training items only.")
 
     def alone(self) -> Items:
         """The training items, ascending, without their relations, which may not hold without the others."""
@@ -39,11 +39,11 @@ class TrainingImages:
         return replace(self.items, relations=None).select(chosen, "not for training")
 
     def groups_for(self, kind: BackboneTraining) -> Groups:
-        """What belongs together, as positions in `alone`. Raises BadInput for a single class."""
+        """What belongs together, as positions in `alone`. Raises UserError for a single class."""
         chosen = np.unique(self.training_items)
         if self.groups is not None and kind is not BackboneTraining.PROXYNCA:
             return Groups(np.searchsorted(chosen, self.groups[0]), self.groups[1])
         labels = self.items.classes[chosen]
         if len(np.unique(labels)) < 2:
-            raise BadInput(f"{self.items.image_root}: training a backbone needs items of 2 classes, got 1.")
+            raise UserError(f"{self.items.image_root}: training a backbone needs items of 2 classes, got 1.")
         return Groups(np.arange(len(chosen)), labels)

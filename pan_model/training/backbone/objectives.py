@@ -107,7 +107,10 @@ class ProxyObjective(nn.Module):
 def build_objective(
     groups: Groups, config: BackboneTrainingConfig, feature_dim: int
 ) -> TripletObjective | ProxyObjective:
-    """Make what a configuration asks for; draws its first weights from torch's generator. BadInput without triplets."""
+    """Build the objective of a configuration. Initial weights are drawn from torch's generator.
+
+    Raises UserError where the groups have no triplet.
+    """
     if config.kind is BackboneTraining.PROXYNCA:
         return ProxyObjective(groups, config, feature_dim=feature_dim)
     return TripletObjective(groups, config)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone, measure_feature_dim
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.batches import PictureBatches
 from pan_model.shapes import Float, Int
 from pan_model.training.backbone.config import BackboneTrainingConfig
@@ -62,7 +62,7 @@ class BackboneTrainer:
     def train_epoch(self, progress: Callable[[float], None] = lambda _: None) -> float:
         """Train for one epoch; gives the mean loss of its steps. progress is called with the share that is done.
 
-        Raises BadInput when the loss is no longer finite.
+        Raises UserError when the loss is no longer finite.
         """
         epoch = self.epoch + 1
         self._freeze(epoch <= self._config.warm_up_epochs)
@@ -78,7 +78,7 @@ class BackboneTrainer:
                 progress(number / len(pieces))
         mean = float(total) / len(pieces)
         if not math.isfinite(mean):
-            raise BadInput(
+            raise UserError(
                 f"the backbone's training has no finite loss in epoch {epoch}; give a learning_rate below "
                 f"{self._config.learning_rate}."
             )

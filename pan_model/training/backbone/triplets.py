@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.shapes import Bool, Float, Int
 
 
@@ -39,7 +39,7 @@ class TripletSampler:
     """Draws the triplets of an epoch: one for each item and group in which it has a partner.
 
     The positive is another item of that group, the negative an item that shares no group with the anchor; anchors of
-    which there is none are left out. Raises BadInput when that leaves no triplet at all.
+    which there is none are left out. Raises UserError when that leaves no triplet at all.
     """
 
     def __init__(self, groups: Groups) -> None:
@@ -52,7 +52,7 @@ class TripletSampler:
         self._rows = rows
         self._anchors = self._with_partners()
         if not len(self._anchors):
-            raise BadInput(
+            raise UserError(
                 f"training with triplets needs items of the same class or outfit and items of another, got "
                 f"{len(self._pool)} items in {len(sizes)} classes or outfits that make none."
             )

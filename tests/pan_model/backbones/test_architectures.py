@@ -12,7 +12,7 @@ from pan_model.backbones.architectures import (
     check_backbone_name,
     measure_feature_dim,
 )
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 FAMILIES = {
     "alexnet": 256,
@@ -140,7 +140,7 @@ def test_every_family_with_a_map_gives_one_row_of_maxima_an_image(name: str, fea
 
 @pytest.mark.parametrize("name", ["vit_b_16", "vit_b_32", "vit_h_14"])
 def test_a_family_without_a_map_has_no_maximum(name: str) -> None:
-    with pytest.raises(BadInput, match=rf"pooling max: backbone {name} has no map of features to pool; choose avg"):
+    with pytest.raises(UserError, match=rf"pooling max: backbone {name} has no map of features to pool; choose avg"):
         build_backbone(name, Pooling.MAX)
 
 
@@ -175,11 +175,11 @@ def test_weights_are_the_same_at_every_call_and_leave_the_random_state_alone() -
 
 
 def test_unknown_name_is_answered_with_the_closest() -> None:
-    with pytest.raises(BadInput, match=r"unknown backbone 'resnet51'; choose .* such as resnet"):
+    with pytest.raises(UserError, match=r"unknown backbone 'resnet51'; choose .* such as resnet"):
         build_backbone("resnet51")
-    with pytest.raises(BadInput, match=r"unknown backbone 'fcn_resnet50'"):
+    with pytest.raises(UserError, match=r"unknown backbone 'fcn_resnet50'"):
         check_backbone_name("fcn_resnet50")  # torchvision has it, but for segmentation
-    with pytest.raises(BadInput, match=r"unknown backbone ''; .* resnet50"):
+    with pytest.raises(UserError, match=r"unknown backbone ''; .* resnet50"):
         check_backbone_name("")
 
 
@@ -193,5 +193,5 @@ def test_feature_dim_is_measured_without_leaving_evaluation_or_training_mode() -
 
 @pytest.mark.parametrize(("name", "image_size"), [("vit_b_32", 64), ("squeezenet1_1", 8)])
 def test_image_size_that_a_backbone_cannot_take(name: str, image_size: int) -> None:
-    with pytest.raises(BadInput, match=rf"backbone {name} cannot take images of {image_size} px .*--image-size"):
+    with pytest.raises(UserError, match=rf"backbone {name} cannot take images of {image_size} px .*--image-size"):
         measure_feature_dim(build_backbone(name), image_size)

@@ -18,7 +18,7 @@ from pan_model.backbones.features import Features, FeaturesConfig, cache_path, e
 from pan_model.backbones.weights import load_weights
 from pan_model.data.cub import read_cub
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.decoding import load_image
 
 CONFIG = FeaturesConfig(backbone="shufflenet_v2_x0_5", weights="random", image_size=48)
@@ -158,7 +158,7 @@ def test_damaged_cache_is_extracted_again(items: Items, cache_dir: Path, harm: s
     if harm == "folder":
         path.unlink()
         path.mkdir()
-        with pytest.raises(BadInput, match=r"features cannot be cached in .*--cache-dir"):
+        with pytest.raises(UserError, match=r"features cannot be cached in .*--cache-dir"):
             extract(items, cache_dir)
         return
     path.write_bytes(harmed[harm])
@@ -180,7 +180,7 @@ def test_unreadable_images_are_refused_and_nothing_is_written(items: Items, cach
     damage(items, 3, 8)
     items.image_path(9).unlink()
     with pytest.raises(
-        BadInput, match=r"3 of 10 images cannot be read, the first is .*/3\.png: .*truncated.*--skip-bad-images\.$"
+        UserError, match=r"3 of 10 images cannot be read, the first is .*/3\.png: .*truncated.*--skip-bad-images\.$"
     ):
         extract(items, cache_dir, batch_size=batch_size)
     assert not cache_dir.exists()
@@ -201,7 +201,7 @@ def test_unreadable_images_are_left_out_when_asked(items: Items, tmp_path: Path,
 def test_decision_on_unreadable_images_holds_for_the_cache_too(items: Items, cache_dir: Path) -> None:
     damage(items, 4)
     extract(items, cache_dir, skip_bad_images=True)
-    with pytest.raises(BadInput, match=r"1 of 10 images cannot be read, the first is .*/4\.png: .*--skip-bad-images"):
+    with pytest.raises(UserError, match=r"1 of 10 images cannot be read, the first is .*/4\.png: .*--skip-bad-images"):
         extract(items, cache_dir)
     again = extract(items, cache_dir, skip_bad_images=True)
     assert again.from_cache
@@ -210,7 +210,7 @@ def test_decision_on_unreadable_images_holds_for_the_cache_too(items: Items, cac
 
 def test_no_readable_image_at_all(items: Items, cache_dir: Path) -> None:
     damage(items, *range(NUM_ITEMS))
-    with pytest.raises(BadInput, match=r"none of the 10 images can be read, the first is .*/0\.png"):
+    with pytest.raises(UserError, match=r"none of the 10 images can be read, the first is .*/0\.png"):
         extract(items, cache_dir, skip_bad_images=True)
     assert not cache_dir.exists()
 
@@ -219,20 +219,20 @@ def test_features_that_overflow_are_refused(items: Items, cache_dir: Path, tmp_p
     state = build_backbone(CONFIG.backbone).network.state_dict()
     state["conv1.0.weight"] = torch.full_like(state["conv1.0.weight"], 3e38)
     torch.save(state, tmp_path / "w.pth")
-    with pytest.raises(BadInput, match=r"features must be finite, those of 10 images are not \(first 0\.png\)"):
+    with pytest.raises(UserError, match=r"features must be finite, those of 10 images are not \(first 0\.png\)"):
         extract(items, cache_dir, replace(CONFIG, weights=str(tmp_path / "w.pth")))
     assert not cache_dir.exists()
 
 
 def test_image_size_that_the_backbone_cannot_take(items: Items, cache_dir: Path) -> None:
-    with pytest.raises(BadInput, match="backbone squeezenet1_1 cannot take images of 8 px"):
+    with pytest.raises(UserError, match="backbone squeezenet1_1 cannot take images of 8 px"):
         extract(items, cache_dir, FeaturesConfig(backbone="squeezenet1_1", weights="random", image_size=8))
 
 
 def test_cache_dir_that_is_a_file(items: Items, cache_dir: Path) -> None:
     cache_dir.write_text("a file")
     with pytest.raises(
-        BadInput, match=r"features cannot be written to .*is no folder that can be written.*--cache-dir"
+        UserError, match=r"features cannot be written to .*is no folder that can be written.*--cache-dir"
     ):
         extract(items, cache_dir)
 
@@ -246,7 +246,7 @@ def test_cache_dir_that_is_a_file(items: Items, cache_dir: Path) -> None:
     ],
 )
 def test_configuration_rules(values: dict[str, str | int], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         FeaturesConfig(**values)
 
 

@@ -18,7 +18,7 @@ from torchvision import models
 
 from pan_model.backbones.architectures import Backbone, backbone_names, build_backbone
 from pan_model.backbones.weights import WeightsSource, download_weights, imagenet_url, load_weights
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.fetch import FetchConfig
 
 NAME = "shufflenet_v2_x0_5"
@@ -96,7 +96,7 @@ def test_file_that_does_not_fit(
     state = dict(whole_state)
     change(state)
     torch.save(state, tmp_path / "w.pth")
-    with pytest.raises(BadInput, match=rf"w\.pth do not fit backbone {NAME}: {message}.*Only the classifier's keys"):
+    with pytest.raises(UserError, match=rf"w\.pth do not fit backbone {NAME}: {message}.*Only the classifier's keys"):
         load_weights(backbone, str(tmp_path / "w.pth"))
     assert_untouched(backbone)
 
@@ -115,7 +115,7 @@ def test_file_that_does_not_fit(
 )
 def test_file_that_holds_something_else(tmp_path: Path, backbone: Backbone, content: object, message: str) -> None:
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(BadInput, match=rf"^weights .*w\.pth: .*{message}[^\n]*$"):
+    with pytest.raises(UserError, match=rf"^weights .*w\.pth: .*{message}[^\n]*$"):
         load_weights(backbone, str(tmp_path / "w.pth"))
     assert_untouched(backbone)
 
@@ -126,7 +126,7 @@ def test_truncated_file(tmp_path: Path, backbone: Backbone, whole_state: State, 
     path = tmp_path / f"w{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(whole_state, path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(BadInput, match=r"^weights .*: truncated, or not a file of tensors alone[^\n]*$"):
+    with pytest.raises(UserError, match=r"^weights .*: truncated, or not a file of tensors alone[^\n]*$"):
         load_weights(backbone, str(path))
     assert_untouched(backbone)
 
@@ -134,14 +134,14 @@ def test_truncated_file(tmp_path: Path, backbone: Backbone, whole_state: State, 
 def test_file_of_no_known_kind(tmp_path: Path, backbone: Backbone) -> None:
     for number, content in enumerate([b"garbage", b"\x80\x04garbage", b"PK\x03\x04zip", pickle.dumps(print)]):
         (tmp_path / f"{number}.pth").write_bytes(content)
-        with pytest.raises(BadInput, match=rf"{number}\.pth: truncated, or not a file of tensors alone"):
+        with pytest.raises(UserError, match=rf"{number}\.pth: truncated, or not a file of tensors alone"):
             load_weights(backbone, str(tmp_path / f"{number}.pth"))
 
 
 def test_missing_file(tmp_path: Path, backbone: Backbone) -> None:
-    with pytest.raises(BadInput, match=r"weights imagnet: no such file; give imagenet, random or a state-dict file"):
+    with pytest.raises(UserError, match=r"weights imagnet: no such file; give imagenet, random or a state-dict file"):
         load_weights(backbone, "imagnet")
-    with pytest.raises(BadInput, match=r"cannot be read .*[Dd]irectory"):
+    with pytest.raises(UserError, match=r"cannot be read .*[Dd]irectory"):
         load_weights(backbone, str(tmp_path))
 
 
@@ -249,7 +249,7 @@ def test_damaged_download_is_fetched_again(server: Server, published: str, tmp_p
 
 def assert_refused(url: str, folder: Path, reason: str) -> None:
     with pytest.raises(
-        BadInput, match=rf"cannot be downloaded from {re.escape(url)} to .*{reason}[^\n]*--weights FILE\.$"
+        UserError, match=rf"cannot be downloaded from {re.escape(url)} to .*{reason}[^\n]*--weights FILE\.$"
     ):
         download_weights(url, folder, config=FetchConfig(pause_s=0))
     assert not folder.exists() or not list(folder.iterdir())
@@ -277,7 +277,7 @@ def test_refused_connection(published: str, tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_made(server: Server, published: str, tmp_path: Path) -> None:
     (tmp_path / "hub").write_text("a file")
-    with pytest.raises(BadInput, match=r"cannot be downloaded .*(File exists|Not a directory)"):
+    with pytest.raises(UserError, match=r"cannot be downloaded .*(File exists|Not a directory)"):
         download_weights(published, tmp_path / "hub")
     assert server.num_requests == 0
 
@@ -291,6 +291,6 @@ def test_imagenet_is_taken_from_the_folder(tmp_path: Path, backbone: Backbone) -
             patch.setenv(name, "http://127.0.0.1:9")
         patch.delenv("no_proxy", raising=False)
         patch.delenv("NO_PROXY", raising=False)
-        with pytest.raises(BadInput, match=rf"downloaded from https://download\.pytorch\.org/.*{path.name} to "):
+        with pytest.raises(UserError, match=rf"downloaded from https://download\.pytorch\.org/.*{path.name} to "):
             load_weights(backbone, "imagenet", folder=tmp_path)
     assert_untouched(backbone)

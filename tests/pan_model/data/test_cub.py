@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pan_model.data.cub import read_cub
 from pan_model.data.splits import Split, few_shot_split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 # ids have gaps and no order: image 7 is listed first, class 9 is the first folder, attribute 30 the first attribute
 FILES = {
@@ -110,7 +110,7 @@ def test_every_label_row_lands_in_its_cell(tmp_path_factory: pytest.TempPathFact
 
 
 def refusal(folder: Path, name: str, content: str | bytes) -> str:
-    with pytest.raises(BadInput, match="expected") as caught:
+    with pytest.raises(UserError, match="expected") as caught:
         read_cub(lay_out(folder, {name: content}))
     message = str(caught.value)
     assert "\n" not in message
@@ -202,20 +202,20 @@ def test_refuses_an_empty_file(tmp_path: Path, name: str, content: str) -> None:
 
 def test_refuses_a_missing_folder(tmp_path: Path) -> None:
     expected = r"CUB_200_2011: no such folder; --data-root must hold CUB_200_2011/ with images\.txt\.$"
-    with pytest.raises(BadInput, match=expected):
+    with pytest.raises(UserError, match=expected):
         read_cub(tmp_path / "CUB_200_2011")
 
 
 @pytest.mark.parametrize("name", [IMAGES, CLASSES, NAMES, LABELS])
 def test_refuses_a_missing_file(lay: Lay, name: str) -> None:
-    with pytest.raises(BadInput, match=f"CUB_200_2011/{name}: no such file"):
+    with pytest.raises(UserError, match=f"CUB_200_2011/{name}: no such file"):
         read_cub(lay({name: None}))
 
 
 def test_refuses_a_folder_without_images(lay: Lay) -> None:
     folder = lay()
     (folder / "images").rename(folder / "pictures")
-    with pytest.raises(BadInput, match=r"images: no such folder; .* must hold images\.txt, "):
+    with pytest.raises(UserError, match=r"images: no such folder; .* must hold images\.txt, "):
         read_cub(folder)
 
 
@@ -223,7 +223,7 @@ def test_names_the_first_missing_image_and_counts_them(lay: Lay) -> None:
     folder = lay()
     (folder / "images" / "001.Auk" / "c.jpg").unlink()
     (folder / "images" / "002.Wren" / "b.jpg").unlink()
-    with pytest.raises(BadInput, match=r"002\.Wren/b\.jpg: no such image; 2 of the 3 files"):
+    with pytest.raises(UserError, match=r"002\.Wren/b\.jpg: no such image; 2 of the 3 files"):
         read_cub(folder)
 
 
@@ -232,7 +232,7 @@ def test_names_the_first_missing_image_and_counts_them(lay: Lay) -> None:
 def test_refuses_a_file_it_may_not_read(lay: Lay, name: str) -> None:
     folder = lay()
     (folder / name).chmod(0)
-    with pytest.raises(BadInput, match=r"cannot be read \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
         read_cub(folder)
 
 

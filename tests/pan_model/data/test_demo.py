@@ -16,7 +16,7 @@ from pan_model.data.cub import read_cub
 from pan_model.data.demo import CLASS_FACTORS, DemoConfig, draw_demo, read_demo
 from pan_model.data.items import Items
 from pan_model.data.splits import Split, few_shot_split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 SMALL = DemoConfig(num_classes=8, images_per_class=3, image_size=24)
 
@@ -197,7 +197,9 @@ def test_a_cut_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_says_where_it_cannot_draw(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(BadInput, match=r"file/demo: the demo cannot be drawn here \(Not a directory\); choose another"):
+    with pytest.raises(
+        UserError, match=r"file/demo: the demo cannot be drawn here \(Not a directory\); choose another"
+    ):
         draw_demo(tmp_path / "file" / "demo", SMALL)
 
 
@@ -215,5 +217,5 @@ def test_says_where_it_cannot_draw(tmp_path: Path) -> None:
     ],
 )
 def test_refuses_a_configuration_that_cannot_be_drawn(wrong: dict[str, float], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         DemoConfig(**wrong)  # pyright: ignore[reportArgumentType]

@@ -12,7 +12,7 @@ from pan_model.data.cub import read_cub
 from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 @pytest.fixture
@@ -77,5 +77,5 @@ def test_changes_when_two_images_change_places(folder: Path) -> None:
 def test_names_an_image_that_cannot_be_read(folder: Path) -> None:
     items = read_cub(folder)
     items.image_path(3).unlink()
-    with pytest.raises(BadInput, match=rf"{items.image_names[3]}: cannot be read \(No such file or directory\)"):
+    with pytest.raises(UserError, match=rf"{items.image_names[3]}: cannot be read \(No such file or directory\)"):
         fingerprint(items)

@@ -13,7 +13,7 @@ from pan_model.data.fingerprint import fingerprint
 from pan_model.data.inshop import read_inshop, unique_names
 from pan_model.data.roles import Role, inshop_split, roles_of
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.baselines import nearest_class_mean
 from pan_model.tasks.retrieval import RetrievalTask
 
@@ -164,7 +164,7 @@ def test_names_become_unique_and_the_first_of_a_kind_keeps_its_own(names: list[s
 
 
 def refusal(folder: Path, name: str, content: str) -> str:
-    with pytest.raises(BadInput, match="expected") as caught:
+    with pytest.raises(UserError, match="expected") as caught:
         read_inshop(lay_out(folder, {name: content}))
     message = str(caught.value)
     assert "\n" not in message
@@ -244,7 +244,7 @@ def test_refuses_a_file_without_rows(tmp_path: Path, name: str, content: str):
 
 
 def test_refuses_a_missing_folder(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"In-shop: no such folder; --data-root must hold In-shop/ with Eval/"):
+    with pytest.raises(UserError, match=r"In-shop: no such folder; --data-root must hold In-shop/ with Eval/"):
         read_inshop(tmp_path / "In-shop")
 
 
@@ -255,7 +255,7 @@ def test_refuses_a_missing_file(lay: Lay, name: str, other: str):
     folder = lay()
     (folder / PLACES[name] / name).unlink()
     with pytest.raises(
-        BadInput, match=f"{PLACES[name]}/{name}: no such file, nor in .*In-shop{other}; .* must hold Eval/"
+        UserError, match=f"{PLACES[name]}/{name}: no such file, nor in .*In-shop{other}; .* must hold Eval/"
     ):
         read_inshop(folder)
 
@@ -263,7 +263,7 @@ def test_refuses_a_missing_file(lay: Lay, name: str, other: str):
 def test_refuses_a_folder_without_images(lay: Lay):
     folder = lay()
     (folder / "img").rename(folder / "pictures")
-    with pytest.raises(BadInput, match=r"img: no such folder, nor Img; .*In-shop must hold Eval/"):
+    with pytest.raises(UserError, match=r"img: no such folder, nor Img; .*In-shop must hold Eval/"):
         read_inshop(folder)
 
 
@@ -272,7 +272,7 @@ def test_names_the_first_missing_image_and_counts_them(lay: Lay):
     (folder / "Img/img" / IMAGES[1]).unlink()
     (folder / "Img/img" / IMAGES[3]).unlink()
     with pytest.raises(
-        BadInput, match=r"Img/img/WOMEN/Tees/id_3/01\.jpg: no such image; 2 of the 4 files of list_eval"
+        UserError, match=r"Img/img/WOMEN/Tees/id_3/01\.jpg: no such image; 2 of the 4 files of list_eval"
     ):
         read_inshop(folder)
 
@@ -281,7 +281,7 @@ def test_says_so_where_all_images_are_missing(lay: Lay):
     folder = lay()
     for name in IMAGES:
         (folder / "img" / name).unlink()
-    with pytest.raises(BadInput, match=r"no such image; 4 of the 4 files of list_eval_partition\.txt are missing"):
+    with pytest.raises(UserError, match=r"no such image; 4 of the 4 files of list_eval_partition\.txt are missing"):
         read_inshop(folder)
 
 

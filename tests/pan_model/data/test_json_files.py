@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pan_model.data.json_files import as_list, as_object, as_text, bad_value, read_json
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_reads_json_with_or_without_a_mark(path: Path) -> None:
 )
 def test_says_where_a_file_is_no_json(path: Path, content: bytes, said: str) -> None:
     path.write_bytes(content)
-    with pytest.raises(BadInput, match="expected") as caught:
+    with pytest.raises(UserError, match="expected") as caught:
         read_json(path)
     assert str(caught.value).startswith(f"{path}{said}")
     assert str(caught.value).endswith("; the file is damaged: get or make it anew.")
@@ -39,7 +39,7 @@ def test_says_where_a_file_is_no_json(path: Path, content: bytes, said: str) -> 
 
 
 def test_names_a_file_that_is_not_there(path: Path) -> None:
-    with pytest.raises(BadInput, match=r"some\.json: cannot be read \(No such file or directory\)"):
+    with pytest.raises(UserError, match=r"some\.json: cannot be read \(No such file or directory\)"):
         read_json(path)
 
 
@@ -47,7 +47,7 @@ def test_names_a_file_that_is_not_there(path: Path) -> None:
     ("take", "value"), [(as_list, {}), (as_list, "ab"), (as_object, []), (as_text, 3), (as_text, None)]
 )
 def test_refuses_another_type(take: Callable[[object, str, str], object], value: object) -> None:
-    with pytest.raises(BadInput, match=r"^here: expected a thing, got "):
+    with pytest.raises(UserError, match=r"^here: expected a thing, got "):
         take(value, "here", "a thing")
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pan_model.data.text_files import bad_line, read_lines
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 def test_lines_are_stripped_and_keep_their_numbers_where_blank_ones_are_passed_over(tmp_path: Path):
@@ -15,12 +15,12 @@ def test_lines_are_stripped_and_keep_their_numbers_where_blank_ones_are_passed_o
 def test_a_line_that_is_not_utf8_is_refused_by_number(tmp_path: Path):
     file = tmp_path / "lines.txt"
     file.write_bytes(b"one\nW\xe9n\n")
-    with pytest.raises(BadInput, match=r"lines\.txt line 2: expected UTF-8 text, got 'W\\udce9n'\."):
+    with pytest.raises(UserError, match=r"lines\.txt line 2: expected UTF-8 text, got 'W\\udce9n'\."):
         list(read_lines(file))
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"none\.txt: cannot be read \(No such file or directory\)\."):
+    with pytest.raises(UserError, match=r"none\.txt: cannot be read \(No such file or directory\)\."):
         list(read_lines(tmp_path / "none.txt"))
 
 

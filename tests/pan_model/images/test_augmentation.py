@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig
 
 WHOLE: dict[str, Any] = {"crop_scale_min": 1.0, "colour_jitter": 0.0, "flip": False}
@@ -70,5 +70,5 @@ def test_grey_changes_by_brightness_alone(jitter: float, least: int, most: int) 
     ],
 )
 def test_rules(values: dict[str, float], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         AugmentationConfig(**values)

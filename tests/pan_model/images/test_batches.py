@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig
 from pan_model.images.batches import PictureBatches
 from pan_model.images.decoded_cache import Pictures, load_pictures
@@ -98,5 +98,5 @@ def test_random_numbers_of_others_are_left_alone(augmented: PictureBatches) -> N
     ],
 )
 def test_rules(pictures: Pictures, options: dict[str, int], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         PictureBatches(pictures, **options)

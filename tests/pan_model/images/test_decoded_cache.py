@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images import decoded_cache as pictures_module
 from pan_model.images.decoded_cache import Pictures, cache_path, load_pictures
 from pan_model.images.decoding import border, load_image, load_square, normalise, square_side
@@ -134,7 +134,7 @@ def test_damaged_file_is_made_again(items: Items, cache_dir: Path, harm: str) ->
 def test_file_that_went_is_an_error_of_one_line(items: Items, cache_dir: Path) -> None:
     pictures = load(items, cache_dir)
     pictures.path.unlink()
-    with pytest.raises(BadInput, match=r"\.npy: no longer holds the pictures .* start again\.$"):
+    with pytest.raises(UserError, match=r"\.npy: no longer holds the pictures .* start again\.$"):
         pictures.read(np.array([0]))
 
 
@@ -142,7 +142,7 @@ def test_unreadable_images_are_refused_and_no_file_stays(items: Items, cache_dir
     items.image_path(3).write_bytes(items.image_path(3).read_bytes()[:200])
     items.image_path(18).unlink()
     with pytest.raises(
-        BadInput, match=r"2 of 20 images cannot be read, the first is .*/3\.png: .*truncated.*--skip-bad-images\.$"
+        UserError, match=r"2 of 20 images cannot be read, the first is .*/3\.png: .*truncated.*--skip-bad-images\.$"
     ):
         load(items, cache_dir)
     assert files(cache_dir) == []
@@ -153,7 +153,7 @@ def test_unreadable_images_are_refused_and_no_file_stays(items: Items, cache_dir
 def test_cache_dir_that_is_a_file(items: Items, cache_dir: Path) -> None:
     cache_dir.write_text("a file")
     with pytest.raises(
-        BadInput, match=r"pictures cannot be written to .*is no folder that can be written.*--cache-dir"
+        UserError, match=r"pictures cannot be written to .*is no folder that can be written.*--cache-dir"
     ):
         load(items, cache_dir)
 
@@ -161,13 +161,13 @@ def test_cache_dir_that_is_a_file(items: Items, cache_dir: Path) -> None:
 def test_disk_that_is_too_small(items: Items, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(items.image_root)._replace(free=1000)
     monkeypatch.setattr(pictures_module.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(BadInput, match=r"pictures cannot be cached in .*: 20 of 37 px take 0\.0 GB, 0\.0 GB are free"):
+    with pytest.raises(UserError, match=r"pictures cannot be cached in .*: 20 of 37 px take 0\.0 GB, 0\.0 GB are free"):
         load(items, cache_dir)
     assert not cache_dir.exists()
 
 
 def test_image_size_below_one(items: Items, cache_dir: Path) -> None:
-    with pytest.raises(BadInput, match=re.escape("image_size must be at least 1 px, got 0.")):
+    with pytest.raises(UserError, match=re.escape("image_size must be at least 1 px, got 0.")):
         load(items, cache_dir, 0)
 
 

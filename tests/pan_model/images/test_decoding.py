@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms import functional as transforms
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.decoding import IMAGENET_MEAN, IMAGENET_STD, load_image
 
 LEVEL = 1 / 255 / 0.224  # one step of a colour after normalisation
@@ -85,22 +85,22 @@ def test_truncated_picture_is_refused(tmp_path: Path, suffix: str, share: float)
     picture(200, 200).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(BadInput, match=rf"^{re.escape(str(path))}: not a readable picture \(.+\)\.$"):
+    with pytest.raises(UserError, match=rf"^{re.escape(str(path))}: not a readable picture \(.+\)\.$"):
         load_image(path, 32)
 
 
 def test_other_unreadable_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
-    with pytest.raises(BadInput, match=r"text\.jpg: not a readable picture \(unknown format or damaged header\)"):
+    with pytest.raises(UserError, match=r"text\.jpg: not a readable picture \(unknown format or damaged header\)"):
         load_image(tmp_path / "text.jpg", 32)
-    with pytest.raises(BadInput, match=r"missing\.jpg: not a readable picture \(No such file or directory\)"):
+    with pytest.raises(UserError, match=r"missing\.jpg: not a readable picture \(No such file or directory\)"):
         load_image(tmp_path / "missing.jpg", 32)
-    with pytest.raises(BadInput, match=r"not a readable picture \(Is a directory\)"):
+    with pytest.raises(UserError, match=r"not a readable picture \(Is a directory\)"):
         load_image(tmp_path, 32)
 
 
 def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(100, 100).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(BadInput, match=r"a\.png: not a readable picture \(Image size \(10000 pixels\) exceeds"):
+    with pytest.raises(UserError, match=r"a\.png: not a readable picture \(Image size \(10000 pixels\) exceeds"):
         load_image(tmp_path / "a.png", 32)

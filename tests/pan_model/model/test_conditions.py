@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.conditions import ConditionsConfig, Supervision, choose_conditions, rank_attributes
 from pan_model.model.gates import Gate
 
@@ -152,7 +152,7 @@ def test_targets_and_certainty_are_those_of_the_named_attribute(gate: str, num_c
 
 
 def test_labels_without_any_certain_attribute_are_refused():
-    with pytest.raises(BadInput, match="supervision supervised needs attributes with certain labels"):
+    with pytest.raises(UserError, match="supervision supervised needs attributes with certain labels"):
         choose_conditions(conditions_config("supervised", 3, "OR"), TABLE, np.zeros_like(SURE), ("p", "q", "r", "s"))
 
 
@@ -175,5 +175,5 @@ def test_no_labels_need_no_certain_attribute():
     ],
 )
 def test_impossible_conditions_are_refused_by_name(values: dict[str, Any], message: str):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         ConditionsConfig(**{"num_conditions": 3} | values)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import pan_model.model.normalisation
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.normalisation import (
     Normalisation,
     NormalisationConfig,
@@ -220,7 +220,7 @@ def test_a_saved_normalisation_takes_features_as_they_were_extracted(config: Nor
     ],
 )
 def test_impossible_normalisations_are_refused_by_name(values: dict[str, Any], message: str):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         NormalisationConfig(**values)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.similarity import (
     ConditionSimilarity,
     FirstWeights,
@@ -234,12 +234,12 @@ def test_first_weights_are_xavier_uniform_and_first_biases_zero():
 @pytest.mark.parametrize("share", [-0.1, 1.0, math.nan])
 def test_impossible_dropout_is_refused(name: str, share: float):
     values: dict[str, Any] = {name: share}
-    with pytest.raises(BadInput, match=rf"^{name} must lie in \[0, 1\), got "):
+    with pytest.raises(UserError, match=rf"^{name} must lie in \[0, 1\), got "):
         SimilarityConfig(**values)
 
 
 def test_first_weights_distance_are_for_joints_that_know_distances_only():
-    with pytest.raises(BadInput, match=r"first_weights distance needs .* absdiff or product, got concat"):
+    with pytest.raises(UserError, match=r"first_weights distance needs .* absdiff or product, got concat"):
         SimilarityConfig(joint=Joint.CONCAT, first_weights=FirstWeights.DISTANCE)
     assert all(SimilarityConfig(joint=joint, first_weights=FirstWeights.DISTANCE) for joint in Joint if joint.symmetric)
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.tasks.episodes import Episodes, draw_episodes
 
 
@@ -47,7 +47,7 @@ def test_classes_too_small_for_a_query_take_no_part():
 
 
 def test_fewer_than_five_classes_with_a_query_are_refused():
-    with pytest.raises(BadInput, match="5-way episodes need 5 classes with at least 6 images, got 4"):
+    with pytest.raises(UserError, match="5-way episodes need 5 classes with at least 6 images, got 4"):
         draw([5, 6, 7, 8, 30])
 
 

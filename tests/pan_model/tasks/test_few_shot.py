@@ -6,7 +6,7 @@ import pytest
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.baselines import nearest_class_mean
 from pan_model.scoring.set_scorer import SetScorer
 from pan_model.tasks import Task
@@ -136,7 +136,7 @@ def merge_classes(of_split: list[int]) -> Callable[[dict[str, np.ndarray]], None
 def test_too_few_classes_to_be_judged_by_are_refused_before_training(
     planted: Callable[..., FeaturedItems], split: str, of_split: list[int]
 ):
-    with pytest.raises(BadInput, match=rf"split {split}: 5-way episodes need 5 classes .* got 1"):
+    with pytest.raises(UserError, match=rf"split {split}: 5-way episodes need 5 classes .* got 1"):
         FewShotTask(planted(change=merge_classes(of_split)), seed=0)
 
 

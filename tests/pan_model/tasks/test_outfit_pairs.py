@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pan_model.data.polyvore.outfits import Outfit
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.tasks.outfit_pairs import NonEdges, outfit_pairs
 
 flocks = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4).map(tuple), max_size=8)
@@ -47,5 +47,5 @@ def test_negatives_are_uniform_over_all_pairs_that_share_no_outfit():
 
 
 def test_items_that_all_share_outfits_are_refused():
-    with pytest.raises(BadInput, match="training needs items that share no outfit, got 3 that all do"):
+    with pytest.raises(UserError, match="training needs items that share no outfit, got 3 that all do"):
         NonEdges(np.array([0, 1, 2]), outfit_pairs([(0, 1, 2)]))

@@ -12,7 +12,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.polyvore.outfits import Outfit, Outfits
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.baselines import cosine_baseline, mean_cosine, untrained_baselines
 from pan_model.scoring.pan_scorer import embedding_scorer, pan_scorer
 from pan_model.scoring.set_scorer import SetScorer
@@ -115,7 +115,7 @@ def test_pairs_share_an_outfit_of_the_training_splits_or_none(
 
 def test_balanced_pairs_are_refused(outfit_task: OutfitTask):
     config = PairsConfig(pairs=PairSampling.BALANCED, classes_per_step=2, images_per_class=2)
-    with pytest.raises(BadInput, match="pairs balanced needs classes; outfits have none"):
+    with pytest.raises(UserError, match="pairs balanced needs classes; outfits have none"):
         outfit_task.draw_steps(config, np.random.default_rng(0))
 
 
@@ -187,7 +187,7 @@ def with_outfits(featured: FeaturedItems, **outfits: tuple[Outfit, ...]) -> Feat
     ("outfits", "kind"), [(((0, 1),), "fill-in-the-blank"), (((0, 1), (3, 1), (0, 4), (3, 4)), "compatibility")]
 )
 def test_a_split_without_questions_is_refused(worn: FeaturedItems, split: str, outfits: tuple[Outfit, ...], kind: str):
-    with pytest.raises(BadInput, match=rf"split {split}: expected outfits that allow {kind} questions, got \d that"):
+    with pytest.raises(UserError, match=rf"split {split}: expected outfits that allow {kind} questions, got \d that"):
         OutfitTask(with_outfits(worn, **{split: outfits}), seed=0)
 
 

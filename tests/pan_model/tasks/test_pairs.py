@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.tasks.pairs import (
     Pairs,
     PairSampling,
@@ -85,13 +85,13 @@ def test_pairs_repeat_with_the_generator_s_seed_and_differ_without():
 
 def test_training_on_one_class_is_refused():
     classes = np.zeros(5, dtype=np.int64)
-    with pytest.raises(BadInput, match="training needs items of at least 2 classes"):
+    with pytest.raises(UserError, match="training needs items of at least 2 classes"):
         draw_pairs(same_class_pairs(classes), partial(draw_negatives, classes), 4, np.random.default_rng(0))
 
 
 def test_training_without_two_items_of_a_class_is_refused():
     classes = np.arange(5)
-    with pytest.raises(BadInput, match="items of the same class"):
+    with pytest.raises(UserError, match="items of the same class"):
         draw_pairs(same_class_pairs(classes), partial(draw_negatives, classes), 4, np.random.default_rng(0))
 
 
@@ -287,5 +287,5 @@ def test_a_balanced_epoch_survives_classes_and_images_that_are_fewer_than_asked_
     ],
 )
 def test_impossible_pairs_are_refused_by_name(values: dict[str, Any], message: str):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         PairsConfig(**values)

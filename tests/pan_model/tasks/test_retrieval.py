@@ -11,7 +11,7 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import Role, Roles, alternate
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.set_scorer import SetScorer
 from pan_model.tasks import Task
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
@@ -174,13 +174,13 @@ def test_a_nan_score_makes_its_query_nan_and_no_other(retrieval: RetrievalTask, 
 def test_a_split_without_a_query_that_has_a_match_is_refused(split: str, classes: list[int], roles: str):
     official = [{"q": Role.QUERY, "g": Role.GALLERY}[letter] for letter in roles]
     with pytest.raises(
-        BadInput, match=rf"^split {split}: recall needs a query with an image .* and no match; add items"
+        UserError, match=rf"^split {split}: recall needs a query with an image .* and no match; add items"
     ):
         RetrievalTask(shop(classes, [Role.TRAIN] * 4 + official, TURNS), seed=0)
 
 
 def test_an_empty_split_is_refused():
-    with pytest.raises(BadInput, match=r"split val: .* got 0 queries, 0 gallery images and no match"):
+    with pytest.raises(UserError, match=r"split val: .* got 0 queries, 0 gallery images and no match"):
         RetrievalTask(shop([0, 0, 2, 2, 2, 2, 3, 3], [Role.QUERY, Role.GALLERY] * 4, TURNS | {Split.VAL: []}), seed=0)
 
 

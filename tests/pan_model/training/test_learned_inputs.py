@@ -20,7 +20,7 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.decoded_cache import load_pictures
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
@@ -375,16 +375,16 @@ def test_a_configuration_and_a_start_go_together(
     planted_pictures: Planted, configure: Configure, changes: dict[str, Any], with_start: bool, message: str
 ):
     task, start = planted_pictures
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         Trainer(task, configure(**RECIPE | changes), CPU, start if with_start else None)
 
 
 def test_a_start_has_the_pictures_of_all_items_and_takes_some_at_once(make: Make, planted_pictures: Planted):
     pictures = planted_pictures.start.pictures
     fewer = pictures.select(np.arange(len(pictures)) < 30)
-    with pytest.raises(BadInput, match="needs the pictures of all 140 items, got 30"):
+    with pytest.raises(UserError, match="needs the pictures of all 140 items, got 30"):
         make({"pictures": fewer}, **BACKBONE)
-    with pytest.raises(BadInput, match="images_at_once must be at least 1, got 0"):
+    with pytest.raises(UserError, match="images_at_once must be at least 1, got 0"):
         make({"images_at_once": 0}, **BACKBONE)
     start = planted_pictures.start
     assert start.at_once_on(CPU) == 16 * 7**2

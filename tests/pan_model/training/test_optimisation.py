@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.encoders.siamese import Projection, SiameseConfig, SiameseEncoder
 from pan_model.training.optimisation import Optimisation, Schedule, TrainConfig, share_of_learning_rate
 
@@ -178,5 +178,5 @@ def test_an_optimisation_goes_on_after_another_s_step_bit_for_bit():
     ],
 )
 def test_impossible_training_is_refused_by_name(changes: dict[str, Any], message: str):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         config(**changes)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import study.app.train_final
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.app.commands import final_command, run_command, run_with_exit_code
 from study.storage.object_store import StoreError
-from study.terminal import Screen
+from study.terminal import Terminal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,8 +32,8 @@ def test_what_the_command_gives_is_the_exit_code():
 
 
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]):
-    def refuse(_screen: Screen) -> int:
-        raise BadInput("words.txt line 2:\n  too long")
+    def refuse(_screen: Terminal) -> int:
+        raise UserError("words.txt line 2:\n  too long")
 
     assert run_with_exit_code(refuse, "again") == 2
     assert capsys.readouterr().err == "error: words.txt line 2: too long\n"
@@ -46,7 +46,7 @@ def test_a_rule_is_told_by_the_flag_that_people_type(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_an_interrupt(number: signal.Signals, capsys: pytest.CaptureFixture[str]):
-    def stop(_screen: Screen) -> int:
+    def stop(_screen: Terminal) -> int:
         os.kill(os.getpid(), number)
         return 0
 
@@ -59,7 +59,7 @@ def test_a_signal_is_an_interrupt(number: signal.Signals, capsys: pytest.Capture
 def test_an_error_that_comes_of_a_signal_is_one_too(
     number: signal.Signals, error: Exception, capsys: pytest.CaptureFixture[str]
 ):
-    def stop(_screen: Screen) -> int:
+    def stop(_screen: Terminal) -> int:
         try:
             os.kill(os.getpid(), number)
         finally:
@@ -85,7 +85,7 @@ def test_a_final_training_that_is_interrupted_says_what_there_is(tmp_path: Path,
 
 
 def test_a_store_that_fails_is_a_line_with_how_to_go_on(capsys: pytest.CaptureFixture[str]):
-    def fail(_screen: Screen) -> int:
+    def fail(_screen: Terminal) -> int:
         raise StoreError("s3://bucket/file: cannot be written (no answer)")
 
     assert run_with_exit_code(fail, "go on with: this") == 2
@@ -93,7 +93,7 @@ def test_a_store_that_fails_is_a_line_with_how_to_go_on(capsys: pytest.CaptureFi
 
 
 def test_an_error_of_ours_is_not_hidden():
-    def fail(_screen: Screen) -> int:
+    def fail(_screen: Terminal) -> int:
         raise RuntimeError("ours")
 
     with pytest.raises(RuntimeError, match="ours"):

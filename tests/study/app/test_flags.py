@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pan_model.backbones.architectures import Pooling
 from pan_model.data.reader_options import PolyvoreSplit
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.training.backbone import BackboneTraining
 from study.app.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser
 from study.config.regime import Regime
@@ -153,7 +153,7 @@ def test_durations(text: str, seconds: float):
 )
 def test_what_is_no_duration(text: str):
     message = r"time-budget: expected a duration such as 90s, 30m or 2h, got '" + re.escape(text)
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         read_study_config([f"--time-budget={text}"])
 
 
@@ -188,7 +188,7 @@ def test_what_is_no_duration(text: str):
     ],
 )
 def test_words_that_are_refused(words: list[str], message: str):
-    with pytest.raises(BadInput, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         read_study_config(words)
     assert "\n" not in str(error.value)
 
@@ -220,46 +220,46 @@ def test_words_that_are_refused(words: list[str], message: str):
     ],
 )
 def test_files_that_are_refused(toml: Path, text: str, message: str):
-    with pytest.raises(BadInput, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         read(toml, text)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["num_trials = 'three'", "time_budget = 90", "dataset = []"])
 def test_a_refused_value_of_a_file_names_the_file(toml: Path, text: str):
-    with pytest.raises(BadInput, match=r"study\.toml: "):
+    with pytest.raises(UserError, match=r"study\.toml: "):
         read(toml, text)
 
 
 def test_a_file_cannot_name_another(toml: Path):
-    with pytest.raises(BadInput, match=r"unknown key 'config'(?!; did you mean 'config')"):
+    with pytest.raises(UserError, match=r"unknown key 'config'(?!; did you mean 'config')"):
         read(toml, 'config = "other.toml"')
 
 
 @pytest.mark.parametrize("value", ["true", "false"])
 def test_a_switch_has_one_name_in_a_file(toml: Path, value: str):
-    with pytest.raises(BadInput, match=r"study\.toml: unknown key 'no_resume'; did you mean 'resume'\?"):
+    with pytest.raises(UserError, match=r"study\.toml: unknown key 'no_resume'; did you mean 'resume'\?"):
         read(toml, f"no_resume = {value}")
 
 
 def test_a_key_is_spelled_once(toml: Path):
-    with pytest.raises(BadInput, match=r"study\.toml: num-trials is given twice, with _ and with -; keep one\."):
+    with pytest.raises(UserError, match=r"study\.toml: num-trials is given twice, with _ and with -; keep one\."):
         read(toml, "num_trials = 3\nnum-trials = 4")
 
 
 def test_an_empty_file_name_is_refused():
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         read_study_config(["--config", ""])
 
 
 def test_a_file_that_is_not_text(toml: Path):
     toml.write_bytes(b"name = '\xff'")
-    with pytest.raises(BadInput, match=r"study\.toml: is not TOML \(.+\)\."):
+    with pytest.raises(UserError, match=r"study\.toml: is not TOML \(.+\)\."):
         read_study_config(["--config", str(toml)])
 
 
 def test_a_folder_is_no_file(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"cannot be read \(Is a directory\)\."):
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)\."):
         read_study_config(["--config", str(tmp_path)])
 
 
@@ -414,7 +414,7 @@ def test_final_flags(words: list[str], expected: dict[str, Any]):
     ],
 )
 def test_final_flags_that_are_refused(words: list[str], message: str):
-    with pytest.raises(BadInput, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         read_final_config(words)
     assert "\n" not in str(error.value)
 
@@ -447,7 +447,7 @@ def test_flags_and_files_win_over_the_machine(toml: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("flag", ["--data-root", "--cache-dir"])
 def test_folders_that_must_be_on_a_disk_are_no_urls(flag: str):
-    with pytest.raises(BadInput, match=rf"argument {flag}: must be a folder of this machine, or one"):
+    with pytest.raises(UserError, match=rf"argument {flag}: must be a folder of this machine, or one"):
         read_study_config([flag, "s3://bucket/prefix"])
 
 

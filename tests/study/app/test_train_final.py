@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.app.train_final import train_final
 from study.config.provenance import provenance
 from study.config.study_config import FinalConfig
 from study.reporting.best_config import BEST_CONFIG_SCHEMA
 from study.storage.files import write_json
-from study.terminal import Screen
+from study.terminal import Terminal
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def refused(tmp_path: Path, small_trial: dict[str, Any]) -> Generator[Callable[.
         }
         write_json(file, best)
         folders = {"data_root": tmp_path / "data", "cache_dir": tmp_path / "cache"}
-        with pytest.raises(BadInput, match=r"best_config\.json: |polyvore_outfits") as error:
-            train_final(FinalConfig(best_config=file, **folders, **flags), Screen())
+        with pytest.raises(UserError, match=r"best_config\.json: |polyvore_outfits") as error:
+            train_final(FinalConfig(best_config=file, **folders, **flags), Terminal())
         assert [path.name for path in file.parent.iterdir()] == [file.name]
         return str(error.value).removeprefix(f"{file}: ")
 

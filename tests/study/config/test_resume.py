@@ -12,7 +12,7 @@ from pan_model.backbones.architectures import Pooling
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.training.backbone import BackboneTraining
 from search_spaces import SPACES
 from study.config.identity import digest
@@ -127,7 +127,7 @@ def test_all_else_changes_the_signature_and_is_shown(study_config: Make, prepare
     found = {"signed": sign(one, prepare(one))}
     assert digest(found["signed"]) != digest(sign(other, prepare(other)))
     with pytest.raises(
-        BadInput, match=r"results/demo: is another study \(.+\); give the same flags, or another --name"
+        UserError, match=r"results/demo: is another study \(.+\); give the same flags, or another --name"
     ):
         check_same(found, sign(other, prepare(other)), one.results.root)
 
@@ -136,7 +136,7 @@ def test_all_else_changes_the_signature_and_is_shown(study_config: Make, prepare
 def test_flags_alone_tell_before_any_work_is_done(study_config: Make, prepare: Prepare, field: str):
     beside = BESIDE.get(field, {})
     one, other = study_config(**beside), study_config(**beside, **{field: SIGNED[field]})
-    with pytest.raises(BadInput, match="is another study"):
+    with pytest.raises(UserError, match="is another study"):
         check_same_flags({"signed": sign(one, prepare(one))}, other)
 
 
@@ -167,10 +167,10 @@ def test_each_difference_is_shown_with_both_values(
 ):
     one, other = study_config(), study_config(**changes)
     found = {"signed": sign(one, prepare(one))}
-    with pytest.raises(BadInput, match=shown) as error:
+    with pytest.raises(UserError, match=shown) as error:
         check_same(found, sign(other, prepare(other)), one.results.root)
     assert "\n" not in str(error.value)
-    with pytest.raises(BadInput, match=shown):
+    with pytest.raises(UserError, match=shown):
         check_same_flags(found, other)
 
 
@@ -185,16 +185,16 @@ def test_other_encoders_are_shown_and_the_same_flags_are_the_way_out(study_confi
             lambda found=found, other=other: check_same(found, sign(other, prepare(other)), other.results.root),
             lambda found=found, other=other: check_same_flags(found, other),
         ):
-            with pytest.raises(BadInput, match=shown):
+            with pytest.raises(UserError, match=shown):
                 check()
 
 
 def test_another_pooling_is_shown(study_config: Make, prepare: Prepare):
     default, maximum = study_config(), study_config(pooling=Pooling.MAX)
     assert "pooling" not in default.signed()["datasets"]["demo"], "older studies can go on"
-    with pytest.raises(BadInput, match=r'\(datasets\.demo\.pooling was absent, now "max"\); give the same flags'):
+    with pytest.raises(UserError, match=r'\(datasets\.demo\.pooling was absent, now "max"\); give the same flags'):
         check_same_flags({"signed": sign(default, prepare(default))}, maximum)
-    with pytest.raises(BadInput, match=r'\(datasets\.demo\.pooling was "max", now absent\); give the same flags'):
+    with pytest.raises(UserError, match=r'\(datasets\.demo\.pooling was "max", now absent\); give the same flags'):
         check_same_flags({"signed": sign(maximum, prepare(maximum))}, default)
 
 
@@ -218,9 +218,9 @@ def test_another_search_space_is_another_study(study_config: Make, prepare: Prep
         found["signed"]["datasets"]["demo"]["space"] = found_space
     was = "absent" if found_space is None else f'"{found_space}"'
     shown = rf'\(datasets\.demo\.space was {was}, now "{now}"\){SPACE_CHANGED}'
-    with pytest.raises(BadInput, match=shown):
+    with pytest.raises(UserError, match=shown):
         check_same_flags(found, config)
-    with pytest.raises(BadInput, match=shown):
+    with pytest.raises(UserError, match=shown):
         check_same(found, sign(config, prepare(config)), config.results.root)
 
 
@@ -228,7 +228,7 @@ def test_a_search_space_that_was_edited_is_seen(study_config: Make, prepare: Pre
     config = study_config()
     found = {"signed": sign(config, prepare(config))}
     monkeypatch.setitem(SPACES, "demo", replace(SPACES["demo"], first_trials=SPACES["demo"].first_trials[1:]))
-    with pytest.raises(BadInput, match=SPACE_CHANGED):
+    with pytest.raises(UserError, match=SPACE_CHANGED):
         check_same_flags(found, config)
 
 
@@ -238,7 +238,7 @@ def test_other_data_or_weights_are_another_study(study_config: Make, prepare: Pr
     signed, other = sign(config, prepare(config)), sign(config, prepare(config))
     was = other["datasets"]["demo"][key]
     other["datasets"]["demo"][key] = "other"
-    with pytest.raises(BadInput, match=rf'\(datasets\.demo\.{key} was "{was}", now "other"\)'):
+    with pytest.raises(UserError, match=rf'\(datasets\.demo\.{key} was "{was}", now "other"\)'):
         check_same({"signed": signed}, other, config.results.root)
 
 
@@ -333,7 +333,7 @@ def test_a_study_is_gone_on_with_only_when_asked(study_config: Make):
     config = study_config()
     content = {"schema": STUDY_SCHEMA} | {field: {} for field in FIELDS}
     write_json(config.results.study, content)
-    with pytest.raises(BadInput, match=r"results/demo: this study exists; go on with it by --resume, or give another"):
+    with pytest.raises(UserError, match=r"results/demo: this study exists; go on with it by --resume, or give another"):
         find_study(config)
     assert find_study(study_config(resume=True)) == content
 
@@ -343,7 +343,7 @@ def test_something_else_is_in_the_way(study_config: Make, resume: bool):
     config = study_config(resume=resume)
     config.results.root.mkdir(parents=True)
     (config.results.root / "thesis.tex").touch()
-    with pytest.raises(BadInput, match=r"results/demo: is in the way and is no study; move it, or give another"):
+    with pytest.raises(UserError, match=r"results/demo: is in the way and is no study; move it, or give another"):
         find_study(config)
 
 
@@ -351,7 +351,7 @@ def test_a_file_is_in_the_way(study_config: Make):
     config = study_config()
     config.output.mkdir()
     config.results.root.touch()
-    with pytest.raises(BadInput, match=r"results/demo: is in the way and is no study"):
+    with pytest.raises(UserError, match=r"results/demo: is in the way and is no study"):
         find_study(config)
 
 
@@ -359,7 +359,7 @@ def test_a_file_is_in_the_way_of_the_output_folder(study_config: Make):
     config = study_config()
     config.output.touch()
     with pytest.raises(
-        BadInput, match=r"the study cannot be written to .*/demo: .*/results is no folder .*; give another --output\."
+        UserError, match=r"the study cannot be written to .*/demo: .*/results is no folder .*; give another --output\."
     ):
         find_study(config)
 
@@ -382,7 +382,9 @@ def closed(tmp_path: Path) -> Path:
 def test_an_output_that_cannot_be_written_is_seen_before_any_work(
     study_config: Make, closed: Path, below: str, where: str
 ):
-    with pytest.raises(BadInput, match=rf"/demo: .*/{where} is no folder that can be written; give another --output\."):
+    with pytest.raises(
+        UserError, match=rf"/demo: .*/{where} is no folder that can be written; give another --output\."
+    ):
         find_study(study_config(output=closed / below))
     assert [path.name for path in closed.rglob("*")] == ["a"]
 
@@ -408,7 +410,7 @@ def test_what_only_looks_like_the_rest_of_a_killed_study_is_in_the_way(study_con
     config.results.root.mkdir(parents=True)
     for name in (".study.json.17", ".study.jsonc"):
         (config.results.root / name).touch()
-    with pytest.raises(BadInput, match=r"results/demo: is in the way and is no study"):
+    with pytest.raises(UserError, match=r"results/demo: is in the way and is no study"):
         find_study(config)
 
 
@@ -416,7 +418,7 @@ def test_what_only_looks_like_the_rest_of_a_killed_study_is_in_the_way(study_con
 def test_a_study_of_another_kind_is_refused(study_config: Make, content: Any):
     config = study_config(resume=True)
     write_json(config.results.study, content)
-    with pytest.raises(BadInput, match=r"study\.json: schema must be pan-study/study/1; bring the file back"):
+    with pytest.raises(UserError, match=r"study\.json: schema must be pan-study/study/1; bring the file back"):
         find_study(config)
 
 
@@ -430,7 +432,7 @@ def test_what_a_study_lacks_is_named(study_config: Make, prepare: Prepare, lacki
         part = part[parent]
     del part[field]
     write_json(config.results.study, content)
-    with pytest.raises(BadInput, match=rf"study\.json: lacks {lacking}; bring the file back from a copy, or begin a"):
+    with pytest.raises(UserError, match=rf"study\.json: lacks {lacking}; bring the file back from a copy, or begin a"):
         find_study(config)
 
 
@@ -438,7 +440,7 @@ def test_a_broken_study_is_refused(study_config: Make):
     config = study_config(resume=True)
     config.results.root.mkdir(parents=True)
     config.results.study.write_text('{"schema": ', encoding="utf-8")
-    with pytest.raises(BadInput, match=r"study\.json: is not JSON \(.+\); bring the file back"):
+    with pytest.raises(UserError, match=r"study\.json: is not JSON \(.+\); bring the file back"):
         find_study(config)
 
 
@@ -446,7 +448,7 @@ def test_a_broken_study_is_refused(study_config: Make):
 def test_datasets_that_are_none_are_refused(study_config: Make, prepare: Prepare, datasets: Any):
     config = study_config()
     write_json(config.results.study, describe_study(config, prepare(config), None) | {"datasets": datasets})
-    with pytest.raises(BadInput, match=r"study\.json: datasets must hold an object for each dataset; bring the file"):
+    with pytest.raises(UserError, match=r"study\.json: datasets must hold an object for each dataset; bring the file"):
         read_study(config.results.study)
 
 
@@ -455,5 +457,5 @@ def test_a_study_of_a_dataset_that_is_not_known_is_refused(study_config: Make, p
     content = describe_study(config, prepare(config), None)
     content["datasets"]["cubs"] = content["datasets"].pop("demo")
     write_json(config.results.study, content)
-    with pytest.raises(BadInput, match=r"demo/study\.json: datasets: unknown dataset 'cubs'; choose from demo, "):
+    with pytest.raises(UserError, match=r"demo/study\.json: datasets: unknown dataset 'cubs'; choose from demo, "):
         read_study(config.results.study)

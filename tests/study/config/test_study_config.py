@@ -10,7 +10,7 @@ from pan_model.backbones.architectures import Pooling
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from search_spaces import SPACES
 from study.config.study_config import DatasetPlan, FinalConfig, StudyConfig
 
@@ -72,7 +72,7 @@ def test_options_of_a_reader_are_for_the_datasets_that_heed_them():
 @pytest.mark.parametrize("given", [{"polyvore_split": PolyvoreSplit.NONDISJOINT}, {"attribute_words": Path("w.txt")}])
 def test_options_that_no_dataset_heeds_are_refused(given: dict[str, Any]):
     flag = next(iter(given)).replace("_", "-")
-    with pytest.raises(BadInput, match=rf"--{flag} needs polyvore among --dataset, got demo cub\."):
+    with pytest.raises(UserError, match=rf"--{flag} needs polyvore among --dataset, got demo cub\."):
         StudyConfig(datasets=("demo", "cub"), **given)
 
 
@@ -139,7 +139,7 @@ def test_the_name_is_the_datasets_unless_given():
     ],
 )
 def test_rules(changes: dict[str, Any], message: str):
-    with pytest.raises(BadInput, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         StudyConfig(**changes)
     assert "\n" not in str(error.value)
 
@@ -159,7 +159,7 @@ def test_a_trial_takes_a_part_of_one_gpu_or_whole_ones(gpus: float | None):
 @pytest.mark.parametrize("flag", ["output", "data_root"])
 @pytest.mark.parametrize("below", [".", "cache", "a/b"])
 def test_the_cache_lies_outside_output_and_data(tmp_path: Path, study_config: Make, flag: str, below: str):
-    with pytest.raises(BadInput, match=rf"cache_dir must lie outside {flag}, .*, got .*\."):
+    with pytest.raises(UserError, match=rf"cache_dir must lie outside {flag}, .*, got .*\."):
         study_config(**{flag: tmp_path / "here", "cache_dir": tmp_path / "here" / below})
 
 
@@ -171,7 +171,7 @@ def test_the_cache_may_lie_beside_them_or_around_them(tmp_path: Path, study_conf
 def test_a_link_into_the_output_is_seen_through(tmp_path: Path, study_config: Make):
     (tmp_path / "results").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "results")
-    with pytest.raises(BadInput, match="cache_dir must lie outside output"):
+    with pytest.raises(UserError, match="cache_dir must lie outside output"):
         study_config(cache_dir=tmp_path / "link" / "cache")
 
 
@@ -182,13 +182,13 @@ def test_final_goes_beside_its_configuration_unless_told():
 
 
 def test_final_needs_a_seed():
-    with pytest.raises(BadInput, match=r"seeds must be at least 1, got 0\."):
+    with pytest.raises(UserError, match=r"seeds must be at least 1, got 0\."):
         FinalConfig(best_config=Path("b.json"), seeds=0)
 
 
 @pytest.mark.parametrize("flag", ["output", "data_root"])
 def test_final_too_keeps_its_cache_outside(tmp_path: Path, flag: str):
-    with pytest.raises(BadInput, match=rf"cache_dir must lie outside {flag}, .*, got .*\."):
+    with pytest.raises(UserError, match=rf"cache_dir must lie outside {flag}, .*, got .*\."):
         FinalConfig(best_config=tmp_path / "b.json", **{flag: tmp_path / "here"}, cache_dir=tmp_path / "here" / "cache")
 
 

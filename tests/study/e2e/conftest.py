@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.data.demo import DemoConfig, draw_demo
 from study.app.commands import run_command
-from study.storage.paths import DatasetResults, Results
+from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import Status, TrialRecord
 from study.trials.preparation import Preparation, prepare_dataset
 from study.trials.trial import TrialPlace, TrialRequest, TrialRun
@@ -154,14 +154,14 @@ class StudyRun:
     finished: Finished
 
     @property
-    def results(self) -> Results:
+    def results(self) -> StudyPaths:
         """Its folder."""
-        return Results(self.output / "demo")
+        return StudyPaths(self.output / "demo")
 
     @property
-    def files(self) -> DatasetResults:
+    def files(self) -> DatasetPaths:
         """The files of its dataset."""
-        return self.results.of("demo")
+        return self.results.dataset("demo")
 
     def copied(self, output: Path) -> "StudyRun":
         """The same study in another output folder."""
@@ -309,17 +309,17 @@ def timeless() -> Callable[[TrialRecord], list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="session")
-def trial_folders() -> Callable[[Results], list[Path]]:
+def trial_folders() -> Callable[[StudyPaths], list[Path]]:
     """The folders of all trials that have begun."""
-    return lambda results: sorted(path.parent for path in results.of("demo").trials.glob("*/config.json"))
+    return lambda results: sorted(path.parent for path in results.dataset("demo").trials.glob("*/config.json"))
 
 
 @pytest.fixture(scope="session")
-def states() -> Callable[[Results], dict[str, TrialState]]:
+def states() -> Callable[[StudyPaths], dict[str, TrialState]]:
     """Optuna's word on every trial; a trial that is in the journal twice is an error."""
 
-    def read(results: Results) -> dict[str, TrialState]:
-        storage = JournalStorage(JournalFileBackend(str(results.of("demo").journal)))
+    def read(results: StudyPaths) -> dict[str, TrialState]:
+        storage = JournalStorage(JournalFileBackend(str(results.dataset("demo").journal)))
         trials = optuna.load_study(study_name="demo", storage=storage).trials
         by_id = {trial.user_attrs["trial_id"]: trial.state for trial in trials}
         assert len(by_id) == len(trials)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from study.app.commands import collate_command, status_command
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -95,8 +95,8 @@ def running(commands: Any, flags: Callable[..., list[str]], tmp_path_factory: py
     output = tmp_path_factory.mktemp("running")
     words = flags(output, "--scheduler=none", "--max-epochs=200", "--num-trials=50", "--max-concurrent=1")
     started = commands.start("run", *words)
-    results = Results(output / "demo")
-    started.wait_until(lambda: any(record.history for record in read_ledger(results.of("demo").trials)))
+    results = StudyPaths(output / "demo")
+    started.wait_until(lambda: any(record.history for record in read_ledger(results.dataset("demo").trials)))
     yield started, results
     started.kill()
 
@@ -107,19 +107,19 @@ def test_running_study_has_tables_and_runs_on(running: Any, run_here: Callable[.
     def rows_of_now() -> list[dict[str, str]]:
         again = run_here(results.root, command=collate_command)
         assert (again.code, again.err) == (0, "")
-        return list(csv.DictReader(results.of("demo").trials_table.read_text().splitlines()))
+        return list(csv.DictReader(results.dataset("demo").trials_table.read_text().splitlines()))
 
     started.wait_until(lambda: "running" in {row["status"] for row in rows_of_now()})  # and not between two trials
-    rows = list(csv.DictReader(results.of("demo").trials_table.read_text().splitlines()))
+    rows = list(csv.DictReader(results.dataset("demo").trials_table.read_text().splitlines()))
     assert float(rows[0]["metric"]) > 0
     epochs = [
         int(row["epoch"])
-        for row in csv.DictReader(results.of("demo").history_table.read_text().splitlines())
+        for row in csv.DictReader(results.dataset("demo").history_table.read_text().splitlines())
         if row["trial_id"] == rows[0]["trial_id"]
     ]
     assert epochs == list(range(1, len(epochs) + 1))
-    spent = sum(len(record.history) for record in read_ledger(results.of("demo").trials))
-    started.wait_until(lambda: sum(len(one.history) for one in read_ledger(results.of("demo").trials)) > spent)
+    spent = sum(len(record.history) for record in read_ledger(results.dataset("demo").trials))
+    started.wait_until(lambda: sum(len(one.history) for one in read_ledger(results.dataset("demo").trials)) > spent)
 
 
 def test_running_study_says_where_it_is(running: Any, run_here: Callable[..., Any]) -> None:

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
 LONG = ("--scheduler=none", "--max-epochs=30", "--num-trials=3")
-Folders = Callable[[Results], list[Path]]
-States = Callable[[Results], dict[str, TrialState]]
+Folders = Callable[[StudyPaths], list[Path]]
+States = Callable[[StudyPaths], dict[str, TrialState]]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def interrupted(
 ) -> dict[str, Any]:
     """A study after Ctrl-C, then SIGTERM, then a time budget that is too short, then to its end."""
     output = tmp_path_factory.mktemp("interrupted")
-    results = Results(output / "demo")
+    results = StudyPaths(output / "demo")
 
     def epochs() -> dict[str, list[int]]:
         return {folder.name: epochs_of(folder) for folder in trial_folders(results)}
@@ -53,7 +53,7 @@ def interrupted(
     second.process.send_signal(signal.SIGTERM)
     seen["SIGTERM"] = second.finish()
     seen["epochs"].append(epochs())
-    seen["tables"] = list(csv.DictReader(results.of("demo").trials_table.read_text().splitlines()))
+    seen["tables"] = list(csv.DictReader(results.dataset("demo").trials_table.read_text().splitlines()))
     seen["budget"] = commands.run("run", *words, "--time-budget=4s")
     seen["epochs"].append(epochs())
     seen["end"] = commands.run("run", *words)
@@ -99,7 +99,7 @@ def test_study_interrupted_again_and_again_comes_to_its_end(
     interrupted: dict[str, Any], states: States, check_whole: Callable[[Any], None]
 ) -> None:
     assert (interrupted["end"].code, interrupted["end"].err) == (0, "")
-    records = read_ledger(interrupted["results"].of("demo").trials)
+    records = read_ledger(interrupted["results"].dataset("demo").trials)
     assert len(records) == 3
     for record in records:
         check_whole(record)

@@ -11,14 +11,14 @@ import pytest
 from optuna.trial import TrialState
 
 from study.reporting.collation import collate
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
 LONG = ("--scheduler=none", "--max-epochs=30", "--num-trials=3")
-Folders = Callable[[Results], list[Path]]
-States = Callable[[Results], dict[str, TrialState]]
+Folders = Callable[[StudyPaths], list[Path]]
+States = Callable[[StudyPaths], dict[str, TrialState]]
 
 
 def has_ended(folder: Path) -> bool:
@@ -36,7 +36,7 @@ def killed(
 ) -> dict[str, Any]:
     """A study killed when one trial had ended and another had not, and the same after --resume."""
     output = tmp_path_factory.mktemp("killed")
-    results = Results(output / "demo")
+    results = StudyPaths(output / "demo")
     words = flags(output, *LONG, "--max-concurrent=2")
 
     def in_the_middle() -> bool:
@@ -51,7 +51,7 @@ def killed(
     before = {folder.name: snapshot(folder) for folder in trial_folders(results)}
     epochs = {folder.name: epochs_of(folder) for folder in trial_folders(results)}
     collated = {dataset: records for dataset, (records, _) in collate(results).items()}
-    rows = list(csv.DictReader(results.of("demo").trials_table.read_text().splitlines()))
+    rows = list(csv.DictReader(results.dataset("demo").trials_table.read_text().splitlines()))
     finished = commands.run("run", *words, "--resume")
     return {
         "results": results,
@@ -76,7 +76,7 @@ def test_killed_study_goes_on_to_its_end(killed: dict[str, Any], check_whole: Ca
     finished = killed["finished"]
     assert (finished.code, finished.err) == (0, "")
     assert "going on with study demo" in finished.out
-    records = read_ledger(killed["results"].of("demo").trials)
+    records = read_ledger(killed["results"].dataset("demo").trials)
     assert len(records) == 3
     for record in records:
         check_whole(record)
@@ -88,11 +88,11 @@ def test_killed_study_keeps_ended_trials_byte_for_byte(
     ended = {name: files for name, files in killed["before"].items() if "status.json" in files}
     assert ended
     for name, files in ended.items():
-        assert snapshot(killed["results"].of("demo").trials / name) == files
+        assert snapshot(killed["results"].dataset("demo").trials / name) == files
 
 
 def test_killed_study_neither_repeats_nor_loses_an_epoch(killed: dict[str, Any]) -> None:
-    trials = killed["results"].of("demo").trials
+    trials = killed["results"].dataset("demo").trials
     cut = [name for name, files in killed["before"].items() if "status.json" not in files]
     assert cut
     for name in cut:
@@ -115,7 +115,7 @@ def test_killed_and_resumed_trial_equals_one_that_ran_alone(
     timeless: Callable[[Any], list[dict[str, Any]]],
 ) -> None:
     cut = [name for name, files in killed["before"].items() if "status.json" not in files]
-    for record in read_ledger(killed["results"].of("demo").trials):
+    for record in read_ledger(killed["results"].dataset("demo").trials):
         if record.trial_id in cut:
             alone = train_alone(record)
             assert timeless(record) == timeless(alone)
@@ -131,7 +131,7 @@ def lose_worker(
     trial_folders: Folders,
 ) -> Callable[[int], dict[str, Any]]:
     """Run a study of one trial whose worker is killed after 3 epochs or more; it may lose so many."""
-    results = Results(tmp_path / "demo")
+    results = StudyPaths(tmp_path / "demo")
 
     def run(max_failures: int) -> dict[str, Any]:
         started = commands.start("run", *flags(tmp_path, *LONG, "--num-trials=1", f"--max-failures={max_failures}"))
@@ -157,7 +157,7 @@ def test_trial_whose_worker_dies_goes_on_from_its_checkpoint(
 ) -> None:
     seen = lose_worker(1)
     assert (seen["finished"].code, seen["finished"].err) == (0, "")
-    [record] = read_ledger(seen["results"].of("demo").trials)
+    [record] = read_ledger(seen["results"].dataset("demo").trials)
     check_whole(record)
     assert len(seen["before"]) < len(record.history)
     alone = train_alone(record)
@@ -170,7 +170,7 @@ def test_trial_whose_worker_dies_once_too_often_has_failed(
     lose_worker: Callable[[int], dict[str, Any]], states: States
 ) -> None:
     seen = lose_worker(0)
-    files = seen["results"].of("demo")
+    files = seen["results"].dataset("demo")
     assert (seen["finished"].code, seen["finished"].err) == (1, "")  # the only trial
     assert "no trial completed" in seen["finished"].out
     assert not files.best_config.exists()

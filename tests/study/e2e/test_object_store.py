@@ -14,7 +14,7 @@ from upath import UPath
 
 from study.storage.files import list_all, read_json
 from study.storage.location import locate
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
@@ -29,12 +29,12 @@ URL = "s3://studies/by/everyone"
 
 
 @pytest.fixture(scope="module")
-def results() -> Results:
-    return Results(locate(URL) / "demo")
+def results() -> StudyPaths:
+    return StudyPaths(locate(URL) / "demo")
 
 
-def records_of(results: Results) -> dict[str, TrialRecord]:
-    return {record.trial_id: record for record in read_ledger(results.of("demo").trials)}
+def records_of(results: StudyPaths) -> dict[str, TrialRecord]:
+    return {record.trial_id: record for record in read_ledger(results.dataset("demo").trials)}
 
 
 def names_below(folder: UPath) -> set[str]:
@@ -42,7 +42,7 @@ def names_below(folder: UPath) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def gone_through(store: Any, commands: Any, flags: Callable[..., list[str]], results: Results) -> dict[str, Any]:
+def gone_through(store: Any, commands: Any, flags: Callable[..., list[str]], results: StudyPaths) -> dict[str, Any]:
     """A driver killed in the middle, one whose store went away, and one that comes to the end."""
     words = flags(URL, "--scheduler=none", "--max-epochs=6", f"--num-trials={NUM_TRIALS}", "--max-failures=0")
 
@@ -68,7 +68,7 @@ def gone_through(store: Any, commands: Any, flags: Callable[..., list[str]], res
     return {"killed": killed, "cut off": cut_off, "left": left, "end": end}
 
 
-def test_what_had_ended_when_the_driver_died_is_kept(gone_through: dict[str, Any], results: Results):
+def test_what_had_ended_when_the_driver_died_is_kept(gone_through: dict[str, Any], results: StudyPaths):
     now = records_of(results)
     assert gone_through["end"].code == 0, gone_through["end"]
     assert [record.status for record in now.values()] == [Status.COMPLETED] * NUM_TRIALS
@@ -87,7 +87,7 @@ def test_a_driver_whose_store_goes_away_ends_with_a_line(gone_through: dict[str,
     assert line.endswith("--resume")
 
 
-def test_all_that_a_study_leaves_is_in_the_store(gone_through: dict[str, Any], results: Results):
+def test_all_that_a_study_leaves_is_in_the_store(gone_through: dict[str, Any], results: StudyPaths):
     names = names_below(results.root)
     per_trial = {"config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json"}
     for trial in records_of(results):
@@ -112,7 +112,7 @@ def test_the_same_command_without_resume_is_refused(gone_through: dict[str, Any]
 
 
 def test_a_copy_for_people_has_the_journal_and_the_events(
-    gone_through: dict[str, Any], commands: Any, results: Results, tmp_path: Path
+    gone_through: dict[str, Any], commands: Any, results: StudyPaths, tmp_path: Path
 ):
     done = commands.run("collate", f"{URL}/demo", "--copy", tmp_path / "copy")
     assert done.code == 0, done
@@ -127,11 +127,11 @@ def test_a_final_training_is_read_from_the_store_and_written_there(
     gone_through: dict[str, Any],
     store: Any,
     commands: Any,
-    results: Results,
+    results: StudyPaths,
     data_root: Path,
     cache_dir: Path,
 ):
-    best = results.of("demo").best_config
+    best = results.dataset("demo").best_config
     words = [best, "--data-root", data_root, "--cache-dir", cache_dir, "--seeds", 1]
     with store.failing(SHARE):
         done = commands.run("final", *words)

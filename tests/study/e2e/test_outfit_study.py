@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from study.app.commands import final_command
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.baselines import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -78,12 +78,12 @@ def outfits(commands: Any, flags: Callable[..., list[str]], tmp_path_factory: py
     small = ["--backbone", "resnet18", "--weights", "random", "--num-trials=2", "--max-epochs=2", "--scheduler", "none"]
     words = flags(output, *asked, *small, data=data)
     finished = commands.run("run", *words)
-    return {"data": data, "words": words, "results": Results(output / "polyvore"), "finished": finished}
+    return {"data": data, "words": words, "results": StudyPaths(output / "polyvore"), "finished": finished}
 
 
 @pytest.fixture(scope="module")
 def final(outfits: dict[str, Any], commands: Any, cache_dir: Path) -> dict[str, Any]:
-    best = outfits["results"].of("polyvore").best_config
+    best = outfits["results"].dataset("polyvore").best_config
     shared = ("--data-root", outfits["data"], "--cache-dir", cache_dir, "--seeds", 2)
     (commands.folder / "words.txt").rename(commands.folder / "moved.txt")
     lost = commands.run("final", best, *shared)
@@ -94,14 +94,14 @@ def final(outfits: dict[str, Any], commands: Any, cache_dir: Path) -> dict[str, 
 def test_study_says_how_its_data_were_read(outfits: dict[str, Any], commands: Any) -> None:
     finished, results = outfits["finished"], outfits["results"]
     assert (finished.code, finished.err) == (0, "")
-    best = json.loads(results.of("polyvore").best_config.read_text())
+    best = json.loads(results.dataset("polyvore").best_config.read_text())
     assert best["metric"]["name"] == "score"
     assert best["data"]["options"] == {
         "polyvore_split": "disjoint",
         "attribute_words": str(commands.folder / "words.txt"),
     }
     assert json.loads(results.study.read_text())["signed"]["datasets"]["polyvore"]["polyvore_split"] == "disjoint"
-    configs = [json.loads(file.read_text()) for file in results.of("polyvore").trials.glob("*/config.json")]
+    configs = [json.loads(file.read_text()) for file in results.dataset("polyvore").trials.glob("*/config.json")]
     assert "graph" in json.dumps(configs)
 
 
@@ -135,7 +135,7 @@ def test_final_with_other_words_is_refused(
 ) -> None:
     other = tmp_path / "other.txt"
     other.write_text("red\ngreen\n")
-    best = outfits["results"].of("polyvore").best_config
+    best = outfits["results"].dataset("polyvore").best_config
     words = (best, *final["shared"], "--attribute-words", other, "--output", tmp_path / "final")
     refused = run_here(*words, command=final_command)
     assert refused.code == 2

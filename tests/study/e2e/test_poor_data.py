@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from pan_model.data.demo import DemoConfig, draw_demo
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.baselines import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -34,7 +34,7 @@ def unlabelled(
     draw_demo(data / "demo", config)
     bad = spoil(data)
     words = flags(output, "--skip-bad-images", "--num-trials=2", "--max-epochs=2", data=data)
-    return {"bad": bad, "results": Results(output / "demo"), "finished": commands.run("run", *words)}
+    return {"bad": bad, "results": StudyPaths(output / "demo"), "finished": commands.run("run", *words)}
 
 
 def test_skipped_pictures_are_counted_and_listed(unlabelled: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ def test_skipped_pictures_are_counted_and_listed(unlabelled: dict[str, Any]) -> 
 
 
 def test_trial_that_raises_has_failed_and_the_others_go_on(unlabelled: dict[str, Any]) -> None:
-    files = unlabelled["results"].of("demo")
+    files = unlabelled["results"].dataset("demo")
     rows = list(csv.DictReader(files.trials_table.read_text().splitlines()))
     assert [(row["config.supervision"], row["status"]) for row in rows] == [
         ("supervised", "failed"),

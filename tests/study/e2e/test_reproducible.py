@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -17,7 +17,7 @@ def test_study_of_one_trial_at_a_time_repeats_exactly(
 ) -> None:
     words = [str(tmp_path) if word == str(done.output) else word for word in done.words]
     assert commands.run("run", *words).code == 0
-    first, again = read_ledger(done.files.trials), read_ledger(Results(tmp_path / "demo").of("demo").trials)
+    first, again = read_ledger(done.files.trials), read_ledger(StudyPaths(tmp_path / "demo").dataset("demo").trials)
     assert [record.trial_id for record in again] == [record.trial_id for record in first]
     assert [record.status for record in again] == [record.status for record in first]
     assert [timeless(record) for record in again] == [timeless(record) for record in first]

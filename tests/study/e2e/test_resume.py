@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
@@ -89,7 +89,7 @@ def test_more_trials_extend_a_study(
     commands: Any,
     tmp_path: Path,
     snapshot: Callable[[Path], dict[str, bytes]],
-    states: Callable[[Results], dict[str, TrialState]],
+    states: Callable[[StudyPaths], dict[str, TrialState]],
 ) -> None:
     study = done.copied(tmp_path / "results")
     before = snapshot(study.files.trials)

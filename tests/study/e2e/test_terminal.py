@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -42,6 +42,6 @@ def test_a_study_on_a_terminal_shows_a_living_line_and_ends_well(flags: Callable
     assert code == 0, screen
     assert re.search(r"demo: \d/2 trials, (\d|none) ", screen)
     assert "demo: best few_shot_accuracy 0." in screen
-    records = read_ledger(Results(tmp_path / "results" / "demo").of("demo").trials)
+    records = read_ledger(StudyPaths(tmp_path / "results" / "demo").dataset("demo").trials)
     assert {record.status for record in records} <= {Status.COMPLETED, Status.STOPPED}
     assert len(records) == 2

@@ -11,7 +11,7 @@ import pytest
 
 from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.tasks.retrieval import RECALL_AT
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.baselines import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -33,13 +33,13 @@ def both(
     runpy.run_path(str(pytestconfig.rootpath / "tests/contracts/drawers/inshop.py"))["draw"](data / "In-shop")
     small = ("--backbone=shufflenet_v2_x0_5", "--weights=random", "--num-trials=2", "--max-epochs=2")
     words = flags(output, "--dataset", "demo", "inshop", *small, data=data)
-    return {"data": data, "results": Results(output / "demo-inshop"), "finished": commands.run("run", *words)}
+    return {"data": data, "results": StudyPaths(output / "demo-inshop"), "finished": commands.run("run", *words)}
 
 
 @pytest.fixture(scope="module")
 def final(both: dict[str, Any], commands: Any, cache_dir: Path) -> dict[str, Any]:
     """The final training of In-Shop."""
-    files = both["results"].of("inshop")
+    files = both["results"].dataset("inshop")
     words = ("--data-root", both["data"], "--cache-dir", cache_dir, "--seeds=2")
     finished = commands.run("final", files.best_config, *words)
     return {"finished": finished, "folder": files.folder / "final"}
@@ -62,7 +62,7 @@ def test_one_summary_has_both(both: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("dataset", "metric"), [("demo", "few_shot_accuracy"), ("inshop", "recall@1")])
 def test_each_has_files_of_its_own(both: dict[str, Any], dataset: str, metric: str) -> None:
-    files = both["results"].of(dataset)
+    files = both["results"].dataset(dataset)
     best = json.loads(files.best_config.read_text())
     assert (best["dataset"], best["metric"]["name"]) == (dataset, metric)
     assert best["features"]["pooling"] == "avg"
@@ -74,7 +74,7 @@ def test_each_has_files_of_its_own(both: dict[str, Any], dataset: str, metric: s
 def test_they_run_at_once(both: dict[str, Any]) -> None:
     begun, ended = {}, {}
     for dataset in ("demo", "inshop"):
-        trials = both["results"].of(dataset).trials
+        trials = both["results"].dataset(dataset).trials
         begun[dataset] = min(file.stat().st_mtime for file in trials.glob("*/config.json"))
         ended[dataset] = max(file.stat().st_mtime for file in trials.glob("*/status.json"))
     assert begun["demo"] < ended["inshop"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.nodes.autoscaling import HEAD_RESOURCE, find_nodes
 from study.nodes.node import Node
 
@@ -54,5 +54,5 @@ def test_the_environment_may_tell_of_workers():
 
 @pytest.mark.parametrize("text", ["4", "4 x GPU=1", "four x CPU=7", "4 x CPU=7, GPU=1"])
 def test_workers_that_cannot_be_read_are_told(text: str):
-    with pytest.raises(BadInput, match=rf"^PAN_STUDY_WORKERS must be a number .*, got '{text}'\.$"):
+    with pytest.raises(UserError, match=rf"^PAN_STUDY_WORKERS must be a number .*, got '{text}'\.$"):
         find_nodes([HEAD], "auto", None, {"PAN_STUDY_WORKERS": text})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.nodes.deployment import PACKAGE, check_code, describe_code, is_sent
 
 
@@ -35,7 +35,7 @@ def test_a_release_is_another_script(head: Path):
     script = (PACKAGE / "run.py").read_text(encoding="utf-8")
     assert f'VERSION = "{version("pan-study")}"' in script
     (head / "run.py").write_text(script.replace(version("pan-study"), "9.9.9"), encoding="utf-8")
-    with pytest.raises(BadInput, match=r"run\.py: is not the study/run\.py of "):
+    with pytest.raises(UserError, match=r"run\.py: is not the study/run\.py of "):
         check(head)
 
 
@@ -46,13 +46,13 @@ def test_a_copy_with_other_line_ends_is_the_same(head: Path):
 
 def test_a_copy_of_other_code_is_told_with_what_brings_the_code(head: Path):
     (head / "run.py").write_text("# newer\n", encoding="utf-8")
-    with pytest.raises(BadInput, match=r"run\.py: is not the study/run\.py of .+/pan-study, .+`ray rsync-up cluster/"):
+    with pytest.raises(UserError, match=r"run\.py: is not the study/run\.py of .+/pan-study, .+`ray rsync-up cluster/"):
         check(head)
 
 
 def test_another_version_than_the_cluster_asks_for_is_told(head: Path):
     with pytest.raises(
-        BadInput, match=r"^PAN_STUDY_VERSION must be the version that is installed, .+ got '9\.9\.9'; .+`ray up"
+        UserError, match=r"^PAN_STUDY_VERSION must be the version that is installed, .+ got '9\.9\.9'; .+`ray up"
     ):
         check(head, PAN_STUDY_VERSION="9.9.9")
 
@@ -61,7 +61,7 @@ def test_another_version_than_the_cluster_asks_for_is_told(head: Path):
 def test_an_environment_of_another_lock_is_told(head: Path, script: str, job: bool):
     (head / "pan-study" / "requirements.lock").write_text("torch==2\n", encoding="utf-8")
     environment = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"} if job else {}
-    with pytest.raises(BadInput, match=r"requirements\.lock: is not what was installed in .+/env; .+`ray up cluster/"):
+    with pytest.raises(UserError, match=r"requirements\.lock: is not what was installed in .+/env; .+`ray up cluster/"):
         check(head, script, **environment)
 
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
+from tests.study.cluster.conftest import TwoNodes
 
 from pan_model.backbones.features import Features, FeaturesConfig, extract_features
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.nodes.feature_extraction import (
     CPUS_EACH,
     FEW_IMAGES,
@@ -24,7 +25,6 @@ from study.nodes.feature_extraction import (
     share_nodes,
 )
 from study.nodes.node import Node
-from tests.study.cluster.conftest import TwoNodes
 
 CONFIG = FeaturesConfig(backbone="shufflenet_v2_x0_5", weights="random", image_size=32)
 NUM_IMAGES = 75  # four batches of 16 and a part of one
@@ -152,9 +152,9 @@ class TestTwoNodes:
         damage(items, 3, 40, 41)
         items.image_path(60).unlink()
         with pytest.raises(
-            BadInput, match=r"4 of 75 images cannot be read, the first is .*/3\.png: .*truncated"
+            UserError, match=r"4 of 75 images cannot be read, the first is .*/3\.png: .*truncated"
         ) as one:
             extract(items, tmp_path / "local")
-        with pytest.raises(BadInput, match=f"^{re.escape(str(one.value))}$"):
+        with pytest.raises(UserError, match=f"^{re.escape(str(one.value))}$"):
             extract(items, tmp_path / "cluster", extractor=extractor)
         assert not (tmp_path / "cluster").exists()

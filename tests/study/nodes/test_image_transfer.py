@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from tests.study.cluster.conftest import TwoNodes
 
 from pan_model.backbones.architectures import build_backbone
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.decoded_cache import Pictures, load_pictures
 from pan_model.training.finetune_start import FinetuneStart
 from study.nodes import image_transfer as node_pictures
-from study.nodes.file_server import Desk, Piece, file_desk
+from study.nodes.file_server import Chunk, FileServer, file_server
 from study.nodes.image_transfer import pictures_on_this_node, start_on_this_node
-from tests.study.cluster.conftest import TwoNodes
 
 SIZE = 32
 NUM_ITEMS = 12
@@ -64,7 +64,7 @@ def test_the_first_folder_with_room_is_taken(pictures: Pictures, tmp_path: Path,
     assert fetched == [copies[1].path]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5e8))
     with pytest.raises(
-        BadInput,
+        UserError,
         match=r"^pictures cannot be copied to node \S+: they take 2\.5 GB, \S+ cannot be written, \S+ has 0\.5 GB",
     ):
         node_pictures._first_with_room(copies, 2_500_000_000, fetched.append)
@@ -80,16 +80,16 @@ def test_what_another_trial_has_fetched_meanwhile_needs_no_room(
 
 def test_a_desk_reads_files_and_pieces_and_tells_what_stands_in_the_way(tmp_path: Path):
     (tmp_path / "a").write_bytes(b"0123456789")
-    desk = Desk()
+    desk = FileServer()
     content, missing = desk.read_files([str(tmp_path / "a"), str(tmp_path / "b")])
     assert content == b"0123456789"
     assert isinstance(missing, FileNotFoundError)
     assert (desk.size_of(str(tmp_path / "a")), desk.size_of(str(tmp_path / "b"))) == (10, 0)
-    piece = desk.read_piece(str(tmp_path / "a"), 4, 3)
-    assert isinstance(piece, Piece)
+    piece = desk.read_chunk(str(tmp_path / "a"), 4, 3)
+    assert isinstance(piece, Chunk)
     assert (piece.content.tobytes(), piece.whole) == (b"456", True)
-    assert not Piece(piece.content + 1, piece.checksum).whole
-    assert isinstance(desk.read_piece(str(tmp_path / "b"), 0, 3), FileNotFoundError)
+    assert not Chunk(piece.content + 1, piece.checksum).whole
+    assert isinstance(desk.read_chunk(str(tmp_path / "b"), 0, 3), FileNotFoundError)
 
 
 @pytest.mark.ray
@@ -99,7 +99,7 @@ class TestTwoNodes:
         cache = two_nodes.hidden / "cache"
         pictures = load_pictures(draw_items(NUM_ITEMS), "sha256:0", SIZE, cache)
         start = FinetuneStart(backbone=build_backbone("shufflenet_v2_x0_5"), pictures=pictures)
-        with file_desk() as desk:
+        with file_server() as desk:
             there = NodeAffinitySchedulingStrategy(two_nodes.other, soft=False)
             trial = ray.remote(num_cpus=0.25, scheduling_strategy=there)(open_start)
             seen = ray.get([trial.remote(ray.put(start), desk) for _ in range(4)])
@@ -119,16 +119,16 @@ class TestTwoNodes:
         copy = tmp_path / "copy" / pictures.path.name
         copy.parent.mkdir()
         copy.with_suffix(".dead.tmp").touch()
-        with file_desk() as desk:
+        with file_server() as desk:
             node_pictures._fetch(pictures.path, copy, size, desk)
             assert copy.read_bytes() == pictures.path.read_bytes()
             copy.unlink()
-            with pytest.raises(BadInput, match=rf"has changed: of {size + 10} bytes {size} came"):
+            with pytest.raises(UserError, match=rf"has changed: of {size + 10} bytes {size} came"):
                 node_pictures._fetch(pictures.path, copy, size + 10, desk)
             pictures.path.unlink()
-            with pytest.raises(BadInput, match=r"^pictures cannot be cached in \S+ \(.*No such file.*$"):
+            with pytest.raises(UserError, match=r"^pictures cannot be cached in \S+ \(.*No such file.*$"):
                 node_pictures._fetch(pictures.path, copy, size, desk)
-            with pytest.raises(BadInput, match="no longer holds the pictures"):
+            with pytest.raises(UserError, match="no longer holds the pictures"):
                 pictures_on_this_node(pictures, desk, tmp_path / "own")
         assert list(copy.parent.iterdir()) == []
 

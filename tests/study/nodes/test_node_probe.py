@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from study.nodes import node_probe
-from study.nodes.node_probe import ABSENT, LIBRARIES, PACKAGES, Question, answer, code_digest, find_marker
+from study.nodes.node_probe import ABSENT, LIBRARIES, PACKAGES, ProbeRequest, answer, code_digest, find_marker
 
 
-def ask(marker: str = "") -> Question:
-    return Question(marker=marker, content="so it is", gpu=False)
+def ask(marker: str = "") -> ProbeRequest:
+    return ProbeRequest(marker=marker, content="so it is", gpu=False)
 
 
 def test_a_node_says_what_it_has():

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
 from study.nodes.finding import tell_all
 from study.nodes.node import Node
-from study.nodes.node_probe import ABSENT, Answer
+from study.nodes.node_probe import ABSENT, ProbeResult
 from study.nodes.preflight import check_gpus, compare, hints
-from study.nodes.probe_nodes import Asked
+from study.nodes.probe_nodes import NodeInfo
 
-NODE = Asked("a1", "10.0.0.3 (gpu-1)", has_gpu=True)
+NODE = NodeInfo("a1", "10.0.0.3 (gpu-1)", has_gpu=True)
 
 
-def said(**changes: Any) -> Answer:
+def said(**changes: Any) -> ProbeResult:
     good = {
         "versions": {"Python": "3.11.7", "torch": "2.11.0"},
         "code": {"study": "aa", "pan_model": "bb"},
@@ -25,10 +25,10 @@ def said(**changes: Any) -> Answer:
         "marker": "",
         "gpu": "",
     }
-    return Answer(**(good | changes))  # pyright: ignore[reportArgumentType]
+    return ProbeResult(**(good | changes))  # pyright: ignore[reportArgumentType]
 
 
-def lines(there: Answer, node: Asked = NODE) -> list[str]:
+def lines(there: ProbeResult, node: NodeInfo = NODE) -> list[str]:
     return [tell_all([finding]) for finding in compare(node, there, said(), Path("results"))]
 
 
@@ -82,7 +82,7 @@ def test_a_gpu_that_no_node_has(study_config: Callable[..., StudyConfig], share:
         check_gpus(study, nodes)
         return
     with pytest.raises(
-        BadInput, match=r"--gpus-per-trial 0\.5: no node of the cluster has a GPU, alive or yet to start"
+        UserError, match=r"--gpus-per-trial 0\.5: no node of the cluster has a GPU, alive or yet to start"
     ):
         check_gpus(study, nodes)
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.nodes.ray_address import check_ray_address, cluster_file, find_cluster
 
 
@@ -24,19 +24,21 @@ def nobody() -> str:
 
 def test_an_address_where_nobody_listens_is_told():
     address = nobody()
-    with pytest.raises(BadInput, match=rf"^--ray-address: no Ray cluster answers at '{address}' \(.+\); start one, or"):
+    with pytest.raises(
+        UserError, match=rf"^--ray-address: no Ray cluster answers at '{address}' \(.+\); start one, or"
+    ):
         check_ray_address(address)
 
 
 @pytest.mark.parametrize("address", ["", "frog", "127.0.0.1", ":1", "a:b", "ray://a:1", "a:1:2", "a:-1"])
 def test_anything_else_is_told(address: str):
     told = rf"ray_address must be HOST:PORT of a head node, auto or local, got '{address}'\."
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(UserError, match=told):
         check_ray_address(address)
 
 
 def test_a_port_beyond_all_ports_is_told():
-    with pytest.raises(BadInput, match=r"no Ray cluster answers at '127.0.0.1:70000' \(.+\)"):
+    with pytest.raises(UserError, match=r"no Ray cluster answers at '127.0.0.1:70000' \(.+\)"):
         check_ray_address("127.0.0.1:70000")
 
 
@@ -102,9 +104,9 @@ def test_what_is_wrong_with_the_environment_is_told_by_its_name(head: Path):
     told = (
         r"^RAY_ADDRESS must be HOST:PORT of a head node, auto or local, got 'http://a:1'; unset RAY_ADDRESS, or give "
     )
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(UserError, match=told):
         find(None, head, RAY_ADDRESS="http://a:1")
     with pytest.raises(
-        BadInput, match=r"^RAY_ADDRESS: no Ray cluster answers at '127.+'; start one|unset RAY_ADDRESS\.$"
+        UserError, match=r"^RAY_ADDRESS: no Ray cluster answers at '127.+'; start one|unset RAY_ADDRESS\.$"
     ):
         find(None, head, RAY_ADDRESS=nobody())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import ray
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
 from study.nodes.ray_session import ray_session
 
@@ -32,6 +32,6 @@ def test_a_ray_that_does_not_start_is_told(
 
     monkeypatch.setattr(ray, "init", fail)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(BadInput, match=told.format(error)), ray_session(study_config(ray_address=address)):
+    with pytest.raises(UserError, match=told.format(error)), ray_session(study_config(ray_address=address)):
         pass
     assert signal.getsignal(signal.SIGTERM) is before

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
 from study.nodes.node import Node
-from study.nodes.slots import even_share, loading_processes, share_out, trials_that_fit
+from study.nodes.slots import allocate_slots, even_gpu_share, loading_processes, trials_that_fit
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from study.nodes.slots import even_share, loading_processes, share_out, trials_t
     ],
 )
 def test_a_cluster_is_shared_out(flags: dict[str, Any], cpus: float, gpus: float, expected: tuple[int, float, int]):
-    slots = share_out(StudyConfig(**flags), [Node(cpus=cpus, gpus=gpus)])
+    slots = allocate_slots(StudyConfig(**flags), [Node(cpus=cpus, gpus=gpus)])
     assert (slots.cpus, slots.gpus, slots.count) == expected
 
 
@@ -48,7 +48,7 @@ def test_a_cluster_is_shared_out(flags: dict[str, Any], cpus: float, gpus: float
     ],
 )
 def test_a_trial_has_as_much_of_a_gpu_as_it_needs(need: float, flags: dict[str, Any], expected: tuple[float, int]):
-    slots = share_out(StudyConfig(**flags), [Node(cpus=8.0, gpus=1.0)], need)
+    slots = allocate_slots(StudyConfig(**flags), [Node(cpus=8.0, gpus=1.0)], need)
     assert (slots.gpus, slots.count) == expected
 
 
@@ -60,13 +60,13 @@ def test_a_trial_has_as_much_of_a_gpu_as_it_needs(need: float, flags: dict[str, 
     ],
 )
 def test_more_than_there_is_cannot_be_had(flags: dict[str, Any], message: str):
-    with pytest.raises(BadInput, match=message):
-        share_out(StudyConfig(**flags), [Node(cpus=4.0, gpus=2.0), Node(cpus=1.0, gpus=1.0)])
+    with pytest.raises(UserError, match=message):
+        allocate_slots(StudyConfig(**flags), [Node(cpus=4.0, gpus=2.0), Node(cpus=1.0, gpus=1.0)])
 
 
 def test_without_gpus_there_is_no_part_of_one():
-    with pytest.raises(BadInput, match=r"gpus_per_trial must be at most 0, what a node has, got 0\.5\."):
-        share_out(StudyConfig(gpus_per_trial=0.5), [Node(cpus=4.0, gpus=0.0)])
+    with pytest.raises(UserError, match=r"gpus_per_trial must be at most 0, what a node has, got 0\.5\."):
+        allocate_slots(StudyConfig(gpus_per_trial=0.5), [Node(cpus=4.0, gpus=0.0)])
 
 
 def place_one_by_one(gpus: int, share: float) -> int:
@@ -83,14 +83,14 @@ def place_one_by_one(gpus: int, share: float) -> int:
 @given(gpus=st.integers(1, 16), per_gpu=st.integers(1, 64), less=st.integers(0, 63))
 def test_so_many_trials_of_an_even_share_fit(gpus: int, per_gpu: int, less: int):
     count = max(1, gpus * per_gpu - less)
-    share = even_share(gpus, count)
+    share = even_gpu_share(gpus, count)
     assert place_one_by_one(gpus, share) >= count
     assert trials_that_fit(gpus, share) >= count
 
 
 @given(gpus=st.integers(1, 16), count=st.integers(1, 512))
 def test_an_even_share_is_whole_gpus_or_a_part_of_one_and_little_is_left(gpus: int, count: int):
-    share = even_share(gpus, count)
+    share = even_gpu_share(gpus, count)
     assert 0 < share < 1 or share.is_integer()
     if share >= 1:
         assert count * (share + 1) > gpus
@@ -105,19 +105,19 @@ def test_trials_fit_as_they_do_one_by_one(gpus: int, share: float):
 
 @given(count=st.integers(1, 512))
 def test_without_gpus_the_share_is_nothing(count: int):
-    assert even_share(0, count) == 0
+    assert even_gpu_share(0, count) == 0
     assert trials_that_fit(0, 0.0) == 0
 
 
 @given(cpus=st.integers(1, 64), gpus=st.integers(0, 16), most=st.none() | st.integers(1, 64))
 def test_all_slots_fit_on_the_gpus(cpus: int, gpus: int, most: int | None):
-    slots = share_out(StudyConfig(max_concurrent=most), [Node(cpus=float(cpus), gpus=float(gpus))])
+    slots = allocate_slots(StudyConfig(max_concurrent=most), [Node(cpus=float(cpus), gpus=float(gpus))])
     assert slots.count == min(cpus, most or cpus)
     assert gpus == 0 or place_one_by_one(gpus, slots.gpus) >= slots.count
 
 
 def test_a_given_share_lies_on_one_gpu():
-    assert share_out(StudyConfig(gpus_per_trial=0.75), [Node(cpus=16.0, gpus=4.0)]).count == 4
+    assert allocate_slots(StudyConfig(gpus_per_trial=0.75), [Node(cpus=16.0, gpus=4.0)]).count == 4
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_given_share_lies_on_one_gpu():
     ],
 )
 def test_a_trial_lies_on_one_node(flags: dict[str, Any], nodes: list[tuple[float, float]], expected: tuple[float, int]):
-    slots = share_out(StudyConfig(**flags), [Node(cpus=cpus, gpus=gpus) for cpus, gpus in nodes])
+    slots = allocate_slots(StudyConfig(**flags), [Node(cpus=cpus, gpus=gpus) for cpus, gpus in nodes])
     assert (slots.gpus, slots.count) == expected
 
 

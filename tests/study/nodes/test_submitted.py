@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.nodes.submitted import check_output_stays, use_all_threads
 
 JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
@@ -14,7 +14,7 @@ def test_a_job_may_not_write_into_its_own_folder():
     check_output_stays(Path("/shared/results"), JOB)
     check_output_stays(Path("results"), {})
     with pytest.raises(
-        BadInput, match=r"^output must be absolute in a Ray job, .+ got 'results'; give --output or set PAN"
+        UserError, match=r"^output must be absolute in a Ray job, .+ got 'results'; give --output or set PAN"
     ):
         check_output_stays(Path("results"), JOB)
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.provenance import provenance
 from study.reporting.best_config import SCHEMA_FILE, export_best_config, read_best_config
 from study.storage.files import write_json
-from study.storage.paths import DatasetResults, Results
+from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import Status, TrialRecord
 
 METRIC = "few_shot_accuracy"
@@ -57,8 +57,8 @@ Make = Callable[..., TrialRecord]
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> DatasetResults:
-    return Results(tmp_path / "mine").of("demo")
+def files(tmp_path: Path) -> DatasetPaths:
+    return StudyPaths(tmp_path / "mine").dataset("demo")
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +73,15 @@ def records(record: Make) -> list[TrialRecord]:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, records: list[TrialRecord]) -> DatasetResults:
+def exported(tmp_path_factory: pytest.TempPathFactory, records: list[TrialRecord]) -> DatasetPaths:
     """Where a study's best configuration has been written."""
-    files = Results(tmp_path_factory.mktemp("exported")).of("demo")
+    files = StudyPaths(tmp_path_factory.mktemp("exported")).dataset("demo")
     assert export_best_config(files, STUDY, records)
     return files
 
 
 @pytest.fixture
-def best(exported: DatasetResults) -> dict[str, Any]:
+def best(exported: DatasetPaths) -> dict[str, Any]:
     """What was written, to be broken."""
     return json.loads(exported.best_config.read_text(encoding="utf-8"))
 
@@ -122,14 +122,14 @@ def test_fields_are_those_of_the_contract(best: dict[str, Any], records: list[Tr
     }
 
 
-def test_it_validates_and_reads_back(exported: DatasetResults, best: dict[str, Any]):
+def test_it_validates_and_reads_back(exported: DatasetPaths, best: dict[str, Any]):
     Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))).validate(best)
     assert read_best_config(exported.best_config) == best
     assert [entry.name for entry in exported.folder.iterdir()] == ["best_config.json"]
 
 
 @pytest.mark.parametrize("value", [0.1 + 0.2, 1 / 3, 1e-300, 0.30000000000000004, 1.0])
-def test_numbers_read_back_exactly(files: DatasetResults, record: Make, value: float):
+def test_numbers_read_back_exactly(files: DatasetPaths, record: Make, value: float):
     one = record(0, Status.COMPLETED, value)
     one = record(0, Status.COMPLETED, value, config=one.config | {"learning_rate": value})
     export_best_config(files, STUDY, [one])
@@ -138,18 +138,18 @@ def test_numbers_read_back_exactly(files: DatasetResults, record: Make, value: f
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_every_suggestion_of_the_space_can_be_exported(files: DatasetResults, record: Make, number: int):
+def test_every_suggestion_of_the_space_can_be_exported(files: DatasetPaths, record: Make, number: int):
     one = record(number, Status.COMPLETED, 0.5)
     export_best_config(files, STUDY, [one])
     assert read_best_config(files.best_config)["config"] == one.config
 
 
-def test_without_a_completed_trial_nothing_is_written(files: DatasetResults, records: list[TrialRecord]):
+def test_without_a_completed_trial_nothing_is_written(files: DatasetPaths, records: list[TrialRecord]):
     assert not export_best_config(files, STUDY, records[2:])
     assert not files.best_config.exists()
 
 
-def test_where_less_is_better(files: DatasetResults, records: list[TrialRecord]):
+def test_where_less_is_better(files: DatasetPaths, records: list[TrialRecord]):
     study = deepcopy(STUDY)
     study["datasets"]["demo"]["objective"]["mode"] = "min"
     export_best_config(files, study, records)
@@ -157,17 +157,17 @@ def test_where_less_is_better(files: DatasetResults, records: list[TrialRecord])
     assert (metric["value"], metric["epoch"], metric["mode"]) == (0.25, 3, "min")
 
 
-def refused(files: DatasetResults, content: Any) -> str:
+def refused(files: DatasetPaths, content: Any) -> str:
     """The line with which a content is refused, which names the file."""
     write_json(files.best_config, content)
-    with pytest.raises(BadInput, match=rf"^{re.escape(str(files.best_config))}: ") as error:
+    with pytest.raises(UserError, match=rf"^{re.escape(str(files.best_config))}: ") as error:
         read_best_config(files.best_config)
     assert "\n" not in str(error.value)
     return str(error.value).removeprefix(f"{files.best_config}: ")
 
 
 @pytest.mark.parametrize("path", PATHS, ids=".".join)
-def test_a_missing_field_is_named(files: DatasetResults, best: dict[str, Any], path: tuple[str, ...]):
+def test_a_missing_field_is_named(files: DatasetPaths, best: dict[str, Any], path: tuple[str, ...]):
     del parent_of(best, path)[path[-1]]
     parent = ".".join(path[:-1]) or "the whole file"
     assert refused(files, best).startswith(f"{parent}: '{path[-1]}' is a required property")
@@ -176,7 +176,7 @@ def test_a_missing_field_is_named(files: DatasetResults, best: dict[str, Any], p
 @pytest.mark.parametrize("path", PATHS, ids=".".join)
 @pytest.mark.parametrize("value", [[], None], ids=["list", "null"])
 def test_a_field_of_the_wrong_type_is_named(
-    files: DatasetResults, best: dict[str, Any], path: tuple[str, ...], value: Any
+    files: DatasetPaths, best: dict[str, Any], path: tuple[str, ...], value: Any
 ):
     parent_of(best, path)[path[-1]] = value
     assert refused(files, best).startswith(f"{'.'.join(path)}: ")
@@ -207,21 +207,21 @@ def test_a_field_of_the_wrong_type_is_named(
         ("data.options", "disjoint"),
     ],
 )
-def test_a_value_that_cannot_be_is_named(files: DatasetResults, best: dict[str, Any], path: str, value: Any):
+def test_a_value_that_cannot_be_is_named(files: DatasetPaths, best: dict[str, Any], path: str, value: Any):
     keys = tuple(path.split("."))
     parent_of(best, keys)[keys[-1]] = value
     assert refused(files, best).startswith(f"{path}: ")
 
 
 @pytest.mark.parametrize("parent", [(), ("metric",), ("features",), ("study",), ("data",)], ids=".".join)
-def test_a_field_too_many_is_named(files: DatasetResults, best: dict[str, Any], parent: tuple[str, ...]):
+def test_a_field_too_many_is_named(files: DatasetPaths, best: dict[str, Any], parent: tuple[str, ...]):
     parent_of(best, (*parent, ""))["colour"] = 1
     line = refused(files, best)
     assert line.startswith(f"{'.'.join(parent) or 'the whole file'}: ")
     assert "'colour' was unexpected" in line
 
 
-def test_an_unknown_key_of_the_configuration_is_named(files: DatasetResults, best: dict[str, Any]):
+def test_an_unknown_key_of_the_configuration_is_named(files: DatasetPaths, best: dict[str, Any]):
     best["config"]["colour"] = "red"
     assert refused(files, best).startswith("config: unknown key 'colour' in a configuration with encoder ")
 
@@ -235,13 +235,13 @@ def test_an_unknown_key_of_the_configuration_is_named(files: DatasetResults, bes
     ],
 )
 def test_a_rule_of_the_configuration_is_told(
-    files: DatasetResults, best: dict[str, Any], key: str, value: Any, message: str
+    files: DatasetPaths, best: dict[str, Any], key: str, value: Any, message: str
 ):
     best["config"][key] = value
     assert refused(files, best) == message
 
 
-def test_labels_come_with_a_gate_and_a_lambda(files: DatasetResults, best: dict[str, Any]):
+def test_labels_come_with_a_gate_and_a_lambda(files: DatasetPaths, best: dict[str, Any]):
     best["config"] |= {"supervision": "hybrid", "gate": "OR", "lambda": 0.5}
     for key in ("gate", "lambda"):
         lacking = deepcopy(best)
@@ -259,20 +259,20 @@ def test_labels_come_with_a_gate_and_a_lambda(files: DatasetResults, best: dict[
     ],
 )
 def test_options_that_cannot_be_are_named(
-    files: DatasetResults, best: dict[str, Any], options: dict[str, str], line: str
+    files: DatasetPaths, best: dict[str, Any], options: dict[str, str], line: str
 ):
     best["data"]["options"] = options
     assert refused(files, best).startswith(line)
 
 
 @pytest.mark.parametrize("options", [{}, {"polyvore_split": "disjoint", "attribute_words": "/w.txt"}])
-def test_how_the_data_were_read_goes_with_them(files: DatasetResults, best: dict[str, Any], options: dict[str, str]):
+def test_how_the_data_were_read_goes_with_them(files: DatasetPaths, best: dict[str, Any], options: dict[str, str]):
     best["data"]["options"] = options
     write_json(files.best_config, best)
     assert read_best_config(files.best_config)["data"]["options"] == options
 
 
-def test_options_of_a_study_are_exported(files: DatasetResults, records: list[TrialRecord]):
+def test_options_of_a_study_are_exported(files: DatasetPaths, records: list[TrialRecord]):
     study = deepcopy(STUDY)
     study["datasets"]["demo"]["data"]["options"] = {"polyvore_split": "nondisjoint"}
     export_best_config(files, study, records)
@@ -280,17 +280,17 @@ def test_options_of_a_study_are_exported(files: DatasetResults, records: list[Tr
 
 
 @pytest.mark.parametrize("content", [[], 3, "best", None, {}])
-def test_json_that_is_no_configuration(files: DatasetResults, content: Any):
+def test_json_that_is_no_configuration(files: DatasetPaths, content: Any):
     assert refused(files, content).startswith("the whole file: ")
 
 
-def test_files_that_are_not_there_or_not_json(files: DatasetResults):
+def test_files_that_are_not_there_or_not_json(files: DatasetPaths):
     with pytest.raises(
-        BadInput,
+        UserError,
         match=r"/best_config\.json: cannot be read \(No such file or directory\); give one that study/run\.py made; ",
     ):
         read_best_config(files.best_config)
     files.folder.mkdir(parents=True)
     files.best_config.write_text('{"schema": ', encoding="utf-8")
-    with pytest.raises(BadInput, match=r"/best_config\.json: is not JSON \(.+\); give one that study/run\.py made; "):
+    with pytest.raises(UserError, match=r"/best_config\.json: is not JSON \(.+\); give one that study/run\.py made; "):
         read_best_config(files.best_config)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.tasks.metrics import Interval
 from study.reporting.comparison import PAN, FinalScores, MethodScores, check_same_questions, compare_methods, read_final
 from study.trials.baselines import BASELINES
@@ -153,7 +153,7 @@ def test_a_final_training_of_a_time_with_fewer_baselines_is_read(read: Read):
 )
 def test_metrics_that_are_none_are_refused_by_their_file(read: Read, content: Any):
     rule = "metrics.json: must hold trial_id, metrics, baselines, paired; move its folder away to leave it out."
-    with pytest.raises(BadInput, match=re.escape(rule)):
+    with pytest.raises(UserError, match=re.escape(rule)):
         read(content)
 
 
@@ -177,7 +177,7 @@ def test_metrics_that_are_none_are_refused_by_their_file(read: Read, content: An
 )
 def test_an_entry_that_is_none_is_refused_by_its_place(read: Read, place: tuple[str, ...], key: str, entry: Any):
     rule = f"metrics.json: {'.'.join(place)}.{METRIC} must hold {key} and ci95, a number and two; move its folder away"
-    with pytest.raises(BadInput, match=re.escape(rule)):
+    with pytest.raises(UserError, match=re.escape(rule)):
         read(changed(FINAL, *place, METRIC, to=entry))
 
 
@@ -197,5 +197,5 @@ def test_methods_that_answered_the_same_questions_pass():
     ],
 )
 def test_a_method_that_did_not_is_refused_by_its_file(lists: Any, rule: str):
-    with pytest.raises(BadInput, match=re.escape(rule)):
+    with pytest.raises(UserError, match=re.escape(rule)):
         check_same_questions(METRIC, [(A, {METRIC: OWN}), (B, lists)])

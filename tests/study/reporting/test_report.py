@@ -13,7 +13,7 @@ from study.config.study_config import StudyConfig
 from study.reporting.comparison import MethodScores
 from study.reporting.report import next_commands, say_comparison
 from study.reporting.summary import DatasetSummary
-from study.terminal import Screen
+from study.terminal import Terminal
 from study.trials.ledger import Status, TrialRecord
 
 VAL, AHEAD = Interval(0.5, 0.4, 0.6), Interval(-0.125, -0.25, 0.0)
@@ -38,7 +38,7 @@ def say() -> Callable[..., list[str]]:
     def lines(scores: list[MethodScores], *cautions: str) -> list[str]:
         screen = StringIO()
         summary = replace(EMPTY, scores=scores, cautions=list(cautions))
-        say_comparison(summary, Screen(Console(file=screen, force_terminal=False, soft_wrap=True)))
+        say_comparison(summary, Terminal(Console(file=screen, force_terminal=False, soft_wrap=True)))
         return screen.getvalue().splitlines()
 
     return lines
@@ -77,8 +77,8 @@ def test_what_to_type_next_does_something(study_config: Callable[..., StudyConfi
     assert programs(EMPTY) == []  # nothing began
     assert programs(won) == ["study/final.py"]
     config.results.tensorboard.mkdir(parents=True)
-    config.results.of("demo").folder.mkdir()
-    config.results.of("demo").journal.touch()
+    config.results.dataset("demo").folder.mkdir()
+    config.results.dataset("demo").journal.touch()
     assert programs(EMPTY) == ["tensorboard", "optuna-dashboard"]
     assert programs(won) == ["tensorboard", "optuna-dashboard", "study/final.py"]
     assert programs(tested) == ["tensorboard", "optuna-dashboard"]  # final/ is there and would be refused

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.study_file import STUDY_SCHEMA
 from study.reporting.status import describe_standing
 from study.storage.files import write_json
 from study.storage.location import Location
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord
 
 BEGUN_S = 1_000_000.0
@@ -35,21 +35,21 @@ STUDY = {
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Results:
+def results(tmp_path: Path) -> StudyPaths:
     write_json(tmp_path / "study.json", STUDY)
-    return Results(tmp_path)
+    return StudyPaths(tmp_path)
 
 
 @pytest.fixture
 def put(
-    results: Results, record: Callable[..., TrialRecord], write_trial: Callable[[Path, TrialRecord], None]
+    results: StudyPaths, record: Callable[..., TrialRecord], write_trial: Callable[[Path, TrialRecord], None]
 ) -> Callable[..., None]:
     """Write a trial whose last epoch came so many seconds after the study began."""
 
     def write(number: int, status: Status, *values: float, after_s: float, **changes: Any) -> None:
         one = record(number, status, *values, **changes)
-        write_trial(results.of("cub").trials, one)
-        folder = results.of("cub").trials / one.trial_id
+        write_trial(results.dataset("cub").trials, one)
+        folder = results.dataset("cub").trials / one.trial_id
         os.utime(folder / "config.json", (BEGUN_S, BEGUN_S))
         if values:
             os.utime(folder / "history.jsonl", (BEGUN_S + after_s, BEGUN_S + after_s))
@@ -57,15 +57,15 @@ def put(
     return write
 
 
-def stand(results: Results, after_s: float) -> list[str]:
+def stand(results: StudyPaths, after_s: float) -> list[str]:
     return describe_standing(results, lambda: BEGUN_S + after_s)
 
 
-def test_a_study_that_has_just_begun(results: Results):
+def test_a_study_that_has_just_begun(results: StudyPaths):
     assert stand(results, 0) == ["study birds, begun 2026-01-01 by commit abcdef", "cub: 0/4 trials, none yet"]
 
 
-def test_a_study_that_runs(results: Results, put: Callable[..., None]):
+def test_a_study_that_runs(results: StudyPaths, put: Callable[..., None]):
     put(0, Status.COMPLETED, 0.5, 0.75, after_s=100)
     put(1, Status.STOPPED, 0.25, after_s=90)
     put(2, Status.RUNNING, 0.125, 0.0625, after_s=120)
@@ -79,14 +79,14 @@ def test_a_study_that_runs(results: Results, put: Callable[..., None]):
     ]
 
 
-def test_a_study_that_was_cut_is_asked_about(results: Results, put: Callable[..., None]):
+def test_a_study_that_was_cut_is_asked_about(results: StudyPaths, put: Callable[..., None]):
     put(0, Status.RUNNING, 0.5, after_s=100)
     assert stand(results, 7300)[-1] == (
         "  no epoch for 2 h 0 min: if the study was cut, the same command with --resume goes on"
     )
 
 
-def test_a_study_that_is_done(results: Results, put: Callable[..., None]):
+def test_a_study_that_is_done(results: StudyPaths, put: Callable[..., None]):
     for number in range(4):
         put(number, Status.COMPLETED, 0.5, after_s=100)
     assert stand(results, 1e6)[1:] == [
@@ -96,16 +96,18 @@ def test_a_study_that_is_done(results: Results, put: Callable[..., None]):
 
 
 def test_no_study_is_told(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"none: holds no study\.json; give the folder of a study, such as results/demo"):
-        describe_standing(Results(tmp_path / "none"))
+    with pytest.raises(
+        UserError, match=r"none: holds no study\.json; give the folder of a study, such as results/demo"
+    ):
+        describe_standing(StudyPaths(tmp_path / "none"))
 
 
 def test_a_study_in_a_store_tells_the_same(
     bucket: Location, record: Callable[..., TrialRecord], write_trial: Callable[[Any, TrialRecord], None]
 ):
-    results = Results(bucket / "birds")
+    results = StudyPaths(bucket / "birds")
     write_json(results.study, STUDY)
-    write_trial(results.of("cub").trials, record(0, Status.RUNNING, 0.5, 0.25))
+    write_trial(results.dataset("cub").trials, record(0, Status.RUNNING, 0.5, 0.25))
     said = describe_standing(results)
     assert said[1] == "cub: 0/4 trials, 1 running"
     assert re.fullmatch(r"  running: trial trial0, epoch 2/9 written \d+ s ago, best 0\.5000", said[2])

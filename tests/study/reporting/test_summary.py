@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.reporting.summary import DatasetSummary, summarise_dataset, summary_row, write_summary
 from study.storage.files import write_json
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.baselines import BASELINES, write_baselines
 from study.trials.ledger import BestEpoch, Status, TrialRecord
 
@@ -64,18 +64,18 @@ def records(record: Make) -> list[TrialRecord]:
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Results:
+def results(tmp_path: Path) -> StudyPaths:
     """A study that has its baselines on both datasets, and a final training on the first."""
-    results = Results(tmp_path / "mine")
+    results = StudyPaths(tmp_path / "mine")
     for dataset in ("demo", "cub"):
-        write_baselines(results.of(dataset).baselines, SHARED)
-    write_json(results.of("demo").final_metrics, FINAL)
+        write_baselines(results.dataset(dataset).baselines, SHARED)
+    write_json(results.dataset("demo").final_metrics, FINAL)
     return results
 
 
 @pytest.fixture
-def summarise(results: Results, records: list[TrialRecord]) -> Callable[..., DatasetSummary]:
-    return lambda of=records: summarise_dataset(results.of("demo"), PART, of)
+def summarise(results: StudyPaths, records: list[TrialRecord]) -> Callable[..., DatasetSummary]:
+    return lambda of=records: summarise_dataset(results.dataset("demo"), PART, of)
 
 
 def test_trials_and_epochs_are_counted(summarise: Callable[..., DatasetSummary]):
@@ -124,8 +124,8 @@ def test_without_a_winner_the_shared_baselines_are_known(
     assert known == {f"{column}.{name}" for column in ("val", "val_low", "val_high") for name in SHARED}
 
 
-def test_test_columns_are_those_of_the_winner_or_empty(summarise: Callable[..., DatasetSummary], results: Results):
-    final = results.of("demo").final_metrics
+def test_test_columns_are_those_of_the_winner_or_empty(summarise: Callable[..., DatasetSummary], results: StudyPaths):
+    final = results.dataset("demo").final_metrics
     assert all(one.test is not None for one in summarise().scores)
     write_json(final, FINAL | {"trial_id": "trial1"})
     of_another = summarise()
@@ -140,44 +140,44 @@ def test_test_columns_are_those_of_the_winner_or_empty(summarise: Callable[..., 
 
 
 def test_a_baseline_of_another_number_of_questions_is_refused_by_its_file(
-    summarise: Callable[..., DatasetSummary], results: Results, records: list[TrialRecord]
+    summarise: Callable[..., DatasetSummary], results: StudyPaths, records: list[TrialRecord]
 ):
-    file = results.of("demo").baselines
+    file = results.dataset("demo").baselines
     write_baselines(file, SHARED | {"paper_setting": {METRIC: [0.5]}})
     for of in (records, records[1:]):  # with a winner and without
-        with pytest.raises(BadInput, match=re.escape(f"{file}: must hold 2 scores of {METRIC} for each method, as ")):
+        with pytest.raises(UserError, match=re.escape(f"{file}: must hold 2 scores of {METRIC} for each method, as ")):
             summarise(of)
 
 
 def test_a_winner_without_scores_of_the_objective_is_refused_by_its_file(
-    summarise: Callable[..., DatasetSummary], results: Results, records: list[TrialRecord]
+    summarise: Callable[..., DatasetSummary], results: StudyPaths, records: list[TrialRecord]
 ):
     other = replace(records[0], best=replace(BEST, questions={"other": [0.5, 0.5]}))
-    file = results.of("demo").trials / "trial0" / "best_epoch.json"
-    with pytest.raises(BadInput, match=re.escape(f"{file}: must hold scores of {METRIC} for each method; remove it.")):
+    file = results.dataset("demo").trials / "trial0" / "best_epoch.json"
+    with pytest.raises(UserError, match=re.escape(f"{file}: must hold scores of {METRIC} for each method; remove it.")):
         summarise([other])
 
 
-def read_rows(results: Results) -> list[dict[str, str]]:
+def read_rows(results: StudyPaths) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(results.summary_table.read_text(encoding="utf-8"), newline="")))
 
 
 @pytest.fixture
-def written(results: Results, records: list[TrialRecord]) -> Results:
+def written(results: StudyPaths, records: list[TrialRecord]) -> StudyPaths:
     write_summary(results, STUDY, {"demo": records, "cub": records[1:]})
     return results
 
 
-def test_the_table_reads_back_exactly(written: Results, records: list[TrialRecord]):
+def test_the_table_reads_back_exactly(written: StudyPaths, records: list[TrialRecord]):
     rows = read_rows(written)
     assert [row["dataset"] for row in rows] == ["demo", "cub"]
     for row, of_dataset in zip(rows, (records, records[1:]), strict=True):
-        expected = summary_row(summarise_dataset(written.of(row["dataset"]), PART, of_dataset))
+        expected = summary_row(summarise_dataset(written.dataset(row["dataset"]), PART, of_dataset))
         known = {key: value for key, value in expected.items() if value not in (None, "")}
         assert {key: type(known[key])(cell) for key, cell in row.items() if cell} == known
 
 
-def test_the_page_shows_each_dataset_and_its_winner(written: Results, records: list[TrialRecord]):
+def test_the_page_shows_each_dataset_and_its_winner(written: StudyPaths, records: list[TrialRecord]):
     lines = written.summary.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# Study mine"
     assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 (or cut: --resume goes on) | 15 | 6 |" in lines
@@ -189,7 +189,7 @@ def test_the_page_shows_each_dataset_and_its_winner(written: Results, records: l
         assert f"| {key} | {f'{value:.4g}' if isinstance(value, float) else value} |" in lines
 
 
-def test_when_all_is_over_a_trial_that_runs_in_the_ledger_was_cut(results: Results, records: list[TrialRecord]):
+def test_when_all_is_over_a_trial_that_runs_in_the_ledger_was_cut(results: StudyPaths, records: list[TrialRecord]):
     write_summary(results, STUDY, {"demo": records, "cub": records[:1]}, over=True)
     lines = results.summary.read_text(encoding="utf-8").splitlines()
     assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 (cut, --resume goes on) | 15 | 6 |" in lines
@@ -198,7 +198,7 @@ def test_when_all_is_over_a_trial_that_runs_in_the_ledger_was_cut(results: Resul
 
 
 def test_before_a_final_training_there_are_no_test_columns_but_how_to_get_them(
-    results: Results, records: list[TrialRecord]
+    results: StudyPaths, records: list[TrialRecord]
 ):
     write_summary(results, STUDY, {"demo": records, "cub": records})
     demo, cub = results.summary.read_text(encoding="utf-8").split("## Best on ")[1:]
@@ -210,17 +210,17 @@ def test_before_a_final_training_there_are_no_test_columns_but_how_to_get_them(
 
 @pytest.mark.parametrize(("trained", "told"), [(99, False), (100, True), (None, False), ("many", False)])
 def test_a_paper_setting_that_may_have_been_cut_short_is_told(
-    summarise: Callable[..., DatasetSummary], results: Results, trained: Any, told: bool
+    summarise: Callable[..., DatasetSummary], results: StudyPaths, trained: Any, told: bool
 ):
     paper = {} if trained is None else {"paper_setting": {"epochs": trained, "chosen_of_epochs": 100}}
-    write_json(results.of("demo").final_metrics, FINAL | paper)
+    write_json(results.dataset("demo").final_metrics, FINAL | paper)
     caution = "the best epoch of paper_setting, 100, is the last of its epochs; with more it may be better"
     assert (caution in summarise().cautions) is told
-    write_json(results.of("demo").final_metrics, FINAL | paper | {"trial_id": "trial1"})
+    write_json(results.dataset("demo").final_metrics, FINAL | paper | {"trial_id": "trial1"})
     assert caution not in summarise().cautions
 
 
-def test_the_page_has_every_method_with_its_intervals(written: Results):
+def test_the_page_has_every_method_with_its_intervals(written: StudyPaths):
     lines = written.summary.read_text(encoding="utf-8").splitlines()
     start = lines.index("| method | train | val | PAN ahead by | test | PAN ahead by |")
     shared = "0.3000 [0.3000, 0.3000] | 0.4000 [0.4000, 0.4000] | 0.3333 [0.2500, 0.4000] | 0.1667 [0.1250, 0.2000]"
@@ -238,7 +238,7 @@ def test_the_page_has_every_method_with_its_intervals(written: Results):
 
 
 def test_a_study_that_was_cut_early_has_a_summary_with_less(tmp_path: Path, records: list[TrialRecord]):
-    results = Results(tmp_path / "cut")
+    results = StudyPaths(tmp_path / "cut")
     summaries = write_summary(results, STUDY, {"demo": [replace(records[0], best=None)], "cub": []})
     assert [summary.dataset for summary in summaries] == ["demo", "cub"]
     lines = results.summary.read_text(encoding="utf-8").splitlines()
@@ -250,7 +250,7 @@ def test_a_study_that_was_cut_early_has_a_summary_with_less(tmp_path: Path, reco
     assert (cub["planned"], cub["running"], cub["best_value"]) == ("8", "0", "")
 
 
-def test_rows_of_the_page_are_as_wide_as_their_heads(written: Results):
+def test_rows_of_the_page_are_as_wide_as_their_heads(written: StudyPaths):
     lines = written.summary.read_text(encoding="utf-8").splitlines()
     heads = [n for n, line in enumerate(lines) if line.startswith("| --- |")]
     assert len(heads) == 4
@@ -259,7 +259,7 @@ def test_rows_of_the_page_are_as_wide_as_their_heads(written: Results):
         assert len({line.count("|") for line in table}) == 1
 
 
-def test_the_summary_follows_from_the_files_alone(written: Results, records: list[TrialRecord]):
+def test_the_summary_follows_from_the_files_alone(written: StudyPaths, records: list[TrialRecord]):
     before = written.summary.read_bytes(), written.summary_table.read_bytes()
     write_summary(written, json.loads(json.dumps(STUDY)), {"demo": records, "cub": records[1:]})
     assert (written.summary.read_bytes(), written.summary_table.read_bytes()) == before

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.reporting.tables import to_csv, trial_row, write_tables
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord, best_completed
 
 METRIC = "few_shot_accuracy"
@@ -33,7 +33,7 @@ def records(record: Make) -> list[TrialRecord]:
 
 
 def test_one_row_a_trial(tmp_path: Path, records: list[TrialRecord]):
-    files = Results(tmp_path).of("demo")
+    files = StudyPaths(tmp_path).dataset("demo")
     write_tables(files, records, METRIC, "max")
     text = files.trials_table.read_text(encoding="utf-8")
     head = text.splitlines()[0].split(",")
@@ -50,7 +50,7 @@ def test_one_row_a_trial(tmp_path: Path, records: list[TrialRecord]):
 
 
 def test_the_configuration_reads_back_exactly(tmp_path: Path, records: list[TrialRecord]):
-    files = Results(tmp_path).of("demo")
+    files = StudyPaths(tmp_path).dataset("demo")
     write_tables(files, records, METRIC, "max")
     for row, record in zip(rows_of(files.trials_table.read_text(encoding="utf-8")), records, strict=True):
         given = {key.removeprefix("config."): cell for key, cell in row.items() if key.startswith("config.")}
@@ -59,7 +59,7 @@ def test_the_configuration_reads_back_exactly(tmp_path: Path, records: list[Tria
 
 
 def test_one_row_a_trial_and_epoch(tmp_path: Path, records: list[TrialRecord]):
-    files = Results(tmp_path).of("demo")
+    files = StudyPaths(tmp_path).dataset("demo")
     write_tables(files, records, METRIC, "max")
     text = files.history_table.read_text(encoding="utf-8")
     assert text.splitlines()[0] == f"trial_id,epoch,{METRIC},loss/total,time/train_s,time/evaluate_s"
@@ -68,7 +68,7 @@ def test_one_row_a_trial_and_epoch(tmp_path: Path, records: list[TrialRecord]):
 
 
 def test_a_study_without_trials_has_tables_with_heads(tmp_path: Path):
-    files = Results(tmp_path).of("demo")
+    files = StudyPaths(tmp_path).dataset("demo")
     write_tables(files, [], METRIC, "max")
     assert files.trials_table.read_text(encoding="utf-8") == "trial_id,status,metric,epoch,wall_s,error\n"
     assert files.history_table.read_text(encoding="utf-8") == f"trial_id,epoch,{METRIC}\n"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.storage.files import read_json, times_in, write_json, write_text, write_whole
 
 
@@ -97,17 +97,17 @@ def test_json_refuses_what_is_no_number(tmp_path: Path, value: float):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"/best\.json: cannot be read \(No such file or directory\); make it anew\."):
+    with pytest.raises(UserError, match=r"/best\.json: cannot be read \(No such file or directory\); make it anew\."):
         read_json(tmp_path / "best.json", "make it anew")
 
 
 def test_a_folder_is_no_file(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"cannot be read \(Is a directory\); make it anew\."):
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\); make it anew\."):
         read_json(tmp_path, "make it anew")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", json.dumps([1]).encode()[:-1]])
 def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes):
     (tmp_path / "best.json").write_bytes(content)
-    with pytest.raises(BadInput, match=r"/best\.json: is not JSON \(.+\); make it anew\."):
+    with pytest.raises(UserError, match=r"/best\.json: is not JSON \(.+\); make it anew\."):
         read_json(tmp_path / "best.json", "make it anew")

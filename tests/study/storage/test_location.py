@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.storage.location import Location, absolute, in_store, locate
 
 
@@ -44,7 +44,7 @@ def test_a_url_keeps_its_form_when_names_are_joined(text: str):
     ],
 )
 def test_what_is_neither_is_refused_in_a_line(text: str, line: str):
-    with pytest.raises(BadInput, match=line):
+    with pytest.raises(UserError, match=line):
         locate(text)
 
 

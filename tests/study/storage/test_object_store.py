@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from upath import UPath
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.storage.files import (
     append_line,
     check_output,
@@ -83,7 +83,9 @@ def test_a_store_that_is_down_is_a_line_after_a_bounded_time(store: Any, bucket:
 
 
 def test_a_bucket_that_is_not_there_is_named(store: Any):
-    with pytest.raises(BadInput, match=r"the study cannot be written to s3://nobody/x: .*; is there a bucket nobody\?"):
+    with pytest.raises(
+        UserError, match=r"the study cannot be written to s3://nobody/x: .*; is there a bucket nobody\?"
+    ):
         check_output(locate("s3://nobody/x"), "the study", "--output", probe=".x")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, siamese_distance
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
@@ -90,5 +90,5 @@ def test_a_study_without_the_file_has_none(tmp_path: Path):
 def test_a_file_that_is_none_is_refused_by_its_name(tmp_path: Path, text: str, rule: str):
     path = tmp_path / "baselines.json"
     path.write_text(text)
-    with pytest.raises(BadInput, match=re.escape(f"{path}: {rule}")):
+    with pytest.raises(UserError, match=re.escape(f"{path}: {rule}")):
         read_baselines(path)

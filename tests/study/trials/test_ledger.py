@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.storage.files import list_all
 from study.storage.location import Location
 from study.trials.ledger import BestEpoch, Status, TrialLedger, TrialRecord, count_ended, read_ledger
@@ -212,7 +212,7 @@ def test_lines_without_a_checkpoint_are_begun_again(any_ledger: TrialLedger):
 @pytest.mark.parametrize("text", ["{}", "[]", '{"epoch": 1}', '{"epoch": 1, "questions": {}, "baselines": {}, "a": 1}'])
 def test_a_best_epoch_that_is_none_is_refused_by_its_file(ledger: TrialLedger, text: str):
     (ledger.folder / "best_epoch.json").write_text(text, encoding="utf-8")
-    with pytest.raises(BadInput, match=r"best_epoch\.json: must hold epoch, questions and baselines; remove it\."):
+    with pytest.raises(UserError, match=r"best_epoch\.json: must hold epoch, questions and baselines; remove it\."):
         ledger.read()
 
 
@@ -232,7 +232,7 @@ def test_scores_that_are_none_are_refused_by_their_field(
 ):
     text = f'{{"epoch": 1, "questions": {questions}, "baselines": {baselines}}}'
     ledger.best_epoch_file.write_text(text, encoding="utf-8")
-    with pytest.raises(BadInput, match=rf"best_epoch\.json: {re.escape(field)} must hold "):
+    with pytest.raises(UserError, match=rf"best_epoch\.json: {re.escape(field)} must hold "):
         ledger.read()
 
 

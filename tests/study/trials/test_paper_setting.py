@@ -15,7 +15,7 @@ import study.trials.paper_setting
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import DATASETS
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
@@ -161,7 +161,7 @@ def test_no_finite_value_on_val_is_refused(
 ):
     timed.values = [math.nan, math.inf, -math.inf]
     rule = f"baseline paper_setting: {METRIC} on val must be a finite number in some epoch, but was in none of 3; look"
-    with pytest.raises(BadInput, match=re.escape(rule)):
+    with pytest.raises(UserError, match=re.escape(rule)):
         request.getfixturevalue(kind)(epochs=3)
     assert files(tmp_path) == []
 
@@ -326,7 +326,9 @@ def test_a_damaged_file_is_trained_again(
 def test_a_cache_that_cannot_be_made_is_refused_before_training(search: Train, tmp_path: Path, shown: list[str]):
     (tmp_path / "paper_setting").touch()
     folder = re.escape(str(tmp_path / "paper_setting"))
-    with pytest.raises(BadInput, match=rf"paper_setting cannot be written to {folder}: .*; give another --cache-dir\."):
+    with pytest.raises(
+        UserError, match=rf"paper_setting cannot be written to {folder}: .*; give another --cache-dir\."
+    ):
         search()
     assert shown == []
 
@@ -336,7 +338,7 @@ def test_a_cache_that_turns_out_not_to_be_writable_is_refused_in_one_line(
 ):
     for error in (OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")):
         monkeypatch.setattr(torch, "save", raiser(error))
-        with pytest.raises(BadInput, match=r"\.pt: cannot be written \(.*\); give another --cache-dir\."):
+        with pytest.raises(UserError, match=r"\.pt: cannot be written \(.*\); give another --cache-dir\."):
             search(epochs=1)
     assert files(tmp_path) == []
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.tasks.metrics import Interval
 from study.trials.question_scores import as_entry, as_lists, check_lists, from_entry, interval_ahead, interval_of
 
@@ -91,7 +91,7 @@ def test_lists_of_scores_pass_as_they_are():
 )
 def test_what_are_no_lists_of_scores_is_refused_by_file_and_field(value: Any):
     rule = "a.json: questions must hold a list of finite numbers for each metric; remove the file."
-    with pytest.raises(BadInput, match=re.escape(rule)):
+    with pytest.raises(UserError, match=re.escape(rule)):
         check_lists(value, Path("a.json"), "questions")
 
 

@@ -87,9 +87,9 @@ def test_a_trial_stopped_before_its_first_epoch_says_nothing(
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"encoder": "transformer"}, r"BadInput: encoder must be one of siamese, "),
-        ({"colour": "red"}, r"BadInput: unknown key 'colour' in a configuration"),
-        ({"gate": "PERHAPS"}, r"BadInput: gate must be one of AND, "),
+        ({"encoder": "transformer"}, r"UserError: encoder must be one of siamese, "),
+        ({"colour": "red"}, r"UserError: unknown key 'colour' in a configuration"),
+        ({"gate": "PERHAPS"}, r"UserError: gate must be one of AND, "),
     ],
 )
 def test_a_trial_that_raises_has_failed_and_says_why(

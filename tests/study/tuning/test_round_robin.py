@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from study.tuning.round_robin import TakingTurns
+from study.tuning.round_robin import RoundRobinSearcher
 
-FINISHED = TakingTurns.FINISHED
+FINISHED = RoundRobinSearcher.FINISHED
 
 
 class ListedSearch(Searcher):
@@ -30,9 +30,11 @@ class ListedSearch(Searcher):
         self.heard.append(f"{trial_id} failed" if error else f"{trial_id} ended")
 
 
-def taking_turns(slots: list[int], missing: dict[str, int], **have: int) -> tuple[TakingTurns, dict[str, ListedSearch]]:
+def taking_turns(
+    slots: list[int], missing: dict[str, int], **have: int
+) -> tuple[RoundRobinSearcher, dict[str, ListedSearch]]:
     searches = {name: ListedSearch(have.get(name, count)) for name, count in missing.items()}
-    return TakingTurns(searches, missing, lambda: slots[0]), searches
+    return RoundRobinSearcher(searches, missing, lambda: slots[0]), searches
 
 
 def test_slots_are_shared_evenly_until_one_search_has_no_more():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.trials.ledger import Status, TrialRecord, count_ended
-from study.tuning.search_progress import Tally
+from study.tuning.search_progress import SearchProgress
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -27,7 +27,7 @@ def test_it_says_what_the_ledger_says(
         TrialRecord(trial_id=f"t{number}", number=number, config={}, status=status, history=epochs(*values))
         for number, (status, values) in enumerate(zip(statuses, histories, strict=True))
     ]
-    tally = Tally(records[:known], METRIC, mode)
+    tally = SearchProgress(records[:known], METRIC, mode)
     for one in records:  # those that are known already run again, or end again
         tally.begin(one.trial_id)
         for epoch in one.history:
@@ -42,7 +42,7 @@ def test_it_says_what_the_ledger_says(
 
 
 def test_a_trial_that_goes_on_is_one(record: Make):
-    tally = Tally([record(0, Status.RUNNING, 0.5)], METRIC, "max")
+    tally = SearchProgress([record(0, Status.RUNNING, 0.5)], METRIC, "max")
     tally.begin("trial0")
     assert (tally.ended, tally.counts[Status.RUNNING], tally.best) == (0, 1, 0.5)
     tally.hear(record(0, Status.STOPPED, 0.5, 0.75))

@@ -4,7 +4,7 @@ import pickle
 
 from study.nodes.requirements import BREACH
 from study.tuning.budget import Budget, GpuMeter
-from study.tuning.stopper import Ended
+from study.tuning.stopper import SearchStopper
 
 
 def budget(seconds: float | None = None) -> Budget:
@@ -12,17 +12,17 @@ def budget(seconds: float | None = None) -> Budget:
 
 
 def test_a_search_goes_on_while_nothing_is_the_matter():
-    ended = Ended(budget())
+    ended = SearchStopper(budget())
     assert not ended("a trial", {"epoch": 1})
     assert not ended.stop_all()
 
 
 def test_a_budget_that_is_used_up_ends_it():
-    assert Ended(budget(seconds=0.0)).stop_all()
+    assert SearchStopper(budget(seconds=0.0)).stop_all()
 
 
 def test_the_first_breach_ends_it_and_is_kept():
-    ended = Ended(budget())
+    ended = SearchStopper(budget())
     for told in ("node a is late", "node b is late"):
         assert not ended("a trial", {BREACH: told})
     assert ended.stop_all()
@@ -30,4 +30,4 @@ def test_the_first_breach_ends_it_and_is_kept():
 
 
 def test_tune_may_pickle_it():
-    assert not pickle.loads(pickle.dumps(Ended(budget(seconds=0.0)))).stop_all()
+    assert not pickle.loads(pickle.dumps(SearchStopper(budget(seconds=0.0)))).stop_all()

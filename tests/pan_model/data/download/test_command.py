@@ -15,7 +15,7 @@ import pytest
 from pan_model.data.cub import read_cub
 from pan_model.data.download.command import main
 from pan_model.data.download.unpack import BadArchive, unpack
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 FILES = {
     "CUB_200_2011/images.txt": b"1 001.Auk/a.jpg\n2 002.Wren/b.jpg\n",
@@ -209,7 +209,7 @@ def test_unpacking_into_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "a.tgz").write_bytes(pack(FILES))
     target = tmp_path / "CUB_200_2011"
     (target / "mine").mkdir(parents=True)
-    with pytest.raises(BadInput, match=r"cannot be written \(.*; nothing was left there\.$") as caught:
+    with pytest.raises(UserError, match=r"cannot be written \(.*; nothing was left there\.$") as caught:
         unpack(tmp_path / "a.tgz", target, needs="images.txt")
     assert not isinstance(caught.value, BadArchive)
     assert left_in(tmp_path) == {"a.tgz", "CUB_200_2011"}

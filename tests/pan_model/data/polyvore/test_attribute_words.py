@@ -19,7 +19,7 @@ from pan_model.data.polyvore.attribute_words import (
     read_words,
     split_words,
 )
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 # few letters and many separators, so that words meet
 texts = st.lists(st.tuples(*[st.text("abBé-_ '1", max_size=12)] * 3), min_size=1, max_size=6)
@@ -37,7 +37,7 @@ def test_labels_are_those_of_a_slow_search(texts: list[ItemText], words: tuple[s
         for text in texts
     ]
     if not np.any(expected):
-        with pytest.raises(BadInput, match="expected an attribute word in some item's title"):
+        with pytest.raises(UserError, match="expected an attribute word in some item's title"):
             label_words(texts, words)
         return
     labels = label_words(texts, words)
@@ -83,7 +83,7 @@ def test_without_words_every_item_has_none() -> None:
 
 
 def test_refuses_words_that_no_item_has() -> None:
-    with pytest.raises(BadInput, match=r"got 2 words from 'red' to 'blue' that none of the 1 items has; choose"):
+    with pytest.raises(UserError, match=r"got 2 words from 'red' to 'blue' that none of the 1 items has; choose"):
         label_words([("green", "", "")], ("red", "blue"))
 
 
@@ -114,7 +114,7 @@ def test_there_may_be_nothing_to_mine() -> None:
 
 
 def test_refuses_to_mine_no_word() -> None:
-    with pytest.raises(BadInput, match="num_words must be at least 1, got 0"):
+    with pytest.raises(UserError, match="num_words must be at least 1, got 0"):
         mine_words([], 0)
 
 
@@ -138,13 +138,13 @@ def test_reads_words_in_their_order(tmp_path: Path) -> None:
 def test_refuses_a_bad_list(tmp_path: Path, content: str | bytes, said: str) -> None:
     path = tmp_path / "words.txt"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(BadInput, match="expected") as caught:
+    with pytest.raises(UserError, match="expected") as caught:
         read_words(path)
     assert str(caught.value) == f"{path}{said}"
 
 
 def test_refuses_a_list_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"words\.txt: cannot be read \(No such file or directory\)"):
+    with pytest.raises(UserError, match=r"words\.txt: cannot be read \(No such file or directory\)"):
         read_words(tmp_path / "words.txt")
 
 

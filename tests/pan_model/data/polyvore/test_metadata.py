@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pan_model.data.polyvore.metadata import Metadata, read_metadata
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 ITEM = {
     "url_name": "red lace dress",
@@ -34,7 +34,7 @@ def test_reads_categories_and_texts_of_the_items_asked_for(tmp_path: Path) -> No
 
 def test_names_the_first_item_without_metadata_and_counts_them(tmp_path: Path) -> None:
     path = write(tmp_path, {"9": ITEM})
-    with pytest.raises(BadInput, match=r"no metadata of item '3'; 2 of the 3 items of the outfits have none\.$"):
+    with pytest.raises(UserError, match=r"no metadata of item '3'; 2 of the 3 items of the outfits have none\.$"):
         read_metadata(path, ["3", "5", "9"])
 
 
@@ -52,6 +52,6 @@ def test_names_the_first_item_without_metadata_and_counts_them(tmp_path: Path) -
 )
 def test_refuses_bad_metadata(tmp_path: Path, content: Any, said: str) -> None:
     path = write(tmp_path, content)
-    with pytest.raises(BadInput, match="expected") as caught:
+    with pytest.raises(UserError, match="expected") as caught:
         read_metadata(path, ["9"])
     assert str(caught.value).startswith(f"{path}{said}")

@@ -10,7 +10,7 @@ from pan_model.data.polyvore.official_questions import read_compat, read_fitb, r
 from pan_model.data.polyvore.outfit_lists import KnownTokens, list_item_ids, list_tokens, read_outfits
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 KNOWN = KnownTokens(Path("nondisjoint/valid.json"), {"a_b_1": "x", "a_b_2": "y", "a_b_3": "z", "c_1": "u", "c_2": "y"})
 NUMBERS = {"x": 0, "y": 1, "z": 2, "u": 3}
@@ -48,7 +48,7 @@ def test_reads_the_files_of_the_splits_that_have_tokens(tmp_path: Path) -> None:
 
 def test_refuses_to_go_without_an_original_file(tmp_path: Path) -> None:
     write(tmp_path, [RIGHT_LAST])
-    with pytest.raises(BadInput, match=r"compatibility_valid\.txt: cannot be read"):
+    with pytest.raises(UserError, match=r"compatibility_valid\.txt: cannot be read"):
         read_question_files(tmp_path, {Split.VAL: KNOWN}, NUMBERS)
 
 

@@ -13,7 +13,7 @@ from pan_model.data.polyvore.outfit_lists import (
     number_outfits,
     read_outfits,
 )
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 def listed(set_id: Any, *items: tuple[Any, Any]) -> dict[str, Any]:
@@ -90,20 +90,20 @@ PLAIN = "item_id to be a plain file name (letters, digits, '_', '-', '.')"
 )
 def test_refuses_a_bad_list(tmp_path: Path, content: Any, said: str) -> None:
     path = write(tmp_path, content)
-    with pytest.raises(BadInput, match="outfit") as caught:
+    with pytest.raises(UserError, match="outfit") as caught:
         read_outfits(path)
     assert str(caught.value) == f"{path}{said}"
 
 
 def test_refuses_an_item_id_too_long_for_a_file(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="expected item_id to be a plain file name"):
+    with pytest.raises(UserError, match="expected item_id to be a plain file name"):
         read_outfits(write(tmp_path, [listed("3", ("7" * 300, 1), ("8", 2))]))
 
 
 def test_refuses_a_file_that_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "valid.json"
     path.write_text(json.dumps([GOOD])[:-5], encoding="utf-8")
-    with pytest.raises(BadInput, match=r"valid\.json line 1 column \d+: expected JSON"):
+    with pytest.raises(UserError, match=r"valid\.json line 1 column \d+: expected JSON"):
         read_outfits(path)
 
 

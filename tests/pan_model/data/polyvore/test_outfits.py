@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pan_model.data.polyvore.outfits import Outfit, Outfits
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 NUM_ITEMS = 7
 KEY = (QuestionSource.ORIGINAL, Split.VAL)
@@ -99,12 +99,12 @@ def test_selecting_all_changes_nothing(outfits: Outfits) -> None:
 
 
 def test_refuses_to_lose_a_whole_split(outfits: Outfits) -> None:
-    with pytest.raises(BadInput, match="split val: no outfit with 2 items or more is left"):
+    with pytest.raises(UserError, match="split val: no outfit with 2 items or more is left"):
         outfits.select(np.arange(NUM_ITEMS) < 4)
 
 
 def test_refuses_set_ids_that_are_not_beside_the_outfits(outfits: Outfits) -> None:
-    with pytest.raises(BadInput, match="split val: 2 outfits but 1 set_ids"):
+    with pytest.raises(UserError, match="split val: 2 outfits but 1 set_ids"):
         replace(outfits, set_ids=outfits.set_ids | {Split.VAL: ("1",)})
 
 

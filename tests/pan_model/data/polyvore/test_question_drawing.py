@@ -16,7 +16,7 @@ from pan_model.data.polyvore.question_drawing import (
     draw_compatibilities,
     draw_fill_in_blanks,
 )
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 
 class World(NamedTuple):
@@ -202,5 +202,5 @@ def test_no_negative_is_an_outfit_of_another_split() -> None:
 
 @pytest.mark.parametrize("num_candidates", [1, 0, -3])
 def test_refuses_a_question_without_a_choice(num_candidates: int) -> None:
-    with pytest.raises(BadInput, match=f"num_candidates must be at least 2, got {num_candidates}"):
+    with pytest.raises(UserError, match=f"num_candidates must be at least 2, got {num_candidates}"):
         wide(1)._replace(num_candidates=num_candidates).draw_blanks()

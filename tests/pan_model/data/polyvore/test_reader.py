@@ -18,7 +18,7 @@ from pan_model.data.polyvore.outfits import Outfits
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionSource
 from pan_model.data.polyvore.reader import METADATA_FILE, polyvore_split, read_polyvore
 from pan_model.data.splits import Split
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 # items are sorted by the characters of their ids: 10, 20, 3, 4, 5; item 20 is in train and val, item 5 in val and test
 OUTFITS = {
@@ -143,7 +143,7 @@ def test_reads_the_version_asked_for(lay: Lay) -> None:
     folder = lay()
     (folder / "nondisjoint").rename(folder / "disjoint")
     assert len(read_polyvore(folder, version="disjoint")) == 5
-    with pytest.raises(BadInput, match=r"nondisjoint: no such folder; .* must hold polyvore_item_metadata\.json"):
+    with pytest.raises(UserError, match=r"nondisjoint: no such folder; .* must hold polyvore_item_metadata\.json"):
         read_polyvore(folder)
 
 
@@ -195,25 +195,25 @@ def test_never_opens_the_pickle(lay: Lay) -> None:
 
 
 def test_refuses_an_unknown_version(lay: Lay) -> None:
-    with pytest.raises(BadInput, match=r"unknown version '\.\./x' .*; choose from nondisjoint, disjoint"):
+    with pytest.raises(UserError, match=r"unknown version '\.\./x' .*; choose from nondisjoint, disjoint"):
         read_polyvore(lay(), version="../x")
 
 
 def test_refuses_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"polyvore_outfits: no such folder; --data-root must hold polyvore_outfits/"):
+    with pytest.raises(UserError, match=r"polyvore_outfits: no such folder; --data-root must hold polyvore_outfits/"):
         read_polyvore(tmp_path / "polyvore_outfits")
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if "harder" not in name])
 def test_refuses_a_missing_file(lay: Lay, name: str) -> None:
-    with pytest.raises(BadInput, match=f"polyvore_outfits/{name}: no such file; .* must hold polyvore_item_metadata"):
+    with pytest.raises(UserError, match=f"polyvore_outfits/{name}: no such file; .* must hold polyvore_item_metadata"):
         read_polyvore(lay({name: None}))
 
 
 def test_refuses_a_folder_without_images(lay: Lay) -> None:
     folder = lay()
     (folder / "images").rename(folder / "pictures")
-    with pytest.raises(BadInput, match=r"images: no such folder; .* must hold "):
+    with pytest.raises(UserError, match=r"images: no such folder; .* must hold "):
         read_polyvore(folder)
 
 
@@ -221,23 +221,23 @@ def test_names_the_first_missing_image_and_counts_them(lay: Lay) -> None:
     folder = lay()
     (folder / "images" / "20.jpg").unlink()
     (folder / "images" / "4.jpg").unlink()
-    with pytest.raises(BadInput, match=r"images/20\.jpg: no such image; 2 of the 5 items of the outfits have none\."):
+    with pytest.raises(UserError, match=r"images/20\.jpg: no such image; 2 of the 5 items of the outfits have none\."):
         read_polyvore(folder)
 
 
 def test_names_the_first_item_without_metadata(lay: Lay) -> None:
     metadata = {key: value for key, value in json.loads(FILES[METADATA_FILE]).items() if key not in {"20", "5"}}
-    with pytest.raises(BadInput, match=r"no metadata of item '20'; 2 of the 5 items"):
+    with pytest.raises(UserError, match=r"no metadata of item '20'; 2 of the 5 items"):
         read_polyvore(lay({METADATA_FILE: json.dumps(metadata)}))
 
 
 def test_refuses_a_split_whose_outfits_are_all_of_one_item(lay: Lay) -> None:
-    with pytest.raises(BadInput, match="split train: no outfit with 2 items or more is left"):
+    with pytest.raises(UserError, match="split train: no outfit with 2 items or more is left"):
         read_polyvore(lay({"nondisjoint/train.json": json.dumps([outfit("a", ["3", "3"])])}))
 
 
 def test_refuses_words_that_nothing_has(lay: Lay) -> None:
-    with pytest.raises(BadInput, match="got 1 words from 'tartan' to 'tartan' that none of the 5 items has"):
+    with pytest.raises(UserError, match="got 1 words from 'tartan' to 'tartan' that none of the 5 items has"):
         read_polyvore(lay(), words=("tartan",))
 
 
@@ -259,13 +259,13 @@ def test_words_can_come_from_a_file(lay: Lay, tmp_path: Path) -> None:
 def test_a_bad_file_of_words_is_named(lay: Lay, tmp_path: Path, content: str, rule: str) -> None:
     words = tmp_path / "words.txt"
     words.write_text(content, encoding="utf-8")
-    with pytest.raises(BadInput, match=rf"words\.txt(: | line 2: ){rule}"):
+    with pytest.raises(UserError, match=rf"words\.txt(: | line 2: ){rule}"):
         read_polyvore(lay(), words=words)
 
 
 def test_refuses_a_bad_harder_file_too(lay: Lay) -> None:
     changes: dict[str, str | None] = {"nondisjoint/fashion_compatibility_harder_val.txt": "1 c_1 c_9\n"}
-    with pytest.raises(BadInput, match=r"harder_val\.txt line 1: expected tokens .* in valid\.json, got 'c_9'"):
+    with pytest.raises(UserError, match=r"harder_val\.txt line 1: expected tokens .* in valid\.json, got 'c_9'"):
         read_polyvore(lay(changes))
 
 

@@ -17,7 +17,7 @@ from pan_model.data.polyvore.tokens import (
     read_blanks,
     read_compatibilities,
 )
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 
 # outfit a_b has three items, c two, of which one is in a_b too
 KNOWN = KnownTokens(Path("nondisjoint/valid.json"), {"a_b_1": "7", "a_b_2": "8", "a_b_3": "9", "c_1": "10", "c_2": "8"})
@@ -98,7 +98,7 @@ def question(asked: Any, answers: Any) -> list[Any]:
 )
 def test_refuses_bad_blanks(tmp_path: Path, content: Any, said: str) -> None:
     path = write(tmp_path, content)
-    with pytest.raises(BadInput, match="expected") as caught:
+    with pytest.raises(UserError, match="expected") as caught:
         read_blanks(path, KNOWN)
     assert str(caught.value) == f"{path}{said}"
 
@@ -128,7 +128,7 @@ COMPAT = '"1|0 <token> <token> ..", a token being "<set_id>_<index>"'
 )
 def test_refuses_bad_compatibilities(tmp_path: Path, content: str | bytes, said: str) -> None:
     path = write(tmp_path, content)
-    with pytest.raises(BadInput, match="expected") as caught:
+    with pytest.raises(UserError, match="expected") as caught:
         read_compatibilities(path, KNOWN)
     assert str(caught.value) == f"{path}{said}"
 
@@ -136,7 +136,7 @@ def test_refuses_bad_compatibilities(tmp_path: Path, content: str | bytes, said:
 def test_refuses_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "none"
     for read in (read_blanks, read_compatibilities):
-        with pytest.raises(BadInput, match=r"none: cannot be read \(No such file or directory\)\."):
+        with pytest.raises(UserError, match=r"none: cannot be read \(No such file or directory\)\."):
             read(path, KNOWN)
 
 

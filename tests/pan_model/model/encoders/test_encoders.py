@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.encoders import ENCODERS, Encoder, EncoderConfig, encoder_name
 from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.encoders.proxynca import ProxyNCAConfig, ProxyNCAEncoder
@@ -114,7 +114,7 @@ def test_an_encoder_that_keeps_distances_has_wide_enough_embeddings_as_far_apart
 ):
     features = balanced_and_of_equal_length(features)
     if encoder.uses_graph:
-        with pytest.raises(BadInput, match=r"first_weights distance needs .* choose xavier"):
+        with pytest.raises(UserError, match=r"first_weights distance needs .* choose xavier"):
             encoder.keep_distances()
         return
     encoder.keep_distances()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.model.encoders.graph import GraphConfig, GraphEncoder
 
 EDGES = torch.tensor([[0, 1, 4], [1, 2, 5]])
@@ -80,5 +80,5 @@ def test_edges_are_dropped_in_training_alone(features: Tensor, dropped: dict[str
     ],
 )
 def test_impossible_values_are_refused(values: dict[str, float], message: str):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         GraphConfig(**values)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.training.backbone import BackboneTraining, BackboneTrainingConfig, default_training
 
 SIAMESE = default_training(BackboneTraining.SIAMESE)
@@ -43,5 +43,5 @@ def test_defaults_are_the_published_ones() -> None:
     ],
 )
 def test_rules(config: BackboneTrainingConfig, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         replace(config, **changes)

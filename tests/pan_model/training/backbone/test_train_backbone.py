@@ -13,7 +13,7 @@ from pan_model.backbones.architectures import Pooling, build_backbone
 from pan_model.backbones.features import FeaturesConfig, extract_features
 from pan_model.backbones.weights import load_weights
 from pan_model.data.items import Items
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig
 from pan_model.images.batches import PictureBatches
 from pan_model.images.decoded_cache import load_pictures
@@ -244,25 +244,25 @@ def test_random_numbers_of_others_are_left_alone(images: TrainingImages, cache_d
 
 
 def test_wrong_input(images: TrainingImages, cache_dir: Path) -> None:
-    with pytest.raises(BadInput, match="groups must hold training items only"):
+    with pytest.raises(UserError, match="groups must hold training items only"):
         replace(images, groups=(np.array([20]), np.array([0])))
-    with pytest.raises(BadInput, match="training a backbone needs training items, got none"):
+    with pytest.raises(UserError, match="training a backbone needs training items, got none"):
         replace(images, training_items=np.array([], dtype=np.int64))
-    with pytest.raises(BadInput, match="training a backbone needs items of 2 classes, got 1"):
+    with pytest.raises(UserError, match="training a backbone needs items of 2 classes, got 1"):
         train(replace(images, training_items=np.array([0, 4, 8])), SIAMESE, cache_dir)
-    with pytest.raises(BadInput, match="needs items of the same class or outfit and items of another"):
+    with pytest.raises(UserError, match="needs items of the same class or outfit and items of another"):
         train(replace(images, training_items=np.arange(4)), SIAMESE, cache_dir)
-    with pytest.raises(BadInput, match="has no finite loss in epoch 1; give a learning_rate below 1e"):
+    with pytest.raises(UserError, match="has no finite loss in epoch 1; give a learning_rate below 1e"):
         train(images, replace(SIAMESE, learning_rate=1e30), cache_dir)
-    with pytest.raises(BadInput, match=r"num_workers must be at least 0, got -1\."):
+    with pytest.raises(UserError, match=r"num_workers must be at least 0, got -1\."):
         train(images, SIAMESE, cache_dir, num_workers=-1)
     images.items.image_path(2).write_bytes(b"no picture")
-    with pytest.raises(BadInput, match=r"1 of 16 images cannot be read, the first is .*/2\.png"):
+    with pytest.raises(UserError, match=r"1 of 16 images cannot be read, the first is .*/2\.png"):
         train(images, replace(SIAMESE, seed=1), tmp := cache_dir / "other")
     assert not list(tmp.rglob("*.npy"))
 
 
 def test_cache_dir_that_is_a_file(images: TrainingImages, cache_dir: Path) -> None:
     cache_dir.write_text("a file")
-    with pytest.raises(BadInput, match=r"the trained backbone cannot be written to .*--cache-dir"):
+    with pytest.raises(UserError, match=r"the trained backbone cannot be written to .*--cache-dir"):
         train(images, SIAMESE, cache_dir)

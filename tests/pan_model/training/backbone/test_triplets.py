@@ -6,7 +6,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from pan_model.training.backbone.triplets import Groups, TripletSampler, triplet_loss
 
 Outfits = list[set[int]]
@@ -57,7 +57,7 @@ def test_draws_repeat_and_differ_by_generator() -> None:
     [([{0}, {1}], "2 items in 2"), ([{0, 1, 2}], "3 items in 1"), ([{0, 1}, {0, 1}], "2 items in")],
 )
 def test_groups_without_any_triplet(outfits: Outfits, counts: str) -> None:
-    with pytest.raises(BadInput, match=rf"needs items of the same class or outfit and items of another, got {counts}"):
+    with pytest.raises(UserError, match=rf"needs items of the same class or outfit and items of another, got {counts}"):
         TripletSampler(groups_of(outfits))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import count_ended, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -35,7 +35,7 @@ def test_a_study_ends_with_its_gpu_hours_and_is_whole(
     assert "error:" not in ended.err  # Ray itself may say that it called an actor off
     assert "hint: the cluster has 16 GPUs, which --gpus-per-trial 0 leaves idle" in ended.out
     assert "demo: the GPU hours were used up before 500 trials had ended; --resume goes on" in ended.out
-    records = read_ledger(Results(tmp_path / "demo").of("demo").trials)
+    records = read_ledger(StudyPaths(tmp_path / "demo").dataset("demo").trials)
     assert len(records) > 0
     assert count_ended(records) < 500
     for record in records:

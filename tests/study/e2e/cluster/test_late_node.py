@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -22,14 +22,14 @@ def test_a_late_node_without_the_shared_folder_ends_the_study_which_can_go_on(
 ) -> None:
     output = tmp_path / "shared"
     output.mkdir()
-    results = Results(output / "demo")
+    results = StudyPaths(output / "demo")
 
     def words(num_trials: int) -> list[str]:
         more = ["--scheduler=none", "--max-epochs=40", f"--num-trials={num_trials}", "--max-failures=0"]
         return flags(output, *more, "--ray-address", cluster.address)
 
     started = commands.start("run", *words(500))
-    started.wait_until(lambda: any(record.history for record in read_ledger(results.of("demo").trials)))
+    started.wait_until(lambda: any(record.history for record in read_ledger(results.dataset("demo").trials)))
     late = cluster.add(wrap=apart(output))
     ended = started.finish()
     late.kill()
@@ -37,8 +37,8 @@ def test_a_late_node_without_the_shared_folder_ends_the_study_which_can_go_on(
     assert f"error: node {late.address} (" in ended.err
     assert f"does not share {results.study}, it is not there; give --output on a file system that all" in ended.err
     assert "The study is whole; go on with --resume." in ended.err
-    begun = read_ledger(results.of("demo").trials)
+    begun = read_ledger(results.dataset("demo").trials)
     again = commands.run("run", *words(len(begun)), "--resume")
     assert (again.code, again.err) == (0, "")
-    for record in read_ledger(results.of("demo").trials):
+    for record in read_ledger(results.dataset("demo").trials):
         check_whole(record)

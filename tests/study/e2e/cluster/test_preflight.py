@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from pan_model.errors import BadInput
+from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
 from study.nodes.node import Node
 from study.nodes.node_probe import PACKAGES
 from study.nodes.preflight import check_cluster
-from study.nodes.probe_nodes import alive_nodes, ask_nodes
+from study.nodes.probe_nodes import alive_nodes, probe_nodes
 from study.nodes.ray_session import ray_session
 from study.nodes.shared_filesystem import marker_beside
-from study.terminal import Screen
+from study.terminal import Terminal
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -65,8 +65,8 @@ def test_all_that_would_fail_is_told_at_once(
     monkeypatch.chdir(tmp_path)  # Ray's workers import from where the driver was started, the checkout for one
     study = config()
     with ray_session(study) as nodes:
-        with pytest.raises(BadInput, match="of study") as told:
-            check_cluster(study, nodes, Screen())
+        with pytest.raises(UserError, match="of study") as told:
+            check_cluster(study, nodes, Terminal())
         line = str(told.value)
         assert line.count("\n") == 0
         assert "has torch 1.9 instead of " in line
@@ -127,11 +127,11 @@ def test_a_node_that_does_not_answer_is_told(config: Callable[..., StudyConfig])
     with ray_session(config()):
         [head, *_] = alive_nodes()
         question: Any = {"marker": "", "content": "", "gpu": False}
-        [(node_id, finding)] = ask_nodes([head], question, within_s=0.0).items()
+        [(node_id, finding)] = probe_nodes([head], question, within_s=0.0).items()
         assert node_id == head.node_id
         assert "did not answer within 0 s" in str(finding)
         gone = head._replace(node_id="00" * 28)
-        assert ask_nodes([gone], question) == {}
+        assert probe_nodes([gone], question) == {}
         assert check_gpus_of_none(config()) is None
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from study.storage.paths import Results
+from study.storage.paths import StudyPaths
 from study.trials.host import read_host
 from study.trials.ledger import Status, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 TRIALS = 16
-Folders = Callable[[Results], list[Path]]
+Folders = Callable[[StudyPaths], list[Path]]
 
 
 def hosts(folders: list[Path], status: Status | None = None) -> dict[str, str]:
@@ -38,7 +38,7 @@ def eventful(
 ) -> dict[str, Any]:
     """A study on two nodes; a third joins, the second is killed in the middle of a trial. None may fail even once."""
     output = tmp_path_factory.mktemp("nodes")
-    results = Results(output / "demo")
+    results = StudyPaths(output / "demo")
     second = cluster.add()
     with joined(cluster.address) as addresses:
         wait_until(lambda: len(addresses()) == 2, "two nodes")
@@ -77,11 +77,11 @@ def eventful(
 def test_all_trials_end_and_none_fails(eventful: dict[str, Any], check_whole: Callable[[Any], None]) -> None:
     finished = eventful["finished"]
     assert (finished.code, finished.err) == (0, "")
-    records = read_ledger(eventful["results"].of("demo").trials)
+    records = read_ledger(eventful["results"].dataset("demo").trials)
     assert len(records) == TRIALS
     for record in records:
         check_whole(record)  # completed, with each epoch once
-    rows = list(csv.DictReader(eventful["results"].of("demo").trials_table.read_text().splitlines()))
+    rows = list(csv.DictReader(eventful["results"].dataset("demo").trials_table.read_text().splitlines()))
     assert {row["status"] for row in rows} == {"completed"}
 
 
@@ -109,7 +109,7 @@ def test_it_equals_one_that_ran_alone(
     eventful: dict[str, Any], train_alone: Callable[[Any], Any], timeless: Callable[[Any], list[dict[str, Any]]]
 ) -> None:
     [record] = [
-        one for one in read_ledger(eventful["results"].of("demo").trials) if one.trial_id == eventful["cut"].name
+        one for one in read_ledger(eventful["results"].dataset("demo").trials) if one.trial_id == eventful["cut"].name
     ]
     alone = train_alone(record)
     assert timeless(record) == timeless(alone)
