@@ -86,7 +86,7 @@ def accuracy(featured: FeaturedItems, setting: Setting, num_classes: int | None,
     for epoch in range(1, epochs + 1):
         trainer.train_epoch()
         if epoch in looks:
-            best = max(best, float(trainer.evaluate(Split.VAL).means()[task.objective]))
+            best = max(best, float(trainer.evaluate(Split.VAL).means()[task.objective.name]))
     return best
 
 

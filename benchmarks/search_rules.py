@@ -31,7 +31,7 @@ from study.trials.ledger import Status, TrialRecord, best_completed, read_ledger
 from study.trials.preparation import Preparation, prepare_dataset
 
 ROOT = Path(__file__).parents[1]
-METRIC = FewShotTask.objective
+METRIC = FewShotTask.objective.name
 TOP = 3
 
 

@@ -1,8 +1,10 @@
 """The datasets that there are: where each lies under the data root, how it is read, split and made a task."""
 
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,10 +18,9 @@ from pan_model.data.roles import inshop_split
 from pan_model.data.splits import Split, few_shot_split
 from pan_model.errors import UserError
 from pan_model.shapes import Int
-from pan_model.tasks import Task
-from pan_model.tasks.few_shot import FewShotTask
-from pan_model.tasks.outfits import OutfitTask
-from pan_model.tasks.retrieval import RetrievalTask
+
+if TYPE_CHECKING:
+    from pan_model.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +33,17 @@ class Dataset:
     folder: str
     read: Callable[[Path, ReaderOptions], Items]
     split: Callable[[Items], dict[Split, Int[np.ndarray, "_"]]]
-    task: type[Task]
+    task_class: str
     options: tuple[str, ...] = ()
     drawn: bool = False
     backbone: str = "resnet50"
     weights: str = "imagenet"
     image_size: int = 224
+
+    @property
+    def task(self) -> "type[Task]":
+        """The task class, imported when it is first needed: it brings torch, which takes seconds."""
+        return pkgutil.resolve_name(self.task_class)
 
 
 def _without_options(read: Callable[[Path], Items]) -> Callable[[Path, ReaderOptions], Items]:
@@ -53,19 +59,29 @@ DATASETS: dict[str, Dataset] = {
         folder="demo",
         read=_without_options(read_demo),
         split=few_shot_split,
-        task=FewShotTask,
+        task_class="pan_model.tasks.few_shot:FewShotTask",
         drawn=True,
         backbone="resnet18",
         weights="random",
         image_size=64,
     ),
-    "cub": Dataset(folder="CUB_200_2011", read=_without_options(read_cub), split=few_shot_split, task=FewShotTask),
-    "inshop": Dataset(folder="In-shop", read=_without_options(read_inshop), split=inshop_split, task=RetrievalTask),
+    "cub": Dataset(
+        folder="CUB_200_2011",
+        read=_without_options(read_cub),
+        split=few_shot_split,
+        task_class="pan_model.tasks.few_shot:FewShotTask",
+    ),
+    "inshop": Dataset(
+        folder="In-shop",
+        read=_without_options(read_inshop),
+        split=inshop_split,
+        task_class="pan_model.tasks.retrieval:RetrievalTask",
+    ),
     "polyvore": Dataset(
         folder="polyvore_outfits",
         read=_read_polyvore,
         split=polyvore_split,
-        task=OutfitTask,
+        task_class="pan_model.tasks.outfits:OutfitTask",
         options=("polyvore_split", "attribute_words"),
     ),
 }

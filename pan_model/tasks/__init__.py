@@ -1,13 +1,14 @@
 """Tasks: what a dataset is to the trainer, its training pairs and its metrics. The trainer knows no dataset's name."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.objective import Objective
 from pan_model.scoring.set_scorer import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs, PairsConfig
@@ -23,8 +24,7 @@ class Task(ABC):
     untrained is how the first baseline scores features.
     """
 
-    objective: ClassVar[str]
-    mode: ClassVar[Literal["max", "min"]]
+    objective: ClassVar[Objective]
     untrained: ClassVar[CosineScoring] = CosineScoring.CLASS_MEAN
 
     def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:

@@ -1,12 +1,13 @@
 """The few-shot task: same-class pairs to train on, 5-way 5-shot episodes and retrieval to be judged by (CUB, demo)."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.objective import Objective
 from pan_model.scoring.set_scorer import SetScorer
 from pan_model.shapes import Int
 from pan_model.tasks import QuestionScores
@@ -28,8 +29,7 @@ class FewShotTask(SameClassTask):
     Raises UserError when val or test cannot fill an episode. Where train cannot, it is not watched.
     """
 
-    objective: ClassVar[str] = "few_shot_accuracy"
-    mode: ClassVar[Literal["max", "min"]] = "max"
+    objective: ClassVar[Objective] = Objective("few_shot_accuracy", "max")
 
     def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
         super().__init__(featured, seed=seed, train_on=train_on)
@@ -43,7 +43,7 @@ class FewShotTask(SameClassTask):
             return {}
         episodes = self._episodes_of(split)
         scores = scorer(episodes.queries, episodes.support)
-        return {self.objective: episode_accuracy(scores, episodes.answers, episodes.asked)}
+        return {self.objective.name: episode_accuracy(scores, episodes.answers, episodes.asked)}
 
     def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:
         """Accuracy of each episode, and recall@1,2,4,8 of each item as a query among the others of the split."""

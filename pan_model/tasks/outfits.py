@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from copy import copy
 from itertools import chain
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from pan_model.data.polyvore.question_drawing import draw_questions
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.objective import Objective
 from pan_model.scoring.set_scorer import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores, Task
@@ -44,8 +45,7 @@ class OutfitTask(Task):
     Raises UserError when val or test allows no question of either kind, and when there is nothing to train on.
     """
 
-    objective: ClassVar[str] = "score"
-    mode: ClassVar[Literal["max", "min"]] = "max"
+    objective: ClassVar[Objective] = Objective("score", "max")
     untrained: ClassVar[CosineScoring] = CosineScoring.MEAN_COSINE
 
     def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
@@ -105,7 +105,7 @@ class OutfitTask(Task):
         if split is Split.TRAIN and not (blanks and outfits):
             return {}
         accuracy, beaten = fitb_accuracy(scorer, blanks), compat_auc(scorer, outfits)
-        return {self.objective: join_halves(accuracy, beaten), FITB: accuracy, COMPAT: beaten}
+        return {self.objective.name: join_halves(accuracy, beaten), FITB: accuracy, COMPAT: beaten}
 
     def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:
         """The same, and both metrics on the questions of the dataset's own files: original_.., harder_.. if there."""

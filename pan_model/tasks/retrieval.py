@@ -1,6 +1,6 @@
 """The retrieval task: same-class pairs to train on, queries against a gallery to be judged by (In-Shop)."""
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import queries_and_gallery, roles_of
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.objective import Objective
 from pan_model.scoring.set_scorer import SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks import QuestionScores
@@ -44,8 +45,7 @@ class RetrievalTask(SameClassTask):
     Raises UserError when a split has no query with a match.
     """
 
-    objective: ClassVar[str] = "recall@1"
-    mode: ClassVar[Literal["max", "min"]] = "max"
+    objective: ClassVar[Objective] = Objective("recall@1", "max")
 
     def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
         super().__init__(featured, seed=seed, train_on=train_on)

@@ -26,7 +26,7 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
     missing = "will be drawn there" if row.drawn else "not there: a run would stop here"
     return [
         f"{plan.dataset}: {plan.num_trials} trials of at most {plan.max_epochs} epochs, "
-        f"stopped at {plan.grace_epochs} at the earliest, for {row.task.objective} ({row.task.mode})",
+        f"stopped at {plan.grace_epochs} at the earliest, for {row.task.objective.name} ({row.task.objective.mode})",
         f"  data {folder}: {'found' if folder.is_dir() else missing}",
         *_describe_options(plan),
         f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px, "

@@ -147,7 +147,7 @@ def _baselines(
         baselines = validation_baselines(
             prepared, seed=config.seed, max_epochs=plan.max_epochs, cache_dir=config.cache_dir, show=show
         )
-    objective = find_dataset(plan.dataset).task.objective
+    objective = find_dataset(plan.dataset).task.objective.name
     values = ", ".join(f"{name} {interval_of(questions[objective]).mean:.4f}" for name, questions in baselines.items())
     screen.say(f"{plan.dataset}: baselines' {objective} on val: {values}")
     return baselines

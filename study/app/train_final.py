@@ -69,7 +69,7 @@ def train_final(config: FinalConfig, screen: Terminal) -> int:
     screen.say("testing, once")
     metrics = _test(trainers, paper, best) | {"left_out": prepared.left_out}
     _write_whole(config.folder, trainers[0], prepared, best, metrics)
-    _say(config.folder, trainers[0].task.objective, metrics, screen)
+    _say(config.folder, trainers[0].task.objective.name, metrics, screen)
     _summarise(config.folder, prepared.dataset, screen)
     return 0
 

@@ -120,8 +120,8 @@ def describe_study(
                 "max_epochs": plan.max_epochs,
                 "grace_epochs": plan.grace_epochs,
                 "objective": {
-                    "name": find_dataset(plan.dataset).task.objective,
-                    "mode": find_dataset(plan.dataset).task.mode,
+                    "name": find_dataset(plan.dataset).task.objective.name,
+                    "mode": find_dataset(plan.dataset).task.objective.mode,
                 },
                 "features": by_name[plan.dataset].features,
                 "data": {

@@ -176,19 +176,18 @@ def _train_to(trainer: Trainer, epoch: int, show: Show) -> None:
 def _train_to_best(trainer: Trainer, patience: int, show: Show) -> None:
     """Train to the epoch that val likes best; ends after so many looks in a row that brought nothing better."""
     epochs, task = trainer.config.train.max_epochs, trainer.task
-    sign = 1 if task.mode == "max" else -1
-    best, state, in_vain = -math.inf, None, 0
+    best, state, in_vain = None, None, 0
     for epoch in sorted({round(epochs * look / LOOKS) for look in range(1, LOOKS + 1)} - {0}):
         _train_to(trainer, epoch, show)
-        value = sign * float(trainer.evaluate(Split.VAL).means()[task.objective])
+        value = float(trainer.evaluate(Split.VAL).means()[task.objective.name])
         in_vain += 1
-        if math.isfinite(value) and value > best:
+        if math.isfinite(value) and task.objective.is_better(value, than=best):
             best, state, in_vain = value, deepcopy(trainer.state_dict()), 0
         if state is not None and in_vain >= patience:
             break
     if state is None:
         raise UserError(
-            f"baseline paper_setting: {task.objective} on val must be a finite number in some epoch, but was in none "
-            f"of {epochs}; look for extreme values in the images and the backbone's weights."
+            f"baseline paper_setting: {task.objective.name} on val must be a finite number in some epoch, but was in "
+            f"none of {epochs}; look for extreme values in the images and the backbone's weights."
         )
     trainer.load_state_dict(state)

@@ -113,11 +113,11 @@ class TrialRun:
         self._events = TrialEvents(
             self._place.results.events(self._request.trial_id),
             self._request.config,
-            task.objective,
+            task.objective.name,
             last=self._ledger.history()[-1] if trainer.epoch else None,
         )
-        best = self._ledger.read().best_epoch(task.objective, task.mode)
-        self._best = None if best is None else (int(best["epoch"]), float(best[task.objective]))
+        best = self._ledger.read().best_epoch(task.objective.name, task.objective.mode)
+        self._best = None if best is None else (int(best["epoch"]), float(best[task.objective.name]))
         scorer = normalised_baseline(task, Split.VAL, trainer.normalised_features(Split.VAL))
         self._baselines = {NORMALISED: as_lists(task.evaluate(scorer, Split.VAL))}
         self._trainer = trainer
@@ -131,7 +131,7 @@ class TrialRun:
             record = losses | val.means() | train.means("train/") | {"time/evaluate_s": val.time_s + train.time_s}
             if broken := [name for name, value in record.items() if not math.isfinite(value)]:
                 return self._fail(f"{broken[0]} is {record[broken[0]]} in epoch {trainer.epoch}")
-            best = self._best_of(trainer.epoch, float(record[trainer.task.objective]), val)
+            best = self._best_of(trainer.epoch, float(record[trainer.task.objective.name]), val)
             self._ledger.add_epoch(record, trainer.state_dict(), best)
             assert self._events is not None
             self._events.add_epoch(record)
@@ -142,8 +142,7 @@ class TrialRun:
 
     def _best_of(self, epoch: int, value: float, val: Evaluation) -> BestEpoch | None:
         """What is kept of an epoch if it is the best so far."""
-        sign = 1 if self._task_class.mode == "max" else -1
-        if self._best is not None and sign * value <= sign * self._best[1]:
+        if not self._task_class.objective.is_better(value, than=self._best[1] if self._best else None):
             return None
         self._best = (epoch, value)
         return BestEpoch(epoch=epoch, questions=as_lists(val.questions), baselines=self._baselines)
@@ -165,4 +164,4 @@ class TrialRun:
         return self._step_of(record.history[-1], done=True)
 
     def _step_of(self, record: EpochRecord, *, done: bool) -> Step:
-        return Step(epoch=int(record["epoch"]), value=float(record[self._task_class.objective]), done=done)
+        return Step(epoch=int(record["epoch"]), value=float(record[self._task_class.objective.name]), done=done)

@@ -154,7 +154,7 @@ class TestTask:
         for scorer in untrained_baselines(task).values():
             on_val = task.evaluate(scorer, Split.VAL)
             on_test = task.evaluate_fully(scorer, Split.TEST)
-            assert {task.objective} <= on_val.keys() <= on_test.keys()
+            assert {task.objective.name} <= on_val.keys() <= on_test.keys()
             for scores in (*on_val.values(), *on_test.values()):
                 assert len(scores) > 0
                 assert np.isfinite(scores).all()
@@ -162,7 +162,7 @@ class TestTask:
     def test_the_same_seed_asks_the_same_questions(self, case: Case, task: Task, prepared: PreparedDataset):
         again = case.row.task(prepared.featured, seed=0)
         for name, scorer in untrained_baselines(task).items():
-            one, other = (one.evaluate(scorer, Split.VAL)[task.objective] for one in (task, again))
+            one, other = (one.evaluate(scorer, Split.VAL)[task.objective.name] for one in (task, again))
             assert one.tolist() == other.tolist(), name
 
     def test_two_epochs_train_with_every_encoder_and_never_touch_what_only_test_has(

@@ -77,10 +77,10 @@ def test_planted_conditions_are_found_again_by_name(task: FewShotTask, configure
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_training_learns_the_classes_of_unseen_items(task: FewShotTask, configure: Configure, run: Run, encoder: str):
     trainer = Trainer(task, configure(encoder=encoder, embedding_dim=16) if encoder == "proxynca" else configure(), CPU)
-    before = trainer.evaluate(Split.VAL).means()[task.objective]
+    before = trainer.evaluate(Split.VAL).means()[task.objective.name]
     history = run(trainer, 15)
     assert history[-1]["loss/pairs"] < 0.5 * math.log(2)
-    assert history[-1][task.objective] > max(0.8, before)
+    assert history[-1][task.objective.name] > max(0.8, before)
 
 
 def test_the_recipe_learns_without_forgetting_the_metric_that_it_starts_as(
@@ -88,10 +88,10 @@ def test_the_recipe_learns_without_forgetting_the_metric_that_it_starts_as(
 ):
     learned_from_all = recipe | {"hard_pair_share": 1.0, "learning_rate": 2e-3, "max_epochs": 15}
     trainer = Trainer(noisy_task, configure(**learned_from_all), CPU)
-    before = trainer.evaluate(Split.VAL).means()[noisy_task.objective]
+    before = trainer.evaluate(Split.VAL).means()[noisy_task.objective.name]
     history = run(trainer, 15)
     assert 0.4 < before < 0.9
-    assert history[-1][noisy_task.objective] > before - 0.02
+    assert history[-1][noisy_task.objective.name] > before - 0.02
     of_conditions = [record["loss/conditions"] for record in history]
     assert sum(of_conditions[-5:]) < sum(of_conditions[:5])  # few pairs a step make single epochs noisy
 
@@ -104,6 +104,6 @@ def test_a_residual_projection_learns_from_all_pairs_or_the_hardest(
     """Plain weights on random directions of the features know little at first."""
     config = configure(projection="residual", hard_pair_share=share, scoring="log_odds", **sampling)
     trainer = Trainer(task, config, CPU)
-    before = trainer.evaluate(Split.VAL).means()[task.objective]
+    before = trainer.evaluate(Split.VAL).means()[task.objective.name]
     history = run(trainer, 15)
-    assert history[-1][task.objective] > max(0.7, before)
+    assert history[-1][task.objective.name] > max(0.7, before)

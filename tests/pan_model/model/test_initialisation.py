@@ -162,11 +162,11 @@ def test_a_model_starts_as_nearest_class_mean_on_its_normalised_features(
     noisy_task: FewShotTask, metric_start: TrialConfig
 ):
     features = normalised_features(noisy_task, metric_start.normalisation)
-    expected = noisy_task.evaluate(nearest_class_mean(features), Split.VAL)[noisy_task.objective]
+    expected = noisy_task.evaluate(nearest_class_mean(features), Split.VAL)[noisy_task.objective.name]
     assert 0.4 < expected.mean() < 0.9
     trainer = Trainer(noisy_task, metric_start, CPU)
     np.testing.assert_array_equal(trainer.normalised_features(), features)
-    accuracy = trainer.evaluate(Split.VAL).questions[noisy_task.objective]
+    accuracy = trainer.evaluate(Split.VAL).questions[noisy_task.objective.name]
     assert accuracy.mean() == pytest.approx(expected.mean(), abs=0.01)
     assert abs(accuracy - expected).max() < 0.1
 
@@ -176,8 +176,8 @@ def test_without_spread_it_starts_as_nearest_class_mean_to_the_last_query(
 ):
     monkeypatch.setattr(first_weights_module, "SPREAD", 0.0)
     features = normalised_features(noisy_task, metric_start.normalisation)
-    expected = noisy_task.evaluate(nearest_class_mean(features), Split.TEST)[noisy_task.objective]
-    accuracy = Trainer(noisy_task, metric_start, CPU).evaluate(Split.TEST).questions[noisy_task.objective]
+    expected = noisy_task.evaluate(nearest_class_mean(features), Split.TEST)[noisy_task.objective.name]
+    accuracy = Trainer(noisy_task, metric_start, CPU).evaluate(Split.TEST).questions[noisy_task.objective.name]
     assert (accuracy != expected).sum() <= 2  # but for ties
 
 
@@ -194,7 +194,9 @@ def test_xavier_starts_elsewhere(task: FewShotTask, recipe: dict[str, Any], conf
         kind: Trainer(task, configure(**recipe | {"first_weights": kind}), CPU).evaluate(Split.VAL).means()
         for kind in FirstWeights
     }
-    assert accuracy[FirstWeights.DISTANCE][task.objective] > accuracy[FirstWeights.XAVIER][task.objective] + 0.05
+    assert (
+        accuracy[FirstWeights.DISTANCE][task.objective.name] > accuracy[FirstWeights.XAVIER][task.objective.name] + 0.05
+    )
 
 
 @pytest.mark.parametrize("normalisation", ["l2", "standardise", "none"])
@@ -207,7 +209,7 @@ def test_every_normalisation_and_encoder_can_start_as_distance(
     config = configure(
         encoder=encoder, joint=joint, normalisation=normalisation, first_weights="distance", scoring="log_odds", **width
     )
-    assert Trainer(task, config, CPU).evaluate(Split.VAL).means()[task.objective] > 0.6  # chance is 0.2
+    assert Trainer(task, config, CPU).evaluate(Split.VAL).means()[task.objective.name] > 0.6  # chance is 0.2
 
 
 def test_first_weights_come_from_the_trial_s_seed_alone(

@@ -18,7 +18,7 @@ def test_answers_depend_on_the_noted_items_alone(task: FewShotTask, split: Split
     unknown[asked] = task.featured.features[asked]
     expected = task.evaluate(nearest_class_mean(task.featured.features), split)
     np.testing.assert_array_equal(
-        task.evaluate(nearest_class_mean(unknown), split)[task.objective], expected[task.objective]
+        task.evaluate(nearest_class_mean(unknown), split)[task.objective.name], expected[task.objective.name]
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.objective import Objective
 from pan_model.scoring.baselines import nearest_class_mean
 from pan_model.scoring.set_scorer import SetScorer
 from pan_model.tasks import Task
@@ -27,7 +28,7 @@ def knows(classes: np.ndarray, doubt: float = 0.0) -> SetScorer:
 
 def test_few_shot_is_a_task(task: FewShotTask):
     as_task: Task = task
-    assert (as_task.objective, as_task.mode) == ("few_shot_accuracy", "max")
+    assert as_task.objective == Objective("few_shot_accuracy", "max")
 
 
 SAMPLINGS: list[dict[str, Any]] = [

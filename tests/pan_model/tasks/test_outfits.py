@@ -13,6 +13,7 @@ from pan_model.data.polyvore.outfits import Outfit, Outfits
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.objective import Objective
 from pan_model.scoring.baselines import cosine_baseline, mean_cosine, untrained_baselines
 from pan_model.scoring.pan_scorer import embedding_scorer, pan_scorer
 from pan_model.scoring.set_scorer import SetScorer
@@ -88,7 +89,7 @@ def constant(queries: np.ndarray, sets: np.ndarray) -> np.ndarray:
 
 def test_outfits_are_a_task(outfit_task: OutfitTask):
     as_task: Task = outfit_task
-    assert (as_task.objective, as_task.mode) == ("score", "max")
+    assert as_task.objective == Objective("score", "max")
 
 
 @pytest.mark.parametrize("sampling", [PairSampling.FIXED, PairSampling.FRESH])

@@ -12,6 +12,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import Role, Roles, alternate
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.objective import Objective
 from pan_model.scoring.set_scorer import SetScorer
 from pan_model.tasks import Task
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
@@ -60,7 +61,7 @@ def retrieval(stocked: FeaturedItems) -> RetrievalTask:
 
 def test_retrieval_is_a_task(retrieval: RetrievalTask):
     as_task: Task = retrieval
-    assert (as_task.objective, as_task.mode) == ("recall@1", "max")
+    assert as_task.objective == Objective("recall@1", "max")
 
 
 @pytest.mark.parametrize(

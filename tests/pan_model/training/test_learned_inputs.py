@@ -306,7 +306,9 @@ def test_a_gpu_trains_as_a_cpu_does(planted_pictures: Planted, configure: Config
             assert other.train_epoch()["loss/total"] == pytest.approx(expected, rel=tolerance)
         for split in Split:
             np.testing.assert_allclose(
-                other.evaluate(split).means()[task.objective], one.evaluate(split).means()[task.objective], atol=0.05
+                other.evaluate(split).means()[task.objective.name],
+                one.evaluate(split).means()[task.objective.name],
+                atol=0.05,
             )
 
 
@@ -341,7 +343,7 @@ def test_weights_that_are_no_numbers_show_in_the_loss(make: Make):
 def test_a_split_is_evaluated_as_the_model_scores_the_features_of_the_trained_backbone(make: Make, split: Split):
     learned = make(**BACKBONE)
     learned.train_epoch()
-    task, objective = learned.task, learned.task.objective
+    task, objective = learned.task, learned.task.objective.name
     featured = replace(task.featured, features=learned.features_of(split))
     table = FewShotTask(featured, seed=0)
     expected = table.evaluate(pan_scorer(learned.model, table, split, CPU), split)[objective]

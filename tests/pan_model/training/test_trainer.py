@@ -61,7 +61,7 @@ def test_a_split_is_evaluated_as_the_trained_model_scores_its_items(
     expected = task.evaluate(pan_scorer(trainer.model, task, split, CPU), split)
     assert questions.keys() == expected.keys()
     # A tie that falls on the other side moves one query of an episode.
-    np.testing.assert_allclose(questions[task.objective], expected[task.objective], atol=0.05)
+    np.testing.assert_allclose(questions[task.objective.name], expected[task.objective.name], atol=0.05)
 
 
 def test_normalised_features_are_what_the_model_s_normalisation_makes(
