@@ -1,4 +1,4 @@
-"""What a final training refuses before it reads any data; tests/study/e2e has the rest."""
+"""What a final training refuses before it reads any data; tests/end_to_end has the rest."""
 
 from collections.abc import Callable, Generator
 from pathlib import Path

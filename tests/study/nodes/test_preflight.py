@@ -1,4 +1,4 @@
-"""What is made of nodes' answers; the nodes themselves are in e2e/cluster."""
+"""What is made of nodes' answers; the nodes themselves are in end_to_end/nodes."""
 
 from collections.abc import Callable
 from pathlib import Path
