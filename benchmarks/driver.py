@@ -35,6 +35,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from pan_model.objective import Objective
 from search_spaces import SPACES
 from study.config.identity import trial_id
 from study.config.study_config import StudyConfig
@@ -145,8 +146,7 @@ def ended_before(num_trials: int) -> list[FrozenTrial]:
 def make_request(root: Path, num_trials: int) -> TuneRequest:
     return TuneRequest(
         place=TrialPlace(root=root, dataset="cub", num_threads=1),
-        metric=METRIC,
-        mode="max",
+        objective=Objective(METRIC, "max"),
         space=SPACE,
         complete=lambda suggested: {**suggested, "max_epochs": EPOCHS, "seed": 0},
         identify=lambda config: trial_id("", {}, config),
@@ -177,7 +177,7 @@ def run_study(num_trials: int, last: int, folder: Path, meter: Meter) -> None:
 
     request = make_request(folder, num_trials)
     fill_ledger(request, num_trials - last)
-    tally = SearchProgress(read_ledger(request.place.results.trials, best=False), METRIC, "max")
+    tally = SearchProgress(read_ledger(request.place.results.trials, best=False), request.objective)
     known = tally.ended
 
     def tell() -> None:

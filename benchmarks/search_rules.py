@@ -63,7 +63,7 @@ def run_study(arguments: argparse.Namespace, sampler: str, seed: int) -> list[Tr
 
 def best_of_study(records: list[TrialRecord]) -> tuple[Winner, int, float]:
     """The study's own winner, and the epochs and seconds of all trials."""
-    best = best_completed(records, METRIC, "max")
+    best = best_completed(records, FewShotTask.objective)
     if best is None:
         raise SystemExit("no trial completed")
     winner = Winner(TrialConfig.from_flat(best[0].config), best[1], best[2])
@@ -76,7 +76,7 @@ def best_of_top(featured: FeaturedItems, records: list[TrialRecord]) -> tuple[Wi
     leaders = sorted(begun, key=lambda record: -record.history[0][METRIC])[:TOP]
     first_s = sum(seconds_of(record, 1) for record in begun)
     ended = [record if record.status is Status.COMPLETED else train_to_end(featured, record) for record in leaders]
-    best = best_completed(ended, METRIC, "max")
+    best = best_completed(ended, FewShotTask.objective)
     assert best is not None
     later = sum(len(record.history) - 1 for record in ended)
     later_s = sum(record.wall_s - seconds_of(record, 1) for record in ended)

@@ -2,17 +2,12 @@
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
-
-from study.config.study_config import DatasetPlan
-from study.trials.ledger import Status, TrialRecord
-from study.tuning.search_progress import SearchProgress
 
 Show = Callable[[Callable[[], str]], None]
 """Shows a line, which is made only when it is shown."""
@@ -22,8 +17,6 @@ REFRESH_S = 0.5
 
 QUIET_S = 60.0
 """How long nothing is said where nobody watches, such as in a log file, before a line says how far the work is."""
-
-ORDER = (Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.RUNNING)
 
 
 class Terminal:
@@ -89,27 +82,6 @@ def work_line(dataset: str, work: str, done: int, total: int, since_s: float) ->
     line = f"{dataset}: {work}, {done / max(total, 1):.0%}"
     known = done > 0 and since_s >= 1
     return f"{line}, about {duration(since_s / done * (total - done))} left" if known else line
-
-
-def trials_line(plan: DatasetPlan, tally: SearchProgress, ended_before: int, elapsed_s: float) -> str:
-    """Progress of a search: trials by status, best so far, time left at the pace since this run began."""
-    line = f"{plan.dataset}: {tally.ended}/{plan.num_trials} trials, {_name_counts(tally.counts)}"
-    if tally.best is not None:
-        line += f"; best {tally.metric} {tally.best:.4f}"
-    if tally.ended > ended_before:
-        left_s = elapsed_s / (tally.ended - ended_before) * (plan.num_trials - tally.ended)
-        line += f"; about {duration(left_s)} left"
-    return line
-
-
-def count_by_status(records: list[TrialRecord], *, over: bool = False) -> str:
-    """Trials by status, those there are: "3 completed, 5 stopped"; when all is over, none is running, but cut."""
-    return _name_counts(Counter(record.status for record in records), over=over)
-
-
-def _name_counts(counts: Counter[Status], *, over: bool = False) -> str:
-    words = {status: "cut" if over and status is Status.RUNNING else status.value for status in ORDER}
-    return ", ".join(f"{counts[status]} {words[status]}" for status in ORDER if counts[status]) or "none yet"
 
 
 def duration(seconds: float) -> str:

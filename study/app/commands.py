@@ -63,7 +63,7 @@ def _collate(words: Sequence[str], screen: Terminal) -> int:
     from study.storage.location import locate
     from study.storage.paths import StudyPaths
     from study.storage.results_copy import copy_results
-    from study.terminal import count_by_status
+    from study.trials.ledger import count_by_status
 
     parser = OneLineParser(
         prog="study/collate.py", description="Rebuild the tables of a finished, cut or running study."

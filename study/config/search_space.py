@@ -1,9 +1,22 @@
 """The space that a study searches: its dataset's own, with the encoders and for the regime that were chosen."""
 
+from typing import NamedTuple
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FixedTrial
+
 from pan_model.errors import UserError
+from pan_model.flat import Scalar
 from search_spaces import SPACES, SearchSpace
 from search_spaces.finetune import finetuned, without_graph
 from study.config.regime import Regime
+
+
+class Parameters(NamedTuple):
+    """The parameters of one trial: the value and the distribution of each."""
+
+    values: dict[str, Scalar]
+    distributions: dict[str, BaseDistribution]
 
 
 def choose_space(dataset: str, encoders: tuple[str, ...] | None, regime: Regime) -> SearchSpace:
@@ -18,6 +31,16 @@ def choose_space(dataset: str, encoders: tuple[str, ...] | None, regime: Regime)
 def whole_space(dataset: str, regime: Regime) -> SearchSpace:
     """All that can be searched of a dataset in a regime."""
     return choose_space(dataset, _supported_in(dataset, regime).supported, regime)
+
+
+def replay(space: SearchSpace, config: dict[str, Scalar]) -> Parameters:
+    """Return the parameters that a space suggests when every value is the configuration's.
+
+    Raises ValueError when the configuration is not of this space.
+    """
+    trial = FixedTrial(config)
+    space.suggest(trial)
+    return Parameters(trial.params, trial.distributions)
 
 
 def _supported_in(dataset: str, regime: Regime) -> SearchSpace:

@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 
 from pan_model.config import TrialConfig
 from pan_model.errors import UserError
+from pan_model.objective import Objective
 from study.storage.files import read_json, write_json
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths
@@ -22,7 +23,7 @@ def export_best_config(results: DatasetPaths, study: dict[str, Any], records: li
     """Write best_config.json for a dataset of a study; False, and no file, when no trial completed."""
     part = study["datasets"][results.dataset]
     objective = part["objective"]
-    best = best_completed(records, objective["name"], objective["mode"])
+    best = best_completed(records, Objective(**objective))
     if best is None:
         return False
     record, value, epoch = best

@@ -1,8 +1,9 @@
 """Collation: everything below results/NAME that follows from study.json and the ledger, made anew."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pan_model.errors import UserError
+from pan_model.objective import Objective
 from study.config.study_file import read_study
 from study.reporting.best_config import export_best_config
 from study.reporting.summary import DatasetSummary, write_summary
@@ -28,9 +29,9 @@ def collate(results: StudyPaths, *, over: bool = False) -> dict[str, Collated]:
     ledger: dict[str, list[TrialRecord]] = {}
     for dataset, part in study["datasets"].items():
         files = results.dataset(dataset)
-        objective = part["objective"]
-        ledger[dataset] = _read_with_winner(files, objective["name"], objective["mode"])
-        write_tables(files, ledger[dataset], objective["name"], objective["mode"])
+        objective = Objective(**part["objective"])
+        ledger[dataset] = _read_with_winner(files, objective)
+        write_tables(files, ledger[dataset], objective)
         export_best_config(files, study, ledger[dataset])
     summaries = write_summary(results, study, ledger, over=over)
     return {summary.dataset: Collated(ledger[summary.dataset], summary) for summary in summaries}
@@ -43,10 +44,10 @@ def read_begun_study(results: StudyPaths) -> dict[str, Any]:
     return read_study(results.study)
 
 
-def _read_with_winner(files: DatasetPaths, metric: str, mode: Literal["max", "min"]) -> list[TrialRecord]:
+def _read_with_winner(files: DatasetPaths, objective: Objective) -> list[TrialRecord]:
     """The ledger with the winner's questions; those of all trials would fill the memory, and nobody asks for them."""
     records = read_ledger(files.trials, best=False)
-    best = best_completed(records, metric, mode)
+    best = best_completed(records, objective)
     if best is None:
         return records
     winner = TrialLedger(files.trials / best[0].trial_id).read()

@@ -10,8 +10,8 @@ from study.reporting.summary import DatasetSummary
 from study.storage.files import exists
 from study.storage.location import Location, in_store
 from study.storage.paths import StudyPaths
-from study.terminal import Terminal, count_by_status
-from study.trials.ledger import Status, count_ended
+from study.terminal import Terminal
+from study.trials.ledger import Status, count_by_status, count_ended
 
 
 def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: Terminal, ended_by: str = "") -> int:

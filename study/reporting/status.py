@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pan_model.objective import Objective
 from study.reporting.collation import read_begun_study
 from study.storage.files import times_in
 from study.storage.location import Location
 from study.storage.paths import StudyPaths
-from study.terminal import count_by_status, duration
-from study.trials.ledger import Status, TrialRecord, best_completed, count_ended, read_ledger
+from study.terminal import duration
+from study.trials.ledger import Status, TrialRecord, best_completed, count_by_status, count_ended, read_ledger
 
 QUIET_S = 600.0
 """After how long without an epoch a study with running trials is asked about."""
@@ -45,7 +46,7 @@ def _describe_dataset(
 ) -> list[str]:
     planned, objective = part["num_trials"], part["objective"]
     lines = [f"{dataset}: {count_ended(records)}/{planned} trials, {count_by_status(records)}"]
-    best = best_completed(records, objective["name"], objective["mode"])
+    best = best_completed(records, Objective(**objective))
     if best is not None:
         record, value, epoch = best
         lines.append(f"  best {objective['name']} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
@@ -58,7 +59,7 @@ def _describe_dataset(
 
 
 def _describe_running(record: TrialRecord, part: Mapping[str, Any], times: Times, now_s: float) -> str:
-    best = record.best_epoch(part["objective"]["name"], part["objective"]["mode"])
+    best = record.best_epoch(Objective(**part["objective"]))
     line = f"  running: trial {record.trial_id}, epoch {len(record.history)}/{part['max_epochs']}"
     if best is None or record.trial_id not in times.by_trial:
         return line

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pan_model.objective import Objective
 from pan_model.tasks.metrics import Interval
 from study.config.regime import Regime
 from study.config.search_space import whole_space
@@ -44,14 +45,14 @@ class DatasetSummary:
 
 def summarise_dataset(files: DatasetPaths, part: Mapping[str, Any], records: list[TrialRecord]) -> DatasetSummary:
     """Trials by status, the winner beside the baselines on each split, epochs spent and saved, and cautions."""
-    metric, mode = part["objective"]["name"], part["objective"]["mode"]
-    best = best_completed(records, metric, mode)
+    objective = Objective(**part["objective"])
+    best = best_completed(records, objective)
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     winner, _, epoch = best or (None, 0.0, 0)
-    scores, cautions = _compare(files, Regime(part["features"]["regime"]), metric, winner, epoch)
+    scores, cautions = _compare(files, Regime(part["features"]["regime"]), objective.name, winner, epoch)
     return DatasetSummary(
         dataset=files.dataset,
-        metric=metric,
+        metric=objective.name,
         planned=part["num_trials"],
         by_status={status.value: sum(record.status is status for record in records) for status in Status},
         epochs_spent=sum(len(record.history) for record in records),

@@ -3,29 +3,30 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
+from pan_model.objective import Objective
 from study.storage.files import write_text
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import TrialRecord
 
 
-def write_tables(results: DatasetPaths, records: list[TrialRecord], metric: str, mode: Literal["max", "min"]) -> None:
+def write_tables(results: DatasetPaths, records: list[TrialRecord], objective: Objective) -> None:
     """Write one row a trial, and one row a trial and epoch."""
-    rows = [trial_row(record, metric, mode) for record in records]
+    rows = [trial_row(record, objective) for record in records]
     first = ("trial_id", "status", "metric", "epoch", "wall_s", "error")
     write_text(results.trials_table, to_csv(first, rows))
     epochs = [{"trial_id": record.trial_id, **epoch} for record in records for epoch in record.history]
-    write_text(results.history_table, to_csv(("trial_id", "epoch", metric), epochs))
+    write_text(results.history_table, to_csv(("trial_id", "epoch", objective.name), epochs))
 
 
-def trial_row(record: TrialRecord, metric: str, mode: Literal["max", "min"]) -> dict[str, Any]:
+def trial_row(record: TrialRecord, objective: Objective) -> dict[str, Any]:
     """One trial's row: its best epoch and its configuration."""
-    best = record.best_epoch(metric, mode)
+    best = record.best_epoch(objective)
     return {
         "trial_id": record.trial_id,
         "status": record.status,
-        "metric": None if best is None else best[metric],
+        "metric": None if best is None else best[objective.name],
         "epoch": None if best is None else best["epoch"],
         "wall_s": record.wall_s,
         "error": record.error,

@@ -9,15 +9,17 @@ which carries the epoch's record, before best_epoch.json and the epoch's line of
 
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
+from pan_model.objective import Objective
 from pan_model.training.trainer import EpochRecord
 from study.storage.files import (
     append_line,
@@ -72,10 +74,9 @@ class TrialRecord:
     history: list[EpochRecord] = field(default_factory=list[EpochRecord])
     best: BestEpoch | None = None
 
-    def best_epoch(self, metric: str, mode: Literal["max", "min"]) -> EpochRecord | None:
-        """The record of the best epoch, the first of equals; None before the first epoch."""
-        sign = 1 if mode == "max" else -1
-        return max(self.history, key=lambda record: sign * record[metric], default=None)
+    def best_epoch(self, objective: Objective) -> EpochRecord | None:
+        """Return the record of the best epoch, the first of equals; None before the first epoch."""
+        return max(self.history, key=lambda record: objective.signed(record[objective.name]), default=None)
 
     @property
     def wall_s(self) -> float:
@@ -224,14 +225,33 @@ def count_ended(records: list[TrialRecord]) -> int:
     return sum(record.status is not Status.RUNNING for record in records)
 
 
-def best_completed(
-    records: list[TrialRecord], metric: str, mode: Literal["max", "min"]
-) -> tuple[TrialRecord, float, int] | None:
-    """The best completed trial, its best value and that epoch; the earliest of equals; None when none completed."""
-    sign = 1 if mode == "max" else -1
+STATUS_ORDER = (Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.RUNNING)
+
+
+def count_by_status(records: Iterable[TrialRecord], *, over: bool = False) -> str:
+    """Return the number of trials of each status, such as "3 completed, 5 stopped".
+
+    Args:
+        records: The trials of a dataset.
+        over: Whether the study has ended: trials that are running in the ledger were then interrupted.
+    """
+    return name_counts(Counter(record.status for record in records), over=over)
+
+
+def name_counts(counts: Mapping[Status, int], *, over: bool = False) -> str:
+    """Return the counts that are not 0 in words; see `count_by_status`."""
+    words = {status: "interrupted" if over and status is Status.RUNNING else status.value for status in STATUS_ORDER}
+    return ", ".join(f"{counts[status]} {words[status]}" for status in STATUS_ORDER if counts.get(status)) or "none yet"
+
+
+def best_completed(records: list[TrialRecord], objective: Objective) -> tuple[TrialRecord, float, int] | None:
+    """Return the best completed trial, its best value and the epoch of that value.
+
+    The earliest of equally good trials wins. Returns None when no trial completed.
+    """
     scored = [
-        (record, float(best[metric]), int(best["epoch"]))
+        (record, float(best[objective.name]), int(best["epoch"]))
         for record in records
-        if record.status is Status.COMPLETED and (best := record.best_epoch(metric, mode)) is not None
+        if record.status is Status.COMPLETED and (best := record.best_epoch(objective)) is not None
     ]
-    return max(scored, key=lambda one: sign * one[1], default=None)
+    return max(scored, key=lambda scored_trial: objective.signed(scored_trial[1]), default=None)

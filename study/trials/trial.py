@@ -116,7 +116,7 @@ class TrialRun:
             task.objective.name,
             last=self._ledger.history()[-1] if trainer.epoch else None,
         )
-        best = self._ledger.read().best_epoch(task.objective.name, task.objective.mode)
+        best = self._ledger.read().best_epoch(task.objective)
         self._best = None if best is None else (int(best["epoch"]), float(best[task.objective.name]))
         scorer = normalised_baseline(task, Split.VAL, trainer.normalised_features(Split.VAL))
         self._baselines = {NORMALISED: as_lists(task.evaluate(scorer, Split.VAL))}

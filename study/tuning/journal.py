@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import distribution_to_json
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation  # the numbers that stand in the file
@@ -16,7 +16,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from pan_model.flat import Scalar
+from pan_model.objective import Objective
 from search_spaces import SearchSpace
+from study.config.search_space import Parameters, replay
 from study.config.study_config import Sampler
 from study.trials.ledger import Status, TrialRecord
 from study.tuning.sampler_memory import NUMBER, SamplerMemory, choose
@@ -29,23 +31,15 @@ DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 @dataclass(frozen=True, kw_only=True)
 class JournaledSearch:
-    """A search as Optuna knows it: its name, its space, and what it optimises which way."""
+    """A search as Optuna knows it: its name, its space, and what it optimises."""
 
     name: str
     space: SearchSpace
-    metric: str
-    mode: Literal["max", "min"]
+    objective: Objective
 
 
 LINES_AT_ONCE = 1000
 """How many trials are written to the disk together when a journal is written anew."""
-
-
-class Parameters(NamedTuple):
-    """What a space asks for in one trial: values, and the distribution of each."""
-
-    values: dict[str, Scalar]
-    distributions: dict[str, BaseDistribution]
 
 
 class Journal:
@@ -92,7 +86,7 @@ def write_journal(path: Path, records: Sequence[TrialRecord], search: JournaledS
     for leftover in (temporary, *path.parent.glob(f"{path.name}.lock*"), *path.parent.glob(f".{path.name}.lock*")):
         leftover.unlink(missing_ok=True)
     file = JournalFileBackend(str(temporary))
-    directions = [DIRECTIONS[search.mode]]
+    directions = [DIRECTIONS[search.objective.mode]]
     file.append_logs([_line(JournalOperation.CREATE_STUDY, study_name=search.name, directions=directions)])
     ended = [record for record in records if record.status is not Status.RUNNING]
     for first in range(0, len(ended), LINES_AT_ONCE):
@@ -125,7 +119,7 @@ def _states_said(path: Path) -> list[tuple[str | None, TrialState]]:
 
 def remember(records: Sequence[TrialRecord], search: JournaledSearch) -> SamplerMemory:
     """What a sampler knows of the ledger's finished trials, under the search's name."""
-    memory, direction = SamplerMemory(), DIRECTIONS[search.mode]
+    memory, direction = SamplerMemory(), DIRECTIONS[search.objective.mode]
     study = optuna.create_study(storage=memory, study_name=search.name, direction=direction)
     learned = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     ends = {number: _frozen(record, search, Parameters({}, {})) for number, record in enumerate(learned)}
@@ -150,13 +144,6 @@ def points_to_try(
     return [*cut, *first]
 
 
-def replay(space: SearchSpace, config: dict[str, Scalar]) -> Parameters:
-    """The parameters that the space would ask for, and their distributions, when each answer is the configuration's."""
-    trial = FixedTrial(config)
-    space.suggest(trial)
-    return Parameters(trial.params, trial.distributions)
-
-
 def _frozen(record: TrialRecord, search: JournaledSearch, parameters: Parameters) -> FrozenTrial:
     return create_trial(
         state=STATES[record.status],
@@ -179,7 +166,7 @@ def _ended_line(record: TrialRecord, search: JournaledSearch) -> dict[str, Any]:
 
 
 def _intermediate_values(record: TrialRecord, search: JournaledSearch) -> dict[int, float]:
-    return {int(epoch["epoch"]): float(epoch[search.metric]) for epoch in record.history}
+    return {int(epoch["epoch"]): float(epoch[search.objective.name]) for epoch in record.history}
 
 
 def _trial_line(trial_id: str, parameters: Parameters, state: TrialState) -> dict[str, Any]:
@@ -207,9 +194,9 @@ def final_value(record: TrialRecord, search: JournaledSearch) -> float | None:
     """What Optuna is told: a completed trial's best value, a stopped one's last (as Optuna prunes), else none."""
     match record.status:
         case Status.COMPLETED:
-            best = record.best_epoch(search.metric, search.mode)
-            return None if best is None else float(best[search.metric])
+            best = record.best_epoch(search.objective)
+            return None if best is None else float(best[search.objective.name])
         case Status.STOPPED:
-            return float(record.history[-1][search.metric]) if record.history else None
+            return float(record.history[-1][search.objective.name]) if record.history else None
         case _:
             return None

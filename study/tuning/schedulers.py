@@ -35,21 +35,20 @@ class LedgerASHA(ASHAScheduler):
     ) -> None:
         super().__init__(
             time_attr="epoch",
-            metric=request.metric,
-            mode=request.mode,
+            metric=request.objective.name,
+            mode=request.objective.mode,
             max_t=request.max_epochs,
             grace_period=request.grace_epochs,
             reduction_factor=reduction_factor,
         )
         self._place = request.place
         self._failures = FailureCount(request.place, max_failures)
-        sign = 1 if request.mode == "max" else -1
         for milestone, rung in self._rungs:
             for record in records:
                 reached = [epoch for epoch in record.history if epoch["epoch"] >= milestone]
                 undecided = record.status is Status.RUNNING and len(reached) == 1  # cut between epoch and verdict
                 if reached and not undecided:
-                    rung[record.trial_id] = sign * reached[0][request.metric]
+                    rung[record.trial_id] = request.objective.signed(reached[0][request.objective.name])
 
     @property
     def _rungs(self) -> list[tuple[float, dict[str, float]]]:

@@ -1,19 +1,16 @@
 """Search: trials of all datasets of a study at once, on slots that they share, until there are enough."""
 
-import time
-from collections.abc import Callable
-
 from pan_model.datasets import find_dataset
 from study.config.identity import trial_id
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.nodes.slots import Slots, loading_processes
 from study.storage.location import absolute
-from study.terminal import Terminal, trials_line
+from study.terminal import Terminal
 from study.trials.ledger import read_ledger
 from study.trials.preparation import PreparedDataset
 from study.trials.trial import TrialPlace
 from study.tuning.budget import Budget
-from study.tuning.search_progress import SearchProgress
+from study.tuning.search_progress import SearchProgress, progress_line
 from study.tuning.tune_request import TuneRequest
 
 
@@ -27,7 +24,7 @@ def search_datasets(
 
     requests = [(_request(config, plan, part, slots), part) for plan, part in zip(config.plans, prepared, strict=True)]
     progress_of = {request.place.dataset: _tally(request) for request, _ in requests}
-    lines = [_line(plan, progress_of[plan.dataset]) for plan in config.plans]
+    lines = [progress_line(plan.dataset, plan.num_trials, progress_of[plan.dataset]) for plan in config.plans]
     with screen.live(at_once=True) as show:
 
         def tell() -> None:
@@ -38,7 +35,7 @@ def search_datasets(
 
 
 def _tally(request: TuneRequest) -> SearchProgress:
-    return SearchProgress(read_ledger(request.place.results.trials, best=False), request.metric, request.mode)
+    return SearchProgress(read_ledger(request.place.results.trials, best=False), request.objective)
 
 
 def _request(config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, slots: Slots) -> TuneRequest:
@@ -51,8 +48,7 @@ def _request(config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, 
             device="cuda" if slots.gpus else "cpu",
             data_workers=loading_processes(config.data_workers, cpus=slots.cpus, on_gpu=slots.gpus > 0),
         ),
-        metric=task.objective.name,
-        mode=task.objective.mode,
+        objective=task.objective,
         space=plan.space,
         complete=lambda suggested: {**suggested, "max_epochs": plan.max_epochs, "seed": config.seed},
         identify=lambda complete: trial_id(prepared.fingerprint, prepared.features, complete),
@@ -60,9 +56,3 @@ def _request(config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, 
         max_epochs=plan.max_epochs,
         grace_epochs=plan.grace_epochs,
     )
-
-
-def _line(plan: DatasetPlan, tally: SearchProgress) -> Callable[[], str]:
-    """Make the line that says how far a dataset's search is."""
-    started_s, ended_before = time.monotonic(), tally.ended
-    return lambda: trials_line(plan, tally, ended_before, time.monotonic() - started_s)

@@ -1,50 +1,78 @@
-"""How far a search is, counted as it runs: a line on the screen then takes no reading of the ledger."""
+"""Progress of a search: trials by status and the best value so far, counted while trials run."""
 
 import math
+import time
 from collections import Counter
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable
 
-from study.trials.ledger import Status, TrialRecord
+from pan_model.objective import Objective
+from study.terminal import duration
+from study.trials.ledger import Status, TrialRecord, name_counts
 
 
 class SearchProgress:
-    """Trials by status and the best value so far, as the ledger has them; begins with what it holds already."""
+    """Count the trials of one dataset by status and keep the best value so far, without reading the ledger again."""
 
-    def __init__(self, records: Iterable[TrialRecord], metric: str, mode: Literal["max", "min"]) -> None:
-        self.metric = metric
+    def __init__(self, records: Iterable[TrialRecord], objective: Objective) -> None:
+        """Start from the trials that the ledger holds already."""
+        self.objective = objective
         self.best: float | None = None
-        self._mode: Literal["max", "min"] = mode
-        self._statuses: dict[str, Status] = {}
         self.counts: Counter[Status] = Counter()
+        self._statuses: dict[str, Status] = {}
         for record in records:
-            self.hear(record)
+            self.trial_finished(record)
 
     @property
     def ended(self) -> int:
-        """How many trials are over: completed, stopped or failed."""
+        """The number of trials that are completed, stopped or failed."""
         return self.counts.total() - self.counts[Status.RUNNING]
 
-    def begin(self, trial_id: str) -> None:
-        """Count a trial whose folder is there."""
+    def trial_started(self, trial_id: str) -> None:
+        """Count a trial as running, unless it is counted already."""
         if trial_id not in self._statuses:
             self._count(trial_id, Status.RUNNING)
 
-    def report(self, value: float) -> None:
-        """Hear an epoch's value; that of a trial that failed is no number."""
-        better = max if self._mode == "max" else min
-        if math.isfinite(value):
-            self.best = value if self.best is None else better(self.best, value)
+    def epoch_reported(self, value: float) -> None:
+        """Take the objective's value after an epoch into account; a value that is not finite does not count."""
+        if math.isfinite(value) and self.objective.is_better(value, than=self.best):
+            self.best = value
 
-    def hear(self, record: TrialRecord) -> None:
-        """Count a trial as the ledger has it."""
+    def trial_finished(self, record: TrialRecord) -> None:
+        """Count a trial with the status and the best value of its record."""
         self._count(record.trial_id, record.status)
-        best = record.best_epoch(self.metric, self._mode)
+        best = record.best_epoch(self.objective)
         if best is not None:
-            self.report(float(best[self.metric]))
+            self.epoch_reported(float(best[self.objective.name]))
 
     def _count(self, trial_id: str, status: Status) -> None:
         if trial_id in self._statuses:
             self.counts[self._statuses[trial_id]] -= 1
         self._statuses[trial_id] = status
         self.counts[status] += 1
+
+
+def progress_line(
+    dataset: str, num_trials: int, progress: SearchProgress, clock: Callable[[], float] = time.monotonic
+) -> Callable[[], str]:
+    """Return a function that makes the progress line of a search, with the time left at the pace since this call."""
+    started_s, ended_before = clock(), progress.ended
+    return lambda: trials_line(dataset, num_trials, progress, ended_before, clock() - started_s)
+
+
+def trials_line(dataset: str, num_trials: int, progress: SearchProgress, ended_before: int, elapsed_s: float) -> str:
+    """Return one line: trials by status, the best value so far and the time left.
+
+    Args:
+        dataset: The name of the dataset.
+        num_trials: How many trials the search runs in all.
+        progress: The counts.
+        ended_before: How many trials had ended when this run of the study began.
+        elapsed_s: Seconds since then.
+    """
+    line = f"{dataset}: {progress.ended}/{num_trials} trials, {name_counts(progress.counts)}"
+    if progress.best is not None:
+        line += f"; best {progress.objective.name} {progress.best:.4f}"
+    if progress.ended > ended_before:
+        left_s = elapsed_s / (progress.ended - ended_before) * (num_trials - progress.ended)
+        line += f"; about {duration(left_s)} left"
+    return line

@@ -9,10 +9,11 @@ from typing import Any
 import optuna
 from ray.tune.search.optuna import OptunaSearch
 
+from study.config.search_space import Parameters
 from study.config.study_config import StudyConfig
 from study.trials.ledger import Status, TrialRecord
 from study.trials.trial import TrialRequest
-from study.tuning.journal import STATES, Journal, Parameters, final_value, make_sampler, points_to_try, remember
+from study.tuning.journal import STATES, Journal, final_value, make_sampler, points_to_try, remember
 from study.tuning.sampler_memory import NUMBER
 from study.tuning.tune_request import TuneRequest
 
@@ -54,8 +55,8 @@ class LedgerSearch(OptunaSearch):
         self._journal = Journal(journal, records, request.journaled)
         super().__init__(
             space=request.space.suggest,
-            metric=request.metric,
-            mode=request.mode,
+            metric=request.objective.name,
+            mode=request.objective.mode,
             points_to_evaluate=points_to_try(
                 records, request.space, lambda config: request.identify(request.complete(config))
             ),
@@ -83,7 +84,7 @@ class LedgerSearch(OptunaSearch):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tell Optuna of an epoch; one that Tune repeats of a trial that has ended is no news."""
         if trial_id in self._in_hand:
-            self._report(self._in_hand[trial_id], int(result["epoch"]), float(result[self._request.metric]))
+            self._report(self._in_hand[trial_id], int(result["epoch"]), float(result[self._request.objective.name]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell Optuna how the trial ended, as the ledger has it; a trial that was only cut has not ended."""
@@ -99,7 +100,7 @@ class LedgerSearch(OptunaSearch):
         if record.status is Status.RUNNING:
             return
         for epoch in record.history:
-            self._report(in_hand, int(epoch["epoch"]), float(epoch[self._request.metric]))
+            self._report(in_hand, int(epoch["epoch"]), float(epoch[self._request.objective.name]))
         value = final_value(record, self._request.journaled)
         stopped = record.status is Status.STOPPED
         self._optuna.tell(in_hand.trial, None if stopped else value, state=STATES[record.status])

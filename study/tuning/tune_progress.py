@@ -31,14 +31,14 @@ class Progress(TrialProgressCallback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """When a worker has a trial, and its folder is written."""
-        self._of(trial).begin(trial.config["trial_id"])
+        self._of(trial).trial_started(trial.config["trial_id"])
         self._tell()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """After an epoch."""
-        self._of(trial).report(float(result[self._of(trial).metric]))
+        self._of(trial).epoch_reported(float(result[self._of(trial).objective.name]))
         self._tell()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

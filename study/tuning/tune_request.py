@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pan_model.flat import Scalar
+from pan_model.objective import Objective
 from search_spaces import SearchSpace
 from study.trials.trial import TrialPlace, TrialRequest
 from study.tuning.journal import JournaledSearch
@@ -18,8 +19,7 @@ class TuneRequest:
     """
 
     place: TrialPlace
-    metric: str
-    mode: Literal["max", "min"]
+    objective: Objective
     space: SearchSpace
     complete: Callable[[dict[str, Scalar]], dict[str, Scalar]]
     identify: Callable[[dict[str, Scalar]], str]
@@ -30,7 +30,7 @@ class TuneRequest:
     @property
     def journaled(self) -> JournaledSearch:
         """What the journal is told of the search."""
-        return JournaledSearch(name=self.place.dataset, space=self.space, metric=self.metric, mode=self.mode)
+        return JournaledSearch(name=self.place.dataset, space=self.space, objective=self.objective)
 
 
 def request_of(config: Mapping[str, Any]) -> TrialRequest:

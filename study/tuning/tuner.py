@@ -221,7 +221,7 @@ def _trainable(
 ) -> Any:
     shared = {
         request.place.dataset: TrialsOfDataset(
-            place=request.place, metric=request.metric, featured=prepared.featured, start=prepared.start
+            place=request.place, metric=request.objective.name, featured=prepared.featured, start=prepared.start
         )
         for request, prepared in requests
     }
@@ -244,7 +244,9 @@ def _tune_config(
         dataset = request.place.dataset
         records = read_ledger(request.place.results.trials, best=False)
         missing[dataset] = max(0, request.num_trials - count_ended(records))
-        searchers[dataset] = LedgerSearch(request, records, study, journals[dataset].file, progress_of[dataset].hear)
+        searchers[dataset] = LedgerSearch(
+            request, records, study, journals[dataset].file, progress_of[dataset].trial_finished
+        )
         schedulers[dataset] = _scheduler(request, records, study)
     return tune.TuneConfig(
         search_alg=RoundRobinSearcher(searchers, missing, current_slots(study, slots)),

@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.data.demo import DemoConfig, draw_demo
+from pan_model.objective import Objective
 from study.app.commands import run_command
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import Status, TrialRecord
@@ -333,7 +334,7 @@ def check_whole() -> Callable[[TrialRecord], None]:
     """A completed trial has each epoch once, up to the last or the end of its patience, and its best one's scores."""
 
     def check(record: TrialRecord) -> None:
-        best = record.best_epoch("few_shot_accuracy", "max")
+        best = record.best_epoch(Objective("few_shot_accuracy", "max"))
         assert record.status is Status.COMPLETED
         assert best is not None
         assert record.best is not None

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from pan_model.objective import Objective
 from search_spaces import SPACES
 from study.reporting.best_config import SCHEMA_FILE, read_best_config
 from study.trials.baselines import BASELINES, read_baselines
@@ -200,7 +201,7 @@ def test_screen_has_the_comparison_of_the_summary(done: Any) -> None:
 
 def test_every_trial_keeps_the_questions_of_its_best_epoch(records: list[Any]) -> None:
     for record in records:
-        best = record.best_epoch(METRIC, "max")
+        best = record.best_epoch(Objective(METRIC, "max"))
         assert record.best.epoch == best["epoch"]
         assert math.fsum(record.best.questions[METRIC]) / 100 == pytest.approx(best[METRIC], rel=1e-12)
         assert 0 < best[f"train/{METRIC}"] <= 1

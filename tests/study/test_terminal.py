@@ -7,13 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from study.config.study_config import StudyConfig
-from study.terminal import QUIET_S, REFRESH_S, Terminal, count_by_status, duration, show_work, trials_line, work_line
-from study.trials.ledger import Status, TrialRecord
-from study.tuning.search_progress import SearchProgress
-
-METRIC = "few_shot_accuracy"
-Make = Callable[..., TrialRecord]
+from study.terminal import QUIET_S, REFRESH_S, Terminal, duration, show_work, work_line
 
 
 @pytest.fixture
@@ -177,29 +171,3 @@ def test_work_that_begins_again_has_a_pace_of_its_own(clock: Clock):
         clock.now_s += 60
     assert shown[0] == "demo: features, 50%"
     assert shown[-1] == shown[0]
-
-
-def test_progress_of_a_search(record: Make):
-    (plan,) = StudyConfig(num_trials=10).plans
-    tally = SearchProgress([], METRIC, "max")
-    assert trials_line(plan, tally, 0, 0.0) == "demo: 0/10 trials, none yet"
-    tally.hear(record(0, Status.RUNNING))
-    assert trials_line(plan, tally, 0, 3.0) == "demo: 0/10 trials, 1 running"
-    for one in (record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)):
-        tally.hear(one)
-    line = "demo: 3/10 trials, 1 completed, 1 stopped, 1 failed, 1 running; best few_shot_accuracy 0.7500"
-    assert trials_line(plan, tally, 0, 30.0) == line + "; about 1 min 10 s left"
-    assert trials_line(plan, tally, 2, 30.0) == line + "; about 3 min 30 s left"
-    assert trials_line(plan, tally, 3, 30.0) == line
-
-
-def test_counts_by_status(record: Make):
-    records = [record(n, s) for n, s in enumerate((Status.FAILED, Status.STOPPED, Status.FAILED, Status.COMPLETED))]
-    assert count_by_status(records) == "1 completed, 1 stopped, 2 failed"
-    assert count_by_status([]) == "none yet"
-
-
-def test_when_all_is_over_no_trial_is_running(record: Make):
-    records = [record(0, Status.COMPLETED), record(1, Status.RUNNING)]
-    assert count_by_status(records) == "1 completed, 1 running"
-    assert count_by_status(records, over=True) == "1 completed, 1 cut"

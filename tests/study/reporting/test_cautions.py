@@ -11,9 +11,9 @@ from optuna.trial import BaseTrial
 from pan_model.tasks.metrics import Interval
 from search_spaces import SPACES
 from search_spaces.pan import OPEN_ENDS
+from study.config.search_space import replay
 from study.reporting.cautions import find_cautions, find_edges, find_foreign_final, find_short_paper, place_in_range
 from study.reporting.comparison import FinalScores, MethodScores
-from study.tuning.journal import replay
 
 SPACE = SPACES["demo"]
 MIDDLE: dict[str, Any] = {

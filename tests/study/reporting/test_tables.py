@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pan_model.objective import Objective
 from study.reporting.tables import to_csv, trial_row, write_tables
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord, best_completed
@@ -34,7 +35,7 @@ def records(record: Make) -> list[TrialRecord]:
 
 def test_one_row_a_trial(tmp_path: Path, records: list[TrialRecord]):
     files = StudyPaths(tmp_path).dataset("demo")
-    write_tables(files, records, METRIC, "max")
+    write_tables(files, records, Objective(METRIC, "max"))
     text = files.trials_table.read_text(encoding="utf-8")
     head = text.splitlines()[0].split(",")
     assert head[:6] == ["trial_id", "status", "metric", "epoch", "wall_s", "error"]
@@ -51,7 +52,7 @@ def test_one_row_a_trial(tmp_path: Path, records: list[TrialRecord]):
 
 def test_the_configuration_reads_back_exactly(tmp_path: Path, records: list[TrialRecord]):
     files = StudyPaths(tmp_path).dataset("demo")
-    write_tables(files, records, METRIC, "max")
+    write_tables(files, records, Objective(METRIC, "max"))
     for row, record in zip(rows_of(files.trials_table.read_text(encoding="utf-8")), records, strict=True):
         given = {key.removeprefix("config."): cell for key, cell in row.items() if key.startswith("config.")}
         assert {key: type(record.config[key])(cell) for key, cell in given.items() if cell} == record.config
@@ -60,7 +61,7 @@ def test_the_configuration_reads_back_exactly(tmp_path: Path, records: list[Tria
 
 def test_one_row_a_trial_and_epoch(tmp_path: Path, records: list[TrialRecord]):
     files = StudyPaths(tmp_path).dataset("demo")
-    write_tables(files, records, METRIC, "max")
+    write_tables(files, records, Objective(METRIC, "max"))
     text = files.history_table.read_text(encoding="utf-8")
     assert text.splitlines()[0] == f"trial_id,epoch,{METRIC},loss/total,time/train_s,time/evaluate_s"
     read = [(row["trial_id"], int(row["epoch"]), float(row[METRIC])) for row in rows_of(text)]
@@ -69,14 +70,14 @@ def test_one_row_a_trial_and_epoch(tmp_path: Path, records: list[TrialRecord]):
 
 def test_a_study_without_trials_has_tables_with_heads(tmp_path: Path):
     files = StudyPaths(tmp_path).dataset("demo")
-    write_tables(files, [], METRIC, "max")
+    write_tables(files, [], Objective(METRIC, "max"))
     assert files.trials_table.read_text(encoding="utf-8") == "trial_id,status,metric,epoch,wall_s,error\n"
     assert files.history_table.read_text(encoding="utf-8") == f"trial_id,epoch,{METRIC}\n"
 
 
 def test_where_less_is_better(record: Make):
     one = record(0, Status.COMPLETED, 0.5, 0.25, 0.75)
-    row = trial_row(one, METRIC, "min")
+    row = trial_row(one, Objective(METRIC, "min"))
     assert (row["metric"], row["epoch"]) == (0.25, 2)
 
 
@@ -92,7 +93,7 @@ def test_where_less_is_better(record: Make):
     ],
 )
 def test_errors_of_any_text_read_back(record: Make, error: str):
-    text = to_csv((), [trial_row(record(0, Status.FAILED, error=error), METRIC, "max")])
+    text = to_csv((), [trial_row(record(0, Status.FAILED, error=error), Objective(METRIC, "max"))])
     (row,) = rows_of(text)
     assert row["error"] == error
 
@@ -117,20 +118,20 @@ def test_columns_of_any_row_are_there_in_order_of_appearance(rows: list[dict[str
 
 
 def test_the_best_is_the_best_completed_one(record: Make, records: list[TrialRecord]):
-    best = best_completed(records, METRIC, "max")
+    best = best_completed(records, Objective(METRIC, "max"))
     assert best == (records[0], 0.75, 2)
     better = [*records, record(5, Status.COMPLETED, 0.8), record(6, Status.COMPLETED, 0.8)]
-    assert best_completed(better, METRIC, "max") == (better[5], 0.8, 1)
-    assert best_completed(better, METRIC, "min") == (better[0], 0.5, 1)
+    assert best_completed(better, Objective(METRIC, "max")) == (better[5], 0.8, 1)
+    assert best_completed(better, Objective(METRIC, "min")) == (better[0], 0.5, 1)
 
 
 def test_without_a_completed_trial_there_is_no_best(records: list[TrialRecord]):
-    assert best_completed(records[1:], METRIC, "max") is None
-    assert best_completed([], METRIC, "max") is None
+    assert best_completed(records[1:], Objective(METRIC, "max")) is None
+    assert best_completed([], Objective(METRIC, "max")) is None
 
 
 def test_rows_hold_the_objective_and_nothing_is_invented(record: Make):
     one = record(0, Status.FAILED, error="x")
-    row: dict[str, Any] = trial_row(one, METRIC, "max")
+    row: dict[str, Any] = trial_row(one, Objective(METRIC, "max"))
     assert row["metric"] is None
     assert row["epoch"] is None

@@ -17,8 +17,9 @@ from upath import UPath
 from pan_model.errors import UserError
 from study.storage.files import list_all
 from study.storage.location import Location
-from study.trials.ledger import BestEpoch, Status, TrialLedger, TrialRecord, count_ended, read_ledger
+from study.trials.ledger import BestEpoch, Status, TrialLedger, TrialRecord, count_by_status, count_ended, read_ledger
 
+HIGHEST, LOWEST = Objective("few_shot_accuracy", "max"), Objective("few_shot_accuracy", "min")
 NUM_EPOCHS = 3
 CONFIG: dict[str, Any] = {"encoder": "siamese", "learning_rate": 0.1 + 0.2, "seed": 0}
 TRUTH = [{"epoch": e, "accuracy": a, "time/train_s": 0.5} for e, a in enumerate((1 / 3, 0.25, 2 / 3), 1)]
@@ -337,13 +338,25 @@ def test_trials_of_one_number_are_ordered_by_name(anywhere: Location, record: Ma
 
 def test_the_best_epoch_is_the_first_of_equals(record: Make):
     one = record(0, Status.COMPLETED, 0.3, 0.7, 0.1, 0.7, 0.1)
-    best, worst = one.best_epoch("few_shot_accuracy", "max"), one.best_epoch("few_shot_accuracy", "min")
+    best, worst = one.best_epoch(HIGHEST), one.best_epoch(LOWEST)
     assert best is not None
     assert worst is not None
     assert (best["epoch"], worst["epoch"]) == (2, 3)
-    assert record(0, Status.FAILED).best_epoch("few_shot_accuracy", "max") is None
+    assert record(0, Status.FAILED).best_epoch(HIGHEST) is None
 
 
 def test_wall_time_is_all_times_of_all_epochs(record: Make):
     assert record(0, Status.RUNNING, 0.1, 0.2, 0.3).wall_s == 4.5
     assert record(0, Status.RUNNING).wall_s == 0
+
+
+def test_counts_by_status(record: Make):
+    records = [record(n, s) for n, s in enumerate((Status.FAILED, Status.STOPPED, Status.FAILED, Status.COMPLETED))]
+    assert count_by_status(records) == "1 completed, 1 stopped, 2 failed"
+    assert count_by_status([]) == "none yet"
+
+
+def test_when_all_is_over_no_trial_is_running(record: Make):
+    records = [record(0, Status.COMPLETED), record(1, Status.RUNNING)]
+    assert count_by_status(records) == "1 completed, 1 running"
+    assert count_by_status(records, over=True) == "1 completed, 1 interrupted"

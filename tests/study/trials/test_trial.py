@@ -43,7 +43,7 @@ def test_every_question_of_the_best_epoch_is_kept_beside_the_trial_s_own_baselin
     request = request_of(max_epochs=3, **normalisation)
     run(request, place)
     (record,) = read_ledger(place.results.trials)
-    epoch = record.best_epoch(METRIC, "max")
+    epoch = record.best_epoch(FewShotTask.objective)
     assert epoch is not None
     assert record.best is not None
     assert record.best.epoch == epoch["epoch"]

@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 
+from pan_model.objective import Objective
 from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
 from study.config.identity import trial_id
@@ -20,8 +21,7 @@ def tune_request() -> Callable[..., TuneRequest]:
     def make(root: Path, *, space: SearchSpace = SPACES["demo"], mode: Literal["max", "min"] = "max") -> TuneRequest:
         return TuneRequest(
             place=TrialPlace(root=root, dataset="demo", num_threads=1),
-            metric="few_shot_accuracy",
-            mode=mode,
+            objective=Objective("few_shot_accuracy", mode),
             space=space,
             complete=lambda suggested: {**suggested, "max_epochs": 9, "seed": 0},
             identify=lambda config: trial_id("sha256:1", {}, config),

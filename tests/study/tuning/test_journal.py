@@ -11,7 +11,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, TrialState, create_trial
 
+from pan_model.objective import Objective
 from search_spaces import SPACES
+from study.config.search_space import replay
 from study.config.study_config import Sampler
 from study.trials.ledger import Status, TrialRecord
 from study.tuning.journal import (
@@ -23,7 +25,6 @@ from study.tuning.journal import (
     make_sampler,
     points_to_try,
     remember,
-    replay,
     write_journal,
 )
 from study.tuning.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER
@@ -50,7 +51,7 @@ def read(path: Path) -> list[optuna.trial.FrozenTrial]:
 
 
 def search(mode: Any = "max") -> JournaledSearch:
-    return JournaledSearch(name="demo", space=SPACE, metric=METRIC, mode=mode)
+    return JournaledSearch(name="demo", space=SPACE, objective=Objective(METRIC, mode))
 
 
 def write(path: Path, records: list[TrialRecord], mode: Any = "max") -> None:

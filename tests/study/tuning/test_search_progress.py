@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pan_model.objective import Objective
 from study.trials.ledger import Status, TrialRecord, count_ended
-from study.tuning.search_progress import SearchProgress
+from study.tuning.search_progress import SearchProgress, trials_line
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -27,23 +28,36 @@ def test_it_says_what_the_ledger_says(
         TrialRecord(trial_id=f"t{number}", number=number, config={}, status=status, history=epochs(*values))
         for number, (status, values) in enumerate(zip(statuses, histories, strict=True))
     ]
-    tally = SearchProgress(records[:known], METRIC, mode)
+    tally = SearchProgress(records[:known], Objective(METRIC, mode))
     for one in records:  # those that are known already run again, or end again
-        tally.begin(one.trial_id)
+        tally.trial_started(one.trial_id)
         for epoch in one.history:
-            tally.report(float(epoch[METRIC]))
+            tally.epoch_reported(float(epoch[METRIC]))
         if one.status is Status.FAILED:
-            tally.report(float("nan"))
+            tally.epoch_reported(float("nan"))
         if one.status is not Status.RUNNING:
-            tally.hear(one)
+            tally.trial_finished(one)
     assert +tally.counts == Counter(statuses)
     assert tally.ended == count_ended(records)
     assert tally.best == better((value for values in histories for value in values), default=None)
 
 
 def test_a_trial_that_goes_on_is_one(record: Make):
-    tally = SearchProgress([record(0, Status.RUNNING, 0.5)], METRIC, "max")
-    tally.begin("trial0")
+    tally = SearchProgress([record(0, Status.RUNNING, 0.5)], Objective(METRIC, "max"))
+    tally.trial_started("trial0")
     assert (tally.ended, tally.counts[Status.RUNNING], tally.best) == (0, 1, 0.5)
-    tally.hear(record(0, Status.STOPPED, 0.5, 0.75))
+    tally.trial_finished(record(0, Status.STOPPED, 0.5, 0.75))
     assert (tally.ended, tally.counts[Status.RUNNING], tally.best) == (1, 0, 0.75)
+
+
+def test_progress_of_a_search(record: Make):
+    tally = SearchProgress([], Objective(METRIC, "max"))
+    assert trials_line("demo", 10, tally, 0, 0.0) == "demo: 0/10 trials, none yet"
+    tally.trial_finished(record(0, Status.RUNNING))
+    assert trials_line("demo", 10, tally, 0, 3.0) == "demo: 0/10 trials, 1 running"
+    for one in (record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)):
+        tally.trial_finished(one)
+    line = "demo: 3/10 trials, 1 completed, 1 stopped, 1 failed, 1 running; best few_shot_accuracy 0.7500"
+    assert trials_line("demo", 10, tally, 0, 30.0) == line + "; about 1 min 10 s left"
+    assert trials_line("demo", 10, tally, 2, 30.0) == line + "; about 3 min 30 s left"
+    assert trials_line("demo", 10, tally, 3, 30.0) == line
