@@ -18,7 +18,7 @@ from pan_model.errors import UserError
 from pan_model.model.encoders import ENCODERS
 from pan_model.training.backbone import BackboneTraining
 from study.config.regime import Regime
-from study.config.study_config import FinalConfig, Sampler, Scheduler, StudyConfig
+from study.config.study_config import Executor, FinalConfig, Sampler, Scheduler, StudyConfig
 from study.storage.location import Location, locate
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -259,6 +259,12 @@ def _add_what_to_use(parser: OneLineParser) -> None:
         "--max-gpu-hours", type=float, metavar="H", help="end the search when the cluster's GPUs were there for H hours"
     )
     group.add_argument("--max-failures", type=int, metavar="N", help="how often a trial whose worker died starts again")
+    group.add_argument(
+        "--executor",
+        type=_choice(Executor),
+        metavar="|".join(Executor),
+        help="serial: run trials one after another in this process, without Ray; for debugging and tests",
+    )
     group.add_argument(
         "--ray-address",
         metavar="ADDRESS",

@@ -14,12 +14,12 @@ from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from pan_model.training.trainer import use_deterministic_arithmetic
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
-from study.config.study_config import DatasetPlan, StudyConfig
+from study.config.study_config import DatasetPlan, Executor, StudyConfig
 from study.nodes.deployment import describe_code
 from study.nodes.gpu_memory import hungry_trials
 from study.nodes.node import Node
 from study.nodes.ray_address import describe_cluster, find_cluster
-from study.nodes.slots import allocate_slots, loading_processes_here
+from study.nodes.slots import Slots, allocate_slots, loading_processes_here
 from study.reporting.collation import collate
 from study.reporting.report import report_study
 from study.storage.files import exists, local_copy, write_json, write_whole
@@ -43,22 +43,27 @@ def conduct_study(config: StudyConfig, screen: Terminal) -> int:
         if _is_finished(config) and same_files(found, config):
             screen.say(f"study {config.study_name} is done: every trial has run.")
             return report_study(config, collate(config.results, over=True), screen)
-    config = replace(config, ray_address=find_cluster(config.ray_address))
+    if config.executor is Executor.RAY:
+        config = replace(config, ray_address=find_cluster(config.ray_address))
     use_deterministic_arithmetic()
     with ExitStack() as stack:
         # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
         joined = _join_cluster(config, stack, screen) if config.ray_address else None
         _check_gpu_hours(config, torch.cuda.is_available() if joined is None else any(node.gpus for node in joined))
-        meter = None if joined is None else _gpu_meter()  # what prepares data is paid for, too
+        meter = None if joined is None else _gpu_meter(config)  # what prepares data is paid for, too
         prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
         if joined is not None:
             _tell_small_stores(prepared, screen)
         content = describe_study(config, prepared, found)
         _check_same_study(config, found, content, screen)
         baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
-        nodes = joined or stack.enter_context(_ray_session(config, screen))
-        slots = allocate_slots(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
-        budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter or _gpu_meter())
+        if config.executor is Executor.SERIAL:
+            slots = _serial_slots(config)
+        else:
+            nodes = joined or stack.enter_context(_ray_session(config, screen))
+            slots = allocate_slots(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
+        meter = meter or _gpu_meter(config)
+        budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
         _write_study(config, prepared, baselines, content)
         try:
             search_datasets(config, prepared, slots, budget, screen)
@@ -159,7 +164,21 @@ def _check_gpu_hours(config: StudyConfig, has_gpus: bool) -> None:
         raise UserError("--max-gpu-hours needs a cluster with GPUs, got none; --time-budget ends a study without them.")
 
 
-def _gpu_meter() -> GpuMeter:
+def _serial_slots(config: StudyConfig) -> Slots:
+    """Return the one slot of a serial run: a whole GPU if this machine has one and trials may use it.
+
+    Raises UserError if trials need more GPUs than this machine has.
+    """
+    if (config.gpus_per_trial or 0) > torch.cuda.device_count():
+        has = torch.cuda.device_count()
+        raise UserError(f"gpus_per_trial must be at most {has}, what this machine has, got {config.gpus_per_trial:g}.")
+    on_gpu = torch.cuda.is_available() and config.gpus_per_trial != 0
+    return Slots(cpus=config.cpus_per_trial, gpus=1.0 if on_gpu else 0.0, count=1)
+
+
+def _gpu_meter(config: StudyConfig) -> GpuMeter:
+    if config.executor is Executor.SERIAL:
+        return GpuMeter(torch.cuda.device_count)
     from study.nodes.ray_session import count_gpus
 
     return GpuMeter(count_gpus)

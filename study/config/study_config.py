@@ -46,6 +46,13 @@ class Sampler(StrEnum):
     RANDOM = "random"
 
 
+class Executor(StrEnum):
+    """Where trials run: on Ray, or one after another in this process."""
+
+    RAY = "ray"
+    SERIAL = "serial"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetPlan:
     """A study's part on one dataset, nothing left to default."""
@@ -101,6 +108,7 @@ class StudyConfig:
     seed: int = 0
     resume: bool = False
     dry_run: bool = False
+    executor: Executor = Executor.RAY
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
@@ -124,6 +132,8 @@ class StudyConfig:
             raise UserError(f"reduction_factor must be above 1, got {self.reduction_factor}.")
         if not self.study_name or self.study_name == ".." or Path(self.study_name).name != self.study_name:
             raise UserError(f"name must be a plain folder name, got '{self.study_name}'.")
+        if self.executor is Executor.SERIAL and self.ray_address is not None:
+            raise UserError(f"--ray-address needs --executor ray, got serial and '{self.ray_address}'; leave one out.")
         _check_cache_outside(self.cache_dir, output=self.output, data_root=self.data_root)
         for dataset in self.datasets:
             self._plan(dataset)  # checks the dataset's rules before anything starts

@@ -16,7 +16,7 @@ from pan_model.errors import UserError
 from pan_model.training.backbone import BackboneTraining
 from study.app.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser
 from study.config.regime import Regime
-from study.config.study_config import FinalConfig, Sampler, Scheduler, StudyConfig
+from study.config.study_config import Executor, FinalConfig, Sampler, Scheduler, StudyConfig
 
 FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "dataset": ("datasets", '["cub", "demo"]', ("cub", "demo"), ["--dataset", "demo"], ("demo",)),
@@ -63,6 +63,7 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "seed": ("seed", "7", 7, ["--seed", "8"], 8),
     "resume": ("resume", "true", True, ["--no-resume"], False),
     "dry_run": ("dry_run", "true", True, ["--no-dry-run"], False),
+    "executor": ("executor", '"serial"', Executor.SERIAL, ["--executor", "ray"], Executor.RAY),
     "ray_address": ("ray_address", '"a:1"', "a:1", ["--ray-address", "b:2"], "b:2"),
 }
 """A flag's name in a file: its field, a value in a file and what it is read as, words and what they are read as."""
@@ -331,6 +332,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 10**9),
     "resume": st.booleans(),
     "dry_run": st.booleans(),
+    "executor": st.just("ray"),
     "ray_address": NAMES,
 }
 

@@ -18,7 +18,7 @@ from search_spaces import SPACES
 from study.config.identity import digest
 from study.config.regime import Regime
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files, sign
-from study.config.study_config import DatasetPlan, Sampler, Scheduler, StudyConfig
+from study.config.study_config import DatasetPlan, Executor, Sampler, Scheduler, StudyConfig
 from study.config.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, read_study
 from study.storage.files import write_json
 from study.trials.preparation import PreparedDataset
@@ -60,6 +60,7 @@ OPERATIONAL: dict[str, Any] = {
     "max_failures": 5,
     "resume": True,
     "dry_run": True,
+    "executor": Executor.SERIAL,
     "ray_address": "auto",
 }
 BY_CONTENT = {"weights", "attribute_words"}

@@ -12,7 +12,7 @@ from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS
 from pan_model.errors import UserError
 from search_spaces import SPACES
-from study.config.study_config import DatasetPlan, FinalConfig, StudyConfig
+from study.config.study_config import DatasetPlan, Executor, FinalConfig, StudyConfig
 
 Make = Callable[..., StudyConfig]
 
@@ -199,3 +199,9 @@ def test_every_flag_is_told_as_it_was_resolved(study_config: Make, tmp_path: Pat
     assert told["data_root"] == str(tmp_path / "data")
     assert (told["gpus_per_trial"], told["time_budget_s"], told["sampler"]) == (0.5, 60.0, "tpe")
     assert json.loads(json.dumps(told)) == told | {"datasets": ["demo", "cub"]}
+
+
+def test_a_serial_run_joins_no_cluster(study_config: Make):
+    assert study_config(executor=Executor.SERIAL).ray_address is None
+    with pytest.raises(UserError, match=r"--ray-address needs --executor ray, got serial and 'auto'; leave one out\."):
+        study_config(executor=Executor.SERIAL, ray_address="auto")
