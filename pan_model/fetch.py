@@ -108,7 +108,7 @@ def fetch(
 def discard(part: Path) -> None:
     """Remove a part and what is known of it."""
     part.unlink(missing_ok=True)
-    _origin_file(part).unlink(missing_ok=True)
+    origin_file(part).unlink(missing_ok=True)
 
 
 def first_line(error: Exception) -> str:
@@ -235,7 +235,7 @@ def _write_body(
     done = start
     try:
         with part.open("ab" if start else "wb") as file:
-            _origin_file(part).write_text(json.dumps(vars(origin)), encoding="utf-8")
+            origin_file(part).write_text(json.dumps(vars(origin)), encoding="utf-8")
             for chunk in _chunks(response):
                 file.write(chunk)
                 done += len(chunk)
@@ -267,12 +267,13 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.is_file() else 0
 
 
-def _origin_file(part: Path) -> Path:
+def origin_file(part: Path) -> Path:
+    """Return the path of the file next to a part that holds its address, validator and total size."""
     return part.with_name(part.name + ".origin")
 
 
 def _read_origin(part: Path) -> _Origin | None:
     try:
-        return _Origin(**json.loads(_origin_file(part).read_text(encoding="utf-8")))
+        return _Origin(**json.loads(origin_file(part).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None

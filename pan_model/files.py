@@ -1,23 +1,144 @@
-"""Whether a folder can be written: seen before the work that would be lost, without leaving anything."""
+"""Atomic writes of files and folders, names of cache entries, and checks that a folder can be written.
 
+`atomic_write` and `atomic_folder` are the only writers of the project that rename: a reader sees the old content or the
+new content, never a part of it.
+"""
+
+import hashlib
+import json
 import os
+import shutil
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
+from uuid import uuid4
 
 from pan_model.errors import UserError
 
 
+@contextmanager
+def atomic_write(path: Path) -> Generator[Path]:
+    """Yield a temporary path in the folder of `path`; flush the file to disk and rename it when the block succeeds.
+
+    The folder is created if it does not exist. If the block raises, the temporary file is removed and `path` is left as
+    it was. A killed process leaves a file named `.<name>.<random digits>`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Generator[Path]:
+    """Yield a new empty folder on the disk of `path`, next to it; remove the folder when the block ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Generator[Path]:
+    """Yield a new empty folder next to `folder`, renamed to `folder` when the block succeeds and removed otherwise.
+
+    Raises:
+        OSError: `folder` exists and is not empty.
+    """
+    with scratch_folder(folder) as temporary:
+        yield temporary
+        temporary.rename(folder)
+
+
+@contextmanager
+def atomic_cache_write(path: Path, what: str) -> Generator[Path]:
+    """Write a file of the cache with `atomic_write`.
+
+    Args:
+        path: The file in the cache.
+        what: The content, for the error message, such as "features".
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    try:
+        with atomic_write(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise UserError(f"{what} cannot be cached in {path.parent} ({error}); give another --cache-dir.") from error
+
+
+def content_key(*content: Any) -> str:
+    """Return the name of a cache entry: the SHA-256 of the JSON values that the entry depends on.
+
+    >>> content_key("pan-study/features/1", 224)[:8]
+    '4e879f54'
+    """
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Raise UserError if one of the paths exists, as a file, a folder or a link."""
+    for path in paths:
+        if path.exists() or path.is_symlink():
+            raise UserError(f"{path}: is already there; move it away or give another --output.")
+
+
+def write_new_files(texts: Mapping[Path, str]) -> None:
+    """Write UTF-8 files, all or none of them.
+
+    Raises:
+        UserError: One of the files exists or cannot be written.
+    """
+    refuse_existing(texts)
+    try:
+        with ExitStack() as files:
+            for path, text in texts.items():
+                files.enter_context(atomic_write(path)).write_text(text, encoding="utf-8", newline="")
+    except BaseException as error:
+        for path in texts:
+            with suppress(OSError):  # most of them were not renamed yet
+                path.unlink()
+        if isinstance(error, OSError):
+            place = error.filename or next(iter(texts)).parent  # the error of a full disk has no file name
+            raise UserError(f"{place}: cannot be written ({error.strerror}).") from error
+        raise
+
+
 def check_writable(folder: Path, what: str, flag: str = "--cache-dir") -> None:
-    """Raise UserError where a folder cannot be made or written; it says what was to go there, and which flag helps."""
+    """Raise UserError if a folder cannot be created or written; nothing is left behind.
+
+    Args:
+        folder: The folder; it need not exist.
+        what: The content to be written, for the error message.
+        flag: The flag that chooses another folder, for the error message.
+    """
     existing = existing_parent(folder)
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) and _takes_files(existing)):
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) and _accepts_files(existing)):
         raise UserError(
-            f"{what} cannot be written to {folder}: {existing} is no folder that can be written; give another {flag}."
+            f"{what} cannot be written to {folder}: {existing} is not a writable folder; give another {flag}."
         )
 
 
-def _takes_files(folder: Path) -> bool:
-    """Whether a file can be made there, which the permissions alone do not tell; it is gone again at once."""
+def existing_parent(folder: Path) -> Path:
+    """Return the folder if it exists, otherwise its nearest parent that exists."""
+    return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+
+
+def _accepts_files(folder: Path) -> bool:
+    """Whether a file can be created in a folder: permissions do not show a read-only or full disk."""
     try:
         with TemporaryFile(dir=folder):
             return True
@@ -25,6 +146,5 @@ def _takes_files(folder: Path) -> bool:
         return False
 
 
-def existing_parent(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid4().hex}")  # random, since processes of two machines may share a pid

@@ -20,10 +20,9 @@ from pan_model.backbones.architectures import (
 )
 from pan_model.backbones.extraction import Extraction, Extractor, LocalExtractor
 from pan_model.backbones.weights import load_weights
-from pan_model.cache import content_key, written_whole
 from pan_model.data.items import Items
 from pan_model.errors import UserError
-from pan_model.files import check_writable
+from pan_model.files import atomic_cache_write, check_writable, content_key
 from pan_model.images.unreadable import check_readable
 from pan_model.shapes import Bool, Float
 
@@ -177,7 +176,7 @@ def _read_cache(path: Path, num_items: int, weights_sha256: str) -> Features | N
 def _write_cache(path: Path, features: Features) -> None:
     unreadable = json.dumps(features.unreadable)
     metadata = {"unreadable": unreadable, "sha256": _digest(features.values, features.readable, unreadable)}
-    with written_whole(path, "features") as temporary:
+    with atomic_cache_write(path, "features") as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
         try:

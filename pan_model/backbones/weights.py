@@ -7,11 +7,11 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlparse
-from uuid import uuid4
 
 import safetensors.torch
 import torch
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone, build_backbone
 from pan_model.errors import UserError
-from pan_model.fetch import Checksum, FetchConfig, NotFetched, discard, fetch, first_line
+from pan_model.fetch import Checksum, FetchConfig, NotFetched, fetch, first_line, origin_file
+from pan_model.files import atomic_write
 from pan_model.progress_line import ProgressLine
 
 StateDict = Mapping[str, Tensor]
@@ -112,14 +113,11 @@ def download_weights(url: str, folder: Path, *, config: FetchConfig | None = Non
 
 def _fetch_whole(url: str, path: Path, checksum: Checksum, config: FetchConfig | None) -> None:
     """Fetch by way of a file of this process's own, as several may fetch the same weights, and rename it when whole."""
-    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    line = ProgressLine(sys.stderr)
-    try:
-        fetch(url, part, checksum, config=config or FetchConfig(), progress=line if sys.stderr.isatty() else None)
-        part.replace(path)
-    finally:
-        line.close()
-        discard(part)
+    with atomic_write(path) as part, closing(ProgressLine(sys.stderr)) as line:
+        try:
+            fetch(url, part, checksum, config=config or FetchConfig(), progress=line if sys.stderr.isatty() else None)
+        finally:
+            origin_file(part).unlink(missing_ok=True)
 
 
 def load_weights_file(backbone: Backbone, path: Path) -> str:

@@ -1,14 +1,12 @@
 """A small dataset that draws itself: coloured shapes with planted attributes, in the layout of CUB."""
 
 import math
-import shutil
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -16,6 +14,7 @@ from PIL import Image, ImageDraw
 from pan_model.data.cub import read_cub
 from pan_model.data.items import Items
 from pan_model.errors import UserError
+from pan_model.files import atomic_folder
 from pan_model.shapes import Float, UInt8
 
 CLASS_FACTORS = {
@@ -85,27 +84,13 @@ def draw_demo(folder: Path, config: DemoConfig = DemoConfig()) -> None:
     """
     if folder.exists():
         raise FileExistsError(f"{folder}: already there; remove it to draw it again.")
-    part = folder.with_name(f".{folder.name}.{uuid4().hex}.part")
     try:
-        _write_demo(part, config)
-        _move(part, folder)
-    except FileExistsError:
-        raise
+        with atomic_folder(folder) as temporary:
+            _write_demo(temporary, config)
     except OSError as error:
-        raise UserError(
-            f"{folder}: the demo cannot be drawn here ({error.strerror}); choose another folder."
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _move(part: Path, folder: Path) -> None:
-    try:
-        part.rename(folder)
-    except OSError as error:  # systems differ in how they say that the target is there
         if folder.exists():
             raise FileExistsError(f"{folder}: drawn by another run in the meantime.") from error
-        raise
+        raise UserError(f"{folder}: the demo cannot be drawn here ({error}); choose another folder.") from error
 
 
 def _write_demo(folder: Path, config: DemoConfig) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from pan_model.command_line import OneLineParser, answer
-from pan_model.data.new_files import refuse_existing, write_new_files
 from pan_model.data.polyvore.metadata import read_metadata
 from pan_model.data.polyvore.outfit_lists import ListedOutfit, list_item_ids, read_outfits
 from pan_model.data.polyvore.outfits import Outfit
@@ -28,6 +27,7 @@ from pan_model.data.polyvore.tokens import (
 )
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.files import refuse_existing, write_new_files
 from pan_model.shapes import Int
 
 RESAMPLED = (Split.VAL, Split.TEST)

@@ -12,10 +12,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pan_model.cache import content_key, written_whole
 from pan_model.data.items import Items
 from pan_model.errors import UserError
-from pan_model.files import check_writable, existing_parent
+from pan_model.files import atomic_cache_write, check_writable, content_key, existing_parent
 from pan_model.images.decoding import load_square, square_side
 from pan_model.images.unreadable import check_readable, reason_without_path
 from pan_model.shapes import Bool, Int, UInt8
@@ -92,7 +91,7 @@ def load_pictures(
     if _open(path, shape) is None:
         check_writable(path.parent, "pictures")
         _check_space(path.parent, shape)
-        with written_whole(path, "pictures") as temporary, temporary.open("wb") as file:
+        with atomic_cache_write(path, "pictures") as temporary, temporary.open("wb") as file:
             unreadable = _decode(items, image_size, file, shape, progress)
             check_readable(items, unreadable, skip_bad_images=False)
     return pictures

@@ -12,9 +12,8 @@ from typing import Any
 import ray
 from platformdirs import user_cache_path
 
-from pan_model.cache import written_whole
 from pan_model.errors import UserError
-from pan_model.files import check_writable
+from pan_model.files import atomic_cache_write, check_writable
 from pan_model.images.decoded_cache import Pictures
 from pan_model.training.finetune_start import FinetuneStart
 from study.nodes.file_server import Chunk
@@ -88,7 +87,7 @@ def _fetch(source: Path, path: Path, size: int, desk: Any) -> None:
     for left_over in path.parent.glob(f"{path.stem}.*.tmp"):  # of one that died while it held the lock
         with suppress(OSError):
             left_over.unlink()
-    with written_whole(path, "pictures") as temporary, temporary.open("wb") as file:
+    with atomic_cache_write(path, "pictures") as temporary, temporary.open("wb") as file:
         for piece in _pieces(source, size, desk):
             if isinstance(piece, OSError):
                 raise piece

@@ -7,7 +7,6 @@ renamed; in a store an object is put whole, which is as good, and a line more is
 import io
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from pan_model.errors import UserError
-from pan_model.files import check_writable
+from pan_model.files import atomic_folder, atomic_write, check_writable
 from study.config.identity import digest
 from study.storage import object_store
 from study.storage.location import Location
@@ -35,16 +34,8 @@ def write_whole(path: Location, write: Callable[[Path], object]) -> None:
             write(temporary)
             object_store.put(path, temporary)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # processes of two machines may share a pid
-    try:
+    with atomic_write(path) as temporary:
         write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_text(path: Location, text: str) -> None:
@@ -230,11 +221,5 @@ def write_folder(folder: Location, write: Callable[[Path], None], *, last: str) 
             for file in sorted(Path(temporary).iterdir(), key=lambda file: (file.name == last, file.name)):
                 object_store.put(folder / file.name, file)
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as temporary:
         write(temporary)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

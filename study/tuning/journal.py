@@ -15,6 +15,7 @@ from optuna.storages.journal._storage import JournalOperation  # the numbers tha
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
+from pan_model.files import atomic_write
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from search_spaces import SearchSpace
@@ -81,17 +82,15 @@ def write_journal(path: Path, records: Sequence[TrialRecord], search: JournaledS
 
     Locks that a killed process left are taken away: a study has one driver at a time.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    for leftover in (temporary, *path.parent.glob(f"{path.name}.lock*"), *path.parent.glob(f".{path.name}.lock*")):
+    for leftover in (*path.parent.glob(f"{path.name}.lock*"), *path.parent.glob(f".{path.name}*")):
         leftover.unlink(missing_ok=True)
-    file = JournalFileBackend(str(temporary))
     directions = [DIRECTIONS[search.objective.mode]]
-    file.append_logs([_line(JournalOperation.CREATE_STUDY, study_name=search.name, directions=directions)])
     ended = [record for record in records if record.status is not Status.RUNNING]
-    for first in range(0, len(ended), LINES_AT_ONCE):
-        file.append_logs([_ended_line(record, search) for record in ended[first : first + LINES_AT_ONCE]])
-    temporary.replace(path)
+    with atomic_write(path) as temporary:
+        file = JournalFileBackend(str(temporary))
+        file.append_logs([_line(JournalOperation.CREATE_STUDY, study_name=search.name, directions=directions)])
+        for first in range(0, len(ended), LINES_AT_ONCE):
+            file.append_logs([_ended_line(record, search) for record in ended[first : first + LINES_AT_ONCE]])
 
 
 def correct_journal(path: Path, records: Sequence[TrialRecord], search: JournaledSearch) -> None:

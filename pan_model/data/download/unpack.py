@@ -4,14 +4,12 @@ import lzma
 import re
 import shutil
 import tarfile
-import tempfile
 import zlib
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from pan_model.errors import UserError
 from pan_model.fetch import first_line, megabytes
+from pan_model.files import scratch_folder
 
 _CORRUPT = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
 """What tarfile raises on garbage; OSError is gzip's word for it."""
@@ -32,26 +30,16 @@ def unpack(archive: Path, folder: Path, *, needs: str, beside: dict[str, str] | 
     """
     _check_room(archive, folder.parent, _check_members(archive))
     try:
-        with _workshop(folder) as workshop:
-            _extract(archive, workshop)
-            made = workshop / folder.name
+        with scratch_folder(folder) as scratch:
+            _extract(archive, scratch)
+            made = scratch / folder.name
             if not (made / needs).is_file():
                 raise BadArchive(f"{archive}: expected an archive that holds {folder.name}/{needs}, got none.")
             for name, place in (beside or {}).items():
-                _move_in(workshop / name, made / place)
+                _move_in(scratch / name, made / place)
             made.rename(folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({first_line(error)}); nothing was left there.") from error
-
-
-@contextmanager
-def _workshop(folder: Path) -> Generator[Path, None, None]:
-    """A folder on the same disk, gone afterwards."""
-    path = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_members(archive: Path) -> int:

@@ -14,7 +14,7 @@ from torch import nn
 
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.backbones.weights import LOAD_ERRORS
-from pan_model.cache import content_key, written_whole
+from pan_model.files import atomic_cache_write, content_key
 from pan_model.training.backbone.config import BackboneTrainingConfig
 from pan_model.training.backbone.triplets import Groups
 
@@ -73,7 +73,7 @@ class TrainingStore:
         """Write the trained weights; the last epoch's state goes."""
         state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         content = safetensors.torch.save(state, {"losses": json.dumps(losses)})
-        with written_whole(self.path, WHAT) as temporary:
+        with atomic_cache_write(self.path, WHAT) as temporary:
             temporary.write_bytes(content)
         self._checkpoint.unlink(missing_ok=True)
         return TrainedBackbone(path=self.path, losses=tuple(losses), from_cache=False)
@@ -89,5 +89,5 @@ class TrainingStore:
         """Write the state after an epoch over that of the one before."""
         buffer = io.BytesIO()  # on a full disk torch.save itself ends in an error of its own
         torch.save(state, buffer)
-        with written_whole(self._checkpoint, WHAT) as temporary:
+        with atomic_cache_write(self._checkpoint, WHAT) as temporary:
             temporary.write_bytes(buffer.getbuffer())

@@ -231,9 +231,7 @@ def test_image_size_that_the_backbone_cannot_take(items: Items, cache_dir: Path)
 
 def test_cache_dir_that_is_a_file(items: Items, cache_dir: Path) -> None:
     cache_dir.write_text("a file")
-    with pytest.raises(
-        UserError, match=r"features cannot be written to .*is no folder that can be written.*--cache-dir"
-    ):
+    with pytest.raises(UserError, match=r"features cannot be written to .*is not a writable folder.*--cache-dir"):
         extract(items, cache_dir)
 
 

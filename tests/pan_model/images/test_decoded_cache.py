@@ -152,9 +152,7 @@ def test_unreadable_images_are_refused_and_no_file_stays(items: Items, cache_dir
 
 def test_cache_dir_that_is_a_file(items: Items, cache_dir: Path) -> None:
     cache_dir.write_text("a file")
-    with pytest.raises(
-        UserError, match=r"pictures cannot be written to .*is no folder that can be written.*--cache-dir"
-    ):
+    with pytest.raises(UserError, match=r"pictures cannot be written to .*is not a writable folder.*--cache-dir"):
         load(items, cache_dir)
 
 

@@ -383,9 +383,7 @@ def closed(tmp_path: Path) -> Path:
 def test_an_output_that_cannot_be_written_is_seen_before_any_work(
     study_config: Make, closed: Path, below: str, where: str
 ):
-    with pytest.raises(
-        UserError, match=rf"/demo: .*/{where} is no folder that can be written; give another --output\."
-    ):
+    with pytest.raises(UserError, match=rf"/demo: .*/{where} is not a writable folder; give another --output\."):
         find_study(study_config(output=closed / below))
     assert [path.name for path in closed.rglob("*")] == ["a"]
 
