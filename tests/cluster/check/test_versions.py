@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.versions import check_image, locked_versions
+from cluster.check.versions import check_image, locked_versions
 
 CHECKOUT = Path(__file__).parents[3]
 

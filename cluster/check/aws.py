@@ -3,12 +3,11 @@
 import re
 from typing import Any
 
-from cluster.ec2_request import check_request, instance_types, regions
-from cluster.finding import Finding, mapping, nearest, sequence, step, whole
-from cluster.instance_types import check_capability, check_resources, find_machine
-from cluster.node_types import TYPES, head_name, node_types
-from cluster.placeholders import is_open
-from cluster.versions import Locked
+from cluster.check.documents import is_placeholder
+from cluster.check.finding import Finding, mapping, nearest, sequence, step, whole
+from cluster.check.node_types import TYPES, check_capability, check_resources, find_machine, head_name, node_types
+from cluster.check.schemas import check_request, instance_types, regions
+from cluster.check.versions import Locked
 
 IMAGE = re.compile(r"ami-([0-9a-f]{8}|[0-9a-f]{17})|resolve:ssm:/\S+")
 """An image's id, or the parameter of Systems Manager in which EC2 looks it up."""
@@ -46,7 +45,7 @@ def check_aws(config: dict[str, Any], locked: Locked) -> list[Finding]:
 def _check_region(config: dict[str, Any]) -> list[Finding]:
     provider = mapping(config.get("provider"))
     region = provider.get("region")
-    if is_open(region):
+    if is_placeholder(region):
         return []
     if region not in regions():
         hint = nearest(str(region), regions()) or "; name one, such as us-east-1."
@@ -79,7 +78,7 @@ def _check_login(config: dict[str, Any]) -> list[Finding]:
 
 def _check_image(where: str, node_config: dict[str, Any]) -> list[Finding]:
     image = node_config.get("ImageId")
-    if is_open(image) or IMAGE.fullmatch(str(image)):
+    if is_placeholder(image) or IMAGE.fullmatch(str(image)):
         return []
     what = f"it must be ami- and 17 hexadecimal digits, got '{image or ''}'; config.yaml says how to find the newest."
     return [Finding(where=step(where, "ImageId"), what=what)]
@@ -165,7 +164,7 @@ def _check_reach(where: str, node_config: dict[str, Any]) -> list[Finding]:
     if not groups:
         what = "it is missing, so Ray makes a group with ssh open to 0.0.0.0/0; name one that is open to your address."
         return [Finding(where=place, what=what)]
-    wrong = [group for group in groups if not is_open(group) and not GROUP.fullmatch(str(group))]
+    wrong = [group for group in groups if not is_placeholder(group) and not GROUP.fullmatch(str(group))]
     what = "a group's id is sg- and 17 hexadecimal digits, not its name, got '{}'; `aws ec2 describe-security-groups`."
     return [Finding(where=place, what=what.format(group)) for group in wrong]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cluster.told_workers import check_told_workers
+from cluster.check.pods import check_declared_workers
 
 
 def group(most: int, cpu: Any = 7, gpus: int = 1, **more: Any) -> dict[str, Any]:
@@ -16,7 +16,9 @@ def lines(groups: list[dict[str, Any]], **container: Any) -> list[str]:
     """What is said where the head's container has this environment, and there is a ConfigMap of 2 x CPU=7,GPU=1."""
     head = {"template": {"spec": {"containers": [container]}}}
     values = {"told": {"PAN_STUDY_WORKERS": "2 x CPU=7,GPU=1"}}
-    return [str(found) for found in check_told_workers("", {"headGroupSpec": head, "workerGroupSpecs": groups}, values)]
+    return [
+        str(found) for found in check_declared_workers("", {"headGroupSpec": head, "workerGroupSpecs": groups}, values)
+    ]
 
 
 def env(value: str) -> list[dict[str, str]]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from cluster.finding import Finding
+from cluster.check.finding import Finding
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 """The folder that holds pyproject.toml and requirements.lock."""
 
 EXPORT = re.compile(r"PAN_STUDY_VERSION=[\"']?([^\s\"';]+)")

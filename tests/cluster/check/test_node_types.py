@@ -2,23 +2,23 @@
 
 import pytest
 
-from cluster.ec2_request import instance_types
-from cluster.instance_types import find_machine, machines
+from cluster.check.node_types import find_machine, known_machines
+from cluster.check.schemas import instance_types
 
 
 def test_every_machine_of_aws_is_one_that_ec2_knows():
-    assert set(machines("aws")) <= set(instance_types())
+    assert set(known_machines("aws")) <= set(instance_types())
 
 
 @pytest.mark.parametrize("kind", ["aws", "gcp", "gcp_accelerators"])
 def test_a_gpu_has_memory_and_a_capability_and_a_cpu_machine_neither(kind: str):
-    for machine in machines(kind).values():
+    for machine in known_machines(kind).values():
         assert (machine.gpus > 0) == (machine.gpu_gb > 0) == (machine.capability > 0)
 
 
 @pytest.mark.parametrize("kind", ["gcp"])
 def test_googles_names_say_their_cpus_or_gpus(kind: str):
-    for name, machine in machines(kind).items():
+    for name, machine in known_machines(kind).items():
         family, _, size = name.split("-")
         assert size == (f"{machine.gpus}g" if family == "a2" else str(machine.cpus))
 

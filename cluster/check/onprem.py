@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from typing import Any
 
-from cluster.finding import Finding, mapping, sequence, step, whole
-from cluster.placeholders import is_open
+from cluster.check.documents import is_placeholder
+from cluster.check.finding import Finding, mapping, sequence, step, whole
 
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?")
 
@@ -24,11 +24,11 @@ def check_local(config: dict[str, Any]) -> list[Finding]:
             Finding(where="provider.worker_ips", what="it must be a list of addresses; [] where there are none.")
         )
     for where, address in [("provider.head_ip", head), *_places(workers)]:
-        if address is not None and not is_open(address) and not HOST.fullmatch(str(address)):
+        if address is not None and not is_placeholder(address) and not HOST.fullmatch(str(address)):
             what = f"it must be a host's name or address, without user or port, got '{address}'."
             findings.append(Finding(where=where, what=what))
     for address, times in Counter(map(str, [head, *workers])).items():
-        if times > 1 and not is_open(address):
+        if times > 1 and not is_placeholder(address):
             what = f"'{address}' is named {times} times, head included; name each machine once."
             findings.append(Finding(where="provider.worker_ips", what=what))
     return findings + _check_most(config, len(workers))

@@ -4,12 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cluster.finding import Finding, mapping, nearest, sequence, step, whole
-from cluster.known_keys import check_keys
-from cluster.placeholders import is_open
-from cluster.pods import GPU, check_pod, config_values, container_of, gpus_of
-from cluster.told_workers import check_told_workers
-from cluster.versions import CHECKOUT, Locked, check_image
+from cluster.check.documents import is_placeholder
+from cluster.check.finding import Finding, mapping, nearest, sequence, step, whole
+from cluster.check.pods import GPU, check_pod, check_declared_workers, config_values, container_of, gpus_of
+from cluster.check.schemas import check_keys
+from cluster.check.versions import CHECKOUT, Locked, check_image
 
 KINDS = ("RayCluster", "RayJob")
 
@@ -33,7 +32,7 @@ def check_kuberay(documents: list[Any], locked: Locked, checkout: Path = CHECKOU
     values = config_values(documents)
     for document in found:
         findings += _check_document(document, values, locked)
-    images = sorted({image for document in found for _, image in _images(document) if not is_open(image)})
+    images = sorted({image for document in found for _, image in _images(document) if not is_placeholder(image)})
     if len(images) > 1:
         findings.append(Finding(where="image", what=f"all pods must have one image, got {' and '.join(images)}."))
     return findings + (_check_dockerfile(checkout, locked) if found else [])
@@ -87,7 +86,7 @@ def _check_cluster(where: str, spec: dict[str, Any], values: dict[str, Any], loc
     if str(spec.get("rayVersion")) != locked.ray:
         what = f"it must be '{locked.ray}', the lock's, got '{spec.get('rayVersion', '')}'."
         findings.append(Finding(where=step(where, "rayVersion"), what=what))
-    findings += [*_check_autoscaling(where, spec), *check_told_workers(where, spec, values)]
+    findings += [*_check_autoscaling(where, spec), *check_declared_workers(where, spec, values)]
     head = mapping(spec.get("headGroupSpec"))
     if head.get("serviceType", "ClusterIP") != "ClusterIP":
         what = (

@@ -3,12 +3,20 @@
 import re
 from typing import Any
 
-from cluster.finding import Finding, mapping, nearest, sequence, step, whole
-from cluster.instance_types import Machine, check_capability, check_resources, find_machine, machines
-from cluster.known_keys import check_keys
-from cluster.node_types import TYPES, head_name, node_types
-from cluster.placeholders import is_open
-from cluster.versions import Locked
+from cluster.check.documents import is_placeholder
+from cluster.check.finding import Finding, mapping, nearest, sequence, step, whole
+from cluster.check.node_types import (
+    TYPES,
+    Machine,
+    check_capability,
+    check_resources,
+    find_machine,
+    head_name,
+    machines,
+    node_types,
+)
+from cluster.check.schemas import check_keys
+from cluster.check.versions import Locked
 
 IMAGE = re.compile(r"projects/[a-z0-9.:-]+/global/images/(family/)?[a-z0-9-]+")
 
@@ -90,7 +98,7 @@ def _with_accelerators(
             )
         ]
     kind = str(accelerators[0].get("acceleratorType", "")).rsplit("/", 1)[-1]
-    gpu, findings = find_machine(place, kind, "gcp_accelerators", machines("gcp_accelerators"))
+    gpu, findings = find_machine(place, kind, "gcp_accelerators", known_machines("gcp_accelerators"))
     count = whole(accelerators[0].get("acceleratorCount"))
     if gpu is None:
         return machine, findings
@@ -150,7 +158,7 @@ def _check_disks(where: str, node_config: dict[str, Any], zone: str, locked: Loc
 
 
 def _check_image(where: str, image: str, locked: Locked) -> list[Finding]:
-    if is_open(image):
+    if is_placeholder(image):
         return []
     if not IMAGE.fullmatch(image):
         return [Finding(where=where, what=f"it must be projects/PROJECT/global/images/family/FAMILY, got '{image}'.")]

@@ -1,0 +1,255 @@
+"""Ray's own schema of a cluster's file, asked without a cloud, and its answers as findings."""
+
+import copy
+import json
+import logging
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from jsonschema import Draft7Validator, ValidationError
+
+from cluster.check.finding import Finding, mapping, nearest, sequence, step
+
+PROVIDERS = ("aws", "gcp", "local")
+"""What this check knows more of than Ray's schema does."""
+
+
+def check_schema(config: dict[str, Any]) -> list[Finding]:
+    """Ray's verdict on a cluster's file: what its schema refuses, key by key, and then what its own code refuses.
+
+    The schema is asked about what Ray makes of the file, its defaults filled in; where that fails, about the file.
+    """
+    prepared, refusal = _prepare(config)
+    return [_from_schema(error) for error in _validator().iter_errors(prepared)] or refusal
+
+
+@cache
+def _validator() -> Draft7Validator:
+    import ray.autoscaler
+
+    schema = Path(ray.autoscaler.__file__).with_name("ray-schema.json")
+    return Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))
+
+
+def _from_schema(error: ValidationError) -> Finding:
+    where = ""
+    for key in error.absolute_path:
+        where = step(where, key)
+    if error.validator == "additionalProperties":
+        known = mapping(mapping(error.schema).get("properties"))
+        unknown = [key for key in mapping(error.instance) if key not in known]
+        key = unknown[0] if unknown else ""
+        return Finding(where=step(where, key), what=f"Ray knows no such key{nearest(key, known) or '; take it out.'}")
+    if error.validator == "required":
+        return Finding(where=where, what=f"{error.message.replace(' is a required property', '')} is missing; add it.")
+    return Finding(where=where, what=f"Ray's schema refuses this value: {error.message}.")
+
+
+def _prepare(config: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """What Ray makes of a file, or the file itself, and Ray's refusal of it, if any."""
+    from click import ClickException
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    prepared = config
+    if mapping(config.get("provider")).get("type") == "local":  # Ray takes this key away, and only there it counts
+        prepared = {key: value for key, value in config.items() if key != "min_workers"}
+    try:
+        with _quiet():
+            prepared = prepare_config(copy.deepcopy(config))
+            validate_config(prepared)
+    except (ClickException, ValueError, RuntimeError, NotImplementedError, ValidationError) as error:
+        return prepared, [_refusal(error)]
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:  # Ray takes what is missing or of another type for granted
+        return prepared, [_refusal(error)]
+    return prepared, []
+
+
+def _refusal(error: Exception) -> Finding:
+    return Finding(where="", what=f"Ray refuses the file, {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Ray says on the screen what it also raises; once is enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+RAYS_OWN = {"SubnetIds"}
+"""Keys that Ray takes away before it asks EC2."""
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "long": (int,),
+    "boolean": (bool,),
+    "structure": (dict,),
+    "list": (list,),
+}
+"""What a value of each kind of botocore's is in YAML; other kinds pass."""
+
+
+@cache
+def _model() -> Any:
+    return botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+
+
+@cache
+def regions() -> tuple[str, ...]:
+    """The regions of AWS that botocore knows."""
+    return tuple(botocore.session.get_session().get_available_regions("ec2"))
+
+
+@cache
+def instance_types() -> tuple[str, ...]:
+    """Every instance type that botocore knows."""
+    return tuple(_model().members["InstanceType"].enum)
+
+
+def check_request(where: str, node_config: dict[str, Any]) -> list[Finding]:
+    """Keys, types and closed choices of a node_config, at every depth; instance types are looked at elsewhere."""
+    request = {key: value for key, value in node_config.items() if key not in RAYS_OWN | {"InstanceType"}}
+    return _check(where, request, _model())
+
+
+def _check(where: str, value: object, shape: Any) -> list[Finding]:
+    wanted = KINDS.get(shape.type_name)
+    if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
+        return [Finding(where=where, what=f"EC2 takes {_a(shape.type_name)} here, got {value!r}.")]
+    if shape.type_name == "structure":
+        return _check_structure(where, mapping(value), shape)
+    if shape.type_name == "list":
+        parts = enumerate(sequence(value))
+        return [found for index, part in parts for found in _check(step(where, index), part, shape.member)]
+    choices = getattr(shape, "enum", None) or []
+    if choices and value not in choices:
+        hint = nearest(str(value), choices) or f"; choose from {', '.join(choices)}."
+        return [Finding(where=where, what=f"EC2 knows no '{value}' here{hint}")]
+    return []
+
+
+def _check_structure(where: str, value: dict[str, Any], shape: Any) -> list[Finding]:
+    findings: list[Finding] = []
+    for key, part in value.items():
+        if key in shape.members:
+            findings += _check(step(where, key), part, shape.members[key])
+        else:
+            hint = nearest(key, shape.members) or "; take it out."
+            findings.append(Finding(where=step(where, key), what=f"EC2 knows no such key{hint}"))
+    return findings
+
+
+def _a(kind: str) -> str:
+    return {"integer": "a whole number", "long": "a whole number", "boolean": "true or false"}.get(kind, f"a {kind}")
+
+
+KNOWN_KEYS: dict[str, tuple[str, ...]] = {
+    # Compute Engine's instances.insert, and Ray's sourceInstanceTemplate and networkConfig:
+    # https://cloud.google.com/compute/docs/reference/rest/v1/instances/insert
+    "gcp_instance": (
+        "advancedMachineFeatures",
+        "canIpForward",
+        "confidentialInstanceConfig",
+        "deletionProtection",
+        "description",
+        "disks",
+        "displayDevice",
+        "guestAccelerators",
+        "hostname",
+        "instanceEncryptionKey",
+        "keyRevocationActionType",
+        "labels",
+        "machineType",
+        "metadata",
+        "minCpuPlatform",
+        "name",
+        "networkConfig",
+        "networkInterfaces",
+        "networkPerformanceConfig",
+        "params",
+        "privateIpv6GoogleAccess",
+        "reservationAffinity",
+        "resourcePolicies",
+        "scheduling",
+        "serviceAccounts",
+        "shieldedInstanceConfig",
+        "sourceInstanceTemplate",
+        "tags",
+    ),
+    # KubeRay's resources: https://ray-project.github.io/kuberay/reference/api/
+    "RayCluster": (
+        "authOptions",
+        "autoscalerOptions",
+        "enableInTreeAutoscaling",
+        "gcsFaultToleranceOptions",
+        "headGroupSpec",
+        "headServiceAnnotations",
+        "managedBy",
+        "rayVersion",
+        "suspend",
+        "upgradeStrategy",
+        "workerGroupSpecs",
+    ),
+    "RayJob": (
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "clusterSelector",
+        "deletionStrategy",
+        "entrypoint",
+        "entrypointNumCpus",
+        "entrypointNumGpus",
+        "entrypointResources",
+        "jobId",
+        "managedBy",
+        "metadata",
+        "preRunningDeadlineSeconds",
+        "rayClusterSpec",
+        "runtimeEnvYAML",
+        "schedule",
+        "shutdownAfterJobFinishes",
+        "submissionMode",
+        "submitterConfig",
+        "submitterPodTemplate",
+        "suspend",
+        "ttlSecondsAfterFinished",
+    ),
+    "worker_group": (
+        "groupName",
+        "idleTimeoutSeconds",
+        "labels",
+        "maxReplicas",
+        "minReplicas",
+        "numOfHosts",
+        "rayStartParams",
+        "replicas",
+        "resources",
+        "scaleStrategy",
+        "suspend",
+        "template",
+    ),
+}
+"""Keys that Google Cloud and KubeRay accept, for which no locked package has a schema."""
+
+
+def check_keys(where: str, given: Mapping[str, Any], of: str, *, newer: bool = False) -> list[Finding]:
+    """Keys that are not known; with newer, those alone that are nearly a known one, as others may have come since."""
+    known = KNOWN_KEYS[of]
+    return [
+        Finding(where=step(where, key), what=f"there is no such key{nearest(key, known) or '; take it out.'}")
+        for key in given
+        if key not in known and (nearest(key, known) or not newer)
+    ]
