@@ -1,4 +1,9 @@
-"""What a study may try: one define-by-run function and one list of first trials for each dataset. No torch, no ray."""
+"""Search spaces: for each dataset, a define-by-run `suggest` function and the first trials of a study.
+
+Imports Optuna's trial classes, neither torch nor ray. Start reading at `pan.suggest_pan`, which all datasets share.
+Each dataset's module sets the encoders, the pairs per epoch and the paper's settings. `finetune` derives the spaces of
+`--regime finetune`.
+"""
 
 from search_spaces import cub, demo, inshop, polyvore
 from search_spaces.pan import SearchSpace
@@ -9,4 +14,4 @@ SPACES: dict[str, SearchSpace] = {
     "inshop": inshop.SPACE,
     "polyvore": polyvore.SPACE,
 }
-"""A new dataset is one module and one row here."""
+"""The search space of each dataset. A new dataset adds one module and one row."""

@@ -1,4 +1,4 @@
-"""CUB-200-2011: the paper's settings on it, 50 unsupervised, 312 supervised and 10 + 10 hybrid conditions."""
+"""CUB-200-2011. The paper uses 50 unsupervised, 312 supervised, or 10 + 10 hybrid conditions."""
 
 from collections.abc import Sequence
 
@@ -10,20 +10,20 @@ ENCODERS = ("siamese", "proxynca")
 
 
 def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, Scalar]:
-    """Suggest a trial on CUB; 8192 pairs make an epoch."""
+    """Suggest the configuration of a trial on CUB, with 8192 pairs per epoch."""
     return suggest_pan(trial, encoders=encoders, pairs_per_epoch=8192)
 
 
-PAPER_SETTING = paper_trial("supervised", 312, gate="OR", **{"lambda": 1e-5})
+PAPER_SETTING = paper_trial("supervised", 312, gate="OR", lambda_=1e-5)
 
 SPACE = SearchSpace(
     suggest=suggest,
     first_trials=(
         PAPER_SETTING,
         paper_trial("unsupervised", 50),
-        paper_trial("hybrid", 20, gate="XNOR", **{"lambda": 1e-5}),
+        paper_trial("hybrid", 20, gate="XNOR", lambda_=1e-5),
         distance_trial("unsupervised", 8),
-        distance_trial("hybrid", 64, gate="XNOR", **{"lambda": 0.1}),
+        distance_trial("hybrid", 64, gate="XNOR", lambda_=0.1),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=64,

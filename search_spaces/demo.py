@@ -1,4 +1,4 @@
-"""The demo's small pictures: the same space as on real data, with shorter epochs and first trials like the paper's."""
+"""The demo dataset: the space of the real datasets with shorter epochs and fewer first trials."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ ENCODERS = ("siamese", "proxynca")
 
 
 def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, Scalar]:
-    """Suggest a trial on the demo; 2048 pairs make an epoch."""
+    """Suggest the configuration of a trial on the demo, with 2048 pairs per epoch."""
     return suggest_pan(trial, encoders=encoders, pairs_per_epoch=2048)
 
 
-PAPER_SETTING = paper_trial("supervised", 16, gate="XNOR", **{"lambda": 1e-2})
+PAPER_SETTING = paper_trial("supervised", 16, gate="XNOR", lambda_=1e-2)
 
 SPACE = SearchSpace(
     suggest=suggest,
     first_trials=(
         PAPER_SETTING,
         paper_trial("unsupervised", 50),
-        distance_trial("hybrid", 32, gate="XNOR", **{"lambda": 0.1}),
+        distance_trial("hybrid", 32, gate="XNOR", lambda_=0.1),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=16,

@@ -1,8 +1,8 @@
-"""A dataset's space for trials that train their backbone: the same parameters, fewer pictures a step, three more.
+"""Search spaces for `--regime finetune`: a dataset's space with smaller steps and three backbone parameters.
 
-What a step costs is its pictures: at most 64 of them, and at most 16 steps an epoch, so that an epoch has at most 1024
-pictures whatever the dataset's size, as many as 16 steps of 32 pairs have. Pairs that are drawn once for a trial, or
-all in one step, are no choice here.
+The cost of a step grows with its images. A step has at most 64 images and an epoch at most 16 steps, so an epoch has at
+most 1024 images whatever the size of the dataset, as many as 16 steps of 32 pairs. Fixed pairs and full-batch steps are
+therefore not offered.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from optuna.trial import BaseTrial, FixedTrial
 from search_spaces.pan import IMAGES_PER_CLASS, STEPS_PER_EPOCH, Scalar, SearchSpace
 
 PAIRS_PER_STEP = 32
-"""Of two pictures each. Balanced steps compare all of theirs, up to the dataset's own number of pairs."""
+"""Pairs of a step, two images each. A class-balanced step uses all pairs of its images, up to `pairs_per_epoch`."""
 
 BACKBONE_WARMUP_EPOCHS = (0, 1, 5)
 CROP_SCALES_MIN = (0.08, 0.25, 0.5)
@@ -25,51 +25,52 @@ NARROWED: dict[str, tuple[Scalar, ...]] = {
     "images_per_class": IMAGES_PER_CLASS[:2],
     "steps_per_epoch": STEPS_PER_EPOCH[1:],
 }
-"""What is left of the choices of the frozen space."""
+"""The choices of the frozen space that remain when the backbone is trained."""
 
 FINETUNE_OPEN_ENDS = {"backbone_learning_rate": ("low", "high")}
-"""Ends of ranges that are our guess, see `search_spaces.pan.OPEN_ENDS`."""
+"""Open ends of the backbone's ranges, as in `search_spaces.pan.OPEN_ENDS`."""
 
 FIRST_BACKBONE: dict[str, Scalar] = {
     "backbone_learning_rate": 1e-5,
     "backbone_warmup_epochs": 1,
     "crop_scale_min": 0.25,
 }
-"""With which the first trials begin: the backbone moves slowly, once the rest has found its direction."""
+"""Backbone parameters of the first trials: a low learning rate, after one warm-up epoch with a frozen backbone."""
 
 
 def finetuned(space: SearchSpace) -> SearchSpace:
-    """The space for training the backbone, too; its first trials are the frozen ones with the same recipe.
+    """Return the space for trials that also train the backbone.
 
-    The paper's setting as a baseline stays the frozen one.
+    The first trials are those of `space`, moved to the nearest remaining choices. The baseline `paper_setting` does not
+    change: it uses a frozen backbone.
     """
     return replace(
         space,
         suggest=FinetunedSuggest(space.suggest),
-        first_trials=tuple(_moved(params) for params in space.first_trials),
+        first_trials=tuple(_to_finetune(params) for params in space.first_trials),
     )
 
 
 def without_graph(space: SearchSpace) -> SearchSpace:
-    """The space less the encoder graph, which needs the features of all training items in every step."""
+    """Return the space without the graph encoder, which needs the features of all training items in every step."""
     why = "it needs the features of all training items in every step, which a trained backbone changes"
-    others = space.among([name for name in space.encoders if name != "graph"])
+    without = space.among([name for name in space.encoders if name != "graph"])
     return replace(
-        others,
-        more_encoders=tuple(name for name in others.more_encoders if name != "graph"),
-        more_first_trials=tuple(trial for trial in others.more_first_trials if trial["encoder"] != "graph"),
+        without,
+        more_encoders=tuple(name for name in without.more_encoders if name != "graph"),
+        more_first_trials=tuple(trial for trial in without.more_first_trials if trial["encoder"] != "graph"),
         unsupported={"graph": why, **space.unsupported},
     )
 
 
 @dataclass(frozen=True)
 class FinetunedSuggest:
-    """Suggests what the frozen space suggests, within fewer choices, and how the backbone is trained."""
+    """Suggest from the frozen space with fewer choices, and add the backbone's parameters."""
 
     frozen: Callable[[BaseTrial], dict[str, Scalar]]
 
     def __call__(self, trial: BaseTrial) -> dict[str, Scalar]:
-        """Suggest a trial."""
+        """Suggest the configuration of a trial."""
         config = self.frozen(_NarrowedTrial(trial))
         if config["pairs"] != "balanced":
             config["pairs_per_epoch"] = PAIRS_PER_STEP * int(config["steps_per_epoch"])
@@ -82,7 +83,7 @@ class FinetunedSuggest:
 
 
 class _NarrowedTrial(FixedTrial):
-    """Hands what it is asked on to another trial, with fewer choices."""
+    """Forward suggestions to another trial, with the choices of `NARROWED`."""
 
     def __init__(self, trial: BaseTrial) -> None:
         super().__init__({})
@@ -91,21 +92,21 @@ class _NarrowedTrial(FixedTrial):
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """Ask for a number."""
+        """Suggest a float."""
         return self._trial.suggest_float(name, low, high, step=step, log=log)
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """Ask for a whole number."""
+        """Suggest an integer."""
         return self._trial.suggest_int(name, low, high, step=step, log=log)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Ask for one of the choices that are left."""
-        left = NARROWED.get(name, choices)
-        return self._trial.suggest_categorical(name, tuple(choice for choice in choices if choice in left))
+        """Suggest one of the remaining choices."""
+        remaining = NARROWED.get(name, choices)
+        return self._trial.suggest_categorical(name, tuple(choice for choice in choices if choice in remaining))
 
 
-def _moved(params: dict[str, Scalar]) -> dict[str, Scalar]:
-    """A frozen trial in this space: choices that it lacks give way to the nearest that it has."""
+def _to_finetune(params: dict[str, Scalar]) -> dict[str, Scalar]:
+    """Return a first trial of the frozen space with every removed choice replaced by the nearest remaining one."""
     nearest: dict[str, Scalar] = {}
     if params["pairs"] not in NARROWED["pairs"]:
         nearest["pairs"] = "fresh"

@@ -1,4 +1,4 @@
-"""What every dataset's space has in common: PAN's own parameters and the recipe to train it, define-by-run."""
+"""The search space that all datasets share: PAN's own parameters and its training recipe, define-by-run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,15 +10,21 @@ Scalar = str | int | float | bool
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
-    """What a study of one dataset tries, and how much of it by default.
+    """The search space of one dataset, and the default size of a study on it.
 
-    suggest gives a trial's flat configuration, less max_epochs and seed. first_trials holds values for what suggest
-    asks, tried before anything else: the paper's own settings, then recipes that start from an untrained metric.
-    paper_setting is the paper's supervised setting of the dataset, a baseline, and paper_epochs how many epochs the
-    paper's own run of it has.
-
-    encoders are searched by default, more_encoders only when asked for, with first trials of their own; suggest takes
-    others by the keyword `encoders`. unsupported says of every other encoder why the dataset cannot have it.
+    Attributes:
+        suggest: Maps an Optuna trial to the flat configuration of a trial, without `max_epochs` and `seed`. Takes the
+            encoders to choose from as the keyword `encoders`.
+        first_trials: Parameters of the trials that run before any suggestion: the paper's own settings, then recipes
+            that start from a distance on untrained features.
+        paper_setting: The paper's supervised setting on the dataset, which is also a baseline.
+        num_trials: Default number of trials.
+        max_epochs: Default number of epochs of a full trial.
+        paper_epochs: Epochs of `paper_setting` in the paper.
+        encoders: Encoders that are searched by default.
+        more_encoders: Encoders that are searched on request only.
+        more_first_trials: First trials of `more_encoders`.
+        unsupported: For every other encoder, the reason why the dataset does not support it.
     """
 
     suggest: Callable[..., dict[str, Scalar]]
@@ -34,11 +40,14 @@ class SearchSpace:
 
     @property
     def supported(self) -> tuple[str, ...]:
-        """All encoders that can be searched, those by default first."""
+        """Return all encoders that can be searched, the default ones first."""
         return self.encoders + self.more_encoders
 
     def among(self, encoders: Sequence[str]) -> "SearchSpace":
-        """The same space with these of the supported encoders, in whatever order; other encoders' first trials go."""
+        """Return the space restricted to some of the supported encoders.
+
+        The order of `encoders` does not matter. First trials of other encoders are left out.
+        """
         chosen = tuple(name for name in self.supported if name in encoders)
         if chosen == self.encoders:
             return self
@@ -56,13 +65,13 @@ class SearchSpace:
 
 @dataclass(frozen=True)
 class SuggestAmong:
-    """Suggests what a space suggests, with these encoders."""
+    """Suggest from a space with a fixed choice of encoders."""
 
     suggest: Callable[..., dict[str, Scalar]]
     encoders: tuple[str, ...]
 
     def __call__(self, trial: BaseTrial) -> dict[str, Scalar]:
-        """Suggest a trial."""
+        """Suggest the configuration of a trial."""
         return self.suggest(trial, encoders=self.encoders)
 
 
@@ -100,18 +109,24 @@ OPEN_ENDS = {
     "support_dropout": ("high",),
     "edge_dropout": ("high",),
 }
-"""Ends of ranges that are our guess, so that a winner there says: look further. Other ranges end where they must, and
-what is chosen from a list has no ends."""
+"""Ends of ranges that could have been chosen wider. A best value at an open end suggests to search beyond it, and the
+summary warns. The other ends are limits of the parameter itself, and lists of choices have no ends."""
 
 
 def suggest_pan(
     trial: BaseTrial, *, encoders: Sequence[str], pairs_per_epoch: int, pairs: Sequence[str] = PAIRS
 ) -> dict[str, Scalar]:
-    """Suggest PAN's parameters and its recipe; what depends on a choice is asked only where it applies.
+    """Suggest PAN's parameters and its training recipe. Parameters that depend on a choice are suggested after it.
 
-    encoders and pairs are the encoders and the ways to draw pairs that the dataset supports.
-    An epoch has at most the same number of pairs in every trial, however many steps it is cut into, so that epochs
-    can be compared.
+    Args:
+        trial: The Optuna trial to suggest from.
+        encoders: Encoders to choose from.
+        pairs_per_epoch: Upper bound on the pairs of an epoch. It is the same for every trial of a dataset, whatever the
+            number of steps, so that epochs of different trials can be compared.
+        pairs: Ways to draw training pairs that the dataset supports.
+
+    Returns:
+        The flat configuration of the trial, without `max_epochs` and `seed`.
     """
     supervision = trial.suggest_categorical("supervision", SUPERVISIONS)
     encoder = trial.suggest_categorical("encoder", encoders)
@@ -131,7 +146,7 @@ def suggest_pan(
 
 
 def _suggest_encoder(trial: BaseTrial, encoder: str) -> dict[str, Scalar]:
-    """What only this encoder has."""
+    """Suggest the parameters that only this encoder has."""
     if encoder == "siamese":
         return {"projection": trial.suggest_categorical("projection", ("residual", "none"))}
     if encoder == "proxynca":
@@ -151,9 +166,12 @@ def _suggest_encoder(trial: BaseTrial, encoder: str) -> dict[str, Scalar]:
 
 
 def _suggest_start(trial: BaseTrial, *, keeps_distances: bool) -> dict[str, Scalar]:
-    """From where training starts: the features' normalisation, the joint representation, the first weights.
+    """Suggest where training starts: normalisation of features, joint representation and initial weights.
 
-    keeps_distances says whether the encoder can, which a start as a distance needs.
+    Args:
+        trial: The Optuna trial to suggest from.
+        keeps_distances: Whether the encoder's initial embedding preserves distances of the features, which the initial
+            weights `distance` require.
     """
     config: dict[str, Scalar] = {
         "normalisation": trial.suggest_categorical("normalisation", NORMALISATIONS),
@@ -162,13 +180,15 @@ def _suggest_start(trial: BaseTrial, *, keeps_distances: bool) -> dict[str, Scal
     }
     if config["normalisation"] == "whiten":
         config["whitening_shrinkage"] = trial.suggest_float("whitening_shrinkage", 0.1, 1.0)
-    knows_distances = keeps_distances and config["joint"] != "concat"
-    config["first_weights"] = trial.suggest_categorical("first_weights", FIRST_WEIGHTS) if knows_distances else "xavier"
+    can_start_as_distance = keeps_distances and config["joint"] != "concat"
+    config["first_weights"] = (
+        trial.suggest_categorical("first_weights", FIRST_WEIGHTS) if can_start_as_distance else "xavier"
+    )
     return config
 
 
 def _suggest_pairs(trial: BaseTrial, pairs: Sequence[str], pairs_per_epoch: int) -> dict[str, Scalar]:
-    """Which pairs are learned from, and how much each counts."""
+    """Suggest how training pairs are drawn and weighted."""
     config: dict[str, Scalar] = {
         "pairs": trial.suggest_categorical("pairs", pairs),
         "pairs_per_epoch": pairs_per_epoch,
@@ -183,7 +203,7 @@ def _suggest_pairs(trial: BaseTrial, pairs: Sequence[str], pairs_per_epoch: int)
 
 
 def _suggest_training(trial: BaseTrial) -> dict[str, Scalar]:
-    """How fast weights move, and what keeps them from learning the training classes by heart."""
+    """Suggest the optimiser's parameters and the regularisation."""
     return {
         "learning_rate": trial.suggest_float("learning_rate", 1e-5, 1e-2, log=True),
         "schedule": trial.suggest_categorical("schedule", ("constant", "cosine")),
@@ -196,12 +216,21 @@ def _suggest_training(trial: BaseTrial) -> dict[str, Scalar]:
     }
 
 
-def paper_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> dict[str, Scalar]:
-    """One of the paper's settings: standardised features, fixed pairs, full batch, Adam 1e-3, |h1 - h2|, no dropout.
+def paper_trial(
+    supervision: str, num_conditions: int, *, lambda_: float | None = None, **overrides: Scalar
+) -> dict[str, Scalar]:
+    """Return the parameters of one of the paper's settings.
 
-    In a study it has the study's epochs and pairs an epoch, and ends when 12 epochs bring nothing better; with
-    pairs_per_epoch 0 (half of all same-class pairs, one negative each) and max_epochs 100 it is the reference code's
-    own run on CUB, which keeps the best epoch on val.
+    The recipe is that of the paper's reference code: standardised features, fixed pairs, full batch, Adam with learning
+    rate 1e-3, |h1 - h2|, no dropout. In a study the trial has the study's epochs and pairs per epoch, and ends after 12
+    epochs without improvement. With `pairs_per_epoch` 0 (half of all same-class pairs, one negative each) and
+    `max_epochs` 100 it is the reference code's run on CUB, which keeps the best epoch on val.
+
+    Args:
+        supervision: `unsupervised`, `hybrid` or `supervised`.
+        num_conditions: Number of similarity conditions.
+        lambda_: Weight of the attribute loss; None for unsupervised trials.
+        **overrides: Further parameters, such as `gate`, and parameters to change.
     """
     return {
         "encoder": "siamese",
@@ -225,15 +254,24 @@ def paper_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> di
         "feature_dropout": 0.0,
         "condition_dropout": 0.0,
         "patience": 12,
-        **labelled,
+        **overrides,
+        **({} if lambda_ is None else {"lambda": lambda_}),
     }
 
 
-def distance_trial(supervision: str, num_conditions: int, **labelled: Scalar) -> dict[str, Scalar]:
-    """A recipe that starts as nearest class mean on whitened features, and leaves it in small steps.
+def distance_trial(
+    supervision: str, num_conditions: int, *, lambda_: float | None = None, **overrides: Scalar
+) -> dict[str, Scalar]:
+    """Return the parameters of a recipe that starts as nearest class mean on whitened features.
 
-    It learns from class-balanced batches, unless `labelled` says otherwise, and stops when val gets no better. Plain
-    training from there overfits.
+    It trains with a low learning rate on class-balanced batches, unless `overrides` says otherwise, and ends after 6
+    epochs without improvement on val. The paper's recipe overfits from this start.
+
+    Args:
+        supervision: `unsupervised`, `hybrid` or `supervised`.
+        num_conditions: Number of similarity conditions.
+        lambda_: Weight of the attribute loss; None for unsupervised trials.
+        **overrides: Further parameters, such as `gate`, and parameters to change.
     """
     trial = {
         **paper_trial(supervision, num_conditions),
@@ -250,7 +288,8 @@ def distance_trial(supervision: str, num_conditions: int, **labelled: Scalar) ->
         "steps_per_epoch": 4,
         "learning_rate": 1e-4,
         "patience": 6,
-        **labelled,
+        **overrides,
+        **({} if lambda_ is None else {"lambda": lambda_}),
     }
     if trial["pairs"] != "balanced":
         del trial["classes_per_step"], trial["images_per_class"]
@@ -258,9 +297,15 @@ def distance_trial(supervision: str, num_conditions: int, **labelled: Scalar) ->
 
 
 def with_graph(params: dict[str, Scalar], *, layers: int, width: int, edge_dropout: float) -> dict[str, Scalar]:
-    """The same trial with a graph encoder in place of the siamese one; the dropout that is not given is the paper's.
+    """Return the parameters with the siamese encoder replaced by a graph encoder.
 
-    First weights are not asked for there: without them they are Xavier's.
+    The initial weights of a graph encoder are always Xavier's, so `first_weights` is removed.
+
+    Args:
+        params: Parameters of a trial with the siamese encoder.
+        layers: Number of graph layers.
+        width: Width of each layer.
+        edge_dropout: Dropout of edges. The other dropouts are those of the paper.
     """
     return {name: value for name, value in params.items() if name not in {"projection", "first_weights"}} | {
         "encoder": "graph",
@@ -273,5 +318,5 @@ def with_graph(params: dict[str, Scalar], *, layers: int, width: int, edge_dropo
 
 
 GRAPH_BASELINE = with_graph(paper_trial("unsupervised", 1), layers=3, width=350, edge_dropout=0.0)
-"""The graph baseline of PAN's reference code on CUB: same-class training pairs as edges, one condition, which makes PAN
+"""The graph baseline of PAN's reference code on CUB. Edges are same-class training pairs. With one condition, PAN is
 a plain pairwise decoder."""

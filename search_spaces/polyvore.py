@@ -1,6 +1,7 @@
-"""Polyvore Outfits: the paper's settings on it, 206 conditions (205 words and "none") over a graph of outfits.
+"""Polyvore Outfits. The paper uses 206 conditions (205 words and "none") on a graph encoder.
 
-The graph has 2 layers of 200 and drops 15% of neighbourhoods and of edges; OR, lambda 10 and dropout 0.5.
+Its graph has 2 layers of width 200, with 15% dropout of neighbourhoods and of edges. The gate is OR, lambda is 10 and
+dropout is 0.5.
 """
 
 from collections.abc import Sequence
@@ -12,14 +13,14 @@ from search_spaces.pan import Scalar, SearchSpace, distance_trial, paper_trial, 
 ENCODERS = ("siamese", "graph")
 
 PAIRS = ("fresh", "fixed")
-"""Outfits have no classes to balance batches by."""
+"""How training pairs may be drawn. Class-balanced batches are left out because outfits have no classes."""
 
 GRAPH_CONTEXTS = (0, 4, 16)
-"""Edges beside a question that each item of its set may know of."""
+"""How many further edges of the outfit graph each item of a question's set may use."""
 
 
 def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, Scalar]:
-    """Suggest a trial on Polyvore Outfits; 16384 pairs make an epoch."""
+    """Suggest the configuration of a trial on Polyvore Outfits, with 16384 pairs per epoch."""
     config = suggest_pan(trial, encoders=encoders, pairs_per_epoch=16384, pairs=PAIRS)
     if config["encoder"] == "graph":
         config["graph_context"] = trial.suggest_categorical("graph_context", GRAPH_CONTEXTS)
@@ -27,13 +28,16 @@ def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, S
 
 
 def on_outfits(params: dict[str, Scalar]) -> dict[str, Scalar]:
-    """The same trial over the paper's graph, items that share an outfit, and with nothing known beside a question."""
+    """Return the parameters with the paper's graph encoder, without further edges at evaluation.
+
+    Items that share an outfit are neighbours in the graph.
+    """
     return with_graph(params, layers=2, width=200, edge_dropout=0.15) | {"graph_context": 0}
 
 
-SUPERVISED = paper_trial("supervised", 206, gate="OR", **{"lambda": 10.0}, dropout=0.5)
+SUPERVISED = paper_trial("supervised", 206, gate="OR", lambda_=10.0, dropout=0.5)
 UNSUPERVISED = paper_trial("unsupervised", 206, dropout=0.5)
-HYBRID = paper_trial("hybrid", 206, gate="XNOR", **{"lambda": 10.0}, dropout=0.5)
+HYBRID = paper_trial("hybrid", 206, gate="XNOR", lambda_=10.0, dropout=0.5)
 
 PAPER_SETTING = on_outfits(SUPERVISED)
 
@@ -45,7 +49,7 @@ SPACE = SearchSpace(
         on_outfits(HYBRID),
         SUPERVISED,
         distance_trial("unsupervised", 8, pairs="fresh"),
-        distance_trial("hybrid", 64, gate="XNOR", **{"lambda": 0.1}, pairs="fresh"),
+        distance_trial("hybrid", 64, gate="XNOR", lambda_=0.1, pairs="fresh"),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=64,
