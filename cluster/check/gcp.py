@@ -12,7 +12,6 @@ from cluster.check.node_types import (
     check_resources,
     find_machine,
     head_name,
-    machines,
     node_types,
 )
 from cluster.check.schemas import check_keys

@@ -6,7 +6,7 @@ from typing import Any
 
 from cluster.check.documents import is_placeholder
 from cluster.check.finding import Finding, mapping, nearest, sequence, step, whole
-from cluster.check.pods import GPU, check_pod, check_declared_workers, config_values, container_of, gpus_of
+from cluster.check.pods import GPU, check_declared_workers, check_pod, config_values, container_of, gpus_of
 from cluster.check.schemas import check_keys
 from cluster.check.versions import CHECKOUT, Locked, check_image
 
