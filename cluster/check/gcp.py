@@ -12,6 +12,7 @@ from cluster.check.node_types import (
     check_resources,
     find_machine,
     head_name,
+    known_machines,
     node_types,
 )
 from cluster.check.schemas import check_keys
