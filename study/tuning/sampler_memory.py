@@ -4,7 +4,7 @@ import copy
 import heapq
 from collections.abc import Container, Mapping, Sequence
 
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -54,6 +54,13 @@ class SamplerMemory(InMemoryStorage):
         kept = self._ended | {trial_id: self.get_trial(trial_id) for trial_id in self._in_hand}
         chosen = [trial for _, trial in sorted(kept.items()) if states is None or trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """Return the best completed trial that is kept.
+
+        InMemoryStorage keeps the id of the first of equally good trials to end, which may be a forgotten one.
+        """
+        return BaseStorage.get_best_trial(self, study_id)
 
     def _note(self, study_id: int, trial_id: int) -> None:
         trial = self.get_trial(trial_id)

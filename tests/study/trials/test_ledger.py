@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from pan_model.errors import UserError
+from pan_model.objective import Objective
 from study.storage.files import list_all
 from study.storage.location import Location
 from study.trials.ledger import BestEpoch, Status, TrialLedger, TrialRecord, count_by_status, count_ended, read_ledger

@@ -80,6 +80,13 @@ def test_what_is_forgotten_takes_no_room():
     assert [len(memory.get_trial(number).params) for number in range(4)] == [0, 1, 0, 1]
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_the_best_trial_is_one_that_is_kept(order: list[int]):
+    memory = SamplerMemory(num_best=1, num_latest=0)
+    study = told(memory, "minimize", [(TrialState.COMPLETE, [1]), (TrialState.COMPLETE, [1])], order)
+    assert (study.best_trial.number, study.best_value) == (0, 1)
+
+
 def asks(storage: BaseStorage, num_asks: int, seed: int) -> list[dict[str, Any]]:
     """What TPE suggests in a study on CUB's space in which weak trials are pruned and some fail."""
     study = optuna.create_study(storage=storage, sampler=TPESampler(seed=seed), direction="maximize")
