@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
-from tests.study.cluster.conftest import TwoNodes
+from tests.study.nodes.conftest import TwoNodes
 
 from pan_model.backbones.features import Features, FeaturesConfig, extract_features
 from pan_model.data.items import Items

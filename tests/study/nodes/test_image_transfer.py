@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from tests.study.cluster.conftest import TwoNodes
+from tests.study.nodes.conftest import TwoNodes
 
 from pan_model.backbones.architectures import build_backbone
 from pan_model.data.items import Items
