@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 
@@ -22,10 +23,21 @@ class Slots:
 
 
 def allocate_slots(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0) -> Slots:
-    """Cut a cluster into trials: as many as its CPUs take, with all GPUs shared among them unless a share is given.
+    """Divide a cluster into equal slots, one for each trial that runs at a time.
 
-    need is the least part of a GPU that a trial can do with; a share that is given may be smaller. Raises UserError
-    when no node can run even one trial.
+    Without a GPU, a node holds as many trials as its CPUs allow. With GPUs, only nodes that have both CPUs and GPUs for
+    a trial count. Unless the study sets `gpus_per_trial`, the GPU share is that of `even_gpu_share`.
+
+    Args:
+        study: Supplies `cpus_per_trial`, `gpus_per_trial` and `max_concurrent`.
+        nodes: The nodes that trials may use.
+        need: The smallest share of a GPU that a trial can run with. It does not bound a share that the study sets.
+
+    Returns:
+        The slot of a trial and the number of slots.
+
+    Raises:
+        UserError: If no node can run a single trial.
     """
     largest_cpus, largest_gpus = max(node.cpus for node in nodes), max(node.gpus for node in nodes)
     if study.cpus_per_trial > largest_cpus:
@@ -36,15 +48,8 @@ def allocate_slots(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0)
         raise UserError(
             f"gpus_per_trial must be at most {largest_gpus:g}, what a node has, got {study.gpus_per_trial:g}."
         )
-    room = sum(_cpu_room(study, node) for node in nodes)
-    wanted = min(room, study.max_concurrent or room)
-    share = study.gpus_per_trial
-    if share is None:
-        useful = [node.gpus for node in nodes if _cpu_room(study, node)]  # a GPU without CPUs serves nobody
-        share = min(max(even_gpu_share(sum(useful), wanted), math.ceil(1000 * need) / 1000), max(useful))
-    if share == 0:
-        return Slots(cpus=study.cpus_per_trial, gpus=0.0, count=wanted)
-    slots = Slots(cpus=study.cpus_per_trial, gpus=share, count=wanted)
+    share = even_gpu_share(study, nodes, need) if study.gpus_per_trial is None else study.gpus_per_trial
+    slots = Slots(cpus=study.cpus_per_trial, gpus=share, count=0)
     if (count := count_slots(study, slots, nodes)) == 0:
         raise UserError(
             f"no node has room for a trial of {study.cpus_per_trial} CPUs and {share:g} GPUs; "
@@ -54,27 +59,60 @@ def allocate_slots(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0)
 
 
 def count_slots(study: StudyConfig, slots: Slots, nodes: Sequence[Node]) -> int:
-    """How many trials of that share run at a time on nodes, those that are there now for one."""
-    on_each = [
-        min(_cpu_room(study, node), trials_that_fit(node.gpus, slots.gpus)) if slots.gpus else _cpu_room(study, node)
-        for node in nodes
-    ]
-    return min(sum(on_each), study.max_concurrent or sum(on_each))
+    """Return how many trials of the given slot size run at a time on the nodes."""
+    count = sum(_trials_on_node(study, slots.gpus, node) for node in nodes)
+    return min(count, study.max_concurrent or count)
+
+
+def even_gpu_share(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0) -> float:
+    """Return the GPU share of each trial that leaves the fewest GPUs idle and then runs the most trials.
+
+    A share is a fraction of one GPU that an equal number of trials fill (1, 1/2, 1/3 and so on), or several whole GPUs
+    where trials are fewer than GPUs. All trials of a study have the same share. Nodes without a GPU, or with too few
+    CPUs for a trial, do not affect it.
+
+    Args:
+        study: Supplies `cpus_per_trial` and `max_concurrent`.
+        nodes: The nodes that trials may use.
+        need: The smallest share of a GPU that a trial can run with, at most 1.
+
+    Returns:
+        The share, rounded down to thousandths; 0 if no node can host a GPU trial.
+
+    >>> cpu_node, gpu_node = Node(cpus=64, gpus=0), Node(cpus=16, gpus=4)
+    >>> even_gpu_share(StudyConfig(), [cpu_node, gpu_node]), even_gpu_share(StudyConfig(), [cpu_node])
+    (0.25, 0.0)
+    """
+    hosts = [node for node in nodes if _cpu_room(study, node) and node.gpus >= 1]
+    if not hosts:
+        return 0.0
+    most_per_gpu = max(math.ceil(_cpu_room(study, node) / int(node.gpus)) for node in hosts)
+    fractions = [math.floor(1000 / trials) / 1000 for trials in range(1, min(most_per_gpu, 1000) + 1)]
+    shares = [*fractions, *map(float, range(2, int(max(node.gpus for node in hosts)) + 1))]
+    return max((share for share in shares if share >= need), key=lambda share: _rank_share(study, hosts, share))
+
+
+def _rank_share(study: StudyConfig, nodes: Sequence[Node], share: float) -> tuple[int, int, float]:
+    """Return the number of GPUs at work, the number of trials and the share; the largest tuple is best.
+
+    Ray fills a GPU with trials before it takes the next one, and a trial computes on one GPU even if it holds several.
+    """
+    per_gpu = max(1, trials_that_fit(1, share))
+    on_gpus: list[int] = []
+    for node in nodes:
+        full, rest = divmod(_trials_on_node(study, share, node), per_gpu)
+        on_gpus += [per_gpu] * full + [rest]
+    count = min(sum(on_gpus), study.max_concurrent or sum(on_gpus))
+    running_before = accumulate(sorted(on_gpus, reverse=True), initial=0)
+    return sum(before < count for before in running_before), count, share
+
+
+def _trials_on_node(study: StudyConfig, share: float, node: Node) -> int:
+    return min(_cpu_room(study, node), trials_that_fit(node.gpus, share)) if share else _cpu_room(study, node)
 
 
 def _cpu_room(study: StudyConfig, node: Node) -> int:
     return int(node.cpus // study.cpus_per_trial)
-
-
-def even_gpu_share(gpus: float, count: int) -> float:
-    """GPUs for each of `count` trials: whole ones, or the part of one that lets all of them fit.
-
-    >>> even_gpu_share(8, 4), even_gpu_share(2, 3), even_gpu_share(0, 2)
-    (2.0, 0.5, 0.0)
-    """
-    if gpus >= count:
-        return float(gpus // count)
-    return math.floor(1000 / math.ceil(count / gpus)) / 1000 if gpus else 0.0
 
 
 def loading_processes(given: int | None, *, cpus: int, on_gpu: bool) -> int:

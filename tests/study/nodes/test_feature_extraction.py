@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
-from tests.study.nodes.conftest import TwoNodes
 
 from pan_model.backbones.features import Features, FeaturesConfig, extract_features
 from pan_model.data.items import Items
@@ -25,6 +24,7 @@ from study.nodes.feature_extraction import (
     share_nodes,
 )
 from study.nodes.node import Node
+from tests.study.nodes.conftest import TwoNodes
 
 CONFIG = FeaturesConfig(backbone="shufflenet_v2_x0_5", weights="random", image_size=32)
 NUM_IMAGES = 75  # four batches of 16 and a part of one

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from tests.study.nodes.conftest import TwoNodes
 
 from pan_model.backbones.architectures import build_backbone
 from pan_model.data.items import Items
@@ -21,6 +20,7 @@ from pan_model.training.finetune_start import FinetuneStart
 from study.nodes import image_transfer as node_pictures
 from study.nodes.file_server import Chunk, FileServer, file_server
 from study.nodes.image_transfer import pictures_on_this_node, start_on_this_node
+from tests.study.nodes.conftest import TwoNodes
 
 SIZE = 32
 NUM_ITEMS = 12

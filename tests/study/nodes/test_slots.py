@@ -40,8 +40,9 @@ def test_a_cluster_is_shared_out(flags: dict[str, Any], cpus: float, gpus: float
     ("need", "flags", "expected"),
     [
         (0.01, {}, (0.125, 8)),
-        (0.3, {}, (0.3, 3)),
-        (0.3334, {}, (0.334, 2)),
+        (0.3, {}, (0.333, 3)),
+        (0.3334, {}, (0.5, 2)),
+        (0.3333, {}, (0.5, 2)),  # a third, in thousandths, is less
         (1.0, {}, (1.0, 1)),
         (0.3, {"gpus_per_trial": 0.1}, (0.1, 8)),
         (0.3, {"max_concurrent": 2}, (0.5, 2)),
@@ -80,22 +81,67 @@ def place_one_by_one(gpus: int, share: float) -> int:
     return gpus * on_each
 
 
-@given(gpus=st.integers(1, 16), per_gpu=st.integers(1, 64), less=st.integers(0, 63))
-def test_so_many_trials_of_an_even_share_fit(gpus: int, per_gpu: int, less: int):
-    count = max(1, gpus * per_gpu - less)
-    share = even_gpu_share(gpus, count)
-    assert place_one_by_one(gpus, share) >= count
-    assert trials_that_fit(gpus, share) >= count
+def gpus_at_work(nodes: list[Node], share: float) -> tuple[int, int]:
+    """Place trials of one CPU one by one on the fullest GPU that has room; count the GPUs at work and the trials."""
+    units = round(share * 10_000)
+    at_work, trials = 0, 0
+    for node in nodes:
+        free = [10_000] * int(node.gpus)
+        for _ in range(int(node.cpus)):
+            if share >= 1:
+                empty = [gpu for gpu, left in enumerate(free) if left == 10_000][: int(share)]
+                if len(empty) < share:
+                    break
+                for gpu in empty:
+                    free[gpu] = 0
+                at_work += 1  # a trial computes on one GPU
+            else:
+                roomy = [gpu for gpu, left in enumerate(free) if left >= units]
+                if not roomy:
+                    break
+                gpu = min(roomy, key=lambda gpu: (free[gpu], gpu))
+                at_work += free[gpu] == 10_000
+                free[gpu] -= units
+            trials += 1
+    return at_work, trials
 
 
-@given(gpus=st.integers(1, 16), count=st.integers(1, 512))
-def test_an_even_share_is_whole_gpus_or_a_part_of_one_and_little_is_left(gpus: int, count: int):
-    share = even_gpu_share(gpus, count)
-    assert 0 < share < 1 or share.is_integer()
-    if share >= 1:
-        assert count * (share + 1) > gpus
-    else:
-        assert place_one_by_one(gpus, share + 0.001) < count
+SHARES = [*(1000 // trials / 1000 for trials in range(1, 41)), *range(2, 9)]
+GPU_NODES = st.builds(Node, cpus=st.integers(1, 40).map(float), gpus=st.integers(1, 8).map(float))
+NODES = st.lists(GPU_NODES | st.builds(Node, cpus=st.integers(0, 64).map(float), gpus=st.just(0.0)), max_size=4)
+
+
+@given(first=GPU_NODES, others=NODES, need=st.just(0.0) | st.integers(1, 1000).map(lambda number: number / 1000))
+def test_no_other_share_keeps_more_gpus_at_work(first: Node, others: list[Node], need: float):
+    nodes = [first, *others]
+    slots = allocate_slots(StudyConfig(), nodes, need)
+    at_work, count = gpus_at_work(nodes, slots.gpus)
+    assert slots.count == count
+    assert need <= slots.gpus <= max(node.gpus for node in nodes)
+    assert (at_work, count) == max(gpus_at_work(nodes, share) for share in SHARES if share >= need)
+
+
+@given(first=GPU_NODES, others=NODES, more=NODES, need=st.just(0.0) | st.just(0.25))
+def test_more_nodes_never_leave_fewer_gpus_at_work(first: Node, others: list[Node], more: list[Node], need: float):
+    before, after = (
+        gpus_at_work(nodes, allocate_slots(StudyConfig(), nodes, need).gpus)[0]
+        for nodes in ([first, *others], [first, *others, *more])
+    )
+    assert before <= after
+
+
+@given(first=GPU_NODES, others=NODES, cpus=st.integers(0, 999))
+def test_a_node_without_a_gpu_changes_nothing(first: Node, others: list[Node], cpus: int):
+    slots = allocate_slots(StudyConfig(), [first, *others])
+    assert allocate_slots(StudyConfig(), [first, *others, Node(cpus=float(cpus), gpus=0.0)]) == slots
+
+
+@given(node=GPU_NODES, need=st.just(0.0) | st.just(0.25), most=st.none() | st.integers(1, 50))
+def test_no_gpu_of_a_node_is_idle(node: Node, need: float, most: int | None):
+    slots = allocate_slots(StudyConfig(max_concurrent=most), [node], need)
+    trials = min(node.cpus, most or node.cpus)
+    assert gpus_at_work([Node(cpus=slots.count, gpus=node.gpus)], slots.gpus) == (min(node.gpus, trials), slots.count)
+    assert slots.count <= trials
 
 
 @given(gpus=st.integers(1, 16), share=st.integers(1, 1000).map(lambda parts: parts / 1000) | st.integers(1, 16))
@@ -103,17 +149,12 @@ def test_trials_fit_as_they_do_one_by_one(gpus: int, share: float):
     assert trials_that_fit(gpus, share) == place_one_by_one(gpus, share)
 
 
-@given(count=st.integers(1, 512))
-def test_without_gpus_the_share_is_nothing(count: int):
-    assert even_gpu_share(0, count) == 0
+@pytest.mark.parametrize("nodes", [[(8, 0)], [(8, 0), (0, 2)]])
+def test_without_gpus_the_share_is_nothing(nodes: list[tuple[float, float]]):
+    cluster = [Node(cpus=cpus, gpus=gpus) for cpus, gpus in nodes]
+    assert even_gpu_share(StudyConfig(), cluster) == 0
     assert trials_that_fit(0, 0.0) == 0
-
-
-@given(cpus=st.integers(1, 64), gpus=st.integers(0, 16), most=st.none() | st.integers(1, 64))
-def test_all_slots_fit_on_the_gpus(cpus: int, gpus: int, most: int | None):
-    slots = allocate_slots(StudyConfig(max_concurrent=most), [Node(cpus=float(cpus), gpus=float(gpus))])
-    assert slots.count == min(cpus, most or cpus)
-    assert gpus == 0 or place_one_by_one(gpus, slots.gpus) >= slots.count
+    assert allocate_slots(StudyConfig(), cluster).count == 8
 
 
 def test_a_given_share_lies_on_one_gpu():
@@ -130,6 +171,14 @@ def test_a_given_share_lies_on_one_gpu():
         ({"gpus_per_trial": 0.5}, [(4, 0), (4, 1)], (0.5, 2)),
         ({"gpus_per_trial": 0}, [(4, 0), (4, 1)], (0, 8)),
         ({"max_concurrent": 3}, [(4, 2), (4, 2)], (1.0, 3)),
+        ({}, [(64, 0), (16, 4)], (0.25, 16)),  # a head without a GPU hosts none of the trials
+        ({}, [(16, 4), (4, 4)], (1.0, 8)),  # a quarter would leave three of the second node's GPUs idle
+        ({}, [(8, 1), (32, 8)], (0.25, 36)),
+        ({}, [(1, 8), (64, 8)], (0.125, 65)),  # one CPU keeps one GPU at work
+        ({}, [(5, 4)], (1.0, 4)),
+        ({}, [(7, 2)], (0.25, 7)),
+        ({"cpus_per_trial": 4}, [(3, 8), (8, 1)], (0.5, 2)),
+        ({}, [(2000, 1)], (0.001, 1000)),
     ],
 )
 def test_a_trial_lies_on_one_node(flags: dict[str, Any], nodes: list[tuple[float, float]], expected: tuple[float, int]):
