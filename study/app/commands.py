@@ -10,7 +10,7 @@ from types import FrameType
 from pan_model.command_line import OneLineParser
 from pan_model.errors import UserError
 from study.app.flags import name_flags, read_final_config, read_study_config
-from study.nodes.deployment import check_code, is_sent
+from study.nodes.deployment import check_code, check_output_stays, is_submitted, use_all_threads
 from study.storage.object_store import StoreError
 from study.terminal import Terminal
 
@@ -21,7 +21,7 @@ BAD_INPUT = 2
 def run_command(words: Sequence[str], script: Path | None = None) -> int:
     """study/run.py; script is the file that was typed, which `ray submit` copies away from the package."""
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
-    command = "the same command and --resume" if is_sent() else f"uv run study/run.py {again}"
+    command = "the same command and --resume" if is_submitted(script) else f"uv run study/run.py {again}"
     go_on = f"the study is whole; go on with: {command}"
     return run_with_exit_code(lambda screen: _run(words, screen, script), go_on)
 
@@ -45,12 +45,11 @@ def final_command(words: Sequence[str]) -> int:
 def _run(words: Sequence[str], screen: Terminal, script: Path | None) -> int:
     from study.app.dry_run import describe_plan
     from study.app.run_study import conduct_study
-    from study.nodes.submitted import check_output_stays, use_all_threads
 
     check_code(script)
     config = read_study_config(words)
     check_output_stays(config.output)
-    use_all_threads()
+    use_all_threads(script)
     if config.dry_run:
         for line in describe_plan(config):
             screen.say(line)

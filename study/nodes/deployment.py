@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pan_model.errors import UserError
 from study.config.provenance import git_commit
+from study.storage.location import Location
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LOCK = "requirements.lock"
@@ -31,7 +32,7 @@ def check_code(
     """UserError when the package is not the one that the script, the cluster's YAML or the lock is about."""
     _check_script(script, package)
     _check_version(environment.get(VERSION))
-    if IN_A_JOB in environment or (script is not None and script.resolve() != package / "run.py"):
+    if is_submitted(script, environment, package):
         _check_lock(package.parent / LOCK, prefix / ".installed")
 
 
@@ -40,10 +41,43 @@ def describe_code() -> str:
     return f"the code is PAN Study {version('pan-study')} of {PACKAGE.parent}, commit {git_commit()}"
 
 
-def is_sent(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether `ray submit` or `ray job submit` runs this process, by what they put into its environment."""
-    by_submit = environment.get("OMP_NUM_THREADS") == "1" and environment.get("PYTHONWARNINGS") == "ignore"
-    return by_submit or IN_A_JOB in environment
+def is_submitted(script: Path | None, environment: Mapping[str, str] = os.environ, package: Path = PACKAGE) -> bool:
+    """Return whether `ray submit` or `ray job submit` started this process.
+
+    `ray submit` runs a copy of study/run.py that is not in the package. `ray job submit` sets an environment variable.
+    """
+    return IN_A_JOB in environment or (script is not None and script.resolve() != package / "run.py")
+
+
+def use_all_threads(script: Path | None, environment: Mapping[str, str] = os.environ) -> int | None:
+    """Undo Ray's limit of one thread for work of the driver: features and baselines.
+
+    Ray exports OMP_NUM_THREADS=1 to what it runs on a head node. A limit in a process that Ray did not start is the
+    user's, as in a Slurm script, and stays. Trials set their own number of threads.
+
+    Args:
+        script: The file that runs.
+        environment: The environment variables of the process.
+
+    Returns:
+        The new number of threads, or None if the limit stays.
+    """
+    if not is_submitted(script, environment) or environment.get("OMP_NUM_THREADS") != "1":
+        return None
+    import torch  # takes a second, which --help need not wait for
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(cores)
+    return cores
+
+
+def check_output_stays(output: Location, environment: Mapping[str, str] = os.environ) -> None:
+    """UserError for a relative output in a Ray job: its working folder goes away with it."""
+    if IN_A_JOB in environment and isinstance(output, Path) and not output.is_absolute():
+        raise UserError(
+            f"output must be absolute in a Ray job, whose working folder is thrown away, got '{output}'; "
+            "give --output or set PAN_STUDY_OUTPUT on the head node."
+        )
 
 
 def _check_script(script: Path | None, package: Path) -> None:

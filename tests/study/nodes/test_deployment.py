@@ -1,11 +1,22 @@
 import shutil
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from pan_model.errors import UserError
-from study.nodes.deployment import PACKAGE, check_code, describe_code, is_sent
+from study.nodes.deployment import (
+    PACKAGE,
+    check_code,
+    check_output_stays,
+    describe_code,
+    is_submitted,
+    use_all_threads,
+)
+
+JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
 
 
 @pytest.fixture
@@ -80,8 +91,44 @@ def test_the_code_that_runs_is_named():
     assert describe_code().startswith(f"the code is PAN Study {version('pan-study')} of {PACKAGE.parent}, commit ")
 
 
-def test_what_ray_submit_and_jobs_put_into_the_environment_is_known():
-    assert is_sent({"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"})
-    assert is_sent({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"})
-    assert not is_sent({"OMP_NUM_THREADS": "1"})
-    assert not is_sent({})
+def test_a_copy_of_the_script_and_a_job_are_submitted(head: Path):
+    package = head / "pan-study" / "study"
+    assert is_submitted(head / "run.py", {}, package)
+    assert is_submitted(package / "run.py", JOB, package)
+    assert is_submitted(None, JOB, package)
+
+
+@pytest.mark.parametrize("script", [None, PACKAGE / "run.py"])
+def test_a_slurm_script_is_not_submitted_and_keeps_its_limit(script: Path | None):
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    assert not is_submitted(script, environment)
+    assert use_all_threads(script, environment) is None
+
+
+def test_a_job_may_not_write_into_its_own_folder():
+    check_output_stays(Path("/shared/results"), JOB)
+    check_output_stays(Path("results"), {})
+    with pytest.raises(
+        UserError, match=r"^output must be absolute in a Ray job, .+ got 'results'; give --output or set PAN"
+    ):
+        check_output_stays(Path("results"), JOB)
+
+
+def test_a_limit_other_than_rays_is_kept(head: Path):
+    assert use_all_threads(None, {**JOB, "OMP_NUM_THREADS": "3"}) is None
+    assert use_all_threads(head / "run.py", {}) is None
+
+
+@pytest.mark.parametrize("job", [False, True])
+def test_rays_thread_limit_is_undone(head: Path, job: bool):
+    code = (
+        "import sys, torch; from pathlib import Path; from study.nodes.deployment import use_all_threads as use; "
+        "print(use(Path(sys.argv[1])), torch.get_num_threads())"
+    )
+    script = PACKAGE / "run.py" if job else head / "run.py"
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent), **(JOB if job else {})}
+    words = [sys.executable, "-c", code, str(script)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    cores, threads = done.stdout.split()
+    assert cores == threads
+    assert int(cores) >= 1
