@@ -16,7 +16,6 @@ from pan_model.training.trainer import use_deterministic_arithmetic
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
 from study.config.study_config import DatasetPlan, Executor, StudyConfig
 from study.nodes.deployment import describe_code
-from study.nodes.gpu_memory import hungry_trials
 from study.nodes.node import Node
 from study.nodes.ray_address import describe_cluster, find_cluster
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
@@ -190,7 +189,7 @@ def _measure_gpu_need(
     """The part of a GPU that a trial needs, measured on one; 0 where there is none, or a share was given."""
     if config.gpus_per_trial is not None or not any(node.gpus for node in nodes):
         return 0.0
-    from study.nodes.gpu_probe import probe_gpu
+    from study.nodes.gpu_memory import hungry_trials, probe_gpu
     from study.nodes.ray_session import count_gpus
 
     need = 0.0

@@ -1,21 +1,29 @@
 """GPU need: how much of a GPU's memory the hungriest trials of a study take, measured by running an epoch of each."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import optuna
+import ray
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FixedTrial, FrozenTrial
+from ray.exceptions import RayError, RayTaskError
 
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
+from pan_model.errors import UserError
 from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
 from search_spaces import SearchSpace
+from study.nodes.file_server import file_server
+from study.nodes.image_transfer import start_on_this_node
 from study.trials.preparation import PreparedDataset
 
 DRAWS = 3
@@ -27,7 +35,13 @@ MARGIN = 1.25
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryUse:
-    """Bytes of a GPU: what a process takes before any tensor, the peak of a trial's tensors, and all there is."""
+    """Memory of a GPU in bytes.
+
+    Attributes:
+        context: What a process allocates outside torch: its CUDA context and kernels.
+        peak: The most that torch reserved for a trial.
+        total: What all trials of the GPU may share: its memory without that of other processes.
+    """
 
     context: int
     peak: int
@@ -65,20 +79,55 @@ class Meter(Protocol):
         ...
 
 
+@contextmanager
+def second_context() -> Generator[bool]:
+    """Open a CUDA context on this process's GPU in another process; yield False if the GPU admits one process only."""
+    code = "import torch; torch.cuda.mem_get_info(); print(flush=True); input()"
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline() == "\n"
+        finally:
+            process.kill()
+
+
 class CudaMeter:
-    """Measures the GPU that this process has."""
+    """Measures the memory that this process takes of its GPU, without that of other processes.
+
+    The driver reports what all processes together have allocated. What a second, idle process adds to it is the size of
+    a CUDA context. What is allocated besides one context and torch's memory belongs to other processes.
+    """
+
+    def __init__(self, open_context: Callable[[], AbstractContextManager[bool]] = second_context) -> None:
+        """Measure the size of a context and the memory of other processes.
+
+        Args:
+            open_context: Opens a CUDA context in another process while a block runs; yields False if it cannot.
+        """
+        with open_context() as opened:
+            two_contexts = self._allocated_outside_torch()
+        one_context = self._allocated_outside_torch()
+        self._context = max(0, two_contexts - one_context) if opened else one_context
+        self._others = max(0, one_context - self._context)
 
     def start(self) -> None:
-        """Forget the peak so far, and give back what nothing holds any more."""
+        """Release cached memory and reset the peak."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
     def read(self) -> MemoryUse:
-        """What was used since the start; the context is what is taken of the GPU beside torch's own memory."""
+        """Return the use since the start; the context includes the kernels that were loaded since it was opened."""
+        context = max(self._context, self._allocated_outside_torch() - self._others)
+        total = torch.cuda.mem_get_info()[1] - self._others
+        return MemoryUse(context=context, peak=torch.cuda.max_memory_reserved(), total=total)
+
+    @staticmethod
+    def _allocated_outside_torch() -> int:
         free, total = torch.cuda.mem_get_info()
-        return MemoryUse(
-            context=total - free - torch.cuda.memory_reserved(), peak=torch.cuda.max_memory_reserved(), total=total
-        )
+        return total - free - torch.cuda.memory_reserved()
 
 
 class Largest(BaseSampler):
@@ -154,3 +203,28 @@ def measure_on_cuda(prepared: PreparedDataset, configs: Sequence[TrialConfig]) -
     except torch.OutOfMemoryError:
         total = torch.cuda.mem_get_info()[1]
         return MemoryUse(context=0, peak=total, total=total)
+
+
+def probe_gpu(prepared: PreparedDataset, configs: Sequence[TrialConfig]) -> MemoryUse | None:
+    """Run the trials on a whole GPU, waiting for a node that has one; None where torch finds none on it.
+
+    Raises UserError when the node dies, or cannot hold what the trials read.
+    """
+    with nullcontext() if prepared.start is None else file_server() as desk:
+        try:
+            return ray.get(ray.remote(num_gpus=1, max_retries=2)(_measure).remote(prepared, configs, desk))
+        except RayTaskError as error:  # what was raised there; its text is a traceback
+            if isinstance(error.cause, UserError):
+                raise error.cause from error
+            raise
+        except RayError as error:
+            raise UserError(
+                f"a GPU's node ended while the need of a trial was measured on it ({type(error).__name__}); "
+                "give the same command again, or --gpus-per-trial."
+            ) from error
+
+
+def _measure(prepared: PreparedDataset, configs: Sequence[TrialConfig], desk: Any) -> MemoryUse | None:
+    if prepared.start is not None:
+        prepared = replace(prepared, start=start_on_this_node(prepared.start, desk))
+    return measure_on_cuda(prepared, configs)

@@ -1,5 +1,8 @@
 """How much of a GPU a trial is given, with a meter that counts what a trainer was asked for."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import optuna
 import pytest
 import ray
@@ -7,8 +10,16 @@ import torch
 
 from pan_model.config import TrialConfig
 from search_spaces import SPACES
-from study.nodes.gpu_memory import Largest, MemoryUse, hungry_trials, measure_need, measure_on_cuda
-from study.nodes.gpu_probe import probe_gpu
+from study.nodes.gpu_memory import (
+    CudaMeter,
+    Largest,
+    MemoryUse,
+    hungry_trials,
+    measure_need,
+    measure_on_cuda,
+    probe_gpu,
+    second_context,
+)
 from study.trials.preparation import PreparedDataset
 
 
@@ -54,6 +65,70 @@ def test_the_highest_peak_counts(prepared: PreparedDataset, small_trial: dict[st
 def test_a_share_has_room_to_spare_and_is_never_more_than_a_gpu():
     assert MemoryUse(context=50, peak=120, total=1000).share == pytest.approx(0.2)
     assert MemoryUse(context=50, peak=900, total=1000).share == 1.0
+
+
+class FakeGpu:
+    """A GPU of 1000 bytes, of which a context takes 50; `others` belongs to other processes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, others: int) -> None:
+        self.others, self.contexts, self.kernels, self.reserved, self.peak = others, 1, 0, 0, 0
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (1000 - self.allocated, 1000))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: self.reserved)
+        monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: self.peak)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: self.hold(0))
+        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", self.reset_peak)
+
+    @property
+    def allocated(self) -> int:
+        return self.others + 50 * self.contexts + self.kernels + self.reserved
+
+    def hold(self, reserved: int) -> None:
+        self.reserved, self.peak = reserved, max(self.peak, reserved)
+
+    def reset_peak(self) -> None:
+        self.peak = self.reserved
+
+    @contextmanager
+    def second_context(self) -> Generator[bool]:
+        self.contexts += 1
+        yield True
+        self.contexts -= 1
+
+    @contextmanager
+    def exclusive(self) -> Generator[bool]:
+        yield False
+
+
+@pytest.mark.parametrize("others", [0, 600])
+def test_memory_of_other_processes_is_not_the_trials(monkeypatch: pytest.MonkeyPatch, others: int):
+    gpu = FakeGpu(monkeypatch, others)
+    gpu.hold(30)
+    meter = CudaMeter(gpu.second_context)
+    for peak in (100, 200):
+        meter.start()
+        gpu.hold(peak)
+        gpu.kernels = 20
+        assert meter.read() == MemoryUse(context=70, peak=peak, total=1000 - others)
+
+
+def test_a_gpu_that_admits_one_process_has_no_others(monkeypatch: pytest.MonkeyPatch):
+    gpu = FakeGpu(monkeypatch, others=0)
+    meter = CudaMeter(gpu.exclusive)
+    gpu.hold(100)
+    assert meter.read() == MemoryUse(context=50, peak=100, total=1000)
+
+
+def test_a_context_does_not_shrink_when_other_processes_end(monkeypatch: pytest.MonkeyPatch):
+    gpu = FakeGpu(monkeypatch, others=600)
+    meter = CudaMeter(gpu.second_context)
+    gpu.others = 0
+    assert meter.read().context == 50
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_second_context_that_cannot_open_is_reported():
+    with second_context() as opened:
+        assert not opened
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
