@@ -9,12 +9,10 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.objective import Objective
+from pan_model.scores import QuestionScores
 from pan_model.scoring.set_scorer import CosineScoring, SetScorer
-from pan_model.shapes import Float, Int
+from pan_model.shapes import Int
 from pan_model.tasks.pairs import Pairs, PairsConfig
-
-QuestionScores = dict[str, Float[np.ndarray, "_"]]
-"""For each metric, one score a question; the metric's value is their mean."""
 
 
 class Task(ABC):

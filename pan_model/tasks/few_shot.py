@@ -8,9 +8,9 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.objective import Objective
+from pan_model.scores import QuestionScores
 from pan_model.scoring.set_scorer import SetScorer
 from pan_model.shapes import Int
-from pan_model.tasks import QuestionScores
 from pan_model.tasks.episodes import Episodes, draw_episodes, eligible_classes
 from pan_model.tasks.metrics import episode_accuracy, recall_at
 from pan_model.tasks.same_class import SameClassTask

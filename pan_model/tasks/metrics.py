@@ -1,6 +1,4 @@
-"""Metrics as pure functions: a score for every question first, means and intervals after."""
-
-from typing import NamedTuple
+"""Metrics as pure functions: a score for every question."""
 
 import numpy as np
 
@@ -103,26 +101,3 @@ def share_beaten(positives: Float[np.ndarray, "P"], negatives: Float[np.ndarray,
     beaten = np.searchsorted(ordered, positives, side="left") + np.searchsorted(ordered, positives, side="right")
     unknown = np.isnan(positives) | np.isnan(negatives).any()
     return np.where(unknown, np.nan, beaten / (2 * len(negatives)))
-
-
-class Interval(NamedTuple):
-    """A mean over questions and its 95% confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """As in tables, without minus zero: 0.5000 [0.4000, 0.6000]."""
-        return f"{self.mean:z.4f} [{self.low:z.4f}, {self.high:z.4f}]"
-
-
-def mean_interval(questions: Float[np.ndarray, "Q"]) -> Interval:
-    """Mean +- 1.96 s / sqrt(n) over the questions, s the deviation with n - 1; a single question has no width.
-
-    >>> mean_interval(np.array([0.0, 1.0])).mean
-    0.5
-    """
-    mean = float(questions.mean())
-    half = 1.96 * float(questions.std(ddof=1)) / len(questions) ** 0.5 if len(questions) > 1 else 0.0
-    return Interval(mean, mean - half, mean + half)

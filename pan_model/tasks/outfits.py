@@ -14,9 +14,10 @@ from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, Ques
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.objective import Objective
+from pan_model.scores import QuestionScores
 from pan_model.scoring.set_scorer import CosineScoring, SetScorer
 from pan_model.shapes import Float, Int
-from pan_model.tasks import QuestionScores, Task
+from pan_model.tasks import Task
 from pan_model.tasks.outfit_context import OutfitContext
 from pan_model.tasks.outfit_pairs import NonEdges, outfit_pairs
 from pan_model.tasks.outfit_scoring import compat_auc, fitb_accuracy

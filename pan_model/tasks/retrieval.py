@@ -9,9 +9,9 @@ from pan_model.data.roles import queries_and_gallery, roles_of
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.objective import Objective
+from pan_model.scores import QuestionScores
 from pan_model.scoring.set_scorer import SetScorer
 from pan_model.shapes import Float, Int
-from pan_model.tasks import QuestionScores
 from pan_model.tasks.metrics import match_ranks, recall_of_ranks
 from pan_model.tasks.same_class import SameClassTask
 

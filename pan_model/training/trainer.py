@@ -17,10 +17,11 @@ from pan_model.model.conditions import choose_conditions
 from pan_model.model.initialisation import start_as_distance
 from pan_model.model.pan import new_pan
 from pan_model.model.similarity import FirstWeights
+from pan_model.scores import EpochRecord, QuestionScores
 from pan_model.scoring.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, graph_scorer
 from pan_model.scoring.set_scorer import SetScorer, features_on, score_rows
 from pan_model.shapes import Float, Int
-from pan_model.tasks import QuestionScores, Task
+from pan_model.tasks import Task
 from pan_model.tasks.asked import asked_items
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.training.finetune_start import FinetuneStart
@@ -31,9 +32,6 @@ from pan_model.training.losses import pair_weights
 from pan_model.training.normalised_rows import normalise_rows
 from pan_model.training.optimisation import Optimisation
 from pan_model.training.training_loss import Losses, TrainingLoss
-
-EpochRecord = dict[str, int | float]
-"""One line of history: epoch, metrics, loss/<what> and time/<what>_s."""
 
 TRAINED_AT_ONCE = 8192
 """Pairs of an optimiser step that are in memory at a time, fewer where embeddings are wider than WIDE."""

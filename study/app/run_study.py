@@ -23,10 +23,10 @@ from study.reporting.collation import collate
 from study.reporting.report import report_study
 from study.storage.files import exists, local_copy, write_json, write_whole
 from study.terminal import Terminal
-from study.trials.baselines import validation_baselines, write_baselines
+from study.trials.baselines import validation_baselines
 from study.trials.ledger import count_ended, read_ledger
 from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen
-from study.trials.question_scores import QuestionLists, interval_of
+from study.trials.question_scores import QuestionLists, interval_of, write_baselines
 from study.tuning.budget import Budget, GpuMeter
 from study.tuning.search import search_datasets
 

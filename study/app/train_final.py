@@ -17,9 +17,10 @@ from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
+from pan_model.scores import QuestionScores
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline, untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
-from pan_model.tasks import QuestionScores, Task
+from pan_model.tasks import Task
 from pan_model.trained import BACKBONE as MODEL_BACKBONE
 from pan_model.trained import CONFIG, WEIGHTS, save_model
 from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
@@ -36,10 +37,9 @@ from study.storage.files import check_output, exists, list_files, local_copy, wr
 from study.storage.location import Location, absolute, in_store
 from study.storage.paths import BACKBONE, StudyPaths
 from study.terminal import Terminal
-from study.trials.baselines import BASELINES
 from study.trials.paper_setting import PaperSetting, paper_setting_of_final
 from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen
-from study.trials.question_scores import from_entry
+from study.trials.question_scores import BASELINES, from_entry
 
 FINAL_SCHEMA = "pan-study/final/1"
 METRICS = "metrics.json"

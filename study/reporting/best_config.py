@@ -6,7 +6,6 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from pan_model.config import TrialConfig
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from study.storage.files import read_json, write_json
@@ -53,6 +52,8 @@ def export_best_config(results: DatasetPaths, study: dict[str, Any], records: li
 
 def read_best_config(path: Location) -> dict[str, Any]:
     """Read a best_config.json; UserError names the file and the field that is not as the schema says."""
+    from pan_model.config import TrialConfig  # here, because it needs torch, which collation does not
+
     content = read_json(path, MADE_BY)
     error = next(iter(_validator().iter_errors(content)), None)
     if error is not None:

@@ -5,12 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pan_model.errors import UserError
-from pan_model.tasks.metrics import Interval
+from pan_model.scores import Interval
 from study.storage.files import parse_json, read_if_there
 from study.storage.location import Location
-from study.trials.baselines import BASELINES
 from study.trials.ledger import TrialRecord
-from study.trials.question_scores import QuestionLists, from_entry, interval_ahead, interval_of, is_finite_number
+from study.trials.question_scores import (
+    BASELINES,
+    QuestionLists,
+    from_entry,
+    interval_ahead,
+    interval_of,
+    is_finite_number,
+)
 
 PAN = "PAN"
 LEAVE_OUT = "move its folder away to leave it out"

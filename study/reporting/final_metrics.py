@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pan_model.tasks import QuestionScores
+from pan_model.scores import QuestionScores
 from study.trials.question_scores import as_entry, interval_ahead, interval_of
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.objective import Objective
-from pan_model.tasks.metrics import Interval
+from pan_model.scores import Interval
 from study.config.regime import Regime
 from study.config.search_space import whole_space
 from study.reporting.cautions import find_cautions, find_foreign_final, find_short_paper
@@ -16,9 +16,8 @@ from study.reporting.tables import to_csv
 from study.storage.files import write_text
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths, StudyPaths
-from study.trials.baselines import read_baselines
 from study.trials.ledger import Status, TrialLedger, TrialRecord, best_completed
-from study.trials.question_scores import QuestionLists
+from study.trials.question_scores import QuestionLists, read_baselines
 
 HOW_TO_READ = (
     'All methods answer the same questions; intervals are 95% over questions, those of "ahead" question by question.',

@@ -1,4 +1,4 @@
-"""Baselines of a study: how they answer the validation questions, kept in <dataset>/baselines.json."""
+"""Baselines of a study: train them or take them from the cache, and score the validation questions with them."""
 
 from pathlib import Path
 
@@ -7,15 +7,10 @@ from pan_model.datasets import find_dataset
 from pan_model.scoring.baselines import untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
 from search_spaces import SPACES
-from study.storage.files import parse_json, read_if_there, write_json
-from study.storage.location import Location
 from study.terminal import Show
 from study.trials.paper_setting import paper_setting_of_search
 from study.trials.preparation import PreparedDataset
-from study.trials.question_scores import QuestionLists, as_lists, check_methods
-
-BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance", "paper_setting")
-"""In the order of tables."""
+from study.trials.question_scores import QuestionLists, as_lists
 
 
 def validation_baselines(
@@ -28,17 +23,3 @@ def validation_baselines(
     )
     scorers = untrained_baselines(task) | {"paper_setting": pan_scorer(paper.model, task, Split.VAL, paper.device)}
     return {name: as_lists(task.evaluate(scorer, Split.VAL)) for name, scorer in scorers.items()}
-
-
-def write_baselines(path: Location, baselines: dict[str, QuestionLists]) -> None:
-    """Write the file."""
-    write_json(path, {"split": Split.VAL.value, "questions": baselines})
-
-
-def read_baselines(path: Location) -> dict[str, QuestionLists]:
-    """Read the file; a study that was cut before it was written has none yet."""
-    found = read_if_there(path, "remove the file")
-    if found is None:
-        return {}
-    content = parse_json(path, found, "remove the file")
-    return check_methods(content.get("questions") if isinstance(content, dict) else None, path, "questions")

@@ -15,12 +15,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import torch
-
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
-from pan_model.training.trainer import EpochRecord
+from pan_model.scores import EpochRecord
 from study.storage.files import (
     append_line,
     fetch,
@@ -121,6 +119,8 @@ class TrialLedger:
 
     def add_epoch(self, record: EpochRecord, state: dict[str, Any], best: BestEpoch | None = None) -> None:
         """Save the checkpoint, then what is kept of an epoch that is the best so far, then the epoch's line."""
+        import torch  # here, so that the ledger is read without it
+
         content = {"record": record, "state": state, "best": None if best is None else asdict(best)}
         write_whole(self._checkpoint, lambda path: torch.save(content, path))
         if best is not None:
@@ -129,6 +129,8 @@ class TrialLedger:
 
     def restore(self) -> dict[str, Any] | None:
         """The state after the last saved epoch, or None; the other files are mended to end with that very epoch."""
+        import torch
+
         remove_unfinished(self._checkpoint)
         with opened(self._checkpoint) as file:
             saved = None if file is None else torch.load(file, weights_only=True, map_location="cpu")

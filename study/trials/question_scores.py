@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pan_model.data.splits import Split
 from pan_model.errors import UserError
-from pan_model.tasks import QuestionScores
-from pan_model.tasks.metrics import Interval, mean_interval
+from pan_model.scores import Interval, QuestionScores, mean_interval
+from study.storage.files import parse_json, read_if_there, write_json
 from study.storage.location import Location
 
 QuestionLists = dict[str, list[float]]
@@ -76,3 +77,21 @@ def is_finite_number(value: Any) -> bool:
     (True, False, False)
     """
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance", "paper_setting")
+"""In the order of tables."""
+
+
+def write_baselines(path: Location, baselines: dict[str, QuestionLists]) -> None:
+    """Write the file."""
+    write_json(path, {"split": Split.VAL.value, "questions": baselines})
+
+
+def read_baselines(path: Location) -> dict[str, QuestionLists]:
+    """Read the file; a study that was cut before it was written has none yet."""
+    found = read_if_there(path, "remove the file")
+    if found is None:
+        return {}
+    content = parse_json(path, found, "remove the file")
+    return check_methods(content.get("questions") if isinstance(content, dict) else None, path, "questions")

@@ -9,7 +9,7 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from pan_model.flat import Scalar
-from pan_model.training.trainer import EpochRecord
+from pan_model.scores import EpochRecord
 from study.storage.files import write_whole
 from study.storage.location import Location, in_store
 

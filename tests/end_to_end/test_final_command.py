@@ -22,8 +22,8 @@ from pan_model.trained import load_model
 from search_spaces import SPACES
 from study.app.commands import final_command
 from study.app.train_final import TRAIN_ON
-from study.trials.baselines import BASELINES
 from study.trials.preparation import Preparation, prepare_dataset
+from study.trials.question_scores import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from study.app.commands import final_command
 from study.storage.paths import StudyPaths
-from study.trials.baselines import BASELINES
+from study.trials.question_scores import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from pan_model.data.demo import DemoConfig, draw_demo
 from study.storage.paths import StudyPaths
-from study.trials.baselines import BASELINES
+from study.trials.question_scores import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

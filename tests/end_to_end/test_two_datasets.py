@@ -12,7 +12,7 @@ import pytest
 from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.tasks.retrieval import RECALL_AT
 from study.storage.paths import StudyPaths
-from study.trials.baselines import BASELINES
+from study.trials.question_scores import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

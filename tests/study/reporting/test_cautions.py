@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
-from pan_model.tasks.metrics import Interval
+from pan_model.scores import Interval
 from search_spaces import SPACES
 from search_spaces.pan import OPEN_ENDS
 from study.config.search_space import replay

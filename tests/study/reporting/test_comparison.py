@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from pan_model.errors import UserError
-from pan_model.tasks.metrics import Interval
+from pan_model.scores import Interval
 from study.reporting.comparison import PAN, FinalScores, MethodScores, check_same_questions, compare_methods, read_final
-from study.trials.baselines import BASELINES
 from study.trials.ledger import BestEpoch, Status, TrialRecord
+from study.trials.question_scores import BASELINES
 
 METRIC = "few_shot_accuracy"
 OWN = [0.5, 1.0]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pan_model.tasks.metrics import Interval
+from pan_model.scores import Interval
 from study.config.study_config import StudyConfig
 from study.reporting.comparison import MethodScores
 from study.reporting.report import next_commands, say_comparison

@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,3 +114,10 @@ def test_a_study_in_a_store_tells_the_same(
     assert said[1] == "cub: 0/4 trials, 1 running"
     assert re.fullmatch(r"  running: trial trial0, epoch 2/9 written \d+ s ago, best 0\.5000", said[2])
     assert re.fullmatch(r"  last epoch \d+ s ago", said[3])
+
+
+@pytest.mark.parametrize("module", ["study.reporting.status", "study.reporting.collation", "study.trials.ledger"])
+def test_reading_a_study_loads_neither_torch_nor_ray(module: str):
+    code = f"import sys, {module}; print(sorted({{'torch', 'ray', 's3fs'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

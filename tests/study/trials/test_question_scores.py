@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pan_model.errors import UserError
-from pan_model.tasks.metrics import Interval
+from pan_model.scores import Interval
 from study.trials.question_scores import as_entry, as_lists, check_lists, from_entry, interval_ahead, interval_of
 
 SCORES = [0.5, 0.7, 0.9, 0.2]

@@ -1,0 +1,36 @@
+"""Scores of single questions, their mean with its interval, and the numbers of an epoch. Needs numpy alone."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pan_model.shapes import Float
+
+QuestionScores = dict[str, Float[np.ndarray, "_"]]
+"""For each metric, one score a question; the metric's value is their mean."""
+
+EpochRecord = dict[str, int | float]
+"""One line of history: epoch, metrics, loss/<what> and time/<what>_s."""
+
+
+class Interval(NamedTuple):
+    """A mean over questions and its 95% confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Format as in tables, without minus zero: 0.5000 [0.4000, 0.6000]."""
+        return f"{self.mean:z.4f} [{self.low:z.4f}, {self.high:z.4f}]"
+
+
+def mean_interval(questions: Float[np.ndarray, "Q"]) -> Interval:
+    """Return mean +- 1.96 s / sqrt(n) over n questions, s the deviation with n - 1; one question has no width.
+
+    >>> mean_interval(np.array([0.0, 1.0])).mean
+    0.5
+    """
+    mean = float(questions.mean())
+    half = 1.96 * float(questions.std(ddof=1)) / len(questions) ** 0.5 if len(questions) > 1 else 0.0
+    return Interval(mean, mean - half, mean + half)
