@@ -1,4 +1,4 @@
-"""Hours of a study at the published sizes, from seconds measured here: one epoch of a few trials, and some pictures.
+"""Hours of a study at the published sizes, from seconds measured here: one epoch of a few trials, and some images.
 
 Run `.venv/bin/python benchmarks/cost.py`; takes some minutes and 8 GB, and `--device cuda` measures a GPU instead of a
 CPU core. Features are noise of 2048 dimensions in the number of items, classes and attributes of the real data sets.
@@ -32,7 +32,7 @@ NUM_TRIALS, NUM_EPOCHS = 64, 20
 SPENT = 0.4
 """The share of the epochs that a study with ASHA runs: 246 of 640 on photographs of birds."""
 
-NUM_PICTURES = 32
+NUM_IMAGES = 32
 
 
 def random_attributes(num_items: int, num_attributes: int) -> np.ndarray:
@@ -114,13 +114,13 @@ def measure_trial(task: Task, config: TrialConfig, device: torch.device) -> tupl
     return begin_s, epoch_s
 
 
-def measure_picture(device: torch.device) -> float:
-    """Seconds of ResNet-50 a picture of 224 px, without decoding it."""
+def measure_image(device: torch.device) -> float:
+    """Seconds of ResNet-50 an image of 224 px, without decoding it."""
     backbone = build_backbone("resnet50").eval().to(device)
-    pictures = torch.zeros(NUM_PICTURES, 3, 224, 224, device=device)
+    images = torch.zeros(NUM_IMAGES, 3, 224, 224, device=device)
     with torch.inference_mode():
-        backbone(pictures[:2])
-        return seconds_of(lambda: backbone(pictures), device) / NUM_PICTURES
+        backbone(images[:2])
+        return seconds_of(lambda: backbone(images), device) / NUM_IMAGES
 
 
 def main() -> None:
@@ -132,8 +132,8 @@ def main() -> None:
     device = torch.device(given.device)
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    picture_s = measure_picture(device)
-    print(f"one picture through resnet50 at 224 px: {picture_s:.4f} s on {device}", flush=True)
+    image_s = measure_image(device)
+    print(f"one image through resnet50 at 224 px: {image_s:.4f} s on {device}", flush=True)
     print("| dataset | features, h | start of a trial, s | an epoch, s | search, h |\n| --- | --- | --- | --- | --- |")
     for name in given.datasets:
         num_images, make = CASES[name]
@@ -143,7 +143,7 @@ def main() -> None:
         times = [measure_trial(task, config, device) for config in configs]
         begin_s, epoch_s = (mean(of) for of in zip(*times, strict=True))
         search_h = NUM_TRIALS * (begin_s + SPENT * NUM_EPOCHS * epoch_s) / 3600
-        features_h = num_images * picture_s / 3600
+        features_h = num_images * image_s / 3600
         print(f"| {name} | {features_h:.2f} | {begin_s:.1f} | {epoch_s:.1f} | {search_h:.2f} |", flush=True)
 
 

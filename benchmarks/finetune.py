@@ -1,9 +1,9 @@
-"""How fast a trial trains its backbone: pictures a second, how busy the device is, and what two choices bring.
+"""How fast a trial trains its backbone: images a second, how busy the device is, and what two choices bring.
 
 Run `.venv/bin/python benchmarks/finetune.py`, on a GPU where there is one. Prints a line for each way of training, then
-ratios of pictures a second, higher is better for the first named: mixed precision over float32 (1 on a CPU, which has
-none), and gradient caching with a quarter of a step's pictures at a time over whole steps; caching costs a second pass
-without a gradient and saves memory. Pictures are noise unless --data-root is given; the features that a frozen trial
+ratios of images a second, higher is better for the first named: mixed precision over float32 (1 on a CPU, which has
+none), and gradient caching with a quarter of a step's images at a time over whole steps; caching costs a second pass
+without a gradient and saves memory. Images are noise unless --data-root is given; the features that a frozen trial
 would have play no part in the time, and are noise, too. Takes a minute or two.
 """
 
@@ -26,7 +26,7 @@ from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
-from pan_model.images.decoded_cache import load_pictures
+from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.finetune_start import FinetuneStart
 from pan_model.training.trainer import Trainer
@@ -54,7 +54,7 @@ class Epoch:
 
 
 def noise(folder: Path, image_size: int) -> Items:
-    """Pictures of noise."""
+    """Images of noise."""
     generator = np.random.default_rng(0)
     classes = np.repeat(np.arange(NUM_CLASSES), IMAGES_PER_CLASS)
     for number in range(len(classes)):
@@ -78,8 +78,8 @@ def make_trainers(items: Items, arguments: argparse.Namespace, cache_dir: Path) 
     features = np.random.default_rng(0).normal(size=(len(items), feature_dim)).astype(np.float32)
     splits = {split: np.flatnonzero(items.classes % 3 == place) for place, split in enumerate(Split)}
     task = FewShotTask(FeaturedItems.join(items, features, splits), seed=0)
-    pictures = load_pictures(items, fingerprint(items), arguments.image_size, cache_dir)
-    start = FinetuneStart(backbone=backbone, pictures=pictures, num_workers=arguments.num_workers)
+    images = load_decoded_images(items, fingerprint(items), arguments.image_size, cache_dir)
+    start = FinetuneStart(backbone=backbone, images=images, num_workers=arguments.num_workers)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = TrialConfig.from_flat(
         {
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, help="holds CUB_200_2011")
     parser.add_argument("--backbone", default="resnet50" if on_gpu else "resnet18")
     parser.add_argument("--image-size", type=int, default=224 if on_gpu else 64)
-    parser.add_argument("--steps", type=int, default=16 if on_gpu else 2, help="of 64 pictures, an epoch")
+    parser.add_argument("--steps", type=int, default=16 if on_gpu else 2, help="of 64 images, an epoch")
     parser.add_argument("--num-workers", type=int, default=8 if on_gpu else 0)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
@@ -152,7 +152,7 @@ def main() -> None:
     for name in VARIANTS:
         speed = statistics.median(arguments.steps * IMAGES_PER_STEP / epochs[name].wall_s for epochs in rounds)
         share = busy.get(name, statistics.median(epochs[name].busy for epochs in rounds))
-        print(f"{name}: {speed:.0f} pictures a second, device busy {share:.0%} of the time")
+        print(f"{name}: {speed:.0f} images a second, device busy {share:.0%} of the time")
     for name, (one, other) in RATIOS.items():
         ratios = [epochs[other].wall_s / epochs[one].wall_s for epochs in rounds]
         spread = f"median of {len(ratios)}, {min(ratios):.2f} to {max(ratios):.2f}"

@@ -33,7 +33,7 @@ _ATTRIBUTES = tuple((factor, value) for factor, values in (CLASS_FACTORS | IMAGE
 _CERTAINTIES = ("not visible", "guessing", "probably", "definitely")
 _HUES = {"red": 0.0, "yellow": 60.0, "green": 125.0, "blue": 225.0}  # degrees
 _CORNERS = {"square": 4, "triangle": 3}
-_OVERSAMPLING = 2  # pictures are drawn this much larger, then reduced, for smooth edges
+_OVERSAMPLING = 2  # images are drawn this much larger, then reduced, for smooth edges
 
 Looks = dict[str, str]
 """The value of each factor: of the class factors for a class, of all for an image."""
@@ -101,7 +101,7 @@ def _write_demo(folder: Path, config: DemoConfig) -> None:
         class_names.append(f"{k + 1:03d}.{_name_class(shared)}")
         (folder / "images" / class_names[k]).mkdir(parents=True)
         for i in range(config.images_per_class):
-            rng = np.random.default_rng((config.seed, k, i))  # so that a picture depends on no other
+            rng = np.random.default_rng((config.seed, k, i))  # so that an image depends on no other
             looks = shared | {factor: str(rng.choice(values)) for factor, values in IMAGE_FACTORS.items()}
             image_names.append(f"{class_names[k]}/{_name_class(shared)}_{i + 1:04d}.png")
             label_rows += _label_rows(len(image_names), looks, config, rng)
@@ -184,12 +184,12 @@ def _draw(looks: Looks, image_size: int, rng: np.random.Generator) -> Image.Imag
     outline = _outline(looks, side, rng)
     surface = Image.new("RGB", (side, side), fill)
     surface.paste(stroke, mask=Image.fromarray(_pattern(looks["pattern"], side, rng)))
-    picture = Image.new("RGB", (side, side), backdrop)
-    picture.paste(surface, mask=_fill(outline, side))
+    image = Image.new("RGB", (side, side), backdrop)
+    image.paste(surface, mask=_fill(outline, side))
     if looks["border"] == "yes":
         edge = (235, 235, 235) if dark else (20, 20, 20)
-        ImageDraw.Draw(picture).line([*outline, *outline[:2]], fill=edge, width=side // 24, joint="curve")
-    pixels = np.asarray(picture.reduce(_OVERSAMPLING), dtype=np.float64)
+        ImageDraw.Draw(image).line([*outline, *outline[:2]], fill=edge, width=side // 24, joint="curve")
+    pixels = np.asarray(image.reduce(_OVERSAMPLING), dtype=np.float64)
     noisy = pixels + rng.normal(0, rng.uniform(2, 12), pixels.shape)
     return Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
 

@@ -1,4 +1,4 @@
-"""Paths of images as datasets list them: what is no picture, what leads elsewhere, what is missing."""
+"""Paths of images as datasets list them: what is no image, what leads elsewhere, what is missing."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from pan_model.errors import UserError
 
 HIDDEN = "._"
-"""macOS leaves files with this prefix beside the pictures it copies; they are no pictures."""
+"""macOS leaves files with this prefix beside the images it copies; they are no images."""
 
 HIDDEN_REASON = f"file name starts with {HIDDEN}"
 

@@ -1,4 +1,4 @@
-"""Augmentation: a picture changed at random each time that it is trained on."""
+"""Augmentation: an image changed at random each time that it is trained on."""
 
 import math
 from collections.abc import Callable
@@ -9,17 +9,17 @@ from torch import Tensor
 from pan_model.errors import UserError
 
 Transform = Callable[[Tensor], Tensor]
-"""From a (3, side, side) picture in uint8 to one of (3, image_size, image_size)."""
+"""From a (3, side, side) image in uint8 to one of (3, image_size, image_size)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
     """A crop of random place and size, resized to the image's size; colours changed; mirrored every other time.
 
-    crop_scale_min is the smallest share of the picture's area that a crop may have; its sides are as 3:4 to 4:3.
+    crop_scale_min is the smallest share of the image's area that a crop may have; its sides are as 3:4 to 4:3.
     colour_jitter changes brightness, contrast and saturation by up to so much either way, hue never; 0 is off. The
     defaults are those of PAN's first stage on CUB. Ours: crops are taken from the central square that is in the cache,
-    not from the whole picture.
+    not from the whole image.
     """
 
     crop_scale_min: float = 0.08

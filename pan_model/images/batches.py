@@ -1,4 +1,4 @@
-"""Pictures as a backbone in training takes them: batches of normalised tensors, made ahead by worker processes."""
+"""Images as a backbone in training takes them: batches of normalised tensors, made ahead by worker processes."""
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig, Transform
-from pan_model.images.decoded_cache import Pictures
+from pan_model.images.decoded_cache import DecodedImages
 from pan_model.images.decoding import border, normalise
 from pan_model.shapes import Float, Int, UInt8
 
@@ -26,8 +26,8 @@ class _Batch(NamedTuple):
     seed: tuple[int, ...]
 
 
-class PictureBatches:
-    """Reads batches of pictures, cut to image_size px: at random with an augmentation, else as `load_image` does.
+class ImageBatches:
+    """Reads batches of images, cut to image_size px: at random with an augmentation, else as `load_image` does.
 
     Worker processes are started at the first epoch and stay until `close`; with num_workers 0 a batch is made when it
     is asked for. pin_memory puts batches where a GPU takes them from without waiting; without CUDA it does nothing.
@@ -35,18 +35,18 @@ class PictureBatches:
 
     def __init__(
         self,
-        pictures: Pictures,
+        images: DecodedImages,
         *,
         image_size: int,
         augmentation: AugmentationConfig | None = None,
         num_workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        if image_size != pictures.image_size:
-            raise UserError(f"image_size must be that of the pictures, {pictures.image_size} px, got {image_size}.")
+        if image_size != images.image_size:
+            raise UserError(f"image_size must be that of the images, {images.image_size} px, got {image_size}.")
         if num_workers < 0:
             raise UserError(f"num_workers must be at least 0, got {num_workers}.")
-        self._reader = _PictureReader(pictures, augmentation)
+        self._reader = _ImageReader(images, augmentation)
         self._num_workers = num_workers
         self._pin_memory = pin_memory and torch.cuda.is_available()
         self._batches: list[_Batch] = []  # the sampler of the loader, filled anew for each epoch
@@ -57,7 +57,7 @@ class PictureBatches:
     ) -> Iterator[Float[Tensor, "B 3 H W"]]:
         """Yield a tensor for each array of items, on the CPU; one epoch after another, never two at once.
 
-        The augmentation of a picture depends on the seed and its place in the epoch alone, not on the workers.
+        The augmentation of an image depends on the seed and its place in the epoch alone, not on the workers.
         """
         places = np.cumsum([0, *(len(indices) for indices in batches)]).tolist()
         self._batches[:] = [_Batch(indices, place, seed) for indices, place in zip(batches, places[:-1], strict=True)]
@@ -81,20 +81,20 @@ class PictureBatches:
         )
 
 
-class _PictureReader(Dataset[Tensor]):
+class _ImageReader(Dataset[Tensor]):
     """Makes the tensor of a batch, in whichever process."""
 
-    def __init__(self, pictures: Pictures, augmentation: AugmentationConfig | None) -> None:
-        self._pictures = pictures
+    def __init__(self, images: DecodedImages, augmentation: AugmentationConfig | None) -> None:
+        self._images = images
         self._augmentation = augmentation
 
     def __getitem__(self, batch: _Batch) -> Float[Tensor, "B 3 H W"]:
-        squares = torch.from_numpy(self._pictures.read(batch.indices)).permute(0, 3, 1, 2)
+        squares = torch.from_numpy(self._images.read(batch.indices)).permute(0, 3, 1, 2)
         cut = self._central(squares) if self._augmentation is None else self._changed(squares, batch)
         return normalise(cut.contiguous())
 
     def _central(self, squares: UInt8[Tensor, "B 3 S S"]) -> UInt8[Tensor, "B 3 H W"]:
-        size, start = self._pictures.image_size, border(self._pictures.image_size)
+        size, start = self._images.image_size, border(self._images.image_size)
         return squares[:, :, start : start + size, start : start + size]
 
     def _changed(self, squares: UInt8[Tensor, "B 3 S S"], batch: _Batch) -> UInt8[Tensor, "B 3 H W"]:
@@ -109,7 +109,7 @@ class _PictureReader(Dataset[Tensor]):
     @cached_property
     def _transform(self) -> Transform:
         assert self._augmentation is not None
-        return self._augmentation.build(self._pictures.image_size)
+        return self._augmentation.build(self._images.image_size)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_transform"}

@@ -1,4 +1,4 @@
-"""Pictures of a dataset, decoded once: a compact file of pixels that every process maps into its memory."""
+"""Images of a dataset, decoded once: a compact file of pixels that every process maps into its memory."""
 
 import os
 import shutil
@@ -20,13 +20,14 @@ from pan_model.images.unreadable import check_readable, reason_without_path
 from pan_model.shapes import Bool, Int, UInt8
 
 CACHE_FORMAT = "pan-study/pictures/1"
+CACHE_FOLDER = "images"  # kept from earlier versions, so that their caches stay valid
 DECODED_AT_ONCE = 16
 MAX_WORKERS = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pictures:
-    """The pictures of N items as central squares of `side` px, uint8, in a file of numpy's own format.
+class DecodedImages:
+    """The images of N items as central squares of `side` px, uint8, in a file of numpy's own format.
 
     rows are the places of the N items in the file, None where they are all of it in order. What is sent to another
     process is where the file lies; its pixels are shared by all that read it.
@@ -42,7 +43,7 @@ class Pictures:
 
     @property
     def side(self) -> int:
-        """Width and height in px: those of the resized picture from which image_size px are cut."""
+        """Width and height in px: those of the resized image from which image_size px are cut."""
         return square_side(self.image_size)
 
     @property
@@ -51,59 +52,59 @@ class Pictures:
         return _open(self.path, (self.num_stored, self.side, self.side, 3)) is not None
 
     def read(self, indices: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B H W 3"]:
-        """Copy the pictures of some items, H = W = side. Raises UserError when the file is gone."""
+        """Copy the images of some items, H = W = side. Raises UserError when the file is gone."""
         return np.asarray(self._stored[indices if self.rows is None else self.rows[indices]])
 
-    def select(self, keep: Bool[np.ndarray, "N"]) -> "Pictures":
-        """The pictures of the kept items, numbered as `Items.select` numbers these."""
+    def select(self, keep: Bool[np.ndarray, "N"]) -> "DecodedImages":
+        """The images of the kept items, numbered as `Items.select` numbers these."""
         return replace(self, rows=np.flatnonzero(keep) if self.rows is None else self.rows[keep])
 
     @cached_property
     def _stored(self) -> UInt8[np.ndarray, "R H W 3"]:
         stored = _open(self.path, (self.num_stored, self.side, self.side, 3))
         if stored is None:
-            raise UserError(f"{self.path}: no longer holds the pictures that were put there; start again.")
+            raise UserError(f"{self.path}: no longer holds the images that were put there; start again.")
         return stored
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_stored"}
 
 
-def load_pictures(
+def load_decoded_images(
     items: Items,
     fingerprint: str,
     image_size: int,
     cache_dir: Path,
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> Pictures:
-    """The pictures of all items, as they lie in the cache or decoded by threads and put there.
+) -> DecodedImages:
+    """The images of all items, as they lie in the cache or decoded by threads and put there.
 
     `fingerprint` is that of the dataset that the items are from (pan_model.data.fingerprint); they may be fewer, since
-    the file is also named by which they are. `progress` is called with the number of pictures done and to do, only
+    the file is also named by which they are. `progress` is called with the number of images done and to do, only
     when they are decoded. Raises UserError when images cannot be read, the cache cannot be written or its disk is full.
     """
     if image_size < 1:
         raise UserError(f"image_size must be at least 1 px, got {image_size}.")
     path = cache_path(cache_dir, items, fingerprint, image_size).absolute()  # a trial runs in a folder of its own
-    pictures = Pictures(path=path, image_size=image_size, num_stored=len(items))
-    shape = (len(items), pictures.side, pictures.side, 3)
+    images = DecodedImages(path=path, image_size=image_size, num_stored=len(items))
+    shape = (len(items), images.side, images.side, 3)
     if _open(path, shape) is None:
-        check_writable(path.parent, "pictures")
+        check_writable(path.parent, "images")
         _check_space(path.parent, shape)
-        with atomic_cache_write(path, "pictures") as temporary, temporary.open("wb") as file:
+        with atomic_cache_write(path, "images") as temporary, temporary.open("wb") as file:
             unreadable = _decode(items, image_size, file, shape, progress)
             check_readable(items, unreadable, skip_bad_images=False)
-    return pictures
+    return images
 
 
 def cache_path(cache_dir: Path, items: Items, fingerprint: str, image_size: int) -> Path:
-    """Where pictures are cached: named by the sha256 of all that they depend on."""
-    return cache_dir / "pictures" / f"{content_key(CACHE_FORMAT, fingerprint, items.image_names, image_size)}.npy"
+    """Where images are cached: named by the sha256 of all that they depend on."""
+    return cache_dir / CACHE_FOLDER / f"{content_key(CACHE_FORMAT, fingerprint, items.image_names, image_size)}.npy"
 
 
 def _open(path: Path, shape: tuple[int, int, int, int]) -> UInt8[np.ndarray, "N H W 3"] | None:
-    """Map the file, or None where there is none that holds pictures of this shape."""
+    """Map the file, or None where there is none that holds images of this shape."""
     try:
         stored = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
@@ -115,7 +116,7 @@ def _check_space(folder: Path, shape: tuple[int, int, int, int]) -> None:
     needed, free = int(np.prod(shape)), shutil.disk_usage(existing_parent(folder)).free
     if needed > free:
         raise UserError(
-            f"pictures cannot be cached in {folder}: {shape[0]} of {shape[1]} px take {needed / 1e9:.1f} GB, "
+            f"images cannot be cached in {folder}: {shape[0]} of {shape[1]} px take {needed / 1e9:.1f} GB, "
             f"{free / 1e9:.1f} GB are free; give another --cache-dir or a smaller --image-size."
         )
 
@@ -127,7 +128,7 @@ def _decode(
     shape: tuple[int, int, int, int],
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, str]:
-    """Write all pictures; gives what is wrong with those that cannot be read, by name."""
+    """Write all images; gives what is wrong with those that cannot be read, by name."""
     # Written, not mapped: a disk that is full then raises, where a mapped file would end the process.
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
     start, size, lock = file.tell(), shape[1] * shape[2] * shape[3], Lock()
@@ -153,7 +154,7 @@ def _decode(
 
 
 def _read_squares(items: Items, indices: range, image_size: int) -> tuple[UInt8[np.ndarray, "B H W 3"], dict[str, str]]:
-    """Some pictures, black where they cannot be read, and what is wrong with those, by name."""
+    """Some images, black where they cannot be read, and what is wrong with those, by name."""
     side = square_side(image_size)
     squares = np.zeros((len(indices), side, side, 3), dtype=np.uint8)
     reasons: dict[str, str] = {}

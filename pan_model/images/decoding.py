@@ -1,4 +1,4 @@
-"""Pictures on disk to the tensors that a backbone sees."""
+"""Images on disk to the tensors that a backbone sees."""
 
 from io import BytesIO
 from pathlib import Path
@@ -18,23 +18,23 @@ RESIZE_RATIO = 256 / 224
 
 
 Content = bytes | OSError | None
-"""An encoded picture that was read already, or what stood in the way; None where it is still to be read."""
+"""An encoded image that was read already, or what stood in the way; None where it is still to be read."""
 
 
 def load_image(path: Path, image_size: int, content: Content = None) -> Float[Tensor, "3 H W"]:
-    """Read a picture as a backbone sees it in evaluation.
+    """Read an image as a backbone sees it in evaluation.
 
     The shorter side is resized (bilinear, antialiased) to image_size * 256 / 224 px, the central square of image_size
     px is cut out, and RGB values in 0..1 are normalised by ImageNet's mean and standard deviation. Grey and palette
-    pictures become RGB. Where the content of the file is given, it is not opened. Raises UserError naming the file when
-    it is missing, no picture, damaged or truncated.
+    images become RGB. Where the content of the file is given, it is not opened. Raises UserError naming the file when
+    it is missing, no image, damaged or truncated.
     """
     pixels = _read_centre(path, image_size, image_size, content)
     return normalise(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])[0]
 
 
 def load_square(path: Path, image_size: int) -> UInt8[np.ndarray, "H W 3"]:
-    """Read a picture's central square of `square_side(image_size)` px: what `load_image` reads, and a border around it.
+    """Read an image's central square of `square_side(image_size)` px: what `load_image` reads, and a border around it.
 
     What lies `border(image_size)` px from the left and the top is what `load_image` cuts out. Raises UserError as that.
     """
@@ -42,7 +42,7 @@ def load_square(path: Path, image_size: int) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def square_side(image_size: int) -> int:
-    """The shorter side, in px, to which a picture is resized before image_size px are cut out of it.
+    """The shorter side, in px, to which an image is resized before image_size px are cut out of it.
 
     >>> square_side(224), square_side(64)
     (256, 73)
@@ -51,7 +51,7 @@ def square_side(image_size: int) -> int:
 
 
 def border(image_size: int) -> int:
-    """How far from the edge of the resized picture, in px, the central square of image_size px begins.
+    """How far from the edge of the resized image, in px, the central square of image_size px begins.
 
     >>> border(224), border(64)
     (16, 4)
@@ -72,7 +72,7 @@ def _read_centre(path: Path, image_size: int, side: int, content: Content = None
         with Image.open(path if content is None else BytesIO(content)) as image:
             return np.array(_resized_centre(_to_rgb(image), image_size, side), dtype=np.uint8)
     except Exception as error:  # PIL's decoders raise whatever their parsing of damaged bytes runs into
-        raise UserError(f"{path}: not a readable picture ({_reason(error)}).") from error
+        raise UserError(f"{path}: not a readable image ({_reason(error)}).") from error
 
 
 def _reason(error: Exception) -> str:
@@ -89,7 +89,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _resized_centre(image: Image.Image, image_size: int, side: int) -> Image.Image:
-    """Resize and cut out `side` px in one step, so that a long narrow picture never fills the memory.
+    """Resize and cut out `side` px in one step, so that a long narrow image never fills the memory.
 
     Whatever the side, the central image_size px are the same.
     """

@@ -9,8 +9,8 @@ from pan_model.errors import UserError
 def reason_without_path(error: UserError, path: Path) -> str:
     """What is wrong with the image at `path`, in words that stay true when the dataset is moved.
 
-    >>> reason_without_path(UserError("data/a.jpg: not a readable picture (truncated)."), Path("data/a.jpg"))
-    'not a readable picture (truncated).'
+    >>> reason_without_path(UserError("data/a.jpg: not a readable image (truncated)."), Path("data/a.jpg"))
+    'not a readable image (truncated).'
     """
     return str(error).removeprefix(f"{path}: ")
 

@@ -9,7 +9,7 @@ from pan_model.images.augmentation import AugmentationConfig
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
-    """The backbone's learning rate, the first epochs in which it rests, and how much training changes its pictures.
+    """The backbone's learning rate, the first epochs in which it rests, and how much training changes its images.
 
     While it rests (ProxyNCA++ has 5 such epochs), a trial is the frozen one of the same configuration, and learns from
     the features of the first weights. The learning rate follows the trial's schedule; both decays of the trial hold
@@ -31,5 +31,5 @@ class FinetuneConfig:
 
     @property
     def augmentation(self) -> AugmentationConfig:
-        """How pictures are changed each time that they are trained on."""
+        """How images are changed each time that they are trained on."""
         return AugmentationConfig(crop_scale_min=self.crop_scale_min)

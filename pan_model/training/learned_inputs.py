@@ -1,4 +1,4 @@
-"""Learned inputs: features of pictures by a backbone that is trained together with the model."""
+"""Learned inputs: features of images by a backbone that is trained together with the model."""
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone
 from pan_model.backbones.precision import computing_in, fastest_precision, gradient_scale
-from pan_model.images.batches import PictureBatches
+from pan_model.images.batches import ImageBatches
 from pan_model.model.normalisation import Normalisation
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs
@@ -25,15 +25,15 @@ AUGMENTATION_PURPOSE = 5
 """Keeps the random numbers of augmentation apart from others of the same seed."""
 
 EMBEDDED_AT_ONCE = {"cpu": 16, "cuda": 64}
-"""Pictures of an evaluation that go through the backbone at a time, by device, as when features are extracted."""
+"""Images of an evaluation that go through the backbone at a time, by device, as when features are extracted."""
 
 
 class LearnedInputs:
-    """Normalised features of items' pictures, by a copy of a backbone that learns.
+    """Normalised features of items' images, by a copy of a backbone that learns.
 
     The backbone always is in evaluation mode: batch normalisation keeps the statistics of the first weights (its scale
     and shift learn, like all weights), and nothing is dropped. So an item's features depend on no other item, and
-    those of evaluation are the ones that were trained. In training pictures are augmented, and the backbone computes
+    those of evaluation are the ones that were trained. In training images are augmented, and the backbone computes
     in mixed precision on a GPU; evaluation does neither. As long as the backbone rests, the frozen features stand in.
     """
 
@@ -57,9 +57,9 @@ class LearnedInputs:
         # Convolutions are up to twice as fast when the channels of a pixel lie side by side.
         self._backbone.to(device).to(memory_format=torch.channels_last)
         batches = partial(
-            PictureBatches,
-            start.pictures,
-            image_size=start.pictures.image_size,
+            ImageBatches,
+            start.images,
+            image_size=start.images.image_size,
             num_workers=start.num_workers,
             pin_memory=device.type == "cuda",
         )
@@ -78,8 +78,8 @@ class LearnedInputs:
             return
         self._moved = True
         items = [np.unique(np.concatenate([step.index_1, step.index_2])) for step in steps]
-        pictures = self._training.epoch(items, (seed, AUGMENTATION_PURPOSE, epoch))
-        for of_step, images in zip(items, pictures, strict=True):
+        image_batches = self._training.epoch(items, (seed, AUGMENTATION_PURPOSE, epoch))
+        for of_step, images in zip(items, image_batches, strict=True):
             features = GradientCache(self._train_on, images, self._at_once)
             yield _LearnedStep(features, torch.from_numpy(of_step).to(self._device), self._backbone, self._precision)
 
@@ -89,7 +89,7 @@ class LearnedInputs:
 
     @torch.no_grad()
     def features(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
-        """Features by the backbone as it is, from pictures as they are, computed as the frozen ones were."""
+        """Features by the backbone as it is, from images as they are, computed as the frozen ones were."""
         if not self._moved or len(items) == 0:
             return self._frozen.features(items)
         batches = [piece.cpu().numpy() for piece in items.split(EMBEDDED_AT_ONCE[self._device.type])]
@@ -111,7 +111,7 @@ class LearnedInputs:
             self._backbone.network.load_state_dict(state["backbone"])
 
     def close(self) -> None:
-        """End the processes that load pictures; another epoch or evaluation starts new ones."""
+        """End the processes that load images; another epoch or evaluation starts new ones."""
         self._training.close()
         self._evaluation.close()
 

@@ -173,7 +173,7 @@ class Trainer:
         self._optimisation.load_state_dict(state["optimiser"])
 
     def close(self) -> None:
-        """End the processes that load pictures, where there are any; another epoch or evaluation starts new ones."""
+        """End the processes that load images, where there are any; another epoch or evaluation starts new ones."""
         self._inputs.close()
 
     def _make_inputs(self, frozen: FrozenInputs, start: FinetuneStart | None) -> Inputs:
@@ -183,11 +183,9 @@ class Trainer:
         if finetune is None:
             raise UserError("a backbone that is trained needs backbone_learning_rate in the configuration, got none.")
         if start is None:
-            raise UserError("backbone_learning_rate needs a backbone and pictures to train it on, got none.")
-        if len(start.pictures) != num_items:
-            raise UserError(
-                f"a trained backbone needs the pictures of all {num_items} items, got {len(start.pictures)}."
-            )
+            raise UserError("backbone_learning_rate needs a backbone and images to train it on, got none.")
+        if len(start.images) != num_items:
+            raise UserError(f"a trained backbone needs the images of all {num_items} items, got {len(start.images)}.")
         return LearnedInputs(start, finetune, frozen, self.model.normalisation, self.device)
 
     def _items_of(self, split: Split) -> Int[np.ndarray, "n"]:

@@ -202,7 +202,7 @@ def _add_how_to_read_images(parser: OneLineParser) -> None:
         "--data-workers",
         type=int,
         metavar="N",
-        help="processes that load pictures where a backbone is trained; per machine when not given, none on a CPU",
+        help="processes that load images where a backbone is trained; per machine when not given, none on a CPU",
     )
     parser.add_argument(
         "--skip-bad-images",
@@ -213,7 +213,7 @@ def _add_how_to_read_images(parser: OneLineParser) -> None:
         "--cache-dir",
         type=_folder,
         metavar="DIR",
-        help="features, decoded pictures, trained backbones and the paper_setting baseline; outside output and "
+        help="features, decoded images, trained backbones and the paper_setting baseline; outside output and "
         "data; or PAN_STUDY_CACHE_DIR",
     )
 

@@ -75,7 +75,7 @@ def train_final(config: FinalConfig, screen: Terminal) -> int:
 
 
 def _prepare(best: dict[str, Any], config: FinalConfig, screen: Terminal) -> PreparedDataset:
-    """The study's data and features; that they are the study's is seen before any picture is opened."""
+    """The study's data and features; that they are the study's is seen before any image is opened."""
     described = best["features"]
     features = FeaturesConfig(
         backbone=described["backbone"],

@@ -1,4 +1,4 @@
-"""Pictures on every node once: a node that does not see the cache's file fetches a copy, which all its trials map."""
+"""Images on every node once: a node that does not see the cache's file fetches a copy, which all its trials map."""
 
 import fcntl
 import shutil
@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 
 from pan_model.errors import UserError
 from pan_model.files import atomic_cache_write, check_writable
-from pan_model.images.decoded_cache import Pictures
+from pan_model.images.decoded_cache import CACHE_FOLDER, DecodedImages
 from pan_model.training.finetune_start import FinetuneStart
 from study.nodes.file_server import Chunk
 
@@ -23,36 +23,36 @@ PIECE_BYTES = 2**26
 
 
 def start_on_this_node(start: FinetuneStart, desk: Any) -> FinetuneStart:
-    """The same start with pictures that this node sees; the desk (study.nodes.file_server) has the driver's cache.
+    """The same start with images that this node sees; the desk (study.nodes.file_server) has the driver's cache.
 
     The first trial on a node that does not see them fetches a copy, which stays in a cache folder for later studies;
     others wait for it. Raises UserError when there is no room for it.
     """
-    return replace(start, pictures=pictures_on_this_node(start.pictures, desk, user_cache_path("pan-study")))
+    return replace(start, images=images_on_this_node(start.images, desk, user_cache_path("pan-study")))
 
 
-def pictures_on_this_node(pictures: Pictures, desk: Any, own_cache: Path) -> Pictures:
-    """Pictures where they lie, if this node sees them; else a copy, in the same folder or in own_cache."""
-    if pictures.is_stored:
-        return pictures
-    folders = [pictures.path.parent, own_cache / "pictures"]
-    copies = [replace(pictures, path=folder / pictures.path.name) for folder in folders]
+def images_on_this_node(images: DecodedImages, desk: Any, own_cache: Path) -> DecodedImages:
+    """Images where they lie, if this node sees them; else a copy, in the same folder or in own_cache."""
+    if images.is_stored:
+        return images
+    folders = [images.path.parent, own_cache / CACHE_FOLDER]
+    copies = [replace(images, path=folder / images.path.name) for folder in folders]
     for copy in copies:
         if copy.is_stored:
             return copy
-    size: Any = ray.get(desk.size_of.remote(str(pictures.path)))
+    size: Any = ray.get(desk.size_of.remote(str(images.path)))
     if not size:
-        raise UserError(f"{pictures.path}: no longer holds the pictures that were put there; start again.")
-    return _first_with_room(copies, size, lambda path: _fetch(pictures.path, path, size, desk))
+        raise UserError(f"{images.path}: no longer holds the images that were put there; start again.")
+    return _first_with_room(copies, size, lambda path: _fetch(images.path, path, size, desk))
 
 
-def _first_with_room(copies: list[Pictures], size: int, fetch: Callable[[Path], None]) -> Pictures:
-    """Fetch pictures of a size in bytes into the first of some places that can be written and has room."""
+def _first_with_room(copies: list[DecodedImages], size: int, fetch: Callable[[Path], None]) -> DecodedImages:
+    """Fetch images of a size in bytes into the first of some places that can be written and has room."""
     reasons: list[str] = []
     for copy in copies:
         folder = copy.path.parent
         try:
-            check_writable(folder, "pictures")
+            check_writable(folder, "images")
         except UserError:
             reasons.append(f"{folder} cannot be written")
             continue
@@ -65,7 +65,7 @@ def _first_with_room(copies: list[Pictures], size: int, fetch: Callable[[Path], 
                 return copy
         reasons.append(f"{folder} has {free / 1e9:.1f} GB free")
     raise UserError(
-        f"pictures cannot be copied to node {gethostname()}: they take {size / 1e9:.1f} GB, {', '.join(reasons)}; "
+        f"images cannot be copied to node {gethostname()}: they take {size / 1e9:.1f} GB, {', '.join(reasons)}; "
         "give a --cache-dir that all nodes share, or that has room on each of them."
     )
 
@@ -79,7 +79,7 @@ def _locked(path: Path) -> Generator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        raise UserError(f"pictures cannot be copied to {path.parent} on node {gethostname()} ({error}).") from error
+        raise UserError(f"images cannot be copied to {path.parent} on node {gethostname()} ({error}).") from error
 
 
 def _fetch(source: Path, path: Path, size: int, desk: Any) -> None:
@@ -87,7 +87,7 @@ def _fetch(source: Path, path: Path, size: int, desk: Any) -> None:
     for left_over in path.parent.glob(f"{path.stem}.*.tmp"):  # of one that died while it held the lock
         with suppress(OSError):
             left_over.unlink()
-    with atomic_cache_write(path, "pictures") as temporary, temporary.open("wb") as file:
+    with atomic_cache_write(path, "images") as temporary, temporary.open("wb") as file:
         for piece in _pieces(source, size, desk):
             if isinstance(piece, OSError):
                 raise piece

@@ -116,7 +116,7 @@ def _cpu_room(study: StudyConfig, node: Node) -> int:
 
 
 def loading_processes(given: int | None, *, cpus: int, on_gpu: bool) -> int:
-    """How many processes load pictures for one that trains: what was given, or one less than it has CPUs, up to 8.
+    """How many processes load images for one that trains: what was given, or one less than it has CPUs, up to 8.
 
     Where a CPU trains, they would only be in its way.
 

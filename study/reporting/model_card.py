@@ -42,7 +42,7 @@ from pan_model.scoring.pan_scorer import embedding_scorer
 from pan_model.trained import load_backbone, load_model
 
 backbone, model = load_backbone("final"), load_model("final")  # the folder of this card
-paths = sorted(Path("images").glob("*.jpg"))  # your pictures, three or more
+paths = sorted(Path("images").glob("*.jpg"))  # your images, three or more
 
 with torch.inference_mode():
     features = backbone(torch.stack([load_image(path, {image_size}) for path in paths]))  # (N, {feature_dim})

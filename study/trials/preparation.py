@@ -21,7 +21,7 @@ from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.splits import Split
 from pan_model.datasets import Dataset, find_dataset
 from pan_model.errors import UserError
-from pan_model.images.decoded_cache import load_pictures
+from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.shapes import Bool, Float
 from pan_model.tasks import Task
 from pan_model.training.backbone import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
@@ -36,7 +36,7 @@ Progress = Callable[["Work", int, int], None]
 class Work(StrEnum):
     """What takes time when a dataset is prepared."""
 
-    DECODING = "pictures decoded"
+    DECODING = "images decoded"
     TRAINING = "backbone training"
     EXTRACTING = "features extracted"
 
@@ -50,9 +50,9 @@ class Preparation:
     """How a dataset is made ready for trials: where it lies, how it is read, which features it gets.
 
     A backbone is trained as backbone_training says, and features are extracted with what it learned; trained_backbone
-    is the result of an earlier training, which then counts. data_workers processes load pictures for whatever is
+    is the result of an earlier training, which then counts. data_workers processes load images for whatever is
     trained in this process. The extractor computes features that are not in the cache. check_fingerprint may refuse the
-    data before any picture is opened.
+    data before any image is opened.
     """
 
     dataset: str
@@ -219,7 +219,7 @@ def _finetune_start(
         return None
     backbone = build_backbone(config.backbone, config.pooling)
     load_weights(backbone, config.weights)
-    pictures = load_pictures(
+    images = load_decoded_images(
         kept, identity, config.image_size, preparation.cache_dir, progress=partial(tell, Work.DECODING)
     )
-    return FinetuneStart(backbone=backbone.eval(), pictures=pictures, num_workers=preparation.data_workers)
+    return FinetuneStart(backbone=backbone.eval(), images=images, num_workers=preparation.data_workers)

@@ -34,7 +34,7 @@ class TrialRequest:
 class TrialPlace:
     """What all trials of a dataset share, beside the data: where results go, and the hardware that each has.
 
-    data_workers processes load pictures for a trial that trains its backbone.
+    data_workers processes load images for a trial that trains its backbone.
     """
 
     root: Location

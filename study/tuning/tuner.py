@@ -69,7 +69,7 @@ class RayTrial(tune.Trainable):
     ) -> None:
         """Take the trial that `config` describes; `terms` say on which nodes it may run.
 
-        The desk has the pictures where nodes do not see them.
+        The desk has the images where nodes do not see them.
         """
         assert shared is not None
         if 0 < gpu_share < 1 and torch.cuda.is_available():
@@ -139,8 +139,8 @@ def tune_datasets(
     ]
     if not lacking:
         return
-    pictures = any(prepared.start for _, prepared in lacking)
-    with file_server() if pictures and study.ray_address is not None else nullcontext() as desk:
+    images = any(prepared.start for _, prepared in lacking)
+    with file_server() if images and study.ray_address is not None else nullcontext() as desk:
         trainable = _trainable(lacking, study, slots, desk)
         run_trials(
             trainable,

@@ -126,7 +126,7 @@ class TestReader:
 class TestPreparation:
     def test_a_damaged_image_is_named_and_can_be_skipped(self, case: Case, copy: Path, tmp_path: Path):
         items = case.read(copy)
-        items.image_path(0).write_bytes(b"no picture")
+        items.image_path(0).write_bytes(b"no image")
         with pytest.raises(UserError, match=r"1 of \d+ images cannot be read") as error:
             case.prepare(copy.parent, tmp_path / "cache")
         assert str(items.image_path(0)) in one_line(error)

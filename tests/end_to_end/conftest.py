@@ -217,11 +217,11 @@ def new_data(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Calla
 
 @pytest.fixture(scope="session")
 def spoil() -> Callable[[Path], tuple[Path, Path]]:
-    """Make one picture of a data root unreadable and cut another; gives both."""
+    """Make one image of a data root unreadable and cut another; gives both."""
 
     def make(data: Path) -> tuple[Path, Path]:
         unreadable, *_, cut = sorted((data / "demo" / "images").rglob("*.png"))
-        unreadable.write_bytes(b"this is no picture")
+        unreadable.write_bytes(b"this is no image")
         cut.write_bytes(cut.read_bytes()[:-400])
         return unreadable, cut
 

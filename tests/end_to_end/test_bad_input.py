@@ -188,7 +188,7 @@ def test_missing_image_is_refused_by_name(refuse: Refuse, new_data: Callable[[],
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_picture_that_cannot_be_read_is_refused_by_name(
+def test_image_that_cannot_be_read_is_refused_by_name(
     refuse: Refuse, new_data: Callable[[], Path], spoil: Callable[[Path], tuple[Path, Path]], which: int
 ) -> None:
     data = new_data()

@@ -1,4 +1,4 @@
-"""A study of outfits from end to end: drawn pictures, words from a file, new questions and those of the files."""
+"""A study of outfits from end to end: drawn images, words from a file, new questions and those of the files."""
 
 import json
 from collections.abc import Callable

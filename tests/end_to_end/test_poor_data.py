@@ -1,4 +1,4 @@
-"""Data that a study can do without: bad pictures are left out, trials that want labels fail, the others go on."""
+"""Data that a study can do without: bad images are left out, trials that want labels fail, the others go on."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ def unlabelled(
     spoil: Callable[[Path], tuple[Path, Path]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
-    """A study of data with two bad pictures and no certain label: trials that want labels cannot be trained."""
+    """A study of data with two bad images and no certain label: trials that want labels cannot be trained."""
     data, output = tmp_path_factory.mktemp("unlabelled"), tmp_path_factory.mktemp("results")
     config = DemoConfig(
         num_classes=20, images_per_class=12, image_size=32, missing_fraction=0.0, uncertain_fraction=1.0
@@ -37,7 +37,7 @@ def unlabelled(
     return {"bad": bad, "results": StudyPaths(output / "demo"), "finished": commands.run("run", *words)}
 
 
-def test_skipped_pictures_are_counted_and_listed(unlabelled: dict[str, Any]) -> None:
+def test_skipped_images_are_counted_and_listed(unlabelled: dict[str, Any]) -> None:
     finished, results = unlabelled["finished"], unlabelled["results"]
     assert (finished.code, finished.err) == (0, "")
     assert "demo: 2 left out (unreadable image)" in finished.out.splitlines()

@@ -1,4 +1,4 @@
-"""Items with planted attributes and clusters, drawn pictures, configurations, models, trainers, a server of files."""
+"""Items with planted attributes and clusters, drawn images, configurations, models, trainers, a server of files."""
 
 import re
 import threading
@@ -193,7 +193,7 @@ def run() -> Callable[[Trainer, int], list[EpochRecord]]:
 
 @pytest.fixture
 def draw_items(tmp_path: Path) -> Callable[..., Items]:
-    """Draw pictures of noise around each class's colour and write them; items are named 0.png, 1.png and so on."""
+    """Draw images of noise around each class's colour and write them; items are named 0.png, 1.png and so on."""
 
     def draw(num_items: int, num_classes: int = 1, sizes: Sequence[tuple[int, int]] = ((40, 60), (50, 36))) -> Items:
         root = tmp_path / "images"

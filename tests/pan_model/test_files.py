@@ -75,7 +75,7 @@ def test_key_tells_contents_apart() -> None:
 
 def test_written_under_its_name_in_the_end(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.npy"
-    with atomic_cache_write(path, "pictures") as temporary:
+    with atomic_cache_write(path, "images") as temporary:
         temporary.write_text("one")
         assert not path.exists()
         assert temporary.parent == path.parent
@@ -88,11 +88,11 @@ def test_failure_leaves_what_was_there(tmp_path: Path, error: BaseException) -> 
     path.write_text("old")
 
     def write() -> None:
-        with atomic_cache_write(path, "pictures") as temporary:
+        with atomic_cache_write(path, "images") as temporary:
             temporary.write_text("half")
             raise error
 
-    said = r"pictures cannot be cached in .* \(disk is full\); give another --cache-dir\."
+    said = r"images cannot be cached in .* \(disk is full\); give another --cache-dir\."
     with pytest.raises((KeyboardInterrupt, UserError), match=said if isinstance(error, OSError) else "^b?$"):
         write()
     assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]

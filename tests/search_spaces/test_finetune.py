@@ -61,7 +61,7 @@ def test_it_asks_what_the_frozen_space_asks_and_three_things_more(space: SearchS
             assert found[name] == distribution
 
 
-def test_steps_and_epochs_have_a_bounded_number_of_pictures(space: SearchSpace):
+def test_steps_and_epochs_have_a_bounded_number_of_images(space: SearchSpace):
     most = [most_images_a_step(config) for _, config in asked(space)]
     steps = [int(config["steps_per_epoch"]) for _, config in asked(space)]
     assert max(most) == 64

@@ -9,7 +9,7 @@ from typing import Any
 from pan_model.data.download.layout_report import LayoutReport, Verdict, first_names
 
 HIDDEN = "._"
-"""macOS leaves files with this prefix beside the pictures it copies; they are no pictures."""
+"""macOS leaves files with this prefix beside the images it copies; they are no images."""
 
 ARCHIVES = (".zip", ".tgz", ".tar", ".tar.gz", ".7z", ".rar", ".parquet")
 PLACES = (".", "Anno", "Eval", "Img", "img", "images", "attributes", "nondisjoint", "disjoint")
@@ -111,7 +111,7 @@ def look_for_leftovers(report: LayoutReport, *image_folders: str) -> None:
         for place, _, names in os.walk(report.folder / folder):
             hidden += [str(Path(place, name).relative_to(report.folder)) for name in names if is_hidden(name)]
     if hidden:
-        report.add(Verdict.ODD, f"{len(hidden)} files {HIDDEN}* of macOS, no pictures {first_names(hidden)}")
+        report.add(Verdict.ODD, f"{len(hidden)} files {HIDDEN}* of macOS, no images {first_names(hidden)}")
     for place in PLACES:
         for name in list_archives(report.folder / place):
             report.add(Verdict.ODD, f"{Path(place, name)}: an archive, which a study does not read; is it unpacked?")

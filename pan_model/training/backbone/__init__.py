@@ -15,8 +15,8 @@ from pan_model.backbones.architectures import build_backbone
 from pan_model.backbones.features import FeaturesConfig
 from pan_model.backbones.weights import load_weights
 from pan_model.files import check_writable
-from pan_model.images.batches import PictureBatches
-from pan_model.images.decoded_cache import load_pictures
+from pan_model.images.batches import ImageBatches
+from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
 from pan_model.training.backbone.images import TrainingImages
 from pan_model.training.backbone.store import TrainedBackbone, TrainingStore, training_key
@@ -37,7 +37,7 @@ PROGRESS_PARTS = 1000
 
 
 class Stage(StrEnum):
-    """What a progress callback is told about: pictures (counted one by one), or epochs (in thousandths)."""
+    """What a progress callback is told about: images (counted one by one), or epochs (in thousandths)."""
 
     DECODING = "decoding"
     TRAINING = "training"
@@ -78,9 +78,9 @@ def train_backbone(
     check_writable(store.path.parent, "the trained backbone")
     tell = progress or (lambda _stage, _done, _total: None)
     size, target = features.image_size, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    pictures = load_pictures(items, images.fingerprint, size, cache_dir, progress=partial(tell, Stage.DECODING))
-    batches = PictureBatches(
-        pictures,
+    decoded = load_decoded_images(items, images.fingerprint, size, cache_dir, progress=partial(tell, Stage.DECODING))
+    batches = ImageBatches(
+        decoded,
         image_size=size,
         augmentation=config.augmentation,
         num_workers=num_workers,

@@ -11,19 +11,19 @@ from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone, measure_feature_dim
 from pan_model.errors import UserError
-from pan_model.images.batches import PictureBatches
+from pan_model.images.batches import ImageBatches
 from pan_model.shapes import Float, Int
 from pan_model.training.backbone.config import BackboneTrainingConfig
 from pan_model.training.backbone.objectives import build_objective
 from pan_model.training.backbone.precision import MixedPrecision
 from pan_model.training.backbone.triplets import Groups
 
-FIRST_WEIGHTS_PURPOSE, STEPS_PURPOSE, PICTURES_PURPOSE, NETWORK_PURPOSE = range(4)
+FIRST_WEIGHTS_PURPOSE, STEPS_PURPOSE, IMAGES_PURPOSE, NETWORK_PURPOSE = range(4)
 """Keep random numbers for different purposes apart, drawn from the same seed."""
 
 
 class BackboneTrainer:
-    """Trains a backbone, in place, on pictures of groups; groups hold the pictures' positions.
+    """Trains a backbone, in place, on images of groups; groups hold the images' positions.
 
     Every random draw of epoch e comes from (seed, e): a training continued from `state_dict` equals one that was never
     interrupted, bit for bit on one CPU with the same number of threads. The caller's random numbers are left alone.
@@ -33,7 +33,7 @@ class BackboneTrainer:
         self,
         backbone: Backbone,
         groups: Groups,
-        batches: PictureBatches,
+        batches: ImageBatches,
         config: BackboneTrainingConfig,
         *,
         image_size: int,
@@ -68,13 +68,13 @@ class BackboneTrainer:
         self._freeze(epoch <= self._config.warm_up_epochs)
         steps = self.objective.draw_steps(np.random.default_rng([self._config.seed, STEPS_PURPOSE, epoch]))
         pieces = [self._pieces(step) for step in steps]
-        pictures = self._batches.epoch(
-            [piece for step in pieces for piece in step], (self._config.seed, PICTURES_PURPOSE, epoch)
+        image_batches = self._batches.epoch(
+            [piece for step in pieces for piece in step], (self._config.seed, IMAGES_PURPOSE, epoch)
         )
         total = torch.zeros((), device=self._device)
         with self._random_numbers(NETWORK_PURPOSE, epoch):
             for number, step in enumerate(pieces, start=1):
-                total += self.train_step(step, pictures)
+                total += self.train_step(step, image_batches)
                 progress(number / len(pieces))
         mean = float(total) / len(pieces)
         if not math.isfinite(mean):
@@ -86,14 +86,14 @@ class BackboneTrainer:
         return mean
 
     def train_step(
-        self, pieces: list[Int[np.ndarray, "_"]], pictures: Iterator[Float[Tensor, "_ 3 H W"]]
+        self, pieces: list[Int[np.ndarray, "_"]], image_batches: Iterator[Float[Tensor, "_ 3 H W"]]
     ) -> Float[Tensor, ""]:
         """One step of the optimiser, its gradient added up piece by piece; gives the step's loss on the device."""
         self._adam.zero_grad()
         size = sum(len(piece) for piece in pieces)
         total = torch.zeros((), device=self._device)
         for items in pieces:
-            images = next(pictures).to(self._device, non_blocking=True, memory_format=torch.channels_last)
+            images = next(image_batches).to(self._device, non_blocking=True, memory_format=torch.channels_last)
             with self._precision.forward():
                 features = self.backbone(images)
             # The loss, of differences of squares, needs the 32 bits that a network can do without.
@@ -104,7 +104,7 @@ class BackboneTrainer:
         return total
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next epoch depends on, beside the configuration and the pictures."""
+        """All that the next epoch depends on, beside the configuration and the images."""
         return {
             "losses": self.losses,
             "backbone": self.backbone.network.state_dict(),

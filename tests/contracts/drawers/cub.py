@@ -1,4 +1,4 @@
-"""CUB's layout, with a row for a file that macOS left beside a picture."""
+"""CUB's layout, with a row for a file that macOS left beside an image."""
 
 from pathlib import Path
 

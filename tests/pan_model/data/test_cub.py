@@ -214,7 +214,7 @@ def test_refuses_a_missing_file(lay: Lay, name: str) -> None:
 
 def test_refuses_a_folder_without_images(lay: Lay) -> None:
     folder = lay()
-    (folder / "images").rename(folder / "pictures")
+    (folder / "images").rename(folder / "photos")
     with pytest.raises(UserError, match=r"images: no such folder; .* must hold images\.txt, "):
         read_cub(folder)
 

@@ -43,8 +43,8 @@ def test_has_the_default_size(items: Items) -> None:
     assert len(items.class_names) == 40
     assert np.bincount(items.classes).tolist() == [24] * 40
     assert len(items.attribute_names) == 17
-    with Image.open(items.image_path(0)) as picture:
-        assert (picture.mode, picture.size) == ("RGB", (64, 64))
+    with Image.open(items.image_path(0)) as image:
+        assert (image.mode, image.size) == ("RGB", (64, 64))
 
 
 def test_has_every_file_of_the_official_layout(drawn: Path) -> None:
@@ -93,8 +93,8 @@ def test_dark_backgrounds_are_darker(items: Items) -> None:
     column = items.attribute_names.index("has_background::dark")
     corners: dict[bool, list[float]] = {True: [], False: []}
     for n in np.flatnonzero(items.certain[:, column]).tolist():
-        with Image.open(items.image_path(n)) as picture:
-            corners[bool(items.attributes[n, column])].append(float(np.asarray(picture)[:4, :4].mean()))
+        with Image.open(items.image_path(n)) as image:
+            corners[bool(items.attributes[n, column])].append(float(np.asarray(image)[:4, :4].mean()))
     assert max(corners[True]) < min(corners[False])
 
 
@@ -122,8 +122,8 @@ def test_splits_hold_enough_classes_for_episodes_of_five(items: Items) -> None:
 def test_random_features_tell_some_classes_but_not_all(items: Items) -> None:
     """Leaves room to learn: 5-way 5-shot by the nearest class mean, on a convolutional network of random weights."""
     val = few_shot_split(items)[Split.VAL]
-    pictures = np.stack([np.asarray(Image.open(items.image_path(n))) for n in val.tolist()])
-    features = torch.nn.functional.normalize(random_features(pictures).reshape(10, 24, -1), dim=2)
+    images = np.stack([np.asarray(Image.open(items.image_path(n))) for n in val.tolist()])
+    features = torch.nn.functional.normalize(random_features(images).reshape(10, 24, -1), dim=2)
     rng, accuracy = np.random.default_rng(0), list[float]()
     for _ in range(200):
         chosen = features[rng.choice(10, 5, replace=False)][:, rng.permutation(24)]
@@ -133,10 +133,10 @@ def test_random_features_tell_some_classes_but_not_all(items: Items) -> None:
     assert 0.6 < np.mean(accuracy) < 0.85
 
 
-def random_features(pictures: np.ndarray) -> torch.Tensor:
+def random_features(images: np.ndarray) -> torch.Tensor:
     torch.manual_seed(0)
     backbone = torch.nn.Sequential(*list(torchvision.models.resnet18(weights=None).children())[:-1]).eval()
-    scaled = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255
+    scaled = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     with torch.inference_mode():
         return backbone((scaled - mean[:, None, None]) / std[:, None, None])
@@ -148,7 +148,7 @@ def test_the_same_configuration_draws_the_same_bytes(tmp_path: Path) -> None:
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_another_seed_draws_other_pictures(tmp_path: Path) -> None:
+def test_another_seed_draws_other_images(tmp_path: Path) -> None:
     draw_demo(tmp_path / "one", SMALL)
     draw_demo(tmp_path / "two", DemoConfig(num_classes=8, images_per_class=3, image_size=24, seed=1))
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
@@ -156,7 +156,7 @@ def test_another_seed_draws_other_pictures(tmp_path: Path) -> None:
     assert not {one[name] for name in one if name.endswith(".png")} & set(two.values())
 
 
-def test_a_picture_depends_on_no_other(tmp_path: Path) -> None:
+def test_an_image_depends_on_no_other(tmp_path: Path) -> None:
     draw_demo(tmp_path / "few", SMALL)
     draw_demo(tmp_path / "more", DemoConfig(num_classes=12, images_per_class=5, image_size=24))
     few, more = contents(tmp_path / "few"), contents(tmp_path / "more")

@@ -262,7 +262,7 @@ def test_refuses_a_missing_file(lay: Lay, name: str, other: str):
 
 def test_refuses_a_folder_without_images(lay: Lay):
     folder = lay()
-    (folder / "img").rename(folder / "pictures")
+    (folder / "img").rename(folder / "photos")
     with pytest.raises(UserError, match=r"img: no such folder, nor Img; .*In-shop must hold Eval/"):
         read_inshop(folder)
 

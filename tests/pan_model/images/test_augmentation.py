@@ -18,10 +18,10 @@ def ramp() -> Tensor:
     return torch.linspace(0, 250, SIDE).expand(3, SIDE, SIDE).to(torch.uint8)
 
 
-def many(config: AugmentationConfig, picture: Tensor, count: int = 40) -> Tensor:
+def many(config: AugmentationConfig, image: Tensor, count: int = 40) -> Tensor:
     transform = config.build(SIZE)
     torch.manual_seed(0)
-    return torch.stack([transform(picture) for _ in range(count)])
+    return torch.stack([transform(image) for _ in range(count)])
 
 
 def rises(changed: Tensor) -> Tensor:

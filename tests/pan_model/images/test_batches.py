@@ -1,4 +1,4 @@
-"""Batches of pictures: central crops as load_image reads them; augmentations that depend on seed and place alone."""
+"""Batches of images: central crops as load_image reads them; augmentations that depend on seed and place alone."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +11,8 @@ from torch import Tensor
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig
-from pan_model.images.batches import PictureBatches
-from pan_model.images.decoded_cache import Pictures, load_pictures
+from pan_model.images.batches import ImageBatches
+from pan_model.images.decoded_cache import DecodedImages, load_decoded_images
 from pan_model.images.decoding import load_image
 
 SIZE = 32
@@ -26,16 +26,16 @@ def items(draw_items: Callable[..., Items]) -> Items:
 
 
 @pytest.fixture
-def pictures(items: Items, tmp_path: Path) -> Pictures:
-    return load_pictures(items, "sha256:0", SIZE, tmp_path / "cache")
+def images(items: Items, tmp_path: Path) -> DecodedImages:
+    return load_decoded_images(items, "sha256:0", SIZE, tmp_path / "cache")
 
 
 @pytest.fixture
-def augmented(pictures: Pictures) -> PictureBatches:
-    return PictureBatches(pictures, image_size=SIZE, augmentation=AUGMENTATION)
+def augmented(images: DecodedImages) -> ImageBatches:
+    return ImageBatches(images, image_size=SIZE, augmentation=AUGMENTATION)
 
 
-def epoch(batches: PictureBatches, seed: tuple[int, ...] = (0, 1), steps: list[np.ndarray] = STEPS) -> list[Tensor]:
+def epoch(batches: ImageBatches, seed: tuple[int, ...] = (0, 1), steps: list[np.ndarray] = STEPS) -> list[Tensor]:
     return list(batches.epoch(steps, seed))
 
 
@@ -43,8 +43,8 @@ def equal(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_without_augmentation_as_load_image_reads_them(items: Items, pictures: Pictures) -> None:
-    for indices, batch in zip(STEPS, epoch(PictureBatches(pictures, image_size=SIZE)), strict=True):
+def test_without_augmentation_as_load_image_reads_them(items: Items, images: DecodedImages) -> None:
+    for indices, batch in zip(STEPS, epoch(ImageBatches(images, image_size=SIZE)), strict=True):
         assert batch.dtype == torch.float32
         assert batch.is_contiguous()
         expected = torch.stack([load_image(items.image_path(int(index)), SIZE) for index in indices])
@@ -52,24 +52,24 @@ def test_without_augmentation_as_load_image_reads_them(items: Items, pictures: P
         assert (batch != expected).float().mean() < 0.1
 
 
-def test_augmentation_repeats_and_differs_by_seed_and_place(augmented: PictureBatches) -> None:
+def test_augmentation_repeats_and_differs_by_seed_and_place(augmented: ImageBatches) -> None:
     first = epoch(augmented)
     assert [batch.shape for batch in first] == [(2, 3, SIZE, SIZE), (1, 3, SIZE, SIZE), (4, 3, SIZE, SIZE)]
     assert equal(first, epoch(augmented))
     assert not torch.equal(first[0], epoch(augmented, (0, 2))[0])
     assert not torch.equal(first[0], epoch(augmented, (1, 1))[0])
-    same_picture = [first[0][0], first[1][0], first[2][3]]
-    assert not torch.equal(same_picture[0], same_picture[1])
-    assert not torch.equal(same_picture[1], same_picture[2])
+    same_image = [first[0][0], first[1][0], first[2][3]]
+    assert not torch.equal(same_image[0], same_image[1])
+    assert not torch.equal(same_image[1], same_image[2])
 
 
-def test_augmentation_does_not_depend_on_how_an_epoch_is_cut(augmented: PictureBatches) -> None:
+def test_augmentation_does_not_depend_on_how_an_epoch_is_cut(augmented: ImageBatches) -> None:
     cut = torch.cat(epoch(augmented))
     assert torch.equal(torch.cat(epoch(augmented, steps=[np.concatenate(STEPS)])), cut)
 
 
-def test_workers_make_the_same_batches_epoch_after_epoch(pictures: Pictures, augmented: PictureBatches) -> None:
-    parallel = PictureBatches(pictures, image_size=SIZE, augmentation=AUGMENTATION, num_workers=2, pin_memory=True)
+def test_workers_make_the_same_batches_epoch_after_epoch(images: DecodedImages, augmented: ImageBatches) -> None:
+    parallel = ImageBatches(images, image_size=SIZE, augmentation=AUGMENTATION, num_workers=2, pin_memory=True)
     try:
         for seed in ((0, 1), (0, 2)):
             assert equal(epoch(parallel, seed), epoch(augmented, seed))
@@ -81,7 +81,7 @@ def test_workers_make_the_same_batches_epoch_after_epoch(pictures: Pictures, aug
         parallel.close()
 
 
-def test_random_numbers_of_others_are_left_alone(augmented: PictureBatches) -> None:
+def test_random_numbers_of_others_are_left_alone(augmented: ImageBatches) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -93,10 +93,10 @@ def test_random_numbers_of_others_are_left_alone(augmented: PictureBatches) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_size": 31}, "image_size must be that of the pictures, 32 px, got 31"),
+        ({"image_size": 31}, "image_size must be that of the images, 32 px, got 31"),
         ({"image_size": SIZE, "num_workers": -1}, "num_workers must be at least 0, got -1"),
     ],
 )
-def test_rules(pictures: Pictures, options: dict[str, int], message: str) -> None:
+def test_rules(images: DecodedImages, options: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        PictureBatches(pictures, **options)
+        ImageBatches(images, **options)

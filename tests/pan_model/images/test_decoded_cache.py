@@ -1,4 +1,4 @@
-"""Pictures: what load_image reads, decoded once, mapped by every process, refused where they cannot be had."""
+"""Images: what load_image reads, decoded once, mapped by every process, refused where they cannot be had."""
 
 import pickle
 import re
@@ -12,8 +12,8 @@ import torch
 
 from pan_model.data.items import Items
 from pan_model.errors import UserError
-from pan_model.images import decoded_cache as pictures_module
-from pan_model.images.decoded_cache import Pictures, cache_path, load_pictures
+from pan_model.images import decoded_cache as images_module
+from pan_model.images.decoded_cache import DecodedImages, cache_path, load_decoded_images
 from pan_model.images.decoding import border, load_image, load_square, normalise, square_side
 
 FINGERPRINT = "sha256:" + "0" * 64
@@ -32,8 +32,8 @@ def cache_dir(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def load(items: Items, cache_dir: Path, size: int = SIZE, **options: object) -> Pictures:
-    return load_pictures(items, FINGERPRINT, size, cache_dir, **options)
+def load(items: Items, cache_dir: Path, size: int = SIZE, **options: object) -> DecodedImages:
+    return load_decoded_images(items, FINGERPRINT, size, cache_dir, **options)
 
 
 def files(cache_dir: Path) -> list[Path]:
@@ -54,25 +54,25 @@ def test_centre_of_a_square_is_what_load_image_reads(draw_items: Callable[..., I
 
 
 def test_rows_are_the_squares_of_the_items(items: Items, cache_dir: Path) -> None:
-    pictures = load(items, cache_dir)
-    assert len(pictures) == NUM_ITEMS
-    assert pictures.side == square_side(SIZE) == 37
+    images = load(items, cache_dir)
+    assert len(images) == NUM_ITEMS
+    assert images.side == square_side(SIZE) == 37
     indices = np.array([17, 3, 3, 0])
-    read = pictures.read(indices)
+    read = images.read(indices)
     assert read.dtype == np.uint8
     assert read.shape == (4, 37, 37, 3)
     for row, index in zip(read, indices, strict=True):
         np.testing.assert_array_equal(row, load_square(items.image_path(int(index)), SIZE))
     read[:] = 0  # a copy
-    assert pictures.read(indices).any()
+    assert images.read(indices).any()
 
 
 def test_found_from_another_folder(items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    pictures = load(items, Path("cache"))
+    images = load(items, Path("cache"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert pictures.read(np.array([0])).any()
+    assert images.read(np.array([0])).any()
 
 
 def test_decoded_once(items: Items, cache_dir: Path) -> None:
@@ -87,7 +87,7 @@ def test_decoded_once(items: Items, cache_dir: Path) -> None:
     assert files(cache_dir) == [first.path]
 
 
-def test_cache_is_keyed_by_all_that_pictures_depend_on(items: Items, cache_dir: Path) -> None:
+def test_cache_is_keyed_by_all_that_images_depend_on(items: Items, cache_dir: Path) -> None:
     fewer = items.select(np.arange(NUM_ITEMS) > 0, "first")
     paths = {
         cache_path(cache_dir, items, FINGERPRINT, SIZE),
@@ -100,10 +100,10 @@ def test_cache_is_keyed_by_all_that_pictures_depend_on(items: Items, cache_dir: 
 
 
 def test_select_numbers_as_items_do(items: Items, cache_dir: Path) -> None:
-    pictures = load(items, cache_dir)
+    images = load(items, cache_dir)
     keep = np.arange(NUM_ITEMS) % 3 != 0
     again = np.arange(keep.sum()) % 2 == 0
-    chosen = pictures.select(keep).select(again)
+    chosen = images.select(keep).select(again)
     names = items.select(keep, "third").select(again, "second").image_names
     assert len(chosen) == len(names)
     for index, name in enumerate(names):
@@ -112,9 +112,9 @@ def test_select_numbers_as_items_do(items: Items, cache_dir: Path) -> None:
 
 
 def test_only_path_and_sizes_travel(items: Items, cache_dir: Path) -> None:
-    pictures = load(items, cache_dir)
-    expected = pictures.read(np.arange(NUM_ITEMS))
-    sent = pickle.dumps(pictures)
+    images = load(items, cache_dir)
+    expected = images.read(np.arange(NUM_ITEMS))
+    sent = pickle.dumps(images)
     assert len(sent) < 1000
     np.testing.assert_array_equal(pickle.loads(sent).read(np.arange(NUM_ITEMS)), expected)
 
@@ -132,10 +132,10 @@ def test_damaged_file_is_made_again(items: Items, cache_dir: Path, harm: str) ->
 
 
 def test_file_that_went_is_an_error_of_one_line(items: Items, cache_dir: Path) -> None:
-    pictures = load(items, cache_dir)
-    pictures.path.unlink()
-    with pytest.raises(UserError, match=r"\.npy: no longer holds the pictures .* start again\.$"):
-        pictures.read(np.array([0]))
+    images = load(items, cache_dir)
+    images.path.unlink()
+    with pytest.raises(UserError, match=r"\.npy: no longer holds the images .* start again\.$"):
+        images.read(np.array([0]))
 
 
 def test_unreadable_images_are_refused_and_no_file_stays(items: Items, cache_dir: Path) -> None:
@@ -152,14 +152,14 @@ def test_unreadable_images_are_refused_and_no_file_stays(items: Items, cache_dir
 
 def test_cache_dir_that_is_a_file(items: Items, cache_dir: Path) -> None:
     cache_dir.write_text("a file")
-    with pytest.raises(UserError, match=r"pictures cannot be written to .*is not a writable folder.*--cache-dir"):
+    with pytest.raises(UserError, match=r"images cannot be written to .*is not a writable folder.*--cache-dir"):
         load(items, cache_dir)
 
 
 def test_disk_that_is_too_small(items: Items, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(items.image_root)._replace(free=1000)
-    monkeypatch.setattr(pictures_module.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"pictures cannot be cached in .*: 20 of 37 px take 0\.0 GB, 0\.0 GB are free"):
+    monkeypatch.setattr(images_module.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match=r"images cannot be cached in .*: 20 of 37 px take 0\.0 GB, 0\.0 GB are free"):
         load(items, cache_dir)
     assert not cache_dir.exists()
 

@@ -21,7 +21,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
-from pan_model.images.decoded_cache import load_pictures
+from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.finetune_start import FinetuneStart
@@ -37,7 +37,7 @@ Make = Callable[..., Trainer]
 
 
 class Planted(NamedTuple):
-    """A task on pictures, and what a trial that trains its backbone on them starts from."""
+    """A task on images, and what a trial that trains its backbone on them starts from."""
 
     task: FewShotTask
     start: FinetuneStart
@@ -64,8 +64,8 @@ def draw(folder: Path) -> Items:
 
 
 @pytest.fixture(scope="module", params=["squeezenet1_1"])
-def planted_pictures(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Planted:
-    folder = tmp_path_factory.mktemp("pictures")
+def planted_images(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Planted:
+    folder = tmp_path_factory.mktemp("images")
     items = draw(folder)
     splits = {
         Split.TRAIN: np.flatnonzero(items.classes % 2 == 0),
@@ -75,8 +75,8 @@ def planted_pictures(tmp_path_factory: pytest.TempPathFactory, request: pytest.F
     config = FeaturesConfig(backbone=request.param, weights="random", image_size=SIZE)
     features = extract_features(items, "sha256:0", config, folder / "cache")
     task = FewShotTask(FeaturedItems.join(items, features.values, splits), seed=0)
-    pictures = load_pictures(items, "sha256:0", SIZE, folder / "cache")
-    return Planted(task, FinetuneStart(backbone=build_backbone(request.param), pictures=pictures))
+    images = load_decoded_images(items, "sha256:0", SIZE, folder / "cache")
+    return Planted(task, FinetuneStart(backbone=build_backbone(request.param), images=images))
 
 
 RECIPE: dict[str, Any] = {
@@ -109,9 +109,9 @@ EVERYTHING: dict[str, Any] = BACKBONE | {
 
 
 @pytest.fixture
-def make(planted_pictures: Planted, configure: Configure) -> Make:
+def make(planted_images: Planted, configure: Configure) -> Make:
     """Make a trainer; it trains its backbone where the changes have its keys."""
-    task, start = planted_pictures
+    task, start = planted_images
 
     def trainer(start_changes: dict[str, Any] | None = None, **changes: Any) -> Trainer:
         config = configure(**RECIPE | changes)
@@ -156,7 +156,7 @@ def test_a_trial_starts_as_the_frozen_one_and_is_it_while_the_backbone_rests(mak
     assert "backbone" in learned.state_dict()
 
 
-def test_a_backbone_that_hardly_moves_gives_the_frozen_features_from_pictures(make: Make):
+def test_a_backbone_that_hardly_moves_gives_the_frozen_features_from_images(make: Make):
     learned = make(**BACKBONE | {"backbone_learning_rate": 1e-30})
     learned.train_epoch()
     features = torch.tensor(learned.task.featured.features)
@@ -164,22 +164,22 @@ def test_a_backbone_that_hardly_moves_gives_the_frozen_features_from_pictures(ma
         items = learned.task.featured.splits[split]
         table = torch.tensor(learned.features_of(split))
         error = (table[items] - features[items]).norm() / features[items].norm()
-        assert error < 0.01  # pictures in the cache may be a grey level off
+        assert error < 0.01  # images in the cache may be a grey level off
         others = np.setdiff1d(np.arange(len(features)), items)
         assert not table[others].any()
 
 
-def test_what_the_first_weights_made_stays_what_it_was(make: Make, planted_pictures: Planted):
-    first = copy.deepcopy(planted_pictures.start.backbone.network.state_dict())
+def test_what_the_first_weights_made_stays_what_it_was(make: Make, planted_images: Planted):
+    first = copy.deepcopy(planted_images.start.backbone.network.state_dict())
     learned = make(**BACKBONE)
     normalised, fitted = learned.normalised_features(), copy.deepcopy(learned.model.normalisation.state_dict())
     learned.train_epoch()
-    assert equal(planted_pictures.start.backbone.network.state_dict(), first)
+    assert equal(planted_images.start.backbone.network.state_dict(), first)
     np.testing.assert_array_equal(learned.normalised_features(), normalised)
     assert equal(learned.model.normalisation.state_dict(), fitted)
 
 
-@pytest.mark.parametrize("planted_pictures", ["shufflenet_v2_x0_5"], indirect=True)
+@pytest.mark.parametrize("planted_images", ["shufflenet_v2_x0_5"], indirect=True)
 def test_weights_move_and_the_statistics_of_batch_normalisation_do_not(make: Make):
     learned = make(**BACKBONE | {"backbone_learning_rate": 1e-5})
     before = weights(learned)
@@ -295,8 +295,8 @@ def test_mixed_precision_gives_the_gradient_but_for_rounding(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_trains_as_a_cpu_does(planted_pictures: Planted, configure: Configure):
-    task, start = planted_pictures
+def test_a_gpu_trains_as_a_cpu_does(planted_images: Planted, configure: Configure):
+    task, start = planted_images
     config = configure(**RECIPE | BACKBONE)
     for mixed_precision, tolerance in ((False, 1e-3), (True, 0.05)):
         start = replace(start, mixed_precision=mixed_precision, images_at_once=6)
@@ -323,9 +323,9 @@ def test_start_decay_holds_the_backbone_at_its_first_weights(make: Make):
     assert not any(torch.equal(weights(free)[name], first[name]) for name in learn if name.endswith("weight"))
 
 
-def test_zeros_among_the_features_leave_the_gradient_finite(make: Make, planted_pictures: Planted):
+def test_zeros_among_the_features_leave_the_gradient_finite(make: Make, planted_images: Planted):
     """The slope of a root is infinite at 0."""
-    assert (planted_pictures.task.featured.features == 0).any()
+    assert (planted_images.task.featured.features == 0).any()
     learned = make(**BACKBONE, feature_power=0.5)
     learned.train_epoch()
     assert all(value.isfinite().all() for value in weights(learned).values())
@@ -369,25 +369,25 @@ def test_on_train_only_the_items_that_are_asked_are_embedded(make: Make, monkeyp
 @pytest.mark.parametrize(
     ("changes", "with_start", "message"),
     [
-        (BACKBONE, False, "backbone_learning_rate needs a backbone and pictures to train it on, got none"),
+        (BACKBONE, False, "backbone_learning_rate needs a backbone and images to train it on, got none"),
         ({}, True, "a backbone that is trained needs backbone_learning_rate in the configuration, got none"),
     ],
 )
 def test_a_configuration_and_a_start_go_together(
-    planted_pictures: Planted, configure: Configure, changes: dict[str, Any], with_start: bool, message: str
+    planted_images: Planted, configure: Configure, changes: dict[str, Any], with_start: bool, message: str
 ):
-    task, start = planted_pictures
+    task, start = planted_images
     with pytest.raises(UserError, match=message):
         Trainer(task, configure(**RECIPE | changes), CPU, start if with_start else None)
 
 
-def test_a_start_has_the_pictures_of_all_items_and_takes_some_at_once(make: Make, planted_pictures: Planted):
-    pictures = planted_pictures.start.pictures
-    fewer = pictures.select(np.arange(len(pictures)) < 30)
-    with pytest.raises(UserError, match="needs the pictures of all 140 items, got 30"):
-        make({"pictures": fewer}, **BACKBONE)
+def test_a_start_has_the_images_of_all_items_and_takes_some_at_once(make: Make, planted_images: Planted):
+    images = planted_images.start.images
+    fewer = images.select(np.arange(len(images)) < 30)
+    with pytest.raises(UserError, match="needs the images of all 140 items, got 30"):
+        make({"images": fewer}, **BACKBONE)
     with pytest.raises(UserError, match="images_at_once must be at least 1, got 0"):
         make({"images_at_once": 0}, **BACKBONE)
-    start = planted_pictures.start
+    start = planted_images.start
     assert start.at_once_on(CPU) == 16 * 7**2
     assert replace(start, images_at_once=3).at_once_on(CPU) == 3

@@ -101,7 +101,7 @@ def wait_for_other(here: str) -> str:
 
 @pytest.fixture
 def draw_items(tmp_path: Path) -> Callable[..., Items]:
-    """Draw pictures of noise below a folder, or the test's own; items are named 0.png, 1.png and so on."""
+    """Draw images of noise below a folder, or the test's own; items are named 0.png, 1.png and so on."""
 
     def draw(num_items: int, folder: Path = tmp_path) -> Items:
         root = folder / "images"

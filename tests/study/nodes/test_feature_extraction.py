@@ -1,4 +1,4 @@
-"""Features by all nodes of a cluster are those of one process, bit for bit, wherever the pictures lie."""
+"""Features by all nodes of a cluster are those of one process, bit for bit, wherever the images lie."""
 
 import re
 from collections.abc import Callable
@@ -129,7 +129,7 @@ class TestTwoNodes:
         assert set(tmp_path.iterdir()) - there == {tmp_path / "cluster", tmp_path / "local"}
 
     @pytest.mark.usefixtures("only_the_other")
-    def test_a_node_that_does_not_see_the_pictures_is_sent_them(
+    def test_a_node_that_does_not_see_the_images_is_sent_them(
         self,
         draw_items: Callable[..., Items],
         tmp_path: Path,

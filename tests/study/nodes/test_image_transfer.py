@@ -1,4 +1,4 @@
-"""Pictures reach a node that does not see the cache once, whole, whatever happens on the way."""
+"""Images reach a node that does not see the cache once, whole, whatever happens on the way."""
 
 import shutil
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pan_model.backbones.architectures import build_backbone
 from pan_model.data.items import Items
 from pan_model.errors import UserError
-from pan_model.images.decoded_cache import Pictures, load_pictures
+from pan_model.images.decoded_cache import DecodedImages, load_decoded_images
 from pan_model.training.finetune_start import FinetuneStart
-from study.nodes import image_transfer as node_pictures
+from study.nodes import image_transfer as node_images
 from study.nodes.file_server import Chunk, FileServer, file_server
-from study.nodes.image_transfer import pictures_on_this_node, start_on_this_node
+from study.nodes.image_transfer import images_on_this_node, start_on_this_node
 from tests.study.nodes.conftest import TwoNodes
 
 SIZE = 32
@@ -27,55 +27,55 @@ NUM_ITEMS = 12
 
 
 @pytest.fixture
-def pictures(draw_items: Callable[..., Items], tmp_path: Path) -> Pictures:
-    return load_pictures(draw_items(NUM_ITEMS), "sha256:0", SIZE, tmp_path / "cache")
+def images(draw_items: Callable[..., Items], tmp_path: Path) -> DecodedImages:
+    return load_decoded_images(draw_items(NUM_ITEMS), "sha256:0", SIZE, tmp_path / "cache")
 
 
-def everything(pictures: Pictures) -> np.ndarray:
-    return pictures.read(np.arange(len(pictures)))
+def everything(images: DecodedImages) -> np.ndarray:
+    return images.read(np.arange(len(images)))
 
 
-def test_a_node_that_sees_the_pictures_asks_nobody(pictures: Pictures, tmp_path: Path):
-    assert pictures_on_this_node(pictures, None, tmp_path / "own") is pictures
+def test_a_node_that_sees_the_images_asks_nobody(images: DecodedImages, tmp_path: Path):
+    assert images_on_this_node(images, None, tmp_path / "own") is images
     assert not (tmp_path / "own").exists()
 
 
-def test_a_copy_of_an_earlier_study_counts(pictures: Pictures, tmp_path: Path):
-    kept = tmp_path / "own" / "pictures" / pictures.path.name
+def test_a_copy_of_an_earlier_study_counts(images: DecodedImages, tmp_path: Path):
+    kept = tmp_path / "own" / "pictures" / images.path.name
     kept.parent.mkdir(parents=True)
-    shutil.copyfile(pictures.path, kept)
-    hidden = replace(pictures, path=tmp_path / "hidden" / pictures.path.name)
-    found = pictures_on_this_node(hidden, None, tmp_path / "own")
+    shutil.copyfile(images.path, kept)
+    hidden = replace(images, path=tmp_path / "hidden" / images.path.name)
+    found = images_on_this_node(hidden, None, tmp_path / "own")
     assert found.path == kept
-    np.testing.assert_array_equal(everything(found), everything(pictures))
+    np.testing.assert_array_equal(everything(found), everything(images))
 
 
-def test_a_file_that_is_cut_short_does_not_count(pictures: Pictures):
-    assert pictures.is_stored
-    pictures.path.write_bytes(pictures.path.read_bytes()[:-1])
-    assert not replace(pictures).is_stored
+def test_a_file_that_is_cut_short_does_not_count(images: DecodedImages):
+    assert images.is_stored
+    images.path.write_bytes(images.path.read_bytes()[:-1])
+    assert not replace(images).is_stored
 
 
-def test_the_first_folder_with_room_is_taken(pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_first_folder_with_room_is_taken(images: DecodedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "blocked").write_text("a file")
-    copies = [replace(pictures, path=tmp_path / name / "pictures" / "p.npy") for name in ("blocked", "own")]
+    copies = [replace(images, path=tmp_path / name / "pictures" / "p.npy") for name in ("blocked", "own")]
     fetched: list[Path] = []
-    assert node_pictures._first_with_room(copies, 1000, fetched.append) is copies[1]
+    assert node_images._first_with_room(copies, 1000, fetched.append) is copies[1]
     assert fetched == [copies[1].path]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5e8))
     with pytest.raises(
         UserError,
-        match=r"^pictures cannot be copied to node \S+: they take 2\.5 GB, \S+ cannot be written, \S+ has 0\.5 GB",
+        match=r"^images cannot be copied to node \S+: they take 2\.5 GB, \S+ cannot be written, \S+ has 0\.5 GB",
     ):
-        node_pictures._first_with_room(copies, 2_500_000_000, fetched.append)
+        node_images._first_with_room(copies, 2_500_000_000, fetched.append)
 
 
 def test_what_another_trial_has_fetched_meanwhile_needs_no_room(
-    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: DecodedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-    other = replace(pictures, path=tmp_path / "other" / pictures.path.name)
-    assert node_pictures._first_with_room([pictures, other], 1000, lambda _: None) is pictures
+    other = replace(images, path=tmp_path / "other" / images.path.name)
+    assert node_images._first_with_room([images, other], 1000, lambda _: None) is images
 
 
 def test_a_desk_reads_files_and_pieces_and_tells_what_stands_in_the_way(tmp_path: Path):
@@ -95,46 +95,46 @@ def test_a_desk_reads_files_and_pieces_and_tells_what_stands_in_the_way(tmp_path
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 class TestTwoNodes:
-    def test_a_node_fetches_pictures_once_for_all_trials(self, draw_items: Callable[..., Items], two_nodes: TwoNodes):
+    def test_a_node_fetches_images_once_for_all_trials(self, draw_items: Callable[..., Items], two_nodes: TwoNodes):
         cache = two_nodes.hidden / "cache"
-        pictures = load_pictures(draw_items(NUM_ITEMS), "sha256:0", SIZE, cache)
-        start = FinetuneStart(backbone=build_backbone("shufflenet_v2_x0_5"), pictures=pictures)
+        images = load_decoded_images(draw_items(NUM_ITEMS), "sha256:0", SIZE, cache)
+        start = FinetuneStart(backbone=build_backbone("shufflenet_v2_x0_5"), images=images)
         with file_server() as desk:
             there = NodeAffinitySchedulingStrategy(two_nodes.other, soft=False)
             trial = ray.remote(num_cpus=0.25, scheduling_strategy=there)(open_start)
             seen = ray.get([trial.remote(ray.put(start), desk) for _ in range(4)])
-            assert start_on_this_node(start, desk).pictures is pictures
+            assert start_on_this_node(start, desk).images is images
         for path, inode, rows, folder in seen:
-            assert path == pictures.path
-            np.testing.assert_array_equal(rows, everything(pictures))
-            assert sorted(folder) == sorted([pictures.path.name, pictures.path.with_suffix(".lock").name])
-            assert inode == seen[0][1] != pictures.path.stat().st_ino
+            assert path == images.path
+            np.testing.assert_array_equal(rows, everything(images))
+            assert sorted(folder) == sorted([images.path.name, images.path.with_suffix(".lock").name])
+            assert inode == seen[0][1] != images.path.stat().st_ino
 
     def test_a_file_arrives_whole_or_not_at_all(
-        self, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_nodes: TwoNodes
+        self, images: DecodedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_nodes: TwoNodes
     ):
-        monkeypatch.setattr(node_pictures, "PIECE_BYTES", 1000)
-        size = pictures.path.stat().st_size
+        monkeypatch.setattr(node_images, "PIECE_BYTES", 1000)
+        size = images.path.stat().st_size
         assert size % 1000 > 0
-        copy = tmp_path / "copy" / pictures.path.name
+        copy = tmp_path / "copy" / images.path.name
         copy.parent.mkdir()
         copy.with_suffix(".dead.tmp").touch()
         with file_server() as desk:
-            node_pictures._fetch(pictures.path, copy, size, desk)
-            assert copy.read_bytes() == pictures.path.read_bytes()
+            node_images._fetch(images.path, copy, size, desk)
+            assert copy.read_bytes() == images.path.read_bytes()
             copy.unlink()
             with pytest.raises(UserError, match=rf"has changed: of {size + 10} bytes {size} came"):
-                node_pictures._fetch(pictures.path, copy, size + 10, desk)
-            pictures.path.unlink()
-            with pytest.raises(UserError, match=r"^pictures cannot be cached in \S+ \(.*No such file.*$"):
-                node_pictures._fetch(pictures.path, copy, size, desk)
-            with pytest.raises(UserError, match="no longer holds the pictures"):
-                pictures_on_this_node(pictures, desk, tmp_path / "own")
+                node_images._fetch(images.path, copy, size + 10, desk)
+            images.path.unlink()
+            with pytest.raises(UserError, match=r"^images cannot be cached in \S+ \(.*No such file.*$"):
+                node_images._fetch(images.path, copy, size, desk)
+            with pytest.raises(UserError, match="no longer holds the images"):
+                images_on_this_node(images, desk, tmp_path / "own")
         assert list(copy.parent.iterdir()) == []
 
 
 def open_start(start: FinetuneStart, desk: Any) -> tuple[Path, int, np.ndarray, list[str]]:
-    """What a trial of a node sees: where its pictures are, which file that is, what is in it and beside it."""
-    pictures = start_on_this_node(start, desk).pictures
-    folder = [file.name for file in pictures.path.parent.iterdir()]
-    return pictures.path, pictures.path.stat().st_ino, everything(pictures), folder
+    """What a trial of a node sees: where its images are, which file that is, what is in it and beside it."""
+    images = start_on_this_node(start, desk).images
+    folder = [file.name for file in images.path.parent.iterdir()]
+    return images.path, images.path.stat().st_ino, everything(images), folder

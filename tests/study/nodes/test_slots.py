@@ -197,7 +197,7 @@ def test_a_trial_lies_on_one_node(flags: dict[str, Any], nodes: list[tuple[float
         (0, 9, True, 0),
     ],
 )
-def test_pictures_are_loaded_beside_a_gpu_unless_told_otherwise(
+def test_images_are_loaded_beside_a_gpu_unless_told_otherwise(
     asked: int | None, cpus: int, on_gpu: bool, processes: int
 ):
     assert loading_processes(asked, cpus=cpus, on_gpu=on_gpu) == processes

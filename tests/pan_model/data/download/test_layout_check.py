@@ -101,7 +101,7 @@ def test_what_lies_about_is_odd(tmp_path: Path) -> None:
     report = look(tmp_path, "cub", {f"CUB_200_2011/{name}": "x" for name in leftovers} | {"CUB_200_2011.tgz": "x"})
     assert report.readable
     for part in (
-        "1 files ._* of macOS, no pictures (images/._a.jpg)",
+        "1 files ._* of macOS, no images (images/._a.jpg)",
         "img.zip: an archive",
         "../CUB_200_2011.tgz: an",
     ):

@@ -15,8 +15,8 @@ from pan_model.backbones.weights import load_weights
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig
-from pan_model.images.batches import PictureBatches
-from pan_model.images.decoded_cache import load_pictures
+from pan_model.images.batches import ImageBatches
+from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.training.backbone import (
     BackboneTraining,
     BackboneTrainingConfig,
@@ -137,11 +137,11 @@ def test_no_other_image_is_looked_at(images: TrainingImages, config: BackboneTra
 
 
 def test_warm_up_leaves_the_backbone_alone(images: TrainingImages, cache_dir: Path) -> None:
-    pictures = load_pictures(images.alone(), FINGERPRINT, SIZE, cache_dir)
+    decoded = load_decoded_images(images.alone(), FINGERPRINT, SIZE, cache_dir)
     trainer = BackboneTrainer(
         build_backbone(FEATURES.backbone),
         images.groups_for(BackboneTraining.PROXYNCA),
-        PictureBatches(pictures, image_size=SIZE),
+        ImageBatches(decoded, image_size=SIZE),
         PROXYNCA,
         image_size=SIZE,
         device=torch.device("cpu"),
@@ -158,13 +158,13 @@ def test_warm_up_leaves_the_backbone_alone(images: TrainingImages, cache_dir: Pa
 def test_pieces_add_up_to_the_whole_step(
     images: TrainingImages, config: BackboneTrainingConfig, cache_dir: Path
 ) -> None:
-    pictures = load_pictures(images.alone(), FINGERPRINT, SIZE, cache_dir)
+    decoded = load_decoded_images(images.alone(), FINGERPRINT, SIZE, cache_dir)
 
     def gradient(images_at_once: int) -> tuple[float, torch.Tensor]:
         trainer = BackboneTrainer(
             build_backbone("squeezenet1_1"),  # has no BatchNorm
             images.groups_for(config.kind),
-            PictureBatches(pictures, image_size=SIZE),
+            ImageBatches(decoded, image_size=SIZE),
             replace(config, images_at_once=images_at_once, epochs=1, warm_up_epochs=0, batch_size=8),
             image_size=SIZE,
             device=torch.device("cpu"),
@@ -256,7 +256,7 @@ def test_wrong_input(images: TrainingImages, cache_dir: Path) -> None:
         train(images, replace(SIAMESE, learning_rate=1e30), cache_dir)
     with pytest.raises(UserError, match=r"num_workers must be at least 0, got -1\."):
         train(images, SIAMESE, cache_dir, num_workers=-1)
-    images.items.image_path(2).write_bytes(b"no picture")
+    images.items.image_path(2).write_bytes(b"no image")
     with pytest.raises(UserError, match=r"1 of 16 images cannot be read, the first is .*/2\.png"):
         train(images, replace(SIAMESE, seed=1), tmp := cache_dir / "other")
     assert not list(tmp.rglob("*.npy"))

@@ -1,11 +1,11 @@
-"""What the compact cache of pictures saves: images per second, and how long the device waits for them in training.
+"""What the compact cache of images saves: images per second, and how long the device waits for them in training.
 
-Prints two Markdown tables. The first compares decoding every picture each time with reading it from the cache, cut at
+Prints two Markdown tables. The first compares decoding every image each time with reading it from the cache, cut at
 the centre and augmented, by number of worker processes: the median over epochs, taken in turns, and the ratio. The
 second trains a backbone on triplets and gives the share of the time in which the device had nothing to do.
-Without --data-root, pictures are generated; with it, it takes a dataset in CUB's layout:
+Without --data-root, images are generated; with it, it takes a dataset in CUB's layout:
 
-    .venv/bin/python benchmarks/picture_loading.py --data-root DATA --backbone resnet18 --workers 0 2
+    .venv/bin/python benchmarks/image_loading.py --data-root DATA --backbone resnet18 --workers 0 2
 """
 
 import argparse
@@ -25,8 +25,8 @@ from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
 from pan_model.datasets import find_dataset
 from pan_model.images.augmentation import AugmentationConfig
-from pan_model.images.batches import PictureBatches
-from pan_model.images.decoded_cache import Pictures, load_pictures
+from pan_model.images.batches import ImageBatches
+from pan_model.images.decoded_cache import DecodedImages, load_decoded_images
 from pan_model.images.decoding import load_square
 from pan_model.training.backbone import BackboneTraining, TrainingImages, default_training
 from pan_model.training.backbone.trainer import BackboneTrainer
@@ -37,18 +37,18 @@ GENERATED_SIZE = (500, 375)  # px, about that of a photograph of CUB
 
 @dataclass(frozen=True)
 class DecodedEachTime:
-    """Stands in for Pictures, without a cache."""
+    """Stands in for DecodedImages, without a cache."""
 
     items: Items
     image_size: int
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The same pixels as those of Pictures."""
+        """The same pixels as those of DecodedImages."""
         return np.stack([load_square(self.items.image_path(int(index)), self.image_size) for index in indices])
 
 
-def draw_pictures(folder: Path, num_images: int) -> Items:
-    """Smooth random pictures as JPEG files."""
+def draw_images(folder: Path, num_images: int) -> Items:
+    """Smooth random images as JPEG files."""
     generator = np.random.default_rng(0)
     for number in range(num_images):
         coarse = Image.fromarray(generator.integers(0, 256, (24, 32, 3), dtype=np.uint8))
@@ -65,16 +65,16 @@ def draw_pictures(folder: Path, num_images: int) -> Items:
 
 
 def read_items(arguments: argparse.Namespace, folder: Path) -> Items:
-    """So many pictures, spread over the dataset, or generated."""
+    """So many images, spread over the dataset, or generated."""
     if arguments.data_root is None:
-        return draw_pictures(folder, arguments.images)
+        return draw_images(folder, arguments.images)
     row = find_dataset("cub")
     items = row.read(arguments.data_root / row.folder)
     chosen = np.linspace(0, len(items) - 1, min(arguments.images, len(items))).astype(int)
     return items.select(np.isin(np.arange(len(items)), chosen), "not measured")
 
 
-def images_per_second(batches: PictureBatches, num_images: int, batch: int, epoch: int) -> float:
+def images_per_second(batches: ImageBatches, num_images: int, batch: int, epoch: int) -> float:
     order = np.random.default_rng(epoch).permutation(num_images)
     start = time.perf_counter()
     for _ in batches.epoch(np.array_split(order, -(-num_images // batch)), (0, epoch)):
@@ -82,16 +82,16 @@ def images_per_second(batches: PictureBatches, num_images: int, batch: int, epoc
     return num_images / (time.perf_counter() - start)
 
 
-def compare_loading(items: Items, pictures: Pictures, arguments: argparse.Namespace) -> None:
+def compare_loading(items: Items, decoded: DecodedImages, arguments: argparse.Namespace) -> None:
     """Print images per second of both ways, epoch by epoch in turns."""
     size = arguments.image_size
     print("| cut | workers | decoded each time, images/s | compact cache, images/s | ratio |")
     print("| --- | --- | --- | --- | --- |")
     for name, augmentation in (("centre", None), ("augmented", AugmentationConfig())):
         for num_workers in arguments.workers:
-            sources = (cast("Any", DecodedEachTime(items, size)), pictures)
+            sources = (cast("Any", DecodedEachTime(items, size)), decoded)
             ways = [
-                PictureBatches(source, image_size=size, augmentation=augmentation, num_workers=num_workers)
+                ImageBatches(source, image_size=size, augmentation=augmentation, num_workers=num_workers)
                 for source in sources
             ]
             for way in ways:  # workers start, files are read into memory
@@ -109,23 +109,23 @@ def compare_loading(items: Items, pictures: Pictures, arguments: argparse.Namesp
                 way.close()
 
 
-def compare_waiting(items: Items, pictures: Pictures, arguments: argparse.Namespace) -> None:
+def compare_waiting(items: Items, decoded: DecodedImages, arguments: argparse.Namespace) -> None:
     """Print the share of training time in which the device waits, both ways."""
-    print("\n| pictures | workers | images/s in training | device waits |")
+    print("\n| images | workers | images/s in training | device waits |")
     print("| --- | --- | --- | --- |")
-    sources = {"decoded each time": DecodedEachTime(items, arguments.image_size), "compact cache": pictures}
+    sources = {"decoded each time": DecodedEachTime(items, arguments.image_size), "compact cache": decoded}
     for num_workers in arguments.workers:
         for name, source in sources.items():
             speed, share = train(items, cast("Any", source), num_workers, arguments)
             print(f"| {name} | {num_workers} | {speed:.0f} | {share:.0%} |", flush=True)
 
 
-def train(items: Items, pictures: Pictures, num_workers: int, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Images per second of some training steps, and the share of their time that went in waiting for pictures."""
+def train(items: Items, decoded: DecodedImages, num_workers: int, arguments: argparse.Namespace) -> tuple[float, float]:
+    """Images per second of some training steps, and the share of their time that went in waiting for images."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = replace(default_training(BackboneTraining.SIAMESE), batch_size=max(1, arguments.batch // 3))
-    batches = PictureBatches(
-        pictures,
+    batches = ImageBatches(
+        decoded,
         image_size=arguments.image_size,
         augmentation=config.augmentation,
         num_workers=num_workers,
@@ -189,10 +189,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "drawn").mkdir()
         items = read_items(arguments, Path(folder) / "drawn")
-        pictures = load_pictures(items, fingerprint(items), arguments.image_size, Path(folder))
-        compare_loading(items, pictures, arguments)
+        decoded = load_decoded_images(items, fingerprint(items), arguments.image_size, Path(folder))
+        compare_loading(items, decoded, arguments)
         if arguments.steps:
-            compare_waiting(items, pictures, arguments)
+            compare_waiting(items, decoded, arguments)
 
 
 if __name__ == "__main__":
