@@ -20,7 +20,7 @@ from pan_model.images.unreadable import check_readable, reason_without_path
 from pan_model.shapes import Bool, Int, UInt8
 
 CACHE_FORMAT = "pan-study/pictures/1"
-CACHE_FOLDER = "images"  # kept from earlier versions, so that their caches stay valid
+CACHE_FOLDER = "pictures"  # the name of earlier versions, so that their caches stay valid
 DECODED_AT_ONCE = 16
 MAX_WORKERS = 16
 
