@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pan_model.backbones.features import FeaturesConfig, extract_features
+from pan_model.backbones.config import FeaturesConfig
+from pan_model.backbones.features import extract_features
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint

@@ -28,7 +28,8 @@ from pan_model.images.augmentation import AugmentationConfig
 from pan_model.images.batches import ImageBatches
 from pan_model.images.decoded_cache import DecodedImages, load_decoded_images
 from pan_model.images.decoding import load_square
-from pan_model.training.backbone import BackboneTraining, TrainingImages, default_training
+from pan_model.training.backbone.config import BackboneTraining, default_training
+from pan_model.training.backbone.images import TrainingImages
 from pan_model.training.backbone.trainer import BackboneTrainer
 
 NUM_CLASSES = 16

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pan_model.backbones.features import FeaturesConfig
+from pan_model.backbones.config import FeaturesConfig
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split

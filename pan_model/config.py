@@ -7,7 +7,7 @@ from typing import Any
 from pan_model.errors import UserError
 from pan_model.flat import Scalar, keys_of, read_flat, write_flat
 from pan_model.model.conditions import ConditionsConfig
-from pan_model.model.encoders import ENCODERS, EncoderConfig, encoder_name
+from pan_model.model.encoders.encoder import EncoderConfig, encoder_name, find_encoder
 from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.normalisation import NormalisationConfig
 from pan_model.model.similarity import SimilarityConfig
@@ -49,9 +49,7 @@ class TrialConfig:
         Raises UserError for unknown, missing and impossible values, naming the key.
         """
         name = values.get("encoder")
-        if not isinstance(name, str) or name not in ENCODERS:
-            raise UserError(f"encoder must be one of {', '.join(ENCODERS)}, got {name!r}.")
-        encoder = ENCODERS[name]
+        encoder = find_encoder(name)
         known = {
             "encoder",
             *keys_of(encoder),

@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pan_model.backbones.architectures import Backbone, Pooling, build_backbone
+from pan_model.backbones.architectures import Backbone, build_backbone
+from pan_model.backbones.config import Pooling
 from pan_model.backbones.weights import load_weights, load_weights_file
 from pan_model.config import TrialConfig
 from pan_model.errors import UserError

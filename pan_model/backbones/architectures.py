@@ -2,27 +2,16 @@
 
 import warnings
 from collections import OrderedDict
-from difflib import get_close_matches
-from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
 
+from pan_model.backbones.config import Pooling, check_backbone_name, check_pooling
 from pan_model.errors import UserError
 from pan_model.shapes import Float
 
-NO_MAP = "vision_transformer"
-"""The module of the only family whose features are those of one token."""
-
 POOLED_LAYERS = (nn.AdaptiveAvgPool2d, nn.Flatten, nn.LayerNorm)
 """Layers that some families keep inside their classifier although they only pool and normalise the features."""
-
-
-class Pooling(StrEnum):
-    """What is taken of each feature over the map: its average, as torchvision's, or its maximum, as ProxyNCA++'s."""
-
-    AVG = "avg"
-    MAX = "max"
 
 
 class Backbone(nn.Module):
@@ -51,33 +40,6 @@ class Backbone(nn.Module):
     def forward(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
         """Pooled features of normalised images (pan_model.images.decoding); D depends on the network alone."""
         return self.network(images)
-
-
-def backbone_names() -> list[str]:
-    """Names that `build_backbone` takes: torchvision's classification models, sorted."""
-    from torchvision import models  # takes seconds to import, which trials on cached features need not wait for
-
-    return models.list_models(module=models)
-
-
-def check_backbone_name(name: str) -> None:
-    """Raise UserError, with the closest names, unless torchvision has a classification model of that name."""
-    names = backbone_names()
-    if name not in names:
-        closest = get_close_matches(name, names, n=3, cutoff=0.3) or ["resnet50"]
-        raise UserError(
-            f"unknown backbone {name!r}; choose a torchvision classification model such as {', '.join(closest)}."
-        )
-
-
-def check_pooling(name: str, pooling: Pooling) -> None:
-    """Raise UserError where the maximum is asked for and a backbone has no map to take it over."""
-    from torchvision import models
-
-    if pooling is Pooling.MAX and models.get_model_builder(name).__module__.endswith(NO_MAP):
-        raise UserError(
-            f"pooling max: backbone {name} has no map of features to pool; choose avg, or another backbone."
-        )
 
 
 def build_backbone(name: str, pooling: Pooling | str = Pooling.AVG) -> Backbone:

@@ -11,13 +11,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from pan_model.backbones.architectures import (
-    Pooling,
-    build_backbone,
-    check_backbone_name,
-    check_pooling,
-    measure_feature_dim,
-)
+from pan_model.backbones.architectures import build_backbone, measure_feature_dim
+from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.backbones.extraction import Extraction, Extractor, LocalExtractor
 from pan_model.backbones.weights import load_weights
 from pan_model.data.items import Items
@@ -29,27 +24,6 @@ from pan_model.shapes import Bool, Float
 CACHE_FORMAT = "pan-study/features/1"
 LOCAL = LocalExtractor()
 """Extracts in this process."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeaturesConfig:
-    """Which features: of which backbone, with which weights (imagenet, random or a file), at which size in px.
-
-    pooling says what is taken of each feature over the map, its average or its maximum.
-    """
-
-    backbone: str = "resnet50"
-    weights: str = "imagenet"
-    image_size: int = 224
-    pooling: Pooling = Pooling.AVG
-
-    def __post_init__(self) -> None:
-        check_backbone_name(self.backbone)
-        check_pooling(self.backbone, self.pooling)
-        if not self.weights:
-            raise UserError("weights must be imagenet, random or a state-dict file, got ''.")
-        if self.image_size < 1:
-            raise UserError(f"image_size must be at least 1 px, got {self.image_size}.")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

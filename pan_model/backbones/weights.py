@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import closing
-from enum import StrEnum
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlparse
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone, build_backbone
+from pan_model.backbones.config import WeightsSource
 from pan_model.errors import UserError
 from pan_model.fetch import Checksum, FetchConfig, NotFetched, fetch, first_line, origin_file
 from pan_model.files import atomic_write
@@ -38,23 +38,6 @@ LOAD_ERRORS = (
     SafetensorError,
 )
 """What torch.load and safetensors raise on files that are cut short, garbage, or hold more than tensors."""
-
-
-class WeightsSource(StrEnum):
-    """Where a backbone's weights come from."""
-
-    IMAGENET = "imagenet"
-    RANDOM = "random"
-    FILE = "file"
-
-    @classmethod
-    def of(cls, weights: str) -> "WeightsSource":
-        """The source that a user's words mean: `imagenet`, `random`, anything else is a file.
-
-        >>> WeightsSource.of("random"), WeightsSource.of("birds.pth")
-        (<WeightsSource.RANDOM: 'random'>, <WeightsSource.FILE: 'file'>)
-        """
-        return cls(weights) if weights in (cls.IMAGENET, cls.RANDOM) else cls.FILE
 
 
 def load_weights(backbone: Backbone, weights: str, *, folder: Path | None = None) -> str:

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pan_model.errors import UserError
 
-Transform = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor  # takes seconds to import, which a configuration does not need
+
+Transform = Callable[["Tensor"], "Tensor"]
 """From a (3, side, side) image in uint8 to one of (3, image_size, image_size)."""
 
 

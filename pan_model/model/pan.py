@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from pan_model.config import TrialConfig
 from pan_model.model.conditions import Conditions
-from pan_model.model.encoders import Encoder, GraphConfig
+from pan_model.model.encoders.encoder import Encoder
+from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.normalisation import Normalisation
 from pan_model.model.similarity import ConditionSimilarity, PairSimilarity
 from pan_model.scoring.set_scorer import Scoring

@@ -10,13 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pan_model.backbones.architectures import Pooling
+from pan_model.backbones.config import Pooling
 from pan_model.command_line import OneLineParser
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.datasets import DATASETS
 from pan_model.errors import UserError
 from pan_model.model.encoders import ENCODERS
-from pan_model.training.backbone import BackboneTraining
+from pan_model.training.backbone.config import BackboneTraining
 from study.config.regime import Regime
 from study.config.study_config import Executor, FinalConfig, Sampler, Scheduler, StudyConfig
 from study.storage.location import Location, locate

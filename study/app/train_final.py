@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from pan_model.backbones.architectures import Backbone, Pooling, build_backbone
-from pan_model.backbones.features import FeaturesConfig
+from pan_model.backbones.architectures import Backbone, build_backbone
+from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.backbones.weights import load_weights
 from pan_model.config import TrialConfig
 from pan_model.data.reader_options import ReaderOptions

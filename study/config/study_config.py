@@ -8,13 +8,11 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from pan_model.backbones.architectures import Pooling
-from pan_model.backbones.features import FeaturesConfig
-from pan_model.backbones.weights import WeightsSource
+from pan_model.backbones.config import FeaturesConfig, Pooling, WeightsSource
 from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS, find_dataset
 from pan_model.errors import UserError
-from pan_model.training.backbone import BackboneTraining, BackboneTrainingConfig, default_training
+from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
 from search_spaces import SPACES, SearchSpace
 from study.config.regime import Regime
 from study.config.search_space import choose_space

@@ -24,7 +24,7 @@ from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from pan_model.files import check_writable
 from pan_model.flat import Scalar
-from pan_model.model.encoders import GraphConfig
+from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.pan import Pan
 from pan_model.tasks import Task
 from pan_model.training.trainer import Trainer

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from pan_model.backbones.architectures import build_backbone
+from pan_model.backbones.config import FeaturesConfig
 from pan_model.backbones.extraction import Extractor
-from pan_model.backbones.features import LOCAL, Features, FeaturesConfig, extract_features
+from pan_model.backbones.features import LOCAL, Features, extract_features
 from pan_model.backbones.weights import load_weights
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
@@ -24,7 +25,9 @@ from pan_model.errors import UserError
 from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.shapes import Bool, Float
 from pan_model.tasks import Task
-from pan_model.training.backbone import BackboneTrainingConfig, Stage, TrainingImages, train_backbone
+from pan_model.training.backbone.config import BackboneTrainingConfig
+from pan_model.training.backbone.images import TrainingImages
+from pan_model.training.backbone.training import Stage, train_backbone
 from pan_model.training.finetune_start import FinetuneStart
 from study.config.regime import Regime
 from study.terminal import Terminal, duration, show_work

@@ -13,7 +13,7 @@ import pytest
 
 import search_spaces
 from pan_model import datasets as registry
-from pan_model.backbones.features import FeaturesConfig
+from pan_model.backbones.config import FeaturesConfig
 from pan_model.data.items import Items
 from pan_model.data.reader_options import ReaderOptions
 from pan_model.datasets import DATASETS, Dataset

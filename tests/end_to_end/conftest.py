@@ -19,7 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from pan_model.backbones.features import FeaturesConfig
+from pan_model.backbones.config import FeaturesConfig
 from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.objective import Objective
 from study.app.commands import run_command

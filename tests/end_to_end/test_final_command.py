@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pan_model.backbones.features import FeaturesConfig
+from pan_model.backbones.config import FeaturesConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.model.pan import Pan

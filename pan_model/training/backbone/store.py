@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from pan_model.backbones.features import FeaturesConfig
+from pan_model.backbones.config import FeaturesConfig
 from pan_model.backbones.weights import LOAD_ERRORS
 from pan_model.files import atomic_cache_write, content_key
 from pan_model.training.backbone.config import BackboneTrainingConfig

@@ -1,17 +1,14 @@
 """Every family of torchvision's classification models gives pooled features by the same rule."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from pan_model.backbones.architectures import (
-    Pooling,
-    backbone_names,
-    build_backbone,
-    check_backbone_name,
-    measure_feature_dim,
-)
+from pan_model.backbones.architectures import build_backbone, measure_feature_dim
+from pan_model.backbones.config import BACKBONES, Pooling, check_backbone_name, check_pooling
 from pan_model.errors import UserError
 
 FAMILIES = {
@@ -159,9 +156,20 @@ def test_side_classifiers_are_cut_too() -> None:
     assert {key.split(".")[0] for key in backbone.classifier_keys} == {"fc", "aux1", "aux2"}
 
 
+def test_names_are_those_of_torchvision() -> None:
+    assert tuple(models.list_models(module=models)) == BACKBONES
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_vision_transformers_alone_have_no_feature_map(name: str) -> None:
+    is_transformer = models.get_model_builder(name).__module__.endswith("vision_transformer")
+    with pytest.raises(UserError, match="no map of features") if is_transformer else nullcontext():
+        check_pooling(name, Pooling.MAX)
+
+
 def test_every_model_belongs_to_a_family_above() -> None:
     families = {models.get_model_builder(name).__module__ for name in [*FAMILIES, "regnet_y_400mf"]}
-    assert {models.get_model_builder(name).__module__ for name in backbone_names()} == families
+    assert {models.get_model_builder(name).__module__ for name in BACKBONES} == families
 
 
 def test_weights_are_the_same_at_every_call_and_leave_the_random_state_alone() -> None:

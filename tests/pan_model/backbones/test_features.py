@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from pan_model.backbones.architectures import Pooling, build_backbone
+from pan_model.backbones.architectures import build_backbone
+from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.backbones.extraction import LocalExtractor
-from pan_model.backbones.features import Features, FeaturesConfig, cache_path, extract_features
+from pan_model.backbones.features import Features, cache_path, extract_features
 from pan_model.backbones.weights import load_weights
 from pan_model.data.cub import read_cub
 from pan_model.data.items import Items

@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision import models
 
-from pan_model.backbones.architectures import Backbone, backbone_names, build_backbone
-from pan_model.backbones.weights import WeightsSource, download_weights, imagenet_url, load_weights
+from pan_model.backbones.architectures import Backbone, build_backbone
+from pan_model.backbones.config import BACKBONES, WeightsSource
+from pan_model.backbones.weights import download_weights, imagenet_url, load_weights
 from pan_model.errors import UserError
 from pan_model.fetch import FetchConfig
 
@@ -162,7 +163,7 @@ def test_sources() -> None:
     assert [WeightsSource.of(words) for words in ("imagenet", "random", "./random")] == ["imagenet", "random", "file"]
 
 
-@pytest.mark.parametrize("name", backbone_names())
+@pytest.mark.parametrize("name", BACKBONES)
 def test_published_weights_have_a_hash_in_their_name(name: str) -> None:
     assert re.fullmatch(r"https://download\.pytorch\.org/models/.+-[0-9a-f]{8,}\.pth", imagenet_url(name))
 

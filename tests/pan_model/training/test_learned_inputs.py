@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from pan_model.backbones.architectures import build_backbone
-from pan_model.backbones.features import FeaturesConfig, extract_features
+from pan_model.backbones.config import FeaturesConfig
+from pan_model.backbones.features import extract_features
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.items import Items

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pan_model.training.backbone import BackboneTraining
+from pan_model.training.backbone.config import BackboneTraining
 from study.app.dry_run import describe_plan
 from study.config.study_config import Sampler, Scheduler, StudyConfig
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pan_model.backbones.architectures import Pooling
+from pan_model.backbones.config import Pooling
 from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.errors import UserError
-from pan_model.training.backbone import BackboneTraining
+from pan_model.training.backbone.config import BackboneTraining
 from study.app.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser
 from study.config.regime import Regime
 from study.config.study_config import Executor, FinalConfig, Sampler, Scheduler, StudyConfig

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pan_model.backbones.architectures import Pooling
+from pan_model.backbones.config import Pooling
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS
 from pan_model.errors import UserError
-from pan_model.training.backbone import BackboneTraining
+from pan_model.training.backbone.config import BackboneTraining
 from search_spaces import SPACES
 from study.config.identity import digest
 from study.config.regime import Regime

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from pan_model.backbones.architectures import Pooling
-from pan_model.backbones.features import FeaturesConfig
+from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
 from pan_model.datasets import DATASETS
 from pan_model.errors import UserError

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from pan_model.backbones.features import Features, FeaturesConfig, extract_features
+from pan_model.backbones.config import FeaturesConfig
+from pan_model.backbones.features import Features, extract_features
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from study.nodes.feature_extraction import (

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from pan_model.errors import UserError
-from pan_model.model.encoders import ENCODERS, Encoder, EncoderConfig, encoder_name
+from pan_model.model.encoders import ENCODERS
+from pan_model.model.encoders.encoder import Encoder, EncoderConfig, encoder_name, find_encoder
 from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.encoders.proxynca import ProxyNCAConfig, ProxyNCAEncoder
 from pan_model.model.encoders.siamese import Projection, SiameseConfig, SiameseEncoder
@@ -43,7 +44,7 @@ def parameters(encoder: Encoder) -> list[nn.Parameter]:
 
 
 def test_registered_name_and_configuration_belong_together(config: EncoderConfig):
-    assert ENCODERS[encoder_name(config)] is type(config)
+    assert find_encoder(encoder_name(config)) is type(config)
     assert {encoder_name(example) for example in EXAMPLES} == ENCODERS.keys()
 
 

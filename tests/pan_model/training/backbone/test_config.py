@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pan_model.errors import UserError
-from pan_model.training.backbone import BackboneTraining, BackboneTrainingConfig, default_training
+from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
 
 SIAMESE = default_training(BackboneTraining.SIAMESE)
 PROXYNCA = default_training(BackboneTraining.PROXYNCA)

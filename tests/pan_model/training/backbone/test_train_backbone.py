@@ -9,25 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from pan_model.backbones.architectures import Pooling, build_backbone
-from pan_model.backbones.features import FeaturesConfig, extract_features
+from pan_model.backbones.architectures import build_backbone
+from pan_model.backbones.config import FeaturesConfig, Pooling
+from pan_model.backbones.features import extract_features
 from pan_model.backbones.weights import load_weights
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig
 from pan_model.images.batches import ImageBatches
 from pan_model.images.decoded_cache import load_decoded_images
-from pan_model.training.backbone import (
-    BackboneTraining,
-    BackboneTrainingConfig,
-    Stage,
-    TrainedBackbone,
-    TrainingImages,
-    default_training,
-    train_backbone,
-)
-from pan_model.training.backbone.store import training_key
+from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
+from pan_model.training.backbone.images import TrainingImages
+from pan_model.training.backbone.store import TrainedBackbone, training_key
 from pan_model.training.backbone.trainer import BackboneTrainer
+from pan_model.training.backbone.training import Stage, train_backbone
 from pan_model.training.backbone.triplets import Groups
 
 FINGERPRINT = "sha256:" + "0" * 64
