@@ -22,9 +22,9 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.roles import Role, Roles
 from pan_model.data.splits import Split
-from pan_model.tasks import Task
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.retrieval import RetrievalTask
+from pan_model.tasks.task import Task
 from pan_model.training.trainer import Trainer
 from search_spaces import SPACES
 

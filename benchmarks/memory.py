@@ -20,9 +20,9 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.polyvore.outfits import Outfits
 from pan_model.data.roles import Role, Roles
 from pan_model.data.splits import Split
-from pan_model.tasks import Task
 from pan_model.tasks.outfits import OutfitTask
 from pan_model.tasks.retrieval import RetrievalTask
+from pan_model.tasks.task import Task
 from pan_model.training.trainer import Trainer
 
 DIM = 2048

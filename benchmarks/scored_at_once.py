@@ -26,7 +26,7 @@ def main() -> None:
     torch.set_num_threads(1)
     config = {"encoder": "siamese", "supervision": "unsupervised", "num_conditions": NUM_CONDITIONS}
     model = Pan(
-        TrialConfig.from_flat({**config, "max_epochs": 1, "seed": 0}),
+        TrialConfig.from_flat({**config, "max_epochs": 1, "seed": 0}).model,
         feature_dim=FEATURE_DIM,
         num_classes=2,
         condition_names=(),

@@ -10,8 +10,8 @@ from pan_model.model.conditions import ConditionsConfig
 from pan_model.model.encoders.encoder import EncoderConfig, encoder_name, find_encoder
 from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.normalisation import NormalisationConfig
+from pan_model.model.pan import PanConfig, ScoringConfig
 from pan_model.model.similarity import SimilarityConfig
-from pan_model.scoring.set_scorer import ScoringConfig
 from pan_model.tasks.pairs import PairsConfig
 from pan_model.training.finetuning import FinetuneConfig
 from pan_model.training.optimisation import TrainConfig
@@ -41,6 +41,18 @@ class TrialConfig:
                 "a backbone is trained with pairs; encoder graph needs the features of all training items in every "
                 "step. Choose another encoder, or leave out the keys that begin with backbone_."
             )
+
+    @property
+    def model(self) -> PanConfig:
+        """The configuration of the model alone."""
+        return PanConfig(
+            encoder=self.encoder,
+            normalisation=self.normalisation,
+            similarity=self.similarity,
+            scoring=self.scoring,
+            num_conditions=self.conditions.num_conditions,
+            feature_dropout=self.train.feature_dropout,
+        )
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> "TrialConfig":

@@ -20,7 +20,7 @@ from pan_model.errors import UserError
 from pan_model.shapes import Int
 
 if TYPE_CHECKING:
-    from pan_model.tasks import Task
+    from pan_model.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,7 @@ def load_model(folder: Path | str) -> Pan:
     except (OSError, SafetensorError) as error:
         raise UserError(_incomplete(folder, error)) from error
     model = Pan(
-        TrialConfig.from_flat(content["config"]),
+        TrialConfig.from_flat(content["config"]).model,
         feature_dim=content["feature_dim"],
         num_classes=content["num_classes"],
         condition_names=tuple(content["condition_names"]),

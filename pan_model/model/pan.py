@@ -1,20 +1,61 @@
 """PAN: normalised features -> embeddings -> conditions, relevance and score of a pair."""
 
+from dataclasses import dataclass
+from enum import StrEnum
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pan_model.config import TrialConfig
-from pan_model.model.conditions import Conditions
-from pan_model.model.encoders.encoder import Encoder
+from pan_model.model.encoders.encoder import Encoder, EncoderConfig
 from pan_model.model.encoders.graph import GraphConfig
-from pan_model.model.normalisation import Normalisation
-from pan_model.model.similarity import ConditionSimilarity, PairSimilarity
-from pan_model.scoring.set_scorer import Scoring
+from pan_model.model.normalisation import Normalisation, NormalisationConfig
+from pan_model.model.similarity import ConditionSimilarity, PairSimilarity, SimilarityConfig
 from pan_model.shapes import Float, Int
 
 SCORED_AT_ONCE = {"cpu": 512, "cuda": 16384}
 """Pairs scored in one go, by device; on a CPU as many as stay in its cache (benchmarks/scored_at_once.py)."""
+
+
+class Scoring(StrEnum):
+    """How pair scores become the score of a query and a set.
+
+    pair_mean: the mean of p over the set's items, the paper's way; log_odds: the mean of log p / (1 - p), in which one
+    sure pair still counts beside four unsure ones; support_mean: the log-odds of the query and the set's mean
+    embedding. For a set of one item all three order queries alike.
+    """
+
+    PAIR_MEAN = "pair_mean"
+    LOG_ODDS = "log_odds"
+    SUPPORT_MEAN = "support_mean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringConfig:
+    """How a query is scored against a set."""
+
+    scoring: Scoring = Scoring.PAIR_MEAN
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanConfig:
+    """The components of a PAN.
+
+    Attributes:
+        encoder: Maps normalised features to embeddings.
+        normalisation: Applied to the features before the encoder.
+        similarity: The condition similarity module.
+        scoring: How pair scores become the score of a query and a set.
+        num_conditions: M, all outputs of the module.
+        feature_dropout: The share of an item's normalised features that is dropped in training.
+    """
+
+    encoder: EncoderConfig
+    normalisation: NormalisationConfig
+    similarity: SimilarityConfig
+    scoring: ScoringConfig
+    num_conditions: int
+    feature_dropout: float = 0.0
 
 
 class Pan(nn.Module):
@@ -26,7 +67,7 @@ class Pan(nn.Module):
     encoder: Encoder
 
     def __init__(
-        self, config: TrialConfig, *, feature_dim: int, num_classes: int, condition_names: tuple[str, ...]
+        self, config: PanConfig, *, feature_dim: int, num_classes: int, condition_names: tuple[str, ...]
     ) -> None:
         super().__init__()
         self.feature_dim = feature_dim
@@ -36,12 +77,12 @@ class Pan(nn.Module):
         graph_context = config.encoder.graph_context if isinstance(config.encoder, GraphConfig) else None
         self.graph_context = graph_context or 0
         self.normalisation = Normalisation(config.normalisation, feature_dim)
-        self.feature_dropout = nn.Dropout(config.train.feature_dropout)
+        self.feature_dropout = nn.Dropout(config.feature_dropout)
         self.encoder = config.encoder.build(feature_dim=feature_dim, num_classes=num_classes)
         self.similarity = ConditionSimilarity(
             config.similarity,
             embedding_dim=self.encoder.embedding_dim,
-            num_conditions=config.conditions.num_conditions,
+            num_conditions=config.num_conditions,
         )
 
     def embed(self, features: Float[Tensor, "N D"], edges: Int[Tensor, "2 L"] | None = None) -> Float[Tensor, "N E"]:
@@ -85,10 +126,3 @@ class Pan(nn.Module):
             pairs = self.similarity(embeddings[one], embeddings[two])
             into.copy_(pairs.score if self.scoring is Scoring.PAIR_MEAN else pairs.log_odds)
         return scores.cpu().numpy()[inverse]
-
-
-def new_pan(config: TrialConfig, conditions: Conditions, *, feature_dim: int, num_classes: int) -> Pan:
-    """Make a model with first weights drawn from the trial's seed, whatever was drawn before in this process."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.train.seed)
-        return Pan(config, feature_dim=feature_dim, num_classes=num_classes, condition_names=conditions.names)

@@ -1,1 +1,1 @@
-"""PAN and the baselines as scorers of a query against sets of items. Start at `set_scorer.py`."""
+"""PAN and the baselines as scorers of a query against sets of items. Start at `pan_scorer.py`."""

@@ -5,9 +5,9 @@ import torch
 
 from pan_model.data.splits import Split
 from pan_model.model.normalisation import Normalisation, NormalisationConfig
-from pan_model.scoring.set_scorer import CosineScoring, SetScorer, features_on, score_rows
+from pan_model.scoring.pan_scorer import features_on
 from pan_model.shapes import Float, Int
-from pan_model.tasks import Task
+from pan_model.tasks.task import CosineScoring, SetScorer, Task, score_rows
 
 NORMALISED = "nearest_class_mean_normalised"
 """The one baseline that differs from trial to trial."""

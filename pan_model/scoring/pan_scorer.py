@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from pan_model.data.splits import Split
-from pan_model.model.pan import Pan
-from pan_model.scoring.set_scorer import Scoring, SetScorer, features_on
+from pan_model.model.pan import Pan, Scoring
 from pan_model.shapes import Float, Int
-from pan_model.tasks import Task
+from pan_model.tasks.task import SetScorer, Task
 
 EdgesAround = Callable[[Int[np.ndarray, "Q"], Int[np.ndarray, "C S"]], Int[np.ndarray, "2 L"]]
 """The edges that may be known when some queries and sets are compared, as pairs of items."""
@@ -32,6 +31,11 @@ def pan_scorer(model: Pan, task: Task, split: Split, device: torch.device) -> Se
         if model.encoder.uses_graph:
             return graph_scorer(model, model.normalisation.normalise_all(features), edges_around(model, task, split))
         return embedding_scorer(model, embed_all(model, features))
+
+
+def features_on(device: torch.device, features: Float[np.ndarray, "N D"]) -> torch.Tensor:
+    """View shared features as a tensor, without a copy on the CPU; never write to it."""
+    return torch.from_dlpack(features).to(device)
 
 
 def embed_all(model: Pan, features: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:

@@ -10,10 +10,10 @@ from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
-from pan_model.scoring.set_scorer import SetScorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks.metrics import match_ranks, recall_of_ranks
 from pan_model.tasks.same_class import SameClassTask
+from pan_model.tasks.task import SetScorer
 
 RECALL_AT = (1, 10, 20, 30, 40, 50)
 SCORES_AT_ONCE = 2**22

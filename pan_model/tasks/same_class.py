@@ -9,8 +9,8 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.model.graph import unique_edges
 from pan_model.shapes import Int
-from pan_model.tasks import Task
 from pan_model.tasks.pairs import Pairs, PairsConfig, draw_steps, halve_pairs, same_class_pairs
+from pan_model.tasks.task import Task
 
 EDGES_PURPOSE = 4
 """Keeps the random numbers that part edges from positives apart from others of the same seed."""

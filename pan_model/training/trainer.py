@@ -13,17 +13,15 @@ from pan_model.backbones.architectures import Backbone
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
-from pan_model.model.conditions import choose_conditions
+from pan_model.model.conditions import Conditions, choose_conditions
 from pan_model.model.initialisation import start_as_distance
-from pan_model.model.pan import new_pan
+from pan_model.model.pan import Pan
 from pan_model.model.similarity import FirstWeights
 from pan_model.scores import EpochRecord, QuestionScores
-from pan_model.scoring.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, graph_scorer
-from pan_model.scoring.set_scorer import SetScorer, features_on, score_rows
+from pan_model.scoring.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, features_on, graph_scorer
 from pan_model.shapes import Float, Int
-from pan_model.tasks import Task
-from pan_model.tasks.asked import asked_items
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
+from pan_model.tasks.task import SetScorer, Task, score_rows
 from pan_model.training.finetune_start import FinetuneStart
 from pan_model.training.frozen_inputs import FrozenInputs
 from pan_model.training.inputs import Inputs, StepInputs
@@ -193,7 +191,7 @@ class Trainer:
         if not self._inputs.costly:
             return self.task.featured.splits[split]
         if split not in self._asked:
-            self._asked[split] = asked_items(self.task, split)
+            self._asked[split] = self.task.scored_items(split)
         return self._asked[split]
 
     def _scorer(self, split: Split, items: Int[np.ndarray, "n"]) -> SetScorer:
@@ -253,6 +251,13 @@ class Trainer:
     def _on_device(self, pairs: Pairs) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Tensor]:
         index_1, index_2, same = (torch.from_numpy(part).to(self.device) for part in pairs)
         return index_1, index_2, same
+
+
+def new_pan(config: TrialConfig, conditions: Conditions, *, feature_dim: int, num_classes: int) -> Pan:
+    """Build a model whose initial weights depend on the trial's seed alone; the CPU random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed)
+        return Pan(config.model, feature_dim=feature_dim, num_classes=num_classes, condition_names=conditions.names)
 
 
 def _slices(length: int, size: int) -> Iterator[slice]:

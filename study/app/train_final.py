@@ -20,7 +20,7 @@ from pan_model.errors import UserError
 from pan_model.scores import QuestionScores
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline, untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
-from pan_model.tasks import Task
+from pan_model.tasks.task import Task
 from pan_model.trained import BACKBONE as MODEL_BACKBONE
 from pan_model.trained import CONFIG, WEIGHTS, save_model
 from pan_model.training.trainer import Trainer, use_deterministic_arithmetic

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pan_model.model.pan import Pan
-from pan_model.scoring.set_scorer import Scoring
+from pan_model.model.pan import Pan, Scoring
 from study.config.regime import Regime
 from study.reporting.cautions import find_short_paper
 from study.reporting.markdown_table import parameter_table, table

@@ -26,7 +26,7 @@ from pan_model.files import check_writable
 from pan_model.flat import Scalar
 from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.pan import Pan
-from pan_model.tasks import Task
+from pan_model.tasks.task import Task
 from pan_model.training.trainer import Trainer
 from study.config.identity import content_of, digest
 from study.storage.files import write_whole

@@ -24,7 +24,7 @@ from pan_model.datasets import Dataset, find_dataset
 from pan_model.errors import UserError
 from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.shapes import Bool, Float
-from pan_model.tasks import Task
+from pan_model.tasks.task import Task
 from pan_model.training.backbone.config import BackboneTrainingConfig
 from pan_model.training.backbone.images import TrainingImages
 from pan_model.training.backbone.training import Stage, train_backbone

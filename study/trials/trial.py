@@ -11,9 +11,10 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.flat import Scalar
+from pan_model.scores import EpochRecord
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline
 from pan_model.training.finetune_start import FinetuneStart
-from pan_model.training.trainer import EpochRecord, Evaluation, Trainer, use_deterministic_arithmetic
+from pan_model.training.trainer import Evaluation, Trainer, use_deterministic_arithmetic
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import BestEpoch, Status, TrialLedger

@@ -19,8 +19,8 @@ from pan_model.data.splits import Split
 from pan_model.datasets import DATASETS
 from pan_model.errors import UserError
 from pan_model.scoring.baselines import untrained_baselines
-from pan_model.tasks import Task
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
+from pan_model.tasks.task import Task
 from pan_model.training.trainer import Trainer
 from search_spaces import SPACES, SearchSpace
 from study.trials.preparation import PreparedDataset

@@ -19,9 +19,10 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.model.conditions import choose_conditions
-from pan_model.model.pan import Pan, new_pan
+from pan_model.model.pan import Pan
+from pan_model.scores import EpochRecord
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.training.trainer import EpochRecord, Trainer
+from pan_model.training.trainer import Trainer, new_pan
 
 NUM_CLASSES = 24
 NUM_ATTRIBUTES = 8

@@ -16,8 +16,8 @@ from pan_model.model.encoders.proxynca import ProxyNCAConfig
 from pan_model.model.encoders.siamese import Projection, SiameseConfig
 from pan_model.model.gates import Gate
 from pan_model.model.normalisation import NormalisationConfig
+from pan_model.model.pan import ScoringConfig
 from pan_model.model.similarity import SimilarityConfig
-from pan_model.scoring.set_scorer import ScoringConfig
 from pan_model.tasks.pairs import PairsConfig
 from pan_model.training.finetuning import FinetuneConfig
 from pan_model.training.optimisation import TrainConfig

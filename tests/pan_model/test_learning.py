@@ -12,8 +12,9 @@ from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.model.encoders import ENCODERS
 from pan_model.model.encoders.proxynca import ProxyNCAEncoder
+from pan_model.scores import EpochRecord
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.training.trainer import EpochRecord, Trainer
+from pan_model.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 Configure = Callable[..., TrialConfig]

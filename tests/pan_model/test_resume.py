@@ -14,9 +14,10 @@ from torch import Tensor
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
+from pan_model.scores import EpochRecord
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import Pairs, PairsConfig
-from pan_model.training.trainer import EpochRecord, Trainer
+from pan_model.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 Configure = Callable[..., TrialConfig]

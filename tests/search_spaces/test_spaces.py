@@ -22,8 +22,8 @@ from pan_model.model.encoders.proxynca import ProxyNCAConfig
 from pan_model.model.encoders.siamese import Projection, SiameseConfig
 from pan_model.model.gates import Gate
 from pan_model.model.normalisation import NormalisationConfig, NormalisationKind
+from pan_model.model.pan import Scoring, ScoringConfig
 from pan_model.model.similarity import FirstWeights, Joint, SimilarityConfig
-from pan_model.scoring.set_scorer import Scoring, ScoringConfig
 from pan_model.tasks.pairs import PairSampling, PairsConfig
 from pan_model.training.optimisation import Schedule, TrainConfig
 from search_spaces import SPACES

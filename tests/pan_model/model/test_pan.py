@@ -10,9 +10,8 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.model import pan as model_module
 from pan_model.model.encoders import ENCODERS
-from pan_model.model.pan import Pan
+from pan_model.model.pan import Pan, Scoring
 from pan_model.model.similarity import Joint
-from pan_model.scoring.set_scorer import Scoring
 
 Configure = Callable[..., TrialConfig]
 Build = Callable[[TrialConfig], Pan]
@@ -113,6 +112,8 @@ def test_a_saved_model_scores_features_as_they_were_extracted(
     torch.save(model.state_dict(), file)
     file.seek(0)
     config = configure(**case | {"seed": 5})
-    blank = Pan(config, feature_dim=16, num_classes=model.num_classes, condition_names=model.condition_names).eval()
+    blank = Pan(
+        config.model, feature_dim=16, num_classes=model.num_classes, condition_names=model.condition_names
+    ).eval()
     blank.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(blank(features[:9], features[9:18]).score, model(features[:9], features[9:18]).score)

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from pan_model.config import TrialConfig
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.model.pan import Pan
+from pan_model.model.pan import Pan, Scoring, ScoringConfig
 from pan_model.model.similarity import Joint
-from pan_model.scoring.pan_scorer import embedding_scorer, pan_scorer
-from pan_model.scoring.set_scorer import Scoring, SetScorer
+from pan_model.scoring.pan_scorer import embedding_scorer, features_on, pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
+from pan_model.tasks.task import SetScorer
 
 CPU = torch.device("cpu")
 QUERIES = np.array([[0, 5, 9, 40], [7, 7, 3, 100]])
@@ -121,3 +122,15 @@ def test_a_nan_embedding_shows_in_every_score_that_it_takes_part_in(scoring: Sco
     broken = np.isnan(embedding_scorer(pan, embeddings)(QUERIES, SETS))
     expected = (QUERIES == 3)[:, :, None] | (SETS == 3).any(axis=2)[:, None]
     np.testing.assert_array_equal(broken, expected)
+
+
+def test_queries_are_scored_the_papers_way_unless_said_otherwise():
+    assert ScoringConfig().scoring is Scoring.PAIR_MEAN
+
+
+def test_shared_features_are_viewed_without_a_copy_and_without_a_warning(featured: FeaturedItems):
+    assert not featured.features.flags.writeable
+    viewed = features_on(CPU, featured.features)
+    assert viewed.data_ptr() == featured.features.ctypes.data
+    assert viewed.dtype is torch.float32
+    np.testing.assert_array_equal(viewed.numpy(), featured.features)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pan_model.errors import UserError
-from pan_model.tasks.episodes import Episodes, draw_episodes
+from pan_model.tasks.few_shot import Episodes, draw_episodes
 
 
 def draw(sizes: list[int], num_episodes: int = 3, seed: int = 0) -> tuple[Episodes, dict[int, int]]:

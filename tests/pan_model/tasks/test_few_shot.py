@@ -9,10 +9,9 @@ from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scoring.baselines import nearest_class_mean
-from pan_model.scoring.set_scorer import SetScorer
-from pan_model.tasks import Task
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
+from pan_model.tasks.task import SetScorer, Task
 
 
 def knows(classes: np.ndarray, doubt: float = 0.0) -> SetScorer:

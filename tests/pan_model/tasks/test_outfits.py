@@ -16,11 +16,9 @@ from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scoring.baselines import cosine_baseline, mean_cosine, untrained_baselines
 from pan_model.scoring.pan_scorer import embedding_scorer, pan_scorer
-from pan_model.scoring.set_scorer import SetScorer
-from pan_model.tasks import Task
-from pan_model.tasks.outfit_scoring import outfit_scores
-from pan_model.tasks.outfits import OutfitTask
+from pan_model.tasks.outfits import OutfitTask, outfit_scores
 from pan_model.tasks.pairs import PairSampling, PairsConfig
+from pan_model.tasks.task import SetScorer, Task
 from pan_model.training.trainer import Trainer
 
 NUM_STYLES, NUM_CATEGORIES, NUM_ITEMS = 4, 3, 96

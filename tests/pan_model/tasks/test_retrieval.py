@@ -13,10 +13,9 @@ from pan_model.data.roles import Role, Roles, alternate
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.objective import Objective
-from pan_model.scoring.set_scorer import SetScorer
-from pan_model.tasks import Task
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.tasks.retrieval import RECALL_AT, SCORES_AT_ONCE, RetrievalTask, sample_products
+from pan_model.tasks.task import SetScorer, Task
 from pan_model.training.trainer import Trainer
 
 

@@ -23,10 +23,11 @@ from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.images.decoded_cache import load_decoded_images
+from pan_model.scores import EpochRecord
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.finetune_start import FinetuneStart
-from pan_model.training.trainer import EpochRecord, Trainer
+from pan_model.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 NUM_CLASSES = 20

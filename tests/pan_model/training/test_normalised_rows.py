@@ -11,9 +11,10 @@ from torch import Tensor
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.model.normalisation import Normalisation, NormalisationConfig, NormalisationKind
+from pan_model.scores import EpochRecord
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.normalised_rows import KEPT_BYTES, ComputedRows, normalise_rows
-from pan_model.training.trainer import EpochRecord, Trainer
+from pan_model.training.trainer import Trainer
 
 FEATURES = torch.from_numpy(np.random.default_rng(0).gamma(1.0, size=(40, 6)).astype(np.float32))
 CLASSES = torch.arange(40) % 5

@@ -13,11 +13,12 @@ from torch import Tensor
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.model.conditions import choose_conditions
+from pan_model.scores import EpochRecord
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import Pairs
 from pan_model.training import trainer as train_module
-from pan_model.training.trainer import EpochRecord, Evaluation, Trainer
+from pan_model.training.trainer import Evaluation, Trainer
 
 CPU = torch.device("cpu")
 Configure = Callable[..., TrialConfig]

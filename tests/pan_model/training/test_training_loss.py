@@ -12,8 +12,9 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.model.conditions import Conditions, choose_conditions
 from pan_model.model.encoders.proxynca import ProxyNCAEncoder
-from pan_model.model.pan import Pan, new_pan
+from pan_model.model.pan import Pan
 from pan_model.training.frozen_inputs import FrozenInputs
+from pan_model.training.trainer import new_pan
 from pan_model.training.training_loss import TrainingLoss
 
 Configure = Callable[..., TrialConfig]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pan_model.config import TrialConfig
-from pan_model.scoring.set_scorer import Scoring
+from pan_model.model.pan import Scoring
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
 from study.reporting.model_card import write_model_card

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion
-from pan_model.scoring.set_scorer import SetScorer
-from pan_model.tasks import outfit_scoring
-from pan_model.tasks.outfit_scoring import compat_auc, fitb_accuracy, outfit_scores
+from pan_model.tasks.outfits import compat_auc, fitb_accuracy, outfit_scores
+from pan_model.tasks.task import SetScorer
 
 NUM_ITEMS = 12
 items = st.integers(0, NUM_ITEMS - 1)
@@ -111,6 +110,6 @@ def test_few_pairs_are_scored_at_a_time_and_nothing_changes(monkeypatch: pytest.
         return scorer(queries, sets)
 
     expected = fitb_accuracy(scorer, questions).tolist(), outfit_scores(scorer, drawn).tolist()
-    monkeypatch.setattr(outfit_scoring, "SCORED_AT_ONCE", at_once)
+    monkeypatch.setattr("pan_model.tasks.outfits.SCORED_AT_ONCE", at_once)
     assert (fitb_accuracy(note, questions).tolist(), outfit_scores(note, drawn).tolist()) == expected
     assert max(asked) <= max(at_once, 5 * 4)

@@ -5,13 +5,12 @@ import pytest
 
 from pan_model.data.splits import Split
 from pan_model.scoring.baselines import nearest_class_mean
-from pan_model.tasks.asked import asked_items
 from pan_model.tasks.few_shot import FewShotTask
 
 
 @pytest.mark.parametrize("split", [Split.TRAIN, Split.VAL])
 def test_answers_depend_on_the_noted_items_alone(task: FewShotTask, split: Split):
-    asked = asked_items(task, split)
+    asked = task.scored_items(split)
     assert np.isin(asked, task.featured.splits[split]).all()
     assert (np.diff(asked) > 0).all()
     unknown = np.full_like(task.featured.features, np.nan)
@@ -24,4 +23,4 @@ def test_answers_depend_on_the_noted_items_alone(task: FewShotTask, split: Split
 
 def test_where_nothing_is_asked_nothing_is_noted(task: FewShotTask, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(task, "evaluate", lambda *_: {})
-    assert asked_items(task, Split.TRAIN).tolist() == []
+    assert task.scored_items(Split.TRAIN).tolist() == []
