@@ -105,7 +105,7 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
     """
     row = find_dataset(preparation.dataset)
     items = row.read(preparation.data_root / row.folder, preparation.options)
-    identity = fingerprint(items)
+    identity = fingerprint(items, preparation.cache_dir)
     preparation.check_fingerprint(identity)
     tell = progress or (lambda _work, _done, _total: None)
     trained = _train_backbone(preparation, items, identity, tell)

@@ -1,9 +1,12 @@
 """The fingerprint follows the contents, never the place."""
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,3 +82,96 @@ def test_names_an_image_that_cannot_be_read(folder: Path) -> None:
     items.image_path(3).unlink()
     with pytest.raises(UserError, match=rf"{items.image_names[3]}: cannot be read \(No such file or directory\)"):
         fingerprint(items)
+
+
+LATER = 3600 * 10**9  # ns
+
+
+def later() -> int:
+    """A time at which no file of a test was changed just now."""
+    return time.time_ns() + LATER
+
+
+@pytest.fixture
+def images_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the image files opened from now on."""
+    opened: list[str] = []
+    path_open = Path.open
+
+    def watched(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.suffix == ".png":
+            opened.append(path.name)
+        return path_open(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", watched)
+    return opened
+
+
+class TestRememberedHashes:
+    def test_second_call_reads_no_image(self, folder: Path, tmp_path: Path, images_read: list[str]) -> None:
+        items = read_cub(folder)
+        expected = fingerprint(items)
+        images_read.clear()
+        assert fingerprint(items, tmp_path / "cache", clock=later) == expected
+        assert len(images_read) == len(items)
+        images_read.clear()
+        assert fingerprint(items, tmp_path / "cache", clock=later) == expected
+        assert images_read == []
+
+    def test_fewer_items_do_not_forget_the_others(self, folder: Path, tmp_path: Path, images_read: list[str]) -> None:
+        items = read_cub(folder)
+        fingerprint(items, tmp_path / "cache", clock=later)
+        fingerprint(items.select(np.arange(len(items)) > 0, "told to"), tmp_path / "cache", clock=later)
+        images_read.clear()
+        fingerprint(items, tmp_path / "cache", clock=later)
+        assert images_read == []
+
+    @pytest.mark.parametrize("modified", ["at another time", "at the same time"])
+    def test_changed_bytes_of_the_same_size_are_seen(
+        self, folder: Path, tmp_path: Path, images_read: list[str], modified: str
+    ) -> None:
+        items = read_cub(folder)
+        path = items.image_path(3)
+        before, stat = fingerprint(items, tmp_path / "cache", clock=later), path.stat()
+        time.sleep(0.02)  # more than a tick of the file system's clock
+        path.write_bytes(bytes(stat.st_size))
+        if modified == "at the same time":
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        images_read.clear()
+        after = fingerprint(items, tmp_path / "cache", clock=later)
+        assert images_read == [path.name]
+        assert after == fingerprint(items) != before
+
+    def test_files_changed_just_now_are_not_remembered(
+        self, folder: Path, tmp_path: Path, images_read: list[str]
+    ) -> None:
+        items = read_cub(folder)
+        for _ in range(2):
+            images_read.clear()
+            fingerprint(items, tmp_path / "cache")
+            assert len(images_read) == len(items)
+
+    @pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"{}", b"0\n{}"])
+    def test_damaged_table_is_ignored_and_written_again(
+        self, folder: Path, tmp_path: Path, images_read: list[str], damage: bytes
+    ) -> None:
+        items = read_cub(folder)
+        expected = fingerprint(items, tmp_path / "cache", clock=later)
+        (table,) = (tmp_path / "cache" / "fingerprints").iterdir()
+        whole = table.read_bytes()
+        table.write_bytes(damage)
+        assert fingerprint(items, tmp_path / "cache", clock=later) == expected
+        assert table.read_bytes() == whole
+
+    def test_flipped_digit_in_the_table_is_not_believed(self, folder: Path, tmp_path: Path) -> None:
+        items = read_cub(folder)
+        expected = fingerprint(items, tmp_path / "cache", clock=later)
+        (table,) = (tmp_path / "cache" / "fingerprints").iterdir()
+        content = table.read_text()
+        table.write_text(content[:-4] + ("0" if content[-4] != "0" else "1") + content[-3:])
+        assert fingerprint(items, tmp_path / "cache", clock=later) == expected
+
+    def test_cache_that_cannot_be_written_is_ignored(self, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "cache").touch()
+        items = read_cub(folder)
+        assert fingerprint(items, tmp_path / "cache", clock=later) == fingerprint(items)
