@@ -1,45 +1,58 @@
-# One way in: what a person types, what the hooks call and what CI calls are these targets.
-# `make setup` needs git, make and Python 3.11, 3.12 or 3.13. It names no package index, so any mirror that pip and uv
-# are set up for serves it.
+# The commands of this project, for people, hooks and CI alike.
+# `make setup` needs git, make and Python 3.11, 3.12 or 3.13. It names no package index: pip and uv use the one they are
+# configured for.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test check format lock find-uv install
+.PHONY: help setup study test test-fast coverage check format lock find-uv install
 MAKEFLAGS += --no-print-directory
 
-# uv is looked for on the PATH and in .uv, where it goes if Python itself may not be given packages. An activated
-# environment is left out of it: uv would replace what it runs from.
+# uv is searched on the PATH and in .uv, where `make setup` installs it if it may not install packages into Python itself.
+# An activated .venv is removed from the PATH: uv would replace the environment that it runs from.
 export PATH := $(subst $(CURDIR)/.venv/bin:,,$(PATH)):$(CURDIR)/.uv/bin
 unexport VIRTUAL_ENV
 UV := $$(uv --version >/dev/null 2>&1 && echo uv || echo python3 -m uv)
 PYTHON := .venv/bin/python
 
-# The environment is up to date when this text is what .venv/.installed holds: the place (scripts name it), and all
-# that says what is installed. .venv/.installing stands while packages are written, so a cut leaves it behind.
+# .venv is up to date when .venv/.installed holds this text: the path of the checkout, which installed scripts contain,
+# pyproject.toml and requirements.lock. .venv/.installing exists while packages are installed: an interrupted
+# installation leaves it behind.
 WANTED := { pwd; cat pyproject.toml requirements.lock; }
 NEEDED := It takes Python 3.11, 3.12 or 3.13: install one of them (or \`uv python install 3.13\`), then make setup again.
 
-help:  ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-setup:  ## make or update .venv from requirements.lock
+setup:  ## create or update .venv from requirements.lock
 	@if ! { $(PYTHON) -c '' && $(WANTED) | cmp -s - .venv/.installed; } 2>/dev/null; then $(MAKE) install; fi
 
-study: setup  ## run the demo study, go on with it, or say that it is done
+study: setup  ## run the demo study, or resume it
 	@$(PYTHON) -u study/run.py --resume
 
-test: setup  ## run every test (choose with ARGS="-k gate")
+test: setup  ## run all tests (select with ARGS="-k gate")
 	$(PYTHON) -u -m pytest $(ARGS)
 
-check: setup  ## format, lint and types, changing nothing
+test-fast: setup  ## run the tests that need neither Ray, nor a cluster, nor real data, nor much time
+	$(PYTHON) -u -m pytest -m "not (cluster or ray or real or slow)" $(ARGS)
+
+coverage: setup  ## run all tests and print the line and branch coverage of study and pan_model
+	@rm -rf .coverage
+	$(PYTHON) -u -m coverage run -m pytest $(ARGS)
+	@$(PYTHON) -m coverage combine --quiet
+	@$(PYTHON) -m coverage report
+	@$(PYTHON) -m coverage json --quiet -o .coverage/report.json
+	@$(PYTHON) -c 'import json; total = json.load(open(".coverage/report.json"))["totals"]; \
+		print(f"lines {total[\"percent_statements_covered\"]:.2f}%, branches {total[\"percent_branches_covered\"]:.2f}%")'
+
+check: setup  ## check format, lint and types; changes nothing
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m pyright
 
-format: setup  ## format, and mend what the linter can mend
+format: setup  ## format, and apply the linter's fixes
 	$(PYTHON) -m ruff format
 	$(PYTHON) -m ruff check --fix
 
-lock: find-uv  ## write requirements.lock anew from pyproject.toml (ARGS=--upgrade for the newest versions)
+lock: find-uv  ## update requirements.lock from pyproject.toml (ARGS=--upgrade for the newest versions)
 	@$(UV) pip compile --universal --generate-hashes --extra dev --python-version 3.11 --quiet \
 		--custom-compile-command 'make lock' $(ARGS) pyproject.toml -o requirements.lock
 
@@ -56,9 +69,9 @@ find-uv:
 		echo "make setup: uv is in .uv/bin. Put that on your PATH to type \`uv run\`; .venv/bin/python does as well."; fi
 
 install: find-uv
-	@if [ -e .venv/.installing ]; then echo "make setup: the last installation was cut, so .venv is made anew."; \
+	@if [ -e .venv/.installing ]; then echo "make setup: the last installation was interrupted, so .venv is recreated."; \
 	elif [ -e .venv/.installed ] && [ "$$(head -n 1 .venv/.installed)" != "$$(pwd)" ]; then \
-		echo "make setup: .venv was made for another folder, so it is made anew."; \
+		echo "make setup: .venv belongs to another folder, so it is recreated."; \
 	elif $(PYTHON) -c 'import sys; sys.exit(sys.prefix == sys.base_prefix or not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then exit 0; fi; \
 	rm -rf .venv; \
 	$(UV) venv --quiet --no-python-downloads --python '>=3.11,<3.14' .venv || { \
