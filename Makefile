@@ -40,8 +40,8 @@ coverage: setup  ## run all tests and print the line and branch coverage of stud
 	@$(PYTHON) -m coverage combine --quiet
 	@$(PYTHON) -m coverage report
 	@$(PYTHON) -m coverage json --quiet -o .coverage/report.json
-	@$(PYTHON) -c 'import json; total = json.load(open(".coverage/report.json"))["totals"]; \
-		print(f"lines {total[\"percent_statements_covered\"]:.2f}%, branches {total[\"percent_branches_covered\"]:.2f}%")'
+	@$(PYTHON) -c 'import json; print("lines {percent_statements_covered:.2f}%, branches {percent_branches_covered:.2f}%" \
+		.format(**json.load(open(".coverage/report.json"))["totals"]))'
 
 check: setup  ## check format, lint and types; changes nothing
 	$(PYTHON) -m ruff format --check
