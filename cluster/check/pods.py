@@ -9,7 +9,7 @@ from cluster.check.documents import is_placeholder
 from cluster.check.finding import Finding, mapping, nearest, sequence, step, whole
 from cluster.check.versions import Locked, check_image
 from pan_model.errors import UserError
-from study.nodes.node import WORKERS, Node, read_workers
+from study.nodes.resources import WORKERS, Node, read_workers
 
 GPU = "nvidia.com/gpu"
 

@@ -16,8 +16,8 @@ from pan_model.training.trainer import use_deterministic_arithmetic
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
 from study.config.study_config import DatasetPlan, Executor, StudyConfig
 from study.nodes.deployment import describe_code
-from study.nodes.node import Node
 from study.nodes.ray_address import describe_cluster, find_cluster
+from study.nodes.resources import Node
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
 from study.reporting.collation import collate
 from study.reporting.report import report_study

@@ -28,7 +28,7 @@ from pan_model.images.decoding import Content
 from pan_model.shapes import Int
 from pan_model.training.trainer import use_deterministic_arithmetic
 from study.nodes.file_server import file_server, read_file, this_node
-from study.nodes.node import Node
+from study.nodes.resources import Node
 
 FEW_IMAGES = 2000
 """Fewer are extracted where the command runs: four cores have done them in a minute or two, before a machine in the

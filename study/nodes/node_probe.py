@@ -1,6 +1,7 @@
-"""What one node answers when it is asked what it has; the question travels with its code, so a stale node answers, too.
+"""Node probe: the versions, the code, the output and the GPU of the node that runs it.
 
-Nothing beyond the standard library is imported at the top: a node may lack it.
+The driver sends this module's source to every node, so that a node with stale code can run it, too. The module imports
+only the standard library at its top, since a node may lack everything else.
 """
 
 import hashlib
@@ -18,16 +19,16 @@ PACKAGES = ("study", "pan_model", "search_spaces")
 """The packages that a trial imports."""
 
 LIBRARIES = ("ray", "torch", "torchvision", "optuna", "numpy", "pan-study")
-"""The distributions whose versions must be the same everywhere."""
+"""The distributions whose versions must be the same on all nodes."""
 
 ABSENT = "absent"
 
-SHARED_WITHIN_S = 10.0
-"""How long a new file may take until every node of a shared file system sees it."""
+SHARE_TIMEOUT_S = 10.0
+"""How long a new file may take to become visible to all nodes of a shared file system."""
 
 
 class ProbeRequest(TypedDict):
-    """What to look for: a marker (path or URL) with its content, a GPU that works."""
+    """What to look for: a marker (path or URL, or empty) with its content, and whether to test the GPU."""
 
     marker: str
     content: str
@@ -35,9 +36,14 @@ class ProbeRequest(TypedDict):
 
 
 class ProbeResult(TypedDict):
-    """What a node has: versions and digests of packages by name, whether its Ray asks for a token, what is not good.
+    """What a node has.
 
-    marker and gpu are empty when all is well.
+    Attributes:
+        versions: Versions of Python and of distributions, by name.
+        code: Digests of packages, by name.
+        token: Whether its Ray requires a token.
+        marker: Why the marker cannot be read; empty if it can.
+        gpu: Why the GPU cannot be used; empty if it can.
     """
 
     versions: dict[str, str]
@@ -47,19 +53,19 @@ class ProbeResult(TypedDict):
     gpu: str
 
 
-def answer(question: ProbeRequest) -> ProbeResult:
-    """Look at this node."""
+def probe(request: ProbeRequest) -> ProbeResult:
+    """Probe this node."""
     return {
         "versions": {"Python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         "code": {name: code_digest((name,)) for name in PACKAGES},
         "token": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
-        "marker": find_marker(question["marker"], question["content"]) if question["marker"] else "",
-        "gpu": why_no_gpu() if question["gpu"] else "",
+        "marker": marker_problem(request["marker"], request["content"]) if request["marker"] else "",
+        "gpu": gpu_problem() if request["gpu"] else "",
     }
 
 
 def code_digest(packages: Sequence[str] = PACKAGES) -> str:
-    """SHA-256 (hex) of the sources of packages as this process would import them; "absent" when one is not there."""
+    """Return the SHA-256 (hex) of the sources of packages as this process imports them; "absent" if one is missing."""
     total = hashlib.sha256()
     for package in packages:
         spec = importlib.util.find_spec(package)
@@ -72,16 +78,16 @@ def code_digest(packages: Sequence[str] = PACKAGES) -> str:
     return total.hexdigest()
 
 
-def find_marker(marker: str, content: str) -> str:
-    """Why a marker is not there with its content, or cannot be joined by another file; empty when all is well."""
+def marker_problem(marker: str, content: str) -> str:
+    """Return why a marker does not have its content, or why its folder is not writable; empty if all is well."""
     try:
-        return _find_remote(marker, content) if "://" in marker else _find_local(Path(marker), content)
-    except Exception as error:  # a store raises what it likes
+        return _remote_problem(marker, content) if "://" in marker else _local_problem(Path(marker), content)
+    except Exception as error:  # object stores raise errors of many classes
         return f"{type(error).__name__}: {error}"
 
 
-def why_no_gpu() -> str:
-    """Why torch has no GPU here; empty when it has one."""
+def gpu_problem() -> str:
+    """Return why torch cannot use a GPU on this node; empty if it can."""
     try:
         import torch
     except ImportError as error:
@@ -90,11 +96,11 @@ def why_no_gpu() -> str:
         return ""
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is a build without CUDA"
-    return f"torch {torch.__version__} finds none; its CUDA {torch.version.cuda} needs a driver as new"
+    return f"torch {torch.__version__} finds no GPU; its CUDA {torch.version.cuda} needs a driver as new"
 
 
 def node_name(address: str) -> str:
-    """How this node is named to people: its address and its host's name."""
+    """Return the name of this node in messages: its address and its host name."""
     return f"{address} ({socket.gethostname()})"
 
 
@@ -105,24 +111,24 @@ def _version(distribution: str) -> str:
         return ABSENT
 
 
-def _find_local(marker: Path, content: str) -> str:
-    end_s = time.monotonic() + SHARED_WITHIN_S
+def _local_problem(marker: Path, content: str) -> str:
+    end_s = time.monotonic() + SHARE_TIMEOUT_S
     while not marker.exists():
         if time.monotonic() > end_s:
             return "not there"
         time.sleep(0.1)
     if marker.read_text(encoding="utf-8") != content:
         return "another file"
-    return "" if os.access(marker.parent, os.W_OK | os.X_OK) else "not to be written"
+    return "" if os.access(marker.parent, os.W_OK | os.X_OK) else "not writable"
 
 
-def _find_remote(marker: str, content: str) -> str:
+def _remote_problem(marker: str, content: str) -> str:
     import fsspec
 
     store, path = fsspec.core.url_to_fs(marker)
     if store.cat_file(path) != content.encode():
         return "another file"
-    mine = f"{path}.{socket.gethostname()}.{os.getpid()}"
-    store.pipe_file(mine, b"")
-    store.rm_file(mine)
+    own_file = f"{path}.{socket.gethostname()}.{os.getpid()}"
+    store.pipe_file(own_file, b"")
+    store.rm_file(own_file)
     return ""

@@ -1,89 +1,101 @@
-"""Preflight: what would fail on a cluster later is found before work begins, by asking every node that is there."""
+"""Preflight: probe every node of a cluster before work begins, and report all that would fail later in one line."""
 
-from collections.abc import Sequence
+import os
+import secrets
+import shutil
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import ray
+import torch
 
+from pan_model.backbones.architectures import build_backbone
 from pan_model.errors import UserError
 from pan_model.files import existing_parent
-from study.config.study_config import StudyConfig
-from study.nodes import node_probe
-from study.nodes.disk_space import short_disk
-from study.nodes.finding import Finding, tell_all
-from study.nodes.node import Node
-from study.nodes.node_probe import ABSENT, ProbeRequest, ProbeResult
-from study.nodes.probe_nodes import SAME_CODE, NodeInfo, alive_nodes, probe_nodes
-from study.nodes.shared_filesystem import SHARED, file_system, marker_beside
+from study.config.regime import Regime
+from study.config.study_config import DatasetPlan, StudyConfig
+from study.nodes.node_probe import ABSENT, ProbeRequest, ProbeResult, probe
+from study.nodes.probe_nodes import SAME_CODE, NodeInfo, NodeProblem, alive_nodes, describe_problems, probe_nodes
+from study.nodes.resources import Node
+from study.storage.files import remove, write_text
 from study.storage.location import Location
 from study.terminal import Terminal
 
 SAME_TOKEN = "give RAY_AUTH_MODE=disabled to this command, or start Ray with RAY_AUTH_MODE=token on every node"
 SHARE_OUTPUT = "give --output on a file system that all nodes share, or a bucket: --output s3://BUCKET/PREFIX"
 
+SHARED = {"nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "glusterfs", "beegfs", "gpfs", "9p", "virtiofs", "afs"}
+"""Types of file systems that machines share. File systems of type fuse.* may be shared, too."""
+
+LEDGER_BYTES = 10**6
+"""Disk space that a trial on frozen features needs; half of such trials need more."""
+
+BYTES_PER_PARAMETER = 12
+"""Checkpoint bytes for each trained parameter: its value and two moments in 32 bits."""
+
 
 def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Terminal) -> None:
-    """Ask every node of the cluster that was joined; UserError tells in one line all that would fail later.
+    """Probe every node of the cluster that was joined. Nothing is left in the output.
 
-    nodes are those that are alive or may be started. Nothing is left in the output.
+    Args:
+        config: The study.
+        nodes: The nodes that are alive or may be started.
+        screen: Shows hints about what need not fail.
+
+    Raises:
+        UserError: If anything would fail later; the message is one line with all problems.
     """
-    asked = alive_nodes()
-    wants_gpu = config.gpus_per_trial != 0
+    alive = alive_nodes()
     check_gpus(config, nodes)
-    for line in hints(config, nodes, more_to_come=len(nodes) > len(asked)):
+    for line in hints(config, nodes, more_to_come=len(nodes) > len(alive)):
         screen.say(line)
-    with marker_beside(config.output) as marker:
-        question = ProbeRequest(marker=marker.path, content=marker.content, gpu=wants_gpu)
-        here = node_probe.answer({**question, "marker": "", "gpu": False})
-        answers = probe_nodes(asked, question)
-    findings = [
-        finding
-        for node in asked
-        if (said := answers.get(node.node_id)) is not None
-        for finding in ([said] if isinstance(said, Finding) else compare(node, said, here, config.output))
-    ]
-    findings += short_disk(config)
-    for node in asked:
-        if node.node_id not in answers:
-            screen.say(f"node {node.name} left the cluster while it was asked")
-    if findings:
-        raise UserError(tell_all(findings))
+    with output_marker(config.output) as marker:
+        request = ProbeRequest(marker=marker.path, content=marker.content, gpu=config.gpus_per_trial != 0)
+        expected = probe({**request, "marker": "", "gpu": False})
+        results = probe_nodes(alive, request)
+    problems: list[NodeProblem] = []
+    for node in alive:
+        result = results.get(node.node_id)
+        if result is None:
+            screen.say(f"node {node.name} left the cluster while it was probed")
+        elif isinstance(result, NodeProblem):
+            problems.append(result)
+        else:
+            problems += find_problems(node, result, expected, config.output)
+    problems += check_disk_space(config)
+    if problems:
+        raise UserError(describe_problems(problems))
 
 
-def compare(node: NodeInfo, there: ProbeResult, here: ProbeResult, output: Location) -> list[Finding]:
-    """What a node's answer has against running trials there, beside the answer of this machine."""
-    found: list[Finding] = []
-    if differing := _differing(there, here):
-        found.append(Finding(node.name, f"has {', '.join(differing)}", SAME_CODE))
-    if here["token"] and not there["token"]:
-        # Ray would get no answer from this command, take it for dead, and end each trial as it begins.
-        found.append(Finding(node.name, "runs without the token that this command asks for", SAME_TOKEN))
-    if there["marker"]:
-        found.append(Finding(node.name, f"does not share the output {output} ({there['marker']})", SHARE_OUTPUT))
-    if node.has_gpu and there["gpu"]:
+def find_problems(node: NodeInfo, result: ProbeResult, expected: ProbeResult, output: Location) -> list[NodeProblem]:
+    """Return the reasons why trials would fail on a node.
+
+    Args:
+        node: The node.
+        result: The probe of the node.
+        expected: The probe of this machine.
+        output: The output of the study, for messages.
+    """
+    problems: list[NodeProblem] = []
+    if differences := _differences(result, expected):
+        problems.append(NodeProblem(node.name, f"has {', '.join(differences)}", SAME_CODE))
+    if expected["token"] and not result["token"]:
+        # Such a Ray gets no answer from this command, takes it for dead, and ends each trial as it begins.
+        problems.append(NodeProblem(node.name, "runs without the token that this command asks for", SAME_TOKEN))
+    if result["marker"]:
+        problems.append(
+            NodeProblem(node.name, f"does not share the output {output} ({result['marker']})", SHARE_OUTPUT)
+        )
+    if node.has_gpu and result["gpu"]:
         way_out = "install a CUDA build of torch and a driver that fits, or give --gpus-per-trial 0"
-        found.append(Finding(node.name, f"has a GPU that cannot be used ({there['gpu']})", way_out))
-    return found
-
-
-def _differing(there: ProbeResult, here: ProbeResult) -> list[str]:
-    """What a node has of versions and code that this machine has not."""
-    differing = [
-        f"{name} {there['versions'].get(name, ABSENT)} instead of {mine}"
-        for name, mine in here["versions"].items()
-        if there["versions"].get(name, ABSENT) != mine
-    ]
-    lacking = [name for name in here["code"] if there["code"][name] == ABSENT]
-    stale = [name for name, mine in here["code"].items() if there["code"][name] not in (mine, ABSENT)]
-    if lacking:
-        differing.append(f"no package {' or '.join(lacking)}")
-    if stale:
-        differing.append(f"other code of {' and '.join(stale)}")
-    return differing
+        problems.append(NodeProblem(node.name, f"has a GPU that cannot be used ({result['gpu']})", way_out))
+    return problems
 
 
 def check_gpus(config: StudyConfig, nodes: Sequence[Node]) -> None:
-    """UserError when GPUs are asked for and no node has one, be it alive or yet to start."""
+    """Raise UserError if the study requires GPUs and no node has one, alive or yet to start."""
     if config.gpus_per_trial and not any(node.gpus for node in nodes):
         raise UserError(
             f"--gpus-per-trial {config.gpus_per_trial:g}: no node of the cluster has a GPU, alive or yet to start; "
@@ -91,13 +103,31 @@ def check_gpus(config: StudyConfig, nodes: Sequence[Node]) -> None:
         )
 
 
+def check_disk_space(config: StudyConfig) -> list[NodeProblem]:
+    """Return a problem if the output's disk is smaller than the least that all trials write."""
+    if not isinstance(config.output, Path):
+        return []
+    free = shutil.disk_usage(existing_parent(config.output.absolute())).free
+    needed = sum(plan.num_trials * _trial_bytes(config, plan) for plan in config.plans)
+    if free >= needed:
+        return []
+    what = f"has {free / 1e9:.1f} GB free for --output {config.output}, but the trials need {needed / 1e9:.1f} GB"
+    return [NodeProblem(os.uname().nodename, what, "give another --output or fewer --num-trials")]
+
+
 def hints(config: StudyConfig, nodes: Sequence[Node], *, more_to_come: bool) -> list[str]:
-    """What is odd but need not fail: GPUs that stay idle, an output that nodes to come may not share."""
+    """Return hints about idle GPUs and about an output that future nodes may not share.
+
+    Args:
+        config: The study.
+        nodes: The nodes that are alive or may be started.
+        more_to_come: Whether nodes are yet to start.
+    """
     lines: list[str] = []
     if config.gpus_per_trial == 0 and (gpus := sum(node.gpus for node in nodes)):
         lines.append(f"hint: the cluster has {gpus:g} GPUs, which --gpus-per-trial 0 leaves idle")
-    place = existing_parent(config.output) if more_to_come and isinstance(config.output, Path) else None
-    kind = "" if place is None else file_system(place)
+    folder = existing_parent(config.output) if more_to_come and isinstance(config.output, Path) else None
+    kind = "" if folder is None else file_system(folder)
     if kind and kind not in SHARED and not kind.startswith("fuse"):
         lines.append(
             f"hint: nodes that are yet to start must share the output {config.output}, which lies on this machine's "
@@ -107,7 +137,13 @@ def hints(config: StudyConfig, nodes: Sequence[Node], *, more_to_come: bool) -> 
 
 
 def store_hints(features_bytes: int) -> list[str]:
-    """That nodes cannot hold the features of all datasets in memory, where trials share them, and read from disk."""
+    """Return a hint about nodes whose object store cannot hold the features of all datasets.
+
+    Trials of a node share the features in Ray's object store. What does not fit there is read from disk.
+
+    Args:
+        features_bytes: The size of the features of all datasets, in bytes.
+    """
     small = [
         f"{node['NodeManagerAddress']} ({store / 1e9:.1f} GB)"
         for node in ray.nodes()
@@ -119,3 +155,62 @@ def store_hints(features_bytes: int) -> list[str]:
         f"hint: the features, {features_bytes / 1e9:.1f} GB, do not fit in Ray's object store on {', '.join(small)} "
         "and are read from disk there; start its Ray with more --object-store-memory"
     ]
+
+
+class Marker(NamedTuple):
+    """A file in the output: its path or URL, and its content. Nodes that share the output can read it."""
+
+    path: str
+    content: str
+
+
+@contextmanager
+def output_marker(output: Location) -> Generator[Marker]:
+    """Write a marker into the output, or into its nearest parent that exists, and remove it at the end.
+
+    Raises:
+        StoreError: If an object store refuses to write or remove the marker.
+    """
+    folder = existing_parent(output.absolute()) if isinstance(output, Path) else output
+    path, content = folder / f".pan-study-{secrets.token_hex(8)}", secrets.token_hex(16)
+    try:
+        write_text(path, content)
+        yield Marker(str(path), content)
+    finally:
+        remove(path)
+
+
+def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """Return the type of a folder's file system, such as ext4 or nfs4; empty if the mounts cannot be read."""
+    try:
+        rows = [line.split() for line in mounts.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return ""
+    absolute = folder.resolve()
+    parents = [(len(row[1]), row[2]) for row in rows if absolute.is_relative_to(row[1].replace("\\040", " "))]
+    return max(parents, default=(0, ""), key=lambda mount: mount[0])[1]
+
+
+def _differences(result: ProbeResult, expected: ProbeResult) -> list[str]:
+    """Return how versions and code of a node differ from those of this machine."""
+    differences = [
+        f"{name} {result['versions'].get(name, ABSENT)} instead of {version}"
+        for name, version in expected["versions"].items()
+        if result["versions"].get(name, ABSENT) != version
+    ]
+    lacking = [name for name in expected["code"] if result["code"][name] == ABSENT]
+    stale = [name for name, digest in expected["code"].items() if result["code"][name] not in (digest, ABSENT)]
+    if lacking:
+        differences.append(f"no package {' or '.join(lacking)}")
+    if stale:
+        differences.append(f"other code of {' and '.join(stale)}")
+    return differences
+
+
+def _trial_bytes(config: StudyConfig, plan: DatasetPlan) -> int:
+    """Return the least number of bytes that a trial writes."""
+    if config.regime is Regime.FROZEN:
+        return LEDGER_BYTES
+    with torch.device("meta"):
+        backbone = build_backbone(plan.features.backbone, plan.features.pooling)
+    return LEDGER_BYTES + BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in backbone.parameters())

@@ -1,6 +1,7 @@
-"""NodeInfo nodes: a question put to every node of a cluster at the same time, and what is wrong with some."""
+"""Probe nodes: run the same probe on every node of a cluster at the same time, and describe what is wrong."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,25 +9,33 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.nodes import node_probe
-from study.nodes.finding import Finding
 from study.nodes.node_probe import ProbeRequest, ProbeResult
 
-ANSWER_WITHIN_S = 120.0
-"""How long a node may take: a cold disk needs a minute to load torch."""
+PROBE_TIMEOUT_S = 120.0
+"""How long a node may take: loading torch from a cold disk takes a minute."""
 
 SAME_CODE = "bring every node to one state: `ray up` the cluster again, or `make setup` in the same checkout on each"
 
 
 class NodeInfo(NamedTuple):
-    """A node of the cluster: Ray's name of it, how people know it, and whether Ray counts GPUs on it."""
+    """A node of the cluster: its Ray ID, its name in messages, and whether Ray counts GPUs on it."""
 
     node_id: str
     name: str
     has_gpu: bool
 
 
+@dataclass(frozen=True)
+class NodeProblem:
+    """What is wrong with a node, and the way out."""
+
+    node: str
+    what: str
+    way_out: str
+
+
 def alive_nodes() -> list[NodeInfo]:
-    """The nodes of the Ray that was joined."""
+    """Return the nodes of the cluster that was joined."""
     return [
         NodeInfo(
             node["NodeID"],
@@ -39,36 +48,68 @@ def alive_nodes() -> list[NodeInfo]:
 
 
 def probe_nodes(
-    nodes: Sequence[NodeInfo], question: ProbeRequest, within_s: float = ANSWER_WITHIN_S
-) -> dict[str, ProbeResult | Finding]:
-    """Put a question to nodes at the same time; by node_id, an answer or why there is none.
+    nodes: Sequence[NodeInfo], request: ProbeRequest, timeout_s: float = PROBE_TIMEOUT_S
+) -> dict[str, ProbeResult | NodeProblem]:
+    """Probe nodes at the same time.
 
-    A node that has left the cluster meanwhile is left out. Nodes on one machine share their name, not their node_id.
+    Args:
+        nodes: The nodes to probe.
+        request: What to look for. GPUs are probed only on nodes that have one.
+        timeout_s: How many seconds a node may take.
+
+    Returns:
+        By node ID, the result, or the problem that prevented one. Nodes that have left the cluster are left out.
+        (Nodes on one machine share their name, but not their ID.)
     """
-    # The source travels: a node may have another module of that name, or none.
+    # The probe travels as source: a node may lack the module, or have another version of it.
     source = Path(node_probe.__file__).read_text(encoding="utf-8")
-    ask = ray.remote(num_cpus=0, max_retries=0)(
-        lambda source, question: exec(str(source), space := {"__name__": "node_probe"}) or space["answer"](question)
+    run_probe = ray.remote(num_cpus=0, max_retries=0)(
+        lambda source, request: exec(str(source), space := {"__name__": "node_probe"}) or space["probe"](request)
     )
-    asked = {
-        node: ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(
-            source, {**question, "gpu": question["gpu"] and node.has_gpu}
+    pending = {
+        node: run_probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(
+            source, {**request, "gpu": request["gpu"] and node.has_gpu}
         )
         for node in nodes
     }
-    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=within_s)
-    said = {node: _take(node, reference, within_s, answered=reference in ready) for node, reference in asked.items()}
-    there = {node.node_id for node in alive_nodes()}
-    return {node.node_id: one for node, one in said.items() if not isinstance(one, Finding) or node.node_id in there}
+    ready, _ = ray.wait(list(pending.values()), num_returns=len(pending), timeout=timeout_s)
+    results = {node: _result(node, ref, timeout_s, ready=ref in ready) for node, ref in pending.items()}
+    alive = {node.node_id for node in alive_nodes()}
+    return {
+        node.node_id: result
+        for node, result in results.items()
+        if not isinstance(result, NodeProblem) or node.node_id in alive
+    }
 
 
-def _take(node: NodeInfo, reference: Any, within_s: float, *, answered: bool) -> ProbeResult | Finding:
-    if not answered:
+def describe_problems(problems: Sequence[NodeProblem]) -> str:
+    """Return one line with all problems; a problem that several nodes have in common appears once.
+
+    >>> describe_problems([NodeProblem("a", "has no disk", "buy one"), NodeProblem("b", "has no disk", "buy one")])
+    'nodes a and b: each has no disk; buy one.'
+    """
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        nodes.setdefault((problem.what, problem.way_out), []).append(problem.node)
+    lines = [f"{_join_names(names)} {what}; {way_out}." for (what, way_out), names in nodes.items()]
+    first, *others = lines
+    return f"{first} And {len(others)} more: {' '.join(others)}" if others else first
+
+
+def _join_names(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"node {names[0]}"
+    shown = list(names) if len(names) <= 3 else [*names[:2], f"{len(names) - 2} others"]
+    return f"nodes {', '.join(shown[:-1])} and {shown[-1]}: each"
+
+
+def _result(node: NodeInfo, reference: Any, timeout_s: float, *, ready: bool) -> ProbeResult | NodeProblem:
+    if not ready:
         ray.cancel(reference, force=True)
         way_out = "look at its disks, its network and its Ray, or take it out of the cluster"
-        return Finding(node.name, f"did not answer within {within_s:g} s", way_out)
+        return NodeProblem(node.name, f"did not answer within {timeout_s:g} s", way_out)
     try:
         return ray.get(reference)
-    except Exception as error:  # whatever keeps a node from running a small task
-        last = (str(error).strip().splitlines() or [""])[-1]
-        return Finding(node.name, f"could not run a small task ({type(error).__name__}: {last})", SAME_CODE)
+    except Exception as error:  # a node may fail to run a small task for any reason
+        last_line = (str(error).strip().splitlines() or [""])[-1]
+        return NodeProblem(node.name, f"could not run a small task ({type(error).__name__}: {last_line})", SAME_CODE)

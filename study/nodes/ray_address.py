@@ -1,4 +1,4 @@
-"""Which Ray a study joins, and whether it is there: Ray itself would wait for minutes where nobody listens."""
+"""Ray address: which cluster a study joins. An address is tried first, since Ray itself waits minutes for an answer."""
 
 import os
 import socket
@@ -6,80 +6,90 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pan_model.errors import UserError
-from study.nodes.autoscaling import BOOTSTRAP
-from study.nodes.node import Node
+from study.nodes.resources import BOOTSTRAP, Node
 
 TIMEOUT_S = 5
 LOCAL = "local"
-"""The address that means a Ray of the study's own."""
+"""The address that makes a study start Ray on this machine."""
 
 
 def find_cluster(
     given: str | None, environment: Mapping[str, str] = os.environ, bootstrap: Path | None = None
 ) -> str | None:
-    """The address of the cluster to join, checked; None for a Ray of the study's own.
+    """Return the address of the cluster to join, or None if the study starts Ray itself.
 
-    Without --ray-address that is RAY_ADDRESS, which `ray job submit` sets, or, on the head node that `ray up` made, the
-    Ray that runs there.
+    Without --ray-address, this is RAY_ADDRESS, which `ray job submit` sets. On a head node that `ray up` made, it is
+    the address of the Ray that runs there.
 
-    Raises UserError when an address is no HOST:PORT, or nothing listens there.
+    Args:
+        given: The value of --ray-address.
+        environment: The environment variables of the process.
+        bootstrap: The cluster's YAML on a head node; BOOTSTRAP if None.
+
+    Raises:
+        UserError: If an address is malformed, or no Ray answers there.
     """
     if given is not None or environment.get("RAY_ADDRESS"):
-        named = "--ray-address" if given is not None else "RAY_ADDRESS"
+        source = "--ray-address" if given is not None else "RAY_ADDRESS"
         address = given or environment["RAY_ADDRESS"]
-        check_ray_address(address, named)
+        check_ray_address(address, source)
         return None if address == LOCAL else address
-    address = _started_here(environment) if (bootstrap or BOOTSTRAP).expanduser().exists() else None
-    return address if address and _listens(address) is None else None
+    address = _local_ray(environment) if (bootstrap or BOOTSTRAP).expanduser().exists() else None
+    return address if address and _connection_error(address) is None else None
 
 
-def check_ray_address(address: str | None, named: str = "--ray-address") -> None:
-    """UserError when an address is not HOST:PORT, auto or local, or when nothing listens there."""
+def check_ray_address(address: str | None, source: str = "--ray-address") -> None:
+    """Raise UserError if an address is not HOST:PORT, auto or local, or if nothing listens there.
+
+    Args:
+        address: The address, or None if none is set.
+        source: The flag or environment variable that the address is from, for the message.
+    """
     if address in (None, "auto", LOCAL):
         return
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isdecimal()) or "/" in host or ":" in host.strip("[]"):
-        name = "ray_address" if named == "--ray-address" else named
-        way_out = "." if named == "--ray-address" else f"; unset {named}, or give --ray-address."
+        name = "ray_address" if source == "--ray-address" else source
+        way_out = "." if source == "--ray-address" else f"; unset {source}, or give --ray-address."
         raise UserError(f"{name} must be HOST:PORT of a head node, auto or {LOCAL}, got '{address}'{way_out}")
-    if error := _listens(address):
-        way_out = "leave it out" if named == "--ray-address" else f"unset {named}"
+    if error := _connection_error(address):
+        way_out = "leave it out" if source == "--ray-address" else f"unset {source}"
         raise UserError(
-            f"{named}: no Ray cluster answers at '{address}' ({error}); start one, or {way_out}."
+            f"{source}: no Ray cluster answers at '{address}' ({error}); start one, or {way_out}."
         ) from error
 
 
 def cluster_file(address: str | None, bootstrap: Path | None = None) -> Path | None:
-    """The YAML that `ray up` left on this machine, where the Ray at the address listens here, too; else None.
+    """Return the YAML that `ray up` left on this machine if the Ray at the address runs here, else None.
 
-    Of a cluster elsewhere, and of a Ray of the study's own, it says nothing.
+    The YAML does not describe a cluster elsewhere, nor a Ray that the study starts itself.
     """
     file = (bootstrap or BOOTSTRAP).expanduser()
-    return file if address is not None and file.exists() and _is_here(address) else None
+    return file if address is not None and file.exists() and _is_this_machine(address) else None
 
 
 def describe_cluster(address: str, nodes: Sequence[Node]) -> str:
-    """The cluster that was joined and what trials may use of it, for the screen.
+    """Return a line about the cluster that was joined and the resources that trials may use.
 
     >>> describe_cluster("10.0.0.1:6379", [Node(cpus=8.0, gpus=0.0), Node(cpus=16.0, gpus=4.0)])
-    'joined the Ray cluster at 10.0.0.1:6379: 2 nodes, 24 CPUs, 4 GPUs, those included that it may start'
+    'joined the Ray cluster at 10.0.0.1:6379: 2 nodes, 24 CPUs, 4 GPUs, including those that it may start'
     """
     count = f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}"
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     return (
-        f"joined the Ray cluster at {address}: {count}, {cpus:g} CPUs, {gpus:g} GPUs, those included that it may start"
+        f"joined the Ray cluster at {address}: {count}, {cpus:g} CPUs, {gpus:g} GPUs, including those that it may start"
     )
 
 
-def _started_here(environment: Mapping[str, str]) -> str | None:
-    """The address that `ray start` notes on its machine."""
+def _local_ray(environment: Mapping[str, str]) -> str | None:
+    """Return the address that `ray start` notes on its machine."""
     folder = environment.get("RAY_TMPDIR") or environment.get("TMPDIR") or "/tmp"  # the order is Ray's
-    noted = Path(folder) / "ray" / "ray_current_cluster"
-    return noted.read_text(encoding="utf-8").strip() or None if noted.is_file() else None
+    file = Path(folder) / "ray" / "ray_current_cluster"
+    return file.read_text(encoding="utf-8").strip() or None if file.is_file() else None
 
 
-def _is_here(address: str) -> bool:
-    """Whether an address is one of this machine's: then a port of it can be had."""
+def _is_this_machine(address: str) -> bool:
+    """Return whether the host of an address is this machine: only then can a socket be bound to it."""
     if address == "auto":
         return True
     host = address.rpartition(":")[0].strip("[]")
@@ -91,8 +101,8 @@ def _is_here(address: str) -> bool:
     return True
 
 
-def _listens(address: str) -> OSError | OverflowError | None:
-    """Nothing when someone listens there, or why nobody can be reached."""
+def _connection_error(address: str) -> OSError | OverflowError | None:
+    """Return None if a connection to the address can be opened, else the error."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=TIMEOUT_S).close()

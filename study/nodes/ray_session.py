@@ -1,8 +1,10 @@
-"""A Ray for as long as a study runs: one of its own on this machine, or a cluster that is there."""
+"""Ray session: Ray for as long as a study runs, started on this machine or joined on a cluster."""
 
 import logging
 import os
 import signal
+import sys
+import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -12,31 +14,35 @@ from ray.exceptions import AuthenticationError
 
 from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
-from study.nodes.autoscaling import find_nodes
 from study.nodes.deployment import IN_A_JOB, PACKAGE
-from study.nodes.node import Node
 from study.nodes.node_probe import PACKAGES
-from study.nodes.on_premise import count_machines, wait_for_machines
 from study.nodes.ray_address import cluster_file
-from study.nodes.stderr_aside import stderr_aside
+from study.nodes.resources import Node, count_machines, find_nodes, wait_for_machines
 
-RAY_STARTS = 3
-"""How often Ray is started until it counts as failed."""
+MAX_STARTS = 3
+"""How often Ray is started before its start counts as failed."""
 
 
 @contextmanager
 def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Generator[tuple[Node, ...]]:
-    """Start Ray on this machine, or join the cluster at --ray-address, for as long as the study runs.
+    """Start Ray on this machine, or join the cluster at --ray-address, and disconnect at the end.
 
-    Says what it waits for. Gives the machines that trials may use, those included that the autoscaler may start. Raises
-    UserError when Ray does not start or no cluster answers.
+    Args:
+        study: Supplies the address.
+        say: Shows a line on the screen while the session waits for machines.
+
+    Yields:
+        The nodes that trials may use, including those that the autoscaler may start.
+
+    Raises:
+        UserError: If Ray does not start, or no cluster answers.
     """
     on_terminate = signal.getsignal(signal.SIGTERM)
     if study.ray_address is None:
         _start_ray()
     else:
         _join_ray(study.ray_address)
-    signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the process at once
+    signal.signal(signal.SIGTERM, on_terminate)  # Ray's handler would end the process at once
     try:
         if study.ray_address is not None:
             wait_for_machines(count_machines(cluster_file(study.ray_address)), lambda: len(_alive()), say)
@@ -46,13 +52,31 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
 
 
 def usable_nodes(address: str | None) -> tuple[Node, ...]:
-    """The nodes that trials may use of the Ray that was started (no address) or joined: alive, or yet to be started."""
+    """Return the nodes that trials may use: those that are alive, and those that the autoscaler may start."""
     return find_nodes([node["Resources"] for node in _alive()], address, cluster_file(address))
 
 
 def count_gpus() -> float:
-    """GPUs of all nodes of the cluster that are alive."""
+    """Return the number of GPUs of all nodes that are alive."""
     return sum(node["Resources"].get("GPU", 0.0) for node in _alive())
+
+
+@contextmanager
+def captured_stderr() -> Generator[Callable[[], str]]:
+    """Capture what this process, its C++ libraries included, writes to stderr; yield a function that returns it.
+
+    Ray's C++ core prints its own errors, and an error of a command is one line.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file:
+        original = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lambda: os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
 
 
 def _alive() -> list[dict[str, Any]]:
@@ -60,13 +84,13 @@ def _alive() -> list[dict[str, Any]]:
 
 
 def _start_ray() -> None:
-    """Start Ray here, once more where a busy machine did not get it up in Ray's own half minute; UserError at last."""
-    for start in range(1, RAY_STARTS + 1):
+    """Start Ray on this machine; try again if it was too busy to start within Ray's own 30 seconds."""
+    for attempt in range(1, MAX_STARTS + 1):
         try:
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             return
-        except Exception as error:  # what Ray raises then is of no kind of its own
-            if "timed out during startup" not in str(error) or start == RAY_STARTS:
+        except Exception as error:  # Ray raises no class of its own here
+            if "timed out during startup" not in str(error) or attempt == MAX_STARTS:
                 raise UserError(
                     f"Ray did not start on this machine ({error}); where it was too busy, give the same command again."
                 ) from error
@@ -74,12 +98,12 @@ def _start_ray() -> None:
 
 
 def _join_ray(address: str) -> None:
-    """Join the Ray at an address; UserError where it does not answer, or answers that it wants a token."""
-    with stderr_aside() as said:
+    """Join the Ray at an address; raise UserError if it does not answer, or requires another token."""
+    with captured_stderr() as stderr:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_this_code(address))
-        except Exception as error:  # Ray raises what it likes
-            if isinstance(error, AuthenticationError) or "InvalidAuthToken" in said():
+        except Exception as error:  # Ray raises errors of many classes here
+            if isinstance(error, AuthenticationError) or "InvalidAuthToken" in stderr():
                 raise UserError(
                     f"--ray-address: the Ray cluster at '{address}' asks for a token that this command has not; give "
                     "RAY_AUTH_MODE=token and its token, in ~/.ray/auth_token or RAY_AUTH_TOKEN."
@@ -91,10 +115,10 @@ def _join_ray(address: str) -> None:
 
 
 def _this_code(address: str) -> dict[str, Any] | None:
-    """What brings the driver's own code to every node of a cluster that `ray up` made, so that none runs an older one.
+    """Return a runtime environment that brings the driver's code to every node of a cluster that `ray up` made.
 
-    A job has brought its working folder already. Where nodes were started by hand, they may be several on one machine,
-    whose agents would write to one folder, each anew, while workers read it.
+    Return None for a Ray job, which has brought its working folder, and for nodes that were started by hand: several of
+    them may be on one machine, where their agents would write to one folder while workers read it.
     """
     if IN_A_JOB in os.environ or cluster_file(address) is None:
         return None

@@ -1,8 +1,9 @@
-"""Slots: how a cluster's CPUs and GPUs are cut into trials."""
+"""Slots: how the CPUs and GPUs of a cluster are divided among trials."""
 
 import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -10,12 +11,15 @@ import torch
 
 from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
-from study.nodes.node import Node
+from study.nodes.resources import Node
+
+REFRESH_S = 5.0
+"""How long a count of slots is valid before Ray is queried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slots:
-    """What each trial gets of the cluster, and how many run at a time."""
+    """The CPUs and GPUs of each trial, and the number of trials that run at a time."""
 
     cpus: int
     gpus: float
@@ -62,6 +66,32 @@ def count_slots(study: StudyConfig, slots: Slots, nodes: Sequence[Node]) -> int:
     """Return how many trials of the given slot size run at a time on the nodes."""
     count = sum(_trials_on_node(study, slots.gpus, node) for node in nodes)
     return min(count, study.max_concurrent or count)
+
+
+def current_slots(study: StudyConfig, slots: Slots, clock: Callable[[], float] = time.monotonic) -> Callable[[], int]:
+    """Return a function that counts the slots of the nodes that a cluster has now.
+
+    Nodes that join are used, and nodes that are lost are not waited for. The count is at least 1, so that a trial waits
+    for a node if none is left. It is constant for a Ray that the study started itself.
+
+    Args:
+        study: Supplies the address of the cluster.
+        slots: The slot of a trial, and the first count.
+        clock: Returns the time in seconds.
+    """
+    if study.ray_address is None:
+        return lambda: slots.count
+    from study.nodes.ray_session import usable_nodes  # loads Ray, which takes seconds
+
+    current, counted_s = slots.count, clock()
+
+    def count() -> int:
+        nonlocal current, counted_s
+        if clock() - counted_s >= REFRESH_S:
+            current, counted_s = max(1, count_slots(study, slots, usable_nodes(study.ray_address))), clock()
+        return current
+
+    return count
 
 
 def even_gpu_share(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0) -> float:
@@ -116,9 +146,9 @@ def _cpu_room(study: StudyConfig, node: Node) -> int:
 
 
 def loading_processes(given: int | None, *, cpus: int, on_gpu: bool) -> int:
-    """How many processes load images for one that trains: what was given, or one less than it has CPUs, up to 8.
+    """Return how many processes load images for a process that trains.
 
-    Where a CPU trains, they would only be in its way.
+    Unless `given`, this is one less than its CPUs, at most 8. On a CPU it is 0, since loaders would slow the training.
 
     >>> loading_processes(3, cpus=1, on_gpu=False), loading_processes(None, cpus=4, on_gpu=True)
     (3, 3)
@@ -129,12 +159,12 @@ def loading_processes(given: int | None, *, cpus: int, on_gpu: bool) -> int:
 
 
 def loading_processes_here(given: int | None) -> int:
-    """The same for what this process trains itself, on all CPUs and the GPU where there is one."""
+    """Return `loading_processes` for this process, which trains on all CPUs and on the GPU if there is one."""
     return loading_processes(given, cpus=os.cpu_count() or 1, on_gpu=torch.cuda.is_available())
 
 
 def trials_that_fit(gpus: float, share: float) -> int:
-    """How many trials find room, each on a part of one GPU or on whole ones; 0 when they need none.
+    """Return how many trials of a GPU share fit, each on a part of one GPU or on whole GPUs; 0 without a share.
 
     >>> trials_that_fit(4, 0.75), trials_that_fit(4, 2.0), trials_that_fit(4, 0.25)
     (4, 2, 16)

@@ -1,10 +1,10 @@
-"""The end of a search before all its trials have run: a budget that is used up, or a node that breaks its terms."""
+"""The end of a search before all its trials have run: a budget that is used up, or an unfit node."""
 
 from typing import Any
 
 from ray import tune
 
-from study.nodes.requirements import BREACH
+from study.nodes.requirements import REQUIREMENT_FAILURE
 from study.tuning.budget import Budget
 
 
@@ -16,17 +16,17 @@ class SearchStopper(tune.Stopper):
 
     def __init__(self, budget: Budget) -> None:
         self._budget: Budget | None = budget
-        self.breach = ""
+        self.requirement_failure = ""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles what it runs with, and a budget asks a cluster."""
-        return {"_budget": None, "breach": ""}
+        return {"_budget": None, "requirement_failure": ""}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Take note of what a node told; a trial ends by itself, or ASHA stops it."""
-        self.breach = self.breach or result.get(BREACH, "")
+        self.requirement_failure = self.requirement_failure or result.get(REQUIREMENT_FAILURE, "")
         return False
 
     def stop_all(self) -> bool:
         """Whether nothing more may run."""
-        return bool(self.breach) or (self._budget is not None and self._budget.used_up)
+        return bool(self.requirement_failure) or (self._budget is not None and self._budget.used_up)

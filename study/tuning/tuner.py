@@ -25,9 +25,8 @@ from study.config.study_config import Scheduler, StudyConfig
 from study.nodes.file_server import file_server
 from study.nodes.image_transfer import start_on_this_node
 from study.nodes.node_probe import node_name
-from study.nodes.requirements import BREACH, NodeRequirements, check_requirements, node_requirements
-from study.nodes.slot_limit import current_slots
-from study.nodes.slots import Slots
+from study.nodes.requirements import REQUIREMENT_FAILURE, NodeRequirements, check_requirements, node_requirements
+from study.nodes.slots import Slots, current_slots
 from study.storage.object_store import StoreError
 from study.storage.paths import StudyPaths
 from study.trials.host import TrialHost, write_host
@@ -64,26 +63,26 @@ class RayTrial(tune.Trainable):
         config: dict[str, Any],
         shared: dict[str, TrialsOfDataset] | None = None,
         gpu_share: float = 0.0,
-        desk: Any = None,
-        terms: NodeRequirements | None = None,
+        server: Any = None,
+        requirements: NodeRequirements | None = None,
     ) -> None:
-        """Take the trial that `config` describes; `terms` say on which nodes it may run.
+        """Take the trial that `config` describes; `requirements` say on which nodes it may run.
 
-        The desk has the images where nodes do not see them.
+        The server sends the images where nodes do not see them.
         """
         assert shared is not None
         if 0 < gpu_share < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(gpu_share)
-        self._shared, self._desk, self._terms, self._config = shared, desk, terms, config
+        self._shared, self._server, self._requirements, self._config = shared, server, requirements, config
         self._run: TrialRun | None = None
 
     def step(self) -> dict[str, Any]:
         """Run one epoch; on a node that may not run trials, only tell why."""
-        if self._terms is not None:
-            if breach := check_requirements(self._terms):
-                told = f"node {node_name(get_node_ip_address())} {breach}"
-                return {"epoch": 0, self._of_dataset.metric: math.nan, "done": True, BREACH: told}
-            self._terms = None  # once in a process is enough
+        if self._requirements is not None:
+            if failure := check_requirements(self._requirements):
+                told = f"node {node_name(get_node_ip_address())} {failure}"
+                return {"epoch": 0, self._of_dataset.metric: math.nan, "done": True, REQUIREMENT_FAILURE: told}
+            self._requirements = None  # once in a process is enough
         self._run = self._run or self._begin()
         step = self._run.step()
         return {"epoch": step.epoch, self._of_dataset.metric: step.value, "done": step.done}
@@ -103,7 +102,7 @@ class RayTrial(tune.Trainable):
     def _begin(self) -> TrialRun:
         """Begin with the first step: Tune makes workers for trials that it then runs in others."""
         request, of = request_of(self._config), self._of_dataset
-        start = of.start if of.start is None or self._desk is None else start_on_this_node(of.start, self._desk)
+        start = of.start if of.start is None or self._server is None else start_on_this_node(of.start, self._server)
         run = TrialRun(request, of.place, of.featured, start)
         host = TrialHost(
             node_id=ray.get_runtime_context().get_node_id(),
@@ -140,8 +139,8 @@ def tune_datasets(
     if not lacking:
         return
     images = any(prepared.start for _, prepared in lacking)
-    with file_server() if images and study.ray_address is not None else nullcontext() as desk:
-        trainable = _trainable(lacking, study, slots, desk)
+    with file_server() if images and study.ray_address is not None else nullcontext() as server:
+        trainable = _trainable(lacking, study, slots, server)
         run_trials(
             trainable,
             [request for request, _ in lacking],
@@ -196,8 +195,8 @@ def run_trials(
                 journal = journals[request.place.dataset]
                 correct_journal(journal.file, read_ledger(request.place.results.trials, best=False), request.journaled)
                 journal.keep(now=True)
-    if ended.breach:
-        raise UserError(f"{ended.breach}. The study is whole; go on with --resume.")
+    if ended.requirement_failure:
+        raise UserError(f"{ended.requirement_failure}. The study is whole; go on with --resume.")
 
 
 def _store_error_behind(error: BaseException) -> StoreError | None:
@@ -217,7 +216,7 @@ def _journal(request: TuneRequest, folder: Path) -> JournalCopy:
 
 
 def _trainable(
-    requests: Sequence[tuple[TuneRequest, PreparedDataset]], study: StudyConfig, slots: Slots, desk: Any
+    requests: Sequence[tuple[TuneRequest, PreparedDataset]], study: StudyConfig, slots: Slots, server: Any
 ) -> Any:
     shared = {
         request.place.dataset: TrialsOfDataset(
@@ -226,8 +225,8 @@ def _trainable(
         for request, prepared in requests
     }
     root = requests[0][0].place.root
-    terms = node_requirements(StudyPaths(root), gpu=slots.gpus > 0) if study.ray_address else None
-    return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus, desk=desk, terms=terms)
+    requirements = node_requirements(StudyPaths(root), gpu=slots.gpus > 0) if study.ray_address else None
+    return tune.with_parameters(RayTrial, shared=shared, gpu_share=slots.gpus, server=server, requirements=requirements)
 
 
 def _tune_config(

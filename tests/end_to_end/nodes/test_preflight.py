@@ -10,12 +10,11 @@ import pytest
 
 from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
-from study.nodes.node import Node
 from study.nodes.node_probe import PACKAGES
-from study.nodes.preflight import check_cluster
+from study.nodes.preflight import check_cluster, output_marker
 from study.nodes.probe_nodes import alive_nodes, probe_nodes
 from study.nodes.ray_session import ray_session
-from study.nodes.shared_filesystem import marker_beside
+from study.nodes.resources import Node
 from study.terminal import Terminal
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -80,7 +79,7 @@ def test_all_that_would_fail_is_told_at_once(
         assert "And 2 more: " in line
         assert list(shared.iterdir()) == []
 
-        with marker_beside(study.output) as marker:
+        with output_marker(study.output) as marker:
             assert [path.name for path in shared.iterdir()] == [Path(marker.path).name]
 
 
@@ -127,7 +126,7 @@ def test_a_node_that_does_not_answer_is_told(config: Callable[..., StudyConfig])
     with ray_session(config()):
         [head, *_] = alive_nodes()
         question: Any = {"marker": "", "content": "", "gpu": False}
-        [(node_id, finding)] = probe_nodes([head], question, within_s=0.0).items()
+        [(node_id, finding)] = probe_nodes([head], question, timeout_s=0.0).items()
         assert node_id == head.node_id
         assert "did not answer within 0 s" in str(finding)
         gone = head._replace(node_id="00" * 28)

@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pan_model.data.items import Items
-from study.nodes.node import Node
+from study.nodes.resources import Node
 
 START_S = 120
 

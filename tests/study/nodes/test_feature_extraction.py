@@ -24,7 +24,7 @@ from study.nodes.feature_extraction import (
     Workers,
     share_nodes,
 )
-from study.nodes.node import Node
+from study.nodes.resources import Node
 from tests.study.nodes.conftest import TwoNodes
 
 CONFIG = FeaturesConfig(backbone="shufflenet_v2_x0_5", weights="random", image_size=32)

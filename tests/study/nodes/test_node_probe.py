@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 
 from study.nodes import node_probe
-from study.nodes.node_probe import ABSENT, LIBRARIES, PACKAGES, ProbeRequest, answer, code_digest, find_marker
+from study.nodes.node_probe import ABSENT, LIBRARIES, PACKAGES, ProbeRequest, code_digest, marker_problem, probe
 
 
-def ask(marker: str = "") -> ProbeRequest:
+def request(marker: str = "") -> ProbeRequest:
     return ProbeRequest(marker=marker, content="so it is", gpu=False)
 
 
 def test_a_node_says_what_it_has():
-    said = answer(ask())
-    assert list(said["versions"]) == ["Python", *LIBRARIES]
-    assert ABSENT not in said["versions"].values()
-    assert list(said["code"]) == list(PACKAGES)
-    assert ABSENT not in said["code"].values()
-    assert (said["marker"], said["gpu"]) == ("", "")
+    result = probe(request())
+    assert list(result["versions"]) == ["Python", *LIBRARIES]
+    assert ABSENT not in result["versions"].values()
+    assert list(result["code"]) == list(PACKAGES)
+    assert ABSENT not in result["code"].values()
+    assert (result["marker"], result["gpu"]) == ("", "")
 
 
 @pytest.mark.parametrize(("mode", "token"), [(None, False), ("disabled", False), ("token", True), ("Token", True)])
@@ -29,13 +29,13 @@ def test_a_node_says_whether_its_ray_uses_a_token(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("RAY_AUTH_MODE")
     if mode is not None:
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
-    assert answer(ask())["token"] is token
+    assert probe(request())["token"] is token
 
 
 def test_the_question_travels_as_source_that_needs_nothing_of_the_project():
     space: dict[str, Any] = {"__name__": "node_probe"}
     exec(Path(node_probe.__file__).read_text(encoding="utf-8"), space)
-    assert space["answer"](ask()) == answer(ask())
+    assert space["probe"](request()) == probe(request())
 
 
 @pytest.fixture
@@ -76,14 +76,14 @@ def test_a_package_that_is_not_there_is_absent():
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_a_marker_is_known_by_its_content(tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(node_probe, "SHARED_WITHIN_S", 0.0)
+    monkeypatch.setattr(node_probe, "SHARE_TIMEOUT_S", 0.0)
     marker = tmp_path / "marker"
-    assert find_marker(f"{scheme}{marker}", "so it is") != ""
+    assert marker_problem(f"{scheme}{marker}", "so it is") != ""
     marker.write_text("so it is")
-    assert find_marker(f"{scheme}{marker}", "so it is") == ""
-    assert find_marker(f"{scheme}{marker}", "so it was") == "another file"
+    assert marker_problem(f"{scheme}{marker}", "so it is") == ""
+    assert marker_problem(f"{scheme}{marker}", "so it was") == "another file"
     assert [path.name for path in tmp_path.iterdir()] == ["marker"]
 
 
 def test_a_store_that_cannot_be_reached_is_told():
-    assert find_marker("no-such-store://bucket/marker", "").startswith("ValueError: Protocol not known")
+    assert marker_problem("no-such-store://bucket/marker", "").startswith("ValueError: Protocol not known")

@@ -1,23 +1,29 @@
-"""What is made of nodes' answers; the nodes themselves are in end_to_end/nodes."""
+"""The preflight, given the results of probes. Real nodes are probed in tests/end_to_end/nodes."""
 
+import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from upath import UPath
 
 from pan_model.errors import UserError
+from study.config.regime import Regime
 from study.config.study_config import StudyConfig
-from study.nodes.finding import tell_all
-from study.nodes.node import Node
 from study.nodes.node_probe import ABSENT, ProbeResult
-from study.nodes.preflight import check_gpus, compare, hints
-from study.nodes.probe_nodes import NodeInfo
+from study.nodes.preflight import check_disk_space, check_gpus, file_system, find_problems, hints, output_marker
+from study.nodes.probe_nodes import NodeInfo, describe_problems
+from study.nodes.resources import Node
+from study.storage.object_store import StoreError
 
 NODE = NodeInfo("a1", "10.0.0.3 (gpu-1)", has_gpu=True)
 
 
-def said(**changes: Any) -> ProbeResult:
+def result(**changes: Any) -> ProbeResult:
     good = {
         "versions": {"Python": "3.11.7", "torch": "2.11.0"},
         "code": {"study": "aa", "pan_model": "bb"},
@@ -28,12 +34,12 @@ def said(**changes: Any) -> ProbeResult:
     return ProbeResult(**(good | changes))  # pyright: ignore[reportArgumentType]
 
 
-def lines(there: ProbeResult, node: NodeInfo = NODE) -> list[str]:
-    return [tell_all([finding]) for finding in compare(node, there, said(), Path("results"))]
+def lines(node_result: ProbeResult, node: NodeInfo = NODE) -> list[str]:
+    return [describe_problems([problem]) for problem in find_problems(node, node_result, result(), Path("results"))]
 
 
 def test_a_node_that_is_as_here_is_good():
-    assert lines(said()) == []
+    assert lines(result()) == []
 
 
 @pytest.mark.parametrize(
@@ -51,28 +57,28 @@ def test_a_node_that_is_as_here_is_good():
     ],
 )
 def test_what_is_wrong_is_told_with_the_node_and_the_way_out(changes: dict[str, Any], line: str):
-    [told] = lines(said(**changes))
+    [told] = lines(result(**changes))
     assert told.startswith(line)
 
 
 def test_a_ray_that_does_not_use_the_token_of_this_command_is_told():
-    [finding] = compare(NODE, said(token=False), said(token=True), Path("results"))
-    assert tell_all([finding]) == (
+    [problem] = find_problems(NODE, result(token=False), result(token=True), Path("results"))
+    assert describe_problems([problem]) == (
         "node 10.0.0.3 (gpu-1) runs without the token that this command asks for; give RAY_AUTH_MODE=disabled to this "
         "command, or start Ray with RAY_AUTH_MODE=token on every node."
     )
-    assert compare(NODE, said(token=True), said(token=True), Path("results")) == []
+    assert find_problems(NODE, result(token=True), result(token=True), Path("results")) == []
 
 
-def test_versions_and_code_of_a_node_are_one_finding():
-    [told] = lines(said(versions={"Python": "3.12.0", "torch": "2.10.0"}, code={"study": "x", "pan_model": "y"}))
+def test_versions_and_code_of_a_node_are_one_problem():
+    [told] = lines(result(versions={"Python": "3.12.0", "torch": "2.10.0"}, code={"study": "x", "pan_model": "y"}))
     assert (
         "has Python 3.12.0 instead of 3.11.7, torch 2.10.0 instead of 2.11.0, other code of study and pan_model" in told
     )
 
 
 def test_torch_without_cuda_matters_only_where_there_is_a_gpu():
-    assert lines(said(gpu="torch 2.11.0+cpu"), NODE._replace(has_gpu=False)) == []
+    assert lines(result(gpu="torch 2.11.0+cpu"), NODE._replace(has_gpu=False)) == []
 
 
 @pytest.mark.parametrize(("share", "gpus", "good"), [(0.5, 0, False), (0.5, 1, True), (0, 0, True), (None, 0, True)])
@@ -104,3 +110,52 @@ def test_an_output_on_a_disk_of_this_machine_is_told_when_nodes_are_yet_to_start
         said = hints(study, [], more_to_come=True)
         assert [f"lies on this machine's {kind}" in line for line in said] == [True] * told
         assert hints(study, [], more_to_come=False) == []
+
+
+@pytest.mark.parametrize(
+    ("free", "regime", "told"), [(16e6, "frozen", False), (15e6, "frozen", True), (1e9, "finetune", True)]
+)
+def test_a_disk_too_small_for_the_trials_is_told(
+    study_config: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch, free: float, regime: str, told: bool
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(free)))
+    problems = check_disk_space(study_config(num_trials=16, regime=Regime(regime)))
+    assert bool(problems) is told
+    assert all("free for --output" in problem.what for problem in found)
+
+
+def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        f"disk / ext4 rw 0 0\nserver:/x {tmp_path.resolve()}/shared nfs4 rw 0 0\n"
+        f"tmpfs {tmp_path.resolve()}/my\\040disk tmpfs rw 0 0\n"
+    )
+    kinds = {name: file_system(tmp_path / name, mounts) for name in ("elsewhere", "shared/results", "my disk/results")}
+    assert kinds == {"elsewhere": "ext4", "shared/results": "nfs4", "my disk/results": "tmpfs"}
+    assert file_system(tmp_path, tmp_path / "none") == ""
+
+
+@pytest.mark.parametrize("below", ["", "results", "results/deep"])
+def test_the_marker_lies_in_the_nearest_folder_and_goes_whatever_happens(tmp_path: Path, below: str):
+    with pytest.raises(OSError, match="gone"), output_marker(tmp_path / below) as marker:  # noqa: PT012
+        assert [str(path) for path in tmp_path.iterdir()] == [marker.path]
+        assert Path(marker.path).read_text() == marker.content
+        raise OSError("gone")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_marker_of_a_store_is_an_object(tmp_path: Path):
+    store = MemoryFileSystem()
+    with output_marker(UPath(f"memory://{secrets.token_hex(4)}/results")) as marker:
+        assert store.cat_file(marker.path) == marker.content.encode()
+    assert not store.exists(marker.path)
+
+
+def test_a_store_that_does_not_take_the_marker_is_told(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", refuse)
+    told = pytest.raises(StoreError, match=r"/results/\.pan-study-\w+: cannot be written \(Access Denied; which")
+    with told, output_marker(UPath(f"memory://{secrets.token_hex(4)}/results")):
+        pass

@@ -1,5 +1,6 @@
 """A Ray that does not start is one line, not a traceback."""
 
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ import ray
 
 from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
-from study.nodes.ray_session import ray_session
+from study.nodes.ray_session import captured_stderr, ray_session
 
 
 @pytest.mark.parametrize("error", [Exception("the node timed out"), RuntimeError("no room"), OSError("no port")])
@@ -35,3 +36,12 @@ def test_a_ray_that_does_not_start_is_told(
     with pytest.raises(UserError, match=told.format(error)), ray_session(study_config(ray_address=address)):
         pass
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_is_written_meanwhile_is_kept_from_the_screen(capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(OSError, match="gone"), captured_stderr() as said:  # noqa: PT012
+        os.write(2, b"of a library\n")
+        assert said() == "of a library\n"
+        raise OSError("gone")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"

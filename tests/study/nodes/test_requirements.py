@@ -10,31 +10,37 @@ from study.storage.paths import StudyPaths
 
 
 @pytest.fixture
-def terms(tmp_path: Path) -> NodeRequirements:
+def requirements(tmp_path: Path) -> NodeRequirements:
     results = StudyPaths(tmp_path)
     results.study.write_text("{}")
     return node_requirements(results, gpu=False)
 
 
-def breach(terms: NodeRequirements) -> str:
-    return check_requirements(terms, seen_within_s=0.0)
+def failure(requirements: NodeRequirements) -> str:
+    return check_requirements(requirements, seen_timeout_s=0.0)
 
 
-def test_a_node_that_is_as_the_driver_may_run_trials(terms: NodeRequirements):
-    assert breach(terms) == ""
+def test_a_node_that_is_as_the_driver_may_run_trials(requirements: NodeRequirements):
+    assert failure(requirements) == ""
 
 
-def test_other_code_may_not(terms: NodeRequirements):
-    assert breach(replace(terms, code="ab")).startswith("runs other code than the study; bring it to the same state")
+def test_other_code_may_not(requirements: NodeRequirements):
+    assert failure(replace(requirements, code="ab")).startswith(
+        "runs other code than the study; bring it to the same state"
+    )
 
 
-def test_another_folder_may_not(terms: NodeRequirements):
-    terms.results.study.write_text("{ }")
-    assert breach(terms).startswith(f"does not share {terms.results.study}, another one is there; give --output on a")
-    terms.results.study.unlink()
-    assert breach(terms).startswith(f"does not share {terms.results.study}, it is not there; give --output on a file")
+def test_another_folder_may_not(requirements: NodeRequirements):
+    requirements.results.study.write_text("{ }")
+    assert failure(requirements).startswith(
+        f"does not share {requirements.results.study}, another one is there; give --output on a"
+    )
+    requirements.results.study.unlink()
+    assert failure(requirements).startswith(
+        f"does not share {requirements.results.study}, it is not there; give --output on a file"
+    )
 
 
-def test_a_gpu_that_is_none_may_not(terms: NodeRequirements, monkeypatch: pytest.MonkeyPatch):
+def test_a_gpu_that_is_none_may_not(requirements: NodeRequirements, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert breach(replace(terms, gpu=True)).startswith("has a GPU that cannot be used: torch ")
+    assert failure(replace(requirements, gpu=True)).startswith("has a GPU that cannot be used: torch ")

@@ -2,7 +2,7 @@
 
 import pickle
 
-from study.nodes.requirements import BREACH
+from study.nodes.requirements import REQUIREMENT_FAILURE
 from study.tuning.budget import Budget, GpuMeter
 from study.tuning.stopper import SearchStopper
 
@@ -21,12 +21,12 @@ def test_a_budget_that_is_used_up_ends_it():
     assert SearchStopper(budget(seconds=0.0)).stop_all()
 
 
-def test_the_first_breach_ends_it_and_is_kept():
+def test_the_first_requirement_failure_ends_it_and_is_kept():
     ended = SearchStopper(budget())
     for told in ("node a is late", "node b is late"):
-        assert not ended("a trial", {BREACH: told})
+        assert not ended("a trial", {REQUIREMENT_FAILURE: told})
     assert ended.stop_all()
-    assert ended.breach == "node a is late"
+    assert ended.requirement_failure == "node a is late"
 
 
 def test_tune_may_pickle_it():

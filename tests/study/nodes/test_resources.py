@@ -1,12 +1,13 @@
-"""Which machines a study may count on."""
+"""Nodes that a study may use: workers that an autoscaler may start, and on-premise machines that join late."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pan_model.errors import UserError
-from study.nodes.autoscaling import HEAD_RESOURCE, find_nodes
-from study.nodes.node import Node
+from study.nodes.resources import HEAD_RESOURCE, JOIN_TIMEOUT_S, Node, count_machines, find_nodes, wait_for_machines
 
 HEAD = {"CPU": 4.0, HEAD_RESOURCE: 1.0}
 CLUSTER = """
@@ -56,3 +57,50 @@ def test_the_environment_may_tell_of_workers():
 def test_workers_that_cannot_be_read_are_told(text: str):
     with pytest.raises(UserError, match=rf"^PAN_STUDY_WORKERS must be a number .*, got '{text}'\.$"):
         find_nodes([HEAD], "auto", None, {"PAN_STUDY_WORKERS": text})
+
+
+def write_yaml(tmp_path: Path, provider: str, kind: dict[str, Any]) -> Path:
+    file = tmp_path / "ray_bootstrap_config.yaml"
+    cluster = {"provider": {"type": provider}, "available_node_types": {"node": kind}}
+    file.write_text(json.dumps(cluster), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("provider", "kind", "number"),
+    [("local", {"min_workers": 2}, 3), ("local", {}, 1), ("aws", {"min_workers": 2}, 1)],
+)
+def test_on_premise_machines_are_counted(tmp_path: Path, provider: str, kind: dict[str, Any], number: int):
+    assert count_machines(write_yaml(tmp_path, provider, kind)) == number
+
+
+def test_no_cluster_is_one_machine():
+    assert count_machines(None) == 1
+
+
+def wait(joined: list[int]) -> tuple[list[str], float]:
+    """Wait for 3, where joined says how many are there after each look; gives what was said and the time it took."""
+    now_s, said = [0.0], list[str]()
+
+    def sleep(seconds: float) -> None:
+        now_s[0] += seconds
+
+    wait_for_machines(3, lambda: joined.pop(0) if len(joined) > 1 else joined[0], said.append, lambda: now_s[0], sleep)
+    return said, now_s[0]
+
+
+def test_where_all_are_there_nothing_is_said():
+    assert wait([3]) == ([], 0)
+
+
+def test_workers_that_follow_are_waited_for():
+    said, took_s = wait([1, 1, 2, 3])
+    assert len(said) == 1
+    assert said[0].startswith("1 of 3 machines have joined the cluster: waiting for the others, at most 10 minutes")
+    assert 0 < took_s < 60
+
+
+def test_a_machine_that_is_off_is_not_waited_for_for_ever():
+    said, took_s = wait([2])
+    assert said[-1] == "continuing with 2 of 3 machines; remove those that are off from worker_ips."
+    assert took_s == pytest.approx(JOIN_TIMEOUT_S, abs=5)
