@@ -189,14 +189,14 @@ def _measure_gpu_need(
     """The part of a GPU that a trial needs, measured on one; 0 where there is none, or a share was given."""
     if config.gpus_per_trial is not None or not any(node.gpus for node in nodes):
         return 0.0
-    from study.nodes.gpu_memory import hungry_trials, probe_gpu
+    from study.nodes.gpu_memory import largest_trials, probe_gpu
     from study.nodes.ray_session import count_gpus
 
     need = 0.0
     for plan, part in zip(config.plans, prepared, strict=True):
         waiting = "" if count_gpus() else ", as soon as the cluster has started a machine that has one"
         screen.say(f"{plan.dataset}: measuring on a GPU how much of it a trial needs{waiting}")
-        use = probe_gpu(part, hungry_trials(plan.space, max_epochs=plan.max_epochs, seed=config.seed))
+        use = probe_gpu(part, largest_trials(plan.space, max_epochs=plan.max_epochs, seed=config.seed))
         if use is not None:
             screen.say(f"{plan.dataset}: a trial takes up to {use}")
             need = max(need, use.share)

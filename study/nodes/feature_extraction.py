@@ -1,4 +1,4 @@
-"""Features extracted by all nodes of a cluster, with Ray Data; the driver puts them together and writes them once."""
+"""Feature extraction on all nodes of a cluster, with Ray Data. The driver collects the features and writes them."""
 
 import math
 from collections.abc import Callable, Generator, Sequence
@@ -31,22 +31,21 @@ from study.nodes.file_server import file_server, read_file, this_node
 from study.nodes.resources import Node
 
 FEW_IMAGES = 2000
-"""Fewer are extracted where the command runs: four cores have done them in a minute or two, before a machine in the
-cloud has started."""
+"""Fewer images are extracted by the driver: four cores take a minute or two, less than the start of a cloud machine."""
 
-CPUS_EACH = 4
-"""Cores of a worker without a GPU: few, so that small nodes take part, and not one, as each has its own torch."""
+CPUS_PER_WORKER = 4
+"""Cores of a worker without a GPU. Few, so that small nodes take part; more than one, since each worker loads torch."""
 
-PIECES_EACH = 8
-"""Pieces for each worker: when the last ones are at work, most have had their share."""
+BLOCKS_PER_WORKER = 8
+"""Blocks of items for each worker. Small blocks keep all workers busy until the end."""
 
-AT_ONCE = 2
-"""Pieces that a worker has at hand: its threads go on with the second when some have nothing left of the first."""
+MAX_CONCURRENT_BLOCKS = 2
+"""Blocks that a worker has at a time: threads that have finished the first block continue with the second."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """How many workers extract, and what each holds."""
+    """The number of workers, and the CPUs and GPUs of each."""
 
     count: int
     cpus: int
@@ -54,41 +53,48 @@ class Workers:
 
     @property
     def batch_size(self) -> int:
-        """Images that go through the network at a time, as in a process that extracts alone."""
+        """The number of images in a batch, the same as without a cluster."""
         return GPU_BATCH_SIZE if self.gpus else CPU_BATCH_SIZE
 
-    def cut(self, num_images: int) -> list[range]:
-        """Cut items into pieces of whole batches.
+    def split(self, num_images: int) -> list[range]:
+        """Split items into blocks of whole batches.
 
-        >>> [len(piece) for piece in Workers(1, 4, 0).cut(400)]
+        >>> [len(block) for block in Workers(1, 4, 0).split(400)]
         [64, 64, 64, 64, 64, 64, 16]
         """
-        share = math.ceil(num_images / (PIECES_EACH * self.count * self.batch_size))
-        size = min(max(1, share), 2 * self.cpus) * self.batch_size
+        batches = math.ceil(num_images / (BLOCKS_PER_WORKER * self.count * self.batch_size))
+        size = min(max(1, batches), 2 * self.cpus) * self.batch_size
         return [range(start, min(start + size, num_images)) for start in range(0, num_images, size)]
 
 
-def share_nodes(nodes: Sequence[Node]) -> Workers:
-    """Cut a cluster into workers: one on each GPU, where there are any, with its share of the CPUs that decode.
+def allocate_workers(nodes: Sequence[Node]) -> Workers:
+    """Divide a cluster into workers: one for each GPU, with its share of the CPUs, or several for each CPU node.
 
-    >>> share_nodes([Node(cpus=8, gpus=0), Node(cpus=8, gpus=1)]), share_nodes([Node(cpus=8, gpus=0)] * 2)
+    >>> allocate_workers([Node(cpus=8, gpus=0), Node(cpus=8, gpus=1)]), allocate_workers([Node(cpus=8, gpus=0)] * 2)
     (Workers(count=1, cpus=8, gpus=1), Workers(count=4, cpus=4, gpus=0))
     """
-    on_gpus = [node for node in nodes if node.gpus >= 1 and node.cpus >= 1]
-    if on_gpus:
-        cpus = min(int(node.cpus // int(node.gpus)) for node in on_gpus)
-        return Workers(count=sum(int(node.gpus) for node in on_gpus), cpus=min(max(1, cpus), MAX_WORKERS), gpus=1)
+    gpu_nodes = [node for node in nodes if node.gpus >= 1 and node.cpus >= 1]
+    if gpu_nodes:
+        cpus = min(int(node.cpus // int(node.gpus)) for node in gpu_nodes)
+        return Workers(count=sum(int(node.gpus) for node in gpu_nodes), cpus=min(max(1, cpus), MAX_WORKERS), gpus=1)
     cores = [int(node.cpus) for node in nodes if node.cpus >= 1]
-    cpus = min([CPUS_EACH, *cores])
+    cpus = min([CPUS_PER_WORKER, *cores])
     return Workers(count=sum(of_node // cpus for of_node in cores), cpus=cpus, gpus=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterExtractor:
-    """Extracts on all nodes of a cluster that was joined, those included that its autoscaler may start.
+    """Extracts features on all nodes of a cluster, including those that its autoscaler may start.
 
-    A node reads the images where it sees the same files as this one; others are read here and sent to it, which `say`
-    is told once a node. Fewer than `few` images are extracted here. Raises UserError when a worker fails.
+    A node reads the images that it shares with the driver's node. The driver reads the others and sends them.
+
+    Attributes:
+        nodes: The nodes of the cluster.
+        say: Shows a line on the screen, once for each node that does not share the images.
+        few: Fewer images than this are extracted by the driver.
+
+    Raises:
+        UserError: If a worker fails.
     """
 
     nodes: Sequence[Node]
@@ -96,25 +102,25 @@ class ClusterExtractor:
     few: int = FEW_IMAGES
 
     def __call__(self, extraction: Extraction, /) -> Generator[Extracted]:
-        """Yield the pieces as they are ready."""
-        workers = share_nodes(self.nodes)
+        """Yield the features of each block as soon as they are ready."""
+        workers = allocate_workers(self.nodes)
         if len(extraction.items) < self.few or len(self.nodes) < 2 or workers.count == 0:
             yield from LocalExtractor()(extraction)
             return
         self._announce(len(extraction.items), workers)
-        told: set[str] = set()
+        reported: set[str] = set()
         with ExitStack() as stack:
-            desk = stack.enter_context(file_server())
+            server = stack.enter_context(file_server())
             try:
-                for batch in _run(extraction, workers, desk):
-                    if (host := batch["sent_to"][0]) and host not in told:
-                        told.add(host)
+                for batch in _run(extraction, workers, server):
+                    if (host := batch["sent_to"][0]) and host not in reported:
+                        reported.add(host)
                         folder = extraction.items.image_root
-                        self.say(f"{host} does not see {folder} as it is here: its images are read here and sent")
+                        self.say(f"{host} does not share {folder}: its images are read here and sent")
                     yield _extracted(batch)
             except RayError as error:
                 raise UserError(
-                    f"features cannot be extracted on the cluster ({_cause(error)}); see that every node has this "
+                    f"features cannot be extracted on the cluster ({_cause(error)}); check that every node has this "
                     "checkout and its environment, or leave --ray-address out while they are extracted."
                 ) from error
 
@@ -122,20 +128,20 @@ class ClusterExtractor:
         device = "GPUs" if workers.gpus else f"workers of {workers.cpus} CPUs"
         self.say(f"features of {num_images} images are extracted on {workers.count} {device} of the cluster")
         if workers.gpus and not ray.cluster_resources().get("GPU"):
-            self.say("no node with a GPU runs yet: they wait for the first one to start")
+            self.say("no node with a GPU runs yet: extraction starts with the first one")
 
 
 class NodeExtractor:
-    """A worker on some node: has the backbone ready, and takes one piece of the items after another."""
+    """A worker on a node: it loads the backbone once, then extracts one block of items after another."""
 
-    def __init__(self, job: "ray.ObjectRef[Any]", sizes: "ray.ObjectRef[Any]", desk: Any, workers: Workers) -> None:
+    def __init__(self, job: "ray.ObjectRef[Any]", sizes: "ray.ObjectRef[Any]", server: Any, workers: Workers) -> None:
         use_deterministic_arithmetic()
         if workers.gpus and not torch.cuda.is_available():
-            raise RuntimeError(f"Ray has a GPU on {gethostname()}, but torch finds none there")
+            raise RuntimeError(f"Ray counts a GPU on {gethostname()}, but torch finds none")
         extraction, image_root = ray.get(job)
         self._extraction: Extraction = extraction
-        self._desk = desk
-        self._reader = NodeReader(extraction, image_root, ray.get(sizes), desk)
+        self._server = server
+        self._reader = NodeReader(extraction, image_root, ray.get(sizes), server)
         self._stack = ExitStack()
         self._threads = self._stack.enter_context(
             extraction_threads(
@@ -147,36 +153,36 @@ class NodeExtractor:
             )
         )
 
-    def __call__(self, piece: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Extract the items start to stop; a row for each of them."""
-        indices = range(int(piece["start"][0]), int(piece["stop"][0]))
-        heed = not self._extraction.skip_bad_images
-        if heed and ray.get(self._desk.aborted.remote()):
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Extract the items from start to stop; return a row for each of them."""
+        indices = range(int(block["start"][0]), int(block["stop"][0]))
+        can_fail = not self._extraction.skip_bad_images
+        if can_fail and ray.get(self._server.aborted.remote()):
             self._threads.hopeless.set()
         batches = list(self._threads.extract(indices))
-        if heed and self._threads.hopeless.is_set():
-            self._desk.abort.remote()
+        if can_fail and self._threads.hopeless.is_set():
+            self._server.abort.remote()
         return _table(indices, batches, self._reader.sent_to)
 
 
 class NodeReader:
-    """Gives images as the driver's node has them: read here where they have the same size, else sent from there."""
+    """Reads images as they are on the driver's node: from this node if the size is the same, else from the server."""
 
-    def __init__(self, extraction: Extraction, image_root: Path, sizes: Int[np.ndarray, "N"], desk: Any) -> None:
+    def __init__(self, extraction: Extraction, image_root: Path, sizes: Int[np.ndarray, "N"], server: Any) -> None:
         self.sent_to = ""
         self._names = extraction.items.image_names
         self._image_root = image_root
         self._sizes = sizes
-        self._desk = desk
+        self._server = server
 
     def __call__(self, indices: range) -> list[Content]:
-        """The images of some items, by index; those that are not here are asked for in one go."""
+        """Return the images of items; those that this node lacks are fetched with one request."""
         contents: dict[int, Content] = {index: read_file(self._image_root / self._names[index]) for index in indices}
-        other = [index for index, content in contents.items() if not self._is_same(index, content)]
-        if other:
-            paths = [str(self._image_root / self._names[index]) for index in other]
-            sent: list[Content] = ray.get(self._desk.read_files.remote(paths))
-            contents |= dict(zip(other, sent, strict=True))
+        missing = [index for index, content in contents.items() if not self._is_same(index, content)]
+        if missing:
+            paths = [str(self._image_root / self._names[index]) for index in missing]
+            sent: list[Content] = ray.get(self._server.read_files.remote(paths))
+            contents |= dict(zip(missing, sent, strict=True))
             if any(isinstance(content, bytes) for content in sent):
                 self.sent_to = gethostname()
         return list(contents.values())
@@ -185,14 +191,19 @@ class NodeReader:
         return isinstance(content, bytes) and len(content) == self._sizes[index]
 
 
-def _run(extraction: Extraction, workers: Workers, desk: Any) -> Generator[dict[str, np.ndarray]]:
-    """Start the workers, and yield their rows piece by piece."""
+def _run(extraction: Extraction, workers: Workers, server: Any) -> Generator[dict[str, np.ndarray]]:
+    """Start the workers, and yield the rows of each block."""
     items = extraction.items
-    image_root = items.image_root.absolute()  # a worker runs in another folder
+    image_root = items.image_root.absolute()  # a worker has another working folder
     sizes = np.array([_size(image_root / name) for name in items.image_names])
-    given = {"job": ray.put((extraction, image_root)), "sizes": ray.put(sizes), "desk": desk, "workers": workers}
+    arguments = {
+        "job": ray.put((extraction, image_root)),
+        "sizes": ray.put(sizes),
+        "server": server,
+        "workers": workers,
+    }
     actor: Any = ray.remote(Stream).options(num_cpus=0, scheduling_strategy=this_node())
-    stream = actor.remote(workers.cut(len(items)), given)
+    stream = actor.remote(workers.split(len(items)), arguments)
     try:
         while table := cast("dict[str, np.ndarray]", ray.get(stream.take.remote())):
             yield table
@@ -201,37 +212,37 @@ def _run(extraction: Extraction, workers: Workers, desk: Any) -> Generator[dict[
 
 
 class Stream:
-    """Has Ray Data hand out the pieces; in a process of its own, since what Ray Data prints is for nobody's screen."""
+    """Runs Ray Data in a process of its own, so that its output does not reach the screen."""
 
-    def __init__(self, pieces: Sequence[range], given: dict[str, Any]) -> None:
+    def __init__(self, blocks: Sequence[range], arguments: dict[str, Any]) -> None:
         DataContext.get_current().enable_progress_bars = False
-        workers: Workers = given["workers"]
+        workers: Workers = arguments["workers"]
         rows = ray.data.from_items(
-            [{"start": piece.start, "stop": piece.stop} for piece in pieces], override_num_blocks=len(pieces)
+            [{"start": block.start, "stop": block.stop} for block in blocks], override_num_blocks=len(blocks)
         ).map_batches(
             NodeExtractor,
             batch_size=None,
             batch_format="numpy",
-            # All are asked for at once, so that an autoscaler starts all nodes at once; those that are there begin.
+            # All workers are requested at once, so that an autoscaler starts all nodes; workers on ready nodes begin.
             compute=ActorPoolStrategy(
                 size=workers.count,
-                max_tasks_in_flight_per_actor=AT_ONCE,
-                max_concurrent_calls_per_actor=AT_ONCE,
+                max_tasks_in_flight_per_actor=MAX_CONCURRENT_BLOCKS,
+                max_concurrent_calls_per_actor=MAX_CONCURRENT_BLOCKS,
                 enable_true_multi_threading=True,
             ),
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
-            fn_constructor_kwargs=given,
+            fn_constructor_kwargs=arguments,
         )
         self._tables = iter(rows.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0))
 
     def take(self) -> dict[str, np.ndarray]:
-        """The rows of the next piece that is ready; none at the end."""
+        """Return the rows of the next block that is ready; empty at the end."""
         return cast("dict[str, np.ndarray]", next(self._tables, {}))
 
 
 def _table(indices: range, batches: Sequence[Extracted], sent_to: str) -> dict[str, np.ndarray]:
-    """Rows for Ray Data, which knows columns of arrays alone."""
+    """Return rows for Ray Data as columns of arrays."""
     unreadable = {index: reason for batch in batches for index, reason in batch.unreadable.items()}
     return {
         "index": np.array(indices),
@@ -242,9 +253,9 @@ def _table(indices: range, batches: Sequence[Extracted], sent_to: str) -> dict[s
 
 
 def _extracted(table: dict[str, np.ndarray]) -> Extracted:
-    """The same as an extraction's rows."""
+    """Return the features of rows."""
     first = int(table["index"][0])
-    unreadable = {first + place: str(reason) for place, reason in enumerate(table["reason"]) if reason}
+    unreadable = {first + row: str(reason) for row, reason in enumerate(table["reason"]) if reason}
     return Extracted(range(first, first + len(table["index"])), table["values"], unreadable)
 
 
@@ -256,7 +267,7 @@ def _size(path: Path) -> int:
 
 
 def _cause(error: BaseException) -> str:
-    """What went wrong in a worker, in one line."""
+    """Return the error of a worker in one line."""
     inner = getattr(error, "cause", None) or error
     lines = [line for line in str(inner).splitlines() if line.strip()] or [""]
     return f"{type(inner).__name__}: {lines[-1].strip()}"

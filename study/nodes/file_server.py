@@ -1,4 +1,4 @@
-"""A desk for files on the driver's node: hands them to nodes of the cluster that do not see them, piece by piece."""
+"""File server: sends files of the driver's node, in chunks, to nodes of the cluster that cannot read them."""
 
 import zlib
 from collections.abc import Generator, Sequence
@@ -12,38 +12,44 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pan_model.shapes import UInt8
 
-AT_ONCE = 16
-"""How many questions the desk answers at a time; what lies in its memory is at most so many pieces."""
+MAX_CONCURRENT_REQUESTS = 16
+"""How many requests the server answers at a time. It holds at most as many chunks in memory."""
 
 
 class Chunk(NamedTuple):
-    """Bytes of a file, and what tells whether they arrived as they were."""
+    """Bytes of a file, and their checksum."""
 
     content: UInt8[np.ndarray, "B"]
     checksum: int
 
     @property
-    def whole(self) -> bool:
-        """Whether the bytes are those that were sent."""
+    def is_intact(self) -> bool:
+        """Whether the bytes match the checksum."""
         return checksum_of(self.content) == self.checksum
 
 
 class FileServer:
-    """Reads files where it runs. It also keeps the word, for all that ask, that their work is in vain."""
+    """Serve the driver's files to other nodes, and hold a shared abort flag."""
 
     def __init__(self) -> None:
-        self._given_up = False
+        self._aborted = False
 
     def read_files(self, paths: Sequence[str]) -> list[bytes | OSError]:
-        """The content of whole files, or what stands in the way of reading one."""
+        """Return the content of each file, or the error from reading it."""
         return [read_file(Path(path)) for path in paths]
 
     def size_of(self, path: str) -> int:
-        """How many bytes a file has; 0 where there is none."""
+        """Return the size of a file in bytes; 0 if it does not exist."""
         return Path(path).stat().st_size if Path(path).exists() else 0
 
     def read_chunk(self, path: str, start: int, size: int) -> Chunk | OSError:
-        """So many bytes of a file from a place on, or what stands in the way; they may turn out fewer."""
+        """Return a chunk of a file, or the error from reading it.
+
+        Args:
+            path: The file.
+            start: The first byte.
+            size: The number of bytes; the chunk is smaller at the end of the file.
+        """
         try:
             content = np.fromfile(path, dtype=np.uint8, count=size, offset=start)
         except OSError as error:
@@ -51,21 +57,21 @@ class FileServer:
         return Chunk(content, checksum_of(content))
 
     def abort(self) -> None:
-        """Say that the work is in vain."""
-        self._given_up = True
+        """Set the abort flag: the work of all nodes is in vain."""
+        self._aborted = True
 
     def aborted(self) -> bool:
-        """Whether somebody has said so."""
-        return self._given_up
+        """Return whether the abort flag is set."""
+        return self._aborted
 
 
 def checksum_of(content: UInt8[np.ndarray, "B"]) -> int:
-    """What tells whether bytes are those that were sent (CRC-32)."""
+    """Return the CRC-32 checksum of bytes."""
     return zlib.crc32(content.data)
 
 
 def read_file(path: Path) -> bytes | OSError:
-    """A file's content, or what stands in the way of reading it."""
+    """Return the content of a file, or the error from reading it."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -74,15 +80,19 @@ def read_file(path: Path) -> bytes | OSError:
 
 @contextmanager
 def file_server() -> Generator[Any]:
-    """An actor that is a desk on this process's own node, for as long as the block runs; it holds no CPU."""
-    options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": AT_ONCE, "scheduling_strategy": this_node()}
-    desk: Any = ray.remote(FileServer).options(**options).remote()
+    """Run a FileServer as an actor on this process's node while the block runs; it holds no CPU."""
+    options: dict[str, Any] = {
+        "num_cpus": 0,
+        "max_concurrency": MAX_CONCURRENT_REQUESTS,
+        "scheduling_strategy": this_node(),
+    }
+    server: Any = ray.remote(FileServer).options(**options).remote()
     try:
-        yield desk
+        yield server
     finally:
-        ray.kill(desk)
+        ray.kill(server)
 
 
 def this_node() -> NodeAffinitySchedulingStrategy:
-    """Where something has to run that sees this process's files."""
+    """Return the scheduling strategy of tasks and actors that must read this process's files."""
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

@@ -1,4 +1,4 @@
-"""GPU need: how much of a GPU's memory the hungriest trials of a study take, measured by running an epoch of each."""
+"""GPU memory: how much of a GPU the largest trials of a study need, measured by running one epoch of each."""
 
 import random
 import subprocess
@@ -27,10 +27,10 @@ from study.nodes.image_transfer import start_on_this_node
 from study.trials.preparation import PreparedDataset
 
 DRAWS = 3
-"""How many large trials are drawn for each encoder: choices that are not numbers are drawn."""
+"""The number of large trials for each encoder. They differ in the choices that are not numbers, which are random."""
 
 MARGIN = 1.25
-"""How much more than was measured a trial is given: not every trial was."""
+"""The factor on the measured peak, since not every trial of a study is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class MemoryUse:
 
     @property
     def share(self) -> float:
-        """The part of the GPU to give a trial, at most all of it.
+        """The share of the GPU that a trial needs, at most 1.
 
         >>> MemoryUse(context=100, peak=80, total=1000).share
         0.2
@@ -57,7 +57,7 @@ class MemoryUse:
         return min(1.0, (self.context + MARGIN * self.peak) / self.total)
 
     def __str__(self) -> str:
-        """For people.
+        """Describe the use for the screen.
 
         >>> print(MemoryUse(context=10**9, peak=2 * 10**9, total=24 * 10**9))
         3.0 GB of 24.0 GB, which is 0.146 of a GPU with room to spare
@@ -68,14 +68,14 @@ class MemoryUse:
 
 @runtime_checkable
 class Meter(Protocol):
-    """Measures a device's memory."""
+    """Measures the memory of a device."""
 
     def start(self) -> None:
-        """Forget the peak so far."""
+        """Reset the peak."""
         ...
 
     def read(self) -> MemoryUse:
-        """What was used since the start."""
+        """Return the use since the start."""
         ...
 
 
@@ -130,26 +130,26 @@ class CudaMeter:
         return total - free - torch.cuda.memory_reserved()
 
 
-class Largest(BaseSampler):
-    """Suggests the largest of all counts and sizes; other numbers do not matter here, what is no number is drawn."""
+class LargestSampler(BaseSampler):
+    """Suggests the largest of each count and size, the lowest of each float, and a random one of other choices."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """None: each parameter is suggested by itself."""
+        """Return an empty space: each parameter is suggested independently."""
         return {}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Nothing."""
+        """Return nothing."""
         return {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """One parameter."""
+        """Suggest a parameter."""
         match param_distribution:
             case CategoricalDistribution(choices=choices):
                 numbers = [choice for choice in choices if isinstance(choice, int | float)]
@@ -159,26 +159,33 @@ class Largest(BaseSampler):
             case FloatDistribution(low=low):
                 return low
             case _:
-                raise TypeError(f"no search space has a {type(param_distribution).__name__}")
+                raise TypeError(f"{param_name}: unsupported distribution {type(param_distribution).__name__}")
 
 
-def hungry_trials(space: SearchSpace, *, max_epochs: int, seed: int) -> list[TrialConfig]:
-    """The trials of a space that are likely to need most memory: its first ones, and large ones of each encoder."""
+def largest_trials(space: SearchSpace, *, max_epochs: int, seed: int) -> list[TrialConfig]:
+    """Return the trials that are likely to need most memory: the first of a space, and large ones of each encoder."""
     suggested = [space.suggest(FixedTrial(point)) for point in space.first_trials]
     for encoder in space.encoders:
-        samplers = [Largest(seed) for seed in range(DRAWS)]
+        samplers = [LargestSampler(seed) for seed in range(DRAWS)]
         suggested += [
             space.among((encoder,)).suggest(optuna.create_study(sampler=sampler).ask()) for sampler in samplers
         ]
-    return [TrialConfig.from_flat({**one, "max_epochs": max_epochs, "seed": seed}) for one in suggested]
+    return [TrialConfig.from_flat({**parameters, "max_epochs": max_epochs, "seed": seed}) for parameters in suggested]
 
 
 def measure_need(
     prepared: PreparedDataset, configs: Sequence[TrialConfig], device: torch.device, meter: Meter
 ) -> MemoryUse:
-    """Run an epoch of each trial on the device and evaluate it; gives the use of the one that peaked highest.
+    """Train each trial for one epoch, evaluate it, and return the largest use.
 
-    Raises torch.OutOfMemoryError when one does not fit on the device at all.
+    Args:
+        prepared: The data of the trials.
+        configs: The trials.
+        device: The device to train on.
+        meter: Measures the device's memory.
+
+    Raises:
+        torch.OutOfMemoryError: If a trial does not fit on the device.
     """
     use_deterministic_arithmetic()
     uses: list[MemoryUse] = []
@@ -195,7 +202,7 @@ def measure_need(
 
 
 def measure_on_cuda(prepared: PreparedDataset, configs: Sequence[TrialConfig]) -> MemoryUse | None:
-    """Measure on this process's GPU; None where torch has none, all of it where a trial does not fit."""
+    """Measure on this process's GPU; return None if torch has none, and all of its memory if a trial does not fit."""
     if not torch.cuda.is_available():
         return None
     try:
@@ -206,14 +213,22 @@ def measure_on_cuda(prepared: PreparedDataset, configs: Sequence[TrialConfig]) -
 
 
 def probe_gpu(prepared: PreparedDataset, configs: Sequence[TrialConfig]) -> MemoryUse | None:
-    """Run the trials on a whole GPU, waiting for a node that has one; None where torch finds none on it.
+    """Measure trials on a GPU of the cluster, as soon as a node has one.
 
-    Raises UserError when the node dies, or cannot hold what the trials read.
+    Args:
+        prepared: The data of the trials.
+        configs: The trials.
+
+    Returns:
+        The largest use, or None if torch finds no GPU on the node.
+
+    Raises:
+        UserError: If the node dies, or has no room for the images of the trials.
     """
-    with nullcontext() if prepared.start is None else file_server() as desk:
+    with nullcontext() if prepared.start is None else file_server() as server:
         try:
-            return ray.get(ray.remote(num_gpus=1, max_retries=2)(_measure).remote(prepared, configs, desk))
-        except RayTaskError as error:  # what was raised there; its text is a traceback
+            return ray.get(ray.remote(num_gpus=1, max_retries=2)(_measure).remote(prepared, configs, server))
+        except RayTaskError as error:  # its text is a traceback; its cause was raised on the node
             if isinstance(error.cause, UserError):
                 raise error.cause from error
             raise
@@ -224,7 +239,7 @@ def probe_gpu(prepared: PreparedDataset, configs: Sequence[TrialConfig]) -> Memo
             ) from error
 
 
-def _measure(prepared: PreparedDataset, configs: Sequence[TrialConfig], desk: Any) -> MemoryUse | None:
+def _measure(prepared: PreparedDataset, configs: Sequence[TrialConfig], server: Any) -> MemoryUse | None:
     if prepared.start is not None:
-        prepared = replace(prepared, start=start_on_this_node(prepared.start, desk))
+        prepared = replace(prepared, start=start_on_this_node(prepared.start, server))
     return measure_on_cuda(prepared, configs)

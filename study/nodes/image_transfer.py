@@ -1,4 +1,4 @@
-"""Images on every node once: a node that does not see the cache's file fetches a copy, which all its trials map."""
+"""Image transfer: a node that cannot read the cache of decoded images copies it once for all its trials."""
 
 import fcntl
 import shutil
@@ -18,21 +18,37 @@ from pan_model.images.decoded_cache import CACHE_FOLDER, DecodedImages
 from pan_model.training.finetune_start import FinetuneStart
 from study.nodes.file_server import Chunk
 
-PIECE_BYTES = 2**26
-"""What is on its way at a time, twice: one piece is written while the next one travels."""
+CHUNK_BYTES = 2**26
+"""The size of a chunk. Two are in memory at a time: one is written while the next one is sent."""
 
 
-def start_on_this_node(start: FinetuneStart, desk: Any) -> FinetuneStart:
-    """The same start with images that this node sees; the desk (study.nodes.file_server) has the driver's cache.
+def start_on_this_node(start: FinetuneStart, server: Any) -> FinetuneStart:
+    """Return the start of a fine-tuning trial with images that this node can read.
 
-    The first trial on a node that does not see them fetches a copy, which stays in a cache folder for later studies;
-    others wait for it. Raises UserError when there is no room for it.
+    The first trial on a node without the images copies them; others wait for it. The copy stays in a cache folder for
+    later studies.
+
+    Args:
+        start: The start, with the images of the driver's node.
+        server: The actor that serves the driver's files (study.nodes.file_server).
+
+    Raises:
+        UserError: If no cache folder has room for the copy.
     """
-    return replace(start, images=images_on_this_node(start.images, desk, user_cache_path("pan-study")))
+    return replace(start, images=images_on_this_node(start.images, server, user_cache_path("pan-study")))
 
 
-def images_on_this_node(images: DecodedImages, desk: Any, own_cache: Path) -> DecodedImages:
-    """Images where they lie, if this node sees them; else a copy, in the same folder or in own_cache."""
+def images_on_this_node(images: DecodedImages, server: Any, own_cache: Path) -> DecodedImages:
+    """Return the images if this node can read them, else a copy in the same folder or in this node's own cache.
+
+    Args:
+        images: The images of the driver's node.
+        server: The actor that serves the driver's files.
+        own_cache: The cache folder of this node.
+
+    Raises:
+        UserError: If no cache folder has room for the copy, or the driver's file is gone.
+    """
     if images.is_stored:
         return images
     folders = [images.path.parent, own_cache / CACHE_FOLDER]
@@ -40,14 +56,20 @@ def images_on_this_node(images: DecodedImages, desk: Any, own_cache: Path) -> De
     for copy in copies:
         if copy.is_stored:
             return copy
-    size: Any = ray.get(desk.size_of.remote(str(images.path)))
+    size: Any = ray.get(server.size_of.remote(str(images.path)))
     if not size:
         raise UserError(f"{images.path}: no longer holds the images that were put there; start again.")
-    return _first_with_room(copies, size, lambda path: _fetch(images.path, path, size, desk))
+    return _first_with_room(copies, size, lambda path: _fetch(images.path, path, size, server))
 
 
 def _first_with_room(copies: list[DecodedImages], size: int, fetch: Callable[[Path], None]) -> DecodedImages:
-    """Fetch images of a size in bytes into the first of some places that can be written and has room."""
+    """Fetch images into the first of several files whose folder is writable and has room.
+
+    Args:
+        copies: The images at each possible file.
+        size: The size of the images in bytes.
+        fetch: Writes the images to a file.
+    """
     reasons: list[str] = []
     for copy in copies:
         folder = copy.path.parent
@@ -56,7 +78,7 @@ def _first_with_room(copies: list[DecodedImages], size: int, fetch: Callable[[Pa
         except UserError:
             reasons.append(f"{folder} cannot be written")
             continue
-        with _locked(copy.path):  # before room is looked at: half of what another trial fetches takes it away
+        with _locked(copy.path):  # before the free space is read: another trial's unfinished copy takes some of it
             if copy.is_stored:
                 return copy
             free = shutil.disk_usage(folder).free
@@ -72,7 +94,7 @@ def _first_with_room(copies: list[DecodedImages], size: int, fetch: Callable[[Pa
 
 @contextmanager
 def _locked(path: Path) -> Generator[None]:
-    """Be the only process of the node that writes the file; a process that dies lets go of it."""
+    """Hold the node's lock for writing a file. The system releases it if the process dies."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".lock").open("w") as file:
@@ -82,27 +104,34 @@ def _locked(path: Path) -> Generator[None]:
         raise UserError(f"images cannot be copied to {path.parent} on node {gethostname()} ({error}).") from error
 
 
-def _fetch(source: Path, path: Path, size: int, desk: Any) -> None:
-    """Copy a file of the driver's node, piece by piece; it has its name when all of it is there."""
-    for left_over in path.parent.glob(f"{path.stem}.*.tmp"):  # of one that died while it held the lock
+def _fetch(source: Path, path: Path, size: int, server: Any) -> None:
+    """Copy a file of the driver's node in chunks. The copy gets its name when it is complete.
+
+    Args:
+        source: The file on the driver's node.
+        path: The copy.
+        size: The size of the file in bytes.
+        server: The actor that serves the driver's files.
+    """
+    for left_over in path.parent.glob(f"{path.stem}.*.tmp"):  # of a process that died while it held the lock
         with suppress(OSError):
             left_over.unlink()
     with atomic_cache_write(path, "images") as temporary, temporary.open("wb") as file:
-        for piece in _pieces(source, size, desk):
-            if isinstance(piece, OSError):
-                raise piece
-            if not piece.whole:
-                raise OSError(f"what was sent from byte {file.tell()} on was damaged on the way")
-            file.write(piece.content.data)
+        for chunk in _chunks(source, size, server):
+            if isinstance(chunk, OSError):
+                raise chunk
+            if not chunk.is_intact:
+                raise OSError(f"the chunk at byte {file.tell()} was damaged in transfer")
+            file.write(chunk.content.data)
         if file.tell() != size:
             raise OSError(f"{source} has changed: of {size} bytes {file.tell()} came")
 
 
-def _pieces(source: Path, size: int, desk: Any) -> Iterator[Chunk | OSError]:
-    """The file's pieces in order, each asked for before the one ahead of it has been taken."""
-    cuts = [(start, min(PIECE_BYTES, size - start)) for start in range(0, size, PIECE_BYTES)]
-    asked = [desk.read_chunk.remote(str(source), *cut) for cut in cuts[:1]]
-    for following in [*cuts[1:], None]:
+def _chunks(source: Path, size: int, server: Any) -> Iterator[Chunk | OSError]:
+    """Yield the chunks of a file in order, each requested before the one ahead of it is yielded."""
+    ranges = [(start, min(CHUNK_BYTES, size - start)) for start in range(0, size, CHUNK_BYTES)]
+    pending = [server.read_chunk.remote(str(source), *first) for first in ranges[:1]]
+    for following in [*ranges[1:], None]:
         if following is not None:
-            asked.append(desk.read_chunk.remote(str(source), *following))
-        yield ray.get(asked.pop(0))
+            pending.append(server.read_chunk.remote(str(source), *following))
+        yield ray.get(pending.pop(0))

@@ -17,12 +17,12 @@ from pan_model.backbones.features import Features, extract_features
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from study.nodes.feature_extraction import (
-    CPUS_EACH,
+    BLOCKS_PER_WORKER,
+    CPUS_PER_WORKER,
     FEW_IMAGES,
-    PIECES_EACH,
     ClusterExtractor,
     Workers,
-    share_nodes,
+    allocate_workers,
 )
 from study.nodes.resources import Node
 from tests.study.nodes.conftest import TwoNodes
@@ -53,25 +53,25 @@ def damage(items: Items, *indices: int) -> None:
         ([Node(cpus=8, gpus=0), Node(cpus=32, gpus=1), Node(cpus=32, gpus=1)], Workers(2, 16, 1)),
         ([Node(cpus=8, gpus=4), Node(cpus=8, gpus=1)], Workers(5, 2, 1)),
         ([Node(cpus=2, gpus=4)], Workers(4, 1, 1)),
-        ([Node(cpus=0, gpus=0), Node(cpus=6, gpus=0), Node(cpus=16, gpus=0)], Workers(5, CPUS_EACH, 0)),
+        ([Node(cpus=0, gpus=0), Node(cpus=6, gpus=0), Node(cpus=16, gpus=0)], Workers(5, CPUS_PER_WORKER, 0)),
         ([Node(cpus=1, gpus=0), Node(cpus=16, gpus=0)], Workers(17, 1, 0)),
         ([Node(cpus=0, gpus=1), Node(cpus=2, gpus=0)], Workers(1, 2, 0)),
-        ([Node(cpus=0, gpus=0)], Workers(0, CPUS_EACH, 0)),
+        ([Node(cpus=0, gpus=0)], Workers(0, CPUS_PER_WORKER, 0)),
     ],
 )
 def test_a_cluster_is_cut_into_workers(nodes: list[Node], workers: Workers):
-    assert share_nodes(nodes) == workers
+    assert allocate_workers(nodes) == workers
 
 
 @given(st.integers(1, 40), st.integers(1, 16), st.integers(0, 1), st.integers(1, 300_000))
 def test_pieces_are_whole_batches_and_enough_for_all(count: int, cpus: int, gpus: int, num_images: int):
     workers = Workers(count, cpus, gpus)
-    pieces = workers.cut(num_images)
-    assert [index for piece in pieces for index in (piece.start, piece.stop)][1:-1:2] == [p.start for p in pieces[1:]]
-    assert (pieces[0].start, pieces[-1].stop) == (0, num_images)
-    assert {len(piece) % workers.batch_size for piece in pieces[:-1]} <= {0}
+    blocks = workers.split(num_images)
+    assert [index for block in blocks for index in (block.start, block.stop)][1:-1:2] == [p.start for p in blocks[1:]]
+    assert (blocks[0].start, blocks[-1].stop) == (0, num_images)
+    assert {len(block) % workers.batch_size for block in blocks[:-1]} <= {0}
     batches = num_images / workers.batch_size
-    assert len(pieces) >= min(batches, PIECES_EACH * count) / 2
+    assert len(blocks) >= min(batches, BLOCKS_PER_WORKER * count) / 2
 
 
 @pytest.mark.parametrize(("few", "nodes"), [(FEW_IMAGES, 2), (1, 1)])
@@ -143,7 +143,7 @@ class TestTwoNodes:
         cluster = extract(items, tmp_path / "cluster", extractor=extractor)
         np.testing.assert_array_equal(cluster.values, local.values)
         (line,) = said[1:]
-        assert re.fullmatch(r"\S+ does not see .*/images as it is here: its images are read here and sent", line)
+        assert re.fullmatch(r"\S+ does not share .*/images: its images are read here and sent", line)
 
     @pytest.mark.usefixtures("only_the_other")
     def test_bad_images_are_told_as_in_one_process(

@@ -12,9 +12,9 @@ from pan_model.config import TrialConfig
 from search_spaces import SPACES
 from study.nodes.gpu_memory import (
     CudaMeter,
-    Largest,
+    LargestSampler,
     MemoryUse,
-    hungry_trials,
+    largest_trials,
     measure_need,
     measure_on_cuda,
     probe_gpu,
@@ -40,7 +40,7 @@ class CountingMeter:
 @pytest.mark.parametrize("dataset", SPACES)
 def test_hungry_trials_have_the_most_conditions_of_every_encoder(dataset: str):
     space = SPACES[dataset]
-    configs = hungry_trials(space, max_epochs=7, seed=3)
+    configs = largest_trials(space, max_epochs=7, seed=3)
     largest = {config.to_flat()["encoder"] for config in configs if config.conditions.num_conditions == 512}
     assert largest == set(space.encoders)
     assert all((config.train.max_epochs, config.train.seed) == (7, 3) for config in configs)
@@ -48,7 +48,7 @@ def test_hungry_trials_have_the_most_conditions_of_every_encoder(dataset: str):
 
 
 def test_a_large_trial_has_the_largest_counts_and_the_smallest_rates():
-    trial = optuna.create_study(sampler=Largest(0)).ask()
+    trial = optuna.create_study(sampler=LargestSampler(0)).ask()
     assert trial.suggest_int("num_conditions", 1, 512, log=True) == 512
     assert trial.suggest_categorical("width", (100, 350, 200)) == 350
     assert trial.suggest_float("learning_rate", 1e-5, 1.0, log=True) == 1e-5

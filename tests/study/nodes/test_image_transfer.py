@@ -80,16 +80,16 @@ def test_what_another_trial_has_fetched_meanwhile_needs_no_room(
 
 def test_a_desk_reads_files_and_pieces_and_tells_what_stands_in_the_way(tmp_path: Path):
     (tmp_path / "a").write_bytes(b"0123456789")
-    desk = FileServer()
-    content, missing = desk.read_files([str(tmp_path / "a"), str(tmp_path / "b")])
+    server = FileServer()
+    content, missing = server.read_files([str(tmp_path / "a"), str(tmp_path / "b")])
     assert content == b"0123456789"
     assert isinstance(missing, FileNotFoundError)
-    assert (desk.size_of(str(tmp_path / "a")), desk.size_of(str(tmp_path / "b"))) == (10, 0)
-    piece = desk.read_chunk(str(tmp_path / "a"), 4, 3)
+    assert (server.size_of(str(tmp_path / "a")), server.size_of(str(tmp_path / "b"))) == (10, 0)
+    piece = server.read_chunk(str(tmp_path / "a"), 4, 3)
     assert isinstance(piece, Chunk)
-    assert (piece.content.tobytes(), piece.whole) == (b"456", True)
-    assert not Chunk(piece.content + 1, piece.checksum).whole
-    assert isinstance(desk.read_chunk(str(tmp_path / "b"), 0, 3), FileNotFoundError)
+    assert (piece.content.tobytes(), piece.is_intact) == (b"456", True)
+    assert not Chunk(piece.content + 1, piece.checksum).is_intact
+    assert isinstance(server.read_chunk(str(tmp_path / "b"), 0, 3), FileNotFoundError)
 
 
 @pytest.mark.ray
@@ -99,11 +99,11 @@ class TestTwoNodes:
         cache = two_nodes.hidden / "cache"
         images = load_decoded_images(draw_items(NUM_ITEMS), "sha256:0", SIZE, cache)
         start = FinetuneStart(backbone=build_backbone("shufflenet_v2_x0_5"), images=images)
-        with file_server() as desk:
+        with file_server() as server:
             there = NodeAffinitySchedulingStrategy(two_nodes.other, soft=False)
             trial = ray.remote(num_cpus=0.25, scheduling_strategy=there)(open_start)
-            seen = ray.get([trial.remote(ray.put(start), desk) for _ in range(4)])
-            assert start_on_this_node(start, desk).images is images
+            seen = ray.get([trial.remote(ray.put(start), server) for _ in range(4)])
+            assert start_on_this_node(start, server).images is images
         for path, inode, rows, folder in seen:
             assert path == images.path
             np.testing.assert_array_equal(rows, everything(images))
@@ -113,28 +113,28 @@ class TestTwoNodes:
     def test_a_file_arrives_whole_or_not_at_all(
         self, images: DecodedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_nodes: TwoNodes
     ):
-        monkeypatch.setattr(node_images, "PIECE_BYTES", 1000)
+        monkeypatch.setattr(node_images, "CHUNK_BYTES", 1000)
         size = images.path.stat().st_size
         assert size % 1000 > 0
         copy = tmp_path / "copy" / images.path.name
         copy.parent.mkdir()
         copy.with_suffix(".dead.tmp").touch()
-        with file_server() as desk:
-            node_images._fetch(images.path, copy, size, desk)
+        with file_server() as server:
+            node_images._fetch(images.path, copy, size, server)
             assert copy.read_bytes() == images.path.read_bytes()
             copy.unlink()
             with pytest.raises(UserError, match=rf"has changed: of {size + 10} bytes {size} came"):
-                node_images._fetch(images.path, copy, size + 10, desk)
+                node_images._fetch(images.path, copy, size + 10, server)
             images.path.unlink()
             with pytest.raises(UserError, match=r"^images cannot be cached in \S+ \(.*No such file.*$"):
-                node_images._fetch(images.path, copy, size, desk)
+                node_images._fetch(images.path, copy, size, server)
             with pytest.raises(UserError, match="no longer holds the images"):
-                images_on_this_node(images, desk, tmp_path / "own")
+                images_on_this_node(images, server, tmp_path / "own")
         assert list(copy.parent.iterdir()) == []
 
 
-def open_start(start: FinetuneStart, desk: Any) -> tuple[Path, int, np.ndarray, list[str]]:
+def open_start(start: FinetuneStart, server: Any) -> tuple[Path, int, np.ndarray, list[str]]:
     """What a trial of a node sees: where its images are, which file that is, what is in it and beside it."""
-    images = start_on_this_node(start, desk).images
+    images = start_on_this_node(start, server).images
     folder = [file.name for file in images.path.parent.iterdir()]
     return images.path, images.path.stat().st_ino, everything(images), folder
