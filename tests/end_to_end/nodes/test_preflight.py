@@ -34,7 +34,7 @@ def stale(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("stale")
     for package in PACKAGES:
         shutil.copytree(pytestconfig.rootpath / package, folder / package)
-    (folder / "study" / "slots.py").write_text("# of an earlier time\n")
+    (folder / "study" / "terminal.py").write_text("# of an earlier time\n")
     (folder / "torch-1.9.dist-info").mkdir()
     (folder / "torch-1.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 1.9\n")
     return folder
@@ -125,12 +125,12 @@ def test_a_ray_that_asks_for_a_token_which_the_command_has_not_is_told(
 def test_a_node_that_does_not_answer_is_told(config: Callable[..., StudyConfig]) -> None:
     with ray_session(config()):
         [head, *_] = alive_nodes()
-        question: Any = {"marker": "", "content": "", "gpu": False}
-        [(node_id, finding)] = probe_nodes([head], question, timeout_s=0.0).items()
+        request: Any = {"marker": "", "content": "", "gpu": False}
+        [(node_id, problem)] = probe_nodes([head], request, timeout_s=0.0).items()
         assert node_id == head.node_id
-        assert "did not answer within 0 s" in str(finding)
+        assert "did not answer within 0 s" in str(problem)
         gone = head._replace(node_id="00" * 28)
-        assert probe_nodes([gone], question) == {}
+        assert probe_nodes([gone], request) == {}
         assert check_gpus_of_none(config()) is None
 
 

@@ -121,7 +121,7 @@ def test_a_disk_too_small_for_the_trials_is_told(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(free)))
     problems = check_disk_space(study_config(num_trials=16, regime=Regime(regime)))
     assert bool(problems) is told
-    assert all("free for --output" in problem.what for problem in found)
+    assert all("free for --output" in problem.what for problem in problems)
 
 
 def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path):

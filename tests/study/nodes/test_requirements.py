@@ -17,7 +17,7 @@ def requirements(tmp_path: Path) -> NodeRequirements:
 
 
 def failure(requirements: NodeRequirements) -> str:
-    return check_requirements(requirements, seen_timeout_s=0.0)
+    return check_requirements(requirements, mount_timeout_s=0.0)
 
 
 def test_a_node_that_is_as_the_driver_may_run_trials(requirements: NodeRequirements):
