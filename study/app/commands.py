@@ -58,10 +58,9 @@ def _run(words: Sequence[str], screen: Terminal, script: Path | None) -> int:
 
 
 def _collate(words: Sequence[str], screen: Terminal) -> int:
-    from study.reporting.collation import collate
+    from study.reporting.collation import collate, copy_results
     from study.storage.location import locate
     from study.storage.paths import StudyPaths
-    from study.storage.results_copy import copy_results
     from study.trials.ledger import count_by_status
 
     parser = OneLineParser(

@@ -1,14 +1,19 @@
-"""Export: best_config.json, checked against its schema on the way out and on the way in."""
+"""best_config.json: export the best trial's configuration, and read it for a final training.
+
+The contract for other programs is the JSON Schema in study/best_config.schema.json. The models here accept the same
+files, which a test checks.
+"""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from jsonschema import Draft202012Validator
+from pydantic import ConfigDict, Field, model_validator
 
 from pan_model.errors import UserError
 from pan_model.objective import Objective
-from study.storage.files import read_json, write_json
+from study.storage.files import read_if_there, write_json
+from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import Status, TrialRecord, best_completed
@@ -17,54 +22,180 @@ SCHEMA_FILE = Path(__file__).parents[1] / "best_config.schema.json"
 BEST_CONFIG_SCHEMA = "pan-study/best-config/1"
 MADE_BY = "give one that study/run.py made; study/collate.py makes a study's anew"
 
+Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Metric(JsonModel, extra="forbid"):
+    """The objective's best value, and the epoch in which the trial reached it."""
+
+    name: Name
+    mode: Literal["max", "min"]
+    value: float
+    split: Literal["val"]
+    epoch: Count
+
+
+class Config(JsonModel, extra="allow"):
+    """The trial's configuration: the fields that every trial has, and further scalars."""
+
+    __pydantic_extra__: dict[str, JsonScalar] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    encoder: Literal["siamese", "proxynca", "graph"]
+    supervision: Literal["unsupervised", "hybrid", "supervised"]
+    gate: Literal["AND", "OR", "XOR", "XNOR", "NOR", "NAND", "AND_XOR"] | None = None
+    lambda_: Annotated[float, Field(ge=0)] | None = Field(None, alias="lambda")
+    num_conditions: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    max_epochs: Count
+    seed: CountOrNone
+
+    @model_validator(mode="after")
+    def _labels_have_gate_and_lambda(self) -> "Config":
+        given = {"gate", "lambda_"} & self.model_fields_set
+        expected = set[str]() if self.supervision == "unsupervised" else {"gate", "lambda_"}
+        if given != expected or any(getattr(self, name) is None for name in given):
+            rule = "must not have gate or lambda" if not expected else "must have gate and lambda"
+            raise ValueError(f"{rule} with supervision {self.supervision}")
+        return self
+
+
+class Features(JsonModel, extra="forbid"):
+    """Which features the trial was trained on."""
+
+    regime: Literal["frozen", "finetune"]
+    backbone: Name
+    weights: Name
+    weights_sha256: Sha256
+    image_size: Count
+    backbone_training: Literal["siamese", "proxynca"] = "siamese"
+    backbone_epochs: Count = 1
+    pooling: Literal["avg", "max"] = "avg"
+
+
+class StudyCounts(JsonModel, extra="forbid"):
+    """The study, and its trials by status when the file was written."""
+
+    name: Name
+    signature: Sha256
+    num_trials: Count
+    completed: Count
+    stopped: CountOrNone
+    failed: CountOrNone
+
+
+class Splits(JsonModel, extra="allow"):
+    """Number of items by split, for the splits that the search used."""
+
+    __pydantic_extra__: dict[str, Count] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    train: Count
+    val: Count
+
+
+class ReadWith(JsonModel, extra="forbid"):
+    """The options with which the dataset was read."""
+
+    polyvore_split: Literal["nondisjoint", "disjoint"] = "nondisjoint"
+    attribute_words: Name = "mined"
+
+
+class Data(JsonModel, extra="forbid"):
+    """The dataset's fingerprint, splits and options."""
+
+    fingerprint: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+    splits: Splits
+    options: ReadWith = ReadWith()
+
+
+class Provenance(JsonModel, extra="allow"):
+    """When and with which versions the study was begun."""
+
+    __pydantic_extra__: dict[str, str] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    created: str
+    git_commit: str
+    python: str
+    torch: str
+    ray: str
+    optuna: str
+
+
+class BestConfigFile(JsonModel, extra="forbid"):
+    """The content of best_config.json."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    schema_: Literal["pan-study/best-config/1"] = Field(alias="schema")
+    dataset: Name
+    metric: Metric
+    config: Config
+    features: Features
+    trial_id: Name
+    study: StudyCounts
+    data: Data
+    provenance: Provenance
+
 
 def export_best_config(results: DatasetPaths, study: dict[str, Any], records: list[TrialRecord]) -> bool:
-    """Write best_config.json for a dataset of a study; False, and no file, when no trial completed."""
-    part = study["datasets"][results.dataset]
-    objective = part["objective"]
+    """Write best_config.json for a dataset of a study.
+
+    Args:
+        results: The dataset's files.
+        study: The content of study.json.
+        records: The dataset's trials.
+
+    Returns:
+        Whether a trial has completed; otherwise no file is written.
+    """
+    of_dataset = study["datasets"][results.dataset]
+    objective = of_dataset["objective"]
     best = best_completed(records, Objective(**objective))
     if best is None:
         return False
     record, value, epoch = best
+    data = of_dataset["data"]
     content = {
         "schema": BEST_CONFIG_SCHEMA,
         "dataset": results.dataset,
         "metric": {**objective, "value": value, "split": "val", "epoch": epoch},
         "config": record.config,
-        "features": part["features"],
+        "features": of_dataset["features"],
         "trial_id": record.trial_id,
         "study": {
             "name": study["name"],
             "signature": study["signature"],
             "num_trials": len(records),
             **{
-                status.value: sum(one.status is status for one in records)
+                status.value: sum(record.status is status for record in records)
                 for status in (Status.COMPLETED, Status.STOPPED, Status.FAILED)
             },
         },
-        "data": {key: part["data"][key] for key in ("fingerprint", "splits", "options") if key in part["data"]},
+        "data": {key: data[key] for key in ("fingerprint", "splits", "options") if key in data},
         "provenance": study["provenance"],
     }
-    _validator().validate(content)
+    BestConfigFile.model_validate(content)
     write_json(results.best_config, content)
     return True
 
 
 def read_best_config(path: Location) -> dict[str, Any]:
-    """Read a best_config.json; UserError names the file and the field that is not as the schema says."""
+    """Read a best_config.json.
+
+    Raises:
+        UserError: If the file is missing, breaks a rule of the schema, or has a configuration that no trial can have.
+    """
     from pan_model.config import TrialConfig  # here, because it needs torch, which collation does not
 
-    content = read_json(path, MADE_BY)
-    error = next(iter(_validator().iter_errors(content)), None)
-    if error is not None:
-        field = ".".join(str(part) for part in error.absolute_path) or "the whole file"
-        raise UserError(f"{path}: {field}: {error.message}; see {SCHEMA_FILE.name}, or {MADE_BY}.")
+    content = read_if_there(path, MADE_BY)
+    if content is None:
+        raise UserError(f"{path}: cannot be read (No such file or directory); {MADE_BY}.")
+    parse_model(path, content, BestConfigFile, f"see {SCHEMA_FILE.name}, or {MADE_BY}")
+    best = json.loads(content)
     try:
-        TrialConfig.from_flat(content["config"])
+        TrialConfig.from_flat(best["config"])
     except UserError as rule:
         raise UserError(f"{path}: config: {rule}") from rule
-    return content
-
-
-def _validator() -> Draft202012Validator:
-    return Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+    return best

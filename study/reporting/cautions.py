@@ -12,7 +12,8 @@ from search_spaces import SearchSpace
 from search_spaces.finetune import FINETUNE_OPEN_ENDS
 from search_spaces.pan import OPEN_ENDS
 from study.config.search_space import replay
-from study.reporting.comparison import FinalScores, MethodScores
+from study.reporting.comparison import MethodScores
+from study.reporting.final_metrics import FinalScores
 
 EDGE = 0.05
 """The outer part of a range, at either end and on the range's own scale, that counts as its edge."""

@@ -1,5 +1,6 @@
 """Collation: everything below results/NAME that follows from study.json and the ledger, made anew."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pan_model.errors import UserError
@@ -8,7 +9,8 @@ from study.config.study_file import read_study
 from study.reporting.best_config import export_best_config
 from study.reporting.summary import DatasetSummary, write_summary
 from study.reporting.tables import write_tables
-from study.storage.files import exists
+from study.storage.files import copy_all, exists, list_all
+from study.storage.location import Location, absolute
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import TrialLedger, TrialRecord, best_completed, read_ledger
 
@@ -52,3 +54,25 @@ def _read_with_winner(files: DatasetPaths, objective: Objective) -> list[TrialRe
         return records
     winner = TrialLedger(files.trials / best[0].trial_id).read()
     return [winner if record.trial_id == winner.trial_id else record for record in records]
+
+
+def copy_results(results: StudyPaths, folder: Location) -> int:
+    """Copy a study's results to a folder of this machine: all files but the trials' ledgers.
+
+    Files of an earlier copy are replaced.
+
+    Returns:
+        The number of files copied.
+
+    Raises:
+        UserError: If `folder` is in a store, or is the study's own folder.
+    """
+    if not isinstance(folder, Path):
+        raise UserError(f"--copy must name a folder of this machine, got {folder}.")
+    if folder.absolute() == absolute(results.root):
+        raise UserError(f"--copy must name another folder than the study's, got {folder}.")
+    depth = len(results.root.parts)
+    names = {file: file.parts[depth:] for file in list_all(results.root)}
+    copies = {file: folder.joinpath(*parts) for file, parts in names.items() if parts[1:2] != ("trials",)}
+    copy_all(copies)
+    return len(copies)

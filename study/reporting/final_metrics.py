@@ -1,19 +1,118 @@
-"""The numbers of metrics.json: means and intervals over questions, of the model, the baselines, their differences."""
+"""metrics.json of a final training: the numbers that go into it, and what a study reads back from it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from pan_model.scores import QuestionScores
+from pan_model.errors import UserError
+from pan_model.scores import Interval, QuestionScores
+from study.storage.files import read_if_there
+from study.storage.json_models import JsonModel, parse_model
+from study.storage.location import Location
 from study.trials.question_scores import as_entry, interval_ahead, interval_of
+
+PAN = "PAN"
+"""The name of the model in tables, next to those of the baselines."""
+
+LEAVE_OUT = "move its folder away to leave it out"
+
+
+class MeanEntry(JsonModel):
+    """A metric of a method: its mean over questions and the 95% interval."""
+
+    mean: float
+    ci95: tuple[float, float]
+
+    @property
+    def interval(self) -> Interval:
+        """The mean with its interval."""
+        return Interval(self.mean, *self.ci95)
+
+
+class DifferenceEntry(JsonModel):
+    """A metric of PAN minus that of a baseline: the mean over questions and the 95% interval."""
+
+    difference: float
+    ci95: tuple[float, float]
+
+    @property
+    def interval(self) -> Interval:
+        """The mean difference with its interval."""
+        return Interval(self.difference, *self.ci95)
+
+
+class FinalMetricsFile(JsonModel):
+    """What a study reads from metrics.json; files of earlier releases lack paper_setting, or some baselines."""
+
+    trial_id: str
+    metrics: dict[str, MeanEntry]
+    baselines: dict[str, dict[str, MeanEntry]]
+    paired: dict[str, dict[str, DifferenceEntry]]
+    paper_setting: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalScores:
+    """The objective's scores in a metrics.json.
+
+    Attributes:
+        trial_id: The trial that was trained again.
+        test: Each method's score on the test split.
+        ahead: PAN's lead over each baseline.
+        paper: What the file says about paper_setting.
+    """
+
+    trial_id: str
+    test: Mapping[str, Interval]
+    ahead: Mapping[str, Interval]
+    paper: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def read_final(path: Location, metric: str) -> FinalScores | None:
+    """Return the scores in a metrics.json, or None if there is no such file.
+
+    Args:
+        path: The file.
+        metric: The objective's name.
+
+    Raises:
+        UserError: If the file is damaged or lacks the metric of a method.
+    """
+    content = read_if_there(path, LEAVE_OUT)
+    if content is None:
+        return None
+    final = parse_model(path, content, FinalMetricsFile, LEAVE_OUT)
+    methods = {"metrics": final.metrics, **{f"baselines.{name}": entries for name, entries in final.baselines.items()}}
+    leads = {f"paired.{name}": entries for name, entries in final.paired.items()}
+    lacking = [f"{name}.{metric}" for name, entries in {**methods, **leads}.items() if metric not in entries]
+    if lacking:
+        raise UserError(f"{path}: lacks {', '.join(lacking)}; {LEAVE_OUT}.")
+    return FinalScores(
+        trial_id=final.trial_id,
+        test={
+            PAN: final.metrics[metric].interval,
+            **{name: entries[metric].interval for name, entries in final.baselines.items()},
+        },
+        ahead={name: entries[metric].interval for name, entries in final.paired.items()},
+        paper=final.paper_setting if isinstance(final.paper_setting, dict) else {},
+    )
 
 
 def model_metrics(scores: Sequence[QuestionScores]) -> dict[str, dict[str, Any]]:
-    """Each metric of the model: its interval over questions, each averaged over the seeds, and the seeds one by one."""
+    """Return the entry of each metric of the model.
+
+    Args:
+        scores: The scores of the same questions for each seed.
+
+    Returns:
+        For each metric the mean and the interval over questions, each averaged over the seeds, and the mean of each
+        seed.
+    """
     metrics: dict[str, dict[str, Any]] = {}
     for name, questions in average_over_seeds(scores).items():
-        per_seed = [float(one[name].mean()) for one in scores]
+        per_seed = [float(scores_of_seed[name].mean()) for scores_of_seed in scores]
         metrics[name] = {
             **as_entry(interval_of(questions), "mean"),
             "std_over_seeds": float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else 0.0,
@@ -23,7 +122,7 @@ def model_metrics(scores: Sequence[QuestionScores]) -> dict[str, dict[str, Any]]
 
 
 def baseline_metrics(baselines: Mapping[str, QuestionScores]) -> dict[str, dict[str, Any]]:
-    """Each metric of each baseline with its interval over the same questions."""
+    """Return the entry of each metric of each baseline."""
     return {
         name: {metric: as_entry(interval_of(questions), "mean") for metric, questions in scores.items()}
         for name, scores in baselines.items()
@@ -33,7 +132,12 @@ def baseline_metrics(baselines: Mapping[str, QuestionScores]) -> dict[str, dict[
 def paired_differences(
     scores: Sequence[QuestionScores], baselines: Mapping[str, QuestionScores]
 ) -> dict[str, dict[str, Any]]:
-    """Model minus baseline, question by question: the mean difference and its interval."""
+    """Return, for each baseline and metric, the entry of the model minus the baseline, question by question.
+
+    Args:
+        scores: The model's scores for each seed.
+        baselines: Each baseline's scores of the same questions.
+    """
     model = average_over_seeds(scores)
     return {
         name: {
@@ -45,5 +149,5 @@ def paired_differences(
 
 
 def average_over_seeds(scores: Sequence[QuestionScores]) -> QuestionScores:
-    """Each question's score, averaged over the seeds."""
-    return {name: np.mean([one[name] for one in scores], axis=0) for name in scores[0]}
+    """Return each question's score, averaged over the seeds."""
+    return {name: np.mean([scores_of_seed[name] for scores_of_seed in scores], axis=0) for name in scores[0]}

@@ -6,7 +6,7 @@ from typing import Any
 from pan_model.model.pan import Pan, Scoring
 from study.config.regime import Regime
 from study.reporting.cautions import find_short_paper
-from study.reporting.markdown_table import parameter_table, table
+from study.reporting.tables import markdown_table, parameter_table
 from study.trials.question_scores import from_entry
 
 CARD = """# PAN trained on {dataset}
@@ -118,7 +118,7 @@ def _results(metrics: dict[str, Any]) -> list[str]:
         ahead = metrics["paired"][baseline]
         cells = [f"{values[name]['mean']:.4f} ({from_entry(ahead[name], 'difference')})" for name in names]
         rows.append([baseline, *cells])
-    return table(["method", *names], rows)
+    return markdown_table(["method", *names], rows)
 
 
 def _cautions(metrics: dict[str, Any]) -> str:

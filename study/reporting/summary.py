@@ -10,9 +10,9 @@ from pan_model.scores import Interval
 from study.config.regime import Regime
 from study.config.search_space import whole_space
 from study.reporting.cautions import find_cautions, find_foreign_final, find_short_paper
-from study.reporting.comparison import MethodScores, check_same_questions, compare_methods, read_final
-from study.reporting.markdown_table import parameter_table, table
-from study.reporting.tables import to_csv
+from study.reporting.comparison import MethodScores, check_same_questions, compare_methods
+from study.reporting.final_metrics import read_final
+from study.reporting.tables import markdown_table, parameter_table, to_csv
 from study.storage.files import write_text
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths, StudyPaths
@@ -153,7 +153,7 @@ def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
         )
         for summary in summaries
     ]
-    lines = [f"# Study {study}", "", *table(heads, rows), "", *HOW_TO_READ]
+    lines = [f"# Study {study}", "", *markdown_table(heads, rows), "", *HOW_TO_READ]
     for summary in summaries:
         lines += ["", f"## Best on {summary.dataset}", "", *_describe_best(summary)]
     return lines
@@ -184,7 +184,7 @@ def _describe_methods(summary: DatasetSummary) -> list[str]:
     if tested:
         heads += ["test", "PAN ahead by"]
         rows = [[*row, one.test, one.test_ahead] for row, one in zip(rows, summary.scores, strict=True)]
-    lines = table(heads, [["" if cell is None else cell for cell in row] for row in rows])
+    lines = markdown_table(heads, [["" if cell is None else cell for cell in row] for row in rows])
     if not tested and summary.best is not None:
         lines += ["", f"No test scores yet: `study/final.py` with `{summary.dataset}/best_config.json` adds them."]
     return lines

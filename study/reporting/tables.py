@@ -1,4 +1,4 @@
-"""The tables trials.csv and history.csv, and how rows become CSV."""
+"""Tables: trials.csv and history.csv, rows as CSV and rows as Markdown."""
 
 import csv
 import io
@@ -12,16 +12,16 @@ from study.trials.ledger import TrialRecord
 
 
 def write_tables(results: DatasetPaths, records: list[TrialRecord], objective: Objective) -> None:
-    """Write one row a trial, and one row a trial and epoch."""
+    """Write trials.csv, one row a trial, and history.csv, one row a trial and epoch."""
     rows = [trial_row(record, objective) for record in records]
-    first = ("trial_id", "status", "metric", "epoch", "wall_s", "error")
-    write_text(results.trials_table, to_csv(first, rows))
+    first_columns = ("trial_id", "status", "metric", "epoch", "wall_s", "error")
+    write_text(results.trials_table, to_csv(first_columns, rows))
     epochs = [{"trial_id": record.trial_id, **epoch} for record in records for epoch in record.history]
     write_text(results.history_table, to_csv(("trial_id", "epoch", objective.name), epochs))
 
 
 def trial_row(record: TrialRecord, objective: Objective) -> dict[str, Any]:
-    """One trial's row: its best epoch and its configuration."""
+    """Return one trial's row: its best epoch and its configuration."""
     best = record.best_epoch(objective)
     return {
         "trial_id": record.trial_id,
@@ -34,18 +34,43 @@ def trial_row(record: TrialRecord, objective: Objective) -> dict[str, Any]:
     }
 
 
-def to_csv(first: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    r"""Write rows with the columns of any of them, `first` in front, the rest in order of appearance; None is empty.
+def to_csv(first_columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    r"""Return rows as CSV. Numbers read back exactly, None is an empty cell.
 
-    Numbers are written so that they read back exactly.
+    Args:
+        first_columns: The columns to begin with; those of all rows follow in order of appearance.
+        rows: One mapping from column to value a row; a missing column is an empty cell.
 
     >>> to_csv(("a",), [{"b": 0.1, "a": None}])
     'a,b\n,0.1\n'
     """
     rows = list(rows)
-    columns = list(dict.fromkeys([*first, *(key for row in rows for key in row)]))
+    columns = list(dict.fromkeys([*first_columns, *(key for row in rows for key in row)]))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> list[str]:
+    """Return the lines of a Markdown table.
+
+    >>> markdown_table(["a", "b"], [[1, "x"]])
+    ['| a | b |', '| --- | --- |', '| 1 | x |']
+    """
+    return [_markdown_row(heads), _markdown_row(["---"] * len(heads)), *(_markdown_row(row) for row in rows)]
+
+
+def parameter_table(parameters: Mapping[str, object]) -> list[str]:
+    """Return the lines of a Markdown table of parameters, numbers with 4 significant digits.
+
+    >>> parameter_table({"lambda": 0.00031415926535})[-1]
+    '| lambda | 0.0003142 |'
+    """
+    rows = ((name, f"{value:.4g}" if isinstance(value, float) else value) for name, value in parameters.items())
+    return markdown_table(("parameter", "value"), rows)
+
+
+def _markdown_row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

@@ -12,6 +12,7 @@ Example:
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -101,10 +102,11 @@ def _rule(error: ErrorDetails) -> str:
     """Return the broken rule as a clause that begins with "must"."""
     if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return "must be an object"
-    if error["type"] == "list_type":
+    if error["type"] in ("list_type", "tuple_type"):
         return "must be a list"
-    rule = error["msg"].removeprefix("Value error, ")
-    return rule.replace("Input should", "must", 1).replace("should", "must", 1)
+    if error["type"] == "too_short":
+        return f"must have at least {error.get('ctx', {})['min_length']} item(s)"
+    return re.sub(r"^(Input|String|List|Dictionary|Tuple) should", "must", error["msg"].removeprefix("Value error, "))
 
 
 def _shown(value: Any) -> str:

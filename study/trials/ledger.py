@@ -1,17 +1,18 @@
 """The ledger: one folder a trial, from which the whole study can be rebuilt.
 
-The trial itself writes its epochs, its completion and its failure; the driver writes that ASHA stopped it, or that its
-worker died too often. The first status written stands.
+The trial itself writes its epochs, its completion and its failure. The driver writes that a scheduler stopped the
+trial, or that its worker died too often. The first status written is final.
 
-The order of writing makes every instant a good one to be killed at: config.json first; each epoch's checkpoint,
-which carries the epoch's record, before best_epoch.json and the epoch's line of history.jsonl; status.json last.
+A trial may be killed at any instant because of the order of writing: config.json first; for each epoch the
+checkpoint, which contains the epoch's record, then best_epoch.json, then the epoch's line of history.jsonl;
+status.json last.
 """
 
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -24,7 +25,6 @@ from study.storage.files import (
     fetch,
     find_files,
     opened,
-    parse_json,
     read_if_there,
     remove,
     remove_unfinished,
@@ -32,14 +32,24 @@ from study.storage.files import (
     write_text,
     write_whole,
 )
+from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location
-from study.trials.question_scores import QuestionLists, check_lists, check_methods
+from study.trials.question_scores import CheckedQuestionLists
+
+LEAVE_OUT = "move its folder away to leave the trial out"
+RUN_AGAIN = "remove the file to run the trial again"
+REMOVE = "remove it"
+"""Ways out where a file of a trial is damaged."""
+
+READ_BATCH_SIZE = 500
+"""Number of trials whose files are read from a store concurrently; it bounds the memory for their contents."""
 
 
 class Status(StrEnum):
-    """How a trial stands.
+    """The state of a trial.
 
-    completed (at its last epoch, or ended by its own early stopping), stopped (by ASHA), failed, running (or cut).
+    completed: at its last epoch, or ended by its own early stopping; stopped: by a scheduler; failed; running, which
+    includes interrupted trials.
     """
 
     COMPLETED = "completed"
@@ -48,21 +58,39 @@ class Status(StrEnum):
     RUNNING = "running"
 
 
-@dataclass(frozen=True, kw_only=True)
-class BestEpoch:
-    """What is kept of a trial's best epoch: the score of every validation question, the model's and a baseline's.
+STATUS_ORDER = (Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.RUNNING)
+"""The order of statuses in messages."""
 
-    questions has a list for each metric; baselines the same for each baseline that depends on the trial.
+
+class ConfigFile(JsonModel, extra="forbid"):
+    """The content of config.json; number orders trials as they were suggested."""
+
+    trial_id: str
+    number: int
+    config: dict[str, JsonScalar]
+
+
+class StatusFile(JsonModel):
+    """The content of status.json, which exists once a trial has ended; error is empty unless the trial failed."""
+
+    status: Status
+    error: str
+
+
+class BestEpoch(JsonModel, extra="forbid"):
+    """The content of best_epoch.json: the score of every validation question in a trial's best epoch.
+
+    questions are the model's scores by metric. baselines are those of each baseline that depends on the trial.
     """
 
     epoch: int
-    questions: QuestionLists
-    baselines: dict[str, QuestionLists]
+    questions: CheckedQuestionLists
+    baselines: dict[str, CheckedQuestionLists]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """What the ledger says of one trial; number orders trials as they were suggested."""
+    """The content of one trial's ledger; number orders trials as they were suggested."""
 
     trial_id: str
     number: int
@@ -78,24 +106,16 @@ class TrialRecord:
 
     @property
     def wall_s(self) -> float:
-        """Seconds of training and evaluation, over all interruptions."""
+        """Seconds of training and evaluation, summed over all interruptions."""
         return math.fsum(value for record in self.history for key, value in record.items() if key.startswith("time/"))
 
 
-LEAVE_OUT = "move its folder away to leave the trial out"
-RUN_AGAIN = "remove the file to run the trial again"
-"""Ways out where a file of a trial is damaged."""
-
-TOGETHER = 500
-"""How many trials are read side by side from a store; it bounds the memory that their files take."""
-
-BEST_FIELDS = set(BestEpoch.__dataclass_fields__)
-
-
 class TrialLedger:
-    """One trial's folder: config.json, checkpoint/state.pt, best_epoch.json, history.jsonl, status.json.
+    """Read and write one trial's folder: config.json, checkpoint/state.pt, best_epoch.json, history.jsonl, status.json.
 
-    fetched are contents that were read from a store already, together with those of other trials.
+    Args:
+        folder: The trial's folder, named by its trial_id.
+        fetched: Contents of the trial's files that were read from a store already, with those of other trials.
     """
 
     def __init__(self, folder: Location, fetched: Mapping[Location, bytes | None] | None = None) -> None:
@@ -107,28 +127,34 @@ class TrialLedger:
         self._status = folder / "status.json"
         self._fetched = fetched or {}
 
-    @property
-    def files(self) -> list[Location]:
-        """The files that are read of a trial: all but the checkpoint; what is kept of the best epoch comes last."""
-        return [self._config, self._status, self._history, self.best_epoch_file]
+    def files(self, *, best: bool) -> list[Location]:
+        """Return the files that `read` reads."""
+        return [self._config, self._status, self._history, *([self.best_epoch_file] if best else [])]
 
     def open(self, *, number: int, config: dict[str, Scalar]) -> None:
-        """Write down what is tried, unless a run before this one did."""
+        """Write config.json, unless an earlier run wrote it."""
         if self._read(self._config, LEAVE_OUT) is None:
             write_json(self._config, {"trial_id": self.folder.name, "number": number, "config": config})
 
     def add_epoch(self, record: EpochRecord, state: dict[str, Any], best: BestEpoch | None = None) -> None:
-        """Save the checkpoint, then what is kept of an epoch that is the best so far, then the epoch's line."""
-        import torch  # here, so that the ledger is read without it
+        """Write an epoch: the checkpoint, then best_epoch.json, then the line of history.jsonl.
 
-        content = {"record": record, "state": state, "best": None if best is None else asdict(best)}
+        Args:
+            record: The epoch's numbers.
+            state: What the trainer needs to continue after this epoch.
+            best: The scores of this epoch if it is the best so far.
+        """
+        import torch  # here, so that reading a ledger does not need it
+
+        best_content = None if best is None else best.model_dump()
+        content = {"record": record, "state": state, "best": best_content}
         write_whole(self._checkpoint, lambda path: torch.save(content, path))
-        if best is not None:
-            write_json(self.best_epoch_file, asdict(best))
+        if best_content is not None:
+            write_json(self.best_epoch_file, best_content)
         append_line(self._history, _line(record))
 
     def restore(self) -> dict[str, Any] | None:
-        """The state after the last saved epoch, or None; the other files are mended to end with that very epoch."""
+        """Return the state after the last saved epoch, or None; make the other files end with the same epoch."""
         import torch
 
         remove_unfinished(self._checkpoint)
@@ -146,59 +172,66 @@ class TrialLedger:
         return saved["state"]
 
     def close(self, status: Status, error: str = "") -> None:
-        """Write how the trial ended; the first word on it stands."""
+        """Write how the trial ended, unless an earlier call did."""
         if self._read(self._status, RUN_AGAIN) is None:
             write_json(self._status, {"status": status, "error": error})
 
     def history(self) -> list[EpochRecord]:
-        """The epochs so far; a last line that was cut while being written does not count."""
+        """Return the epochs so far; a truncated last line does not count.
+
+        Raises:
+            UserError: If a line is no epoch.
+        """
         content = self._read(self._history, LEAVE_OUT) or b""
         try:
             lines = content[: content.rfind(b"\n") + 1].decode("utf-8").splitlines()
-            return [json.loads(line) for line in lines]
+            records = [json.loads(line) for line in lines]
         except ValueError as error:
             raise UserError(f"{self._history}: must hold a JSON object a line ({error}); {LEAVE_OUT}.") from error
+        for number, record in enumerate(records, 1):
+            if not isinstance(record, dict) or "epoch" not in record:
+                raise UserError(
+                    f"{self._history}: line {number} must be an object with an epoch, got {record}; {LEAVE_OUT}."
+                )
+        return records
 
     def status(self) -> tuple[Status, str]:
-        """How the trial stands, and the error of a failed one."""
+        """Return the state of the trial, and the error of a failed one."""
         content = self._read(self._status, RUN_AGAIN)
         if content is None:
             return Status.RUNNING, ""
-        written = parse_json(self._status, content, RUN_AGAIN)
-        try:
-            return Status(written["status"]), str(written["error"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{self._status}: must hold status and error; {RUN_AGAIN}.") from error
+        written = parse_model(self._status, content, StatusFile, RUN_AGAIN)
+        return written.status, written.error
 
     def read(self, *, best: bool = True) -> TrialRecord:
-        """Everything but the checkpoint, and, where best is False, but what is kept of the best epoch.
+        """Return everything but the checkpoint. The files of a store are read concurrently.
 
-        From a store all files come side by side.
+        Args:
+            best: Whether to read best_epoch.json.
+
+        Raises:
+            UserError: If there is no such trial, or one of its files is damaged.
         """
-        if not self._fetched and (fetched := fetch(self.files if best else self.files[:-1])):
+        if not self._fetched and (fetched := fetch(self.files(best=best))):
             return TrialLedger(self.folder, fetched).read(best=best)
         content = self._read(self._config, LEAVE_OUT)
         if content is None:
             raise UserError(f"{self._config}: cannot be read (No such file or directory); {LEAVE_OUT}.")
-        written = parse_json(self._config, content, LEAVE_OUT)
-        if not isinstance(written, dict) or set(written) != {"trial_id", "number", "config"}:
-            raise UserError(f"{self._config}: must hold trial_id, number and config; {LEAVE_OUT}.")
+        written = parse_model(self._config, content, ConfigFile, LEAVE_OUT)
         status, error = self.status()
-        kept = self._read_best() if best else None
-        return TrialRecord(**written, status=status, error=error, history=self.history(), best=kept)
+        return TrialRecord(
+            trial_id=written.trial_id,
+            number=written.number,
+            config=written.config,
+            status=status,
+            error=error,
+            history=self.history(),
+            best=self._read_best() if best else None,
+        )
 
     def _read_best(self) -> BestEpoch | None:
-        content = self._read(self.best_epoch_file, "remove it")
-        if content is None:
-            return None
-        written = parse_json(self.best_epoch_file, content, "remove it")
-        if not isinstance(written, dict) or set(written) != BEST_FIELDS:
-            raise UserError(f"{self.best_epoch_file}: must hold epoch, questions and baselines; remove it.")
-        return BestEpoch(
-            epoch=written["epoch"],
-            questions=check_lists(written["questions"], self.best_epoch_file, "questions"),
-            baselines=check_methods(written["baselines"], self.best_epoch_file, "baselines"),
-        )
+        content = self._read(self.best_epoch_file, REMOVE)
+        return None if content is None else parse_model(self.best_epoch_file, content, BestEpoch, REMOVE)
 
     def _read(self, file: Location, way_out: str) -> bytes | None:
         return self._fetched[file] if file in self._fetched else read_if_there(file, way_out)
@@ -209,25 +242,29 @@ def _line(record: EpochRecord) -> str:
 
 
 def read_ledger(trials: Location, *, best: bool = True) -> list[TrialRecord]:
-    """All trials of a dataset in the order in which they were suggested; a folder without config.json is none yet.
+    """Return all trials of a dataset in the order in which they were suggested.
 
-    best says whether to read what is kept of every trial's best epoch: the score of every validation question.
+    A folder without config.json is not yet a trial.
+
+    Args:
+        trials: The folder that has one folder a trial.
+        best: Whether to read best_epoch.json, the score of every validation question, of every trial.
+
+    Raises:
+        UserError: If a file is damaged.
     """
     ledgers = [TrialLedger(file.parent) for file in find_files(trials, "config.json")]
     records: list[TrialRecord] = []
-    for start in range(0, len(ledgers), TOGETHER):
-        some = ledgers[start : start + TOGETHER]
-        fetched = fetch([file for ledger in some for file in (ledger.files if best else ledger.files[:-1])])
-        records += [TrialLedger(ledger.folder, fetched).read(best=best) for ledger in some]
+    for start in range(0, len(ledgers), READ_BATCH_SIZE):
+        batch = ledgers[start : start + READ_BATCH_SIZE]
+        fetched = fetch([file for ledger in batch for file in ledger.files(best=best)])
+        records += [TrialLedger(ledger.folder, fetched).read(best=best) for ledger in batch]
     return sorted(records, key=lambda record: (record.number, record.trial_id))
 
 
 def count_ended(records: list[TrialRecord]) -> int:
-    """How many trials are over: completed, stopped or failed."""
+    """Return the number of trials that are completed, stopped or failed."""
     return sum(record.status is not Status.RUNNING for record in records)
-
-
-STATUS_ORDER = (Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.RUNNING)
 
 
 def count_by_status(records: Iterable[TrialRecord], *, over: bool = False) -> str:

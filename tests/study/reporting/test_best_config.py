@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 
 from pan_model.errors import UserError
 from study.config.provenance import provenance
-from study.reporting.best_config import SCHEMA_FILE, export_best_config, read_best_config
+from study.reporting.best_config import SCHEMA_FILE, BestConfigFile, export_best_config, read_best_config
 from study.storage.files import write_json
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import Status, TrialRecord
@@ -169,8 +170,7 @@ def refused(files: DatasetPaths, content: Any) -> str:
 @pytest.mark.parametrize("path", PATHS, ids=".".join)
 def test_a_missing_field_is_named(files: DatasetPaths, best: dict[str, Any], path: tuple[str, ...]):
     del parent_of(best, path)[path[-1]]
-    parent = ".".join(path[:-1]) or "the whole file"
-    assert refused(files, best).startswith(f"{parent}: '{path[-1]}' is a required property")
+    assert refused(files, best).startswith(f"lacks {'.'.join(path)}; see best_config.schema.json, or give one that ")
 
 
 @pytest.mark.parametrize("path", PATHS, ids=".".join)
@@ -179,7 +179,7 @@ def test_a_field_of_the_wrong_type_is_named(
     files: DatasetPaths, best: dict[str, Any], path: tuple[str, ...], value: Any
 ):
     parent_of(best, path)[path[-1]] = value
-    assert refused(files, best).startswith(f"{'.'.join(path)}: ")
+    assert refused(files, best).startswith(f"{'.'.join(path)} must be ")
 
 
 @pytest.mark.parametrize(
@@ -210,15 +210,13 @@ def test_a_field_of_the_wrong_type_is_named(
 def test_a_value_that_cannot_be_is_named(files: DatasetPaths, best: dict[str, Any], path: str, value: Any):
     keys = tuple(path.split("."))
     parent_of(best, keys)[keys[-1]] = value
-    assert refused(files, best).startswith(f"{path}: ")
+    assert refused(files, best).startswith(f"{path} must ")
 
 
 @pytest.mark.parametrize("parent", [(), ("metric",), ("features",), ("study",), ("data",)], ids=".".join)
 def test_a_field_too_many_is_named(files: DatasetPaths, best: dict[str, Any], parent: tuple[str, ...]):
     parent_of(best, (*parent, ""))["colour"] = 1
-    line = refused(files, best)
-    assert line.startswith(f"{'.'.join(parent) or 'the whole file'}: ")
-    assert "'colour' was unexpected" in line
+    assert refused(files, best).startswith(f"{'.'.join((*parent, 'colour'))} is an unknown field; see best_config")
 
 
 def test_an_unknown_key_of_the_configuration_is_named(files: DatasetPaths, best: dict[str, Any]):
@@ -246,16 +244,16 @@ def test_labels_come_with_a_gate_and_a_lambda(files: DatasetPaths, best: dict[st
     for key in ("gate", "lambda"):
         lacking = deepcopy(best)
         del lacking["config"][key]
-        assert refused(files, lacking).startswith(f"config: '{key}' is a required property")
+        assert refused(files, lacking).startswith("config must have gate and lambda with supervision hybrid")
     best["config"]["supervision"] = "unsupervised"
-    assert refused(files, best).startswith("config: ")
+    assert refused(files, best).startswith("config must not have gate or lambda with supervision unsupervised")
 
 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"polyvore_split": "both"}, "data.options.polyvore_split: 'both' is not one of "),
-        ({"colour": "red"}, "data.options: Additional properties are not allowed ('colour' was unexpected)"),
+        ({"polyvore_split": "both"}, "data.options.polyvore_split must be 'nondisjoint' or 'disjoint', got \"both\""),
+        ({"colour": "red"}, "data.options.colour is an unknown field"),
     ],
 )
 def test_options_that_cannot_be_are_named(
@@ -279,9 +277,48 @@ def test_options_of_a_study_are_exported(files: DatasetPaths, records: list[Tria
     assert read_best_config(files.best_config)["data"]["options"] == {"polyvore_split": "nondisjoint"}
 
 
-@pytest.mark.parametrize("content", [[], 3, "best", None, {}])
-def test_json_that_is_no_configuration(files: DatasetPaths, content: Any):
-    assert refused(files, content).startswith("the whole file: ")
+@pytest.mark.parametrize("content", [[], 3, "best", None])
+def test_json_that_is_no_object_is_refused(files: DatasetPaths, content: Any):
+    assert refused(files, content).startswith("the whole file must be an object")
+
+
+def test_an_empty_object_lacks_every_field(files: DatasetPaths):
+    assert refused(files, {}).startswith(f"lacks {', '.join(FIELDS[()])}; see ")
+
+
+OTHER_VALUES: list[Any] = [None, True, 0, -1, 1, 0.5, -0.5, "", "text", "ab" * 32, f"sha256:{'ef' * 32}", [], [1], {}]
+OTHER_VALUES += ["max", "min", "val", "test", "hybrid", "unsupervised", "XNOR", "graph", "finetune", "disjoint", "avg"]
+
+
+def objects_of(content: Any) -> list[dict[str, Any]]:
+    """The object itself and all objects in it."""
+    return [content, *(inner for value in content.values() if isinstance(value, dict) for inner in objects_of(value))]
+
+
+def test_the_models_accept_what_the_schema_accepts(best: dict[str, Any]):
+    schema = Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+    labels = {"supervision": "hybrid", "gate": "OR", "lambda": 0.5}
+    best["features"] |= {"backbone_training": "siamese", "backbone_epochs": 3, "pooling": "max"}
+    best["data"]["options"] = {"polyvore_split": "disjoint", "attribute_words": "/w.txt"}
+    config = {key: value for key, value in best["config"].items() if key not in labels}
+    accepted = 0
+    for start in (best | {"config": config | labels}, best | {"config": config | {"supervision": "unsupervised"}}):
+        for index, each in enumerate(objects_of(start)):
+            for key in [*each, "gate", "lambda", "colour"]:
+                for value in ["absent", *OTHER_VALUES]:
+                    content = deepcopy(start)
+                    changed = objects_of(content)[index]
+                    changed.pop(key, None)
+                    changed |= {} if value == "absent" else {key: value}
+                    fits = schema.is_valid(content)
+                    accepted += fits
+                    try:
+                        BestConfigFile.model_validate_json(json.dumps(content))
+                    except ValidationError:
+                        assert not fits, (key, value)
+                    else:
+                        assert fits, (key, value)
+    assert accepted > 100
 
 
 def test_files_that_are_not_there_or_not_json(files: DatasetPaths):
@@ -292,5 +329,5 @@ def test_files_that_are_not_there_or_not_json(files: DatasetPaths):
         read_best_config(files.best_config)
     files.folder.mkdir(parents=True)
     files.best_config.write_text('{"schema": ', encoding="utf-8")
-    with pytest.raises(UserError, match=r"/best_config\.json: is not JSON \(.+\); give one that study/run\.py made; "):
+    with pytest.raises(UserError, match=r"/best_config\.json: is not JSON \(.+\); see best_config\.schema\.json"):
         read_best_config(files.best_config)

@@ -12,7 +12,8 @@ import pytest
 
 from pan_model.errors import UserError
 from pan_model.scores import Interval
-from study.reporting.comparison import PAN, FinalScores, MethodScores, check_same_questions, compare_methods, read_final
+from study.reporting.comparison import MethodScores, check_same_questions, compare_methods
+from study.reporting.final_metrics import PAN, FinalScores, read_final
 from study.trials.ledger import BestEpoch, Status, TrialRecord
 from study.trials.question_scores import BASELINES
 
@@ -141,19 +142,20 @@ def test_a_final_training_of_a_time_with_fewer_baselines_is_read(read: Read):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "rule"),
     [
-        {},
-        [],
-        3,
-        changed(FINAL, "paired", to=None),
-        changed(FINAL, "baselines", to=[]),
-        changed(FINAL, "trial_id", to=3),
+        ({}, "lacks trial_id, metrics, baselines, paired"),
+        ([], "the whole file must be an object, got []"),
+        (3, "the whole file must be an object, got 3"),
+        (changed(FINAL, "paired", to=None), "lacks paired"),
+        (changed(FINAL, "baselines", to=[]), "baselines must be an object, got []"),
+        (changed(FINAL, "trial_id", to=3), "trial_id must be a valid string, got 3"),
+        (changed(FINAL, "metrics", METRIC, to=None), f"lacks metrics.{METRIC}"),
+        (changed(FINAL, "paired", "siamese_distance", METRIC, to=None), f"lacks paired.siamese_distance.{METRIC}"),
     ],
 )
-def test_metrics_that_are_none_are_refused_by_their_file(read: Read, content: Any):
-    rule = "metrics.json: must hold trial_id, metrics, baselines, paired; move its folder away to leave it out."
-    with pytest.raises(UserError, match=re.escape(rule)):
+def test_damaged_metrics_are_refused_by_file_and_field(read: Read, content: Any, rule: str):
+    with pytest.raises(UserError, match=re.escape(f"metrics.json: {rule}; move its folder away to leave it out.")):
         read(content)
 
 
@@ -162,22 +164,21 @@ def test_metrics_that_are_none_are_refused_by_their_file(read: Read, content: An
     [(("metrics",), "mean"), (("baselines", "paper_setting"), "mean"), (("paired", "siamese_distance"), "difference")],
 )
 @pytest.mark.parametrize(
-    "entry",
+    ("entry", "rule"),
     [
-        None,
-        3,
-        [],
-        {"mean": 0.5, "difference": 0.5},
-        {"ci95": [0.4, 0.6]},
-        {"mean": 0.5, "difference": 0.5, "ci95": [0.4]},
-        {"mean": 0.5, "difference": 0.5, "ci95": 0.4},
-        {"mean": 0.5, "difference": 0.5, "ci95": [0.4, "0.6"]},
-        {"mean": math.nan, "difference": math.nan, "ci95": [0.4, 0.6]},
+        (3, "{field} must be an object, got 3"),
+        ([], "{field} must be an object, got []"),
+        ({"mean": 0.5, "difference": 0.5}, "lacks {field}.ci95"),
+        ({"ci95": [0.4, 0.6]}, "lacks {field}.{key}"),
+        ({"mean": 0.5, "difference": 0.5, "ci95": [0.4]}, "lacks {field}.ci95.1"),
+        ({"mean": 0.5, "difference": 0.5, "ci95": 0.4}, "{field}.ci95 must be a list, got 0.4"),
+        ({"mean": 0.5, "difference": 0.5, "ci95": [0.4, "0.6"]}, '{field}.ci95.1 must be a valid number, got "0.6"'),
+        ({"mean": math.nan, "difference": math.nan, "ci95": [0, 1]}, "{field}.{key} must be a finite number, got NaN"),
     ],
 )
-def test_an_entry_that_is_none_is_refused_by_its_place(read: Read, place: tuple[str, ...], key: str, entry: Any):
-    rule = f"metrics.json: {'.'.join(place)}.{METRIC} must hold {key} and ci95, a number and two; move its folder away"
-    with pytest.raises(UserError, match=re.escape(rule)):
+def test_a_damaged_entry_is_refused_by_its_field(read: Read, place: tuple[str, ...], key: str, entry: Any, rule: str):
+    rule = rule.format(field=".".join((*place, METRIC)), key=key)
+    with pytest.raises(UserError, match=re.escape(f"metrics.json: {rule}; move its folder away")):
         read(changed(FINAL, *place, METRIC, to=entry))
 
 

@@ -152,7 +152,7 @@ def test_a_baseline_of_another_number_of_questions_is_refused_by_its_file(
 def test_a_winner_without_scores_of_the_objective_is_refused_by_its_file(
     summarise: Callable[..., DatasetSummary], results: StudyPaths, records: list[TrialRecord]
 ):
-    other = replace(records[0], best=replace(BEST, questions={"other": [0.5, 0.5]}))
+    other = replace(records[0], best=BEST.model_copy(update={"questions": {"other": [0.5, 0.5]}}))
     file = results.dataset("demo").trials / "trial0" / "best_epoch.json"
     with pytest.raises(UserError, match=re.escape(f"{file}: must hold scores of {METRIC} for each method; remove it.")):
         summarise([other])

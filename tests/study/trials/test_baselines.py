@@ -1,6 +1,5 @@
 """The baselines' answers to a study's validation questions, and the file that keeps them."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pan_model.data.splits import Split
-from pan_model.errors import UserError
 from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, siamese_distance
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
@@ -16,7 +14,7 @@ from search_spaces import SPACES
 from study.trials.baselines import validation_baselines
 from study.trials.paper_setting import paper_setting_of_search
 from study.trials.preparation import PreparedDataset
-from study.trials.question_scores import BASELINES, QuestionLists, read_baselines, write_baselines
+from study.trials.question_scores import BASELINES, QuestionLists
 
 METRIC = "few_shot_accuracy"
 
@@ -62,33 +60,3 @@ def test_another_seed_asks_other_questions_of_the_same_model(
 
 def test_with_the_trial_s_own_they_are_those_of_the_tables(baselines: Callable[[int], dict[str, QuestionLists]]):
     assert {*baselines(0), NORMALISED} == set(BASELINES)
-
-
-def test_they_read_back_exactly(tmp_path: Path):
-    written = {name: {METRIC: [0.1 + 0.2, 1 / 3, n / 7]} for n, name in enumerate(BASELINES)}
-    write_baselines(tmp_path / "demo" / "baselines.json", written)
-    assert read_baselines(tmp_path / "demo" / "baselines.json") == written
-
-
-def test_a_study_without_the_file_has_none(tmp_path: Path):
-    assert read_baselines(tmp_path / "baselines.json") == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "rule"),
-    [
-        ("{}", "questions must hold scores for each method; remove the file."),
-        ("[]", "questions must hold scores for each method; remove the file."),
-        ("3", "questions must hold scores for each method; remove the file."),
-        ('{"questions": []}', "questions must hold scores for each method; remove the file."),
-        ('{"questions": 3}', "questions must hold scores for each method; remove the file."),
-        ('{"questions": {"a": 3}}', "questions.a must hold a list of finite numbers for each metric; remove the file."),
-        ('{"questions": {"a": {"m": [1, "2"]}}}', "questions.a must hold a list of finite numbers for each metric"),
-        ('{"split": ', "is not JSON ("),
-    ],
-)
-def test_a_file_that_is_none_is_refused_by_its_name(tmp_path: Path, text: str, rule: str):
-    path = tmp_path / "baselines.json"
-    path.write_text(text)
-    with pytest.raises(UserError, match=re.escape(f"{path}: {rule}")):
-        read_baselines(path)

@@ -211,30 +211,57 @@ def test_lines_without_a_checkpoint_are_begun_again(any_ledger: TrialLedger):
     assert [path.name for path in any_ledger.folder.iterdir()] == ["config.json"]
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", '{"epoch": 1}', '{"epoch": 1, "questions": {}, "baselines": {}, "a": 1}'])
-def test_a_best_epoch_that_is_none_is_refused_by_its_file(ledger: TrialLedger, text: str):
-    (ledger.folder / "best_epoch.json").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"best_epoch\.json: must hold epoch, questions and baselines; remove it\."):
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("{}", "lacks epoch, questions, baselines"),
+        ("[]", "the whole file must be an object, got []"),
+        ('{"epoch": 1}', "lacks questions, baselines"),
+        ('{"epoch": 1, "questions": {"a": [1]}, "baselines": {}, "a": 1}', "a is an unknown field"),
+        ('{"epoch": 1, "questions": {}, "baselines": {}}', "questions must have at least 1 item(s), got {}"),
+        (
+            '{"epoch": 1, "questions": {"a": [1, "2"]}, "baselines": {}}',
+            'questions.a.1 must be a valid number, got "2"',
+        ),
+        (
+            '{"epoch": 1, "questions": {"a": [1]}, "baselines": {"b": {"a": [NaN]}}}',
+            "baselines.b.a.0 must be a finite number, got NaN",
+        ),
+        ('{"epoch": 1, "questions": {"a": [1]}, "baselines": 3}', "baselines must be an object, got 3"),
+    ],
+)
+def test_a_damaged_best_epoch_is_refused_by_file_and_field(ledger: TrialLedger, text: str, rule: str):
+    ledger.best_epoch_file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape(f"best_epoch.json: {rule}; remove it.")):
         ledger.read()
 
 
 @pytest.mark.parametrize(
-    ("questions", "baselines", "field"),
+    ("file", "text", "rule"),
     [
-        ("{}", "{}", "questions"),
-        ("3", "{}", "questions"),
-        ('{"accuracy": [1, "2"]}', "{}", "questions"),
-        ('{"accuracy": [1]}', '{"a": {"accuracy": [NaN]}}', "baselines.a"),
-        ('{"accuracy": [1]}', '{"a": []}', "baselines.a"),
-        ('{"accuracy": [1]}', "3", "baselines"),
+        ("config.json", "{}", "lacks trial_id, number, config; move its folder away"),
+        ("config.json", "[]", "the whole file must be an object, got []; move its folder away"),
+        ("config.json", '{"trial_id": "a", "number": "1", "config": {}}', 'number must be a valid integer, got "1"'),
+        ("config.json", '{"trial_id": "a", "number": 1, "config": {}, "b": 1}', "b is an unknown field"),
+        (
+            "config.json",
+            '{"trial_id": "a", "number": 1, "config": {"lambda": null}}',
+            "config.lambda must be a string, a number or a boolean, got null",
+        ),
+        ("status.json", "{}", "lacks status, error; remove the file to run the trial again"),
+        (
+            "status.json",
+            '{"status": "lost", "error": ""}',
+            "status must be 'completed', 'stopped', 'failed' or 'running', got \"lost\"",
+        ),
+        ("history.jsonl", "[1]\n", "line 1 must be an object with an epoch, got [1]; move its folder away"),
+        ("history.jsonl", '{"epoch": 1}\n{"loss": 1}\n', "line 2 must be an object with an epoch, got {'loss': 1}"),
+        ("history.jsonl", "{epoch}\n", "must hold a JSON object a line ("),
     ],
 )
-def test_scores_that_are_none_are_refused_by_their_field(
-    ledger: TrialLedger, questions: str, baselines: str, field: str
-):
-    text = f'{{"epoch": 1, "questions": {questions}, "baselines": {baselines}}}'
-    ledger.best_epoch_file.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=rf"best_epoch\.json: {re.escape(field)} must hold "):
+def test_a_damaged_file_is_refused_by_its_name(ledger: TrialLedger, file: str, text: str, rule: str):
+    (ledger.folder / file).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape(f"{file}: {rule}")):
         ledger.read()
 
 

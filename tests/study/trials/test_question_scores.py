@@ -2,7 +2,6 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +10,16 @@ from hypothesis import strategies as st
 
 from pan_model.errors import UserError
 from pan_model.scores import Interval
-from study.trials.question_scores import as_entry, as_lists, check_lists, from_entry, interval_ahead, interval_of
+from study.trials.question_scores import (
+    BASELINES,
+    as_entry,
+    as_lists,
+    from_entry,
+    interval_ahead,
+    interval_of,
+    read_baselines,
+    write_baselines,
+)
 
 SCORES = [0.5, 0.7, 0.9, 0.2]
 OTHERS = [0.4, 0.9, 0.5, 0.1]
@@ -62,37 +70,58 @@ def test_scores_read_back_exactly_from_json(dtype: type):
         assert np.array_equal(np.array(back[name], dtype=questions.dtype), questions)
 
 
-def test_lists_of_scores_pass_as_they_are():
-    lists = {"accuracy": [0.1 + 0.2, 1, 0], "recall@1": [1.0]}
-    assert check_lists(lists, Path("a.json"), "questions") is lists
+def test_baselines_read_back_exactly(tmp_path: Path):
+    written = {name: {"accuracy": [0.1 + 0.2, 1 / 3, n / 7]} for n, name in enumerate(BASELINES)}
+    write_baselines(tmp_path / "demo" / "baselines.json", written)
+    assert read_baselines(tmp_path / "demo" / "baselines.json") == written
+
+
+def test_a_study_without_baselines_json_has_no_baselines(tmp_path: Path):
+    assert read_baselines(tmp_path / "baselines.json") == {}
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("questions", "rule"),
     [
-        None,
-        3,
-        "text",
-        [],
-        {},
-        [[0.5]],
-        {"accuracy": 0.5},
-        {"accuracy": []},
-        {"accuracy": "12"},
-        {"accuracy": ["0.5"]},
-        {"accuracy": [0.5, None]},
-        {"accuracy": [True]},
-        {"accuracy": [[0.5]]},
-        {"accuracy": [math.nan]},
-        {"accuracy": [-math.inf]},
-        {"accuracy": [10**400]},
-        {"accuracy": [0.5], "recall@1": 3},
+        ("null", "questions must be an object, got null"),
+        ("3", "questions must be an object, got 3"),
+        ('"text"', 'questions must be an object, got "text"'),
+        ("[]", "questions must be an object, got []"),
+        ('{"a": [[0.5]]}', "questions.a must be an object, got [[0.5]]"),
+        ('{"a": {}}', "questions.a must have at least 1 item(s), got {}"),
+        ('{"a": {"accuracy": 0.5}}', "questions.a.accuracy must be a list, got 0.5"),
+        ('{"a": {"accuracy": []}}', "questions.a.accuracy must have at least 1 item(s), got []"),
+        ('{"a": {"accuracy": "12"}}', 'questions.a.accuracy must be a list, got "12"'),
+        ('{"a": {"accuracy": ["0.5"]}}', 'questions.a.accuracy.0 must be a valid number, got "0.5"'),
+        ('{"a": {"accuracy": [0.5, null]}}', "questions.a.accuracy.1 must be a valid number, got null"),
+        ('{"a": {"accuracy": [true]}}', "questions.a.accuracy.0 must be a valid number, got true"),
+        ('{"a": {"accuracy": [NaN]}}', "questions.a.accuracy.0 must be a finite number, got NaN"),
+        ('{"a": {"accuracy": [-Infinity]}}', "questions.a.accuracy.0 must be a finite number, got -Infinity"),
+        (f'{{"a": {{"accuracy": [1{"0" * 400}]}}}}', "questions.a.accuracy.0 must be "),
+        ('{"a": {"accuracy": [0.5], "recall@1": 3}}', "questions.a.recall@1 must be a list, got 3"),
     ],
 )
-def test_what_are_no_lists_of_scores_is_refused_by_file_and_field(value: Any):
-    rule = "a.json: questions must hold a list of finite numbers for each metric; remove the file."
-    with pytest.raises(UserError, match=re.escape(rule)):
-        check_lists(value, Path("a.json"), "questions")
+def test_damaged_scores_are_refused_by_file_and_field(tmp_path: Path, questions: str, rule: str):
+    path = tmp_path / "baselines.json"
+    path.write_text(f'{{"split": "val", "questions": {questions}}}')
+    with pytest.raises(UserError, match=re.escape(f"{path}: {rule}")) as caught:
+        read_baselines(path)
+    assert str(caught.value).endswith("; remove the file.")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("{}", "lacks questions; remove the file."),
+        ("[]", "the whole file must be an object, got []; remove the file."),
+        ('{"split": ', "is not JSON ("),
+    ],
+)
+def test_damaged_baselines_are_refused_by_their_file(tmp_path: Path, text: str, rule: str):
+    path = tmp_path / "baselines.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=re.escape(f"{path}: {rule}")):
+        read_baselines(path)
 
 
 @given(numbers, numbers, numbers)

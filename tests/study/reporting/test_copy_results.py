@@ -7,10 +7,10 @@ import pytest
 from upath import UPath
 
 from pan_model.errors import UserError
+from study.reporting.collation import copy_results
 from study.storage.files import write_text
 from study.storage.location import Location
 from study.storage.paths import StudyPaths
-from study.storage.results_copy import copy_results
 
 LOOKED_AT = ("study.json", "demo/optuna.log", "tensorboard/demo/abc/events.1", "demo/final/metrics.json")
 
