@@ -1,1 +1,1 @@
-"""Studies on a Ray cluster: what a cluster needs so that study/run.py runs on it."""
+"""Ray clusters for studies: the files that `ray up` and KubeRay read, and the check of such files in `check/`."""

@@ -1,7 +1,7 @@
-"""Check a cluster's file before it costs money: `python -m cluster.check FILE [FILE ..]`, offline.
+"""The command `python -m cluster.check FILE [FILE ..]`.
 
-Everything that is wrong is said, a line each, on stderr, and the exit code is 2; of a good file one line says what it
-would start, and the exit code is 0.
+It prints every finding as one line on stderr and exits with 2. For a valid file it prints one line that describes the
+cluster and exits with 0.
 """
 
 import sys
@@ -16,20 +16,25 @@ from cluster.check.gcp import check_gcp
 from cluster.check.kuberay import check_kuberay, is_kuberay, worker_groups
 from cluster.check.node_setup import check_commands, check_files
 from cluster.check.node_types import check_node_types, head_name, known_machines, node_types
-from cluster.check.onprem import check_local
+from cluster.check.onprem import check_onprem
 from cluster.check.pods import gpus_of
 from cluster.check.schemas import PROVIDERS, check_schema
 from cluster.check.versions import Locked, locked_versions
 from pan_model.command_line import BAD_INPUT, OneLineParser, answer
 
-SAID_BETTER = {"head_node_type", "max_workers", "provider.type", "provider.head_ip", "provider.worker_ips"}
-"""Places of which Ray says that the file as a whole is refused."""
+REPORTED_HERE = {"head_node_type", "max_workers", "provider.type", "provider.head_ip", "provider.worker_ips"}
+"""Keys that have a check here, for which Ray only rejects the file as a whole."""
 
 
 def check_file(path: Path, here: Path | None = None) -> tuple[list[Finding], str]:
-    """Everything that is wrong with a cluster's file, and, where nothing is, what it would start.
+    """Check a cluster file.
 
-    Paths in the file are seen from `here`, where `ray up` is typed: this folder unless given.
+    Args:
+        path: The file.
+        here: The folder in which `ray up` will run, to which paths in the file are relative. Default: the current one.
+
+    Returns:
+        The findings and, if there are none, a description of the cluster that the file starts.
     """
     documents, findings = read_documents(path)
     if not documents:
@@ -38,7 +43,9 @@ def check_file(path: Path, here: Path | None = None) -> tuple[list[Finding], str
     if is_kuberay(documents):
         findings += check_kuberay(documents, locked_versions())
     elif len(documents) > 1 or not mapping(documents[0]):
-        findings.append(Finding(where="", what="a cluster's file is one mapping of keys; as cluster/config.yaml."))
+        findings.append(
+            Finding(where="", what="a cluster file must be a single mapping of keys; see cluster/config.yaml.")
+        )
     else:
         findings += _check_cluster(mapping(documents[0]), locked_versions(), here or Path.cwd())
     return list(dict.fromkeys(findings)), "" if findings else describe(documents)
@@ -48,48 +55,50 @@ def _check_cluster(config: dict[str, Any], locked: Locked, here: Path) -> list[F
     kind = mapping(config.get("provider")).get("type")
     schema = check_schema(config)
     if kind not in PROVIDERS:
-        hint = nearest(str(kind), PROVIDERS) or "; of others, Ray's schema alone is looked at."
-        what = f"this check knows {', '.join(PROVIDERS)}, got '{kind or ''}'{hint}"
+        hint = nearest(str(kind), PROVIDERS) or "; other providers are checked against Ray's schema only."
+        what = f"must be one of {', '.join(PROVIDERS)}, got '{kind or ''}'{hint}"
         return _without_repeats(schema, [Finding(where="provider.type", what=what)])
     findings = [
         *check_commands(config, locked, cloud=kind != "local"),
         *check_files(config, here, cloud=kind != "local"),
     ]
     if kind == "local":
-        return _without_repeats(schema, [*check_local(config), *findings])
+        return _without_repeats(schema, [*check_onprem(config), *findings])
     nodes = (check_aws if kind == "aws" else check_gcp)(config, locked)
     return _without_repeats(schema, [*check_node_types(config), *nodes, *findings])
 
 
 def _without_repeats(schema: list[Finding], findings: list[Finding]) -> list[Finding]:
-    """Ray's refusal of the whole file says less than a line of our own about the same thing."""
-    said = any(found.where in SAID_BETTER for found in findings)
-    return [*(found for found in schema if found.where or not said), *findings]
+    """Drop Ray's rejection of the whole file if a more specific finding explains it."""
+    explained = any(found.where in REPORTED_HERE for found in findings)
+    return [*(found for found in schema if found.where or not explained), *findings]
 
 
 def main(words: Sequence[str]) -> int:
-    """Check every file named; 0 where all are good, 2 where one is not."""
-    parser = OneLineParser(prog="python -m cluster.check", description="Check clusters' files; nothing is started.")
+    """Check the given files. Return 0 if all are valid, 2 otherwise."""
+    parser = OneLineParser(
+        prog="python -m cluster.check", description="Check cluster files offline; nothing is started."
+    )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="such as cluster/config.yaml")
     num_wrong = 0
 
     def check_all() -> None:
         nonlocal num_wrong
         for path in parser.parse(words).files:
-            findings, outline = check_file(path)
+            findings, description = check_file(path)
             num_wrong += len(findings)
             for found in findings:
                 print(f"{path}: {found}", file=sys.stderr)
             if not findings:
-                print(f"{path}: good; {outline}.")
+                print(f"{path}: good; {description}.")
 
     return answer(check_all) or (BAD_INPUT if num_wrong else 0)
 
 
 def describe(documents: list[Any]) -> str:
-    """What the file would start now and at most; for a cloud, how many machines are paid by the hour then."""
+    """Describe the cluster that a file starts: the head, the fewest and the most workers, and all their GPUs."""
     if is_kuberay(documents):
-        return "; ".join(_describe_pods(mapping(one)) for one in documents if "spec" in mapping(one))
+        return "; ".join(_describe_pods(mapping(document)) for document in documents if "spec" in mapping(document))
     config = mapping(documents[0])
     provider = mapping(config.get("provider"))
     if provider.get("type") == "local":
@@ -120,8 +129,11 @@ def _describe_cloud(config: dict[str, Any]) -> str:
         gpus, most = whole(mapping(node.get("resources")).get("GPU")), whole(node.get("max_workers"), most_at_all)
         most_gpus += gpus * min(most, most_at_all)
         workers.append(f"{whole(node.get('min_workers'))} to {most} {machine} of {gpus} GPU{_memory(kind, machine)}")
-    gpus = f"at most {most_gpus} GPUs and {1 + most_at_all} machines paid by the hour"
-    return f"head {head}, then {', '.join(workers)}: {gpus}, workers {config.get('idle_timeout_minutes')} minutes idle"
+    gpus = f"at most {most_gpus} GPUs and {1 + most_at_all} machines billed by the hour"
+    return (
+        f"head {head}, then {', '.join(workers)}: {gpus}; workers stop after "
+        f"{config.get('idle_timeout_minutes')} idle minutes"
+    )
 
 
 def _machine(kind: str, node_config: dict[str, Any]) -> str:

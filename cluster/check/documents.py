@@ -1,4 +1,4 @@
-"""Reads a YAML file as it is meant: what YAML itself lets pass, such as a key given twice, is a finding."""
+"""Read a cluster file: YAML with strict keys, and placeholders that are still to be filled in."""
 
 import re
 from collections.abc import Hashable, Iterator
@@ -11,9 +11,9 @@ from cluster.check.finding import Finding, mapping, sequence, step
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A safe loader that notes keys given twice in one mapping, of which YAML takes the last without a word.
+    """A safe loader that records duplicate keys, which YAML accepts silently, and keys that are not strings.
 
-    It notes keys that are numbers, too, and makes text of them.
+    Keys that are not strings are converted to strings.
     """
 
     def __init__(self, text: str) -> None:
@@ -25,22 +25,22 @@ class _StrictLoader(yaml.SafeLoader):
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if key.value in first and key.tag != "tag:yaml.org,2002:merge":
-                what = f"'{key.value}' was given on line {first[key.value]} already; keep one of the two."
+                what = f"duplicate key '{key.value}', first given on line {first[key.value]}; remove one of the two."
                 self.findings.append(Finding(where=f"line {line}", what=what))
             first.setdefault(str(key.value), line)
-        made = super().construct_mapping(node, deep=deep)
-        for key in (key for key in made if not isinstance(key, str)):
-            what = f"a key must be text, got {key}; write it in quotes, or take it out."
+        loaded = super().construct_mapping(node, deep=deep)
+        for key in (key for key in loaded if not isinstance(key, str)):
+            what = f"keys must be strings, got {key}; quote it or remove it."
             self.findings.append(Finding(where=f"line {node.start_mark.line + 1}", what=what))
-        return {str(key): part for key, part in made.items()}
+        return {str(key): part for key, part in loaded.items()}
 
 
 def read_documents(path: Path) -> tuple[list[Any], list[Finding]]:
-    """Every document of a file, and what is wrong with it as YAML; no document where it cannot be read at all."""
+    """Return the documents of a file and its YAML errors; no document if the file cannot be parsed."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         return [], [Finding(where="", what=f"the file cannot be read: {reason}.")]
     loader = _StrictLoader(text)
     documents: list[Any] = []
@@ -50,7 +50,7 @@ def read_documents(path: Path) -> tuple[list[Any], list[Finding]]:
     except yaml.MarkedYAMLError as error:
         return [], [*loader.findings, _syntax(error, text)]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return [], [Finding(where="", what=f"the file is no YAML: {' '.join(str(error).split())}.")]
+        return [], [Finding(where="", what=f"the file is not valid YAML: {' '.join(str(error).split())}.")]
     finally:
         loader.dispose()
     return documents, sorted(set(loader.findings), key=str)
@@ -62,32 +62,32 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> Finding:
     lines = text.splitlines()
     written = lines[line - 1] if line <= len(lines) else ""
     if "\t" in written[: len(written) - len(written.lstrip())]:
-        return Finding(where=f"line {line}", what="a tab indents it, which YAML forbids; use blanks.")
-    return Finding(where=f"line {line}", what=f"this is no YAML: {error.problem}, got '{written.strip()}'.")
+        return Finding(where=f"line {line}", what="indented with a tab, which YAML forbids; use spaces.")
+    return Finding(where=f"line {line}", what=f"invalid YAML: {error.problem}, got '{written.strip()}'.")
 
 
 PLACEHOLDER = re.compile(r"YOUR[-_][A-Z0-9_-]*[A-Z0-9]")
-"""What stands for a value to be filled in."""
+"""A value that the user has to fill in."""
 
-WANTED = {
+DESCRIPTIONS = {
     "YOUR-BUCKET": "the bucket's name",
     "YOUR-SECURITY-GROUP": "the security group's id, sg-...",
-    "YOUR-IMAGE": "the machine image's id, ami-...; the comment there says how to find it",
+    "YOUR-IMAGE": "the machine image's id, ami-...; the comment there shows how to find it",
     "YOUR-PROJECT": "the Google Cloud project's id",
     "YOUR-FILESTORE-ADDRESS": "the share's IP address",
     "YOUR-REGISTRY": "the registry to which the image was pushed",
     "YOUR-HEAD": "the head's address",
-    "YOUR-WORKER-1": "a worker's address, and one for each of the others",
-    "YOUR-WORKER-2": "a worker's address, or take it out",
-    "YOUR-USER": "the user that ssh logs in as on every machine",
+    "YOUR-WORKER-1": "a worker's address, and one for each further worker",
+    "YOUR-WORKER-2": "a worker's address, or remove it",
+    "YOUR-USER": "the ssh user on every machine",
     "YOUR-KEY": "the path of that user's private key, such as ~/.ssh/id_ed25519",
     "YOUR-SHARED-FOLDER": "a folder, /..., that all machines share; results may go to s3://BUCKET/PREFIX instead",
 }
-"""What belongs in place of each."""
+"""What each placeholder stands for."""
 
 
 def is_placeholder(value: object) -> bool:
-    """Whether a value waits to be filled in; nothing else is said of it then.
+    """Return whether a value contains a placeholder. Such values are not checked any further.
 
     >>> is_placeholder("s3://YOUR-BUCKET/data"), is_placeholder("s3://birds/data"), is_placeholder(3)
     (True, False, False)
@@ -96,27 +96,27 @@ def is_placeholder(value: object) -> bool:
 
 
 def find_placeholders(documents: list[Any]) -> list[Finding]:
-    """Each placeholder that is left, once, with every value in which it is typed."""
+    """Return one finding per remaining placeholder, with every place where it is written."""
     places = dict[str, list[str]]()
     for document in documents:
         seen = set[str]()
         for where, text in _strings(document, ""):
             for name in dict.fromkeys(PLACEHOLDER.findall(text)):
-                if text not in seen:  # what is used by its anchor again is typed once
+                if text not in seen:  # an anchor repeats the same text
                     places.setdefault(name, []).append(where)
             seen.add(text)
     return [
-        Finding(where=places[name][0], what=f"fill in {name}{_wanted(name)}{_also(places[name][1:])}.")
+        Finding(where=places[name][0], what=f"fill in {name}{_description(name)}{_also(places[name][1:])}.")
         for name in places
     ]
 
 
-def _wanted(name: str) -> str:
-    return f", {WANTED[name]}" if name in WANTED else ""
+def _description(name: str) -> str:
+    return f", {DESCRIPTIONS[name]}" if name in DESCRIPTIONS else ""
 
 
 def _also(places: list[str]) -> str:
-    return f"; it stands in {', '.join(places)}, too" if places else ""
+    return f"; also used in {', '.join(places)}" if places else ""
 
 
 def _strings(value: object, where: str) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Findings: what would fail or cost money, where in the file it stands, and the way out."""
+"""Findings, and access to the parts of a YAML document."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,12 @@ from typing import Any, cast
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is wrong: its place in the file, and a line that says the rule, what was got and the way out."""
+    """A problem in a cluster file.
+
+    Attributes:
+        where: Path of the key in the file, such as `provider.region`; empty for the file as a whole.
+        what: One line with the rule, the value that was found and the way out.
+    """
 
     where: str
     what: str
@@ -18,22 +23,22 @@ class Finding:
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """The value where it is a mapping, an empty one where it is not; the schema has said so then."""
+    """Return a mapping as it is, and {} for anything else, which the schema check reports."""
     return cast(dict[str, Any], value) if isinstance(value, Mapping) else {}
 
 
 def sequence(value: object) -> list[Any]:
-    """The value where it is a list, an empty one where it is not; the schema has said so then."""
+    """Return a list as it is, and [] for anything else, which the schema check reports."""
     return list(cast(Sequence[Any], value)) if isinstance(value, list) else []
 
 
 def whole(value: object, default: int = 0) -> int:
-    """The value where it is a whole number, the default where it is not; the schema has said so then."""
+    """Return an integer as it is, and the default for anything else, which the schema check reports."""
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A suggestion for a name that is not known, ready to follow "unknown ...", or nothing.
+    """Return "; did you mean '..'?" with the known name that is most similar, or "" if none is.
 
     >>> nearest("InstanceTyp", ["ImageId", "InstanceType"]), nearest("colour", ["ImageId"])
     ("; did you mean 'InstanceType'?", '')
@@ -43,7 +48,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def step(where: str, key: str | int) -> str:
-    """The place one step further in.
+    """Return the path of a key or index within `where`.
 
     >>> step("available_node_types.gpu", "resources"), step("setup_commands", 2), step("", "auth")
     ('available_node_types.gpu.resources', 'setup_commands[2]', 'auth')

@@ -1,4 +1,4 @@
-"""Machines of Google Cloud: project, zone, machine types, accelerators, spot, disks, images, and who may reach them."""
+"""Checks of a cluster on Google Cloud: project, zone, machines, spot options, disks, network and permissions."""
 
 import re
 from typing import Any
@@ -22,11 +22,11 @@ IMAGE = re.compile(r"projects/[a-z0-9.:-]+/global/images/(family/)?[a-z0-9-]+")
 
 LEAST_DISK_GB = 100
 LEAST_DRIVER = {13: 580}
-"""The least NVIDIA driver that a major version of CUDA works with (CUDA 13's release notes)."""
+"""The oldest NVIDIA driver that supports a major version of CUDA (CUDA 13's release notes)."""
 
 
 def check_gcp(config: dict[str, Any], locked: Locked) -> list[Finding]:
-    """Everything of a Google Cloud cluster's file that Ray hands on to Google unseen."""
+    """Check the parts of a Google Cloud cluster file that Ray passes to Google without validation."""
     findings = _check_place(config)
     zone = str(mapping(config.get("provider")).get("availability_zone", ""))
     for name, kind in node_types(config).items():
@@ -49,12 +49,15 @@ def _check_place(config: dict[str, Any]) -> list[Finding]:
     region, zone = str(provider.get("region", "")), str(provider.get("availability_zone", ""))
     findings: list[Finding] = []
     if not provider.get("project_id"):
-        findings.append(Finding(where="provider.project_id", what="it is missing; give your project's id."))
+        findings.append(Finding(where="provider.project_id", what="missing; add your project's id."))
     if not re.fullmatch(r"[a-z]+-[a-z]+\d+", region):
-        what = f"a region is such as us-central1, got '{region}'; a zone, us-central1-a, goes into availability_zone."
+        what = (
+            f"must be a region such as us-central1, got '{region}'; a zone such as us-central1-a belongs in "
+            "availability_zone."
+        )
         findings.append(Finding(where="provider.region", what=what))
     elif not re.fullmatch(rf"{region}-[a-z]", zone):
-        what = f"a zone of {region} is {region}- and a letter, got '{zone}'."
+        what = f"must be a zone of {region}, such as {region}-a, got '{zone}'."
         findings.append(Finding(where="provider.availability_zone", what=what))
     return findings
 
@@ -64,9 +67,7 @@ def _check_machine(where: str, kind: dict[str, Any], locked: Locked, *, head: bo
     place = step(step(where, "node_config"), "machineType")
     name = node_config.get("machineType")
     if not isinstance(name, str):
-        return [
-            Finding(where=place, what=f"it must name a machine, such as g2-standard-8, got '{name or ''}'; give it.")
-        ]
+        return [Finding(where=place, what=f"must name a machine type, such as g2-standard-8, got '{name or ''}'.")]
     name = name.rsplit("/", 1)[-1]
     machine, findings = find_machine(place, name, "gcp")
     if machine is None:
@@ -74,7 +75,7 @@ def _check_machine(where: str, kind: dict[str, Any], locked: Locked, *, head: bo
     added, findings = _with_accelerators(step(where, "node_config"), node_config, name, machine)
     resources = mapping(kind.get("resources"))
     if whole(resources.get("GPU")) and not added.gpus:
-        what = f"GPU is declared, but '{name}' has none; take g2 or a2, or n1 with guestAccelerators."
+        what = f"resources declare a GPU, but '{name}' has none; choose g2 or a2, or n1 with guestAccelerators."
         return [*findings, Finding(where=place, what=what)]
     return [
         *findings,
@@ -86,7 +87,7 @@ def _check_machine(where: str, kind: dict[str, Any], locked: Locked, *, head: bo
 def _with_accelerators(
     where: str, node_config: dict[str, Any], name: str, machine: Machine
 ) -> tuple[Machine, list[Finding]]:
-    """The machine with the GPUs that are added to it, which only the family n1 takes."""
+    """Return the machine with its added GPUs, which only the family n1 accepts."""
     accelerators = [mapping(part) for part in sequence(node_config.get("guestAccelerators"))]
     place = step(where, "guestAccelerators")
     if not accelerators:
@@ -94,7 +95,7 @@ def _with_accelerators(
     if not name.startswith("n1-"):
         return machine, [
             Finding(
-                where=place, what=f"only n1 machines take added GPUs, got '{name}'; leave the lines out or take n1."
+                where=place, what=f"only n1 machines accept added GPUs, got '{name}'; remove the lines or choose n1."
             )
         ]
     kind = str(accelerators[0].get("acceleratorType", "")).rsplit("/", 1)[-1]
@@ -103,7 +104,7 @@ def _with_accelerators(
     if gpu is None:
         return machine, findings
     if count < 1:
-        what = f"acceleratorCount must be at least 1, got {accelerators[0].get('acceleratorCount')}; give it."
+        what = f"acceleratorCount must be at least 1, got {accelerators[0].get('acceleratorCount')}."
         return machine, [Finding(where=place, what=what)]
     return Machine(cpus=machine.cpus, gpus=count, gpu_gb=gpu.gpu_gb, capability=gpu.capability), []
 
@@ -116,20 +117,21 @@ def _check_scheduling(where: str, kind: dict[str, Any], *, head: bool) -> list[F
     model = scheduling.get("provisioningModel")
     spot = model == "SPOT" or scheduling.get("preemptible") is True
     if head:
-        what = "a head must not be spot: with it goes the study's driver; take the lines out."
+        what = "the head must not be a spot machine: losing it ends the study; remove these lines."
         return [Finding(where=place, what=what)] if spot else []
     findings: list[Finding] = []
     if model not in (None, "SPOT", "STANDARD") or (model is None and "preemptible" not in scheduling):
-        hint = nearest(str(model), ["SPOT", "STANDARD"]) or "; say which."
-        what = f"it must be SPOT, or STANDARD at more than twice the price, got '{model or ''}'{hint}"
+        hint = nearest(str(model), ["SPOT", "STANDARD"]) or "; choose one."
+        what = f"must be SPOT, or STANDARD at more than twice the price, got '{model or ''}'{hint}"
         findings.append(Finding(where=step(place, "provisioningModel"), what=what))
     if whole(mapping(kind.get("resources")).get("GPU")) and scheduling.get("onHostMaintenance") != "TERMINATE":
         what = (
-            f"it must be TERMINATE, a machine with a GPU cannot move, got '{scheduling.get('onHostMaintenance', '')}'."
+            "must be TERMINATE, because machines with a GPU cannot migrate, got "
+            f"'{scheduling.get('onHostMaintenance', '')}'."
         )
         findings.append(Finding(where=step(place, "onHostMaintenance"), what=what))
     if scheduling.get("instanceTerminationAction", "DELETE") != "DELETE":
-        what = f"it must be DELETE, got '{scheduling['instanceTerminationAction']}': what is stopped costs on."
+        what = f"must be DELETE, got '{scheduling['instanceTerminationAction']}': stopped machines still cost money."
         findings.append(Finding(where=step(place, "instanceTerminationAction"), what=what))
     return findings
 
@@ -139,33 +141,36 @@ def _check_disks(where: str, node_config: dict[str, Any], zone: str, locked: Loc
     disks = [mapping(disk) for disk in sequence(node_config.get("disks"))]
     boot = next((index for index, disk in enumerate(disks) if disk.get("boot") is True), None)
     if boot is None:
-        return [Finding(where=place, what="there is no disk with boot: true; give one with image and size.")]
-    place, made = step(place, boot), mapping(disks[boot].get("initializeParams"))
+        return [Finding(where=place, what="no disk has boot: true; add one with image and size.")]
+    place, params = step(place, boot), mapping(disks[boot].get("initializeParams"))
     findings: list[Finding] = []
     if disks[boot].get("autoDelete") is not True:
-        what = "it must be true: disks would stay and cost when their machines are gone."
+        what = "must be true; otherwise disks remain, and cost money, after their machines are terminated."
         findings.append(Finding(where=step(place, "autoDelete"), what=what))
     place = step(place, "initializeParams")
-    size = int(str(made.get("diskSizeGb", 0))) if str(made.get("diskSizeGb", 0)).isdigit() else 0
+    size = int(str(params.get("diskSizeGb", 0))) if str(params.get("diskSizeGb", 0)).isdigit() else 0
     if size < LEAST_DISK_GB:
-        what = f"it must be at least {LEAST_DISK_GB} GB for image, .venv and data, got {made.get('diskSizeGb')}."
+        what = f"must be at least {LEAST_DISK_GB} GB for image, .venv and data, got {params.get('diskSizeGb')}."
         findings.append(Finding(where=step(place, "diskSizeGb"), what=what))
-    kind = str(made.get("diskType", ""))
+    kind = str(params.get("diskType", ""))
     if zone and f"/{zone}/" not in f"/{kind}":
-        what = f"it must be one of the cluster's zone, zones/{zone}/diskTypes/pd-balanced, got '{kind}'."
+        what = f"must be a disk type of the cluster's zone, such as zones/{zone}/diskTypes/pd-balanced, got '{kind}'."
         findings.append(Finding(where=step(place, "diskType"), what=what))
-    return findings + _check_image(step(place, "sourceImage"), str(made.get("sourceImage", "")), locked)
+    return findings + _check_image(step(place, "sourceImage"), str(params.get("sourceImage", "")), locked)
 
 
 def _check_image(where: str, image: str, locked: Locked) -> list[Finding]:
     if is_placeholder(image):
         return []
     if not IMAGE.fullmatch(image):
-        return [Finding(where=where, what=f"it must be projects/PROJECT/global/images/family/FAMILY, got '{image}'.")]
+        return [Finding(where=where, what=f"must be projects/PROJECT/global/images/family/FAMILY, got '{image}'.")]
     driver, least = re.search(r"nvidia-(\d+)", image), LEAST_DRIVER.get(locked.cuda, 0)
     if driver and int(driver[1]) < least:
-        what = f"the lock's torch, of CUDA {locked.cuda}, needs NVIDIA's driver {least} or newer, got {driver[1]}"
-        return [Finding(where=where, what=f"{what}; take a newer image.")]
+        what = (
+            f"torch in requirements.lock uses CUDA {locked.cuda}, which needs NVIDIA driver {least} or newer, "
+            f"got {driver[1]}"
+        )
+        return [Finding(where=where, what=f"{what}; choose a newer image.")]
     return []
 
 
@@ -175,7 +180,10 @@ def _check_reach(where: str, node_config: dict[str, Any]) -> list[Finding]:
     names = [str(part.get("subnetwork") or part.get("network") or "") for part in interfaces]
     if not any(names) or any(name.rsplit("/", 1)[-1] == "default" for name in names):
         got = ", ".join(f"'{name}'" for name in names) or "none"
-        what = f"it must name a network of your own, got {got}; the default one is open to ssh from everywhere."
+        what = (
+            f"must not be the default network, which is open to ssh from everywhere, got {got}; create one as "
+            "in cluster/README.md."
+        )
         return [Finding(where=place, what=what)]
     return []
 
@@ -184,5 +192,5 @@ def _check_rights(where: str, node_config: dict[str, Any]) -> list[Finding]:
     accounts = [mapping(part) for part in sequence(node_config.get("serviceAccounts"))]
     if any(account.get("email") for account in accounts):
         return []
-    what = "it is missing, so the machine may not read the bucket; name the account that cluster/README.md makes."
+    what = "missing, so the machine cannot read the bucket; name the service account created in cluster/README.md."
     return [Finding(where=step(where, "serviceAccounts"), what=what)]

@@ -1,4 +1,4 @@
-"""KubeRay's documents: RayCluster and RayJob, their versions, GPUs, numbers of pods, and where results go."""
+"""Checks of a KubeRay file: RayCluster and RayJob, versions, GPUs, numbers of pods and the output."""
 
 import re
 from pathlib import Path
@@ -14,32 +14,34 @@ KINDS = ("RayCluster", "RayJob")
 
 
 def is_kuberay(documents: list[Any]) -> bool:
-    """Whether a file is for Kubernetes: its documents say their kind."""
+    """Return whether a file is for Kubernetes, whose documents have a kind and an apiVersion."""
     return any("kind" in mapping(document) or "apiVersion" in mapping(document) for document in documents)
 
 
 def check_kuberay(documents: list[Any], locked: Locked, checkout: Path = CHECKOUT) -> list[Finding]:
-    """Every RayCluster and RayJob among the documents of a file, and that they are of one image."""
-    found = [mapping(document) for document in documents if mapping(document).get("kind") in KINDS]
-    others = [str(mapping(document).get("kind")) for document in documents if mapping(document) not in found]
+    """Check every RayCluster and RayJob of a file, and that all pods use the same image."""
+    clusters = [mapping(document) for document in documents if mapping(document).get("kind") in KINDS]
+    others = [str(mapping(document).get("kind")) for document in documents if mapping(document) not in clusters]
     findings = [
         Finding(where="kind", what=f"unknown kind '{kind}'{nearest(kind, KINDS)}")
         for kind in others
         if nearest(kind, KINDS)
     ]
-    if not found and not findings:
-        findings = [Finding(where="kind", what=f"there is neither RayCluster nor RayJob, got {', '.join(others)}.")]
+    if not clusters and not findings:
+        findings = [
+            Finding(where="kind", what=f"the file must contain a RayCluster or a RayJob, got {', '.join(others)}.")
+        ]
     values = config_values(documents)
-    for document in found:
+    for document in clusters:
         findings += _check_document(document, values, locked)
-    images = sorted({image for document in found for _, image in _images(document) if not is_placeholder(image)})
+    images = sorted({image for document in clusters for _, image in _images(document) if not is_placeholder(image)})
     if len(images) > 1:
-        findings.append(Finding(where="image", what=f"all pods must have one image, got {' and '.join(images)}."))
-    return findings + (_check_dockerfile(checkout, locked) if found else [])
+        findings.append(Finding(where="image", what=f"all pods must use the same image, got {' and '.join(images)}."))
+    return findings + (_check_dockerfile(checkout, locked) if clusters else [])
 
 
 def worker_groups(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The worker groups of a RayCluster or of a RayJob's own cluster."""
+    """Return the worker groups of a RayCluster, or of the cluster of a RayJob."""
     return [mapping(group) for group in sequence(_cluster_spec(document).get("workerGroupSpecs"))]
 
 
@@ -53,7 +55,7 @@ def _check_document(document: dict[str, Any], values: dict[str, Any], locked: Lo
     spec, where = mapping(document.get("spec")), f"{kind}.spec"
     findings = check_keys(where, spec, kind, newer=True)
     if document.get("apiVersion") != "ray.io/v1":
-        what = f"it must be ray.io/v1, got '{document.get('apiVersion', '')}'."
+        what = f"must be ray.io/v1, got '{document.get('apiVersion', '')}'."
         findings.append(Finding(where=f"{kind}.apiVersion", what=what))
     if kind == "RayJob":
         findings += _check_job(where, spec)
@@ -68,14 +70,15 @@ def _check_job(where: str, spec: dict[str, Any]) -> list[Finding]:
     findings: list[Finding] = []
     entrypoint = str(spec.get("entrypoint", ""))
     if not re.search(r"(^|[\s/])study/run\.py\b", entrypoint):
-        what = f"it must run study/run.py, got '{entrypoint}'; as in cluster/kuberay.yaml."
+        what = f"must run study/run.py, got '{entrypoint}'; see cluster/kuberay.yaml."
         findings.append(Finding(where=step(where, "entrypoint"), what=what))
     elif whole(spec.get("backoffLimit")) and "--resume" not in entrypoint:
-        what = "it needs --resume, since backoffLimit runs it again and a study that is there is an error; add it."
+        what = "must contain --resume, because backoffLimit runs it again and an existing study is an error; add it."
         findings.append(Finding(where=step(where, "entrypoint"), what=what))
     if spec.get("shutdownAfterJobFinishes") is not True and "clusterSelector" not in spec:
         what = (
-            f"it must be true, got {spec.get('shutdownAfterJobFinishes', 'nothing')}: the cluster would stay and cost."
+            f"must be true, got {spec.get('shutdownAfterJobFinishes', 'nothing')}; otherwise the cluster "
+            "keeps running and costs money."
         )
         findings.append(Finding(where=step(where, "shutdownAfterJobFinishes"), what=what))
     return findings
@@ -84,21 +87,22 @@ def _check_job(where: str, spec: dict[str, Any]) -> list[Finding]:
 def _check_cluster(where: str, spec: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Finding]:
     findings: list[Finding] = []
     if str(spec.get("rayVersion")) != locked.ray:
-        what = f"it must be '{locked.ray}', the lock's, got '{spec.get('rayVersion', '')}'."
+        what = f"must be '{locked.ray}', as in requirements.lock, got '{spec.get('rayVersion', '')}'."
         findings.append(Finding(where=step(where, "rayVersion"), what=what))
     findings += [*_check_autoscaling(where, spec), *check_declared_workers(where, spec, values)]
     head = mapping(spec.get("headGroupSpec"))
     if head.get("serviceType", "ClusterIP") != "ClusterIP":
         what = (
-            f"it must be ClusterIP, got '{head['serviceType']}': the dashboard would be open; use kubectl port-forward."
+            f"must be ClusterIP, got '{head['serviceType']}', which would expose the dashboard; use kubectl "
+            "port-forward."
         )
         findings.append(Finding(where=step(where, "headGroupSpec.serviceType"), what=what))
     if str(mapping(head.get("rayStartParams")).get("num-cpus")) != "0":
-        what = 'num-cpus must be "0", so that no trial runs beside the driver; add it.'
+        what = 'num-cpus must be "0", so that no trial runs next to the driver; add it.'
         findings.append(Finding(where=step(where, "headGroupSpec.rayStartParams"), what=what))
     groups = sequence(spec.get("workerGroupSpecs"))
     if not groups:
-        what = "there are none, so no trial runs; add one, as in cluster/kuberay.yaml."
+        what = "missing, so no trial can run; add a group, as in cluster/kuberay.yaml."
         findings.append(Finding(where=step(where, "workerGroupSpecs"), what=what))
     findings += check_pod(step(where, "headGroupSpec"), head, values, locked)
     for index, group in enumerate(map(mapping, groups)):
@@ -111,11 +115,13 @@ def _check_cluster(where: str, spec: dict[str, Any], values: dict[str, Any], loc
 def _check_autoscaling(where: str, spec: dict[str, Any]) -> list[Finding]:
     findings: list[Finding] = []
     if spec.get("enableInTreeAutoscaling") is not True:
-        what = "it must be true, or workers neither come nor go."
+        what = "must be true, or workers are neither started nor removed."
         findings.append(Finding(where=step(where, "enableInTreeAutoscaling"), what=what))
     idle = mapping(spec.get("autoscalerOptions")).get("idleTimeoutSeconds")
     if not isinstance(idle, int) or not 60 <= idle <= 3600:
-        what = f"it must be from 60 to 3600, the seconds after which an idle worker goes, got {idle or 'nothing'}."
+        what = (
+            f"must be between 60 and 3600, the seconds after which an idle worker is removed, got {idle or 'nothing'}."
+        )
         findings.append(Finding(where=step(where, "autoscalerOptions.idleTimeoutSeconds"), what=what))
     return findings
 
@@ -124,10 +130,10 @@ def _check_group(where: str, group: dict[str, Any]) -> list[Finding]:
     findings: list[Finding] = []
     least, most = whole(group.get("minReplicas")), group.get("maxReplicas")
     if not isinstance(most, int) or most < 1:
-        what = f"it must be at least 1, it bounds the cost, got {most if most is not None else 'nothing'}."
+        what = f"must be at least 1, got {most if most is not None else 'nothing'}; it limits the cost."
         findings.append(Finding(where=step(where, "maxReplicas"), what=what))
     elif not least <= whole(group.get("replicas"), least) <= most:
-        what = f"it must be from minReplicas, {least}, to maxReplicas, {most}, got {group.get('replicas', least)}."
+        what = f"must be between minReplicas, {least}, and maxReplicas, {most}, got {group.get('replicas', least)}."
         findings.append(Finding(where=step(where, "replicas"), what=what))
     resources = mapping(container_of(group).get("resources"))
     place = step(where, "template.spec.containers[0].resources")
@@ -136,7 +142,7 @@ def _check_group(where: str, group: dict[str, Any]) -> list[Finding]:
         what = f"{GPU} must be at least 1, or no trial has a GPU, got {limits.get(GPU, 'nothing')}; add it."
         findings.append(Finding(where=step(place, "limits"), what=what))
     if GPU in requests and requests[GPU] != limits.get(GPU):
-        what = f"{GPU} must be what limits say, {limits.get(GPU, 'nothing')}, got {requests[GPU]}; make them equal."
+        what = f"{GPU} must equal its limit, {limits.get(GPU, 'nothing')}, got {requests[GPU]}; change one of the two."
         findings.append(Finding(where=step(place, "requests"), what=what))
     return findings
 
@@ -147,7 +153,7 @@ def _images(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _check_dockerfile(checkout: Path, locked: Locked) -> list[Finding]:
-    """The image that cluster/Dockerfile makes begins with the lock's Ray."""
+    """Check that the base image of cluster/Dockerfile has the locked version of Ray."""
     text = (checkout / "cluster" / "Dockerfile").read_text(encoding="utf-8")
     base = re.search(r"^FROM (\S+)", text, re.MULTILINE)
     return check_image("cluster/Dockerfile", base[1] if base else "", locked)

@@ -1,4 +1,4 @@
-"""Node types: how many machines of which kind there may be, which of them is the head, and when they go away."""
+"""Node types of a cloud cluster: the head, the numbers of workers, and the machines they name."""
 
 import difflib
 import tomllib
@@ -12,25 +12,25 @@ from cluster.check.finding import Finding, mapping, nearest, step, whole
 from cluster.check.versions import Locked
 
 LONGEST_IDLE_MINUTES = 60
-"""An idle worker is paid all the same."""
+"""Idle workers cost as much as busy ones."""
 
 TYPES = "available_node_types"
 
 
 def node_types(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The node types by name, those that are mappings."""
+    """Return the node types by name."""
     return {name: mapping(kind) for name, kind in mapping(config.get(TYPES)).items()}
 
 
 def head_name(config: dict[str, Any]) -> str | None:
-    """The node type that is the head; where the file names one that is not there, the one that it nearly names."""
+    """Return the name of the head node type, or the most similar name if the file names a missing one."""
     kinds = node_types(config)
     named = str(config.get("head_node_type"))
     return named if named in kinds else next(iter(difflib.get_close_matches(named, kinds, n=1)), None)
 
 
 def check_node_types(config: dict[str, Any]) -> list[Finding]:
-    """The head is there, numbers of workers agree with each other, and idle workers go away."""
+    """Check the head, the numbers of workers and the idle timeout."""
     kinds = node_types(config)
     return [
         *_check_head(config, kinds),
@@ -44,12 +44,12 @@ def check_node_types(config: dict[str, Any]) -> list[Finding]:
 def _check_head(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> list[Finding]:
     head = str(config.get("head_node_type"))
     if not kinds:
-        return [Finding(where=TYPES, what="there are none; declare a head and a worker, as cluster/config.yaml does.")]
+        return [Finding(where=TYPES, what="missing; declare a head and a worker, as in cluster/config.yaml.")]
     if head not in kinds:
-        what = f"it must be one of {', '.join(kinds)}, got '{head}'{nearest(head, kinds)}"
+        what = f"must be one of {', '.join(kinds)}, got '{head}'{nearest(head, kinds)}"
         return [Finding(where="head_node_type", what=what)]
     if whole(kinds[head].get("max_workers")):
-        what = f"it must be 0, a cluster has one head, got {kinds[head]['max_workers']}; Ray may start more of them."
+        what = f"must be 0 for the head, got {kinds[head]['max_workers']}; otherwise Ray may start more heads."
         return [Finding(where=step(step(TYPES, head), "max_workers"), what=what)]
     return []
 
@@ -57,11 +57,11 @@ def _check_head(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> lis
 def _check_idle(config: dict[str, Any]) -> list[Finding]:
     where, idle = "idle_timeout_minutes", config.get("idle_timeout_minutes")
     if idle is None:
-        return [Finding(where=where, what="it is missing; give the minutes after which an idle worker goes away.")]
+        return [Finding(where=where, what="missing; set the minutes after which an idle worker is terminated.")]
     if isinstance(idle, (int, float)) and not 1 <= idle <= LONGEST_IDLE_MINUTES:
-        rule = f"it must be from 1 to {LONGEST_IDLE_MINUTES}, got {idle}"
+        rule = f"must be between 1 and {LONGEST_IDLE_MINUTES}, got {idle}"
         return [
-            Finding(where=where, what=f"{rule}; sooner, workers go between two trials; later, you pay for nothing.")
+            Finding(where=where, what=f"{rule}; less ends workers between two trials, more pays for idle machines.")
         ]
     return []
 
@@ -70,18 +70,18 @@ def _check_most(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> lis
     most = config.get("max_workers")
     workers = [kind for name, kind in kinds.items() if name != head_name(config)]
     if most is None:
-        return [Finding(where="max_workers", what="it is missing, and Ray's own is 2; give it: it bounds the cost.")]
+        return [Finding(where="max_workers", what="missing; Ray's default is 2. Set it, because it limits the cost.")]
     if most == 0 or not workers:
-        return [Finding(where="max_workers", what="no worker may ever start, so no trial runs; allow some.")]
+        return [Finding(where="max_workers", what="no worker can start, so no trial can run; allow at least one.")]
     if not isinstance(most, int):
         return []
     needed = sum(whole(kind.get("min_workers")) for kind in workers)
     if needed > most:
-        what = f"it must be at least {needed}, the sum of all min_workers, got {most}; raise it or lower them."
+        what = f"must be at least {needed}, the sum of all min_workers, got {most}; raise it or lower them."
         return [Finding(where="max_workers", what=what)]
     could = sum(whole(kind.get("max_workers"), most) for kind in workers)
     if could < most:
-        what = f"it must be at most {could}, what the node types allow together, got {most}; raise theirs or lower it."
+        what = f"must be at most {could}, the sum of the node types' max_workers, got {most}; raise theirs or lower it."
         return [Finding(where="max_workers", what=what)]
     return []
 
@@ -89,7 +89,7 @@ def _check_most(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> lis
 def _check_old_key(config: dict[str, Any]) -> list[Finding]:
     if "min_workers" not in config:
         return []
-    what = f"Ray does not look at it here, got {config['min_workers']}; give it in a node type."
+    what = f"Ray ignores it here, got {config['min_workers']}; set it in a node type."
     return [Finding(where="min_workers", what=what)]
 
 
@@ -99,19 +99,20 @@ def _check_kind(config: dict[str, Any], name: str, kind: dict[str, Any]) -> list
     least, most = whole(kind.get("min_workers")), whole(kind.get("max_workers"), whole(config.get("max_workers")))
     findings: list[Finding] = []
     if least < 0 or (least > most and not head):
-        what = f"it must be from 0 to max_workers, {most}, got {least}; nodes beyond that never start."
+        what = f"must be between 0 and max_workers, {most}, got {least}; further nodes never start."
         findings.append(Finding(where=step(where, "min_workers"), what=what))
     if not head and "min_workers" not in kind:
-        what = "it is missing; give it, 0 where nothing shall be paid between studies."
+        what = "missing; set it, to 0 if the cluster shall cost nothing between studies."
         findings.append(Finding(where=step(where, "min_workers"), what=what))
     resources = mapping(kind.get("resources"))
     if "CPU" not in resources:
         what = (
-            f"it must name the machine's CPUs, got {resources or 'nothing'}; a study plans with them, write {{CPU: 8}}."
+            f"must contain the machine's CPUs, such as {{CPU: 8}}, got {resources or 'nothing'}; a study "
+            "plans with them."
         )
         findings.append(Finding(where=step(where, "resources"), what=what))
     elif not head and whole(resources["CPU"]) < 1:
-        what = f"CPU must be at least 1, got {resources['CPU']}; a trial needs one, so none would run there."
+        what = f"CPU must be at least 1, got {resources['CPU']}; every trial needs one."
         findings.append(Finding(where=step(where, "resources"), what=what))
     return findings
 
@@ -119,12 +120,12 @@ def _check_kind(config: dict[str, Any], name: str, kind: dict[str, Any]) -> list
 TABLE = Path(__file__).parents[1] / "instance_types.toml"
 
 LEAST_CAPABILITY = {13: 7.5}
-"""The least compute capability that a major version of CUDA works with (CUDA 13's release notes)."""
+"""The lowest compute capability that a major version of CUDA supports (CUDA 13's release notes)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A machine as its maker sells it; gpu_gb and capability are of one GPU."""
+    """A machine type. `gpu_gb` and `capability`, the CUDA compute capability, are those of one GPU."""
 
     cpus: int
     gpus: int = 0
@@ -134,13 +135,23 @@ class Machine:
 
 @cache
 def known_machines(kind: str) -> dict[str, Machine]:
-    """The table of one maker: aws, gcp, or gcp_accelerators."""
+    """Return a table of cluster/instance_types.toml: aws, gcp, or gcp_accelerators."""
     rows = tomllib.loads(TABLE.read_text(encoding="utf-8"))[kind]
     return {name: Machine(**row) for name, row in rows.items()}
 
 
 def find_machine(where: str, name: str, kind: str, sold: Iterable[str] = ()) -> tuple[Machine | None, list[Finding]]:
-    """A machine by its name; a finding where the table has none, with the way to declare one that is sold."""
+    """Look up a machine by its name.
+
+    Args:
+        where: Path of the name in the file.
+        name: The machine type.
+        kind: Table of cluster/instance_types.toml.
+        sold: Further names that exist although the table does not list them.
+
+    Returns:
+        The machine, or None and a finding.
+    """
     known = known_machines(kind)
     if name in known:
         return known[name], []
@@ -153,22 +164,22 @@ def find_machine(where: str, name: str, kind: str, sold: Iterable[str] = ()) -> 
 
 
 def check_resources(where: str, resources: dict[str, Any], name: str, machine: Machine, *, head: bool) -> list[Finding]:
-    """What a node type declares is what its machine has; a head may declare no CPU, so that no trial runs there."""
+    """Check that a node type declares what its machine has. A head may declare 0 CPUs, so that no trial runs there."""
     findings: list[Finding] = []
     for resource, has in (("CPU", machine.cpus), ("GPU", machine.gpus)):
         declared = resources.get(resource, has if resource == "CPU" else 0)
         if not isinstance(declared, int) or declared == has or (head and declared == 0):
-            continue  # where it is no number, or no CPU is named, another line says so
-        rule = f"{resource} must be {has}, what {name} has, got {declared}"
-        what = f"{rule}; a study plans with it for workers that sleep."
+            continue  # wrong types and missing CPUs are reported by other checks
+        rule = f"{resource} must be {has}, as {name} has, got {declared}"
+        what = f"{rule}; a study plans with it before workers start."
         findings.append(Finding(where=step(where, "resources"), what=what))
     return findings
 
 
 def check_capability(where: str, name: str, machine: Machine, locked: Locked) -> list[Finding]:
-    """The GPU is new enough for the CUDA that the lock's torch brings along."""
+    """Check that the locked torch's CUDA supports the GPU."""
     least = LEAST_CAPABILITY.get(locked.cuda, 0.0)
     if not machine.gpus or machine.capability >= least:
         return []
-    what = f"the lock's torch, of CUDA {locked.cuda}, needs a GPU of compute capability {least:g} or more"
-    return [Finding(where=where, what=f"{what}, got '{name}' with {machine.capability:g}; take a newer machine.")]
+    what = f"torch in requirements.lock uses CUDA {locked.cuda}, which needs compute capability {least:g} or higher"
+    return [Finding(where=where, what=f"{what}, got '{name}' with {machine.capability:g}; choose a newer machine.")]

@@ -1,4 +1,4 @@
-"""Machines of one's own: their addresses, and how many of them may work."""
+"""Checks of an on-premise cluster: addresses of the machines, and the number of workers."""
 
 import re
 from collections import Counter
@@ -10,26 +10,24 @@ from cluster.check.finding import Finding, mapping, sequence, step, whole
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?")
 
 
-def check_local(config: dict[str, Any]) -> list[Finding]:
-    """The addresses of an on-premise cluster are there, are hosts, and each is named once."""
+def check_onprem(config: dict[str, Any]) -> list[Finding]:
+    """Check that every address is a host and is listed once, and that the numbers of workers match."""
     provider = mapping(config.get("provider"))
     if "coordinator_address" in provider:
         return []
     head, workers = provider.get("head_ip"), sequence(provider.get("worker_ips"))
     findings: list[Finding] = []
     if head is None:
-        findings.append(Finding(where="provider.head_ip", what="it is missing; give the head's address."))
+        findings.append(Finding(where="provider.head_ip", what="missing; add the head's address."))
     if not isinstance(provider.get("worker_ips"), list):
-        findings.append(
-            Finding(where="provider.worker_ips", what="it must be a list of addresses; [] where there are none.")
-        )
+        findings.append(Finding(where="provider.worker_ips", what="must be a list of addresses, [] if there are none."))
     for where, address in [("provider.head_ip", head), *_places(workers)]:
         if address is not None and not is_placeholder(address) and not HOST.fullmatch(str(address)):
-            what = f"it must be a host's name or address, without user or port, got '{address}'."
+            what = f"must be a host name or address, without user or port, got '{address}'."
             findings.append(Finding(where=where, what=what))
     for address, times in Counter(map(str, [head, *workers])).items():
         if times > 1 and not is_placeholder(address):
-            what = f"'{address}' is named {times} times, head included; name each machine once."
+            what = f"'{address}' is listed {times} times, head included; list every machine once."
             findings.append(Finding(where="provider.worker_ips", what=what))
     return findings + _check_most(config, len(workers))
 
@@ -41,8 +39,8 @@ def _places(workers: list[Any]) -> list[tuple[str, Any]]:
 def _check_most(config: dict[str, Any], num_workers: int) -> list[Finding]:
     least, most = whole(config.get("min_workers"), num_workers), whole(config.get("max_workers"), num_workers)
     if most > num_workers:
-        what = f"it must be at most {num_workers}, the addresses in worker_ips, got {most}."
+        what = f"must be at most {num_workers}, the number of worker_ips, got {most}."
         return [Finding(where="max_workers", what=what)]
     if least > most:
-        return [Finding(where="min_workers", what=f"it must be at most max_workers, {most}, got {least}.")]
+        return [Finding(where="min_workers", what=f"must be at most max_workers, {most}, got {least}.")]
     return []

@@ -1,4 +1,4 @@
-"""Pods of a KubeRay cluster: image, limits, the ConfigMaps that they name, and an output that outlives them."""
+"""Pods of a KubeRay cluster: image, limits, environment, and the workers that PAN_STUDY_WORKERS declares."""
 
 import math
 import re
@@ -15,62 +15,63 @@ GPU = "nvidia.com/gpu"
 
 
 def container_of(group: dict[str, Any]) -> dict[str, Any]:
-    """The container that Ray runs in: the first of a group's pod."""
+    """Return the container that runs Ray, which is the first one of a group's pod."""
     containers = sequence(mapping(mapping(group.get("template")).get("spec")).get("containers"))
     return mapping(containers[0]) if containers else {}
 
 
 def gpus_of(group: dict[str, Any]) -> int:
-    """GPUs of one pod of a worker group."""
+    """Return the number of GPUs of one pod of a worker group."""
     limits = mapping(mapping(container_of(group).get("resources")).get("limits"))
     return int(str(limits.get(GPU, 0))) if str(limits.get(GPU, 0)).isdigit() else 0
 
 
 def environment_of(group: dict[str, Any], values: dict[str, Any]) -> dict[Any, Any]:
-    """What the container is told: by the ConfigMaps that it names, and by its own variables, which go before.
+    """Return the environment variables of a group's container.
 
-    A variable whose value the cluster alone knows (valueFrom) is None.
+    The container's own variables override those of its ConfigMaps. A variable with `valueFrom`, which only the cluster
+    can resolve, is None.
     """
     container = container_of(group)
     environment: dict[Any, Any] = {}
     for name in config_maps_of(container):
         environment |= values.get(name, {})
-    own = [mapping(one) for one in sequence(container.get("env"))]
-    return environment | {one.get("name"): one.get("value") for one in own}
+    own = [mapping(variable) for variable in sequence(container.get("env"))]
+    return environment | {variable.get("name"): variable.get("value") for variable in own}
 
 
 def config_maps_of(container: dict[str, Any]) -> list[str]:
-    """The names of the ConfigMaps from which a container has its environment."""
-    references = [mapping(mapping(one).get("configMapRef")) for one in sequence(container.get("envFrom"))]
+    """Return the names of the ConfigMaps in a container's envFrom."""
+    references = [mapping(mapping(source).get("configMapRef")) for source in sequence(container.get("envFrom"))]
     return [str(reference.get("name")) for reference in references if reference]
 
 
 def cpus_of(group: dict[str, Any]) -> int | None:
-    """CPUs of one pod as KubeRay tells Ray: the limit, rounded up; thousandths end in m. None where it is no number."""
+    """Return the CPUs of one pod as KubeRay passes them to Ray: the limit, rounded up. None if it is not a number."""
     limit = str(mapping(mapping(container_of(group).get("resources")).get("limits")).get("cpu", ""))
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", limit)
-    return math.ceil(float(found[1]) / (1000 if found[2] else 1)) if found else None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", limit)
+    return math.ceil(float(match[1]) / (1000 if match[2] else 1)) if match else None
 
 
 def config_values(documents: list[Any]) -> dict[str, Any]:
-    """What ConfigMaps of the same file hold, by their names."""
+    """Return the data of the file's ConfigMaps by their names."""
     maps = [mapping(document) for document in documents if mapping(document).get("kind") == "ConfigMap"]
-    return {str(mapping(one.get("metadata")).get("name")): mapping(one.get("data")) for one in maps}
+    return {str(mapping(item.get("metadata")).get("name")): mapping(item.get("data")) for item in maps}
 
 
 def check_pod(where: str, group: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Finding]:
-    """What a group's pods are made of; `values` are those of the file's ConfigMaps."""
+    """Check a group's image, limits, ConfigMaps and output; `values` is the data of the file's ConfigMaps."""
     place = step(where, "template.spec.containers[0]")
     container = container_of(group)
     findings: list[Finding] = []
     image = container.get("image")
     if not isinstance(image, str):
-        findings.append(Finding(where=step(place, "image"), what="it is missing; cluster/Dockerfile makes one."))
+        findings.append(Finding(where=step(place, "image"), what="missing; build one with cluster/Dockerfile."))
     else:
         findings += check_image(step(place, "image"), image, locked)
     for resource in ("cpu", "memory"):
         if resource not in mapping(mapping(container.get("resources")).get("limits")):
-            what = f"{resource} is missing; Ray takes it for what a pod has."
+            what = f"{resource} is missing; Ray takes a pod's size from its limits."
             findings.append(Finding(where=step(place, "resources.limits"), what=what))
         elif resource == "cpu" and not cpus_of(group):
             limit = container["resources"]["limits"]["cpu"]
@@ -99,14 +100,22 @@ def _check_output(where: str, environment: dict[Any, Any], container: dict[str, 
     mounts = [str(mapping(mount).get("mountPath")) for mount in sequence(container.get("volumeMounts"))]
     if is_placeholder(output) or output.startswith("s3://") or any(output.startswith(f"{mount}/") for mount in mounts):
         return []
-    what = f"PAN_STUDY_OUTPUT must be s3://BUCKET/.. or in a mounted volume, got '{output}': else it goes with the pod."
+    what = (
+        f"PAN_STUDY_OUTPUT must be s3://BUCKET/.. or in a mounted volume, got '{output}'; otherwise "
+        "results are lost with the pod."
+    )
     return [Finding(where=step(where, "envFrom"), what=what)]
 
 
 def check_declared_workers(where: str, spec: dict[str, Any], values: dict[str, Any]) -> list[Finding]:
-    """That the head's environment names the most pods that all groups may have, and what one of them has for trials.
+    """Check that PAN_STUDY_WORKERS in the head's environment declares all worker groups at their largest.
 
-    Where a group's numbers or the head's ConfigMap are wrong themselves, that is told elsewhere, and nothing here.
+    Wrong numbers of a group and missing ConfigMaps are reported by other checks.
+
+    Args:
+        where: Path of the cluster's spec in the file.
+        spec: The spec of a RayCluster.
+        values: Data of the file's ConfigMaps by their names.
     """
     groups = [mapping(group) for group in sequence(spec.get("workerGroupSpecs"))]
     head = mapping(spec.get("headGroupSpec"))
@@ -117,26 +126,26 @@ def check_declared_workers(where: str, spec: dict[str, Any], values: dict[str, A
     wanted = " + ".join(_describe(group) for group in groups)
     environment = environment_of(head, values)
     if WORKERS not in environment:
-        what = f"{WORKERS} is missing, by which a study plans with workers yet to come; add {WORKERS}: {wanted}"
+        what = f"{WORKERS} is missing; a study plans with it before workers start; add {WORKERS}: {wanted}"
         return [Finding(where=place, what=what)]
-    told = environment[WORKERS]
-    if told is None:
+    declared = environment[WORKERS]
+    if declared is None:
         return []
     try:
-        same = Counter(read_workers(str(told))) == Counter(node for group in groups for node in _nodes(group))
+        same = Counter(read_workers(str(declared))) == Counter(node for group in groups for node in _nodes(group))
     except UserError as error:
         return [Finding(where=place, what=str(error))]
-    what = f"{WORKERS} must be what workerGroupSpecs may become, '{wanted}', got '{told}'; change one of the two."
+    what = f"{WORKERS} must match workerGroupSpecs at maxReplicas, '{wanted}', got '{declared}'; change one of the two."
     return [] if same else [Finding(where=place, what=what)]
 
 
 def _count(group: dict[str, Any]) -> int:
-    """The most pods of a group."""
+    """Return the largest number of pods of a group."""
     return max(0, whole(group.get("maxReplicas"))) * max(1, whole(group.get("numOfHosts"), 1))
 
 
 def _node(group: dict[str, Any]) -> Node:
-    """What one pod has for trials: its limits, unless rayStartParams say otherwise."""
+    """Return the CPUs and GPUs of one pod: its limits, unless rayStartParams override them."""
     params = mapping(group.get("rayStartParams"))
     cpus, gpus = params.get("num-cpus", cpus_of(group)), params.get("num-gpus", gpus_of(group))
     return Node(cpus=_number(cpus), gpus=_number(gpus))

@@ -1,4 +1,4 @@
-"""Ray's own schema of a cluster's file, asked without a cloud, and its answers as findings."""
+"""Keys and types that Ray, EC2, Google Cloud and KubeRay accept, checked without any network access."""
 
 import copy
 import json
@@ -16,16 +16,16 @@ from jsonschema import Draft7Validator, ValidationError
 from cluster.check.finding import Finding, mapping, nearest, sequence, step
 
 PROVIDERS = ("aws", "gcp", "local")
-"""What this check knows more of than Ray's schema does."""
+"""Providers with checks beyond Ray's schema."""
 
 
 def check_schema(config: dict[str, Any]) -> list[Finding]:
-    """Ray's verdict on a cluster's file: what its schema refuses, key by key, and then what its own code refuses.
+    """Return what Ray's JSON Schema rejects, or else what Ray's own validation rejects.
 
-    The schema is asked about what Ray makes of the file, its defaults filled in; where that fails, about the file.
+    The schema is applied to the configuration with Ray's defaults filled in, or to the file if that fails.
     """
-    prepared, refusal = _prepare(config)
-    return [_from_schema(error) for error in _validator().iter_errors(prepared)] or refusal
+    prepared, rejection = _prepare(config)
+    return [_from_schema(error) for error in _validator().iter_errors(prepared)] or rejection
 
 
 @cache
@@ -44,42 +44,42 @@ def _from_schema(error: ValidationError) -> Finding:
         known = mapping(mapping(error.schema).get("properties"))
         unknown = [key for key in mapping(error.instance) if key not in known]
         key = unknown[0] if unknown else ""
-        return Finding(where=step(where, key), what=f"Ray knows no such key{nearest(key, known) or '; take it out.'}")
+        return Finding(where=step(where, key), what=f"Ray has no such key{nearest(key, known) or '; remove it.'}")
     if error.validator == "required":
         return Finding(where=where, what=f"{error.message.replace(' is a required property', '')} is missing; add it.")
-    return Finding(where=where, what=f"Ray's schema refuses this value: {error.message}.")
+    return Finding(where=where, what=f"Ray's schema rejects this value: {error.message}.")
 
 
 def _prepare(config: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
-    """What Ray makes of a file, or the file itself, and Ray's refusal of it, if any."""
+    """Return the configuration with Ray's defaults, or as it is if that fails, and Ray's error, if any."""
     from click import ClickException
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     prepared = config
-    if mapping(config.get("provider")).get("type") == "local":  # Ray takes this key away, and only there it counts
+    if mapping(config.get("provider")).get("type") == "local":  # Ray removes this key, which is only used there
         prepared = {key: value for key, value in config.items() if key != "min_workers"}
     try:
         with _quiet():
             prepared = prepare_config(copy.deepcopy(config))
             validate_config(prepared)
     except (ClickException, ValueError, RuntimeError, NotImplementedError, ValidationError) as error:
-        return prepared, [_refusal(error)]
+        return prepared, [_rejection(error)]
     except (
         LookupError,
         TypeError,
         AttributeError,
-    ) as error:  # Ray takes what is missing or of another type for granted
-        return prepared, [_refusal(error)]
+    ) as error:  # Ray does not validate everything before it uses it
+        return prepared, [_rejection(error)]
     return prepared, []
 
 
-def _refusal(error: Exception) -> Finding:
-    return Finding(where="", what=f"Ray refuses the file, {type(error).__name__}: {' '.join(str(error).split())}")
+def _rejection(error: Exception) -> Finding:
+    return Finding(where="", what=f"Ray rejects the file, {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Ray says on the screen what it also raises; once is enough."""
+    """Silence Ray, which prints what it also raises."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -89,8 +89,8 @@ def _quiet() -> Generator[None]:
         logging.disable(before)
 
 
-RAYS_OWN = {"SubnetIds"}
-"""Keys that Ray takes away before it asks EC2."""
+RAY_ONLY_KEYS = {"SubnetIds"}
+"""Keys that Ray removes before it calls EC2."""
 
 KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -100,7 +100,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "structure": (dict,),
     "list": (list,),
 }
-"""What a value of each kind of botocore's is in YAML; other kinds pass."""
+"""Python types of botocore's kinds. Other kinds are not checked."""
 
 
 @cache
@@ -110,26 +110,29 @@ def _model() -> Any:
 
 @cache
 def regions() -> tuple[str, ...]:
-    """The regions of AWS that botocore knows."""
+    """Return the AWS regions in botocore's data."""
     return tuple(botocore.session.get_session().get_available_regions("ec2"))
 
 
 @cache
 def instance_types() -> tuple[str, ...]:
-    """Every instance type that botocore knows."""
+    """Return the instance types in botocore's data."""
     return tuple(_model().members["InstanceType"].enum)
 
 
 def check_request(where: str, node_config: dict[str, Any]) -> list[Finding]:
-    """Keys, types and closed choices of a node_config, at every depth; instance types are looked at elsewhere."""
-    request = {key: value for key, value in node_config.items() if key not in RAYS_OWN | {"InstanceType"}}
+    """Check a node_config against botocore's model of EC2's RunInstances: keys, types and enumerations, at every depth.
+
+    Instance types are checked by `node_types.find_machine`.
+    """
+    request = {key: value for key, value in node_config.items() if key not in RAY_ONLY_KEYS | {"InstanceType"}}
     return _check(where, request, _model())
 
 
 def _check(where: str, value: object, shape: Any) -> list[Finding]:
     wanted = KINDS.get(shape.type_name)
     if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
-        return [Finding(where=where, what=f"EC2 takes {_a(shape.type_name)} here, got {value!r}.")]
+        return [Finding(where=where, what=f"EC2 requires {_a(shape.type_name)} here, got {value!r}.")]
     if shape.type_name == "structure":
         return _check_structure(where, mapping(value), shape)
     if shape.type_name == "list":
@@ -138,7 +141,7 @@ def _check(where: str, value: object, shape: Any) -> list[Finding]:
     choices = getattr(shape, "enum", None) or []
     if choices and value not in choices:
         hint = nearest(str(value), choices) or f"; choose from {', '.join(choices)}."
-        return [Finding(where=where, what=f"EC2 knows no '{value}' here{hint}")]
+        return [Finding(where=where, what=f"EC2 does not accept '{value}' here{hint}")]
     return []
 
 
@@ -148,8 +151,8 @@ def _check_structure(where: str, value: dict[str, Any], shape: Any) -> list[Find
         if key in shape.members:
             findings += _check(step(where, key), part, shape.members[key])
         else:
-            hint = nearest(key, shape.members) or "; take it out."
-            findings.append(Finding(where=step(where, key), what=f"EC2 knows no such key{hint}"))
+            hint = nearest(key, shape.members) or "; remove it."
+            findings.append(Finding(where=step(where, key), what=f"EC2 has no such key{hint}"))
     return findings
 
 
@@ -246,10 +249,17 @@ KNOWN_KEYS: dict[str, tuple[str, ...]] = {
 
 
 def check_keys(where: str, given: Mapping[str, Any], of: str, *, newer: bool = False) -> list[Finding]:
-    """Keys that are not known; with newer, those alone that are nearly a known one, as others may have come since."""
+    """Report unknown keys.
+
+    Args:
+        where: Path of the mapping in the file.
+        given: The mapping.
+        of: Name of a row of `KNOWN_KEYS`.
+        newer: Report only keys that are similar to a known one, because newer versions may have added others.
+    """
     known = KNOWN_KEYS[of]
     return [
-        Finding(where=step(where, key), what=f"there is no such key{nearest(key, known) or '; take it out.'}")
+        Finding(where=step(where, key), what=f"unknown key{nearest(key, known) or '; remove it.'}")
         for key in given
         if key not in known and (nearest(key, known) or not newer)
     ]

@@ -1,4 +1,4 @@
-"""Versions: what the checkout's pyproject.toml and requirements.lock say, and a cluster's file must agree with."""
+"""Versions in pyproject.toml and requirements.lock, with which a cluster file must agree."""
 
 import re
 import tomllib
@@ -16,19 +16,19 @@ EXPORT = re.compile(r"PAN_STUDY_VERSION=[\"']?([^\s\"';]+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Locked:
-    """The package's own version and those of everything that the lock names, by name."""
+    """The version of this package, and the locked version of each dependency by its name."""
 
     package: str
     of: dict[str, str]
 
     @property
     def ray(self) -> str:
-        """Ray's version, which head, workers and images must have."""
+        """Return Ray's version, which head, workers and images must share."""
         return self.of["ray"]
 
     @property
     def cuda(self) -> int:
-        """The major version of CUDA that torch brings along, 0 where it brings none."""
+        """Return the major version of CUDA in torch's wheels, 0 if they have none."""
         return int(self.of.get("cuda-toolkit", "0").split(".")[0])
 
 
@@ -43,45 +43,53 @@ def locked_versions(checkout: Path = CHECKOUT) -> Locked:
 
 
 def check_export(commands: list[tuple[str, str]], locked: Locked, *, required: bool) -> list[Finding]:
-    """PAN_STUDY_VERSION, among commands with their places, is the package's version."""
-    found = [(where, version) for where, command in commands for version in EXPORT.findall(command)]
-    if not found and required:
-        what = f"no command exports the package's version; add: export PAN_STUDY_VERSION={locked.package}"
+    """Check that commands export PAN_STUDY_VERSION with the version of this package.
+
+    Args:
+        commands: Pairs of a command's path in the file and the command.
+        locked: Versions of this checkout.
+        required: Whether a missing export is an error.
+    """
+    exports = [(where, version) for where, command in commands for version in EXPORT.findall(command)]
+    if not exports and required:
+        what = f"no command exports the version of this package; add: export PAN_STUDY_VERSION={locked.package}"
         return [Finding(where="setup_commands", what=what)]
     return [
         Finding(
             where=where,
             what=f"PAN_STUDY_VERSION must be {locked.package}, as in pyproject.toml, got '{version}'; "
-            "the file is of another checkout, compare it with this one's.",
+            "the file belongs to another checkout; compare it with the file in this one.",
         )
-        for where, version in found
+        for where, version in exports
         if version != locked.package
     ]
 
 
 def check_image(where: str, image: str, locked: Locked) -> list[Finding]:
-    """An image of Ray, or of this package, has the lock's versions in its tag.
+    """Check that the tag of an image of Ray or of this package contains the locked versions.
 
-    Ray's own: rayproject/ray:VERSION-...; ours: .../pan-study:VERSION-rayVERSION.
+    Ray's images are named rayproject/ray:VERSION-..., those of this package .../pan-study:VERSION-rayVERSION.
     """
     name, _, tag = image.rpartition(":")
     if name.endswith("rayproject/ray"):
         return _compare(where, "Ray", tag.split("-")[0].removesuffix("."), locked.ray, image)
-    ours = re.fullmatch(r"(.+?)-ray(\d[\w.]*)", tag)
-    if name.rsplit("/", 1)[-1] != "pan-study" or ours is None:
+    parts = re.fullmatch(r"(.+?)-ray(\d[\w.]*)", tag)
+    if name.rsplit("/", 1)[-1] != "pan-study" or parts is None:
         return [
             Finding(
                 where=where,
-                what=f"the image must be .../pan-study:{locked.package}-ray{locked.ray}, which cluster/Dockerfile "
-                f"makes, so that its versions can be compared, got '{image}'.",
+                what=f"the image must be .../pan-study:{locked.package}-ray{locked.ray}, built with "
+                f"cluster/Dockerfile, got '{image}'; its versions are read from the tag.",
             )
         ]
-    package = _compare(where, "the package", ours[1], locked.package, image)
-    return package + _compare(where, "Ray", ours[2], locked.ray, image)
+    package = _compare(where, "the package", parts[1], locked.package, image)
+    return package + _compare(where, "Ray", parts[2], locked.ray, image)
 
 
 def _compare(where: str, what: str, got: str, wanted: str, image: str) -> list[Finding]:
     if got == wanted:
         return []
-    rule = f"the image's tag must name version {wanted} of {what}, as the checkout does, got '{image}'"
-    return [Finding(where=where, what=f"{rule}; build it anew by cluster/Dockerfile, or check out what it holds.")]
+    rule = f"the image's tag must contain version {wanted} of {what}, as in this checkout, got '{image}'"
+    return [
+        Finding(where=where, what=f"{rule}; rebuild it with cluster/Dockerfile, or check out the version it contains.")
+    ]

@@ -100,7 +100,7 @@ def test_a_placeholder_is_asked_for_once_with_every_place_of_it(tmp_path: Path, 
     findings, _ = check_file(path, CHECKOUT)
     assert [str(found) for found in findings] == [
         "metadata.project: fill in YOUR-PROJECT, the Google Cloud project's id; "
-        "it stands in metadata.head_account, metadata.worker_account, too."
+        "also used in metadata.head_account, metadata.worker_account."
     ]
 
 
@@ -118,13 +118,13 @@ def test_all_mistakes_of_a_file_are_said_at_once(tmp_path: Path, filled: Callabl
     ("text", "line"),
     [
         ("", "the file is empty."),
-        ("- a\n- b\n", "a cluster's file is one mapping of keys; as cluster/config.yaml."),
-        ("a: 1\n---\nb: 2\n", "a cluster's file is one mapping of keys; as cluster/config.yaml."),
+        ("- a\n- b\n", "a cluster file must be a single mapping of keys; see cluster/config.yaml."),
+        ("a: 1\n---\nb: 2\n", "a cluster file must be a single mapping of keys; see cluster/config.yaml."),
         (
             "available_node_types: 3\nprovider: 4\n",
-            "provider: Ray's schema refuses this value: 4 is not of type 'object'.",
+            "provider: Ray's schema rejects this value: 4 is not of type 'object'.",
         ),
-        ("kind: Pod\n", "kind: there is neither RayCluster nor RayJob, got Pod."),
+        ("kind: Pod\n", "kind: the file must contain a RayCluster or a RayJob, got Pod."),
     ],
 )
 def test_a_file_of_another_form_is_said_to_be_one(text: str, line: str, tmp_path: Path):
@@ -171,7 +171,8 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, key: Path, filled
     path.write_text(filled("onprem.yaml").replace(str(key), str(open_key)), encoding="utf-8")
     open_key.touch(mode=0o644)
     assert [str(found) for found in check_file(path, CHECKOUT)[0]] == [
-        f"auth.ssh_private_key: others may read '{open_key}' (mode 644), so ssh refuses it; type: chmod 600 {open_key}"
+        f"auth.ssh_private_key: '{open_key}' is readable by others (mode 644), so ssh refuses it; "
+        f"run: chmod 600 {open_key}"
     ]
     open_key.chmod(0o600)
     assert check_file(path, CHECKOUT)[0] == []
