@@ -29,21 +29,21 @@ MISTAKES = [
         AWS,
         "max_workers: 4  #",
         "max_workers: 2\nmax_workers: 4  #",
-        "line 19: 'max_workers' was given on line 18 already; keep one of the two.",
+        "line 19: duplicate key 'max_workers', first given on line 18; remove one of the two.",
     ),
     Mistake(
         "a key that is a number",
         AWS,
         "provider:\n  type: aws",
         "provider:\n  3: 3\n  type: aws",
-        "line 23: a key must be text, got 3; write it in quotes, or take it out.",
+        "line 23: keys must be strings, got 3; quote it or remove it.",
     ),
     Mistake(
         "a tab",
         AWS,
         "  type: aws",
         "\ttype: aws",
-        "line 23: a tab indents it, which YAML forbids; use blanks.",
+        "line 23: indented with a tab, which YAML forbids; use spaces.",
     ),
     Mistake(
         "a quote that does not end",
@@ -51,9 +51,8 @@ MISTAKES = [
         "cluster_name: pan-study",
         "cluster_name: 'pan-study",
         (
-            "line 20: this is no YAML: expected <block end>, but found '<scalar>', got 'idle_timeout_"
-            "minutes: 10  # then a worker without a trial goes away; not sooner: a study's next data "
-            "set needs it'."
+            "line 28: invalid YAML: expected <block end>, but found '<scalar>', got 'ssh_user: ubuntu  # of "
+            "Ubuntu's images; the first `ray up` creates a key pair in ~/.ssh'."
         ),
     ),
     Mistake(
@@ -62,8 +61,8 @@ MISTAKES = [
         "ImageId: *image",
         "ImageId: *imge",
         (
-            "line 37: this is no YAML: found undefined alias 'imge', got 'ImageId: *imge  # the worke"
-            "rs' image: one Python, one driver, one setup to keep right'."
+            "line 37: invalid YAML: found undefined alias 'imge', got 'ImageId: *imge  # the same image as the "
+            "workers', so that all nodes have the same Python'."
         ),
     ),
     Mistake(
@@ -71,101 +70,98 @@ MISTAKES = [
         AWS,
         "  region: *region\n",
         " region: *region\n",
-        ("line 24: this is no YAML: expected <block end>, but found '<block mapping start>', got 'region: *region'."),
+        "line 24: invalid YAML: expected <block end>, but found '<block mapping start>', got 'region: *region'.",
     ),
     Mistake(
         "a key of Ray's misspelt",
         AWS,
         "idle_timeout_minutes: 10",
         "idle_timeout_minute: 10",
-        "idle_timeout_minute: Ray knows no such key; did you mean 'idle_timeout_minutes'?",
+        "idle_timeout_minute: Ray has no such key; did you mean 'idle_timeout_minutes'?",
     ),
     Mistake(
         "a node type's key misspelt",
         AWS,
         "    min_workers: 0",
         "    min_worker: 0",
-        "available_node_types.gpu.min_worker: Ray knows no such key; did you mean 'min_workers'?",
+        "available_node_types.gpu.min_worker: Ray has no such key; did you mean 'min_workers'?",
     ),
     Mistake(
         "text for a number",
         AWS,
         "max_workers: 4  #",
         "max_workers: four  #",
-        "max_workers: Ray's schema refuses this value: 'four' is not of type 'integer'.",
+        "max_workers: Ray's schema rejects this value: 'four' is not of type 'integer'.",
     ),
     Mistake(
         "a command that is no list",
         AWS,
         "head_setup_commands: []",
         "head_setup_commands: echo",
-        "head_setup_commands: Ray's schema refuses this value: 'echo' is not of type 'array'.",
+        "head_setup_commands: Ray's schema rejects this value: 'echo' is not of type 'array'.",
     ),
     Mistake(
         "no provider",
         AWS,
         "provider:\n  type: aws",
         "metadat:\n  type: aws",
-        "metadat: Ray knows no such key; did you mean 'metadata'?",
+        "metadat: Ray has no such key; did you mean 'metadata'?",
     ),
     Mistake(
         "a provider of another name",
         AWS,
         "  type: aws",
         "  type: awss",
-        "provider.type: this check knows aws, gcp, local, got 'awss'; did you mean 'aws'?",
+        "provider.type: must be one of aws, gcp, local, got 'awss'; did you mean 'aws'?",
     ),
     Mistake(
         "half a GPU",
         AWS,
         "GPU: 1}",
         "GPU: 0.5}",
-        ("available_node_types.gpu.resources.GPU: Ray's schema refuses this value: 0.5 is not of type 'integer'."),
+        "available_node_types.gpu.resources.GPU: Ray's schema rejects this value: 0.5 is not of type 'integer'.",
     ),
     Mistake(
         "a head that is not there",
         AWS,
         "head_node_type: head",
         "head_node_type: haed",
-        "head_node_type: it must be one of head, gpu, got 'haed'; did you mean 'head'?",
+        "head_node_type: must be one of head, gpu, got 'haed'; did you mean 'head'?",
     ),
     Mistake(
         "more heads",
         AWS,
         "    max_workers: 0  # one head",
         "    max_workers: 2",
-        (
-            "available_node_types.head.max_workers: it must be 0, a cluster has one head, got 2; Ray "
-            "may start more of them."
-        ),
+        "available_node_types.head.max_workers: must be 0 for the head, got 2; otherwise Ray may start more heads.",
     ),
     Mistake(
         "min above max",
         AWS,
         "    min_workers: 0",
         "    min_workers: 9",
-        ("max_workers: it must be at least 9, the sum of all min_workers, got 4; raise it or lower them."),
+        "max_workers: must be at least 9, the sum of all min_workers, got 4; raise it or lower them.",
     ),
     Mistake(
         "max_workers that is never reached",
         AWS,
         "max_workers: 4  #",
         "max_workers: 40  #",
-        ("max_workers: it must be at most 4, what the node types allow together, got 40; raise theirs or lower it."),
+        "max_workers: must be at most 4, the sum of the node types' max_workers, got 40; raise theirs or lower it.",
     ),
     Mistake(
         "no worker at all",
         AWS,
         "max_workers: 4  #",
         "max_workers: 0  #",
-        "max_workers: no worker may ever start, so no trial runs; allow some.",
+        "max_workers: no worker can start, so no trial can run; allow at least one.",
     ),
     Mistake(
         "no idle timeout",
         AWS,
         "idle_timeout_minutes: 10",
         "# idle_timeout_minutes: 10",
-        ("idle_timeout_minutes: it is missing; give the minutes after which an idle worker goes away."),
+        "idle_timeout_minutes: missing; set the minutes after which an idle worker is terminated.",
     ),
     Mistake(
         "an idle timeout in seconds",
@@ -173,8 +169,8 @@ MISTAKES = [
         "idle_timeout_minutes: 10",
         "idle_timeout_minutes: 600",
         (
-            "idle_timeout_minutes: it must be from 1 to 60, got 600; sooner, workers go between two t"
-            "rials; later, you pay for nothing."
+            "idle_timeout_minutes: must be between 1 and 60, got 600; less ends workers between two trials, more "
+            "pays for idle machines."
         ),
     ),
     Mistake(
@@ -183,8 +179,8 @@ MISTAKES = [
         "resources: {CPU: 8, GPU: 1}",
         "resources: {}",
         (
-            "available_node_types.gpu.resources: it must name the machine's CPUs, got nothing; a stud"
-            "y plans with them, write {CPU: 8}."
+            "available_node_types.gpu.resources: must contain the machine's CPUs, such as {CPU: 8}, got nothing; "
+            "a study plans with them."
         ),
     ),
     Mistake(
@@ -192,24 +188,24 @@ MISTAKES = [
         AWS,
         "resources: {CPU: 8, GPU: 1}",
         "resources: {CPU: 0, GPU: 1}",
-        (
-            "available_node_types.gpu.resources: CPU must be at least 1, got 0; a trial needs one, so"
-            " none would run there."
-        ),
+        "available_node_types.gpu.resources: CPU must be at least 1, got 0; every trial needs one.",
     ),
     Mistake(
         "min_workers where it does not count",
         AWS,
         "max_workers: 4  #",
         "min_workers: 1\nmax_workers: 4  #",
-        "min_workers: Ray does not look at it here, got 1; give it in a node type.",
+        "min_workers: Ray ignores it here, got 1; set it in a node type.",
     ),
     Mistake(
         "one brand of check for another cloud",
         AWS,
         "  type: aws",
         "  type: azure",
-        ("provider.type: this check knows aws, gcp, local, got 'azure'; of others, Ray's schema alone is looked at."),
+        (
+            "provider.type: must be one of aws, gcp, local, got 'azure'; other providers are checked against "
+            "Ray's schema only."
+        ),
     ),
     Mistake(
         "a region that is none",
@@ -224,8 +220,8 @@ MISTAKES = [
         "  region: *region\n",
         "  region: *region\n  availability_zone: us-east-1a, us-west-2b\n",
         (
-            "provider.availability_zone: a zone of us-east-1 is us-east-1 and a letter, got 'us-west-"
-            "2b'; name such zones, or leave the key out."
+            "provider.availability_zone: must name zones of us-east-1, such as us-east-1a, got 'us-west-2b'; "
+            "correct it or remove the key."
         ),
     ),
     Mistake(
@@ -233,14 +229,14 @@ MISTAKES = [
         AWS,
         "InstanceType: g6.2xlarge",
         "InstanceTyp: g6.2xlarge",
-        ("available_node_types.gpu.node_config.InstanceTyp: EC2 knows no such key; did you mean 'InstanceType'?"),
+        "available_node_types.gpu.node_config.InstanceTyp: EC2 has no such key; did you mean 'InstanceType'?",
     ),
     Mistake(
         "an instance type misspelt",
         AWS,
         "InstanceType: g6.2xlarge",
         "InstanceType: g6.2xlage",
-        ("available_node_types.gpu.node_config.InstanceType: unknown machine 'g6.2xlage'; did you mean 'g6.2xlarge'?"),
+        "available_node_types.gpu.node_config.InstanceType: unknown machine 'g6.2xlage'; did you mean 'g6.2xlarge'?",
     ),
     Mistake(
         "an instance type not in the table",
@@ -248,8 +244,8 @@ MISTAKES = [
         "InstanceType: g6.2xlarge",
         "InstanceType: g6f.2xlarge",
         (
-            "available_node_types.gpu.node_config.InstanceType: 'g6f.2xlarge' is not in cluster/insta"
-            "nce_types.toml; add a line there with its CPUs and GPUs."
+            "available_node_types.gpu.node_config.InstanceType: 'g6f.2xlarge' is not in "
+            "cluster/instance_types.toml; add a line there with its CPUs and GPUs."
         ),
     ),
     Mistake(
@@ -258,8 +254,8 @@ MISTAKES = [
         "InstanceType: g6.2xlarge",
         "InstanceType: m7i.2xlarge",
         (
-            "available_node_types.gpu.node_config.InstanceType: GPU is declared, but 'm7i.2xlarge' ha"
-            "s none; take g4dn, g5, g6, g6e, p4d or p5."
+            "available_node_types.gpu.node_config.InstanceType: resources declare a GPU, but 'm7i.2xlarge' has "
+            "none; choose g4dn, g5, g6, g6e, p4d or p5."
         ),
     ),
     Mistake(
@@ -268,8 +264,8 @@ MISTAKES = [
         "InstanceType: g6.2xlarge",
         "InstanceType: g6.12xlarge",
         (
-            "available_node_types.gpu.resources: CPU must be 48, what g6.12xlarge has, got 8; a study"
-            " plans with it for workers that sleep."
+            "available_node_types.gpu.resources: CPU must be 48, as g6.12xlarge has, got 8; a study plans with it"
+            " before workers start."
         ),
     ),
     Mistake(
@@ -278,8 +274,8 @@ MISTAKES = [
         "InstanceType: g6.2xlarge",
         "InstanceType: p3.2xlarge",
         (
-            "available_node_types.gpu.node_config.InstanceType: the lock's torch, of CUDA 13, needs a"
-            " GPU of compute capability 7.5 or more, got 'p3.2xlarge' with 7; take a newer machine."
+            "available_node_types.gpu.node_config.InstanceType: torch in requirements.lock uses CUDA 13, which "
+            "needs compute capability 7.5 or higher, got 'p3.2xlarge' with 7; choose a newer machine."
         ),
     ),
     Mistake(
@@ -288,8 +284,8 @@ MISTAKES = [
         "&image ami-0123456789abcdef0",
         "&image ubuntu-24.04",
         (
-            "available_node_types.head.node_config.ImageId: it must be ami- and 17 hexadecimal digits"
-            ", got 'ubuntu-24.04'; config.yaml says how to find the newest."
+            "available_node_types.head.node_config.ImageId: must be ami- and 17 hexadecimal digits, got "
+            "'ubuntu-24.04'; cluster/config.yaml shows how to find the newest."
         ),
     ),
     Mistake(
@@ -298,8 +294,8 @@ MISTAKES = [
         "&image ami-0123456789abcdef0",
         "&image ami-0123456789",
         (
-            "available_node_types.head.node_config.ImageId: it must be ami- and 17 hexadecimal digits"
-            ", got 'ami-0123456789'; config.yaml says how to find the newest."
+            "available_node_types.head.node_config.ImageId: must be ami- and 17 hexadecimal digits, got "
+            "'ami-0123456789'; cluster/config.yaml shows how to find the newest."
         ),
     ),
     Mistake(
@@ -308,8 +304,8 @@ MISTAKES = [
         "MarketType: spot",
         "MarketType: spott",
         (
-            "available_node_types.gpu.node_config.InstanceMarketOptions.MarketType: EC2 knows no 'spo"
-            "tt' here; did you mean 'spot'?"
+            "available_node_types.gpu.node_config.InstanceMarketOptions.MarketType: EC2 does not accept 'spott' "
+            "here; did you mean 'spot'?"
         ),
     ),
     Mistake(
@@ -318,9 +314,8 @@ MISTAKES = [
         "        MarketType: spot",
         "        # MarketType: spot",
         (
-            "available_node_types.gpu.node_config.InstanceMarketOptions.MarketType: it is missing; sa"
-            "y spot, or on-demand where a machine must not be taken back at more than twice the price"
-            "."
+            "available_node_types.gpu.node_config.InstanceMarketOptions.MarketType: missing; choose spot, or "
+            "on-demand for machines that AWS never reclaims, at more than twice the price."
         ),
     ),
     Mistake(
@@ -329,8 +324,8 @@ MISTAKES = [
         "MetadataOptions: {HttpTokens: required}  #",
         "InstanceMarketOptions: {MarketType: spot}  #",
         (
-            "available_node_types.head.node_config.InstanceMarketOptions: a head must not be spot, go"
-            "t MarketType 'spot': with it goes the study's driver; take the lines out."
+            "available_node_types.head.node_config.InstanceMarketOptions: the head must not be a spot machine, "
+            "got MarketType 'spot': losing it ends the study; remove these lines."
         ),
     ),
     Mistake(
@@ -339,9 +334,8 @@ MISTAKES = [
         "SpotInstanceType: one-time",
         "SpotInstanceType: persistent",
         (
-            "available_node_types.gpu.node_config.InstanceMarketOptions.SpotOptions.SpotInstanceType:"
-            " it must be one-time, got 'persistent': AWS would start machines that Ray does not know "
-            "of."
+            "available_node_types.gpu.node_config.InstanceMarketOptions.SpotOptions.SpotInstanceType: must be "
+            "one-time, got 'persistent': AWS would start machines that Ray does not manage."
         ),
     ),
     Mistake(
@@ -350,8 +344,8 @@ MISTAKES = [
         "InstanceInterruptionBehavior: terminate",
         "InstanceInterruptionBehavior: stop",
         (
-            "available_node_types.gpu.node_config.InstanceMarketOptions.SpotOptions.InstanceInterrupt"
-            "ionBehavior: it must be terminate, got 'stop': what is stopped costs on."
+            "available_node_types.gpu.node_config.InstanceMarketOptions.SpotOptions.InstanceInterruptionBehavior:"
+            " must be terminate, got 'stop': stopped machines still cost money."
         ),
     ),
     Mistake(
@@ -360,8 +354,8 @@ MISTAKES = [
         "SpotInstanceType: one-time",
         "MaxPrice: 0.6",
         (
-            "available_node_types.gpu.node_config.InstanceMarketOptions.SpotOptions.MaxPrice: EC2 tak"
-            "es a string here, got 0.6."
+            "available_node_types.gpu.node_config.InstanceMarketOptions.SpotOptions.MaxPrice: EC2 requires a "
+            "string here, got 0.6."
         ),
     ),
     Mistake(
@@ -370,8 +364,8 @@ MISTAKES = [
         "SpotInstanceType: one-time",
         "MaxPrice: $0.60",
         (
-            "available_node_types.gpu.node_config.InstanceMarketOptions.SpotOptions.MaxPrice: it must"
-            " be dollars an hour as text, such as '0.60', got '$0.60'; or leave it out."
+            "available_node_types.gpu.node_config.InstanceMarketOptions.SpotOptions.MaxPrice: must be US dollars "
+            "per hour as a string, such as '0.60', got '$0.60'; correct it or remove it."
         ),
     ),
     Mistake(
@@ -380,8 +374,8 @@ MISTAKES = [
         "VolumeSize: 150",
         "VolumeSize: 30",
         (
-            "available_node_types.gpu.node_config.BlockDeviceMappings[0].Ebs.VolumeSize: it must be a"
-            "t least 100 GB for image, .venv and data, got 30; raise it."
+            "available_node_types.gpu.node_config.BlockDeviceMappings[0].Ebs.VolumeSize: must be at least 100 GB "
+            "for image, .venv and data, got 30; raise it."
         ),
     ),
     Mistake(
@@ -390,8 +384,8 @@ MISTAKES = [
         "VolumeSize: 150",
         "VolumeSize: 150GB",
         (
-            "available_node_types.gpu.node_config.BlockDeviceMappings[0].Ebs.VolumeSize: EC2 takes a "
-            "whole number here, got '150GB'."
+            "available_node_types.gpu.node_config.BlockDeviceMappings[0].Ebs.VolumeSize: EC2 requires a whole "
+            "number here, got '150GB'."
         ),
     ),
     Mistake(
@@ -400,8 +394,8 @@ MISTAKES = [
         "VolumeSize: 150, VolumeType: gp3",
         "VolumeSize: 150, VolumeType: gp2",
         (
-            "available_node_types.gpu.node_config.BlockDeviceMappings[0].Ebs.VolumeType: it must be g"
-            "p3, which is faster and costs less, got 'gp2'."
+            "available_node_types.gpu.node_config.BlockDeviceMappings[0].Ebs.VolumeType: must be gp3, which is "
+            "faster and cheaper, got 'gp2'."
         ),
     ),
     Mistake(
@@ -410,8 +404,8 @@ MISTAKES = [
         "VolumeSize: 150, VolumeType: gp3, DeleteOnTermination: true",
         "VolumeSize: 150, VolumeType: gp3, DeleteOnTermination: false",
         (
-            "available_node_types.gpu.node_config.BlockDeviceMappings[0].Ebs.DeleteOnTermination: it "
-            "must be true: disks would stay and cost when their machines are gone."
+            "available_node_types.gpu.node_config.BlockDeviceMappings[0].Ebs.DeleteOnTermination: must be true; "
+            "otherwise disks remain, and cost money, after their machines are terminated."
         ),
     ),
     Mistake(
@@ -420,8 +414,8 @@ MISTAKES = [
         "DeviceName: /dev/sda1  #",
         "DeviceName: /dev/xvda  #",
         (
-            "available_node_types.head.node_config.BlockDeviceMappings: the root disk is /dev/sda1, g"
-            "ot '/dev/xvda'; else it is as small as the image."
+            "available_node_types.head.node_config.BlockDeviceMappings: must contain the root disk /dev/sda1, got"
+            " '/dev/xvda'; otherwise it is only as large as the image."
         ),
     ),
     Mistake(
@@ -430,8 +424,8 @@ MISTAKES = [
         "SecurityGroupIds: [*security_group]\n",
         "# none\n",
         (
-            "available_node_types.head.node_config.SecurityGroupIds: it is missing, so Ray makes a gr"
-            "oup with ssh open to 0.0.0.0/0; name one that is open to your address."
+            "available_node_types.head.node_config.SecurityGroupIds: missing, so Ray would create a group with "
+            "ssh open to 0.0.0.0/0; name a group that allows your address only."
         ),
     ),
     Mistake(
@@ -440,8 +434,8 @@ MISTAKES = [
         "&security_group sg-0123456789abcdef0",
         "&security_group my-group",
         (
-            "available_node_types.head.node_config.SecurityGroupIds: a group's id is sg- and 17 hexad"
-            "ecimal digits, not its name, got 'my-group'; `aws ec2 describe-security-groups`."
+            "available_node_types.head.node_config.SecurityGroupIds: must be group ids, sg- and 17 hexadecimal "
+            "digits, got 'my-group'; see `aws ec2 describe-security-groups`."
         ),
     ),
     Mistake(
@@ -449,12 +443,12 @@ MISTAKES = [
         AWS,
         "  cache_stopped_nodes",
         (
-            "  security_group: {IpPermissions: [{FromPort: 8265, ToPort: 8265, IpProtocol: tcp, IpRan"
-            "ges: [{CidrIp: 0.0.0.0/0}]}]}\n  cache_stopped_nodes"
+            "  security_group: {IpPermissions: [{FromPort: 8265, ToPort: 8265, IpProtocol: tcp, IpRanges: "
+            "[{CidrIp: 0.0.0.0/0}]}]}\n  cache_stopped_nodes"
         ),
         (
-            "provider.security_group.IpPermissions[0]: ports 8265 to 8265 would be open to everybody,"
-            " got 0.0.0.0/0; use `ray dashboard`, through ssh."
+            "provider.security_group.IpPermissions[0]: ports 8265 to 8265 would be open to the internet, got "
+            "0.0.0.0/0; use `ray dashboard`, which tunnels through ssh."
         ),
     ),
     Mistake(
@@ -463,8 +457,8 @@ MISTAKES = [
         "IamInstanceProfile: {Name: pan-study-worker}",
         "# IamInstanceProfile: {Name: pan-study-worker}",
         (
-            "available_node_types.gpu.node_config.IamInstanceProfile: it is missing, so the machine m"
-            "ay not read the bucket; name the instance profile that cluster/README.md makes."
+            "available_node_types.gpu.node_config.IamInstanceProfile: missing, so the machine cannot read the "
+            "bucket; name the instance profile created in cluster/README.md."
         ),
     ),
     Mistake(
@@ -472,17 +466,14 @@ MISTAKES = [
         AWS,
         "IamInstanceProfile: {Name: pan-study-worker}",
         "IamInstanceProfile: {Nam: pan-study-worker}",
-        ("available_node_types.gpu.node_config.IamInstanceProfile.Nam: EC2 knows no such key; did you mean 'Name'?"),
+        "available_node_types.gpu.node_config.IamInstanceProfile.Nam: EC2 has no such key; did you mean 'Name'?",
     ),
     Mistake(
         "a key file that is not there",
         AWS,
         "  ssh_user: ubuntu",
         "  ssh_private_key: ~/.ssh/none.pem\n  ssh_user: ubuntu",
-        (
-            "available_node_types.head.node_config.KeyName: it is missing; auth.ssh_private_key needs"
-            " its key pair's name."
-        ),
+        "available_node_types.head.node_config.KeyName: missing; name the key pair of auth.ssh_private_key.",
     ),
     Mistake(
         "a key pair without its file",
@@ -490,8 +481,8 @@ MISTAKES = [
         "ImageId: *image  #",
         "KeyName: birds\n      ImageId: *image  #",
         (
-            "available_node_types.head.node_config.KeyName: it needs auth.ssh_private_key, the file o"
-            "f 'birds'; give it or leave both out."
+            "available_node_types.head.node_config.KeyName: requires auth.ssh_private_key, the private key of "
+            "'birds'; add it or remove both."
         ),
     ),
     Mistake(
@@ -499,56 +490,56 @@ MISTAKES = [
         AWS,
         "  ssh_user: ubuntu",
         "  ssh_proxy_command: nc %h %p #",
-        "auth.ssh_user: it is missing; give the user's name on the nodes.",
+        "auth.ssh_user: missing; add the user's name on the nodes.",
     ),
     Mistake(
         "no code on the nodes",
         AWS,
         '{"~/pan-study": "."}',
         '{"~/docs": docs}',
-        ('file_mounts: none of them is this checkout, so nodes have no code; add: {"~/pan-study": "."}'),
+        'file_mounts: no entry uploads this checkout, so nodes would have no code; add: {"~/pan-study": "."}',
     ),
     Mistake(
         "a mount that is not there",
         AWS,
         '{"~/pan-study": "."}',
         '{"~/pan-study": ".", "~/masks": masks}',
-        "file_mounts['~/masks']: there is no 'masks' in ",
+        "file_mounts['~/masks']: 'masks' does not exist in ",
     ),
     Mistake(
         "a mount's place that is no path",
         AWS,
         '{"~/pan-study": "."}',
         '{"~/pan-study": ".", "masks": docs}',
-        "file_mounts['masks']: a node's path starts with ~/ or /; write it so.",
+        "file_mounts['masks']: a path on the nodes must start with ~/ or /, got 'masks'.",
     ),
     Mistake(
         "the environment is sent",
         AWS,
         "/.venv, ",
         "",
-        "rsync_exclude: '/.venv' is missing: it is gigabytes, made for this machine; add it.",
+        "rsync_exclude: '/.venv' is missing; add it, because it takes gigabytes and only works on this machine.",
     ),
     Mistake(
         "data that is code",
         AWS,
         "/results, /data,",
         "/results, data,",
-        ("rsync_exclude[3]: 'data' leaves out pan_model/data, too; write '/data' for the root's alone."),
+        "rsync_exclude[3]: 'data' also excludes pan_model/data; write '/data' to exclude only the one in the root.",
     ),
     Mistake(
         "the commit is left behind",
         AWS,
         "[/.venv, ",
         "[.git, /.venv, ",
-        ("rsync_exclude: '.git' must go along: results name the commit that made them; take it out."),
+        "rsync_exclude: '.git' must be uploaded, because results record the git commit; remove this entry.",
     ),
     Mistake(
         "no setup from the lock",
         AWS,
         "cd ~/pan-study && make setup",
         "cd ~/pan-study && make stup",
-        ("setup_commands: none of them sets up from requirements.lock; add: cd ~/pan-study && make setup"),
+        "setup_commands: no command installs requirements.lock; add: cd ~/pan-study && make setup",
     ),
     Mistake(
         "the environment in the mount",
@@ -556,8 +547,8 @@ MISTAKES = [
         "ln -s ~/.pan-study-venv .venv",
         "cp -r ~/.pan-study-venv .venv",
         (
-            "setup_commands: none of them links .venv to a folder elsewhere, as config.yaml does; the"
-            " head reads all that is mounted."
+            "setup_commands: no command replaces .venv by a link, as in cluster/config.yaml; Ray reads all "
+            "mounted files for each worker."
         ),
     ),
     Mistake(
@@ -566,8 +557,8 @@ MISTAKES = [
         "head_setup_commands: []",
         "head_setup_commands: ['pip install -U \"ray[default]\" boto3']",
         (
-            "head_setup_commands[0]: ray, boto3 must come from requirements.lock alone, got 'pip inst"
-            'all -U "ray[default]" boto3\'; take the command out.'
+            "head_setup_commands[0]: ray, boto3 must be installed from requirements.lock only, got 'pip install "
+            '-U "ray[default]" boto3\'; remove the command.'
         ),
     ),
     Mistake(
@@ -575,10 +566,7 @@ MISTAKES = [
         AWS,
         "export PATH=$HOME/pan-study/.venv/bin:$PATH",
         "export PTH=x",
-        (
-            "setup_commands: none of them puts the lock's ray and python first; add: export PATH=$HOM"
-            "E/pan-study/.venv/bin:$PATH"
-        ),
+        "setup_commands: no command puts .venv/bin first on PATH; add: export PATH=$HOME/pan-study/.venv/bin:$PATH",
     ),
     Mistake(
         "another version",
@@ -586,8 +574,8 @@ MISTAKES = [
         "PAN_STUDY_VERSION=0.1.0",
         "PAN_STUDY_VERSION=0.0.9",
         (
-            "setup_commands[1]: PAN_STUDY_VERSION must be 0.1.0, as in pyproject.toml, got '0.0.9'; t"
-            "he file is of another checkout, compare it with this one's."
+            "setup_commands[1]: PAN_STUDY_VERSION must be 0.1.0, as in pyproject.toml, got '0.0.9'; the file "
+            "belongs to another checkout; compare it with the file in this one."
         ),
     ),
     Mistake(
@@ -595,7 +583,7 @@ MISTAKES = [
         AWS,
         "PAN_STUDY_VERSION=0.1.0",
         "VERSION=0.1.0",
-        ("setup_commands: no command exports the package's version; add: export PAN_STUDY_VERSION=0.1.0"),
+        "setup_commands: no command exports the version of this package; add: export PAN_STUDY_VERSION=0.1.0",
     ),
     Mistake(
         "results on the head",
@@ -603,8 +591,8 @@ MISTAKES = [
         "export PAN_STUDY_OUTPUT=",
         "export PAN_STUDY_OUT=",
         (
-            "setup_commands: none of them exports PAN_STUDY_OUTPUT, so results would stay on the head"
-            "'s disk, which goes with it; a bucket's URL or a share belongs there."
+            "setup_commands: no command exports PAN_STUDY_OUTPUT, so results would be lost with the head's disk; "
+            "set it to a bucket URL or a shared folder."
         ),
     ),
     Mistake(
@@ -613,8 +601,8 @@ MISTAKES = [
         "PAN_STUDY_OUTPUT=/mnt/pan-study/results",
         "PAN_STUDY_OUTPUT=$PAN_STUDY_BUCKET/results",
         (
-            "setup_commands[3]: results go to s3://BUCKET/.. or a shared folder, got 'gs://birds/resu"
-            "lts'; gcp.yaml mounts a share."
+            "setup_commands[3]: PAN_STUDY_OUTPUT must be s3://BUCKET/.. or a shared folder, got "
+            "'gs://birds/results'; cluster/gcp.yaml mounts one."
         ),
     ),
     Mistake(
@@ -623,8 +611,8 @@ MISTAKES = [
         "PAN_STUDY_BUCKET=s3://birds",
         "PAN_STUDY_BUCKET=birds",
         (
-            "setup_commands[2]: results go to s3://BUCKET/.. or a shared folder, got 'birds/results';"
-            " gcp.yaml mounts a share."
+            "setup_commands[2]: PAN_STUDY_OUTPUT must be s3://BUCKET/.. or a shared folder, got 'birds/results'; "
+            "cluster/gcp.yaml mounts one."
         ),
     ),
     Mistake(
@@ -633,8 +621,8 @@ MISTAKES = [
         "export PAN_STUDY_DATA_ROOT=",
         "export PAN_STUDY_DATA=",
         (
-            "setup_commands: none of them exports PAN_STUDY_DATA_ROOT, so a study would look for data"
-            " in the folder data; a folder that each node has belongs there."
+            "setup_commands: no command exports PAN_STUDY_DATA_ROOT, so a study would read data from `data`; set "
+            "it to a folder that every node has."
         ),
     ),
     Mistake(
@@ -643,8 +631,8 @@ MISTAKES = [
         "--dashboard-host=127.0.0.1",
         "--dashboard-host=0.0.0.0",
         (
-            "head_start_ray_commands[1]: the dashboard runs what it is sent, so it must stay at 127.0"
-            ".0.1; `ray dashboard` goes through ssh."
+            "head_start_ray_commands[1]: --dashboard-host must be 127.0.0.1, because the dashboard runs code; "
+            "`ray dashboard` tunnels through ssh."
         ),
     ),
     Mistake(
@@ -653,8 +641,8 @@ MISTAKES = [
         "--autoscaling-config=~/ray_bootstrap_config.yaml ",
         "",
         (
-            "head_start_ray_commands[1]: without --autoscaling-config=~/ray_bootstrap_config.yaml no "
-            "worker ever starts; add it."
+            "head_start_ray_commands[1]: the head's `ray start` must have "
+            "--autoscaling-config=~/ray_bootstrap_config.yaml, or no worker starts; add it."
         ),
     ),
     Mistake(
@@ -663,22 +651,22 @@ MISTAKES = [
         "--address=$RAY_HEAD_IP:6379",
         "--address=auto",
         (
-            "worker_start_ray_commands[1]: a worker's `ray start` must have --address=$RAY_HEAD_IP:63"
-            "79, which Ray fills in; add it."
+            "worker_start_ray_commands[1]: a worker's `ray start` must have --address=$RAY_HEAD_IP:6379, which "
+            "Ray sets; add it."
         ),
     ),
     Mistake(
         "Ray's own start",
         AWS,
         (
-            "worker_start_ray_commands:  # the dashboard is reached by `ray dashboard cluster/config."
-            "yaml`, through ssh\n  - ray stop\n  - ulimit -n 65536; ray start --address=$RAY_HEAD_IP:63"
-            "79 --object-manager-port=8076\n"
+            "worker_start_ray_commands:  # the dashboard is reached by `ray dashboard cluster/config.yaml`, "
+            "through ssh\n  - ray stop\n  - ulimit -n 65536; ray start --address=$RAY_HEAD_IP:6379 "
+            "--object-manager-port=8076\n"
         ),
         "",
         (
-            "worker_start_ray_commands: none of them is `ray start`; write it as in cluster/config.ya"
-            "ml: Ray's own opens the dashboard to all."
+            "worker_start_ray_commands: no command is `ray start`; add it as in cluster/config.yaml, because "
+            "Ray's default opens the dashboard to all."
         ),
     ),
     Mistake(
@@ -687,8 +675,8 @@ MISTAKES = [
         "&region us-central1\n",
         "&region us-central1-a\n",
         (
-            "provider.region: a region is such as us-central1, got 'us-central1-a'; a zone, us-centra"
-            "l1-a, goes into availability_zone."
+            "provider.region: must be a region such as us-central1, got 'us-central1-a'; a zone such as "
+            "us-central1-a belongs in availability_zone."
         ),
     ),
     Mistake(
@@ -696,21 +684,21 @@ MISTAKES = [
         GCP,
         "&zone us-central1-a",
         "&zone us-east1-b",
-        ("provider.availability_zone: a zone of us-central1 is us-central1- and a letter, got 'us-east1-b'."),
+        "provider.availability_zone: must be a zone of us-central1, such as us-central1-a, got 'us-east1-b'.",
     ),
     Mistake(
         "no project",
         GCP,
         "  project_id: *project\n",
         "",
-        "provider.project_id: it is missing; give your project's id.",
+        "provider.project_id: missing; add your project's id.",
     ),
     Mistake(
         "machineTyp",
         GCP,
         "machineType: g2-standard-8",
         "machineTyp: g2-standard-8",
-        ("available_node_types.gpu.node_config.machineTyp: there is no such key; did you mean 'machineType'?"),
+        "available_node_types.gpu.node_config.machineTyp: unknown key; did you mean 'machineType'?",
     ),
     Mistake(
         "a machine misspelt",
@@ -718,8 +706,8 @@ MISTAKES = [
         "machineType: g2-standard-8",
         "machineType: g2-standrd-8",
         (
-            "available_node_types.gpu.node_config.machineType: unknown machine 'g2-standrd-8'; did yo"
-            "u mean 'g2-standard-8'?"
+            "available_node_types.gpu.node_config.machineType: unknown machine 'g2-standrd-8'; did you mean "
+            "'g2-standard-8'?"
         ),
     ),
     Mistake(
@@ -728,8 +716,8 @@ MISTAKES = [
         "machineType: g2-standard-8",
         "machineType: n1-standard-8",
         (
-            "available_node_types.gpu.node_config.machineType: GPU is declared, but 'n1-standard-8' h"
-            "as none; take g2 or a2, or n1 with guestAccelerators."
+            "available_node_types.gpu.node_config.machineType: resources declare a GPU, but 'n1-standard-8' has "
+            "none; choose g2 or a2, or n1 with guestAccelerators."
         ),
     ),
     Mistake(
@@ -737,12 +725,12 @@ MISTAKES = [
         GCP,
         "machineType: g2-standard-8",
         (
-            "guestAccelerators: [{acceleratorType: nvidia-tesla-t4, acceleratorCount: 1}]\n      machi"
-            "neType: g2-standard-8"
+            "guestAccelerators: [{acceleratorType: nvidia-tesla-t4, acceleratorCount: 1}]\n      machineType: "
+            "g2-standard-8"
         ),
         (
-            "available_node_types.gpu.node_config.guestAccelerators: only n1 machines take added GPUs"
-            ", got 'g2-standard-8'; leave the lines out or take n1."
+            "available_node_types.gpu.node_config.guestAccelerators: only n1 machines accept added GPUs, got "
+            "'g2-standard-8'; remove the lines or choose n1."
         ),
     ),
     Mistake(
@@ -750,12 +738,12 @@ MISTAKES = [
         GCP,
         "machineType: g2-standard-8",
         (
-            "guestAccelerators: [{acceleratorType: nvidia-tesla-v100, acceleratorCount: 1}]\n      mac"
-            "hineType: n1-standard-8"
+            "guestAccelerators: [{acceleratorType: nvidia-tesla-v100, acceleratorCount: 1}]\n      machineType: "
+            "n1-standard-8"
         ),
         (
-            "available_node_types.gpu.node_config.machineType: the lock's torch, of CUDA 13, needs a "
-            "GPU of compute capability 7.5 or more, got 'n1-standard-8' with 7; take a newer machine."
+            "available_node_types.gpu.node_config.machineType: torch in requirements.lock uses CUDA 13, which "
+            "needs compute capability 7.5 or higher, got 'n1-standard-8' with 7; choose a newer machine."
         ),
     ),
     Mistake(
@@ -763,12 +751,12 @@ MISTAKES = [
         GCP,
         "machineType: g2-standard-8",
         (
-            "guestAccelerators: [{acceleratorType: nvidia-tesla-t5, acceleratorCount: 1}]\n      machi"
-            "neType: n1-standard-8"
+            "guestAccelerators: [{acceleratorType: nvidia-tesla-t5, acceleratorCount: 1}]\n      machineType: "
+            "n1-standard-8"
         ),
         (
-            "available_node_types.gpu.node_config.guestAccelerators: unknown machine 'nvidia-tesla-t5"
-            "'; did you mean 'nvidia-tesla-t4'?"
+            "available_node_types.gpu.node_config.guestAccelerators: unknown machine 'nvidia-tesla-t5'; did you "
+            "mean 'nvidia-tesla-t4'?"
         ),
     ),
     Mistake(
@@ -777,8 +765,8 @@ MISTAKES = [
         "provisioningModel: SPOT",
         "provisioningModel: SPOTT",
         (
-            "available_node_types.gpu.node_config.scheduling.provisioningModel: it must be SPOT, or S"
-            "TANDARD at more than twice the price, got 'SPOTT'; did you mean 'SPOT'?"
+            "available_node_types.gpu.node_config.scheduling.provisioningModel: must be SPOT, or STANDARD at more"
+            " than twice the price, got 'SPOTT'; did you mean 'SPOT'?"
         ),
     ),
     Mistake(
@@ -787,8 +775,8 @@ MISTAKES = [
         "onHostMaintenance: TERMINATE",
         "onHostMaintenance: MIGRATE",
         (
-            "available_node_types.gpu.node_config.scheduling.onHostMaintenance: it must be TERMINATE,"
-            " a machine with a GPU cannot move, got 'MIGRATE'."
+            "available_node_types.gpu.node_config.scheduling.onHostMaintenance: must be TERMINATE, because "
+            "machines with a GPU cannot migrate, got 'MIGRATE'."
         ),
     ),
     Mistake(
@@ -797,8 +785,8 @@ MISTAKES = [
         "instanceTerminationAction: DELETE",
         "instanceTerminationAction: STOP",
         (
-            "available_node_types.gpu.node_config.scheduling.instanceTerminationAction: it must be DE"
-            "LETE, got 'STOP': what is stopped costs on."
+            "available_node_types.gpu.node_config.scheduling.instanceTerminationAction: must be DELETE, got "
+            "'STOP': stopped machines still cost money."
         ),
     ),
     Mistake(
@@ -807,8 +795,8 @@ MISTAKES = [
         "autoDelete: true\n",
         "autoDelete: false\n",
         (
-            "available_node_types.gpu.node_config.disks[0].autoDelete: it must be true: disks would s"
-            "tay and cost when their machines are gone."
+            "available_node_types.gpu.node_config.disks[0].autoDelete: must be true; otherwise disks remain, and "
+            "cost money, after their machines are terminated."
         ),
     ),
     Mistake(
@@ -817,8 +805,8 @@ MISTAKES = [
         "diskSizeGb: 150",
         "diskSizeGb: 50",
         (
-            "available_node_types.gpu.node_config.disks[0].initializeParams.diskSizeGb: it must be at"
-            " least 100 GB for image, .venv and data, got 50."
+            "available_node_types.gpu.node_config.disks[0].initializeParams.diskSizeGb: must be at least 100 GB "
+            "for image, .venv and data, got 50."
         ),
     ),
     Mistake(
@@ -827,9 +815,9 @@ MISTAKES = [
         "zones/us-central1-a/diskTypes",
         "zones/us-central1-b/diskTypes",
         (
-            "available_node_types.head.node_config.disks[0].initializeParams.diskType: it must be one"
-            " of the cluster's zone, zones/us-central1-a/diskTypes/pd-balanced, got 'zones/us-central"
-            "1-b/diskTypes/pd-balanced'."
+            "available_node_types.head.node_config.disks[0].initializeParams.diskType: must be a disk type of the"
+            " cluster's zone, such as zones/us-central1-a/diskTypes/pd-balanced, got "
+            "'zones/us-central1-b/diskTypes/pd-balanced'."
         ),
     ),
     Mistake(
@@ -838,8 +826,9 @@ MISTAKES = [
         "common-cu129-ubuntu-2404-nvidia-580",
         "common-cu128-ubuntu-2404-nvidia-570",
         (
-            "available_node_types.head.node_config.disks[0].initializeParams.sourceImage: the lock's "
-            "torch, of CUDA 13, needs NVIDIA's driver 580 or newer, got 570; take a newer image."
+            "available_node_types.head.node_config.disks[0].initializeParams.sourceImage: torch in "
+            "requirements.lock uses CUDA 13, which needs NVIDIA driver 580 or newer, got 570; choose a newer "
+            "image."
         ),
     ),
     Mistake(
@@ -848,7 +837,7 @@ MISTAKES = [
         "projects/deeplearning-platform-release/global/images/family/common",
         "common",
         (
-            "available_node_types.head.node_config.disks[0].initializeParams.sourceImage: it must be "
+            "available_node_types.head.node_config.disks[0].initializeParams.sourceImage: must be "
             "projects/PROJECT/global/images/family/FAMILY, got 'common-cu129-ubuntu-2404-nvidia-580'."
         ),
     ),
@@ -858,8 +847,8 @@ MISTAKES = [
         "global/networks/pan-study",
         "global/networks/default",
         (
-            "available_node_types.head.node_config.networkInterfaces: it must name a network of your "
-            "own, got 'global/networks/default'; the default one is open to ssh from everywhere."
+            "available_node_types.head.node_config.networkInterfaces: must not be the default network, which is "
+            "open to ssh from everywhere, got 'global/networks/default'; create one as in cluster/README.md."
         ),
     ),
     Mistake(
@@ -868,8 +857,8 @@ MISTAKES = [
         "serviceAccounts: [{email: *worker",
         "# serviceAccounts: [{email: *worker",
         (
-            "available_node_types.gpu.node_config.serviceAccounts: it is missing, so the machine may "
-            "not read the bucket; name the account that cluster/README.md makes."
+            "available_node_types.gpu.node_config.serviceAccounts: missing, so the machine cannot read the "
+            "bucket; name the service account created in cluster/README.md."
         ),
     ),
     Mistake(
@@ -878,9 +867,9 @@ MISTAKES = [
         "pan-study:0.1.0-ray2.60.0",
         "pan-study:0.1.0-ray2.50.0",
         (
-            "RayCluster.spec.headGroupSpec.template.spec.containers[0].image: the image's tag must na"
-            "me version 2.60.0 of Ray, as the checkout does, got 'ghcr.io/birds/pan-study:0.1.0-ray2."
-            "50.0'; build it anew by cluster/Dockerfile, or check out what it holds."
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].image: the image's tag must contain "
+            "version 2.60.0 of Ray, as in this checkout, got 'ghcr.io/birds/pan-study:0.1.0-ray2.50.0'; rebuild "
+            "it with cluster/Dockerfile, or check out the version it contains."
         ),
     ),
     Mistake(
@@ -889,9 +878,9 @@ MISTAKES = [
         "pan-study:0.1.0-ray",
         "pan-study:0.0.9-ray",
         (
-            "RayCluster.spec.headGroupSpec.template.spec.containers[0].image: the image's tag must na"
-            "me version 0.1.0 of the package, as the checkout does, got 'ghcr.io/birds/pan-study:0.0."
-            "9-ray2.60.0'; build it anew by cluster/Dockerfile, or check out what it holds."
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].image: the image's tag must contain "
+            "version 0.1.0 of the package, as in this checkout, got 'ghcr.io/birds/pan-study:0.0.9-ray2.60.0'; "
+            "rebuild it with cluster/Dockerfile, or check out the version it contains."
         ),
     ),
     Mistake(
@@ -900,9 +889,9 @@ MISTAKES = [
         "ghcr.io/birds/pan-study:0.1.0-ray2.60.0",
         "pytorch/pytorch:2.9",
         (
-            "RayCluster.spec.headGroupSpec.template.spec.containers[0].image: the image must be .../p"
-            "an-study:0.1.0-ray2.60.0, which cluster/Dockerfile makes, so that its versions can be co"
-            "mpared, got 'pytorch/pytorch:2.9'."
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].image: the image must be "
+            ".../pan-study:0.1.0-ray2.60.0, built with cluster/Dockerfile, got 'pytorch/pytorch:2.9'; its "
+            "versions are read from the tag."
         ),
     ),
     Mistake(
@@ -910,7 +899,7 @@ MISTAKES = [
         KUBERAY,
         "rayVersion: 2.60.0",
         "rayVersion: 2.50.0",
-        "RayCluster.spec.rayVersion: it must be '2.60.0', the lock's, got '2.50.0'.",
+        "RayCluster.spec.rayVersion: must be '2.60.0', as in requirements.lock, got '2.50.0'.",
     ),
     Mistake(
         "no GPU",
@@ -918,8 +907,8 @@ MISTAKES = [
         "nvidia.com/gpu: 1}\n                limits: {cpu: 7, memory: 24Gi, nvidia.com/gpu: 1}",
         "nvidia.com/gpu: 1}\n                limits: {cpu: 7, memory: 24Gi}",
         (
-            "RayCluster.spec.workerGroupSpecs[0].template.spec.containers[0].resources.limits: nvidia"
-            ".com/gpu must be at least 1, or no trial has a GPU, got nothing; add it."
+            "RayCluster.spec.workerGroupSpecs[0].template.spec.containers[0].resources.limits: nvidia.com/gpu "
+            "must be at least 1, or no trial has a GPU, got nothing; add it."
         ),
     ),
     Mistake(
@@ -927,14 +916,14 @@ MISTAKES = [
         KUBERAY,
         "enableInTreeAutoscaling: true",
         "enableInTreeAutoscaling: false",
-        ("RayCluster.spec.enableInTreeAutoscaling: it must be true, or workers neither come nor go."),
+        "RayCluster.spec.enableInTreeAutoscaling: must be true, or workers are neither started nor removed.",
     ),
     Mistake(
         "autoscaling misspelt",
         KUBERAY,
         "enableInTreeAutoscaling: true",
         "enableInTreeAutoscalin: true",
-        ("RayCluster.spec.enableInTreeAutoscalin: there is no such key; did you mean 'enableInTreeAutoscaling'?"),
+        "RayCluster.spec.enableInTreeAutoscalin: unknown key; did you mean 'enableInTreeAutoscaling'?",
     ),
     Mistake(
         "idle for days",
@@ -942,8 +931,8 @@ MISTAKES = [
         "idleTimeoutSeconds: 600",
         "idleTimeoutSeconds: 86400",
         (
-            "RayCluster.spec.autoscalerOptions.idleTimeoutSeconds: it must be from 60 to 3600, the se"
-            "conds after which an idle worker goes, got 86400."
+            "RayCluster.spec.autoscalerOptions.idleTimeoutSeconds: must be between 60 and 3600, the seconds after"
+            " which an idle worker is removed, got 86400."
         ),
     ),
     Mistake(
@@ -952,8 +941,8 @@ MISTAKES = [
         "serviceType: ClusterIP",
         "serviceType: LoadBalancer",
         (
-            "RayCluster.spec.headGroupSpec.serviceType: it must be ClusterIP, got 'LoadBalancer': the"
-            " dashboard would be open; use kubectl port-forward."
+            "RayCluster.spec.headGroupSpec.serviceType: must be ClusterIP, got 'LoadBalancer', which would expose"
+            " the dashboard; use kubectl port-forward."
         ),
     ),
     Mistake(
@@ -962,8 +951,8 @@ MISTAKES = [
         'num-cpus: "0", ',
         "",
         (
-            'RayCluster.spec.headGroupSpec.rayStartParams: num-cpus must be "0", so that no trial run'
-            "s beside the driver; add it."
+            'RayCluster.spec.headGroupSpec.rayStartParams: num-cpus must be "0", so that no trial runs next to '
+            "the driver; add it."
         ),
     ),
     Mistake(
@@ -971,14 +960,14 @@ MISTAKES = [
         KUBERAY,
         "maxReplicas: 4",
         "# maxReplicas: 4",
-        ("RayCluster.spec.workerGroupSpecs[0].maxReplicas: it must be at least 1, it bounds the cost, got nothing."),
+        "RayCluster.spec.workerGroupSpecs[0].maxReplicas: must be at least 1, got nothing; it limits the cost.",
     ),
     Mistake(
         "replicas above the bound",
         KUBERAY,
         "replicas: 0 ",
         "replicas: 9 ",
-        ("RayCluster.spec.workerGroupSpecs[0].replicas: it must be from minReplicas, 0, to maxReplicas, 4, got 9."),
+        "RayCluster.spec.workerGroupSpecs[0].replicas: must be between minReplicas, 0, and maxReplicas, 4, got 9.",
     ),
     Mistake(
         "no memory limit",
@@ -986,8 +975,8 @@ MISTAKES = [
         "limits: {cpu: 7, memory: 24Gi}}",
         "limits: {cpu: 7}}",
         (
-            "RayCluster.spec.headGroupSpec.template.spec.containers[0].resources.limits: memory is mi"
-            "ssing; Ray takes it for what a pod has."
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].resources.limits: memory is missing; Ray "
+            "takes a pod's size from its limits."
         ),
     ),
     Mistake(
@@ -996,24 +985,24 @@ MISTAKES = [
         "PAN_STUDY_OUTPUT: s3://birds/results",
         "PAN_STUDY_OUTPUT: results",
         (
-            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_OUTPUT must"
-            " be s3://BUCKET/.. or in a mounted volume, got 'results': else it goes with the pod."
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_OUTPUT must be "
+            "s3://BUCKET/.. or in a mounted volume, got 'results'; otherwise results are lost with the pod."
         ),
     ),
     Mistake(
         "a ConfigMap misspelt",
         KUBERAY,
         (
-            "envFrom: [{configMapRef: {name: pan-study}}]\n            volumeMounts: [{name: data, mou"
-            "ntPath: /data}]\n        containers:\n          - name: ray-head"
+            "envFrom: [{configMapRef: {name: pan-study}}]\n            volumeMounts: [{name: data, mountPath: "
+            "/data}]\n        containers:\n          - name: ray-head"
         ),
         (
-            "envFrom: [{configMapRef: {name: pan-stdy}}]\n            volumeMounts: [{name: data, moun"
-            "tPath: /data}]\n        containers:\n          - name: ray-head"
+            "envFrom: [{configMapRef: {name: pan-stdy}}]\n            volumeMounts: [{name: data, mountPath: "
+            "/data}]\n        containers:\n          - name: ray-head"
         ),
         (
-            "RayCluster.spec.headGroupSpec.template.spec.initContainers[0].envFrom: there is no Confi"
-            "gMap 'pan-stdy' in this file; did you mean 'pan-study'?"
+            "RayCluster.spec.headGroupSpec.template.spec.initContainers[0].envFrom: there is no ConfigMap "
+            "'pan-stdy' in this file; did you mean 'pan-study'?"
         ),
     ),
     Mistake(
@@ -1021,7 +1010,10 @@ MISTAKES = [
         KUBERAY,
         "shutdownAfterJobFinishes: true",
         "shutdownAfterJobFinishes: false",
-        ("RayJob.spec.shutdownAfterJobFinishes: it must be true, got False: the cluster would stay and cost."),
+        (
+            "RayJob.spec.shutdownAfterJobFinishes: must be true, got False; otherwise the cluster keeps running "
+            "and costs money."
+        ),
     ),
     Mistake(
         "another program",
@@ -1029,9 +1021,9 @@ MISTAKES = [
         "study/run.py --ray",
         "run.py --ray",
         (
-            "RayJob.spec.entrypoint: it must run study/run.py, got '/home/ray/pan-study/.venv/bin/pyt"
-            "hon /home/ray/pan-study/run.py --ray-address auto --dataset cub inshop polyvore --num-tr"
-            "ials 256 --resume'; as in cluster/kuberay.yaml."
+            "RayJob.spec.entrypoint: must run study/run.py, got '/home/ray/pan-study/.venv/bin/python "
+            "/home/ray/pan-study/run.py --ray-address auto --dataset cub inshop polyvore --num-trials 256 "
+            "--resume'; see cluster/kuberay.yaml."
         ),
     ),
     Mistake(
@@ -1040,8 +1032,8 @@ MISTAKES = [
         " --resume\n",
         "\n",
         (
-            "RayJob.spec.entrypoint: it needs --resume, since backoffLimit runs it again and a study "
-            "that is there is an error; add it."
+            "RayJob.spec.entrypoint: must contain --resume, because backoffLimit runs it again and an existing "
+            "study is an error; add it."
         ),
     ),
     Mistake(
@@ -1050,8 +1042,8 @@ MISTAKES = [
         "4 x CPU=7,GPU=1",
         "2 x CPU=7,GPU=1",
         (
-            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_WORKERS must be what "
-            "workerGroupSpecs may become, '4 x CPU=7,GPU=1', got '2 x CPU=7,GPU=1'; change one of the two."
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_WORKERS must match "
+            "workerGroupSpecs at maxReplicas, '4 x CPU=7,GPU=1', got '2 x CPU=7,GPU=1'; change one of the two."
         ),
     ),
     Mistake(
@@ -1060,8 +1052,8 @@ MISTAKES = [
         "limits: {cpu: 7, memory: 24Gi, nvidia.com/gpu: 1}",
         "limits: {cpu: seven, memory: 24Gi, nvidia.com/gpu: 1}",
         (
-            "RayCluster.spec.workerGroupSpecs[0].template.spec.containers[0].resources.limits: cpu must be a number of "
-            "CPUs, such as 7 or 7500m, got 'seven'."
+            "RayCluster.spec.workerGroupSpecs[0].template.spec.containers[0].resources.limits: cpu must be a "
+            "number of CPUs, such as 7 or 7500m, got 'seven'."
         ),
     ),
     Mistake(
@@ -1070,8 +1062,8 @@ MISTAKES = [
         "4 x CPU=7,GPU=1",
         "four GPUs",
         (
-            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_WORKERS must be a number of "
-            "workers and what each has, as in "
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_WORKERS must be a "
+            "number of workers and what each has, as in "
         ),
     ),
     Mistake(
@@ -1080,8 +1072,8 @@ MISTAKES = [
         "  PAN_STUDY_WORKERS: 4 x",
         "  PAN_STUDY_WORKER: 4 x",
         (
-            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_WORKERS is missing, by which "
-            "a study plans with workers yet to come; add PAN_STUDY_WORKERS: 4 x CPU=7,GPU=1"
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_WORKERS is missing; a "
+            "study plans with it before workers start; add PAN_STUDY_WORKERS: 4 x CPU=7,GPU=1"
         ),
     ),
     Mistake(
@@ -1096,35 +1088,35 @@ MISTAKES = [
         KUBERAY,
         "apiVersion: ray.io/v1\n",
         "apiVersion: ray.io/v1alpha1\n",
-        "RayCluster.apiVersion: it must be ray.io/v1, got 'ray.io/v1alpha1'.",
+        "RayCluster.apiVersion: must be ray.io/v1, got 'ray.io/v1alpha1'.",
     ),
     Mistake(
         "more workers than machines",
         LOCAL,
         "idle_timeout_minutes: 60",
         "max_workers: 3\nidle_timeout_minutes: 60",
-        "max_workers: it must be at most 2, the addresses in worker_ips, got 3.",
+        "max_workers: must be at most 2, the number of worker_ips, got 3.",
     ),
     Mistake(
         "the head among the workers",
         LOCAL,
         "[10.0.0.2, 10.0.0.3]",
         "[10.0.0.1, 10.0.0.3]",
-        "provider.worker_ips: '10.0.0.1' is named 2 times, head included; name each machine once.",
+        "provider.worker_ips: '10.0.0.1' is listed 2 times, head included; list every machine once.",
     ),
     Mistake(
         "a user in an address",
         LOCAL,
         "10.0.0.3]",
         "me@10.0.0.3]",
-        ("provider.worker_ips[1]: it must be a host's name or address, without user or port, got 'me@10.0.0.3'."),
+        "provider.worker_ips[1]: must be a host name or address, without user or port, got 'me@10.0.0.3'.",
     ),
     Mistake(
         "no head",
         LOCAL,
         "  head_ip: 10.0.0.1",
         "",
-        "provider.head_ip: it is missing; give the head's address.",
+        "provider.head_ip: missing; add the head's address.",
     ),
     Mistake(
         "node types on own machines",
@@ -1132,8 +1124,8 @@ MISTAKES = [
         "idle_timeout_minutes: 60",
         "available_node_types: {gpu: {resources: {}, node_config: {}}}\nidle_timeout_minutes: 60",
         (
-            "Ray refuses the file, ClickException: The field available_node_types is not supported fo"
-            "r on-premise clusters."
+            "Ray rejects the file, ClickException: The field available_node_types is not supported for on-premise"
+            " clusters."
         ),
     ),
 ]
