@@ -20,8 +20,7 @@ from optuna.samplers import RandomSampler
 from pan_model.backbones.architectures import build_backbone
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.roles import Role, Roles
-from pan_model.data.splits import Split
+from pan_model.data.splits import Role, Roles, Split
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.retrieval import RetrievalTask
 from pan_model.tasks.task import Task

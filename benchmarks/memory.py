@@ -18,8 +18,7 @@ import torch
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.polyvore.outfits import Outfits
-from pan_model.data.roles import Role, Roles
-from pan_model.data.splits import Split
+from pan_model.data.splits import Role, Roles, Split
 from pan_model.tasks.outfits import OutfitTask
 from pan_model.tasks.retrieval import RetrievalTask
 from pan_model.tasks.task import Task

@@ -1,7 +1,7 @@
 """The datasets that there are: where each lies under the data root, how it is read, split and made a task."""
 
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +12,8 @@ from pan_model.data.cub import read_cub
 from pan_model.data.demo import read_demo
 from pan_model.data.inshop import read_inshop
 from pan_model.data.items import Items
-from pan_model.data.polyvore.reader import polyvore_split, read_polyvore
-from pan_model.data.reader_options import ReaderOptions
-from pan_model.data.roles import inshop_split
-from pan_model.data.splits import Split, few_shot_split
+from pan_model.data.polyvore.reader import PolyvoreSplit, polyvore_split, read_polyvore
+from pan_model.data.splits import Split, few_shot_split, inshop_split
 from pan_model.errors import UserError
 from pan_model.shapes import Int
 
@@ -24,10 +22,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReaderOptions:
+    """Passed to every reader; a dataset's row of the registry names the options that it heeds.
+
+    attribute_words is a file of words, one a line; without it they are mined from the training items' texts.
+    """
+
+    polyvore_split: PolyvoreSplit = PolyvoreSplit.NONDISJOINT
+    attribute_words: Path | None = None
+
+    def to_json(self, names: Collection[str]) -> dict[str, str]:
+        """The options of these names as strings; a file by its absolute path, and only where there is one.
+
+        >>> ReaderOptions().to_json(["polyvore_split", "attribute_words"])
+        {'polyvore_split': 'nondisjoint'}
+        """
+        words = None if self.attribute_words is None else str(self.attribute_words.absolute())
+        written = {"polyvore_split": self.polyvore_split.value, "attribute_words": words}
+        return {name: value for name, value in written.items() if name in names and value is not None}
+
+    @classmethod
+    def from_json(cls, options: Mapping[str, str]) -> "ReaderOptions":
+        """Read what `to_json` wrote; what is not there has its default."""
+        words = options.get("attribute_words")
+        return cls(
+            polyvore_split=PolyvoreSplit(options.get("polyvore_split", PolyvoreSplit.NONDISJOINT)),
+            attribute_words=None if words is None else Path(words),
+        )
+
+
+OPTIONS = tuple(ReaderOptions.__dataclass_fields__)
+"""The names of all options."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """One row of the registry; backbone, weights and image_size are what a study of it takes unless told otherwise.
 
-    options names the reader's options that it heeds, of `pan_model.data.reader_options.OPTIONS`.
+    options names the reader's options that it heeds, of `OPTIONS`.
     """
 
     folder: str

@@ -15,8 +15,7 @@ from torch import Tensor
 from pan_model.backbones.architectures import Backbone
 from pan_model.data.items import Items
 from pan_model.errors import UserError
-from pan_model.images.decoding import Content, load_image
-from pan_model.images.unreadable import reason_without_path
+from pan_model.images.decoding import Content, load_image, reason_without_path
 from pan_model.shapes import Float
 
 CPU_BATCH_SIZE = 16

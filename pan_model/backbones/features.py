@@ -18,7 +18,7 @@ from pan_model.backbones.weights import load_weights
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.files import atomic_cache_write, check_writable, content_key
-from pan_model.images.unreadable import check_readable
+from pan_model.images.decoding import check_readable
 from pan_model.shapes import Bool, Float
 
 CACHE_FORMAT = "pan-study/features/1"

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pan_model.data.image_paths import HIDDEN_REASON, is_hidden, require_images, stays_inside
 from pan_model.data.items import Items
-from pan_model.data.text_files import bad_line, read_lines
+from pan_model.data.source_files import HIDDEN_REASON, bad_line, is_hidden, read_lines, require_images, stays_inside
 from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int, UInt8
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pan_model.data.items import Items
-from pan_model.data.relations import Relations
+from pan_model.data.items import Items, Relations
 from pan_model.data.splits import Split
 from pan_model.shapes import Bool, Float, Int
 

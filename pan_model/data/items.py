@@ -1,13 +1,26 @@
-"""The items of a dataset, checked once at the door."""
+"""The items of a dataset and the relations among them, validated on construction."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from pan_model.data.relations import Relations
 from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int, UInt8
+
+
+class Relations(ABC):
+    """Relations among the N items of a dataset, which stay true when items are left out."""
+
+    @abstractmethod
+    def select(self, keep: Bool[np.ndarray, "N"]) -> "Relations":
+        """The relations among the kept items, renumbered in the same order."""
+
+    @abstractmethod
+    def content(self) -> bytes:
+        """All of it as bytes, for the dataset's fingerprint."""
+
 
 CERTAIN_FROM = 3
 """Certainty from which an attribute counts: 3 "probably", 4 "definitely" (CUB's scale); 0 means no label at all."""

@@ -15,8 +15,7 @@ import numpy as np
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.files import atomic_cache_write, check_writable, content_key, existing_parent
-from pan_model.images.decoding import load_square, square_side
-from pan_model.images.unreadable import check_readable, reason_without_path
+from pan_model.images.decoding import check_readable, load_square, reason_without_path, square_side
 from pan_model.shapes import Bool, Int, UInt8
 
 CACHE_FORMAT = "pan-study/pictures/1"

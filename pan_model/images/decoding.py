@@ -1,4 +1,4 @@
-"""Images on disk to the tensors that a backbone sees."""
+"""Images on disk to the tensors that a backbone sees, and images that cannot be read."""
 
 from io import BytesIO
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.shapes import Float, UInt8
 
@@ -100,3 +101,30 @@ def _resized_centre(image: Image.Image, image_size: int, side: int) -> Image.Ima
     scale = (width / resized[0], height / resized[1])
     right, bottom = min((left + side) * scale[0], width), min((top + side) * scale[1], height)  # rounding may pass them
     return image.resize((side, side), Image.Resampling.BILINEAR, box=(left * scale[0], top * scale[1], right, bottom))
+
+
+def reason_without_path(error: UserError, path: Path) -> str:
+    """What is wrong with the image at `path`, in words that stay true when the dataset is moved.
+
+    >>> reason_without_path(UserError("data/a.jpg: not a readable image (truncated)."), Path("data/a.jpg"))
+    'not a readable image (truncated).'
+    """
+    return str(error).removeprefix(f"{path}: ")
+
+
+def check_readable(items: Items, unreadable: dict[str, str], *, skip_bad_images: bool) -> None:
+    """Raise UserError when all images are unreadable, or any that shall not be skipped; reasons by image name."""
+    if not unreadable:
+        return
+    if len(unreadable) == len(items):
+        raise UserError(f"{items.image_root}: none of the {len(items)} images can be read, {_first(items, unreadable)}")
+    if not skip_bad_images:
+        raise UserError(
+            f"{items.image_root}: {len(unreadable)} of {len(items)} images cannot be read, {_first(items, unreadable)} "
+            "Mend them, or leave them out with --skip-bad-images."
+        )
+
+
+def _first(items: Items, unreadable: dict[str, str]) -> str:
+    name, reason = next(iter(unreadable.items()))
+    return f"the first is {items.image_root / name}: {reason}"

@@ -5,8 +5,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.roles import queries_and_gallery, roles_of
-from pan_model.data.splits import Split
+from pan_model.data.splits import Split, queries_and_gallery, roles_of
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
@@ -40,7 +39,7 @@ class Retrieval(NamedTuple):
 class RetrievalTask(SameClassTask):
     """Every query of a split is a question: is an image of its product among the best-scored of the whole gallery?
 
-    Queries and gallery are those of `pan_model.data.roles.queries_and_gallery`, on train a fixed sample of them;
+    Queries and gallery are those of `pan_model.data.splits.queries_and_gallery`, on train a fixed sample of them;
     nothing is drawn, so that all seeds have the same questions. `left_out` says how many queries are not asked.
     Raises UserError when a split has no query with a match.
     """

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pan_model.backbones.config import Pooling
 from pan_model.command_line import OneLineParser
-from pan_model.data.reader_options import PolyvoreSplit
+from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.datasets import DATASETS
 from pan_model.errors import UserError
 from pan_model.model.encoders import ENCODERS

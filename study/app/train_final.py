@@ -13,9 +13,8 @@ from pan_model.backbones.architectures import Backbone, build_backbone
 from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.backbones.weights import load_weights
 from pan_model.config import TrialConfig
-from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.splits import Split
-from pan_model.datasets import find_dataset
+from pan_model.datasets import ReaderOptions, find_dataset
 from pan_model.errors import UserError
 from pan_model.scores import QuestionScores
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline, untrained_baselines

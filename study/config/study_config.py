@@ -9,8 +9,8 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from pan_model.backbones.config import FeaturesConfig, Pooling, WeightsSource
-from pan_model.data.reader_options import OPTIONS, PolyvoreSplit, ReaderOptions
-from pan_model.datasets import DATASETS, find_dataset
+from pan_model.data.polyvore.reader import PolyvoreSplit
+from pan_model.datasets import DATASETS, OPTIONS, ReaderOptions, find_dataset
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
 from search_spaces import SPACES, SearchSpace

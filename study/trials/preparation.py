@@ -18,9 +18,8 @@ from pan_model.backbones.weights import load_weights
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
-from pan_model.data.reader_options import ReaderOptions
 from pan_model.data.splits import Split
-from pan_model.datasets import Dataset, find_dataset
+from pan_model.datasets import Dataset, ReaderOptions, find_dataset
 from pan_model.errors import UserError
 from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.shapes import Bool, Float

@@ -15,8 +15,7 @@ import search_spaces
 from pan_model import datasets as registry
 from pan_model.backbones.config import FeaturesConfig
 from pan_model.data.items import Items
-from pan_model.data.reader_options import ReaderOptions
-from pan_model.datasets import DATASETS, Dataset
+from pan_model.datasets import DATASETS, Dataset, ReaderOptions
 from search_spaces import SPACES, SearchSpace
 from study.trials.preparation import Preparation, PreparedDataset, prepare_dataset
 

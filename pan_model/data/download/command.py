@@ -8,9 +8,28 @@ from pathlib import Path
 from pan_model.command_line import BAD_INPUT, INTERRUPTED, OneLineParser
 from pan_model.data.download.cub_archive import MD5, URL, Archive, fetch_cub
 from pan_model.data.download.layout_check import CHECKS, check_layout, dataset_folder
-from pan_model.data.download.sources import say_where
 from pan_model.errors import UserError
 from pan_model.progress_line import ProgressLine
+
+IN_SHOP = """\
+In-Shop Clothes Retrieval is part of DeepFashion (Liu et al., CVPR 2016) and is given out by request, for research only:
+  1. http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion.html, "In-shop Clothes Retrieval Benchmark": read the terms, ask
+     for access with the form there; the answer holds the password of the archives of images.
+  2. Get Eval/list_eval_partition.txt, Anno/list_attr_cloth.txt, Anno/list_attr_items.txt (or Anno/attributes/..) and
+     Img/img.zip (256 x 256 pixels; img_highres.zip is not needed), and unzip it with the password.
+  3. Put them into {folder}: Eval/, Anno/ and img/ (or Img/img/)."""
+
+POLYVORE = """\
+Polyvore Outfits (Vasileva et al., ECCV 2018) is given out by request, for research only:
+  1. https://github.com/mvasil/fashion-compatibility says where it is by now: once a form and a link to Google Drive,
+     since then https://huggingface.co/datasets/mvasil/polyvore-outfits, which needs an account and a request (6 GB).
+  2. Get polyvore_item_metadata.json, the images and the folder nondisjoint/ or disjoint/ or both, each with
+     train, valid and test.json, compatibility_valid and _test.txt, fill_in_blank_valid and _test.json.
+  3. Put them into {folder}.
+     Each image is images/<item_id>.jpg, so images that come as .parquet must be written out; typespaces.p is not
+     needed."""
+
+WORDS = {"inshop": IN_SHOP, "polyvore": POLYVORE}
 
 
 def main(words: Sequence[str]) -> int:
@@ -49,7 +68,7 @@ def _get(options: argparse.Namespace) -> int:
             return _say_there(data_root)
         _download_cub(data_root, Archive(options.url or URL, options.md5 or MD5))
     elif not options.check:
-        print(say_where(options.dataset, dataset_folder(options.dataset, data_root)))
+        print(_say_where(options.dataset, dataset_folder(options.dataset, data_root)))
     report = check_layout(options.dataset, data_root)
     *lines, verdict = report.lines()
     for line in lines:
@@ -62,8 +81,11 @@ def _get(options: argparse.Namespace) -> int:
 
 def _read(dataset: str, data_root: Path) -> None:
     """Read the dataset as a study does; UserError for what a list of files does not tell."""
-    from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions  # with torch, which looking does not need
-    from pan_model.datasets import find_dataset
+    from pan_model.data.polyvore.reader import PolyvoreSplit
+    from pan_model.datasets import (
+        ReaderOptions,  # with torch, which looking does not need
+        find_dataset,
+    )
 
     row, folder = find_dataset(dataset), dataset_folder(dataset, data_root)
     there = [version for version in PolyvoreSplit if (folder / version).is_dir()]
@@ -76,6 +98,11 @@ def _read(dataset: str, data_root: Path) -> None:
 def _say_there(data_root: Path) -> int:
     print(f"{dataset_folder('cub', data_root)} is there already, nothing was downloaded; --check looks at it.")
     return 0
+
+
+def _say_where(dataset: str, folder: Path) -> str:
+    """A few lines on how to get `inshop` or `polyvore`, and that `folder` is where it goes."""
+    return WORDS[dataset].format(folder=folder)
 
 
 def _download_cub(data_root: Path, archive: Archive) -> None:

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pan_model.data.download.layout_files import (
+from pan_model.data.download.layout_report import (
+    LayoutReport,
+    Verdict,
     count_lines,
     find_file,
-    is_hidden,
+    first_names,
     list_archives,
     load_json,
     look_for_images,
@@ -19,7 +21,7 @@ from pan_model.data.download.layout_files import (
     look_in,
     read_lines,
 )
-from pan_model.data.download.layout_report import LayoutReport, Verdict, first_names
+from pan_model.data.source_files import is_hidden
 
 IN_SHOP_ATTRIBUTES = ("Anno", "Anno/attributes")
 IN_SHOP_IMAGES = (".", "Img")  # names in the list begin with img/

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pan_model.data.text_files import bad_line, read_lines
+from pan_model.data.source_files import bad_line, read_lines
 from pan_model.errors import UserError
 from pan_model.shapes import Bool
 

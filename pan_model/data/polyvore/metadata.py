@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pan_model.data.json_files import as_object, as_text, bad_value, read_json
 from pan_model.data.polyvore.attribute_words import ItemText
+from pan_model.data.source_files import as_object, as_text, bad_value, read_json
 from pan_model.errors import UserError
 
 TEXT_FIELDS = ("title", "url_name", "description")

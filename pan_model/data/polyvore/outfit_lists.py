@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pan_model.data.json_files import as_list, as_object, as_text, bad_value, read_json
 from pan_model.data.polyvore.outfits import FEWEST_ITEMS, Outfit
+from pan_model.data.source_files import as_list, as_object, as_text, bad_value, read_json
 from pan_model.errors import UserError
 
 _FILE_FORM = 'a list of outfits {"set_id", "items": [{"item_id", "index"}, ..]}'

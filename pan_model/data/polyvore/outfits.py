@@ -7,8 +7,8 @@ from itertools import chain
 
 import numpy as np
 
+from pan_model.data.items import Relations
 from pan_model.data.polyvore.questions import QuestionFiles
-from pan_model.data.relations import Relations
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int

@@ -1,6 +1,7 @@
 """Reads Polyvore Outfits (Vasileva et al., 2018), and any dataset that is laid out like it."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 
@@ -12,10 +13,17 @@ from pan_model.data.polyvore.metadata import read_metadata
 from pan_model.data.polyvore.official_questions import original_files, read_question_files
 from pan_model.data.polyvore.outfit_lists import ListedOutfit, list_item_ids, list_tokens, number_outfits, read_outfits
 from pan_model.data.polyvore.outfits import TOO_SMALL, Outfits, drop_small
-from pan_model.data.reader_options import PolyvoreSplit
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.shapes import Int
+
+
+class PolyvoreSplit(StrEnum):
+    """The two versions of Polyvore Outfits; in disjoint, no item is in two splits."""
+
+    NONDISJOINT = "nondisjoint"
+    DISJOINT = "disjoint"
+
 
 VERSIONS = tuple(split.value for split in PolyvoreSplit)
 """The folders that there may be."""

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pan_model.data.json_files import as_list, as_object, bad_value, read_json
 from pan_model.data.polyvore.outfit_lists import KnownTokens
-from pan_model.data.text_files import bad_line, read_lines
+from pan_model.data.source_files import as_list, as_object, bad_line, bad_value, read_json, read_lines
 from pan_model.errors import UserError
 
 Tokens = tuple[str, ...]

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.inshop import read_inshop, unique_names
-from pan_model.data.roles import Role, inshop_split, roles_of
-from pan_model.data.splits import Split
+from pan_model.data.splits import Role, Split, inshop_split, roles_of
 from pan_model.errors import UserError
 from pan_model.scoring.baselines import nearest_class_mean
 from pan_model.tasks.retrieval import RetrievalTask

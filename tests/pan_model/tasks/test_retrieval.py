@@ -9,8 +9,7 @@ import torch
 
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.roles import Role, Roles, alternate
-from pan_model.data.splits import Split
+from pan_model.data.splits import Role, Roles, Split, alternate
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pan_model.backbones.config import Pooling
-from pan_model.data.reader_options import PolyvoreSplit
+from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
 from study.app.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser

@@ -10,8 +10,8 @@ import pytest
 
 from pan_model.backbones.config import Pooling
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
-from pan_model.datasets import DATASETS
+from pan_model.data.polyvore.reader import PolyvoreSplit
+from pan_model.datasets import DATASETS, ReaderOptions
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
 from search_spaces import SPACES

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pan_model.backbones.config import FeaturesConfig, Pooling
-from pan_model.data.reader_options import PolyvoreSplit, ReaderOptions
-from pan_model.datasets import DATASETS
+from pan_model.data.polyvore.reader import PolyvoreSplit
+from pan_model.datasets import DATASETS, ReaderOptions
 from pan_model.errors import UserError
 from search_spaces import SPACES
 from study.config.study_config import DatasetPlan, Executor, FinalConfig, StudyConfig

@@ -1,0 +1,128 @@
+"""Read text and JSON files of datasets and check the image paths that they list, with errors that name the place."""
+
+import json
+import re
+import reprlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+from pan_model.errors import UserError
+
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is not UTF-8
+_SHOWN = 80  # characters of a bad line that a message repeats
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number, from 1, and the stripped text of every line that is not blank.
+
+    Raises UserError for a file that cannot be read and for a line that is not UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+            for number, line in enumerate(file, start=1):
+                text = line.strip()
+                if _NOT_UTF8.search(text):
+                    raise bad_line(path, number, "UTF-8 text", text)
+                if text:
+                    yield number, text
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def bad_line(path: Path, line: int, expected: str, text: str) -> UserError:
+    """Say what was expected on a line and what is there, cut where it is long.
+
+    >>> str(bad_line(Path("images.txt"), 3, "two fields", "one"))
+    "images.txt line 3: expected two fields, got 'one'."
+    """
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + ".."
+    return UserError(f"{path} line {line}: expected {expected}, got {shown!r}.")
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80  # characters of a bad value that a message repeats
+
+_WAY_OUT = "the file is damaged: get or make it anew"
+
+
+def read_json(path: Path) -> object:
+    """Read the one value of a JSON file; UserError, with the place and the way out, for a file that is not JSON."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return json.load(file)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+    except json.JSONDecodeError as error:
+        found = error.doc[error.pos : error.pos + 20]
+        place = f"{path} line {error.lineno} column {error.colno}"
+        raise UserError(f"{place}: expected JSON ({error.msg}), got {_SHORT.repr(found)}; {_WAY_OUT}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: expected UTF-8 text, got {error.object[error.start : error.end]!r}; {_WAY_OUT}."
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of nested lists
+        raise UserError(f"{path}: expected JSON, got {' '.join(str(error).split())}; {_WAY_OUT}.") from error
+
+
+def bad_value(place: str, expected: str, value: object) -> UserError:
+    """Make the error that says what should stand at a place and what does; long values are cut.
+
+    >>> bad_value("a.json question 3", "a list", {"b": 1})
+    UserError("a.json question 3: expected a list, got {'b': 1}.")
+    """
+    return UserError(f"{place}: expected {expected}, got {_SHORT.repr(value)}.")
+
+
+def as_list(value: object, place: str, expected: str) -> list[object]:
+    """Take a value for a list; UserError for anything else."""
+    if not isinstance(value, list):
+        raise bad_value(place, expected, value)
+    return cast("list[object]", value)
+
+
+def as_object(value: object, place: str, expected: str) -> dict[str, object]:
+    """Take a value for an object; UserError for anything else."""
+    if not isinstance(value, dict):
+        raise bad_value(place, expected, value)
+    return cast("dict[str, object]", value)
+
+
+def as_text(value: object, place: str, expected: str) -> str:
+    """Take a value for a string; UserError for anything else."""
+    if not isinstance(value, str):
+        raise bad_value(place, expected, value)
+    return value
+
+
+HIDDEN = "._"
+"""macOS leaves files with this prefix beside the images it copies; they are no images."""
+
+HIDDEN_REASON = f"file name starts with {HIDDEN}"
+
+
+def is_hidden(name: str) -> bool:
+    """Whether the file is one that macOS left.
+
+    >>> is_hidden("birds/._a.jpg"), is_hidden("birds/a.jpg")
+    (True, False)
+    """
+    return PurePosixPath(name).name.startswith(HIDDEN)
+
+
+def stays_inside(path: PurePosixPath) -> bool:
+    """Whether a listed path, taken from a folder, stays in it.
+
+    >>> stays_inside(PurePosixPath("a/b.jpg")), stays_inside(PurePosixPath("a/../../b.jpg"))
+    (True, False)
+    """
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def require_images(root: Path, names: Sequence[str], listing: str) -> None:
+    """Raise UserError that names the first image of `listing` that is missing under `root`, and counts them all."""
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        raise UserError(
+            f"{root / missing[0]}: no such image; {len(missing)} of the {len(names)} files of {listing} are missing."
+        )
