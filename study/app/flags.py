@@ -17,8 +17,8 @@ from pan_model.datasets import DATASETS
 from pan_model.errors import UserError
 from pan_model.model.encoders import ENCODERS
 from pan_model.training.backbone.config import BackboneTraining
-from study.config.regime import Regime
-from study.config.study_config import Executor, FinalConfig, Sampler, Scheduler, StudyConfig
+from study.config.choices import Executor, Regime, Sampler, Scheduler
+from study.config.study_config import FinalConfig, StudyConfig
 from study.storage.location import Location, locate
 
 Choice = TypeVar("Choice", bound=StrEnum)

@@ -13,8 +13,9 @@ from pan_model.backbones.features import LOCAL
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from pan_model.training.trainer import use_deterministic_arithmetic
+from study.config.choices import Executor
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
-from study.config.study_config import DatasetPlan, Executor, StudyConfig
+from study.config.study_config import DatasetPlan, StudyConfig
 from study.nodes.deployment import describe_code
 from study.nodes.ray_address import describe_cluster, find_cluster
 from study.nodes.resources import Node

@@ -24,8 +24,8 @@ from pan_model.trained import BACKBONE as MODEL_BACKBONE
 from pan_model.trained import CONFIG, WEIGHTS, save_model
 from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
 from search_spaces import SPACES
+from study.config.choices import Regime
 from study.config.provenance import provenance
-from study.config.regime import Regime
 from study.config.study_config import FinalConfig
 from study.nodes.slots import loading_processes_here
 from study.reporting.best_config import read_best_config

@@ -9,7 +9,7 @@ from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from search_spaces import SPACES, SearchSpace
 from search_spaces.finetune import finetuned, without_graph
-from study.config.regime import Regime
+from study.config.choices import Regime
 
 
 class Parameters(NamedTuple):

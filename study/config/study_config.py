@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pan_model.datasets import DATASETS, OPTIONS, ReaderOptions, find_dataset
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
 from search_spaces import SPACES, SearchSpace
-from study.config.regime import Regime
+from study.config.choices import Executor, Regime, Sampler, Scheduler
 from study.config.search_space import choose_space
 from study.config.space_description import space_digest
 from study.storage.location import Location
@@ -28,27 +27,6 @@ LARGEST = 10**9
 
 SIGNED_OPTIONS = {"polyvore_split"}
 """Options of readers that are part of a study's signature by name; of attribute words the fingerprint knows more."""
-
-
-class Scheduler(StrEnum):
-    """asha stops weak trials early; none trains each to its last epoch."""
-
-    ASHA = "asha"
-    NONE = "none"
-
-
-class Sampler(StrEnum):
-    """tpe learns from finished trials; random does not."""
-
-    TPE = "tpe"
-    RANDOM = "random"
-
-
-class Executor(StrEnum):
-    """Where trials run: on Ray, or one after another in this process."""
-
-    RAY = "ray"
-    SERIAL = "serial"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.model.pan import Pan, Scoring
-from study.config.regime import Regime
+from study.config.choices import Regime
 from study.reporting.cautions import find_short_paper
 from study.reporting.tables import markdown_table, parameter_table
 from study.trials.question_scores import from_entry

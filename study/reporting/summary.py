@@ -7,7 +7,7 @@ from typing import Any
 
 from pan_model.objective import Objective
 from pan_model.scores import Interval
-from study.config.regime import Regime
+from study.config.choices import Regime
 from study.config.search_space import whole_space
 from study.reporting.cautions import find_cautions, find_foreign_final, find_short_paper
 from study.reporting.comparison import MethodScores, check_same_questions, compare_methods

@@ -28,7 +28,7 @@ from pan_model.training.backbone.config import BackboneTrainingConfig
 from pan_model.training.backbone.images import TrainingImages
 from pan_model.training.backbone.training import Stage, train_backbone
 from pan_model.training.finetune_start import FinetuneStart
-from study.config.regime import Regime
+from study.config.choices import Regime
 from study.terminal import Terminal, duration, show_work
 
 Progress = Callable[["Work", int, int], None]

@@ -19,8 +19,8 @@ from pan_model.files import atomic_write
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from search_spaces import SearchSpace
+from study.config.choices import Sampler
 from study.config.search_space import Parameters, replay
-from study.config.study_config import Sampler
 from study.trials.ledger import Status, TrialRecord
 from study.tuning.sampler_memory import NUMBER, SamplerMemory, choose
 

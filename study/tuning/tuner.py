@@ -21,7 +21,8 @@ from ray.util import get_node_ip_address
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.errors import UserError
 from pan_model.training.finetune_start import FinetuneStart
-from study.config.study_config import Scheduler, StudyConfig
+from study.config.choices import Scheduler
+from study.config.study_config import StudyConfig
 from study.nodes.file_server import file_server
 from study.nodes.image_transfer import start_on_this_node
 from study.nodes.node_probe import node_name

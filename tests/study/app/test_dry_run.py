@@ -3,7 +3,8 @@ from pathlib import Path
 
 from pan_model.training.backbone.config import BackboneTraining
 from study.app.dry_run import describe_plan
-from study.config.study_config import Sampler, Scheduler, StudyConfig
+from study.config.choices import Sampler, Scheduler
+from study.config.study_config import StudyConfig
 
 Make = Callable[..., StudyConfig]
 

@@ -15,8 +15,8 @@ from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
 from study.app.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser
-from study.config.regime import Regime
-from study.config.study_config import Executor, FinalConfig, Sampler, Scheduler, StudyConfig
+from study.config.choices import Executor, Regime, Sampler, Scheduler
+from study.config.study_config import FinalConfig, StudyConfig
 
 FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "dataset": ("datasets", '["cub", "demo"]', ("cub", "demo"), ["--dataset", "demo"], ("demo",)),

@@ -15,10 +15,10 @@ from pan_model.datasets import DATASETS, ReaderOptions
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
 from search_spaces import SPACES
+from study.config.choices import Executor, Regime, Sampler, Scheduler
 from study.config.identity import digest
-from study.config.regime import Regime
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files, sign
-from study.config.study_config import DatasetPlan, Executor, Sampler, Scheduler, StudyConfig
+from study.config.study_config import DatasetPlan, StudyConfig
 from study.config.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, read_study
 from study.storage.files import write_json
 from study.trials.preparation import PreparedDataset

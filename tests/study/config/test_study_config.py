@@ -11,7 +11,8 @@ from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.datasets import DATASETS, ReaderOptions
 from pan_model.errors import UserError
 from search_spaces import SPACES
-from study.config.study_config import DatasetPlan, Executor, FinalConfig, StudyConfig
+from study.config.choices import Executor
+from study.config.study_config import DatasetPlan, FinalConfig, StudyConfig
 
 Make = Callable[..., StudyConfig]
 

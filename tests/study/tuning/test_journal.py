@@ -13,8 +13,8 @@ from optuna.trial import FixedTrial, TrialState, create_trial
 
 from pan_model.objective import Objective
 from search_spaces import SPACES
+from study.config.choices import Sampler
 from study.config.search_space import replay
-from study.config.study_config import Sampler
 from study.trials.ledger import Status, TrialRecord
 from study.tuning.journal import (
     STATES,

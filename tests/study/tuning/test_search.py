@@ -12,7 +12,8 @@ from optuna.trial import TrialState
 
 from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
-from study.config.study_config import Sampler, StudyConfig
+from study.config.choices import Sampler
+from study.config.study_config import StudyConfig
 from study.trials.ledger import Status, TrialRecord, read_ledger
 from study.trials.trial import TrialRequest
 from study.tuning.journal import correct_journal
