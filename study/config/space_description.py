@@ -1,24 +1,143 @@
-"""A search space in words: what --dry-run prints of it, and by what a study knows it again."""
+"""Structure of a search space: every parameter, its distribution and the choices it depends on.
+
+A space is define-by-run, so its structure is read off by running it: `explore_space` visits its branches in an order
+that no sampler and no random stream has a part in. `--dry-run` prints the structure, and a study's signature holds its
+digest.
+"""
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain, combinations
+from typing import Any, NamedTuple
 
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import BaseTrial
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.trial import BaseTrial, FixedTrial
 
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.config.identity import digest
 
-NUM_SUGGESTIONS = 512
-"""Random suggestions from which it is read off when a parameter is asked for."""
-
-
 WIDTH = 100
 """Longer lines are wrapped."""
+
+Suggest = Callable[[BaseTrial], dict[str, Scalar]]
+
+
+class Branch(NamedTuple):
+    """One run of a space: the values that it was given, their distributions, and values that are not suggested."""
+
+    values: dict[str, Scalar]
+    distributions: dict[str, BaseDistribution]
+    constants: dict[str, Scalar]
+
+    @property
+    def structure(self) -> Hashable:
+        """Everything but the values that were given, and the order of the parameters."""
+        return frozenset(self.distributions.items()), repr(sorted(self.constants.items()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the structure as JSON values, with numbers at full precision."""
+        distributions = {name: distribution_to_json(distribution) for name, distribution in self.distributions.items()}
+        return {"distributions": distributions, "constants": self.constants}
+
+
+@cache  # it takes a moment, and a study needs it several times
+def explore_space(suggest: Suggest) -> tuple[Branch, ...]:
+    """Run a space along all its branches.
+
+    The first run takes every parameter's first choice, or its lowest value. From a run whose structure is new, each
+    parameter in turn is changed to each of its other choices, or to its highest value; from the first run, each two
+    parameters are changed together as well, for what depends on two choices.
+
+    Returns:
+        Every run, starting with the first one.
+    """
+    first = _run(suggest, {})
+    branches, structures, pending = [first], {first.structure}, [first]
+
+    def visit(values: Mapping[str, Scalar]) -> None:
+        branches.append(branch := _run(suggest, values))
+        if branch.structure not in structures:
+            structures.add(branch.structure)
+            pending.append(branch)
+
+    for changes in _changes(first, 2):
+        visit(changes)
+    for start in pending:  # grows while it is read
+        for changes in _changes(start, 1):
+            visit({**start.values, **changes})
+    return tuple(branches)
+
+
+def _run(suggest: Suggest, values: Mapping[str, Scalar]) -> Branch:
+    trial = _GivenTrial(values)
+    config = suggest(trial)
+    constants = {name: value for name, value in config.items() if trial.params.get(name, object()) != value}
+    return Branch(trial.params, trial.distributions, constants)
+
+
+def _changes(branch: Branch, count: int) -> Iterator[dict[str, Scalar]]:
+    """Yield the other values of each `count` parameters, in the order of their names."""
+    others = {
+        name: [value for value in _values(branch.distributions[name]) if value != branch.values[name]]
+        for name in sorted(branch.distributions)
+    }
+    for names in combinations(others, count):
+        combined: list[dict[str, Scalar]] = [{}]
+        for name in names:
+            combined = [{**changes, name: value} for changes in combined for value in others[name]]
+        yield from combined
+
+
+def _values(distribution: BaseDistribution) -> Sequence[Any]:
+    """Return all choices, or both ends of a range."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return (distribution.low, distribution.high)
+
+
+class _GivenTrial(FixedTrial):
+    """A trial of given values; where none is given, or it is not allowed there, the first or lowest one."""
+
+    def __init__(self, values: Mapping[str, Scalar]) -> None:
+        super().__init__(dict(values))
+        self._values = values
+        self._taken: dict[str, Scalar] = {}
+        self._asked: dict[str, BaseDistribution] = {}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Values by parameter."""
+        return self._taken
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Distributions by parameter."""
+        return self._asked
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        value, values = self._values.get(name), _values(distribution)
+        self._taken[name] = value if value in values else values[0]
+        self._asked[name] = distribution
+        return self._taken[name]
+
+
+def space_digest(space: SearchSpace) -> str:
+    """Return 12 hex digits that name everything trials are suggested by.
+
+    Hashed are the distributions and constants of every branch at full precision, and the first trials.
+    """
+    structures = {branch.structure: branch for branch in explore_space(space.suggest)}
+    branches = sorted(digest(branch.to_json()) for branch in structures.values())
+    return digest({"branches": branches, "first_trials": [dict(trial) for trial in space.first_trials]})[:12]
 
 
 def describe_space(space: SearchSpace) -> list[str]:
@@ -45,30 +164,12 @@ def _wrap(line: str) -> list[str]:
     )
 
 
-def space_digest(space: SearchSpace) -> str:
-    """Name a space by all that its trials are suggested by: 12 hex digits, other ones when it has changed."""
-    first = [", ".join(f"{key} {value}" for key, value in point.items()) for point in space.first_trials]
-    points = (f"  first trial {number}: {point}" for number, point in enumerate(first, 1))
-    return digest([*_describe_parameters(space.suggest), *points])[:12]
-
-
-@cache  # it takes a second, and a study asks for it again and again
-def _describe_parameters(suggest: Callable[[BaseTrial], dict[str, Scalar]]) -> tuple[str, ...]:
-    trials = _suggest_at_random(suggest)
+def _describe_parameters(suggest: Suggest) -> list[str]:
+    branches = explore_space(suggest)
     seen: dict[str, BaseDistribution] = {}
-    for trial in trials:
-        seen |= trial.distributions
-    return tuple(f"  {name}: {_range(distribution)}{_when(name, trials, seen)}" for name, distribution in seen.items())
-
-
-def _suggest_at_random(suggest: Callable[[BaseTrial], dict[str, Scalar]]) -> list[optuna.trial.FrozenTrial]:
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    optuna.logging.set_verbosity(verbosity)
-    for _ in range(NUM_SUGGESTIONS):
-        suggest(study.ask())
-    return study.get_trials(deepcopy=False)
+    for branch in branches:
+        seen |= branch.distributions
+    return [f"  {name}: {_range(distribution)}{_when(name, branches, seen)}" for name, distribution in seen.items()]
 
 
 def _range(distribution: BaseDistribution) -> str:
@@ -78,10 +179,10 @@ def _range(distribution: BaseDistribution) -> str:
     return f"{low:g} to {high:g}{', log' if log else ''}"
 
 
-def _when(name: str, trials: list[optuna.trial.FrozenTrial], seen: dict[str, BaseDistribution]) -> str:
+def _when(name: str, branches: Sequence[Branch], seen: dict[str, BaseDistribution]) -> str:
     """The choice of another parameter on which this one depends, or of two, if it does."""
-    having = [trial.params for trial in trials if name in trial.params]
-    lacking = [trial.params for trial in trials if name not in trial.params]
+    having = [branch.values for branch in branches if name in branch.values]
+    lacking = [branch.values for branch in branches if name not in branch.values]
     choices = [one for one, distribution in seen.items() if isinstance(distribution, CategoricalDistribution)]
     others = [other for other in choices if other != name] if lacking else []
     for parents in chain(combinations(others, 1), combinations(others, 2)):
