@@ -13,6 +13,43 @@ from study.storage.files import check_output, exists, list_files
 from study.storage.location import Location, in_store
 from study.trials.preparation import PreparedDataset
 
+DIGESTS_OF_0_1 = {
+    "61f727564f2b": "6150829c999e",
+    "d6c577922326": "a4d307ae7903",
+    "ecb4f4d20c3b": "d69cecee7f45",
+    "a0b03f5c1d1d": "7ef3243e48e7",
+    "1b848b506ed1": "af88be3bbe1c",
+    "9b0a56dd6e0e": "c5c4a317231e",
+    "0e3652a5d91d": "5b526b09a6fc",
+    "89eb881c3afb": "a74c49c855cd",
+    "284791b00c1f": "093040ac0f5c",
+    "3e52cfffea09": "0e51ad8ddffd",
+    "ebaaad8f1acf": "a430312fdee0",
+    "73498e87bb6d": "28d0e5d40870",
+    "47782b7b8605": "d69cecee7f45",
+    "e2eb76036f51": "7ef3243e48e7",
+    "2dc37f1a26da": "63055e9b616d",
+    "e49ce31beeb3": "c5c4a317231e",
+    "3213daf153e1": "99c78f114fd1",
+    "b973795aee93": "296126b15e5b",
+    "0d6ea9537069": "225251430cc2",
+    "89f805e93d66": "0e51ad8ddffd",
+    "5bc47d43aae7": "dc2555650b53",
+    "02651fc97282": "a6c1f49d9071",
+    "4a10f07e44d2": "e6d2ad374834",
+    "304ff912d0fa": "4503c54e3b93",
+    "c4a35e2d64cd": "aca010cfd388",
+    "9cc49bc90e0a": "729a76ce1716",
+    "f11c99310381": "2a8ba3d741ec",
+    "2df2f892f33a": "237a21b3802a",
+    "455658ac8615": "1cb22800ccc9",
+    "89c9d6f7c8cb": "61bc9e0d18b4",
+}
+"""Today's digest of each space that version 0.1 had, and the digest that version 0.1 wrote into study.json.
+
+A space that is changed later has no row, and a study of version 0.1 that searched it is refused.
+"""
+
 SOMETIMES_SIGNED = ("encoders", "pooling", "backbone_training")
 """What is signed of a dataset only where it is not as usual."""
 
@@ -55,14 +92,25 @@ def _same_files(found: dict[str, Any], plan: DatasetPlan) -> bool:
 
 def check_same(found: dict[str, Any], signed: dict[str, Any], root: Location) -> None:
     """Compare two signatures' contents; UserError shows each difference."""
-    was, now = _leaves(found["signed"]), _leaves(signed)
+    before = _with_current_digests(found["signed"], signed)
+    was, now = _leaves(before), _leaves(signed)
     differences = [
         f"{key} was {was.get(key, 'absent')}, now {now[key]}" for key in now if key in was and was[key] != now[key]
     ]
     differences += [f"{key} was {was[key]}, now absent" for key in was if key not in now]
     differences += [f"{key} was absent, now {now[key]}" for key in now if key not in was]
     if differences:
-        raise UserError(f"{root}: is another study ({'; '.join(differences)}); {_way_out(found['signed'], signed)}")
+        raise UserError(f"{root}: is another study ({'; '.join(differences)}); {_way_out(before, signed)}")
+
+
+def _with_current_digests(found: dict[str, Any], signed: dict[str, Any]) -> dict[str, Any]:
+    """Replace digests of search spaces as version 0.1 wrote them by today's, where the space is still the same."""
+    datasets = dict(found["datasets"])
+    for name in datasets.keys() & signed["datasets"].keys():
+        space = signed["datasets"][name].get("space")
+        if space in DIGESTS_OF_0_1 and datasets[name].get("space") == DIGESTS_OF_0_1[space]:
+            datasets[name] = {**datasets[name], "space": space}
+    return {**found, "datasets": datasets}
 
 
 def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:

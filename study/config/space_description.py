@@ -5,6 +5,7 @@ that no sampler and no random stream has a part in. `--dry-run` prints the struc
 digest.
 """
 
+import json
 import textwrap
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cache
@@ -54,7 +55,7 @@ def explore_space(suggest: Suggest) -> tuple[Branch, ...]:
 
     The first run takes every parameter's first choice, or its lowest value. From a run whose structure is new, each
     parameter in turn is changed to each of its other choices, or to its highest value; from the first run, each two
-    parameters are changed together as well, for what depends on two choices.
+    choices are changed together as well, for what depends on both.
 
     Returns:
         Every run, starting with the first one.
@@ -68,7 +69,7 @@ def explore_space(suggest: Suggest) -> tuple[Branch, ...]:
             structures.add(branch.structure)
             pending.append(branch)
 
-    for changes in _changes(first, 2):
+    for changes in _changes(first, 2, CategoricalDistribution):
         visit(changes)
     for start in pending:  # grows while it is read
         for changes in _changes(start, 1):
@@ -83,11 +84,14 @@ def _run(suggest: Suggest, values: Mapping[str, Scalar]) -> Branch:
     return Branch(trial.params, trial.distributions, constants)
 
 
-def _changes(branch: Branch, count: int) -> Iterator[dict[str, Scalar]]:
-    """Yield the other values of each `count` parameters, in the order of their names."""
+def _changes(
+    branch: Branch, count: int, kind: type[BaseDistribution] = BaseDistribution
+) -> Iterator[dict[str, Scalar]]:
+    """Yield the other values of each `count` parameters of a kind, in the order of their names."""
     others = {
-        name: [value for value in _values(branch.distributions[name]) if value != branch.values[name]]
-        for name in sorted(branch.distributions)
+        name: [value for value in _values(distribution) if value != branch.values[name]]
+        for name, distribution in sorted(branch.distributions.items())
+        if isinstance(distribution, kind)
     }
     for names in combinations(others, count):
         combined: list[dict[str, Scalar]] = [{}]
@@ -104,6 +108,10 @@ def _values(distribution: BaseDistribution) -> Sequence[Any]:
     return (distribution.low, distribution.high)
 
 
+_CATEGORICAL: dict[str, CategoricalDistribution] = {}
+"""Distributions by the text of their choices: the same object each time makes comparisons cheap."""
+
+
 class _GivenTrial(FixedTrial):
     """A trial of given values; where none is given, or it is not allowed there, the first or lowest one."""
 
@@ -111,7 +119,7 @@ class _GivenTrial(FixedTrial):
         super().__init__(dict(values))
         self._values = values
         self._taken: dict[str, Scalar] = {}
-        self._asked: dict[str, BaseDistribution] = {}
+        self._used: dict[str, BaseDistribution] = {}
 
     @property
     def params(self) -> dict[str, Any]:
@@ -121,23 +129,39 @@ class _GivenTrial(FixedTrial):
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Distributions by parameter."""
-        return self._asked
+        return self._used
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return the given choice, or the first one."""
+        key = repr(tuple(choices))
+        if key not in _CATEGORICAL:
+            _CATEGORICAL[key] = CategoricalDistribution(choices)
+        return self._suggest(name, _CATEGORICAL[key])
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         value, values = self._values.get(name), _values(distribution)
         self._taken[name] = value if value in values else values[0]
-        self._asked[name] = distribution
+        self._used[name] = distribution
         return self._taken[name]
 
 
 def space_digest(space: SearchSpace) -> str:
     """Return 12 hex digits that name everything trials are suggested by.
 
-    Hashed are the distributions and constants of every branch at full precision, and the first trials.
+    Hashed are the first trials, and of every structure that branches have its distributions and constants at full
+    precision and the values that lead to it.
     """
-    structures = {branch.structure: branch for branch in explore_space(space.suggest)}
-    branches = sorted(digest(branch.to_json()) for branch in structures.values())
-    return digest({"branches": branches, "first_trials": [dict(trial) for trial in space.first_trials]})[:12]
+    by_structure: dict[Hashable, list[Branch]] = {}
+    for branch in explore_space(space.suggest):
+        by_structure.setdefault(branch.structure, []).append(branch)
+    structures = sorted(digest(branches[0].to_json() | _values_in(branches)) for branches in by_structure.values())
+    return digest({"structures": structures, "first_trials": [dict(trial) for trial in space.first_trials]})[:12]
+
+
+def _values_in(branches: Sequence[Branch]) -> dict[str, Any]:
+    """Return the values that each parameter has in some of the branches."""
+    values = {name: {json.dumps(branch.values[name]) for branch in branches} for name in branches[0].values}
+    return {"values": {name: sorted(texts) for name, texts in values.items()}}
 
 
 def describe_space(space: SearchSpace) -> list[str]:

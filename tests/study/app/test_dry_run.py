@@ -51,7 +51,7 @@ def test_encoders_are_said_that_are_searched_that_are_off_and_why_others_are_not
     assert [line for line in lines if line.startswith(("  encoders ", "  no encoder "))] == [
         "  encoders searched: siamese, proxynca; off: graph, see --encoders",
         "  encoders searched: siamese, proxynca",
-        "  no encoder graph: a graph is too expensive there, and its queries have no neighbours",
+        "  no encoder graph: a graph of all items is too expensive there, and its queries have no neighbours",
         "  encoders searched: siamese, graph",
         "  no encoder proxynca: it learns a proxy for each class, and outfits have no classes",
     ]

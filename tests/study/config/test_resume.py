@@ -17,7 +17,15 @@ from pan_model.training.backbone.config import BackboneTraining
 from search_spaces import SPACES
 from study.config.choices import Executor, Regime, Sampler, Scheduler
 from study.config.identity import digest
-from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files, sign
+from study.config.resume import (
+    DIGESTS_OF_0_1,
+    check_same,
+    check_same_flags,
+    describe_study,
+    find_study,
+    same_files,
+    sign,
+)
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.config.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, read_study
 from study.storage.files import write_json
@@ -225,6 +233,21 @@ def test_another_search_space_is_another_study(study_config: Make, prepare: Prep
         check_same(found, sign(config, prepare(config)), config.results.root)
 
 
+def test_a_study_of_version_0_1_can_be_resumed_as_long_as_its_space_is_the_same(
+    study_config: Make, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+):
+    config = study_config()
+    signed = sign(config, prepare(config))
+    space = signed["datasets"]["demo"]["space"]
+    found = {"signed": json.loads(json.dumps(signed))}
+    found["signed"]["datasets"]["demo"]["space"] = DIGESTS_OF_0_1[space]
+    check_same_flags(found, config)
+    check_same(found, signed, config.results.root)
+    monkeypatch.setitem(SPACES, "demo", replace(SPACES["demo"], first_trials=SPACES["demo"].first_trials[1:]))
+    with pytest.raises(UserError, match=SPACE_CHANGED):
+        check_same_flags(found, config)
+
+
 def test_a_search_space_that_was_edited_is_seen(study_config: Make, prepare: Prepare, monkeypatch: pytest.MonkeyPatch):
     config = study_config()
     found = {"signed": sign(config, prepare(config))}
@@ -360,7 +383,8 @@ def test_a_file_is_in_the_way_of_the_output_folder(study_config: Make):
     config = study_config()
     config.output.touch()
     with pytest.raises(
-        UserError, match=r"the study cannot be written to .*/demo: .*/results is no folder .*; give another --output\."
+        UserError,
+        match=r"the study cannot be written to .*/demo: .*/results is not a writable folder; give another --output\.",
     ):
         find_study(config)
 

@@ -5,12 +5,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import optuna
 import pytest
 
 from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
-from study.config.space_description import WIDTH, describe_space, space_digest
+from study.config import space_description
+from study.config.choices import Regime
+from study.config.resume import DIGESTS_OF_0_1
+from study.config.search_space import choose_space, whole_space
+from study.config.space_description import WIDTH, describe_space, explore_space, space_digest
 
 
 def suggest(trial: Any) -> dict[str, Any]:
@@ -69,9 +72,13 @@ def test_every_parameter_of_every_space_is_shown(dataset: str):
     assert max(map(len, first_trials)) <= WIDTH
 
 
-def test_spaces_of_studies_that_were_begun_before_are_known_again():
-    known = {"demo": "6150829c999e", "cub": "a430312fdee0", "inshop": "dc2555650b53"}
-    assert {name: space_digest(SPACES[name]) for name in known} == known, "a study of an older version cannot go on"
+@pytest.mark.parametrize("dataset", SPACES)
+@pytest.mark.parametrize("regime", Regime)
+def test_spaces_of_version_0_1_are_recognised(dataset: str, regime: Regime):
+    for space in (choose_space(dataset, None, regime), whole_space(dataset, regime)):
+        assert space_digest(space) in DIGESTS_OF_0_1, "a study of version 0.1 cannot be resumed"
+    known = {"demo": "6150829c999e", "cub": "a430312fdee0", "inshop": "dc2555650b53", "polyvore": "2a8ba3d741ec"}
+    assert DIGESTS_OF_0_1[space_digest(SPACES[dataset])] == known[dataset]
 
 
 def test_other_encoders_make_another_space_and_the_same_ones_in_another_order_do_not():
@@ -87,10 +94,70 @@ def test_the_same_is_said_every_time():
     assert space_digest(again) == space_digest(SPACE)
 
 
-def test_optuna_is_as_talkative_after_as_before():
-    before = optuna.logging.get_verbosity()
-    describe_space(replace(SPACE, suggest=partial(suggest)))  # a space that was not described before
-    assert optuna.logging.get_verbosity() == before
+def in_another_order(trial: Any) -> dict[str, Any]:
+    size = trial.suggest_int("size", 1, 512, log=True)
+    kind = trial.suggest_categorical("kind", ("a", "b", "c"))
+    rate = {} if kind == "a" else {"rate": trial.suggest_float("rate", 0.001, 1.0)}
+    return {"kind": kind, "size": size, **rate}
+
+
+def test_the_order_of_parameters_does_not_count():
+    assert space_digest(replace(SPACE, suggest=in_another_order)) == space_digest(SPACE)
+
+
+def test_the_wording_does_not_count(monkeypatch: pytest.MonkeyPatch):
+    before = space_digest(SPACE)
+    monkeypatch.setattr(space_description, "_when", lambda *_: " (sometimes)")
+    monkeypatch.setattr(space_description, "_range", lambda *_: "something")
+    assert space_digest(replace(SPACE, suggest=partial(suggest))) == before
+
+
+class Changed:
+    """The space above with one thing changed."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.changes = changes
+
+    def __call__(self, trial: Any) -> dict[str, Any]:
+        changes = {"kinds": ("a", "b", "c"), "low": 0.001, "log": False, "only": "a", "constant": 1} | self.changes
+        kind = trial.suggest_categorical("kind", changes["kinds"])
+        size = trial.suggest_int("size", 1, 512, log=True)
+        config = {"kind": kind, "size": size, "steps": changes["constant"]}
+        if kind != changes["only"]:
+            config["rate"] = trial.suggest_float("rate", changes["low"], 1.0, log=changes["log"])
+        if kind == "c" and trial.suggest_categorical("more", ("no", "yes")) == "yes":
+            config["hidden"] = trial.suggest_float("hidden", 0.0, changes.get("hidden", 1.0))
+        return config
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"low": 0.0010000001},  # beyond six digits
+        {"log": True},
+        {"kinds": ("b", "a", "c")},
+        {"kinds": ("a", "b")},
+        {"only": "b"},
+        {"constant": 2},
+        {"hidden": 2.0},  # depends on two choices at once
+    ],
+)
+def test_every_change_of_a_space_changes_its_digest(changes: dict[str, Any]):
+    digests = [space_digest(replace(SPACE, suggest=suggest)) for suggest in (Changed(), Changed(**changes))]
+    assert digests[0] != digests[1]
+    assert digests[0] == space_digest(replace(SPACE, suggest=Changed()))
+
+
+def test_a_condition_on_a_condition_is_explored():
+    def nested(trial: Any) -> dict[str, Any]:
+        config = dict[str, Any]()
+        for depth in range(5):
+            config[f"on_{depth}"] = trial.suggest_categorical(f"on_{depth}", (False, True))
+            if not config[f"on_{depth}"]:
+                return config
+        return config | {"deep": trial.suggest_float("deep", 0, 1)}
+
+    assert any("deep" in branch.distributions for branch in explore_space(nested))
 
 
 def longer(trial: Any) -> dict[str, Any]:

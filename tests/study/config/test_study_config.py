@@ -92,7 +92,7 @@ def test_the_name_is_the_datasets_unless_given():
         ({"encoders": ("resnet",)}, r"unknown encoder 'resnet'; choose from siamese, proxynca, graph\."),
         (
             {"datasets": ("cub", "inshop"), "encoders": ("siamese", "graph")},
-            r"encoder graph: inshop does not support it, a graph is too expensive .*; choose from siamese, proxynca\.",
+            r"encoder graph: inshop does not support it, a graph of all items .*; choose from siamese, proxynca\.",
         ),
         (
             {"datasets": ("polyvore",), "encoders": ("proxynca",)},
