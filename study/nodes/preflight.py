@@ -14,7 +14,7 @@ import torch
 from pan_model.backbones.architectures import build_backbone
 from pan_model.errors import UserError
 from pan_model.files import existing_parent
-from study.config.regime import Regime
+from study.config.choices import Regime
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.nodes.node_probe import ABSENT, ProbeRequest, ProbeResult, probe
 from study.nodes.probe_nodes import SAME_CODE, NodeInfo, NodeProblem, alive_nodes, describe_problems, probe_nodes

@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
 from pan_model.errors import UserError
-from study.config.regime import Regime
+from study.config.choices import Regime
 from study.config.study_config import StudyConfig
 from study.nodes.node_probe import ABSENT, ProbeResult
 from study.nodes.preflight import check_disk_space, check_gpus, file_system, find_problems, hints, output_marker
