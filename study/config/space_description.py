@@ -139,7 +139,8 @@ class _GivenTrial(FixedTrial):
         return self._suggest(name, _CATEGORICAL[key])
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        value, values = self._values.get(name), _values(distribution)
+        values = _values(distribution)
+        value = self._values.get(name, values[0])
         self._taken[name] = value if value in values else values[0]
         self._used[name] = distribution
         return self._taken[name]
