@@ -16,6 +16,7 @@ from pan_model.backbones.architectures import Backbone
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.images.decoding import Content, load_image, reason_without_path
+from pan_model.reproducibility import computing_threads, deterministic_arithmetic
 from pan_model.shapes import Float
 
 CPU_BATCH_SIZE = 16
@@ -134,13 +135,16 @@ def extraction_threads(
     num_threads = torch.get_num_threads()
     num_workers = num_workers or (num_threads if device.type == "cpu" else os.cpu_count() or 1)
     pool = ThreadPoolExecutor(min(num_workers, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,))
-    try:
+    with (
+        computing_threads(num_threads),  # those of the pool set their own number, which is the process's
+        deterministic_arithmetic(),
         # TensorFloat-32 and kernels chosen by timing would let features depend on their batch and on the run.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+    ):
+        try:
             yield ExtractionThreads(extraction, pool, batch_size, read)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(num_threads)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def cut_batches(indices: range, batch_size: int) -> list[range]:

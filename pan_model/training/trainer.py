@@ -1,6 +1,5 @@
 """Training: one epoch after another, each depending on the configuration, the seed and the weights before it alone."""
 
-import os
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from pan_model.model.conditions import Conditions, choose_conditions
 from pan_model.model.initialisation import start_as_distance
 from pan_model.model.pan import Pan
 from pan_model.model.similarity import FirstWeights
+from pan_model.reproducibility import seeded
 from pan_model.scores import EpochRecord, QuestionScores
 from pan_model.scoring.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, features_on, graph_scorer
 from pan_model.shapes import Float, Int
@@ -112,11 +112,11 @@ class Trainer:
         start = time.perf_counter()
         self.epoch += 1
         seeds = np.random.SeedSequence([self.config.train.seed, self.epoch])
-        torch.manual_seed(int(seeds.generate_state(1)[0]))
         self.model.train()
         steps = self._steps_of_epoch()
-        inputs = self._inputs.of_steps(steps, epoch=self.epoch, seed=self.config.train.seed)
-        means = np.mean([self._train_step(*of_step) for of_step in zip(steps, inputs, strict=True)], axis=0)
+        with seeded(int(seeds.generate_state(1)[0]), self.device):
+            inputs = self._inputs.of_steps(steps, epoch=self.epoch, seed=self.config.train.seed)
+            means = np.mean([self._train_step(*of_step) for of_step in zip(steps, inputs, strict=True)], axis=0)
         return {
             "epoch": self.epoch,
             **{f"loss/{name}": float(mean) for name, mean in zip(Losses._fields, means, strict=True)},
@@ -211,8 +211,7 @@ class Trainer:
         config = PairsConfig(pairs=PairSampling.FRESH, pairs_per_epoch=CALIBRATION_PAIRS, steps_per_epoch=1)
         (pairs,) = self.task.draw_steps(config, np.random.default_rng([seed, FIRST_WEIGHTS_PURPOSE]))
         index_1, index_2, same = self._on_device(pairs)
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(seed)
+        with seeded(seed, self.device), torch.no_grad():
             self.model.eval()
             self.model.encoder.keep_distances()
             h1, h2 = (self.model.encode(self._normalised[index]) for index in (index_1, index_2))
@@ -254,9 +253,8 @@ class Trainer:
 
 
 def new_pan(config: TrialConfig, conditions: Conditions, *, feature_dim: int, num_classes: int) -> Pan:
-    """Build a model whose initial weights depend on the trial's seed alone; the CPU random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.train.seed)
+    """Build a model whose initial weights depend on the trial's seed alone; the random state is left as it was."""
+    with seeded(config.train.seed, torch.device("cpu")):
         return Pan(config.model, feature_dim=feature_dim, num_classes=num_classes, condition_names=conditions.names)
 
 
@@ -264,9 +262,3 @@ def _slices(length: int, size: int) -> Iterator[slice]:
     """Cut 0..length into slices of at most `size`."""
     for start in range(0, length, size):
         yield slice(start, min(start + size, length))
-
-
-def use_deterministic_arithmetic() -> None:
-    """Ask torch for algorithms that repeat exactly, where it has them; call it before CUDA is first used."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)

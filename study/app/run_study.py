@@ -12,7 +12,7 @@ from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
-from pan_model.training.trainer import use_deterministic_arithmetic
+from pan_model.reproducibility import deterministic_arithmetic
 from study.config.choices import Executor
 from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
 from study.config.study_config import DatasetPlan, StudyConfig
@@ -45,8 +45,7 @@ def conduct_study(config: StudyConfig, screen: Terminal) -> int:
             return report_study(config, collate(config.results, over=True), screen)
     if config.executor is Executor.RAY:
         config = replace(config, ray_address=find_cluster(config.ray_address))
-    use_deterministic_arithmetic()
-    with ExitStack() as stack:
+    with deterministic_arithmetic(), ExitStack() as stack:
         # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
         joined = _join_cluster(config, stack, screen) if config.ray_address else None
         _check_gpu_hours(config, torch.cuda.is_available() if joined is None else any(node.gpus for node in joined))

@@ -16,13 +16,14 @@ from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import ReaderOptions, find_dataset
 from pan_model.errors import UserError
+from pan_model.reproducibility import deterministic_arithmetic
 from pan_model.scores import QuestionScores
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline, untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.task import Task
 from pan_model.trained import BACKBONE as MODEL_BACKBONE
 from pan_model.trained import CONFIG, WEIGHTS, save_model
-from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
+from pan_model.training.trainer import Trainer
 from search_spaces import SPACES
 from study.config.choices import Regime
 from study.config.provenance import provenance
@@ -61,12 +62,12 @@ def train_final(config: FinalConfig, screen: Terminal) -> int:
     if _is_there(config.folder):
         raise UserError(f"{config.folder}: exists; move it, or give another --output.")
     check_output(config.folder, "the final training", "--output", probe=UNFINISHED)
-    use_deterministic_arithmetic()
-    prepared = _prepare(best, config, screen)
-    paper = _train_paper_setting(prepared, config, screen)
-    trainers = _train_seeds(best, prepared, config.seeds, screen)
-    screen.say("testing, once")
-    metrics = _test(trainers, paper, best) | {"left_out": prepared.left_out}
+    with deterministic_arithmetic():
+        prepared = _prepare(best, config, screen)
+        paper = _train_paper_setting(prepared, config, screen)
+        trainers = _train_seeds(best, prepared, config.seeds, screen)
+        screen.say("testing, once")
+        metrics = _test(trainers, paper, best) | {"left_out": prepared.left_out}
     _write_whole(config.folder, trainers[0], prepared, best, metrics)
     _say(config.folder, trainers[0].task.objective.name, metrics, screen)
     _summarise(config.folder, prepared.dataset, screen)

@@ -26,7 +26,6 @@ from pan_model.backbones.extraction import (
 from pan_model.errors import UserError
 from pan_model.images.decoding import Content
 from pan_model.shapes import Int
-from pan_model.training.trainer import use_deterministic_arithmetic
 from study.nodes.file_server import file_server, read_file, this_node
 from study.nodes.resources import Node
 
@@ -135,7 +134,6 @@ class NodeExtractor:
     """A worker on a node: it loads the backbone once, then extracts one block of items after another."""
 
     def __init__(self, job: "ray.ObjectRef[Any]", sizes: "ray.ObjectRef[Any]", server: Any, workers: Workers) -> None:
-        use_deterministic_arithmetic()
         if workers.gpus and not torch.cuda.is_available():
             raise RuntimeError(f"Ray counts a GPU on {gethostname()}, but torch finds none")
         extraction, image_root = ray.get(job)

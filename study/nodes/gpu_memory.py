@@ -20,7 +20,8 @@ from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
-from pan_model.training.trainer import Trainer, use_deterministic_arithmetic
+from pan_model.reproducibility import deterministic_arithmetic
+from pan_model.training.trainer import Trainer
 from search_spaces import SearchSpace
 from study.nodes.file_server import file_server
 from study.nodes.image_transfer import start_on_this_node
@@ -173,6 +174,7 @@ def largest_trials(space: SearchSpace, *, max_epochs: int, seed: int) -> list[Tr
     return [TrialConfig.from_flat({**parameters, "max_epochs": max_epochs, "seed": seed}) for parameters in suggested]
 
 
+@deterministic_arithmetic()
 def measure_need(
     prepared: PreparedDataset, configs: Sequence[TrialConfig], device: torch.device, meter: Meter
 ) -> MemoryUse:
@@ -187,7 +189,6 @@ def measure_need(
     Raises:
         torch.OutOfMemoryError: If a trial does not fit on the device.
     """
-    use_deterministic_arithmetic()
     uses: list[MemoryUse] = []
     for config in configs:
         meter.start()

@@ -11,10 +11,11 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.flat import Scalar
+from pan_model.reproducibility import computing_threads, deterministic_arithmetic
 from pan_model.scores import EpochRecord
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline
 from pan_model.training.finetune_start import FinetuneStart
-from pan_model.training.trainer import Evaluation, Trainer, use_deterministic_arithmetic
+from pan_model.training.trainer import Evaluation, Trainer
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import BestEpoch, Status, TrialLedger
@@ -89,7 +90,8 @@ class TrialRun:
         if self._ledger.status()[0] is not Status.RUNNING:
             return self._step_of_ended()
         try:
-            return self._run_epoch(self._trainer or self._start())
+            with computing_threads(self._place.num_threads), deterministic_arithmetic():
+                return self._run_epoch(self._trainer or self._start())
         except OSError:
             self.close()  # another step starts from the ledger
             raise
@@ -103,8 +105,6 @@ class TrialRun:
         self._trainer = self._events = None
 
     def _start(self) -> Trainer:
-        torch.set_num_threads(self._place.num_threads)
-        use_deterministic_arithmetic()
         config = TrialConfig.from_flat(self._request.config)
         task = self._task_class(self._featured, seed=config.train.seed)
         trainer = Trainer(task, config, torch.device(self._place.device), self._finetune_start)

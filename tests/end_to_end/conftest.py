@@ -14,7 +14,6 @@ from typing import Any
 
 import optuna
 import pytest
-import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -261,14 +260,12 @@ def train_alone(
     def train(record: TrialRecord) -> TrialRecord:
         place = TrialPlace(root=tmp_path_factory.mktemp("alone"), dataset="demo", num_threads=1)
         request = TrialRequest(trial_id=record.trial_id, number=record.number, config=record.config)
-        threads, run = torch.get_num_threads(), TrialRun(request, place, featured)
+        run = TrialRun(request, place, featured)
         try:
             while not run.step().done:
                 pass
         finally:
             run.close()
-            torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(False)
         return place.ledger(record.trial_id).read()
 
     return train
@@ -286,7 +283,6 @@ def run_here(capfd: pytest.CaptureFixture[str]) -> Generator[Callable[..., Finis
     yield run
     for number, handler in before.items():
         signal.signal(number, handler)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pan_model.data.demo import DemoConfig, draw_demo
+from pan_model.errors import UserError
 
 Refuse = Callable[..., str]
 
@@ -103,11 +104,20 @@ def test_cache_inside_the_output_or_the_data_is_refused(refuse: Refuse, output: 
 def test_cache_that_cannot_be_written_is_refused_before_anything_is_trained(refuse: Refuse, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "paper_setting").touch()
-    torch.use_deterministic_algorithms(False)
     line = refuse("--cache-dir", tmp_path / "cache")
     assert line.startswith(f"the baseline paper_setting cannot be written to {tmp_path}/cache/paper_setting: ")
     assert line.endswith("; give another --cache-dir.")
-    assert torch.are_deterministic_algorithms_enabled()  # as it must be before the first training
+
+
+def test_baselines_are_trained_with_deterministic_arithmetic_which_ends_with_the_command(
+    refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_baselines(*_: object, **__: object) -> None:
+        raise UserError(f"deterministic: {torch.are_deterministic_algorithms_enabled()}.")
+
+    monkeypatch.setattr("study.app.run_study.validation_baselines", refuse_baselines)
+    assert refuse("--cache-dir", tmp_path / "cache") == "deterministic: True."
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_output_that_is_in_the_way_is_refused_and_left_alone(

@@ -1,8 +1,8 @@
 """Trains a backbone, one epoch after another, each depending on the configuration and the epoch before it alone."""
 
 import math
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from pan_model.backbones.architectures import Backbone, measure_feature_dim
 from pan_model.errors import UserError
 from pan_model.images.batches import ImageBatches
+from pan_model.reproducibility import seeded
 from pan_model.shapes import Float, Int
 from pan_model.training.backbone.config import BackboneTrainingConfig
 from pan_model.training.backbone.objectives import build_objective
@@ -131,13 +132,7 @@ class BackboneTrainer:
         at_once = max(1, (self._config.images_at_once or len(step)) // self.objective.together)
         return [piece.reshape(-1) for piece in np.array_split(units, math.ceil(len(units) / at_once))]
 
-    @contextmanager
-    def _random_numbers(self, *purpose: int) -> Generator[None]:
-        """A block whose random numbers depend on the seed and the purpose, and which leaves those of others alone."""
+    def _random_numbers(self, *purpose: int) -> AbstractContextManager[None]:
+        """Return a block whose random numbers depend on the seed and the purpose."""
         seed = int(np.random.SeedSequence([self._config.seed, *purpose]).generate_state(1)[0])
-        on_gpu = self._device.type == "cuda"
-        with torch.random.fork_rng(devices=[self._device] if on_gpu else []):
-            torch.default_generator.manual_seed(seed)
-            if on_gpu:
-                torch.cuda.manual_seed(seed)
-            yield
+        return seeded(seed, self._device)

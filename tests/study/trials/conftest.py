@@ -12,15 +12,6 @@ from pan_model.data.featured_items import FeaturedItems
 from study.trials.trial import Step, TrialPlace, TrialRequest, TrialRun
 
 
-@pytest.fixture(autouse=True)
-def torch_settings() -> Iterator[None]:
-    """A trial sets torch up for its process; here it shares one with other tests."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-
-
 @pytest.fixture
 def place_of(tmp_path: Path) -> Callable[[str], TrialPlace]:
     """A folder of that name for results of the demo."""
