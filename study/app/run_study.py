@@ -22,7 +22,7 @@ from study.nodes.resources import Node
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
 from study.reporting.collation import collate
 from study.reporting.report import report_study
-from study.storage.files import exists, local_copy, write_json, write_whole
+from study.storage.files import exists, storage_of, write_json, write_whole
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
 from study.trials.ledger import count_ended, read_ledger
@@ -130,7 +130,7 @@ def _prepare(
         options=plan.options,
         regime=config.regime,
         backbone_training=plan.backbone_training,
-        trained_backbone=local_copy(kept, config.cache_dir) if trained else None,
+        trained_backbone=storage_of(kept).copy_to_disk(kept, config.cache_dir) if trained else None,
         data_workers=loading_processes_here(config.data_workers),
         skip_bad_images=config.skip_bad_images,
         extractor=LOCAL if joined is None else _cluster_extractor(plan, joined, screen),

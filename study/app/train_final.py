@@ -33,7 +33,7 @@ from study.reporting.best_config import read_best_config
 from study.reporting.collation import collate
 from study.reporting.final_metrics import baseline_metrics, model_metrics, paired_differences
 from study.reporting.model_card import write_model_card
-from study.storage.files import check_output, exists, list_files, local_copy, write_folder, write_json
+from study.storage.files import exists, storage_of, write_json
 from study.storage.location import Location, absolute, in_store
 from study.storage.paths import BACKBONE, StudyPaths
 from study.terminal import Terminal
@@ -61,7 +61,7 @@ def train_final(config: FinalConfig, screen: Terminal) -> int:
     best = read_best_config(config.best_config)
     if _is_there(config.folder):
         raise UserError(f"{config.folder}: exists; move it, or give another --output.")
-    check_output(config.folder, "the final training", "--output", probe=UNFINISHED)
+    storage_of(config.folder).check_writable(config.folder, "the final training", "--output", probe=UNFINISHED)
     with deterministic_arithmetic():
         prepared = _prepare(best, config, screen)
         paper = _train_paper_setting(prepared, config, screen)
@@ -130,7 +130,7 @@ def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:
             f"{config.best_config}: features.backbone_training is {features['backbone_training']}, but {file} with the "
             "trained backbone is not there; put the study's there, or give it by --weights."
         )
-    return str(local_copy(file, config.cache_dir))
+    return str(storage_of(file).copy_to_disk(file, config.cache_dir))
 
 
 def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
@@ -238,14 +238,16 @@ def _write_whole(
         )
         write_model_card(here / "model_card.md", best, metrics, trainer.model)
 
-    write_folder(folder, write, last=METRICS)
+    storage_of(folder).write_folder(folder, write, last=METRICS)
 
 
 def _is_there(folder: Location) -> bool:
     """Whether something is in the way: in a store, anything but what a final training leaves that was cut."""
     if not in_store(folder):
         return folder.exists()
-    return any(file.name not in CUT and not file.name.startswith(UNFINISHED) for file in list_files(folder))
+    return any(
+        file.name not in CUT and not file.name.startswith(UNFINISHED) for file in storage_of(folder).list_folder(folder)
+    )
 
 
 def _summarise(folder: Location, dataset: str, screen: Terminal) -> None:
@@ -270,5 +272,5 @@ def _say(folder: Location, objective: str, metrics: dict[str, Any], screen: Term
         ahead = from_entry(metrics["paired"][name][objective], "difference")
         screen.say(f"  {name}: {from_entry(values[objective], 'mean')}; PAN ahead by {ahead}")
     screen.say("made:")
-    for path in list_files(folder):
+    for path in storage_of(folder).list_folder(folder):
         screen.say(f"  {path}")

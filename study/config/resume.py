@@ -9,7 +9,7 @@ from study.config.identity import digest
 from study.config.provenance import provenance
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.config.study_file import STUDY_SCHEMA, read_study
-from study.storage.files import check_output, exists, list_files
+from study.storage.files import exists, storage_of
 from study.storage.location import Location, in_store
 from study.trials.preparation import PreparedDataset
 
@@ -62,12 +62,12 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
     root, file = config.results.root, config.results.study
     unfinished = f".{file.name}."  # what a run leaves that was killed while it wrote the first file
     if in_store(root):  # first of all: it says best what is wrong with a store
-        check_output(root, "the study", "--output", probe=unfinished)
+        storage_of(root).check_writable(root, "the study", "--output", probe=unfinished)
     found = exists(file)
     if not found and not _is_free(root, unfinished):
         raise UserError(f"{root}: is in the way and is no study; move it, or give another --name or --output.")
     if not in_store(root):
-        check_output(root, "the study", "--output", probe=unfinished)
+        storage_of(root).check_writable(root, "the study", "--output", probe=unfinished)
     if found and not config.resume:
         raise UserError(f"{root}: this study exists; go on with it by --resume, or give another --name or --output.")
     return read_study(file) if found else None
@@ -77,7 +77,7 @@ def _is_free(root: Location, unfinished: str) -> bool:
     """Whether nothing is there but unfinished files."""
     if not in_store(root) and root.exists() and not root.is_dir():
         return False
-    return all(path.name.startswith(unfinished) for path in list_files(root))
+    return all(path.name.startswith(unfinished) for path in storage_of(root).list_folder(root))
 
 
 def same_files(found: dict[str, Any], config: StudyConfig) -> bool:

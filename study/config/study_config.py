@@ -16,7 +16,7 @@ from search_spaces import SPACES, SearchSpace
 from study.config.choices import Executor, Regime, Sampler, Scheduler
 from study.config.search_space import choose_space
 from study.config.space_description import space_digest
-from study.storage.location import Location
+from study.storage.location import Location, local_path
 from study.storage.paths import StudyPaths
 
 DEFAULT_CACHE = user_cache_path("pan-study")
@@ -251,5 +251,6 @@ def _at_least(least: int, **values: float | None) -> None:
 
 def _check_cache_outside(cache_dir: Path, **folders: Location) -> None:
     for flag, folder in folders.items():
-        if isinstance(folder, Path) and cache_dir.resolve().is_relative_to(folder.resolve()):
+        path = local_path(folder)
+        if path is not None and cache_dir.resolve().is_relative_to(path.resolve()):
             raise UserError(f"cache_dir must lie outside {flag}, {folder}, got {cache_dir}.")

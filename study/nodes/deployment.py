@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pan_model.errors import UserError
 from study.config.provenance import git_commit
-from study.storage.location import Location
+from study.storage.location import Location, local_path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LOCK = "requirements.lock"
@@ -73,7 +73,7 @@ def use_all_threads(script: Path | None, environment: Mapping[str, str] = os.env
 
 def check_output_stays(output: Location, environment: Mapping[str, str] = os.environ) -> None:
     """UserError for a relative output in a Ray job: its working folder goes away with it."""
-    if IN_A_JOB in environment and isinstance(output, Path) and not output.is_absolute():
+    if IN_A_JOB in environment and (path := local_path(output)) is not None and not path.is_absolute():
         raise UserError(
             f"output must be absolute in a Ray job, whose working folder is thrown away, got '{output}'; "
             "give --output or set PAN_STUDY_OUTPUT on the head node."

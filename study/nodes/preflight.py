@@ -20,7 +20,7 @@ from study.nodes.node_probe import ABSENT, ProbeRequest, ProbeResult, probe
 from study.nodes.probe_nodes import SAME_CODE, NodeInfo, NodeProblem, alive_nodes, describe_problems, probe_nodes
 from study.nodes.resources import Node
 from study.storage.files import remove, write_text
-from study.storage.location import Location
+from study.storage.location import Location, local_path
 from study.terminal import Terminal
 
 SAME_TOKEN = "give RAY_AUTH_MODE=disabled to this command, or start Ray with RAY_AUTH_MODE=token on every node"
@@ -105,9 +105,10 @@ def check_gpus(config: StudyConfig, nodes: Sequence[Node]) -> None:
 
 def check_disk_space(config: StudyConfig) -> list[NodeProblem]:
     """Return a problem if the output's disk is smaller than the least that all trials write."""
-    if not isinstance(config.output, Path):
+    path = local_path(config.output)
+    if path is None:
         return []
-    free = shutil.disk_usage(existing_parent(config.output.absolute())).free
+    free = shutil.disk_usage(existing_parent(path.absolute())).free
     needed = sum(plan.num_trials * _trial_bytes(config, plan) for plan in config.plans)
     if free >= needed:
         return []
@@ -126,7 +127,8 @@ def hints(config: StudyConfig, nodes: Sequence[Node], *, more_to_come: bool) -> 
     lines: list[str] = []
     if config.gpus_per_trial == 0 and (gpus := sum(node.gpus for node in nodes)):
         lines.append(f"hint: the cluster has {gpus:g} GPUs, which --gpus-per-trial 0 leaves idle")
-    folder = existing_parent(config.output) if more_to_come and isinstance(config.output, Path) else None
+    path = local_path(config.output)
+    folder = existing_parent(path) if more_to_come and path is not None else None
     kind = "" if folder is None else file_system(folder)
     if kind and kind not in SHARED and not kind.startswith("fuse"):
         lines.append(
@@ -171,7 +173,8 @@ def output_marker(output: Location) -> Generator[Marker]:
     Raises:
         StoreError: If an object store refuses to write or remove the marker.
     """
-    folder = existing_parent(output.absolute()) if isinstance(output, Path) else output
+    path = local_path(output)
+    folder = output if path is None else existing_parent(path.absolute())
     path, content = folder / f".pan-study-{secrets.token_hex(8)}", secrets.token_hex(16)
     try:
         write_text(path, content)

@@ -1,6 +1,5 @@
 """Collation: everything below results/NAME that follows from study.json and the ledger, made anew."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pan_model.errors import UserError
@@ -9,8 +8,8 @@ from study.config.study_file import read_study
 from study.reporting.best_config import export_best_config
 from study.reporting.summary import DatasetSummary, write_summary
 from study.reporting.tables import write_tables
-from study.storage.files import copy_all, exists, list_all
-from study.storage.location import Location, absolute
+from study.storage.files import copy_all, exists, storage_of
+from study.storage.location import Location, absolute, local_path
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import TrialLedger, TrialRecord, best_completed, read_ledger
 
@@ -67,12 +66,13 @@ def copy_results(results: StudyPaths, folder: Location) -> int:
     Raises:
         UserError: If `folder` is in a store, or is the study's own folder.
     """
-    if not isinstance(folder, Path):
+    local_folder = local_path(folder)
+    if local_folder is None:
         raise UserError(f"--copy must name a folder of this machine, got {folder}.")
-    if folder.absolute() == absolute(results.root):
+    if local_folder.absolute() == absolute(results.root):
         raise UserError(f"--copy must name another folder than the study's, got {folder}.")
     depth = len(results.root.parts)
-    names = {file: file.parts[depth:] for file in list_all(results.root)}
-    copies = {file: folder.joinpath(*parts) for file, parts in names.items() if parts[1:2] != ("trials",)}
+    names = {file: file.parts[depth:] for file in storage_of(results.root).list_below(results.root)}
+    copies = {file: local_folder.joinpath(*parts) for file, parts in names.items() if parts[1:2] != ("trials",)}
     copy_all(copies)
     return len(copies)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pan_model.objective import Objective
 from study.reporting.collation import read_begun_study
-from study.storage.files import times_in
+from study.storage.files import storage_of
 from study.storage.location import Location
 from study.storage.paths import StudyPaths
 from study.terminal import duration
@@ -79,7 +79,7 @@ def _describe_pace(ended: int, planned: int, times: Times, now_s: float) -> str:
 
 def _times(trials: Location, records: Iterable[TrialRecord]) -> Times | None:
     """None before the first epoch. A study that was cut and went on counts the time between, too."""
-    begun, last = times_in(trials, "config.json", "history.jsonl")
+    begun, last = storage_of(trials).times_in_subfolders(trials, "config.json", "history.jsonl")
     by_trial = {
         record.trial_id: last[record.trial_id] for record in records if record.history and record.trial_id in last
     }

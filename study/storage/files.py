@@ -1,157 +1,154 @@
-"""Files that are there whole or not at all, in a folder or in an object store.
+"""Files of a study wherever its results are: `storage_of` chooses the storage, functions read and write text and JSON.
 
-This is the one door to a study's results. On a disk a file is written under a temporary name, pushed to the disk and
-renamed; in a store an object is put whole, which is as good, and a line more is the whole object again.
+A file is written whole or not at all: a reader sees the old content or the new.
 """
 
-import io
 import json
-import os
-import tempfile
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
-from uuid import uuid4
+from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
 from pan_model.errors import UserError
-from pan_model.files import atomic_folder, atomic_write, check_writable
-from study.config.identity import digest
-from study.storage import object_store
-from study.storage.location import Location
-from study.storage.object_store import StoreError
+from study.storage.local_storage import LocalStorage
+from study.storage.location import Location, in_store
+from study.storage.object_store import ObjectStorage, StoreError
 
-TOGETHER = 1000
-"""How many files are asked of a store side by side; it bounds the memory that they take."""
+COPY_BATCH_SIZE = 1000
+"""Number of files that are read from a store concurrently when files are copied; it bounds the memory for them."""
+
+L = TypeVar("L", bound=Location)
+
+
+@runtime_checkable  # for beartype, which checks types while tests run
+class Storage(Protocol[L]):
+    """What a study does with files. `LocalStorage` does it on a disk, `ObjectStorage` in an object store."""
+
+    def write(self, path: L, write: Callable[[Path], object]) -> None:
+        """Let `write` fill a local file that then replaces `path`; folders are created."""
+        ...
+
+    def write_folder(self, folder: L, write: Callable[[Path], object], *, last: str) -> None:
+        """Let `write` fill a local folder that then becomes `folder`.
+
+        In a store the files arrive one by one: the folder is complete when it has the file `last`.
+        """
+        ...
+
+    def append(self, path: L, line: str) -> None:
+        """Append a line, with its end, to a small text file or to a new one in an existing folder."""
+        ...
+
+    def read(self, path: L) -> bytes | None:
+        """Return a file's content, None if it does not exist."""
+        ...
+
+    def open(self, path: L) -> AbstractContextManager[IO[bytes] | None]:
+        """Open a file for reading, None if it does not exist."""
+        ...
+
+    def prefetch(self, paths: Sequence[L]) -> Mapping[L, bytes | None]:
+        """Return the contents of files if reading them concurrently is faster; otherwise nothing.
+
+        None stands for a file that does not exist.
+        """
+        ...
+
+    def copy_to_disk(self, path: L, folder: Path) -> Path:
+        """Return a local file with the same content: the file itself, or a fresh copy in `folder`."""
+        ...
+
+    def exists(self, path: L) -> bool:
+        """Return whether there is a file, or a folder with files."""
+        ...
+
+    def remove(self, path: L) -> None:
+        """Remove a file if it exists."""
+        ...
+
+    def remove_unfinished(self, path: L) -> None:
+        """Remove what processes left that died while they wrote `path`."""
+        ...
+
+    def list_folder(self, folder: L) -> list[L]:
+        """Return the files and folders directly in a folder, sorted by name; none if it does not exist."""
+        ...
+
+    def list_below(self, folder: L) -> list[L]:
+        """Return all files below a folder, sorted."""
+        ...
+
+    def find_in_subfolders(self, folder: L, name: str) -> list[L]:
+        """Return the files with this name in the direct subfolders of a folder."""
+        ...
+
+    def times_in_subfolders(self, folder: L, *names: str) -> list[dict[str, float]]:
+        """Return for each name the modification time of that file in each subfolder, in Unix seconds."""
+        ...
+
+    def check_writable(self, folder: L, what: str, flag: str, *, probe: str) -> None:
+        """Raise UserError if files cannot be written to a folder.
+
+        Args:
+            folder: The folder, which need not exist.
+            what: What is to be written there, for the message.
+            flag: The flag that names another folder, for the message.
+            probe: How the name of an object begins that may be written to a store, and is removed again.
+        """
+        ...
+
+
+_LOCAL = LocalStorage()
+_OBJECTS = ObjectStorage()
+
+
+def storage_of(location: Location) -> Storage[Any]:
+    """Return the storage for a location."""
+    return _OBJECTS if in_store(location) else _LOCAL
 
 
 def write_whole(path: Location, write: Callable[[Path], object]) -> None:
-    """Let `write` write a file of this machine, which takes its place whole: readers see the old file or the new."""
-    if not isinstance(path, Path):
-        with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
-            temporary = Path(folder) / path.name
-            write(temporary)
-            object_store.put(path, temporary)
-        return
-    with atomic_write(path) as temporary:
-        write(temporary)
+    """Let `write` fill a local file that then replaces `path`."""
+    storage_of(path).write(path, write)
 
 
 def write_text(path: Location, text: str) -> None:
-    """Write a text file whole, UTF-8, with the line ends as they are."""
+    """Write a text file in UTF-8; line ends stay as they are."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def write_json(path: Location, value: Any) -> None:
-    """Write JSON whole; numbers read back exactly, NaN and infinity are refused."""
+    """Write a JSON file. Numbers read back exactly; NaN and infinity raise ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def append_line(path: Location, line: str) -> None:
-    """Add a line, with its end, to a text file that is small or not there yet; it is kept when this returns."""
-    if not isinstance(path, Path):
-        (before,) = object_store.get_all([path])
-        write_text(path, (before or b"").decode() + line)
-        return
-    with path.open("a", encoding="utf-8") as lines:
-        lines.write(line)
-        lines.flush()
-        os.fsync(lines.fileno())
+    """Append a line, with its end, to a small text file or to a new one in an existing folder."""
+    storage_of(path).append(path, line)
 
 
 def exists(path: Location) -> bool:
-    """Whether there is a file, or a folder with something in it."""
-    return object_store.is_there(path) if not isinstance(path, Path) else path.exists()
-
-
-def times_in(folder: Location, *names: str) -> list[dict[str, float]]:
-    """For each name, when the files so called in the folders of a folder were written, by those folders' names.
-
-    Times are Unix seconds.
-    """
-    if isinstance(folder, Path):
-        return [{file.parent.name: file.stat().st_mtime for file in folder.glob(f"*/{name}")} for name in names]
-    depth = len(folder.parts) + 2
-    times = object_store.times_below(folder, lambda file: file.name in names and len(file.parts) == depth)
-    return [{file.parent.name: time for file, time in times.items() if file.name == name} for name in names]
+    """Return whether there is a file, or a folder with files."""
+    return storage_of(path).exists(path)
 
 
 def remove(path: Location) -> None:
-    """Remove a file; it need not be there."""
-    if not isinstance(path, Path):
-        object_store.delete(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def remove_unfinished(path: Location) -> None:
-    """Remove what was written of a file by processes that died; a store shows nothing of the kind."""
-    if isinstance(path, Path):
-        for leftover in path.parent.glob(f".{path.name}.*"):
-            leftover.unlink()
-
-
-def list_files(folder: Location) -> list[Location]:
-    """The files straight in a folder, and the folders there, by name; none where there is no folder."""
-    if isinstance(folder, Path):
-        return sorted(folder.iterdir()) if folder.is_dir() else []
-    depth = len(folder.parts)
-    return sorted({folder / below.parts[depth] for below in object_store.list_below(folder)})
-
-
-def find_files(folder: Location, name: str) -> list[Location]:
-    """The files of that name straight in the folders of a folder."""
-    if isinstance(folder, Path):
-        return [*folder.glob(f"*/{name}")]
-    depth = len(folder.parts) + 2
-    return [file for file in object_store.list_below(folder) if file.name == name and len(file.parts) == depth]
-
-
-def list_all(folder: Location) -> list[Location]:
-    """All files below a folder, however deep, by name."""
-    if not isinstance(folder, Path):
-        return [*object_store.list_below(folder)]
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def fetch(paths: Sequence[Location]) -> dict[Location, bytes | None]:
-    """The contents of many files of one store, read side by side, None where there is none; of a disk's, nothing."""
-    stored = [path for path in paths if not isinstance(path, Path)]
-    return dict(zip(stored, object_store.get_all(stored), strict=True))
-
-
-def copy_all(copies: Mapping[Location, Path]) -> None:
-    """Copy files to files of this machine, some at a time; one that is gone by now is left out."""
-    originals = [*copies]
-    for start in range(0, len(originals), TOGETHER):
-        some = originals[start : start + TOGETHER]
-        fetched = fetch(some)
-        for original in some:
-            content = fetched[original] if original in fetched else read_if_there(original, "copy the others by hand")
-            if content is not None:
-                write_whole(copies[original], partial(_write_bytes, content))
-
-
-def _write_bytes(content: bytes, file: Path) -> None:
-    file.write_bytes(content)
-
-
-@contextmanager
-def opened(path: Location) -> Generator[IO[bytes] | None]:
-    """A file's bytes, to be read from the start; None where there is none."""
-    if not isinstance(path, Path):
-        (content,) = object_store.get_all([path])
-        yield None if content is None else io.BytesIO(content)
-    elif path.exists():
-        with path.open("rb") as file:
-            yield file
-    else:
-        yield None
+    """Remove a file if it exists."""
+    storage_of(path).remove(path)
 
 
 def read_json(path: Location, way_out: str) -> Any:
-    """Read a JSON file; UserError names the file and the way out when it is missing or broken."""
+    """Read a JSON file of any content.
+
+    Args:
+        path: The file.
+        way_out: What the user can do about a damaged file, in the imperative, without a full stop.
+
+    Raises:
+        UserError: If the file is missing, unreadable or no JSON.
+        StoreError: If a store does not answer.
+    """
     content = read_if_there(path, way_out)
     if content is None:
         raise UserError(f"{path}: cannot be read (No such file or directory); {way_out}.")
@@ -159,67 +156,40 @@ def read_json(path: Location, way_out: str) -> Any:
 
 
 def read_if_there(path: Location, way_out: str) -> bytes | None:
-    """Read a file, None where there is none; UserError names the file and the way out when that is impossible.
-
-    Raises StoreError when a store does not answer, which is nothing that the file could be mended for.
-    """
-    if not isinstance(path, Path):
-        return object_store.get_all([path])[0]
+    """Return a file's content, None if it does not exist; see `read_json`."""
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
+        return storage_of(path).read(path)
+    except StoreError:  # an OSError as well, but one that no change to the file mends
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {way_out}.") from error
 
 
 def parse_json(path: Location, content: bytes, way_out: str) -> Any:
-    """Parse a JSON file's content; UserError names the file and the way out when it is broken."""
+    """Return the value of a JSON file that was read already; see `read_json`."""
     try:
         return json.loads(content.decode("utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: is not JSON ({error}); {way_out}.") from error
 
 
-def check_output(path: Location, what: str, flag: str, probe: str) -> None:
-    """Raise UserError where results cannot be written; a store is tried with an object whose name begins with `probe`.
+def copy_all(copies: Mapping[Location, Path]) -> None:
+    """Copy files to local files, some of them at a time.
 
-    It says what was to go there, and which flag helps; nothing is left behind.
+    Args:
+        copies: The copy of each file. A file that no longer exists is left out.
     """
-    if isinstance(path, Path):
-        check_writable(path, what, flag)
-        return
-    try:
-        object_store.try_to_write(path / f"{probe}{uuid4().hex}")
-    except StoreError as error:
-        raise UserError(f"{what} cannot be written to {path}: {error}; mend that, or give another {flag}.") from error
+    originals = [*copies]
+    for start in range(0, len(originals), COPY_BATCH_SIZE):
+        batch = originals[start : start + COPY_BATCH_SIZE]
+        prefetched = storage_of(batch[0]).prefetch(batch)
+        for original in batch:
+            content = (
+                prefetched[original] if original in prefetched else read_if_there(original, "copy the others by hand")
+            )
+            if content is not None:
+                write_whole(copies[original], partial(_write_bytes, content))
 
 
-def local_copy(path: Location, folder: Path) -> Path:
-    """A file of this machine with the same content: the file itself, or a copy in `folder` of an object.
-
-    It is fetched each time, under a name of its own, and takes the place of an older copy whole.
-    """
-    if isinstance(path, Path):
-        return path
-    copy = folder / f"{digest(str(path))[:16]}-{path.name}"
-    (content,) = object_store.get_all([path])
-    if content is None:
-        raise StoreError(f"{path}: cannot be read (no such object)")
-    write_whole(copy, partial(_write_bytes, content))
-    return copy
-
-
-def write_folder(folder: Location, write: Callable[[Path], None], *, last: str) -> None:
-    """Let `write` fill a folder of this machine, which then is there whole.
-
-    In a store its files come one by one, and the folder counts as whole with the one that comes last.
-    """
-    if not isinstance(folder, Path):
-        with tempfile.TemporaryDirectory(prefix="pan-study-") as temporary:
-            write(Path(temporary))
-            for file in sorted(Path(temporary).iterdir(), key=lambda file: (file.name == last, file.name)):
-                object_store.put(folder / file.name, file)
-        return
-    with atomic_folder(folder) as temporary:
-        write(temporary)
+def _write_bytes(content: bytes, file: Path) -> None:
+    file.write_bytes(content)

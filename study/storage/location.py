@@ -1,4 +1,4 @@
-"""A location: where results lie, a folder of this machine or a prefix of an object store such as s3://bucket/prefix."""
+"""A location: where results are, a folder of this machine or a prefix of an object store such as s3://bucket/prefix."""
 
 import re
 from pathlib import Path
@@ -9,62 +9,76 @@ from upath import UPath
 from pan_model.errors import UserError
 
 Location = Path | UPath
-"""What a folder is on a disk, and a key or its beginning in a store; both are joined by /."""
+"""A folder or file on a disk, or a key or prefix in a store; names are joined by /."""
 
-STORES: dict[str, str] = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
-"""Kinds of stores, by the beginning of their URLs, and the package that each needs; tests run on s3 alone."""
+STORE_PACKAGES: dict[str, str] = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
+"""The package that each kind of store needs, by the scheme of its URLs; tests cover s3 only."""
 
 REQUEST_ATTEMPTS = 6
-"""How often a request is made before it counts as failed: waits of up to 1, 2, 4, 8 and 16 s lie between."""
+"""Number of attempts after which a request has failed, with waits of up to 1, 2, 4, 8 and 16 s between them."""
 
-SIDE_BY_SIDE = 32
-"""How many requests are under way at once."""
+MAX_CONCURRENT_REQUESTS = 32
+"""Number of requests to a store at the same time."""
 
 S3_CONFIG: dict[str, Any] = {
     "retries": {"mode": "standard", "total_max_attempts": REQUEST_ATTEMPTS},
     "connect_timeout": 10,
     "read_timeout": 60,
-    "max_pool_connections": SIDE_BY_SIDE,
+    "max_pool_connections": MAX_CONCURRENT_REQUESTS,
 }
-"""How S3 is asked; who asks, and where, botocore finds in each machine's environment (AWS_*, its files, its role)."""
+"""botocore's configuration. Credentials and endpoint come from each machine's environment (AWS_*, its files, its role).
+"""
 
-OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": S3_CONFIG}}
-"""What a store's file system is made with. It travels with the location to other machines, so no secret may be here."""
+FILE_SYSTEM_OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": S3_CONFIG}}
+"""Arguments of each store's fsspec file system. They travel to other machines with a location: no secret may be here.
+"""
 
-WILD = re.compile(r"[*?#\[\]]")
-LIKE_A_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)(/*)(.*)", re.DOTALL)
+FORBIDDEN_IN_URL = re.compile(r"[*?#\[\]]")
+URL_LIKE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)(/*)(.*)", re.DOTALL)
 
 
 def locate(text: str) -> Location:
-    """Read a folder's name or a store's URL; UserError for one that is neither.
+    """Return the location of a folder's name or a store's URL.
+
+    Raises:
+        UserError: If the text looks like a URL but is of no known store, has no bucket or has wildcards, or if the
+            store's package is not installed.
 
     >>> str(locate("results") / "demo"), str(locate("s3://bucket") / "demo")
     ('results/demo', 's3://bucket/demo')
     """
-    url = LIKE_A_URL.fullmatch(text)
+    url = URL_LIKE.fullmatch(text)
     if url is None:
         return Path(text)
-    kind, slashes, rest = url.groups()
-    if kind not in STORES:
-        known = ", ".join(f"{store}://" for store in STORES)
+    scheme, slashes, rest = url.groups()
+    if scheme not in STORE_PACKAGES:
+        known = ", ".join(f"{store}://" for store in STORE_PACKAGES)
         raise UserError(f"'{text}' is in no store that is known; give a folder, or a URL that begins with {known}")
-    if WILD.search(rest):
-        raise UserError(f"'{text}' must be without *, ?, [, ] and #, which a store's URL does not take as they are")
+    if FORBIDDEN_IN_URL.search(rest):
+        raise UserError(f"'{text}' must be without *, ?, [, ] and #, which are not allowed in the URL of a store")
     if slashes != "//" or not rest:
-        raise UserError(f"'{text}' names no bucket; the form is {kind}://bucket/prefix")
+        raise UserError(f"'{text}' names no bucket; the form is {scheme}://bucket/prefix")
     try:
-        location = UPath(text.rstrip("/"), use_listings_cache=False, **OPTIONS.get(kind, {}))
+        location = UPath(text.rstrip("/"), use_listings_cache=False, **FILE_SYSTEM_OPTIONS.get(scheme, {}))
         _ = location.fs
     except ImportError as error:
-        raise UserError(f"'{text}' needs the package {STORES[kind]} ({error}); install it on all machines") from error
+        raise UserError(
+            f"'{text}' needs the package {STORE_PACKAGES[scheme]} ({error}); install it on all machines"
+        ) from error
     return location
 
 
+def local_path(location: Location) -> Path | None:
+    """Return a location on a disk as a Path, None for one in an object store."""
+    return location if isinstance(location, Path) else None
+
+
 def in_store(location: Location) -> bool:
-    """Whether a location is in an object store."""
-    return not isinstance(location, Path)
+    """Return whether a location is in an object store."""
+    return local_path(location) is None
 
 
 def absolute(location: Location) -> Location:
-    """The location as any process on this machine, or in a cluster, finds it; a URL is that already."""
-    return location.absolute() if isinstance(location, Path) else location
+    """Return the absolute form of a location, by which any process in a cluster finds it; URLs stay as they are."""
+    path = local_path(location)
+    return location if path is None else path.absolute()

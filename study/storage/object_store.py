@@ -1,134 +1,197 @@
-"""An object store: objects are written whole or not at all, and whatever goes wrong is an OSError.
+"""Storage in an object store such as S3, through fsspec.
 
-A request that fails for a while (500, 503, a cut connection, no answer) is made again by the store's own client, on S3
-by botocore: see REQUEST_ATTEMPTS. What is cut while its content is read is asked for again here.
+An object is written whole or not at all. Every failure is raised as a StoreError, an OSError with a one-line message.
+The store's own client repeats a request that fails for a while (500, 503, a broken connection, no answer), on S3
+botocore: see REQUEST_ATTEMPTS. A read that is interrupted while its content arrives is repeated here.
 """
 
 import errno
+import io
 import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from uuid import uuid4
 
 from upath import UPath
 
-from study.storage.location import SIDE_BY_SIDE
+from pan_model.errors import UserError
+from pan_model.files import atomic_write, content_key
+from study.storage.location import MAX_CONCURRENT_REQUESTS
 
-READS = 4
-"""How often an object is asked for whose content is cut on the way; waits of 0.1, 0.2 and 0.4 s lie between."""
+READ_ATTEMPTS = 4
+"""How often an object is read whose content is interrupted on the way, after waits of 0.1, 0.2 and 0.4 s."""
 
 
 class StoreError(OSError):
-    """The store did not do what it was asked, for now or for want of rights; the message is one line."""
+    """The store did not answer, or refused a request; the message is one line."""
 
 
-def get_all(locations: Sequence[UPath]) -> list[bytes | None]:
-    """The contents of objects of one store, read side by side; None where there is none."""
-    found: dict[str, Any] = {}
-    paths = [location.path for location in locations]
-    for attempt in range(READS if paths else 0):
-        with _errors_of(locations[0], "read"):
-            missing = [path for path in paths if path not in found or _is_cut(found[path])]
-            found |= _store(locations[0]).cat(missing, on_error="return", max_concurrency=1, batch_size=SIDE_BY_SIDE)
-        if not any(map(_is_cut, found.values())):
-            break
-        time.sleep(0.1 * 2**attempt)
-    for location in locations:
-        content = found[location.path]
-        if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
-            with _errors_of(location, "read"):
-                raise content
-    return [None if isinstance(found[path], Exception) else found[path] for path in paths]
+class ObjectStorage:
+    """Objects of a store; a folder is the common beginning of their keys. See `Storage`."""
 
+    def write(self, path: UPath, write: Callable[[Path], object]) -> None:
+        """Let `write` fill a local file and put it: readers see the old object or the new one."""
+        with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
+            temporary = Path(folder) / path.name
+            write(temporary)
+            self._put(path, temporary)
 
-def put(location: UPath, file: Path) -> None:
-    """Write a local file's content to the store: readers see the old object or the new, never a part."""
-    with _errors_of(location, "written"):
-        _store(location).put_file(str(file), location.path)
+    def write_folder(self, folder: UPath, write: Callable[[Path], object], *, last: str) -> None:
+        """Let `write` fill a local folder and put its files one by one, the file `last` as the last one."""
+        with tempfile.TemporaryDirectory(prefix="pan-study-") as temporary:
+            write(Path(temporary))
+            for file in sorted(Path(temporary).iterdir(), key=lambda file: (file.name == last, file.name)):
+                self._put(folder / file.name, file)
 
+    def append(self, path: UPath, line: str) -> None:
+        """Write the whole object again with one line more, so it should be small."""
+        content = (self.read(path) or b"") + line.encode()
+        self.write(path, lambda temporary: temporary.write_bytes(content))
 
-def delete(location: UPath) -> None:
-    """Remove an object; it need not be there."""
-    with _errors_of(location, "removed"):
+    def read(self, path: UPath) -> bytes | None:
+        """Return an object's content, None if it does not exist."""
+        return self.prefetch([path])[path]
+
+    @contextmanager
+    def open(self, path: UPath) -> Generator[IO[bytes] | None]:
+        """Open an object's content for reading, None if it does not exist."""
+        content = self.read(path)
+        yield None if content is None else io.BytesIO(content)
+
+    def prefetch(self, paths: Sequence[UPath]) -> dict[UPath, bytes | None]:
+        """Return the contents of objects of one store, read concurrently; None for those that do not exist."""
+        contents: dict[str, Any] = {}
+        keys = [path.path for path in paths]
+        for attempt in range(READ_ATTEMPTS if keys else 0):
+            with _store_errors(paths[0], "read"):
+                wanted = [key for key in keys if key not in contents or _is_interrupted(contents[key])]
+                contents |= _file_system(paths[0]).cat(
+                    wanted, on_error="return", max_concurrency=1, batch_size=MAX_CONCURRENT_REQUESTS
+                )
+            if not any(map(_is_interrupted, contents.values())):
+                break
+            time.sleep(0.1 * 2**attempt)
+        for path in paths:
+            content = contents[path.path]
+            if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+                with _store_errors(path, "read"):
+                    raise content
+        return {path: None if isinstance(contents[path.path], Exception) else contents[path.path] for path in paths}
+
+    def copy_to_disk(self, path: UPath, folder: Path) -> Path:
+        """Copy an object to a file in `folder` that is named by the object's key, and return that file."""
+        content = self.read(path)
+        if content is None:
+            raise StoreError(f"{path}: cannot be read (no such object)")
+        copy = folder / f"{content_key(str(path))[:16]}-{path.name}"
+        with atomic_write(copy) as temporary:
+            temporary.write_bytes(content)
+        return copy
+
+    def exists(self, path: UPath) -> bool:
+        """Return whether an object exists, or objects below it."""
+        with _store_errors(path, "looked up"):
+            return _file_system(path).exists(path.path)
+
+    def remove(self, path: UPath) -> None:
+        """Remove an object if it exists."""
+        with _store_errors(path, "removed"):
+            try:
+                _file_system(path).rm_file(path.path)
+            except FileNotFoundError:
+                return
+
+    def remove_unfinished(self, path: UPath) -> None:
+        """Do nothing: an object that was not written whole does not exist."""
+
+    def list_folder(self, folder: UPath) -> list[UPath]:
+        """Return the objects and folders directly in a folder, sorted by name."""
+        depth = len(folder.parts)
+        return sorted({folder / path.parts[depth] for path in self.list_below(folder)})
+
+    def list_below(self, folder: UPath) -> list[UPath]:
+        """Return all objects whose keys begin with the folder's key and a slash, sorted by key."""
+        with _store_errors(folder, "listed"):
+            start = folder.path.rstrip("/") + "/"
+            keys = _file_system(folder).find(folder.path)
+        return [folder / key.removeprefix(start) for key in keys if key.startswith(start)]
+
+    def find_in_subfolders(self, folder: UPath, name: str) -> list[UPath]:
+        """Return the objects with this name in the direct subfolders of a folder."""
+        depth = len(folder.parts) + 2
+        return [path for path in self.list_below(folder) if path.name == name and len(path.parts) == depth]
+
+    def times_in_subfolders(self, folder: UPath, *names: str) -> list[dict[str, float]]:
+        """Return for each name the modification time of that object in each subfolder, in Unix seconds.
+
+        The listing of S3 has the times; other stores may need one request an object.
+        """
+        depth = len(folder.parts) + 2
+        with _store_errors(folder, "listed"):
+            store, start = _file_system(folder), folder.path.rstrip("/") + "/"
+            infos = {folder / key.removeprefix(start): info for key, info in store.find(start, detail=True).items()}
+            times = {
+                path: info.get("LastModified") or store.modified(path.path)
+                for path, info in infos.items()
+                if path.name in names and len(path.parts) == depth
+            }
+        return [
+            {path.parent.name: modified.timestamp() for path, modified in times.items() if path.name == name}
+            for name in names
+        ]
+
+    def check_writable(self, folder: UPath, what: str, flag: str, *, probe: str) -> None:
+        """Raise UserError if an object cannot be written; it has a name that begins with `probe` and is removed."""
+        path = folder / f"{probe}{uuid4().hex}"
         try:
-            _store(location).rm_file(location.path)
-        except FileNotFoundError:
-            return
+            self.write(path, Path.touch)
+            self.remove(path)
+        except StoreError as error:
+            raise UserError(
+                f"{what} cannot be written to {folder}: {error}; mend that, or give another {flag}."
+            ) from error
+
+    def _put(self, path: UPath, file: Path) -> None:
+        with _store_errors(path, "written"):
+            _file_system(path).put_file(str(file), path.path)
 
 
-def list_below(location: UPath) -> list[UPath]:
-    """All objects whose keys begin with the location's and a slash, in the order of their keys."""
-    with _errors_of(location, "listed"):
-        start = location.path.rstrip("/") + "/"
-        names = _store(location).find(location.path)
-    return [location / name.removeprefix(start) for name in names if name.startswith(start)]
-
-
-def is_there(location: UPath) -> bool:
-    """Whether there is an object of that name, or one below it."""
-    with _errors_of(location, "looked up"):
-        return _store(location).exists(location.path)
-
-
-def times_below(location: UPath, wanted: Callable[[UPath], bool]) -> dict[UPath, float]:
-    """When each wanted object below a location was written, in Unix seconds by the store's clock.
-
-    S3's listing tells it; another store may be asked once for each.
-    """
-    with _errors_of(location, "listed"):
-        store, start = _store(location), location.path.rstrip("/") + "/"
-        found = {location / name.removeprefix(start): about for name, about in store.find(start, detail=True).items()}
-        times = {
-            file: about.get("LastModified") or store.modified(file.path)
-            for file, about in found.items()
-            if wanted(file)
-        }
-    return {file: time.timestamp() for file, time in times.items()}
-
-
-def try_to_write(location: UPath) -> None:
-    """Write a small object and remove it again; raises what the store raises."""
-    with tempfile.NamedTemporaryFile() as empty:
-        put(location, Path(empty.name))
-    delete(location)
-
-
-def _store(location: UPath) -> Any:
-    store: Any = location.fs
+def _file_system(location: UPath) -> Any:
+    file_system: Any = location.fs
     if location.protocol == "s3":
-        store.retries = 1  # s3fs's own, which would multiply with botocore's
-    return store
+        file_system.retries = 1  # those of s3fs would multiply with botocore's
+    return file_system
 
 
-def _is_cut(content: Any) -> bool:
-    """Whether a read failed on the way, not by the store's answer nor for want of a connection."""
+def _is_interrupted(content: Any) -> bool:
+    """Return whether a read failed while the content arrived."""
     from s3fs.core import (
-        S3_RETRYABLE_ERRORS,  # s3fs takes a second to import, which results on a disk need not wait for
+        S3_RETRYABLE_ERRORS,  # here, because s3fs takes a second to import, and results on a disk do not need it
     )
 
     return isinstance(content, S3_RETRYABLE_ERRORS)
 
 
 @contextmanager
-def _errors_of(location: UPath, done: str) -> Generator[None]:
-    """Make a StoreError of whatever a store's library raises: botocore's errors are no OSErrors, for one."""
+def _store_errors(location: UPath, action: str) -> Generator[None]:
+    """Raise a StoreError for whatever the store's library raises; errors of botocore, for example, are no OSErrors."""
     try:
         yield
     except Exception as error:
-        reason = _reason(error, location)
         number = errno.EACCES if isinstance(error, PermissionError) else errno.EIO
-        failure = StoreError(f"{location}: cannot be {done} ({reason})")
+        failure = StoreError(f"{location}: cannot be {action} ({_reason(error, location)})")
         failure.errno = number
         raise failure from error
 
 
 def _reason(error: Exception, location: UPath) -> str:
-    """Why, in a line and in words that say what to look at."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    """Return the reason in one line, with what to check."""
+    message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, FileNotFoundError):
-        return f"{said}; is there a bucket {location.drive}?"
-    if isinstance(error, PermissionError) or "redentials" in said:
-        return f"{said}; which credentials are used, AWS_* in the environment, a profile or the machine's role, decides"
-    return said
+        return f"{message}; is there a bucket {location.drive}?"
+    if isinstance(error, PermissionError) or "redentials" in message:
+        return f"{message}; check the credentials: AWS_* in the environment, a profile or the machine's role"
+    return message

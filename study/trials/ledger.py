@@ -22,12 +22,9 @@ from pan_model.objective import Objective
 from pan_model.scores import EpochRecord
 from study.storage.files import (
     append_line,
-    fetch,
-    find_files,
-    opened,
     read_if_there,
     remove,
-    remove_unfinished,
+    storage_of,
     write_json,
     write_text,
     write_whole,
@@ -157,8 +154,9 @@ class TrialLedger:
         """Return the state after the last saved epoch, or None; make the other files end with the same epoch."""
         import torch
 
-        remove_unfinished(self._checkpoint)
-        with opened(self._checkpoint) as file:
+        storage = storage_of(self._checkpoint)
+        storage.remove_unfinished(self._checkpoint)
+        with storage.open(self._checkpoint) as file:
             saved = None if file is None else torch.load(file, weights_only=True, map_location="cpu")
         if saved is None:
             for orphan in (self._history, self.best_epoch_file):
@@ -212,7 +210,7 @@ class TrialLedger:
         Raises:
             UserError: If there is no such trial, or one of its files is damaged.
         """
-        if not self._fetched and (fetched := fetch(self.files(best=best))):
+        if not self._fetched and (fetched := storage_of(self.folder).prefetch(self.files(best=best))):
             return TrialLedger(self.folder, fetched).read(best=best)
         content = self._read(self._config, LEAVE_OUT)
         if content is None:
@@ -253,11 +251,12 @@ def read_ledger(trials: Location, *, best: bool = True) -> list[TrialRecord]:
     Raises:
         UserError: If a file is damaged.
     """
-    ledgers = [TrialLedger(file.parent) for file in find_files(trials, "config.json")]
+    storage = storage_of(trials)
+    ledgers = [TrialLedger(file.parent) for file in storage.find_in_subfolders(trials, "config.json")]
     records: list[TrialRecord] = []
     for start in range(0, len(ledgers), READ_BATCH_SIZE):
         batch = ledgers[start : start + READ_BATCH_SIZE]
-        fetched = fetch([file for ledger in batch for file in ledger.files(best=best)])
+        fetched = storage.prefetch([file for ledger in batch for file in ledger.files(best=best)])
         records += [TrialLedger(ledger.folder, fetched).read(best=best) for ledger in batch]
     return sorted(records, key=lambda record: (record.number, record.trial_id))
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from study.storage.files import write_whole
-from study.storage.location import Location
+from study.storage.location import Location, local_path
 from study.storage.object_store import StoreError
 
 KEEP_S = 30.0
@@ -24,7 +24,7 @@ class JournalCopy:
         self._kept = journal
         self._clock = clock
         self._kept_s = clock()
-        self.file = journal if isinstance(journal, Path) else folder / journal.name
+        self.file = local_path(journal) or folder / journal.name
 
     def keep(self, *, now: bool = False) -> None:
         """Copy the journal to the store if that is due, or now; nothing for results on a disk.

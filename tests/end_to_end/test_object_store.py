@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from upath import UPath
 
-from study.storage.files import list_all, read_json
+from study.storage.files import read_json, storage_of
 from study.storage.location import locate
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord, read_ledger
@@ -38,7 +38,7 @@ def records_of(results: StudyPaths) -> dict[str, TrialRecord]:
 
 
 def names_below(folder: UPath) -> set[str]:
-    return {"/".join(file.parts[len(folder.parts) :]) for file in list_all(folder)}
+    return {"/".join(file.parts[len(folder.parts) :]) for file in storage_of(folder).list_below(folder)}
 
 
 @pytest.fixture(scope="module")

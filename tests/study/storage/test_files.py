@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from pan_model.errors import UserError
-from study.storage.files import read_json, times_in, write_json, write_text, write_whole
+from study.storage.files import read_json, storage_of, write_json, write_text, write_whole
 
 
 def test_writes_make_folders_and_leave_nothing_but_the_file(tmp_path: Path):
@@ -84,7 +84,7 @@ def test_the_times_of_files_in_folders_are_told(tmp_path: Path):
         before_s = time.time() - 1
         for name in ("a/one", "a/two", "a/deep/one", "b/one", "one"):
             write_text(root / name, "")
-        ones, twos = times_in(root, "one", "two")
+        ones, twos = storage_of(root).times_in_subfolders(root, "one", "two")
         assert (set(ones), set(twos)) == ({"a", "b"}, {"a"})
         assert all(before_s < time_s < before_s + 100 for time_s in (*ones.values(), *twos.values()))
 

@@ -12,21 +12,20 @@ from upath import UPath
 from pan_model.errors import UserError
 from study.storage.files import (
     append_line,
-    check_output,
     exists,
-    list_files,
-    local_copy,
     read_json,
+    storage_of,
     write_json,
     write_text,
 )
 from study.storage.location import REQUEST_ATTEMPTS, locate
-from study.storage.object_store import StoreError, get_all, is_there, list_below
+from study.storage.object_store import ObjectStorage, StoreError
+
+STORE = ObjectStorage()
 
 
 def objects(location: UPath) -> dict[str, bytes | None]:
-    found = list_below(location)
-    return dict(zip(map(str, found), get_all(found), strict=True))
+    return {str(path): content for path, content in STORE.prefetch(STORE.list_below(location)).items()}
 
 
 def test_objects_are_written_read_and_listed_through_faults(store: Any, bucket: UPath):
@@ -42,33 +41,34 @@ def test_objects_are_written_read_and_listed_through_faults(store: Any, bucket: 
 
 
 def test_what_another_process_writes_is_seen_at_once(store: Any, bucket: UPath):
-    assert list_below(bucket) == []
+    assert STORE.list_below(bucket) == []
     assert not exists(bucket / "a" / "file")
     for content in ("one", "two"):
         words = "from study.storage.location import locate; from study.storage.files import write_text; "
         words += f"write_text(locate('{bucket}') / 'a' / 'file', '{content}')"
         subprocess.run([sys.executable, "-c", words], check=True)
         assert objects(bucket) == {f"{bucket}/a/file": content.encode()}
-        assert is_there(bucket / "a")
-        assert list_files(bucket) == [bucket / "a"]
+        assert exists(bucket / "a")
+        assert STORE.list_folder(bucket) == [bucket / "a"]
 
 
 def test_names_that_begin_alike_are_told_apart(store: Any, bucket: UPath):
     write_text(bucket / "demo-2" / "file", "x")
-    assert list_below(bucket / "demo") == []
+    assert STORE.list_below(bucket / "demo") == []
     assert not exists(bucket / "demo")
 
 
 def test_one_name_may_be_read_twice_and_none_at_all(store: Any, bucket: UPath):
     write_text(bucket / "file", "x")
-    assert get_all([bucket / "file", bucket / "none", bucket / "file"]) == [b"x", None, b"x"]
-    assert get_all([]) == []
+    paths = [bucket / "file", bucket / "none", bucket / "file"]
+    assert STORE.prefetch(paths) == {bucket / "file": b"x", bucket / "none": None}
+    assert STORE.prefetch([]) == {}
 
 
 @pytest.mark.parametrize("size", [0, 1, 101 * 2**20])
 def test_a_file_of_any_size_is_one_object(store: Any, bucket: UPath, tmp_path: Path, size: int):
     write_text(bucket / "big", "x" * size)
-    assert local_copy(bucket / "big", tmp_path / "cache").stat().st_size == size
+    assert STORE.copy_to_disk(bucket / "big", tmp_path / "cache").stat().st_size == size
 
 
 def test_a_store_that_is_down_is_a_line_after_a_bounded_time(store: Any, bucket: UPath):
@@ -86,7 +86,7 @@ def test_a_bucket_that_is_not_there_is_named(store: Any):
     with pytest.raises(
         UserError, match=r"the study cannot be written to s3://nobody/x: .*; is there a bucket nobody\?"
     ):
-        check_output(locate("s3://nobody/x"), "the study", "--output", probe=".x")
+        STORE.check_writable(locate("s3://nobody/x"), "the study", "--output", probe=".x")
 
 
 def test_want_of_credentials_is_named(store: Any):
@@ -101,5 +101,5 @@ def test_want_of_credentials_is_named(store: Any):
 
 
 def test_trying_a_store_leaves_nothing(store: Any, bucket: UPath):
-    check_output(bucket, "the study", "--output", probe=".x")
-    assert list_below(bucket) == []
+    storage_of(bucket).check_writable(bucket, "the study", "--output", probe=".x")
+    assert STORE.list_below(bucket) == []

@@ -16,7 +16,7 @@ from upath import UPath
 
 from pan_model.errors import UserError
 from pan_model.objective import Objective
-from study.storage.files import list_all
+from study.storage.files import storage_of
 from study.storage.location import Location
 from study.trials.ledger import BestEpoch, Status, TrialLedger, TrialRecord, count_by_status, count_ended, read_ledger
 
@@ -296,7 +296,10 @@ def test_half_written_files_of_a_dead_process_do_not_matter(ledger: TrialLedger)
 
 def test_a_trial_leaves_its_five_files_and_nothing_else(any_ledger: TrialLedger):
     go_on(any_ledger.folder)
-    files = {"/".join(file.parts[len(any_ledger.folder.parts) :]) for file in list_all(any_ledger.folder)}
+    files = {
+        "/".join(file.parts[len(any_ledger.folder.parts) :])
+        for file in storage_of(any_ledger.folder).list_below(any_ledger.folder)
+    }
     assert files == {"config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json"}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from study.storage.files import copy_all, list_all
+from study.storage.files import copy_all, storage_of
 from study.storage.location import Location
 from study.trials.tensorboard_events import TrialEvents
 
@@ -100,11 +100,11 @@ def test_events_in_a_store_are_there_after_each_epoch(store: Any, bucket: Locati
         before = events(bucket / "abc")
         for number, epoch in enumerate(EPOCHS[:2], 1):
             before.add_epoch(epoch)
-            copy_all({file: tmp_path / file.name for file in list_all(bucket)})
+            copy_all({file: tmp_path / file.name for file in storage_of(bucket).list_below(bucket)})
             assert read(tmp_path) == expected(number)
         before.close()
         after = events(bucket / "abc", EPOCHS[1])
         after.add_epoch(EPOCHS[2])
         after.close()
-    copy_all({file: tmp_path / file.name for file in list_all(bucket)})
+    copy_all({file: tmp_path / file.name for file in storage_of(bucket).list_below(bucket)})
     assert read(tmp_path) == expected(3)
