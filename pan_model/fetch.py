@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import ssl
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +15,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from importlib.util import find_spec
 from pathlib import Path
+
+from pan_model.errors import UserError
 
 Progress = Callable[[int, int | None], None]
 """Told the bytes that are there and, where the server says so, how many there will be."""
@@ -26,7 +30,7 @@ PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP's answers that may be another one a moment later."""
 
 
-class NotFetched(Exception):
+class FetchError(UserError):
     """The file could not be had; says why in one line. Callers say what was wanted, and the way out."""
 
 
@@ -89,7 +93,7 @@ def fetch(
     What is in `part` already is kept where the server can go on from there (Range) and its file is the same (If-Range);
     otherwise the fetch starts over. The disk must have room for `room` times the file, less what is there.
 
-    Raises NotFetched; the part, with its `.origin` file, is then left for the next try, unless its sum is wrong.
+    Raises FetchError; the part, with its `.origin` file, is then left for the next try, unless its sum is wrong.
     """
     failures = 0
     while True:
@@ -100,9 +104,41 @@ def fetch(
         except _Dropped as error:
             failures = 1 if _size(part) >= before + CHUNK else failures + 1
             if failures >= config.tries:
-                raise NotFetched(str(error)) from error
+                raise FetchError(str(error)) from error
         config.sleep(config.pause_s * 2 ** (failures - 1))
     _check_sum(part, checksum)
+
+
+@contextmanager
+def show_progress() -> Generator[Progress]:
+    """Yield a callback for `fetch` that writes to stderr: a bar on a terminal, otherwise a line a tenth or 100 MB.
+
+    The bar needs rich. Without it a terminal gets lines, too.
+    """
+    if not sys.stderr.isatty() or find_spec("rich") is None:
+        yield _print_lines()
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (progress.BarColumn(), progress.DownloadColumn(), progress.TransferSpeedColumn())
+    with progress.Progress(*columns, progress.TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("download", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_lines() -> Progress:
+    last = -1
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal last
+        step = 10 * done // total if total else done // 100_000_000
+        if step > last:
+            last = step
+            share = f" of {megabytes(total)} ({100 * done // total}%)" if total else ""
+            print(f"downloaded {megabytes(done)}{share}", file=sys.stderr, flush=True)
+
+    return show
 
 
 def discard(part: Path) -> None:
@@ -124,10 +160,10 @@ def _check_sum(part: Path, checksum: Checksum) -> None:
     try:
         digest = checksum.of(part)
     except OSError as error:
-        raise NotFetched(first_line(error)) from error
+        raise FetchError(first_line(error)) from error
     if not digest.startswith(checksum.digest):
         discard(part)
-        raise NotFetched(
+        raise FetchError(
             f"invalid hash value: {checksum.algorithm} must be {checksum.digest}, got {digest[: len(checksum.digest)]}"
         )
 
@@ -162,7 +198,7 @@ def _opened(
 ) -> Generator[http.client.HTTPResponse, None, None]:
     """Ask for the file. An opener of its own, because the shared one never looks at the environment's proxies again."""
     if not re.match(r"https?://", url, re.IGNORECASE):
-        raise NotFetched("expected an http:// or https:// address")
+        raise FetchError("expected an http:// or https:// address")
     try:
         response = urllib.request.build_opener().open(urllib.request.Request(url, headers=headers), timeout=timeout_s)
     except urllib.error.HTTPError as error:
@@ -170,17 +206,17 @@ def _opened(
         if error.code == RANGE_NOT_SATISFIABLE and "Range" in headers:
             discard(part)
         elif error.code not in PASSING:
-            raise NotFetched(first_line(error)) from error
+            raise FetchError(first_line(error)) from error
         raise _Dropped(first_line(error)) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _refusal(error) from error
     with response:
         if not isinstance(response, http.client.HTTPResponse):
-            raise NotFetched("the address leads to one that is not http:// or https://")
+            raise FetchError("the address leads to one that is not http:// or https://")
         yield response
 
 
-def _refusal(error: Exception) -> NotFetched | _Dropped:
+def _refusal(error: Exception) -> FetchError | _Dropped:
     """Tell a line that dropped from an address where nobody answers, which no second try mends."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     final = (
@@ -191,7 +227,7 @@ def _refusal(error: Exception) -> NotFetched | _Dropped:
         ValueError,
         str,
     )
-    return (NotFetched if isinstance(cause, final) else _Dropped)(first_line(error))
+    return (FetchError if isinstance(cause, final) else _Dropped)(first_line(error))
 
 
 def _announced_size(headers: Message, status: int) -> int | None:
@@ -217,7 +253,7 @@ def _check_room(folder: Path, total: int | None, start: int, room: float, config
         return
     needed, free = int(total * room) - start, config.free_bytes(folder)
     if free < needed:
-        raise NotFetched(f"the disk of {folder} must have {megabytes(needed)} free, got {megabytes(free)}")
+        raise FetchError(f"the disk of {folder} must have {megabytes(needed)} free, got {megabytes(free)}")
 
 
 def megabytes(num_bytes: int) -> str:
@@ -241,7 +277,7 @@ def _write_body(
                 done += len(chunk)
                 progress(done, origin.total)
     except OSError as error:
-        raise NotFetched(first_line(error)) from error
+        raise FetchError(first_line(error)) from error
     if origin.total is not None and done < origin.total:
         raise _Dropped(f"the connection was dropped after {done} of {origin.total} bytes")
 

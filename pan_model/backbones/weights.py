@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlparse
@@ -20,9 +20,8 @@ from torch import Tensor
 from pan_model.backbones.architectures import Backbone, build_backbone
 from pan_model.backbones.config import WeightsSource
 from pan_model.errors import UserError
-from pan_model.fetch import Checksum, FetchConfig, NotFetched, fetch, first_line, origin_file
+from pan_model.fetch import Checksum, FetchConfig, FetchError, fetch, first_line, origin_file, show_progress
 from pan_model.files import atomic_write
-from pan_model.progress_line import ProgressLine
 
 StateDict = Mapping[str, Tensor]
 
@@ -86,7 +85,7 @@ def download_weights(url: str, folder: Path, *, config: FetchConfig | None = Non
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _fetch_whole(url, path, Checksum("sha256", prefix), config)
-    except (OSError, NotFetched) as error:
+    except (OSError, FetchError) as error:
         raise UserError(
             f"weights imagenet cannot be downloaded from {url} to {folder} ({first_line(error)}); "
             "download the file elsewhere and give it with --weights FILE."
@@ -96,9 +95,10 @@ def download_weights(url: str, folder: Path, *, config: FetchConfig | None = Non
 
 def _fetch_whole(url: str, path: Path, checksum: Checksum, config: FetchConfig | None) -> None:
     """Fetch by way of a file of this process's own, as several may fetch the same weights, and rename it when whole."""
-    with atomic_write(path) as part, closing(ProgressLine(sys.stderr)) as line:
+    shown = show_progress() if sys.stderr.isatty() else nullcontext()
+    with atomic_write(path) as part, shown as progress:
         try:
-            fetch(url, part, checksum, config=config or FetchConfig(), progress=line if sys.stderr.isatty() else None)
+            fetch(url, part, checksum, config=config or FetchConfig(), progress=progress)
         finally:
             origin_file(part).unlink(missing_ok=True)
 

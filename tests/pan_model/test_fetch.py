@@ -2,7 +2,9 @@
 
 import hashlib
 import http.server
+import io
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pan_model.fetch import CHUNK, Checksum, FetchConfig, NotFetched, fetch
+from pan_model.fetch import CHUNK, Checksum, FetchConfig, FetchError, fetch, show_progress
 
 CONTENT = np.random.default_rng(0).bytes(3 * CHUNK + 17)
 EAGER = FetchConfig(pause_s=0)
@@ -36,7 +38,7 @@ def part(tmp_path: Path) -> Path:
 def leave_part(server: Any, part: Path, size: int) -> None:
     """Leave what a run leaves that was cut after `size` bytes."""
     server.drop_after = [size]
-    with pytest.raises(NotFetched, match=f"the connection was dropped after {size} of {len(CONTENT)} bytes"):
+    with pytest.raises(FetchError, match=f"the connection was dropped after {size} of {len(CONTENT)} bytes"):
         fetch(server.url, part, checksum(), config=FetchConfig(tries=1))
     assert part.stat().st_size == size
     server.asked.clear()
@@ -162,14 +164,14 @@ def test_whole_part_needs_no_server(server: Any, part: Path) -> None:
 
 
 def test_wrong_sum_leaves_nothing(server: Any, part: Path) -> None:
-    with pytest.raises(NotFetched, match=r"^invalid hash value: md5 must be [0-9a-f]{32}, got [0-9a-f]{32}$"):
+    with pytest.raises(FetchError, match=r"^invalid hash value: md5 must be [0-9a-f]{32}, got [0-9a-f]{32}$"):
         fetch(server.url, part, checksum(b"other"), config=EAGER)
     assert list(part.parent.iterdir()) == []
 
 
 def test_unsized_body_that_is_cut_is_known_by_its_sum(server: Any, part: Path) -> None:
     server.sized, server.drop_after = False, [1000]
-    with pytest.raises(NotFetched, match="invalid hash value"):
+    with pytest.raises(FetchError, match="invalid hash value"):
         fetch(server.url, part, checksum(), config=EAGER)
     assert list(part.parent.iterdir()) == []
 
@@ -177,7 +179,7 @@ def test_unsized_body_that_is_cut_is_known_by_its_sum(server: Any, part: Path) -
 def test_pauses_double_and_end(server: Any, part: Path) -> None:
     pauses: list[float] = []
     server.statuses = [503] * 9
-    with pytest.raises(NotFetched, match="HTTP Error 503"):
+    with pytest.raises(FetchError, match="HTTP Error 503"):
         fetch(server.url, part, checksum(), config=FetchConfig(sleep=pauses.append))
     assert pauses == [0.5, 1.0, 2.0]
     assert len(server.asked) == 4
@@ -192,7 +194,7 @@ def test_tries_that_bring_something_do_not_count(server: Any, part: Path) -> Non
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_final_answers_are_not_asked_for_again(server: Any, part: Path, status: int) -> None:
     server.statuses = [status]
-    with pytest.raises(NotFetched, match=f"HTTP Error {status}"):
+    with pytest.raises(FetchError, match=f"HTTP Error {status}"):
         fetch(server.url, part, checksum(), config=EAGER)
     assert len(server.asked) == 1
     assert list(part.parent.iterdir()) == []
@@ -201,27 +203,27 @@ def test_final_answers_are_not_asked_for_again(server: Any, part: Path, status: 
 def test_refused_connection(part: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(NotFetched, match="refused"):
+    with pytest.raises(FetchError, match="refused"):
         fetch(f"http://127.0.0.1:{port}/f", part, checksum(), config=FetchConfig(sleep=pytest.fail))
 
 
 def test_silent_server_times_out(part: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/f"
-        with pytest.raises(NotFetched, match="timed out"):
+        with pytest.raises(FetchError, match="timed out"):
             fetch(url, part, checksum(), config=FetchConfig(timeout_s=0.05, tries=2, pause_s=0))
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/f", "/a/file", "http://", "http://a b/"])
 def test_other_addresses(part: Path, url: str) -> None:
-    with pytest.raises(NotFetched, match=r"^[^\n]+$"):
+    with pytest.raises(FetchError, match=r"^[^\n]+$"):
         fetch(url, part, checksum(), config=EAGER)
     assert list(part.parent.iterdir()) == []
 
 
 def test_small_disk(server: Any, part: Path) -> None:
     config = FetchConfig(free_bytes=lambda _: 4_000_000)
-    with pytest.raises(NotFetched, match=r"the disk of .* must have 6\.3 MB free, got 4\.0 MB"):
+    with pytest.raises(FetchError, match=r"the disk of .* must have 6\.3 MB free, got 4\.0 MB"):
         fetch(server.url, part, checksum(), config=config, room=2)
     assert not part.exists()
     fetch(server.url, part, checksum(), config=config)
@@ -229,5 +231,44 @@ def test_small_disk(server: Any, part: Path) -> None:
 
 def test_place_that_cannot_be_written(server: Any, part: Path) -> None:
     part.mkdir()
-    with pytest.raises(NotFetched, match="Is a directory"):
+    with pytest.raises(FetchError, match="Is a directory"):
         fetch(server.url, part, checksum(), config=EAGER)
+
+
+class TestShowProgress:
+    def test_file_gets_a_line_for_each_tenth(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with show_progress() as progress:
+            for done in range(0, 2_000_001, 1000):
+                progress(done, 2_000_000)
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 11
+        assert (lines[0], lines[-1]) == ("downloaded 0.0 MB of 2.0 MB (0%)", "downloaded 2.0 MB of 2.0 MB (100%)")
+
+    def test_unknown_size_is_shown_each_100_mb(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with show_progress() as progress:
+            for done in range(0, 250_000_001, 1_000_000):
+                progress(done, None)
+        assert capsys.readouterr().err.splitlines() == [f"downloaded {done}.0 MB" for done in (0, 100, 200)]
+
+    def test_terminal_gets_a_bar(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TERM", "xterm")
+        stream = TerminalStream()
+        monkeypatch.setattr(sys, "stderr", stream)
+        with show_progress() as progress:
+            for done in range(0, 2_000_001, 1000):
+                progress(done, 2_000_000)
+        assert "2.0/2.0 MB" in stream.getvalue()
+        assert "downloaded" not in stream.getvalue()
+
+    def test_terminal_without_rich_gets_lines(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "rich", None)
+        stream = TerminalStream()
+        monkeypatch.setattr(sys, "stderr", stream)
+        with show_progress() as progress:
+            progress(5_000_000, 20_000_000)
+        assert stream.getvalue() == "downloaded 5.0 MB of 20.0 MB (25%)\n"
+
+
+class TerminalStream(io.StringIO):
+    def isatty(self) -> bool:
+        return True

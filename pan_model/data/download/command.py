@@ -9,7 +9,7 @@ from pan_model.command_line import BAD_INPUT, INTERRUPTED, OneLineParser
 from pan_model.data.download.cub_archive import MD5, URL, Archive, fetch_cub
 from pan_model.data.download.layout_check import CHECKS, check_layout, dataset_folder
 from pan_model.errors import UserError
-from pan_model.progress_line import ProgressLine
+from pan_model.fetch import show_progress
 
 IN_SHOP = """\
 In-Shop Clothes Retrieval is part of DeepFashion (Liu et al., CVPR 2016) and is given out by request, for research only:
@@ -106,8 +106,5 @@ def _say_where(dataset: str, folder: Path) -> str:
 
 
 def _download_cub(data_root: Path, archive: Archive) -> None:
-    line = ProgressLine(sys.stderr)
-    try:
-        fetch_cub(data_root, archive, say=lambda text: print(text, flush=True), progress=line)
-    finally:
-        line.close()
+    with show_progress() as progress:
+        fetch_cub(data_root, archive, say=lambda text: print(text, flush=True), progress=progress)

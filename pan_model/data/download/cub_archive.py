@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pan_model.data.download.unpack import BadArchive, unpack
+from pan_model.data.download.unpack import ArchiveError, unpack
 from pan_model.errors import UserError
-from pan_model.fetch import Checksum, FetchConfig, NotFetched, Progress, discard, fetch, first_line
+from pan_model.fetch import Checksum, FetchConfig, FetchError, Progress, discard, fetch, first_line
 
 FOLDER = "CUB_200_2011"
 LISTING = "images.txt"
@@ -90,7 +90,7 @@ def _download(
     say(f"{archive.url} -> {part}")
     try:
         fetch(archive.url, part, Checksum("md5", archive.md5), config=config, progress=progress, room=_ROOM)
-    except NotFetched as error:
+    except FetchError as error:
         kept = "; what came is kept, run this again to go on from there" if part.exists() else ""
         raise UserError(
             f"{FOLDER}.tgz cannot be downloaded from {archive.url} to {data_root} ({error}){kept}."
@@ -102,7 +102,7 @@ def _unpack_part(part: Path, folder: Path) -> None:
     """Unpack a download. It goes unless the disk is at fault, as the next run would find the same archive."""
     try:
         _unpack(part, folder)
-    except BadArchive:
+    except ArchiveError:
         discard(part)
         raise
     discard(part)

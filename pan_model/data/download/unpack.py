@@ -15,7 +15,7 @@ _CORRUPT = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
 """What tarfile raises on garbage; OSError is gzip's word for it."""
 
 
-class BadArchive(UserError):
+class ArchiveError(UserError):
     """The archive itself is at fault, not the disk."""
 
 
@@ -25,8 +25,8 @@ def unpack(archive: Path, folder: Path, *, needs: str, beside: dict[str, str] | 
     `needs` is a file that it must hold. `beside` moves files that the archive has beside its folder into it: name to
     place in the folder. All else in the archive is left out.
 
-    Raises BadArchive for an archive that is cut, garbage, lacks `needs`, or holds anything but files and folders below
-    its own root; UserError when the disk is too small or cannot be written.
+    Raises ArchiveError for an archive that is truncated, garbage, lacks `needs`, or holds more than files and folders
+    below its own root; UserError when the disk is too small or cannot be written.
     """
     _check_room(archive, folder.parent, _check_members(archive))
     try:
@@ -34,7 +34,7 @@ def unpack(archive: Path, folder: Path, *, needs: str, beside: dict[str, str] | 
             _extract(archive, scratch)
             made = scratch / folder.name
             if not (made / needs).is_file():
-                raise BadArchive(f"{archive}: expected an archive that holds {folder.name}/{needs}, got none.")
+                raise ArchiveError(f"{archive}: expected an archive that holds {folder.name}/{needs}, got none.")
             for name, place in (beside or {}).items():
                 _move_in(scratch / name, made / place)
             made.rename(folder)
@@ -49,7 +49,7 @@ def _check_members(archive: Path) -> int:
         with tarfile.open(archive) as tar:
             for member in tar:
                 if fault := _fault(member):
-                    raise BadArchive(
+                    raise ArchiveError(
                         f"{archive}: expected files and folders, got {member.name!r}, {fault}; nothing was unpacked."
                     )
                 size += member.size
@@ -92,7 +92,7 @@ def _extract(archive: Path, folder: Path) -> None:
 def _corrupt(archive: Path, error: Exception) -> UserError:
     if isinstance(error, OSError) and error.errno is not None:
         return UserError(f"{archive}: cannot be read ({first_line(error)}).")
-    return BadArchive(f"{archive}: truncated, or not a tar archive ({' '.join(first_line(error).split())}).")
+    return ArchiveError(f"{archive}: truncated, or not a tar archive ({' '.join(first_line(error).split())}).")
 
 
 def _move_in(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from pan_model.data.cub import read_cub
 from pan_model.data.download.command import main
-from pan_model.data.download.unpack import BadArchive, unpack
+from pan_model.data.download.unpack import ArchiveError, unpack
 from pan_model.errors import UserError
 
 FILES = {
@@ -211,7 +211,7 @@ def test_unpacking_into_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (target / "mine").mkdir(parents=True)
     with pytest.raises(UserError, match=r"cannot be written \(.*; nothing was left there\.$") as caught:
         unpack(tmp_path / "a.tgz", target, needs="images.txt")
-    assert not isinstance(caught.value, BadArchive)
+    assert not isinstance(caught.value, ArchiveError)
     assert left_in(tmp_path) == {"a.tgz", "CUB_200_2011"}
     assert left_in(target) == {"mine"}
 
