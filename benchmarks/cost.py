@@ -1,9 +1,9 @@
-"""Hours of a study at the published sizes, from seconds measured here: one epoch of a few trials, and some images.
+"""How many hours does a study take at the published dataset sizes? Extrapolated from one epoch of a few trials.
 
-Run `.venv/bin/python benchmarks/cost.py`; takes some minutes and 8 GB, and `--device cuda` measures a GPU instead of a
-CPU core. Features are noise of 2048 dimensions in the number of items, classes and attributes of the real data sets.
-Seconds are those of this process on one core (on a GPU wall-clock), the mean over the trials; hours are for 64 trials
-of at most 20 epochs, of which ASHA lets SPENT run. cluster/README.md makes prices of them.
+Run `.venv/bin/python benchmarks/cost.py`; it takes some minutes and 8 GB. `--device cuda` measures a GPU instead of a
+CPU core. Features are noise of 2048 dimensions, with the numbers of items, classes and attributes of the real datasets.
+Seconds are CPU seconds of one core (on a GPU, wall-clock seconds), averaged over the trials. Hours are for 64 trials of
+at most 20 epochs, of which ASHA runs the share SPENT. cluster/README.md derives prices from them.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from search_spaces import SPACES
 
 NUM_TRIALS, NUM_EPOCHS = 64, 20
 SPENT = 0.4
-"""The share of the epochs that a study with ASHA runs: 246 of 640 on photographs of birds."""
+"""Share of the epochs that a study with ASHA runs: 246 of 640 in a study on photographs of birds."""
 
 NUM_IMAGES = 32
 
@@ -93,7 +93,7 @@ CASES: dict[str, tuple[int, Callable[[], Task]]] = {
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a core, or of a GPU, which is waited for."""
+    """Return the CPU seconds of a call or, on a GPU, its wall-clock seconds including synchronisation."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     start = clock()
     work()
@@ -103,7 +103,7 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
 
 
 def measure_trial(task: Task, config: TrialConfig, device: torch.device) -> tuple[float, float]:
-    """Seconds until a trial's first epoch, and of an epoch with its evaluations."""
+    """Return the seconds before a trial's first epoch, and of one epoch with its evaluations."""
     trainers: list[Trainer] = []
     begin_s = seconds_of(lambda: trainers.append(Trainer(task, config, device)), device)
     [trainer] = trainers
@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--datasets", nargs="+", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--drawn", type=int, default=5, help="trials that are measured, drawn from the space")
+    parser.add_argument("--drawn", type=int, default=5, help="number of trials to measure, drawn from the space")
     given = parser.parse_args()
     device = torch.device(given.device)
     torch.set_num_threads(1)
@@ -138,9 +138,9 @@ def main() -> None:
         num_images, make = CASES[name]
         task, study = make(), optuna.create_study(sampler=RandomSampler(seed=0))
         flat = [SPACES[name].suggest(study.ask()) for _ in range(given.drawn)]
-        configs = [TrialConfig.from_flat({**one, "max_epochs": NUM_EPOCHS, "seed": 0}) for one in flat]
+        configs = [TrialConfig.from_flat({**params, "max_epochs": NUM_EPOCHS, "seed": 0}) for params in flat]
         times = [measure_trial(task, config, device) for config in configs]
-        begin_s, epoch_s = (mean(of) for of in zip(*times, strict=True))
+        begin_s, epoch_s = (mean(seconds) for seconds in zip(*times, strict=True))
         search_h = NUM_TRIALS * (begin_s + SPENT * NUM_EPOCHS * epoch_s) / 3600
         features_h = num_images * image_s / 3600
         print(f"| {name} | {features_h:.2f} | {begin_s:.1f} | {epoch_s:.1f} | {search_h:.2f} |", flush=True)

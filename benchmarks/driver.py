@@ -1,14 +1,14 @@
-"""What a trial costs the driver, in CPU time and memory, after 100, 1,000 and 10,000: a study beside Tune as it comes.
+"""What does a trial cost the driver in CPU time and memory, after 100, 1,000 and 10,000 trials?
 
-study: the searcher, scheduler, journal and ledger of a study. tune: Ray Tune with OptunaSearch (TPE), ASHAScheduler and
-its own loggers; tune_reusing: the same with reuse_actors. Trials are trivial: three epochs of no work, on CUB's space,
-two at a time. Each measurement is a process of its own with a Ray of its own, one after the other:
+Compares three systems. study: the searcher, scheduler, journal and ledger of a study. tune: Ray Tune with OptunaSearch
+(TPE), ASHAScheduler and its default loggers. tune_reusing: the same with reuse_actors. Trials are trivial: three epochs
+without work, on CUB's space, two at a time. Every measurement starts its own process and its own Ray:
 
     .venv/bin/python benchmarks/driver.py --trials 100 1000
 
-CPU time is the driver's alone and is taken of the last 100 trials, memory between the 10th and the last: others on the
-machine change the wall-clock, but hardly these. With --last 100 only the last 100 trials of each size are run, those
-before are in the ledger, or in OptunaSearch's study; what Tune itself keeps of them is then not counted.
+CPU time is that of the driver over the last 100 trials, memory growth that from the 10th trial to the last. Other
+processes on the machine hardly change either. With --last 100, only the last 100 trials of each size run; the earlier
+ones are written to the ledger, or to OptunaSearch's study, beforehand. Tune's own memory of them is then not included.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 if "--one" in sys.argv and "study" not in sys.argv:
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "0"  # as it comes
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "0"  # the default
 
 import numpy as np
 import optuna
@@ -53,7 +53,7 @@ WINDOW, WARM = 100, 10
 
 
 class Moment(NamedTuple):
-    """When a trial ended: the driver's CPU seconds, the clock's, and megabytes in memory."""
+    """State of the driver when a trial ended: CPU seconds, wall-clock seconds, and megabytes in memory."""
 
     cpu_s: float
     wall_s: float
@@ -62,31 +62,31 @@ class Moment(NamedTuple):
 
 @dataclass
 class Meter(tune.Callback):
-    """Looks at the driver whenever a trial ends."""
+    """Records the state of the driver whenever a trial ends."""
 
     moments: list[Moment] = field(default_factory=list[Moment])
 
-    def look(self) -> None:
-        """Take down how things are."""
+    def record(self) -> None:
+        """Record the current state."""
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         rss_mb = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
         self.moments.append(Moment(time.process_time(), time.monotonic(), rss_mb))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Look."""
-        self.look()
+        """Record the state."""
+        self.record()
 
 
 class TrivialTrial(tune.Trainable):
-    """Reports a value that depends on the configuration; in a study it writes its ledger, too."""
+    """Reports a value that depends on the configuration. In a study it also writes its ledger."""
 
     def setup(self, config: dict[str, Any], place: TrialPlace | None = None) -> None:
-        """Begin; with a place, where the ledger is, as a study's trial."""
+        """Start a trial; with `place`, the location of the ledger, as a study's trial."""
         self._place = place
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another."""
+        """Start another trial in the same actor."""
         request = request_of(new_config) if self._place else None
         self._params = request.config if request else new_config
         self._ledger = self._place.ledger(request.trial_id) if self._place and request else None
@@ -96,7 +96,7 @@ class TrivialTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Do nothing, and report."""
+        """Report an epoch without work."""
         self._epoch += 1
         result = {"epoch": self._epoch, METRIC: value_of(self._params) * (1 + 1 / self._epoch)}
         if self._ledger:
@@ -106,28 +106,28 @@ class TrivialTrial(tune.Trainable):
         return {**result, "done": self._epoch == EPOCHS}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Tune asks for one when a trial ends."""
+        """Return an empty checkpoint, which Tune requires when a trial ends."""
         return {}
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing to go on from."""
+        """Ignore the checkpoint."""
 
 
 def value_of(params: dict[str, Any]) -> float:
-    """Best, at 0, for one learning rate and one dropout."""
+    """Return a value with its maximum, 0, at learning rate 1e-3 and dropout 0.3."""
     return -abs(math.log10(params["learning_rate"]) + 3) - abs(params["dropout"] - 0.3)
 
 
 def ended_before(num_trials: int) -> list[FrozenTrial]:
-    """Trials as they might have ended, two of three stopped by ASHA; each hundred differ in the learning rate alone."""
+    """Return ended trials, two of three stopped by ASHA. Blocks of 100 differ in the learning rate only."""
     study = optuna.create_study(sampler=RandomSampler(seed=0))
-    asked = [study.ask() for _ in range(min(num_trials, 100))]
-    for trial in asked:
+    sampled = [study.ask() for _ in range(min(num_trials, 100))]
+    for trial in sampled:
         SPACE.suggest(trial)
     rates = 10 ** np.random.default_rng(0).uniform(-5, -2, num_trials)
     ended: list[FrozenTrial] = []
     for number in range(num_trials):
-        trial = asked[number % 100]
+        trial = sampled[number % 100]
         params = {**trial.params, "learning_rate": float(rates[number])}
         value = 2 * value_of(params)
         state = TrialState.PRUNED if number % 3 else TrialState.COMPLETE
@@ -157,7 +157,7 @@ def make_request(root: Path, num_trials: int) -> TuneRequest:
 
 
 def fill_ledger(request: TuneRequest, num_trials: int) -> None:
-    """Write the ledger of trials that ended before."""
+    """Write the ledger of trials that have already ended."""
     for number, trial in enumerate(ended_before(num_trials)):
         config = request.complete(SPACE.suggest(optuna.trial.FixedTrial(trial.params)))
         folder = request.place.results.trials / request.identify(config)
@@ -177,17 +177,17 @@ def run_study(num_trials: int, last: int, folder: Path, meter: Meter) -> None:
 
     request = make_request(folder, num_trials)
     fill_ledger(request, num_trials - last)
-    tally = SearchProgress(read_ledger(request.place.results.trials, best=False), request.objective)
-    known = tally.ended
+    progress = SearchProgress(read_ledger(request.place.results.trials, best=False), request.objective)
+    known = progress.ended
 
     def tell() -> None:
-        if tally.ended > known + len(meter.moments):
-            meter.look()
+        if progress.ended > known + len(meter.moments):
+            meter.record()
 
     trainable = tune.with_parameters(TrivialTrial, place=request.place)
     slots = Slots(count=SLOTS, cpus=1, gpus=0.0)
     budget = Budget(meter=GpuMeter(lambda: 0.0))
-    run_trials(trainable, [request], StudyConfig(), slots, budget=budget, progress_of={"cub": tally}, tell=tell)
+    run_trials(trainable, [request], StudyConfig(), slots, budget=budget, progress_of={"cub": progress}, tell=tell)
 
 
 def run_tune(num_trials: int, last: int, folder: Path, meter: Meter, *, reuse_actors: bool) -> None:
@@ -213,7 +213,7 @@ def run_tune(num_trials: int, last: int, folder: Path, meter: Meter, *, reuse_ac
 
 
 def measure_here(system: str, num_trials: int, last: int) -> dict[str, float]:
-    """Run it in this process; gives what the driver spent."""
+    """Run a system in this process and return the driver's costs."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     ray.init(address="local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     meter = Meter()
@@ -238,23 +238,25 @@ def measure_here(system: str, num_trials: int, last: int) -> dict[str, float]:
 
 
 def measure(system: str, num_trials: int, last: int) -> dict[str, float]:
-    """The same in a process of its own."""
-    words = [sys.executable, __file__, "--one", "--systems", system, "--trials", num_trials, "--last", last]
-    done = subprocess.run([*map(str, words)], check=True, stdout=subprocess.PIPE, text=True)
+    """Run a system in its own process and return the driver's costs."""
+    command = [sys.executable, __file__, "--one", "--systems", system, "--trials", num_trials, "--last", last]
+    done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000], help="sizes of studies")
-    parser.add_argument("--last", type=int, default=0, help="run only so many of each, 0 for all")
+    parser.add_argument("--last", type=int, default=0, help="run only the last N trials of each size; 0: all")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure_here(arguments.systems[0], arguments.trials[0], arguments.last)))
         return
-    print("| trials | system | CPU ms a trial | of study's | wall ms a trial | KB a trial | MB at the end | s in all |")
+    print(
+        "| trials | system | CPU ms per trial | ratio to study | wall ms per trial | KB per trial | MB at the end | total s |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for num_trials in arguments.trials:
         base: float | None = None

@@ -1,10 +1,9 @@
-"""How fast a trial trains its backbone: images a second, how busy the device is, and what two choices bring.
+"""How fast does a trial train its backbone? Images per second, utilisation of the device, and two ratios.
 
-Run `.venv/bin/python benchmarks/finetune.py`, on a GPU where there is one. Prints a line for each way of training, then
-ratios of images a second, higher is better for the first named: mixed precision over float32 (1 on a CPU, which has
-none), and gradient caching with a quarter of a step's images at a time over whole steps; caching costs a second pass
-without a gradient and saves memory. Images are noise unless --data-root is given; the features that a frozen trial
-would have play no part in the time, and are noise, too. Takes a minute or two.
+Run `.venv/bin/python benchmarks/finetune.py`; it takes a minute or two and uses a GPU if there is one. It prints a line
+for each variant and then ratios of images per second: mixed precision over float32 (1 on a CPU, which has none), and
+gradient caching with a quarter of a step's images at a time over whole steps. Gradient caching costs a second forward
+pass and saves memory. Images are noise unless --data-root is given.
 """
 
 import argparse
@@ -32,8 +31,8 @@ from pan_model.training.finetune_start import FinetuneStart
 from pan_model.training.trainer import Trainer
 
 NUM_CLASSES, IMAGES_PER_CLASS = 64, 8
-CLASSES_PER_STEP, TAKEN_PER_CLASS = 16, 4
-IMAGES_PER_STEP = CLASSES_PER_STEP * TAKEN_PER_CLASS
+CLASSES_PER_STEP, STEP_IMAGES_PER_CLASS = 16, 4
+IMAGES_PER_STEP = CLASSES_PER_STEP * STEP_IMAGES_PER_CLASS
 VARIANTS = {
     "whole steps": {"images_at_once": IMAGES_PER_STEP},
     "whole steps in float32": {"images_at_once": IMAGES_PER_STEP, "mixed_precision": False},
@@ -47,14 +46,14 @@ RATIOS = {
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch took: wall seconds, and the share of them in which the device computed."""
+    """Wall-clock seconds of an epoch, and the share of them in which the device computed."""
 
     wall_s: float
     busy: float
 
 
 def noise(folder: Path, image_size: int) -> Items:
-    """Images of noise."""
+    """Write images of noise and return them as items."""
     generator = np.random.default_rng(0)
     classes = np.repeat(np.arange(NUM_CLASSES), IMAGES_PER_CLASS)
     for number in range(len(classes)):
@@ -72,7 +71,7 @@ def noise(folder: Path, image_size: int) -> Items:
 
 
 def make_trainers(items: Items, arguments: argparse.Namespace, cache_dir: Path) -> dict[str, Trainer]:
-    """One trial for each way of training, with the same pairs."""
+    """Return a trainer for each variant, with the same pairs."""
     backbone = build_backbone(arguments.backbone).eval()
     feature_dim = measure_feature_dim(backbone, arguments.image_size)
     features = np.random.default_rng(0).normal(size=(len(items), feature_dim)).astype(np.float32)
@@ -88,7 +87,7 @@ def make_trainers(items: Items, arguments: argparse.Namespace, cache_dir: Path) 
             "num_conditions": 8,
             "pairs": "balanced",
             "classes_per_step": CLASSES_PER_STEP,
-            "images_per_class": TAKEN_PER_CLASS,
+            "images_per_class": STEP_IMAGES_PER_CLASS,
             "pairs_per_epoch": IMAGES_PER_STEP**2 * arguments.steps,
             "steps_per_epoch": arguments.steps,
             "max_epochs": arguments.rounds + 2,
@@ -101,7 +100,7 @@ def make_trainers(items: Items, arguments: argparse.Namespace, cache_dir: Path) 
 
 
 def measure(trainer: Trainer) -> Epoch:
-    """Train for an epoch."""
+    """Train for one epoch and measure it."""
     if trainer.device.type == "cpu":
         wall, cpu = time.perf_counter(), time.process_time()
         trainer.train_epoch()
@@ -115,7 +114,7 @@ def measure(trainer: Trainer) -> Epoch:
 
 
 def busy_share(trainer: Trainer) -> float:
-    """The share of an epoch in which kernels of the GPU ran; looking costs time, so that it is a lower bound."""
+    """Return the share of an epoch in which GPU kernels ran. Profiling costs time, so it is a lower bound."""
     torch.cuda.synchronize()
     start = time.perf_counter()
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
@@ -126,12 +125,13 @@ def busy_share(trainer: Trainer) -> float:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     on_gpu = torch.cuda.is_available()
     parser.add_argument("--data-root", type=Path, help="holds CUB_200_2011")
     parser.add_argument("--backbone", default="resnet50" if on_gpu else "resnet18")
     parser.add_argument("--image-size", type=int, default=224 if on_gpu else 64)
-    parser.add_argument("--steps", type=int, default=16 if on_gpu else 2, help="of 64 images, an epoch")
+    parser.add_argument("--steps", type=int, default=16 if on_gpu else 2, help="steps per epoch, of 64 images each")
     parser.add_argument("--num-workers", type=int, default=8 if on_gpu else 0)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
@@ -145,16 +145,16 @@ def main() -> None:
             items = row.read(arguments.data_root / row.folder)
         trainers = make_trainers(items, arguments, Path(folder) / "cache")
         for trainer in trainers.values():
-            trainer.train_epoch()  # starts the workers, and lets the device warm up
+            trainer.train_epoch()  # starts the workers and warms up the device
         rounds = [{name: measure(trainer) for name, trainer in trainers.items()} for _ in range(arguments.rounds)]
         busy = {name: busy_share(trainer) for name, trainer in trainers.items()} if on_gpu else {}
     print(f"{arguments.backbone} at {arguments.image_size} px on {'a GPU' if on_gpu else 'a CPU'}")
     for name in VARIANTS:
         speed = statistics.median(arguments.steps * IMAGES_PER_STEP / epochs[name].wall_s for epochs in rounds)
         share = busy.get(name, statistics.median(epochs[name].busy for epochs in rounds))
-        print(f"{name}: {speed:.0f} images a second, device busy {share:.0%} of the time")
-    for name, (one, other) in RATIOS.items():
-        ratios = [epochs[other].wall_s / epochs[one].wall_s for epochs in rounds]
+        print(f"{name}: {speed:.0f} images per second, device busy {share:.0%} of the time")
+    for name, (first, second) in RATIOS.items():
+        ratios = [epochs[second].wall_s / epochs[first].wall_s for epochs in rounds]
         spread = f"median of {len(ratios)}, {min(ratios):.2f} to {max(ratios):.2f}"
         print(f"{name}: {statistics.median(ratios):.2f} ({spread})")
 

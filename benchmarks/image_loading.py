@@ -1,9 +1,9 @@
-"""What the compact cache of images saves: images per second, and how long the device waits for them in training.
+"""What does the cache of decoded images save? Images per second, and how long the device waits for images in training.
 
-Prints two Markdown tables. The first compares decoding every image each time with reading it from the cache, cut at
-the centre and augmented, by number of worker processes: the median over epochs, taken in turns, and the ratio. The
-second trains a backbone on triplets and gives the share of the time in which the device had nothing to do.
-Without --data-root, images are generated; with it, it takes a dataset in CUB's layout:
+Prints two Markdown tables. The first compares decoding every image in every epoch with reading it from the cache, with
+a centre crop and with augmentation, by number of worker processes: the medians over alternating epochs, and their
+ratio. The second trains a backbone on triplets and has the share of time in which the device waits for images. Without
+--data-root, images are generated; with it, they are those of a dataset in CUB's layout:
 
     .venv/bin/python benchmarks/image_loading.py --data-root DATA --backbone resnet18 --workers 0 2
 """
@@ -49,7 +49,7 @@ class DecodedEachTime:
 
 
 def draw_images(folder: Path, num_images: int) -> Items:
-    """Smooth random images as JPEG files."""
+    """Write smooth random images as JPEG files and return them as items."""
     generator = np.random.default_rng(0)
     for number in range(num_images):
         coarse = Image.fromarray(generator.integers(0, 256, (24, 32, 3), dtype=np.uint8))
@@ -66,7 +66,7 @@ def draw_images(folder: Path, num_images: int) -> Items:
 
 
 def read_items(arguments: argparse.Namespace, folder: Path) -> Items:
-    """So many images, spread over the dataset, or generated."""
+    """Return images spread over the dataset, or generated ones."""
     if arguments.data_root is None:
         return draw_images(folder, arguments.images)
     row = find_dataset("cub")
@@ -84,34 +84,34 @@ def images_per_second(batches: ImageBatches, num_images: int, batch: int, epoch:
 
 
 def compare_loading(items: Items, decoded: DecodedImages, arguments: argparse.Namespace) -> None:
-    """Print images per second of both ways, epoch by epoch in turns."""
+    """Print images per second with and without the cache, in alternating epochs."""
     size = arguments.image_size
-    print("| cut | workers | decoded each time, images/s | compact cache, images/s | ratio |")
+    print("| crop | workers | decoded each time, images/s | compact cache, images/s | ratio |")
     print("| --- | --- | --- | --- | --- |")
     for name, augmentation in (("centre", None), ("augmented", AugmentationConfig())):
         for num_workers in arguments.workers:
             sources = (cast("Any", DecodedEachTime(items, size)), decoded)
-            ways = [
+            loaders = [
                 ImageBatches(source, image_size=size, augmentation=augmentation, num_workers=num_workers)
                 for source in sources
             ]
-            for way in ways:  # workers start, files are read into memory
-                images_per_second(way, len(items), arguments.batch, 0)
+            for loader in loaders:  # start the workers and fill the page cache
+                images_per_second(loader, len(items), arguments.batch, 0)
             speeds = np.array(
                 [
-                    [images_per_second(way, len(items), arguments.batch, epoch) for way in ways]
+                    [images_per_second(loader, len(items), arguments.batch, epoch) for loader in loaders]
                     for epoch in range(1, arguments.epochs + 1)
                 ]
             )
             each, cached = np.median(speeds, axis=0)
             ratio = np.median(speeds[:, 1] / speeds[:, 0])
             print(f"| {name} | {num_workers} | {each:.0f} | {cached:.0f} | {ratio:.1f} |", flush=True)
-            for way in ways:
-                way.close()
+            for loader in loaders:
+                loader.close()
 
 
 def compare_waiting(items: Items, decoded: DecodedImages, arguments: argparse.Namespace) -> None:
-    """Print the share of training time in which the device waits, both ways."""
+    """Print the share of training time in which the device waits, with and without the cache."""
     print("\n| images | workers | images/s in training | device waits |")
     print("| --- | --- | --- | --- |")
     sources = {"decoded each time": DecodedEachTime(items, arguments.image_size), "compact cache": decoded}
@@ -122,7 +122,7 @@ def compare_waiting(items: Items, decoded: DecodedImages, arguments: argparse.Na
 
 
 def train(items: Items, decoded: DecodedImages, num_workers: int, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Images per second of some training steps, and the share of their time that went in waiting for images."""
+    """Return images per second of some training steps, and the share of their time spent waiting for images."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = replace(default_training(BackboneTraining.SIAMESE), batch_size=max(1, arguments.batch // 3))
     batches = ImageBatches(
@@ -145,7 +145,7 @@ def train(items: Items, decoded: DecodedImages, num_workers: int, arguments: arg
     steps = [step for epoch in epochs for step in epoch][: arguments.steps + 2]
     waits: list[float] = []
     stream = timed(batches.epoch(steps, (0,)), waits, device)
-    for step in steps[:2]:  # workers start, kernels are chosen
+    for step in steps[:2]:  # start the workers and choose kernels
         trainer.train_step([step], stream)
     waits.clear()
     synchronise(device)
@@ -153,13 +153,13 @@ def train(items: Items, decoded: DecodedImages, num_workers: int, arguments: arg
     for step in steps[2:]:
         trainer.train_step([step], stream)
     synchronise(device)
-    took = time.perf_counter() - start
+    elapsed_s = time.perf_counter() - start
     batches.close()
-    return sum(map(len, steps[2:])) / took, sum(waits) / took
+    return sum(map(len, steps[2:])) / elapsed_s, sum(waits) / elapsed_s
 
 
 def timed(stream: Iterator[torch.Tensor], waits: list[float], device: torch.device) -> Iterator[torch.Tensor]:
-    """Note how long each batch is waited for by a device that has done all that it had to do."""
+    """Record how long an idle device waits for each batch."""
     while True:
         synchronise(device)
         start = time.perf_counter()
@@ -183,9 +183,9 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
-    parser.add_argument("--batch", type=int, default=96, help="images")
-    parser.add_argument("--epochs", type=int, default=3, help="of loading")
-    parser.add_argument("--steps", type=int, default=10, help="of training; 0 leaves it out")
+    parser.add_argument("--batch", type=int, default=96, help="images per batch")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of loading")
+    parser.add_argument("--steps", type=int, default=10, help="training steps; 0 skips training")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "drawn").mkdir()

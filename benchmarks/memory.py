@@ -1,9 +1,9 @@
-"""Peak memory above the features at the published sizes: Polyvore Outfits, and In-Shop's whole gallery.
+"""How much memory do training and evaluation need beyond the features, at the published dataset sizes?
 
-Run `.venv/bin/python benchmarks/memory.py`; takes some minutes and 5 GB. Features are noise of 2048 dimensions. Each
-line is a process of its own: its peak less what it held when the features were there. What a step of training or a
-piece of questions takes does not grow with the number of items; what does grow are a few numbers an item and outfit.
-In-Shop has as many queries as are scored at a time.
+Run `.venv/bin/python benchmarks/memory.py`; it takes some minutes and 5 GB. Features are noise of 2048 dimensions. Each
+line is measured in its own process: peak memory minus memory after the features were created. The memory of a training
+step or of a batch of questions does not grow with the number of items; only a few numbers per item and outfit do.
+In-Shop has as many queries as one scoring batch.
 """
 
 import multiprocessing
@@ -33,7 +33,7 @@ MODEL |= {"learning_rate": 1e-3, "pairs_per_epoch": 16384, "steps_per_epoch": 1}
 
 
 def status_mb(key: str) -> float:
-    """A line of /proc/self/status, in MB of 10^6 bytes."""
+    """Return a value of /proc/self/status in MB (10^6 bytes)."""
     text = Path("/proc/self/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) * 1.024e-3 for line in text.splitlines() if line.startswith(key))
 
@@ -75,7 +75,7 @@ def polyvore() -> OutfitTask:
 
 
 def gallery_of_inshop() -> RetrievalTask:
-    """Few queries, which are asked in one piece of as many scores as any piece has, and few to train on."""
+    """Return In-Shop's whole gallery with few training images and as many queries as one scoring batch has."""
     num_train, num_items = 2000, 2000 + NUM_QUERIES + GALLERY
     classes = np.concatenate([np.arange(num_train) % 400, 400 + np.arange(NUM_QUERIES + GALLERY) % NUM_PRODUCTS])
     roles = np.repeat(np.array([Role.TRAIN, Role.QUERY, Role.GALLERY], np.uint8), [num_train, NUM_QUERIES, GALLERY])
@@ -100,14 +100,14 @@ def gallery_of_inshop() -> RetrievalTask:
 
 
 def train(task: Task, trial: dict[str, Any]) -> None:
-    """Fit the normalisation, train for an epoch, answer the questions of val."""
+    """Fit the normalisation, train for an epoch and evaluate on val."""
     trainer = Trainer(task, TrialConfig.from_flat(MODEL | trial), torch.device("cpu"))
     trainer.train_epoch()
     trainer.evaluate(Split.VAL)
 
 
 def search_gallery(task: Task, trial: dict[str, Any]) -> None:
-    """Search the whole gallery of test, untrained."""
+    """Evaluate an untrained model on test, which searches the whole gallery."""
     Trainer(task, TrialConfig.from_flat(MODEL | trial), torch.device("cpu")).evaluate(Split.TEST)
 
 
@@ -124,12 +124,12 @@ CASES: dict[str, tuple[Callable[[], Task], Work, dict[str, Any]]] = {
 
 
 def measure(name: str) -> None:
-    """Run a case in this process and print a line."""
+    """Run a case in this process and print its peak memory."""
     torch.set_num_threads(1)
     make, work, trial = CASES[name]
     task = make()
     before = status_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak so far counts no more
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # reset the peak
     start = time.perf_counter()
     work(task, trial)
     features, peak = task.featured.features.nbytes / 1e6, status_mb("VmHWM") - before

@@ -1,10 +1,9 @@
-"""How well a study uses nodes: the share of its slots' time in which trials train and evaluate, at 1, 2 and 4 nodes.
+"""How well does a study use its nodes? The share of the slots' time in which trials train, on 1, 2 and 4 nodes.
 
-A study of small trials runs on a cluster of Ray nodes, one CPU each, that this command starts on this machine. Of each
-study: trials' seconds of training and evaluation (`time/` in the ledger), seconds from the first trial's start to the
-end of the last, and their ratio per slot. Nodes share this machine's cores: where there are more nodes than cores, a
-trial's second is a core's part of one, so the ratio per core is printed beside. Give at least as many trials as nodes,
-and more for a fair end:
+The command starts Ray nodes with one CPU each on this machine and runs a study of small trials on them. It prints the
+trials' seconds of training and evaluation (`time/` in the ledger), the seconds from the start of the first trial to the
+end of the last, and their ratio per slot. The nodes share the cores of this machine, so with more nodes than cores the
+ratio per core is the meaningful one. Run several trials per node, so that the end of the search weighs little:
 
     .venv/bin/python benchmarks/nodes.py --nodes 1 2 4 --num-trials 24
 """
@@ -30,7 +29,7 @@ DATA = DemoConfig(num_classes=24, images_per_class=12, image_size=IMAGE_SIZE)
 
 
 class Use(NamedTuple):
-    """What a study on some nodes came to: ended trials, seconds of training, seconds of search, process seconds."""
+    """Result of a study: ended trials, and seconds of training, of the search and of the whole command."""
 
     trials: int
     trained_s: float
@@ -40,7 +39,7 @@ class Use(NamedTuple):
 
 @contextmanager
 def nodes(count: int) -> Iterator[str]:
-    """A cluster of so many nodes of one CPU; gives its address."""
+    """Start a cluster of nodes with one CPU each and yield its address."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         for _ in range(count - 1):
@@ -51,12 +50,12 @@ def nodes(count: int) -> Iterator[str]:
 
 
 def run_study(folder: Path, address: str, name: str, num_trials: int, max_epochs: int) -> Use:
-    """Run a study through the command; its first and its last trial bound the search."""
-    words = ["--data-root", folder / "data", "--cache-dir", folder / "cache", "--output", folder / "results"]
-    words += ["--image-size", IMAGE_SIZE, "--num-trials", num_trials, "--max-epochs", max_epochs, "--name", name]
-    words += ["--scheduler", "none", "--sampler", "random", "--ray-address", address]
+    """Run a study through the command. The search lasts from the first trial's start to the last trial's end."""
+    arguments = ["--data-root", folder / "data", "--cache-dir", folder / "cache", "--output", folder / "results"]
+    arguments += ["--image-size", IMAGE_SIZE, "--num-trials", num_trials, "--max-epochs", max_epochs, "--name", name]
+    arguments += ["--scheduler", "none", "--sampler", "random", "--ray-address", address]
     started_s = time.monotonic()
-    assert run_command([str(word) for word in words]) == 0
+    assert run_command([str(argument) for argument in arguments]) == 0
     whole_s = time.monotonic() - started_s
     trials = StudyPaths(folder / "results" / name).dataset("demo").trials
     records = read_ledger(trials)
@@ -72,14 +71,14 @@ def main() -> None:
     parser.add_argument("--num-trials", type=int, default=24)
     parser.add_argument("--max-epochs", type=int, default=20)
     arguments = parser.parse_args()
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # all on this machine
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # all nodes are on this machine
     cores = len(os.sched_getaffinity(0))
     print(f"{cores} cores; {arguments.num_trials} trials of at most {arguments.max_epochs} epochs")
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         draw_demo(folder / "data" / "demo", DATA)
         rows: list[tuple[int, Use]] = []
-        for count in [1, *arguments.nodes]:  # the first fills caches, and is not counted
+        for count in [1, *arguments.nodes]:  # the first run fills caches and is not reported
             with nodes(count) as address:
                 use = run_study(folder, address, f"{len(rows)}", arguments.num_trials, arguments.max_epochs)
             rows.append((count, use))

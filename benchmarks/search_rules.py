@@ -1,9 +1,9 @@
-"""Does the search find its winner, or luck? Three rules on the same number of trials, over several study seeds.
+"""Does the search find its winner by skill or luck? Compares three rules over several study seeds.
 
-tpe: a study as shipped. random: the same with `--sampler random`. top_3: all trials of the random study train one epoch
-and the best three to the end. For each rule and seed: the winner's accuracy on val, its accuracy on test after training
-on train + val from one seed, and the epochs and hours of training and evaluation that the rule spent. Studies that lie
-in --output already are gone on with, so it may be cut and run again:
+tpe: a study with default flags. random: the same with `--sampler random`. top_3: all trials of the random study train
+for one epoch, the best three to the end. For each rule and seed it measures the winner's accuracy on val, its accuracy
+on test after training on train + val with one seed, and the epochs and hours of training and evaluation. Studies that
+exist in --output are resumed, so the command may be interrupted and run again:
 
     .venv/bin/python benchmarks/search_rules.py --data-root DATA --backbone mobilenet_v2 --weights FILE --output FOLDER
 """
@@ -36,7 +36,7 @@ TOP = 3
 
 
 class Outcome(NamedTuple):
-    """What a rule came to with one study seed."""
+    """Result of a rule with one study seed."""
 
     val: float
     test: float
@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
 
 
 class Winner(NamedTuple):
-    """A configuration, its best value on val and the epoch that had it."""
+    """A configuration, its best value on val and the epoch of that value."""
 
     config: TrialConfig
     value: float
@@ -53,16 +53,28 @@ class Winner(NamedTuple):
 
 
 def run_study(arguments: argparse.Namespace, sampler: str, seed: int) -> list[TrialRecord]:
-    """Run a study of the command line, or what is missing of it; gives its trials."""
-    words = ["--dataset", "cub", "--data-root", arguments.data_root, "--backbone", arguments.backbone]
-    words += ["--weights", arguments.weights, "--num-trials", arguments.num_trials, "--seed", seed, "--resume"]
-    words += ["--sampler", sampler, "--output", arguments.output, "--name", f"{sampler}-{seed}"]
-    subprocess.run([sys.executable, ROOT / "study" / "run.py", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    """Run or resume a study and return its trials."""
+    arguments_of_study = ["--dataset", "cub", "--data-root", arguments.data_root, "--backbone", arguments.backbone]
+    arguments_of_study += [
+        "--weights",
+        arguments.weights,
+        "--num-trials",
+        arguments.num_trials,
+        "--seed",
+        seed,
+        "--resume",
+    ]
+    arguments_of_study += ["--sampler", sampler, "--output", arguments.output, "--name", f"{sampler}-{seed}"]
+    subprocess.run(
+        [sys.executable, ROOT / "study" / "run.py", *map(str, arguments_of_study)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return read_ledger(StudyPaths(arguments.output / f"{sampler}-{seed}").dataset("cub").trials)
 
 
 def best_of_study(records: list[TrialRecord]) -> tuple[Winner, int, float]:
-    """The study's own winner, and the epochs and seconds of all trials."""
+    """Return the study's winner, and the epochs and seconds of all trials."""
     best = best_completed(records, FewShotTask.objective)
     if best is None:
         raise SystemExit("no trial completed")
@@ -71,7 +83,7 @@ def best_of_study(records: list[TrialRecord]) -> tuple[Winner, int, float]:
 
 
 def best_of_top(featured: FeaturedItems, records: list[TrialRecord]) -> tuple[Winner, int, float]:
-    """The winner among the trials that lead after one epoch, and what it costs to find it."""
+    """Return the winner among the trials that lead after one epoch, and the epochs and seconds to find it."""
     begun = [record for record in records if record.history]
     leaders = sorted(begun, key=lambda record: -record.history[0][METRIC])[:TOP]
     first_s = sum(seconds_of(record, 1) for record in begun)
@@ -84,12 +96,12 @@ def best_of_top(featured: FeaturedItems, records: list[TrialRecord]) -> tuple[Wi
 
 
 def seconds_of(record: TrialRecord, epochs: int) -> float:
-    """Seconds of a trial's first epochs."""
+    """Return the seconds of a trial's first epochs."""
     return replace(record, history=record.history[:epochs]).wall_s
 
 
 def train_to_end(featured: FeaturedItems, record: TrialRecord) -> TrialRecord:
-    """What a trial that was stopped would have come to."""
+    """Train a stopped trial again, to its end."""
     config = TrialConfig.from_flat(record.config)
     trainer = Trainer(FewShotTask(featured, seed=config.train.seed), config, torch.device("cpu"))
     history = list[dict[str, int | float]]()
@@ -102,7 +114,7 @@ def train_to_end(featured: FeaturedItems, record: TrialRecord) -> TrialRecord:
 
 
 def accuracy_on_test(featured: FeaturedItems, winner: Winner) -> float:
-    """Accuracy on the test episodes after training on train + val for as many epochs."""
+    """Return the accuracy on test after training on train + val for the winner's number of epochs."""
     task = FewShotTask(featured, seed=0, train_on=(Split.TRAIN, Split.VAL))
     trainer = Trainer(task, winner.config, torch.device("cpu"))
     while trainer.epoch < winner.epoch:
@@ -111,12 +123,12 @@ def accuracy_on_test(featured: FeaturedItems, winner: Winner) -> float:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean, smallest and largest."""
+    """Format the mean, smallest and largest value."""
     return f"{np.mean(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
 
 
 def main() -> None:
-    """Run what is missing, and print."""
+    """Run the studies and print a row for each rule."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--backbone", default="resnet50")
@@ -125,7 +137,7 @@ def main() -> None:
     parser.add_argument("--num-trials", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # as many as a trial has
+    torch.set_num_threads(1)  # as in a trial
     features = FeaturesConfig(backbone=arguments.backbone, weights=arguments.weights, image_size=224)
     preparation = Preparation(dataset="cub", data_root=arguments.data_root, cache_dir=DEFAULT_CACHE, features=features)
     featured = prepare_dataset(preparation).featured

@@ -1,6 +1,6 @@
-"""How many pairs a CPU scores best in one go: time of 8192 at a time over time of 512 at a time, side by side.
+"""Which batch size scores pairs fastest on a CPU? Prints the time with 8192 pairs per batch over the time with 512.
 
-Run `.venv/bin/python benchmarks/scored_at_once.py`; takes half a minute. Higher than 1 speaks for the smaller number.
+Run `.venv/bin/python benchmarks/scoring_batch_size.py`; it takes half a minute. A ratio above 1 favours the smaller batch.
 """
 
 import statistics
@@ -15,14 +15,15 @@ from pan_model.model.pan import Pan
 NUM_ITEMS, FEATURE_DIM, NUM_CONDITIONS, NUM_PAIRS, ROUNDS = 750, 1280, 50, 32768, 7
 
 
-def seconds(model: Pan, embeddings: torch.Tensor, pairs: np.ndarray, at_once: int) -> float:
-    """CPU seconds of scoring all pairs, so many at a time."""
+def seconds(model: Pan, embeddings: torch.Tensor, pairs: np.ndarray, batch_size: int) -> float:
+    """Return the CPU seconds of scoring all pairs."""
     start = time.process_time()
-    model.score_pairs(embeddings, pairs[0], pairs[1], at_once=at_once)
+    model.score_pairs(embeddings, pairs[0], pairs[1], at_once=batch_size)
     return time.process_time() - start
 
 
 def main() -> None:
+    """Measure and print the ratio."""
     torch.set_num_threads(1)
     config = {"encoder": "siamese", "supervision": "unsupervised", "num_conditions": NUM_CONDITIONS}
     model = Pan(
@@ -37,7 +38,7 @@ def main() -> None:
         seconds(model, embeddings, pairs, 8192) / seconds(model, embeddings, pairs, 512) for _ in range(ROUNDS + 1)
     ][1:]
     spread = f"median of {ROUNDS}, {min(ratios):.2f} to {max(ratios):.2f}"
-    print(f"8192 / 512 pairs at once: {statistics.median(ratios):.2f} ({spread})")
+    print(f"8192 / 512 pairs per batch: {statistics.median(ratios):.2f} ({spread})")
 
 
 if __name__ == "__main__":
