@@ -1,6 +1,7 @@
 """Which batch size scores pairs fastest on a CPU? Prints the time with 8192 pairs per batch over the time with 512.
 
-Run `.venv/bin/python benchmarks/scoring_batch_size.py`; it takes half a minute. A ratio above 1 favours the smaller batch.
+Run `.venv/bin/python benchmarks/scoring_batch_size.py`; it takes half a minute. Above 1, the smaller batch
+is faster.
 """
 
 import statistics

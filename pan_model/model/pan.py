@@ -14,7 +14,7 @@ from pan_model.model.similarity import ConditionSimilarity, PairSimilarity, Simi
 from pan_model.shapes import Float, Int
 
 SCORED_AT_ONCE = {"cpu": 512, "cuda": 16384}
-"""Pairs scored in one go, by device; on a CPU as many as stay in its cache (benchmarks/scored_at_once.py)."""
+"""Pairs scored in one go, by device; on a CPU as many as stay in its cache (benchmarks/scoring_batch_size.py)."""
 
 
 class Scoring(StrEnum):
