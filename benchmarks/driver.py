@@ -254,9 +254,7 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(measure_here(arguments.systems[0], arguments.trials[0], arguments.last)))
         return
-    print(
-        "| trials | system | CPU ms per trial | ratio to study | wall ms per trial | KB per trial | final MB | total s |"
-    )
+    print("| trials | system | CPU ms per trial | ratio | wall ms per trial | KB per trial | final MB | total s |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for num_trials in arguments.trials:
         base: float | None = None
