@@ -16,7 +16,7 @@ class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are UserError, with the nearest flag for one that is not there."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=_DefaultsThatAreThere, **options)
+        super().__init__(allow_abbrev=False, formatter_class=_DefaultsFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError with argparse's own words."""
@@ -40,11 +40,11 @@ class OneLineParser(argparse.ArgumentParser):
         return {action.dest: action for action in self._actions if action.dest != "help" and action.option_strings}
 
 
-class _DefaultsThatAreThere(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows a flag's default, unless it is off or the help has to say what it depends on."""
+class _DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Append a flag's default to its help, unless it is off or the help has it already."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False or isinstance(action.default, tuple):
+        if action.default is None or action.default is False or "(default: " in (action.help or ""):
             return action.help
         return super()._get_help_string(action)
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pan_model.data.demo import DemoConfig, draw_demo
-from study.app.flags import run_parser
+from study.app.flags import final_parser, run_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,7 +38,8 @@ def test_the_readme_has_the_commands_that_matter():
 def test_the_flags_of_the_readme_are_those_of_the_parser():
     rows = re.findall(r"^\| (`--.*?) \|", README, flags=re.MULTILINE)
     written = {flag for row in rows for flag in re.findall(r"--[a-z-]+", row)}
-    assert written == {action.option_strings[0] for action in run_parser().flags.values()}
+    parsers = (run_parser(), final_parser())
+    assert written == {action.option_strings[0] for parser in parsers for action in parser.flags.values()}
 
 
 @pytest.fixture(scope="module")

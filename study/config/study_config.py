@@ -11,9 +11,21 @@ from pan_model.backbones.config import FeaturesConfig, Pooling, WeightsSource
 from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.datasets import DATASETS, OPTIONS, ReaderOptions, find_dataset
 from pan_model.errors import UserError
+from pan_model.model.encoders import ENCODERS
 from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
 from search_spaces import SPACES, SearchSpace
 from study.config.choices import Executor, Regime, Sampler, Scheduler
+from study.config.flags import (
+    Group,
+    Signed,
+    argument,
+    flag,
+    flags_of,
+    read_duration,
+    read_folder,
+    read_location,
+    same_flag,
+)
 from study.config.search_space import choose_space
 from study.config.space_description import space_digest
 from study.storage.location import Location, local_path
@@ -24,9 +36,6 @@ DEFAULT_CACHE = user_cache_path("pan-study")
 
 LARGEST = 10**9
 """No number of trials, epochs, cores or seeds is larger; it also keeps arithmetic on them exact."""
-
-SIGNED_OPTIONS = {"polyvore_split"}
-"""Options of readers that are part of a study's signature by name; of attribute words the fingerprint knows more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,40 +61,257 @@ class DatasetPlan:
 class StudyConfig:
     """The flags of study/run.py; None stands for a default that depends on the dataset or the machine."""
 
-    datasets: tuple[str, ...] = ("demo",)
-    data_root: Path = Path("data")
-    output: Location = Path("results")
-    name: str | None = None
-    cache_dir: Path = DEFAULT_CACHE
-    num_trials: int | None = None
-    max_epochs: int | None = None
-    time_budget_s: float | None = None
-    max_gpu_hours: float | None = None
-    backbone: str | None = None
-    weights: str | None = None
-    image_size: int | None = None
-    pooling: Pooling = Pooling.AVG
-    encoders: tuple[str, ...] | None = None
-    regime: Regime = Regime.FROZEN
-    backbone_training: BackboneTraining = BackboneTraining.NONE
-    backbone_epochs: int | None = None
-    data_workers: int | None = None
-    skip_bad_images: bool = False
-    polyvore_split: PolyvoreSplit | None = None
-    attribute_words: Path | None = None
-    cpus_per_trial: int = 1
-    gpus_per_trial: float | None = None
-    max_concurrent: int | None = None
-    max_failures: int = 2
-    scheduler: Scheduler = Scheduler.ASHA
-    sampler: Sampler = Sampler.TPE
-    grace_epochs: int | None = None
-    reduction_factor: float = 3.0
-    seed: int = 0
-    resume: bool = False
-    dry_run: bool = False
-    executor: Executor = Executor.RAY
-    ray_address: str | None = None
+    datasets: tuple[str, ...] = flag(
+        ("demo",),
+        str,
+        "NAME",
+        f"{', '.join(f'`{name}`' for name in DATASETS)}; several share one study",
+        name="dataset",
+        group=Group.STUDY,
+        many=True,
+        signed=Signed.DATASET,
+    )
+    data_root: Path = flag(
+        Path("data"),
+        read_folder,
+        "DIR",
+        "folder that holds the datasets' folders; the demo is drawn there",
+        group=Group.STUDY,
+        environment="PAN_STUDY_DATA_ROOT",
+    )
+    output: Location = flag(
+        Path("results"),
+        read_location,
+        "DIR",
+        "results go to DIR/NAME; DIR may be `s3://bucket/prefix`",
+        group=Group.STUDY,
+        environment="PAN_STUDY_OUTPUT",
+    )
+    name: str | None = flag(
+        None,
+        str,
+        "NAME",
+        "name of the study",
+        group=Group.STUDY,
+        default_text="the datasets joined by `-`",
+    )
+    cache_dir: Path = flag(
+        DEFAULT_CACHE,
+        read_folder,
+        "DIR",
+        "cache of features, decoded images, trained backbones and the `paper_setting` baseline, by content key; must "
+        "lie outside output and data",
+        group=Group.STUDY,
+        default_text="`pan-study` in the user's cache folder",
+        environment="PAN_STUDY_CACHE_DIR",
+    )
+    resume: bool = flag(
+        False,
+        bool,
+        "",
+        "go on with the study of that name",
+        group=Group.STUDY,
+        default_text="off: an existing study is an error",
+    )
+    dry_run: bool = flag(False, bool, "", "print the study and its search space, start nothing", group=Group.STUDY)
+    skip_bad_images: bool = flag(
+        False,
+        bool,
+        "",
+        "leave unreadable images out; they are counted and listed",
+        group=Group.STUDY,
+        default_text="off: an error",
+        signed=Signed.STUDY,
+    )
+    polyvore_split: PolyvoreSplit | None = flag(
+        None,
+        PolyvoreSplit,
+        "|".join(PolyvoreSplit),
+        "`polyvore`: version of the dataset",
+        group=Group.STUDY,
+        default_text="`nondisjoint`",
+        signed=Signed.DATASET,
+    )
+    attribute_words: Path | None = flag(
+        None,
+        Path,
+        "FILE",
+        "`polyvore`: words that are its attributes, one per line",
+        group=Group.STUDY,
+        default_text="those of most training items",
+        signed=Signed.CONTENT,
+    )
+    backbone: str | None = flag(
+        None,
+        str,
+        "NAME",
+        "any classification model of torchvision",
+        group=Group.BACKBONE,
+        default_text="`resnet50`; demo `resnet18`",
+        signed=Signed.DATASET,
+    )
+    weights: str | None = flag(
+        None,
+        str,
+        "W",
+        "`imagenet`, `random`, or a state-dict file",
+        group=Group.BACKBONE,
+        default_text="`imagenet`; demo `random`",
+        signed=Signed.CONTENT,
+    )
+    image_size: int | None = flag(
+        None,
+        int,
+        "PX",
+        "side of the square image that the backbone gets",
+        group=Group.BACKBONE,
+        default_text="224; demo 64",
+        signed=Signed.DATASET,
+    )
+    pooling: Pooling = flag(
+        Pooling.AVG,
+        Pooling,
+        "|".join(Pooling),
+        "how each feature is pooled over the map; `max` as in ProxyNCA++; a vision transformer has no map",
+        group=Group.BACKBONE,
+        signed=Signed.DATASET,
+    )
+    regime: Regime = flag(
+        Regime.FROZEN,
+        Regime,
+        "|".join(Regime),
+        "`frozen`: features are extracted once and shared; `finetune`: each trial trains the backbone as well",
+        group=Group.BACKBONE,
+        signed=Signed.STUDY,
+    )
+    backbone_training: BackboneTraining = flag(
+        BackboneTraining.NONE,
+        BackboneTraining,
+        "|".join(BackboneTraining),
+        "train the backbone once on the training split, before the search: with triplets or as ProxyNCA++",
+        group=Group.BACKBONE,
+        signed=Signed.DATASET,
+    )
+    backbone_epochs: int | None = flag(
+        None,
+        int,
+        "E",
+        "epochs of `--backbone-training`",
+        group=Group.BACKBONE,
+        default_text="siamese 200, proxynca 50",
+        signed=Signed.DATASET,
+    )
+    data_workers: int | None = flag(
+        None,
+        int,
+        "N",
+        "processes that load images where a backbone is trained",
+        group=Group.BACKBONE,
+        default_text="with a GPU one less than there are CPUs (in a trial, than `--cpus-per-trial`), at most 8; "
+        "without, 0",
+    )
+    num_trials: int | None = flag(
+        None, int, "N", "trials for each dataset", group=Group.SEARCH, default_text="demo 16, others 64"
+    )
+    max_epochs: int | None = flag(
+        None,
+        int,
+        "E",
+        "epochs of a full trial",
+        group=Group.SEARCH,
+        default_text="demo 9, others 20",
+        signed=Signed.DATASET,
+    )
+    time_budget_s: float | None = flag(
+        None,
+        read_duration,
+        "T",
+        "stop after this time, such as `90s`, `30m`, `2h`; `--resume` runs what is missing",
+        name="time-budget",
+        group=Group.SEARCH,
+        default_text="no limit",
+    )
+    max_gpu_hours: float | None = flag(
+        None,
+        float,
+        "H",
+        "stop after H billed GPU-hours of the cluster, idle time included",
+        group=Group.SEARCH,
+        default_text="no limit",
+    )
+    encoders: tuple[str, ...] | None = flag(
+        None,
+        str,
+        "NAME",
+        f"encoders to search, of {', '.join(f'`{name}`' for name in ENCODERS)}; a dataset may not support all, "
+        "`--dry-run` shows why",
+        group=Group.SEARCH,
+        default_text="`siamese`, `proxynca`; polyvore `siamese`, `graph`",
+        many=True,
+        signed=Signed.DATASET,
+    )
+    sampler: Sampler = flag(
+        Sampler.TPE,
+        Sampler,
+        "|".join(Sampler),
+        "`tpe` learns from finished trials, `random` does not",
+        group=Group.SEARCH,
+        signed=Signed.STUDY,
+    )
+    scheduler: Scheduler = flag(
+        Scheduler.ASHA,
+        Scheduler,
+        "|".join(Scheduler),
+        "`asha` stops weak trials early, `none` stops none",
+        group=Group.SEARCH,
+        signed=Signed.STUDY,
+    )
+    grace_epochs: int | None = flag(
+        None,
+        int,
+        "E",
+        "epochs before ASHA may stop a trial",
+        group=Group.SEARCH,
+        default_text="a third of `--max-epochs`",
+        signed=Signed.DATASET,
+    )
+    reduction_factor: float = flag(
+        3.0,
+        float,
+        "F",
+        "ASHA lets the best 1/F of the trials continue at each rung",
+        group=Group.SEARCH,
+        signed=Signed.STUDY,
+    )
+    seed: int = flag(0, int, "S", "seed of the study and of every trial", group=Group.SEARCH, signed=Signed.STUDY)
+    cpus_per_trial: int = flag(1, int, "N", "CPU cores and threads of a trial", group=Group.RESOURCES)
+    gpus_per_trial: float | None = flag(
+        None,
+        float,
+        "F",
+        "a part of one GPU, or whole GPUs; 0.25 puts four trials on one",
+        group=Group.RESOURCES,
+        default_text="an even share of all GPUs, at least what a trial was measured to need",
+    )
+    max_concurrent: int | None = flag(
+        None, int, "N", "trials that run at the same time", group=Group.RESOURCES, default_text="all slots"
+    )
+    max_failures: int = flag(2, int, "N", "how often a trial starts again after its worker died", group=Group.RESOURCES)
+    executor: Executor = flag(
+        Executor.RAY,
+        Executor,
+        "|".join(Executor),
+        "`serial`: run trials one after another in this process, without Ray; for debugging and tests",
+        group=Group.RESOURCES,
+    )
+    ray_address: str | None = flag(
+        None,
+        str,
+        "ADDRESS",
+        "HOST:PORT or `auto`: a running Ray cluster; `local`: start Ray on this machine",
+        group=Group.RESOURCES,
+        default_text="`RAY_ADDRESS`; on the head node of `ray up` its cluster; else `local`",
+    )
 
     def __post_init__(self) -> None:
         if not self.datasets:
@@ -133,12 +359,9 @@ class StudyConfig:
     def signed(self) -> dict[str, Any]:
         """What must be the same for a study to be gone on with, less what only the data can tell."""
         return {
-            "seed": self.seed,
-            "regime": self.regime.value,
-            "scheduler": self.scheduler.value,
-            "sampler": self.sampler.value,
-            "reduction_factor": self.reduction_factor,
-            "skip_bad_images": self.skip_bad_images,
+            **{
+                name: getattr(self, name) for name, flag in flags_of(StudyConfig).items() if flag.signed is Signed.STUDY
+            },
             "datasets": {plan.dataset: _signed_part(plan) for plan in self.plans},
         }
 
@@ -193,15 +416,36 @@ class StudyConfig:
 class FinalConfig:
     """The flags of study/final.py; output is final/ beside the best_config.json unless given."""
 
-    best_config: Location
-    data_root: Path = Path("data")
-    seeds: int = 5
-    output: Location | None = None
-    cache_dir: Path = DEFAULT_CACHE
-    weights: str | None = None
-    data_workers: int | None = None
-    skip_bad_images: bool = False
-    attribute_words: Path | None = None
+    best_config: Location = field(metadata=argument(read_location, "best_config.json", "file made by study/run.py"))
+    seeds: int = flag(5, int, "N", "number of trainings, from the seeds 0 to N-1", group=Group.STUDY)
+    data_root: Path = same_flag(StudyConfig, "data_root")
+    output: Location | None = flag(
+        None,
+        read_location,
+        "DIR",
+        "folder of the results",
+        group=Group.STUDY,
+        default_text="`final/` next to best_config.json",
+    )
+    cache_dir: Path = same_flag(StudyConfig, "cache_dir")
+    weights: str | None = flag(
+        None,
+        str,
+        "W",
+        "the backbone's weights, if the file has moved since the search",
+        group=Group.STUDY,
+        default_text="those of the search",
+    )
+    data_workers: int | None = same_flag(StudyConfig, "data_workers")
+    skip_bad_images: bool = same_flag(StudyConfig, "skip_bad_images")
+    attribute_words: Path | None = flag(
+        None,
+        Path,
+        "FILE",
+        "`polyvore`: the attribute words, if the file has moved since the search",
+        group=Group.STUDY,
+        default_text="those of the search",
+    )
 
     def __post_init__(self) -> None:
         _at_least(1, seeds=self.seeds)
@@ -219,13 +463,15 @@ def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
 
     So studies that were begun before there was a choice can go on; the space, too, tells of its encoders.
     """
+    flags = flags_of(StudyConfig)
+    signed_options = {name for name in OPTIONS if flags[name].signed is Signed.DATASET}
     signed: dict[str, Any] = {
         "max_epochs": plan.max_epochs,
         "grace_epochs": plan.grace_epochs,
         "backbone": plan.features.backbone,
         "image_size": plan.features.image_size,
         "space": space_digest(plan.space),
-        **plan.options.to_json(set(find_dataset(plan.dataset).options) & SIGNED_OPTIONS),
+        **plan.options.to_json(set(find_dataset(plan.dataset).options) & signed_options),
     }
     if plan.space is not SPACES[plan.dataset]:
         signed["encoders"] = " ".join(plan.space.encoders)
@@ -250,7 +496,7 @@ def _at_least(least: int, **values: float | None) -> None:
 
 
 def _check_cache_outside(cache_dir: Path, **folders: Location) -> None:
-    for flag, folder in folders.items():
+    for name, folder in folders.items():
         path = local_path(folder)
         if path is not None and cache_dir.resolve().is_relative_to(path.resolve()):
-            raise UserError(f"cache_dir must lie outside {flag}, {folder}, got {cache_dir}.")
+            raise UserError(f"cache_dir must lie outside {name}, {folder}, got {cache_dir}.")

@@ -14,7 +14,7 @@ from pan_model.backbones.config import Pooling
 from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
-from study.app.flags import name_flags, parse_duration, read_final_config, read_study_config, run_parser
+from study.app.flags import flag_table, name_flags, read_final_config, read_study_config, run_parser
 from study.config.choices import Executor, Regime, Sampler, Scheduler
 from study.config.study_config import FinalConfig, StudyConfig
 
@@ -67,6 +67,8 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "ray_address": ("ray_address", '"a:1"', "a:1", ["--ray-address", "b:2"], "b:2"),
 }
 """A flag's name in a file: its field, a value in a file and what it is read as, words and what they are read as."""
+
+README = Path(__file__).parents[3] / "README.md"
 
 OF_POLYVORE = {"polyvore_split", "attribute_words"}
 """Flags that only a study of it may have."""
@@ -145,7 +147,6 @@ def test_what_the_file_leaves_out_keeps_its_default(toml: Path):
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5h", 5400), ("0.5s", 0.5), ("007m", 420)]
 )
 def test_durations(text: str, seconds: float):
-    assert parse_duration(text) == seconds
     assert read_study_config(["--time-budget", text]).time_budget_s == seconds
 
 
@@ -376,6 +377,12 @@ def test_flags_and_files_say_the_same(
 
 def test_every_valid_flag_is_among_the_random_ones():
     assert VALID.keys() == FLAGS.keys()
+
+
+@pytest.mark.parametrize("config", [StudyConfig, FinalConfig])
+def test_the_readme_has_the_table_of_flags(config: type[StudyConfig | FinalConfig]):
+    section = README.read_text(encoding="utf-8").partition("\n## All flags\n")[2].partition("\n## ")[0]
+    assert flag_table(config) in section
 
 
 def test_help_shows_every_flag_and_its_default():

@@ -16,6 +16,7 @@ from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
 from search_spaces import SPACES
 from study.config.choices import Executor, Regime, Sampler, Scheduler
+from study.config.flags import Signed, flags_of
 from study.config.identity import digest
 from study.config.resume import (
     DIGESTS_OF_0_1,
@@ -120,6 +121,7 @@ Prepare = Callable[[StudyConfig], list[PreparedDataset]]
 def test_every_field_is_either_signed_or_operational():
     assert SIGNED.keys() | OPERATIONAL.keys() == set(StudyConfig.__dataclass_fields__)
     assert not SIGNED.keys() & OPERATIONAL.keys()
+    assert SIGNED.keys() == {name for name, flag in flags_of(StudyConfig).items() if flag.signed is not Signed.NO}
 
 
 @pytest.mark.parametrize("field", OPERATIONAL)
