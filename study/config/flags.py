@@ -110,13 +110,12 @@ def same_flag(config: type[Any], name: str) -> Any:
 
 def flags_of(config: type[Any]) -> dict[str, Flag]:
     """Return the flags of a configuration by the names of its fields."""
-    return {
-        declared.name: Flag(
-            default=None if declared.default is MISSING else declared.default,
-            **{"name": declared.name.replace("_", "-"), **declared.metadata},
-        )
-        for declared in fields(config)
-    }
+    flags: dict[str, Flag] = {}
+    for declared in fields(config):
+        options: dict[str, Any] = {"name": declared.name.replace("_", "-"), **declared.metadata}
+        default = None if declared.default is MISSING else declared.default
+        flags[declared.name] = Flag(default=default, **options)
+    return flags
 
 
 def read_duration(text: str) -> float:
