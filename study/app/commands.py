@@ -84,13 +84,13 @@ def _collate(words: Sequence[str], screen: Terminal) -> int:
 
 
 def _status(words: Sequence[str], screen: Terminal) -> int:
-    from study.reporting.status import describe_standing
+    from study.reporting.status import describe_status
     from study.storage.location import locate
     from study.storage.paths import StudyPaths
 
     parser = OneLineParser(prog="study/status.py", description="Say where a study is: running, cut or done.")
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
-    for line in describe_standing(StudyPaths(locate(parser.parse(words).folder))):
+    for line in describe_status(StudyPaths(locate(parser.parse(words).folder))):
         screen.say(line)
     return 0
 

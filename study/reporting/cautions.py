@@ -1,4 +1,4 @@
-"""Cautions: what a reader of a study's result should know before trusting it."""
+"""Cautions: reasons to doubt a study's result."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,33 @@ from study.reporting.comparison import MethodScores
 from study.reporting.final_metrics import FinalScores
 
 EDGE = 0.05
-"""The outer part of a range, at either end and on the range's own scale, that counts as its edge."""
+"""The share of a range at either end, on the range's own scale, that counts as its edge."""
 
 
 def find_cautions(
     space: SearchSpace, config: Mapping[str, Scalar], epoch: int, scores: Sequence[MethodScores]
 ) -> list[str]:
-    """What speaks against the winner: where it lies, when it was best, a baseline ahead of it, a gap from val to test.
+    """Return the cautions about a winner.
 
-    epoch is the best one, counted from 1.
+    They are: a parameter at the edge of its range, a best epoch that is the last, a baseline that is better, and scores
+    on val and test that disagree.
+
+    Args:
+        space: All that can be searched.
+        config: The winner's configuration.
+        epoch: The winner's best epoch, counted from 1.
+        scores: The scores of PAN, first, and of the baselines.
     """
-    of_scores = [*_find_defeats(scores), *_find_disagreement(scores)]
-    return [*find_edges(space, config), *_find_last_epoch(config, epoch), *of_scores]
+    return [
+        *find_edges(space, config),
+        *_find_last_epoch(config, epoch),
+        *_find_defeats(scores),
+        *_find_disagreement(scores),
+    ]
 
 
 def find_foreign_final(folder: Path, final: FinalScores | None, winner: str) -> list[str]:
-    """That the final training in a folder was of another trial than the winner, so that its scores do not count."""
+    """Return a caution if a final training was of another trial than the winner; its scores then do not count."""
     if final is None or final.trial_id == winner:
         return []
     return [
@@ -40,22 +51,23 @@ def find_foreign_final(folder: Path, final: FinalScores | None, winner: str) -> 
 
 
 def find_short_paper(paper: Mapping[str, Any]) -> list[str]:
-    """That val liked the last epoch of the final paper_setting best, so that the baseline may be better than it seems.
+    """Return a caution if the best epoch of the final paper_setting is the last, so more epochs may improve it.
 
-    paper is what metrics.json has of it; one of an earlier time does not say of how many epochs it was chosen.
+    Args:
+        paper: The entry paper_setting of metrics.json; those of earlier releases lack chosen_of_epochs.
     """
-    epochs, most = paper.get("epochs"), paper.get("chosen_of_epochs")
-    if epochs is None or epochs != most:
+    epochs, max_epochs = paper.get("epochs"), paper.get("chosen_of_epochs")
+    if epochs is None or epochs != max_epochs:
         return []
     return [f"the best epoch of paper_setting, {epochs}, is the last of its epochs; with more it may be better"]
 
 
 def find_edges(space: SearchSpace, config: Mapping[str, Scalar]) -> list[str]:
-    """The winner's parameters that lie at an end of their range behind which there may be better ones."""
+    """Return the winner's parameters that are at an end of their range beyond which there may be better values."""
     try:
         parameters, distributions = replay(space, dict(config))
-    except ValueError:  # a study of a time when the space was another
-        return ["whether the winner lies at an edge is not known: its configuration is none of today's space"]
+    except ValueError:  # the study was begun with another space
+        return ["whether the winner lies at an edge is not known: its configuration is not in the present search space"]
     lines: list[str] = []
     for name, distribution in distributions.items():
         if not isinstance(distribution, FloatDistribution | IntDistribution) or distribution.single():
@@ -66,13 +78,13 @@ def find_edges(space: SearchSpace, config: Mapping[str, Scalar]) -> list[str]:
         if end in (OPEN_ENDS | FINETUNE_OPEN_ENDS).get(name, ()):
             lines.append(
                 f"{name} {value:g} lies at the {end} end of what was searched, {distribution.low:g} to "
-                f"{distribution.high:g}; there may be better values behind it"
+                f"{distribution.high:g}; there may be better values beyond it"
             )
     return lines
 
 
 def place_in_range(distribution: FloatDistribution | IntDistribution, value: float) -> float:
-    """Where a number lies in its range, 0 at the low end and 1 at the high end.
+    """Return the position of a number in its range, from 0 at the low end to 1 at the high end.
 
     >>> place_in_range(FloatDistribution(1e-4, 1.0, log=True), 1e-2)
     0.5
@@ -89,20 +101,20 @@ def _find_last_epoch(config: Mapping[str, Scalar], epoch: int) -> list[str]:
 
 
 def _find_defeats(scores: Sequence[MethodScores]) -> list[str]:
-    """Baselines that the winner is behind, on val or in the final test, by more than the interval."""
-    leads = [(one.method, "val", one.val_ahead) for one in scores]
-    leads += [(one.method, "test", one.test_ahead) for one in scores]
+    """Return the baselines that are better than the winner, on val or test, by more than the interval."""
+    leads = [(method.method, "val", method.val_ahead) for method in scores]
+    leads += [(method.method, "test", method.test_ahead) for method in scores]
     return [f"PAN is behind {method} on {split}, {lead}" for method, split, lead in leads if lead and lead.high < 0]
 
 
 def _find_disagreement(scores: Sequence[MethodScores]) -> list[str]:
-    known = [(one.method, one.val, one.test) for one in scores if one.val is not None and one.test is not None]
-    if not known or known[0][0] != scores[0].method:
+    tested = [(method.method, method.val, method.test) for method in scores if method.val and method.test]
+    if not tested or tested[0][0] != scores[0].method:
         return []
-    (_, val, test), *others = known
+    (_, val, test), *baselines = tested
     if val.low <= test.high and test.low <= val.high:
         return []
     moved = "; ".join(
-        f"{name} moves from {on_val.mean:.4f} to {on_test.mean:.4f}" for name, on_val, on_test in others[:1]
+        f"{name} moves from {on_val.mean:.4f} to {on_test.mean:.4f}" for name, on_val, on_test in baselines[:1]
     )
     return [f"val and test disagree by more than their intervals, {val} and {test}" + (f" ({moved})" if moved else "")]

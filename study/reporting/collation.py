@@ -1,4 +1,4 @@
-"""Collation: everything below results/NAME that follows from study.json and the ledger, made anew."""
+"""Collation: write every file of a study that follows from study.json and the ledger."""
 
 from typing import Any, NamedTuple
 
@@ -15,22 +15,30 @@ from study.trials.ledger import TrialLedger, TrialRecord, best_completed, read_l
 
 
 class Collated(NamedTuple):
-    """What the ledger of a dataset holds, and what it came to."""
+    """A dataset's trials and their summary."""
 
     records: list[TrialRecord]
     summary: DatasetSummary
 
 
 def collate(results: StudyPaths, *, over: bool = False) -> dict[str, Collated]:
-    """Write trials.csv, history.csv, best_config.json and the summary; gives what each dataset came to.
+    """Write trials.csv, history.csv, best_config.json and the summary of a finished, interrupted or running study.
 
-    The study may be finished, cut or running; over says that it does not run. Raises UserError where there is none.
+    Args:
+        results: The study's files.
+        over: Whether the study has ended: trials that are running in the ledger were then interrupted.
+
+    Returns:
+        The trials and the summary of each dataset.
+
+    Raises:
+        UserError: If there is no study, or one of its files is damaged.
     """
     study = read_begun_study(results)
     ledger: dict[str, list[TrialRecord]] = {}
-    for dataset, part in study["datasets"].items():
+    for dataset, entry in study["datasets"].items():
         files = results.dataset(dataset)
-        objective = Objective(**part["objective"])
+        objective = Objective(**entry["objective"])
         ledger[dataset] = _read_with_winner(files, objective)
         write_tables(files, ledger[dataset], objective)
         export_best_config(files, study, ledger[dataset])
@@ -39,14 +47,14 @@ def collate(results: StudyPaths, *, over: bool = False) -> dict[str, Collated]:
 
 
 def read_begun_study(results: StudyPaths) -> dict[str, Any]:
-    """The study.json of a folder; UserError where there is none."""
+    """Return the content of study.json; raise UserError if there is none."""
     if not exists(results.study):
         raise UserError(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
     return read_study(results.study)
 
 
 def _read_with_winner(files: DatasetPaths, objective: Objective) -> list[TrialRecord]:
-    """The ledger with the winner's questions; those of all trials would fill the memory, and nobody asks for them."""
+    """Return the trials, the winner with its scores of all questions; those of all trials would fill the memory."""
     records = read_ledger(files.trials, best=False)
     best = best_completed(records, objective)
     if best is None:

@@ -1,4 +1,4 @@
-"""The model card: what a trained model is, how well it does beside simple baselines, and what the numbers cover."""
+"""The model card: what a trained model is, how it compares with the baselines, and what the numbers cover."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ A pairwise attribute-informed similarity network (Mishra et al., ICCV 2021) over
 conditions, and how relevant each condition is to the pair. A query is scored against a set of images by {scoring}:
 {how_scored}.
 
-## How it does on the test split
+## Results on the test split
 
 {num_seeds} seeds, {epochs} epochs on train and val, from the best of {num_trials} trials by {objective} on val
 ({value:.4f} there, which is optimistic: the trial was chosen by it). The test split was read once, after training.
@@ -24,9 +24,9 @@ conditions, and how relevant each condition is to the pair. A query is scored ag
 {results}
 
 Intervals are 95% over questions, each averaged over the seeds: they cover other questions about the same classes, not
-other classes, species or shops. In brackets behind a baseline: how far PAN is ahead of it, question by question.
+other classes, species or shops. In brackets after a baseline: PAN's lead over it, question by question.
 paper_setting is the paper's supervised setting, trained on the same images for {paper_epochs} epochs, a number chosen
-on val as PAN's was{paper_cut}. Of the data, {left_out}.
+on val as PAN's was{paper_limit}. Of the data, {left_out}.
 {cautions}
 ## How to use it
 
@@ -45,7 +45,7 @@ paths = sorted(Path("images").glob("*.jpg"))  # your images, three or more
 
 with torch.inference_mode():
     features = backbone(torch.stack([load_image(path, {image_size}) for path in paths]))  # (N, {feature_dim})
-    pairs = model(features[:-1], features[1:])  # each image beside the next
+    pairs = model(features[:-1], features[1:])  # each image with the next
     score = embedding_scorer(model, model.embed(features))  # of a query against sets of images, by {scoring}
     scores = score(np.array([[0]]), np.array([[[1, 2]]]))  # (1, 1, 1): image 0 against the set of images 1 and 2
 pairs.score  # (N - 1,) in [0, 1]
@@ -69,7 +69,14 @@ HOW_SCORED = {
 
 
 def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], model: Pan) -> None:
-    """Write the card of a model trained from a best_config.json, with the content of metrics.json."""
+    """Write the card of a final training.
+
+    Args:
+        path: The file to write.
+        best: The content of best_config.json.
+        metrics: The content of metrics.json.
+        model: The trained model.
+    """
     features = best["features"]
     card = CARD.format(
         dataset=best["dataset"],
@@ -80,7 +87,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         scoring=metrics["scoring"],
         how_scored=HOW_SCORED[Scoring(metrics["scoring"])],
         paper_epochs=metrics["paper_setting"]["epochs"],
-        paper_cut=_paper_cut(metrics["paper_setting"]),
+        paper_limit=_describe_limit(metrics["paper_setting"]),
         num_conditions=len(model.condition_names),
         num_seeds=len(metrics["seeds"]),
         epochs=metrics["epochs"],
@@ -99,16 +106,19 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
 
 
 def _describe_features(features: dict[str, Any]) -> str:
-    """Which features, by how the backbone came by its weights."""
+    """Return what the features are, by how the backbone was trained."""
     described = "features, trained with it," if features["regime"] == Regime.FINETUNE else "frozen features"
     if "backbone_training" in features:
         described += f", after training by {features['backbone_training']} for {features['backbone_epochs']} epochs,"
     return described
 
 
-def _paper_cut(paper: dict[str, Any]) -> str:
-    most, own = paper["chosen_of_epochs"], paper["paper_epochs"]
-    return "" if most == own else f" from the first {most} of the paper's {own}, since these would take too long"
+def _describe_limit(paper: dict[str, Any]) -> str:
+    """Return by how much the epochs of paper_setting were limited, empty if they were not."""
+    limit, paper_epochs = paper["chosen_of_epochs"], paper["paper_epochs"]
+    if limit == paper_epochs:
+        return ""
+    return f" from the first {limit} of the paper's {paper_epochs}, since these would take too long"
 
 
 def _results(metrics: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Report: what a study found, what it made and what to type next."""
+"""The report at the end of a study: results, files and the commands that may follow."""
 
 import shlex
 from collections.abc import Mapping
@@ -15,34 +15,41 @@ from study.trials.ledger import Status, count_by_status, count_ended
 
 
 def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: Terminal, ended_by: str = "") -> int:
-    """Say how each dataset went and where its files are; gives 0, or 1 when no trial completed anywhere.
+    """Print the result of each dataset, the files of the study and the commands that may follow.
 
-    ended_by says what there was too little of for a search that lacks trials.
+    Args:
+        config: The study.
+        collated: The trials and the summary of each dataset.
+        screen: Where to print.
+        ended_by: Why the search ended early, if a limit of time or hardware ended it.
+
+    Returns:
+        The exit code: 0, or 1 if no trial completed on any dataset.
     """
-    won = [plan for plan in config.plans if _report_dataset(config, plan, collated[plan.dataset], ended_by, screen)]
+    completed = [_report_dataset(config, plan, collated[plan.dataset], ended_by, screen) for plan in config.plans]
     screen.say("made:")
     for path in _files_made(config):
         screen.say(f"  {path}")
     commands = next_commands(config, {plan.dataset: collated[plan.dataset].summary for plan in config.plans})
     for line in ("next:", *(f"  {command}" for command in commands)) if commands else ():
         screen.say(line)
-    return 0 if won else 1
+    return 0 if any(completed) else 1
 
 
 def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) -> list[str]:
-    """What to type next: viewers of what there is to see, and a final training where a winner has had none."""
+    """Return the commands that may follow: viewers, and a final training for each winner that had none."""
     results, journals = config.results, config.results
     commands: list[str] = []
     if exists(results.tensorboard):
         commands.append(shlex.join(["uv", "run", "tensorboard", "--logdir", str(results.tensorboard)]))
-    if in_store(results.root):  # the journal's viewer wants a file
+    if in_store(results.root):  # the journal's viewer needs a file
         journals = StudyPaths(Path("copies") / config.study_name)
         commands.append(shlex.join(["uv", "run", "study/collate.py", str(results.root), "--copy", str(journals.root)]))
     for dataset in summaries:
         if exists(results.dataset(dataset).journal):
             commands.append(shlex.join(["uv", "run", "optuna-dashboard", str(journals.dataset(dataset).journal)]))
     for dataset, summary in summaries.items():
-        if summary.best is not None and all(one.test is None for one in summary.scores):
+        if summary.best is not None and all(scores.test is None for scores in summary.scores):
             commands.append(_final_command(config, results.dataset(dataset).best_config))
     return commands
 
@@ -50,12 +57,12 @@ def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) 
 def _report_dataset(
     config: StudyConfig, plan: DatasetPlan, collated: Collated, ended_by: str, screen: Terminal
 ) -> bool:
-    """Say what one dataset's trials came to; whether any of them completed."""
+    """Print the result of one dataset; return whether a trial completed."""
     records, summary = collated
     screen.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records, over=True)}")
     if count_ended(records) < plan.num_trials:
-        why = ended_by or "the space was used up"
-        screen.say(f"{plan.dataset}: {why} before {plan.num_trials} trials had ended; --resume goes on")
+        reason = ended_by or "the space was used up"
+        screen.say(f"{plan.dataset}: {reason} before {plan.num_trials} trials had ended; --resume goes on")
     if any(record.status is Status.FAILED for record in records):
         table = config.results.dataset(plan.dataset).trials_table
         screen.say(f"{plan.dataset}: the column error of {table} says why trials failed")
@@ -69,10 +76,10 @@ def _report_dataset(
 
 
 def say_comparison(summary: DatasetSummary, screen: Terminal) -> None:
-    """Say how far PAN is ahead of each baseline on val, and what to be careful of."""
-    for one in summary.scores:
-        if one.val is not None and one.val_ahead is not None:
-            screen.say(f"  {one.method}: {one.val.mean:.4f}; PAN ahead by {one.val_ahead}")
+    """Print each baseline's score on val with PAN's lead, and the cautions."""
+    for scores in summary.scores:
+        if scores.val is not None and scores.val_ahead is not None:
+            screen.say(f"  {scores.method}: {scores.val.mean:.4f}; PAN ahead by {scores.val_ahead}")
     for caution in summary.cautions:
         screen.say(f"  caution: {caution}")
 

@@ -1,4 +1,4 @@
-"""Standing: where a study is, read from what it has written so far; nothing is written, and nothing needs to run."""
+"""The status of a study, read from the files that it has written so far. Nothing is written."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -14,63 +14,76 @@ from study.terminal import duration
 from study.trials.ledger import Status, TrialRecord, best_completed, count_by_status, count_ended, read_ledger
 
 QUIET_S = 600.0
-"""After how long without an epoch a study with running trials is asked about."""
+"""Seconds without an epoch after which a study with running trials may have been interrupted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Times:
-    """When a dataset's first trial began, when its last epoch came and when each trial's did, in Unix seconds."""
+    """Times of a dataset in Unix seconds.
+
+    Attributes:
+        begun: The start of the first trial.
+        last: The last epoch of any trial.
+        by_trial: The last epoch of each trial.
+    """
 
     begun: float
     last: float
     by_trial: Mapping[str, float]
 
 
-def describe_standing(results: StudyPaths, now_s: Callable[[], float] = time.time) -> list[str]:
-    """Lines on a study's datasets: trials by status, the best so far, what runs and how long it will still take.
+def describe_status(results: StudyPaths, now_s: Callable[[], float] = time.time) -> list[str]:
+    """Return lines about each dataset: trials by status, the best so far, running trials and the time left.
 
-    Raises UserError where there is no study.
+    Args:
+        results: The study's files.
+        now_s: The clock, in Unix seconds.
+
+    Raises:
+        UserError: If there is no study, or one of its files is damaged.
     """
     study = read_begun_study(results)
     commit = study["provenance"]["git_commit"]
     lines = [f"study {study['name']}, begun {study['provenance']['created']} by commit {commit}"]
-    for dataset, part in study["datasets"].items():
+    for dataset, entry in study["datasets"].items():
         files = results.dataset(dataset)
         records = read_ledger(files.trials, best=False)
-        lines += _describe_dataset(dataset, part, records, _times(files.trials, records), now_s())
+        lines += _describe_dataset(dataset, entry, records, _times(files.trials, records), now_s())
     return lines
 
 
 def _describe_dataset(
-    dataset: str, part: Mapping[str, Any], records: list[TrialRecord], times: Times | None, now_s: float
+    dataset: str, entry: Mapping[str, Any], records: list[TrialRecord], times: Times | None, now_s: float
 ) -> list[str]:
-    planned, objective = part["num_trials"], part["objective"]
+    planned, objective = entry["num_trials"], Objective(**entry["objective"])
     lines = [f"{dataset}: {count_ended(records)}/{planned} trials, {count_by_status(records)}"]
-    best = best_completed(records, Objective(**objective))
+    best = best_completed(records, objective)
     if best is not None:
         record, value, epoch = best
-        lines.append(f"  best {objective['name']} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
+        lines.append(f"  best {objective.name} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
     running = [record for record in records if record.status is Status.RUNNING]
     if times is None or not running:
         return lines
     for record in running:
-        lines.append(_describe_running(record, part, times, now_s))
+        lines.append(_describe_running(record, objective, entry["max_epochs"], times, now_s))
     return [*lines, _describe_pace(count_ended(records), planned, times, now_s)]
 
 
-def _describe_running(record: TrialRecord, part: Mapping[str, Any], times: Times, now_s: float) -> str:
-    best = record.best_epoch(Objective(**part["objective"]))
-    line = f"  running: trial {record.trial_id}, epoch {len(record.history)}/{part['max_epochs']}"
+def _describe_running(record: TrialRecord, objective: Objective, max_epochs: int, times: Times, now_s: float) -> str:
+    best = record.best_epoch(objective)
+    line = f"  running: trial {record.trial_id}, epoch {len(record.history)}/{max_epochs}"
     if best is None or record.trial_id not in times.by_trial:
         return line
     ago = duration(max(0.0, now_s - times.by_trial[record.trial_id]))
-    return f"{line} written {ago} ago, best {best[part['objective']['name']]:.4f}"
+    return f"{line} written {ago} ago, best {best[objective.name]:.4f}"
 
 
 def _describe_pace(ended: int, planned: int, times: Times, now_s: float) -> str:
     quiet_s = now_s - times.last
     if quiet_s > QUIET_S:
-        return f"  no epoch for {duration(quiet_s)}: if the study was cut, the same command with --resume goes on"
+        return (
+            f"  no epoch for {duration(quiet_s)}: if the study was interrupted, the same command with --resume goes on"
+        )
     if not ended or ended >= planned:
         return f"  last epoch {duration(max(0.0, quiet_s))} ago"
     left_s = (times.last - times.begun) / ended * (planned - ended)
@@ -78,7 +91,7 @@ def _describe_pace(ended: int, planned: int, times: Times, now_s: float) -> str:
 
 
 def _times(trials: Location, records: Iterable[TrialRecord]) -> Times | None:
-    """None before the first epoch. A study that was cut and went on counts the time between, too."""
+    """Return the times, None before the first epoch; pauses of an interrupted study count."""
     begun, last = storage_of(trials).times_in_subfolders(trials, "config.json", "history.jsonl")
     by_trial = {
         record.trial_id: last[record.trial_id] for record in records if record.history and record.trial_id in last

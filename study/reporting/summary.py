@@ -1,4 +1,4 @@
-"""The summary: one row a dataset, to be read (summary.md) and to be computed with (summary.csv)."""
+"""The summary of a study: summary.md for reading, summary.csv with one row a dataset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ HOW_TO_READ = (
     'All methods answer the same questions; intervals are 95% over questions, those of "ahead" question by question.',
     "The best trial was chosen on val, so its value there is optimistic. Where the value on train, from fewer",
     "questions, is far above that on val, the model overfits the training classes. The test split is read once, by",
-    "`study/final.py`, for which paper_setting is trained anew, longer and on train + val.",
+    "`study/final.py`, which trains paper_setting again, longer and on train + val.",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSummary:
-    """What a study came to on one dataset; best is the winner, its value and its epoch, if any trial completed."""
+    """The result on one dataset; best is the winner, its value and its epoch, None if no trial completed."""
 
     dataset: str
     metric: str
@@ -42,20 +42,29 @@ class DatasetSummary:
     cautions: list[str]
 
 
-def summarise_dataset(files: DatasetPaths, part: Mapping[str, Any], records: list[TrialRecord]) -> DatasetSummary:
-    """Trials by status, the winner beside the baselines on each split, epochs spent and saved, and cautions."""
-    objective = Objective(**part["objective"])
+def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: list[TrialRecord]) -> DatasetSummary:
+    """Summarise a dataset's trials, and compare the winner with the baselines.
+
+    Args:
+        files: The dataset's files, of which baselines.json and the final training's metrics.json are read.
+        entry: The dataset's entry in study.json.
+        records: The dataset's trials, the winner with its scores of all questions.
+
+    Raises:
+        UserError: If a file is damaged, or methods were not scored on the same questions.
+    """
+    objective = Objective(**entry["objective"])
     best = best_completed(records, objective)
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     winner, _, epoch = best or (None, 0.0, 0)
-    scores, cautions = _compare(files, Regime(part["features"]["regime"]), objective.name, winner, epoch)
+    scores, cautions = _compare(files, Regime(entry["features"]["regime"]), objective.name, winner, epoch)
     return DatasetSummary(
         dataset=files.dataset,
         metric=objective.name,
-        planned=part["num_trials"],
+        planned=entry["num_trials"],
         by_status={status.value: sum(record.status is status for record in records) for status in Status},
         epochs_spent=sum(len(record.history) for record in records),
-        epochs_saved=sum(part["max_epochs"] - len(record.history) for record in ended),
+        epochs_saved=sum(entry["max_epochs"] - len(record.history) for record in ended),
         best=best,
         scores=scores,
         cautions=cautions,
@@ -65,9 +74,9 @@ def summarise_dataset(files: DatasetPaths, part: Mapping[str, Any], records: lis
 def _compare(
     files: DatasetPaths, regime: Regime, metric: str, winner: TrialRecord | None, epoch: int
 ) -> tuple[list[MethodScores], list[str]]:
-    """PAN and the baselines as the dataset's files have them, and what speaks against the winner."""
+    """Return the scores of PAN and the baselines, and the cautions about the winner."""
     baselines = read_baselines(files.baselines)
-    check_same_questions(metric, _answers(files, winner, baselines))
+    check_same_questions(metric, _scores_by_file(files, winner, baselines))
     if winner is None:
         return compare_methods(metric, None, epoch, baselines, None), []
     final = read_final(files.final_metrics, metric)
@@ -78,27 +87,34 @@ def _compare(
     return scores, [*foreign, *cautions, *find_short_paper(final.paper if final else {})]
 
 
-def _answers(
+def _scores_by_file(
     files: DatasetPaths, winner: TrialRecord | None, baselines: Mapping[str, QuestionLists]
 ) -> list[tuple[Location, QuestionLists]]:
-    """All answers to the validation questions, with the file of each: the winner's first, if it has any."""
-    answers = [(files.baselines, lists) for lists in baselines.values()]
+    """Return the validation scores of each method with their file, those of the winner first."""
+    scores = [(files.baselines, lists) for lists in baselines.values()]
     if winner is None or winner.best is None:
-        return answers
+        return scores
     file = TrialLedger(files.trials / winner.trial_id).best_epoch_file
-    return [(file, lists) for lists in (winner.best.questions, *winner.best.baselines.values())] + answers
+    return [(file, lists) for lists in (winner.best.questions, *winner.best.baselines.values())] + scores
 
 
 def write_summary(
     results: StudyPaths, study: Mapping[str, Any], ledger: Mapping[str, list[TrialRecord]], *, over: bool = False
 ) -> list[DatasetSummary]:
-    """Write both files for all datasets of a study; gives what is in them.
+    """Write summary.md and summary.csv.
 
-    over says that nothing runs any more, so that trials which run in the ledger were cut.
+    Args:
+        results: The study's files.
+        study: The content of study.json.
+        ledger: The trials of each dataset.
+        over: Whether the study has ended: trials that are running in the ledger were then interrupted.
+
+    Returns:
+        The summary of each dataset.
     """
     summaries = [
-        summarise_dataset(results.dataset(dataset), part, ledger[dataset])
-        for dataset, part in study["datasets"].items()
+        summarise_dataset(results.dataset(dataset), entry, ledger[dataset])
+        for dataset, entry in study["datasets"].items()
     ]
     write_text(results.summary_table, to_csv((), [summary_row(summary) for summary in summaries]))
     write_text(results.summary, "\n".join(_page(study["name"], summaries, over)) + "\n")
@@ -106,7 +122,7 @@ def write_summary(
 
 
 def summary_row(summary: DatasetSummary) -> dict[str, Any]:
-    """A row of summary.csv; what is not known is None."""
+    """Return a row of summary.csv; unknown values are None."""
     winner, value, epoch = summary.best or (None, None, None)
     return {
         "dataset": summary.dataset,
@@ -126,7 +142,7 @@ def summary_row(summary: DatasetSummary) -> dict[str, Any]:
 
 
 def _columns(scores: MethodScores) -> dict[str, float | None]:
-    """One method's columns: train.PAN, val.PAN, val_low.PAN, val_high.PAN, val_ahead.paper_setting, .."""
+    """Return one method's columns: train.PAN, val.PAN, val_low.PAN, val_high.PAN, val_ahead.paper_setting, ..."""
     columns = {"train": scores.train}
     for name in ("val", "val_ahead", "test", "test_ahead"):
         interval: Interval | None = getattr(scores, name)
@@ -138,7 +154,7 @@ def _columns(scores: MethodScores) -> dict[str, float | None]:
 def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
     statuses = [status.value for status in Status]
     heads = ("dataset", "metric", "best (val)", *statuses, "epochs spent", "saved")
-    running = "(cut, --resume goes on)" if over else "(or cut: --resume goes on)"
+    running = "(interrupted, --resume goes on)" if over else "(or interrupted: --resume goes on)"
     rows = [
         (
             summary.dataset,
@@ -175,15 +191,16 @@ def _describe_best(summary: DatasetSummary) -> list[str]:
 
 
 def _describe_methods(summary: DatasetSummary) -> list[str]:
-    """PAN and the baselines on each split; without test columns where there are none, but with how to get them."""
+    """Return the table of PAN and the baselines; without a final training it has no test columns but a hint."""
     heads = ["method", "train", "val", "PAN ahead by"]
     rows = [
-        [one.method, "" if one.train is None else f"{one.train:.4f}", one.val, one.val_ahead] for one in summary.scores
+        [scores.method, "" if scores.train is None else f"{scores.train:.4f}", scores.val, scores.val_ahead]
+        for scores in summary.scores
     ]
-    tested = any(one.test is not None for one in summary.scores)
+    tested = any(scores.test is not None for scores in summary.scores)
     if tested:
         heads += ["test", "PAN ahead by"]
-        rows = [[*row, one.test, one.test_ahead] for row, one in zip(rows, summary.scores, strict=True)]
+        rows = [[*row, scores.test, scores.test_ahead] for row, scores in zip(rows, summary.scores, strict=True)]
     lines = markdown_table(heads, [["" if cell is None else cell for cell in row] for row in rows])
     if not tested and summary.best is not None:
         lines += ["", f"No test scores yet: `study/final.py` with `{summary.dataset}/best_config.json` adds them."]

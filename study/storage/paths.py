@@ -1,11 +1,11 @@
-"""Where a study's files lie below results/NAME."""
+"""Paths of a study's files below results/NAME."""
 
 from dataclasses import dataclass
 
 from study.storage.location import Location
 
 BACKBONE = "backbone.safetensors"
-"""The weights of a backbone that was trained before the search, in a dataset's folder."""
+"""Name of the file in a dataset's folder that has the weights of a backbone trained before the search."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DatasetPaths:
 
     @property
     def trials(self) -> Location:
-        """The ledger: a folder for each trial."""
+        """The ledger, one folder a trial."""
         return self.folder / "trials"
 
     @property
@@ -32,36 +32,36 @@ class DatasetPaths:
 
     @property
     def trials_table(self) -> Location:
-        """One row a trial."""
+        """trials.csv, one row a trial."""
         return self.folder / "trials.csv"
 
     @property
     def history_table(self) -> Location:
-        """One row a trial and epoch."""
+        """history.csv, one row a trial and epoch."""
         return self.folder / "history.csv"
 
     @property
     def baselines(self) -> Location:
-        """Every validation question's score under the baselines that all trials share."""
+        """Scores of the baselines that all trials share, for every validation question."""
         return self.folder / "baselines.json"
 
     @property
     def backbone(self) -> Location:
-        """The weights of a backbone that was trained before the search."""
+        """The weights of a backbone trained before the search."""
         return self.folder / BACKBONE
 
     @property
     def final_metrics(self) -> Location:
-        """The test scores of the final training, where study/final.py puts them."""
+        """The test scores of a final training in its default folder."""
         return self.folder / "final" / "metrics.json"
 
     @property
     def best_config(self) -> Location:
-        """The best completed trial's configuration."""
+        """The configuration of the best completed trial."""
         return self.folder / "best_config.json"
 
     def events(self, trial_id: str) -> Location:
-        """A trial's TensorBoard folder."""
+        """Return a trial's TensorBoard folder."""
         return self.root / "tensorboard" / self.dataset / trial_id
 
 
@@ -78,19 +78,19 @@ class StudyPaths:
 
     @property
     def summary(self) -> Location:
-        """One row a dataset, to be read."""
+        """summary.md, for reading."""
         return self.root / "summary.md"
 
     @property
     def summary_table(self) -> Location:
-        """One row a dataset, to be computed with."""
+        """summary.csv, one row a dataset."""
         return self.root / "summary.csv"
 
     @property
     def tensorboard(self) -> Location:
-        """What `tensorboard --logdir` takes."""
+        """The folder for `tensorboard --logdir`."""
         return self.root / "tensorboard"
 
     def dataset(self, dataset: str) -> DatasetPaths:
-        """The files of one dataset."""
+        """Return the files of one dataset."""
         return DatasetPaths(self.root, dataset)

@@ -1,4 +1,4 @@
-"""Baselines of a study: train them or take them from the cache, and score the validation questions with them."""
+"""Baselines that all trials of a study share: their scores of the validation questions."""
 
 from pathlib import Path
 
@@ -16,7 +16,15 @@ from study.trials.question_scores import QuestionLists, as_lists
 def validation_baselines(
     prepared: PreparedDataset, *, seed: int, max_epochs: int, cache_dir: Path, show: Show
 ) -> dict[str, QuestionLists]:
-    """Let all baselines that trials share answer a study's validation questions; trains paper_setting, or finds it."""
+    """Return each baseline's scores of a study's validation questions; train paper_setting unless the cache has it.
+
+    Args:
+        prepared: The dataset with its features.
+        seed: The study's seed, from which the questions are drawn.
+        max_epochs: The epochs of the study's trials.
+        cache_dir: Where the trained paper_setting is kept.
+        show: Shows the progress.
+    """
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=seed)
     paper = paper_setting_of_search(
         prepared, SPACES[prepared.dataset].paper_setting, max_epochs=max_epochs, cache_dir=cache_dir, show=show

@@ -1,10 +1,18 @@
 """The baseline paper_setting: the paper's supervised setting of a dataset, trained once and kept in the cache.
 
-Its epoch is chosen on val, as a study chooses PAN's; a final training then trains it again on train + val, as PAN is.
-In a final training the paper's own epochs, with all its pairs, are cut in two ways, so that they take minutes and not
-days: they end when val has not improved for a quarter of the looks at it, and there are at most 100 of them, or
-as many as have 5e6 pairs where these are more.
-Where no attribute of the training images is certain, the same setting without labels stands in for it.
+Its number of epochs is chosen on val, as PAN's is. The model is evaluated on val in up to 20 epochs, evenly spaced, of
+which the last epoch is always one. The best of these epochs is kept.
+
+In a search the model trains on train, for as many epochs as the study's trials and at most 8192 pairs an epoch.
+
+In a final training it trains on all pairs, as in the paper, and two rules keep that to minutes instead of days:
+
+1. It has at most 100 epochs, or as many as contain 5e6 pairs if these are more.
+2. It ends when 5 evaluations in a row were not better than the best one.
+
+The model is then trained again on train + val for the number of epochs that was best.
+
+If no attribute of a training image is certain, the same setting trains without labels.
 """
 
 import math
@@ -22,39 +30,46 @@ from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
-from pan_model.files import check_writable
+from pan_model.files import atomic_write, check_writable
 from pan_model.flat import Scalar
 from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.pan import Pan
 from pan_model.tasks.task import Task
 from pan_model.training.trainer import Trainer
 from study.config.identity import content_of, digest
-from study.storage.files import write_whole
 from study.terminal import Show
 from study.trials.preparation import PreparedDataset
 
 SEED = 0
-LOOKS = 20
-"""How often val is looked at, at most, while an epoch is chosen; always in the last one."""
+NUM_EVALUATIONS = 20
+"""Largest number of evaluations on val while the number of epochs is chosen."""
 
-SEARCH_PAIRS = 8192
-"""Pairs of an epoch in a search; the final training takes as many as the paper."""
+SEARCH_PAIRS_PER_EPOCH = 8192
+"""Largest number of pairs an epoch in a search; a final training has all of the paper's pairs."""
 
-PATIENT_LOOKS = LOOKS // 4
-"""In a final training, looks without a better value on val after which no epoch is tried any more."""
+FINAL_PATIENCE = NUM_EVALUATIONS // 4
+"""Number of evaluations without a better value on val that ends a final training."""
 
-MOST_PAIRS = 5_000_000
-"""Pairs that a final training sees in all epochs together, where these are more than LEAST_EPOCHS."""
+FINAL_MAX_PAIRS = 5_000_000
+"""Number of pairs, over all epochs, that limits the epochs of a final training to more than FINAL_MIN_EPOCHS."""
 
-LEAST_EPOCHS = 100
-"""Epochs that are never cut: as many as the paper has on CUB."""
+FINAL_MIN_EPOCHS = 100
+"""Number of epochs that the limit on pairs never reduces: the paper's number on CUB."""
 
-VERSION = 4
-"""Part of the key in the cache: raise it when the same setting comes to train differently."""
+CACHE_VERSION = 4
+"""Part of the cache key: raise it when the same setting trains differently."""
 
 
 class PaperSetting(NamedTuple):
-    """What was trained, the model and where it is, and after how many epochs, chosen of max_epochs."""
+    """A trained baseline.
+
+    Attributes:
+        config: What was trained.
+        model: The model after the last epoch.
+        device: The device of the model.
+        epoch: The number of epochs it was trained.
+        max_epochs: The number of epochs from which that number was chosen.
+    """
 
     config: TrialConfig
     model: Pan
@@ -66,24 +81,45 @@ class PaperSetting(NamedTuple):
 def paper_setting_of_search(
     prepared: PreparedDataset, setting: Mapping[str, Scalar], *, max_epochs: int, cache_dir: Path, show: Show
 ) -> PaperSetting:
-    """Train on train for a study's epochs, of at most 8192 pairs each, and keep the epoch that val likes best."""
-    config = _configure(prepared, setting, pairs_per_epoch=SEARCH_PAIRS, max_epochs=max_epochs)
-    return _best_on_val(prepared, config, LOOKS, cache_dir, show)
+    """Train on train and keep the epoch that is best on val, or take the result from the cache.
+
+    Args:
+        prepared: The dataset with its features.
+        setting: The paper's setting, as a flat configuration.
+        max_epochs: The epochs of the study's trials.
+        cache_dir: Where the trained model is kept.
+        show: Shows the progress.
+
+    Raises:
+        UserError: If the cache cannot be written, or the value on val is never a finite number.
+    """
+    config = _configure(prepared, setting, pairs_per_epoch=SEARCH_PAIRS_PER_EPOCH, max_epochs=max_epochs)
+    return _best_on_val(prepared, config, NUM_EVALUATIONS, cache_dir, show)
 
 
 def paper_setting_of_final(
     prepared: PreparedDataset, setting: Mapping[str, Scalar], *, paper_epochs: int, cache_dir: Path, show: Show
 ) -> PaperSetting:
-    """Choose the best of the paper's epochs on val, with all its pairs; train so many again on train + val.
+    """Choose the number of epochs on val with all pairs, then train that number of epochs on train + val.
 
-    Of the paper's epochs there are 100, or as many as have 5e6 pairs where these are more: max_epochs of the result. No
-    more are tried when val has not improved for a quarter of the looks.
+    Args:
+        prepared: The dataset with its features.
+        setting: The paper's setting, as a flat configuration.
+        paper_epochs: The number of epochs in the paper.
+        cache_dir: Where the trained models are kept.
+        show: Shows the progress.
+
+    Returns:
+        The model trained on train + val. Its max_epochs is the number of epochs after the limits of this module.
+
+    Raises:
+        UserError: If the cache cannot be written, or the value on val is never a finite number.
     """
     config = _configure(prepared, setting, pairs_per_epoch=0, max_epochs=paper_epochs)
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=SEED)
-    max_epochs = min(paper_epochs, max(LEAST_EPOCHS, MOST_PAIRS // count_pairs(task, config)))
+    max_epochs = min(paper_epochs, max(FINAL_MIN_EPOCHS, FINAL_MAX_PAIRS // count_pairs(task, config)))
     config = _with_epochs(config, max_epochs)
-    epoch = _best_on_val(prepared, config, PATIENT_LOOKS, cache_dir, show).epoch
+    epoch = _best_on_val(prepared, config, FINAL_PATIENCE, cache_dir, show).epoch
     paper = _cached(
         prepared,
         _with_epochs(config, epoch),
@@ -95,7 +131,7 @@ def paper_setting_of_final(
 
 
 def count_pairs(task: Task, config: TrialConfig) -> int:
-    """The pairs that an epoch has."""
+    """Return the number of training pairs in an epoch."""
     if isinstance(config.encoder, GraphConfig):
         task, _ = task.split_edges(config.train.seed)
     return sum(len(step.same) for step in task.draw_steps(config.pairs, np.random.default_rng(config.train.seed)))
@@ -130,10 +166,10 @@ def _cached(
     train_on: tuple[Split, ...],
     train: Callable[[Trainer], None],
 ) -> PaperSetting:
-    """The model in the cache, or a new one that goes there; `train` leaves the trainer at the epoch that counts."""
+    """Return the model from the cache, or train one and cache it; `train` leaves the trainer at the epoch to keep."""
     key = digest(
         [
-            VERSION,
+            CACHE_VERSION,
             prepared.fingerprint,
             content_of(prepared.features),
             config.to_flat(),
@@ -145,14 +181,14 @@ def _cached(
     trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if not _restore(trainer, file):
         check_writable(file.parent, "the baseline paper_setting")
-        trainer = Trainer(task, config, trainer.device)  # a damaged file may have been restored in part
+        trainer = Trainer(task, config, trainer.device)  # a damaged file may have been restored partly
         train(trainer)
         _save(trainer, file)
     return PaperSetting(config, trainer.model, trainer.device, trainer.epoch, config.train.max_epochs)
 
 
 def _restore(trainer: Trainer, file: Path) -> bool:
-    """Whether the file was there and whole; a damaged one counts as missing."""
+    """Return whether the trainer was restored from the file; a damaged file counts as missing."""
     try:
         trainer.load_state_dict(torch.load(file, weights_only=True, map_location=trainer.device))
     except (OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, UnpicklingError):
@@ -162,8 +198,9 @@ def _restore(trainer: Trainer, file: Path) -> bool:
 
 def _save(trainer: Trainer, file: Path) -> None:
     try:
-        write_whole(file, lambda path: torch.save(trainer.state_dict(), path))
-    except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
+        with atomic_write(file) as temporary:
+            torch.save(trainer.state_dict(), temporary)
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
         raise UserError(f"{file}: cannot be written ({error}); give another --cache-dir.") from error
 
 
@@ -174,20 +211,20 @@ def _train_to(trainer: Trainer, epoch: int, show: Show) -> None:
 
 
 def _train_to_best(trainer: Trainer, patience: int, show: Show) -> None:
-    """Train to the epoch that val likes best; ends after so many looks in a row that brought nothing better."""
+    """Leave the trainer at the epoch that is best on val; stop after `patience` evaluations that were not better."""
     epochs, task = trainer.config.train.max_epochs, trainer.task
-    best, state, in_vain = None, None, 0
-    for epoch in sorted({round(epochs * look / LOOKS) for look in range(1, LOOKS + 1)} - {0}):
+    best, state, num_worse = None, None, 0
+    for epoch in sorted({round(epochs * number / NUM_EVALUATIONS) for number in range(1, NUM_EVALUATIONS + 1)} - {0}):
         _train_to(trainer, epoch, show)
         value = float(trainer.evaluate(Split.VAL).means()[task.objective.name])
-        in_vain += 1
+        num_worse += 1
         if math.isfinite(value) and task.objective.is_better(value, than=best):
-            best, state, in_vain = value, deepcopy(trainer.state_dict()), 0
-        if state is not None and in_vain >= patience:
+            best, state, num_worse = value, deepcopy(trainer.state_dict()), 0
+        if state is not None and num_worse >= patience:
             break
     if state is None:
         raise UserError(
-            f"baseline paper_setting: {task.objective.name} on val must be a finite number in some epoch, but was in "
-            f"none of {epochs}; look for extreme values in the images and the backbone's weights."
+            f"baseline paper_setting: {task.objective.name} on val must be a finite number in at least one epoch, got "
+            f"none in {epochs}; check the images and the backbone's weights for extreme values."
         )
     trainer.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""TensorBoard events of one trial: hyperparameters from the start, losses and metrics as they come."""
+"""TensorBoard events of one trial: hyperparameters at the start, then losses and metrics of each epoch."""
 
 import shutil
 from functools import partial
@@ -15,17 +15,23 @@ from study.storage.location import Location, in_store
 
 
 class TrialEvents:
-    """Writes under tensorboard/<dataset>/<trial_id>; every epoch is there when `add_epoch` returns.
+    """Write a trial's event file; an epoch is in the file, or in the store, when `add_epoch` returns.
 
-    A trial that goes on writes its last epoch again: a kill may have come between the ledger and the events. To a
-    store the event file, which is small, goes whole after each epoch.
+    A trial that is continued writes its last epoch again, because it may have been killed after it wrote the ledger and
+    before it wrote the events. In a store the event file, which is small, is replaced after each epoch.
+
+    Args:
+        folder: The trial's folder, tensorboard/<dataset>/<trial_id>.
+        config: The trial's hyperparameters.
+        metric: The objective's name.
+        last: The last epoch in the ledger if the trial is continued.
     """
 
     def __init__(self, folder: Location, config: dict[str, Scalar], metric: str, *, last: EpochRecord | None) -> None:
         self._folder = folder
         self._local = TemporaryDirectory(prefix="pan-study-") if in_store(folder) else None
-        place = folder if self._local is None else self._local.name
-        self._writer = SummaryWriter(str(place), purge_step=int(last["epoch"]) if last else None)
+        log_dir = folder if self._local is None else self._local.name
+        self._writer = SummaryWriter(str(log_dir), purge_step=int(last["epoch"]) if last else None)
         if last is not None:
             self.add_epoch(last)
         else:
@@ -34,14 +40,14 @@ class TrialEvents:
             assert file_writer is not None
             file_writer.add_summary(experiment)
             file_writer.add_summary(start)
-            self._keep()
+            self._flush()
 
     def add_epoch(self, record: EpochRecord) -> None:
-        """Write every number of an epoch under its own name."""
+        """Write each number of an epoch as a scalar with its own name."""
         for name, value in record.items():
             if name != "epoch":
                 self._writer.add_scalar(name, value, int(record["epoch"]))
-        self._keep()
+        self._flush()
 
     def close(self) -> None:
         """Close the event file."""
@@ -49,7 +55,7 @@ class TrialEvents:
         if self._local is not None:
             self._local.cleanup()
 
-    def _keep(self) -> None:
+    def _flush(self) -> None:
         self._writer.flush()
         for file in Path(self._local.name).iterdir() if self._local else ():
             write_whole(self._folder / file.name, partial(shutil.copyfile, file))

@@ -87,7 +87,7 @@ def test_a_winner_at_an_open_end_of_its_range_is_told(name: str, value: float, e
 
 def test_the_line_says_what_was_searched():
     assert find_edges(SPACE, MIDDLE | {"lambda": 9.0}) == [
-        "lambda 9 lies at the high end of what was searched, 1e-05 to 10; there may be better values behind it"
+        "lambda 9 lies at the high end of what was searched, 1e-05 to 10; there may be better values beyond it"
     ]
 
 
@@ -144,7 +144,7 @@ def test_a_range_of_a_single_value_has_no_ends():
 def test_a_winner_of_another_space_is_told_as_such(other: dict[str, Any]):
     config = {key: value for key, value in (MIDDLE | {"lambda": 10.0} | other).items() if value is not None}
     assert find_edges(SPACE, config) == [
-        "whether the winner lies at an edge is not known: its configuration is none of today's space"
+        "whether the winner lies at an edge is not known: its configuration is not in the present search space"
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pan_model.errors import UserError
 from study.config.study_file import STUDY_SCHEMA
-from study.reporting.status import describe_standing
+from study.reporting.status import describe_status
 from study.storage.files import write_json
 from study.storage.location import Location
 from study.storage.paths import StudyPaths
@@ -60,7 +60,7 @@ def put(
 
 
 def stand(results: StudyPaths, after_s: float) -> list[str]:
-    return describe_standing(results, lambda: BEGUN_S + after_s)
+    return describe_status(results, lambda: BEGUN_S + after_s)
 
 
 def test_a_study_that_has_just_begun(results: StudyPaths):
@@ -84,7 +84,7 @@ def test_a_study_that_runs(results: StudyPaths, put: Callable[..., None]):
 def test_a_study_that_was_cut_is_asked_about(results: StudyPaths, put: Callable[..., None]):
     put(0, Status.RUNNING, 0.5, after_s=100)
     assert stand(results, 7300)[-1] == (
-        "  no epoch for 2 h 0 min: if the study was cut, the same command with --resume goes on"
+        "  no epoch for 2 h 0 min: if the study was interrupted, the same command with --resume goes on"
     )
 
 
@@ -101,7 +101,7 @@ def test_no_study_is_told(tmp_path: Path):
     with pytest.raises(
         UserError, match=r"none: holds no study\.json; give the folder of a study, such as results/demo"
     ):
-        describe_standing(StudyPaths(tmp_path / "none"))
+        describe_status(StudyPaths(tmp_path / "none"))
 
 
 def test_a_study_in_a_store_tells_the_same(
@@ -110,7 +110,7 @@ def test_a_study_in_a_store_tells_the_same(
     results = StudyPaths(bucket / "birds")
     write_json(results.study, STUDY)
     write_trial(results.dataset("cub").trials, record(0, Status.RUNNING, 0.5, 0.25))
-    said = describe_standing(results)
+    said = describe_status(results)
     assert said[1] == "cub: 0/4 trials, 1 running"
     assert re.fullmatch(r"  running: trial trial0, epoch 2/9 written \d+ s ago, best 0\.5000", said[2])
     assert re.fullmatch(r"  last epoch \d+ s ago", said[3])

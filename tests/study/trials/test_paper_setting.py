@@ -110,7 +110,7 @@ def test_in_a_search_it_is_the_epoch_that_is_best_on_val(search: Train, prepared
 
 
 def test_val_is_looked_at_so_often_at_most(search: Train, prepared: PreparedDataset, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(study.trials.paper_setting, "LOOKS", 3)
+    monkeypatch.setattr(study.trials.paper_setting, "NUM_EVALUATIONS", 3)
     paper = search(epochs=7)
     epochs = train_each_epoch(prepared, configured(max_epochs=7), Split.TRAIN)
     looks = (2, 5, 7)
@@ -182,13 +182,13 @@ def test_in_the_end_it_has_no_more_epochs_than_so_many_pairs(
 ):
     pairs = count_pairs(FewShotTask(prepared.featured, seed=0), configured(pairs_per_epoch=0))
     assert pairs == 2 * (10 * 28 // 2)  # half of all positives, and as many negatives
-    monkeypatch.setattr(study.trials.paper_setting, "MOST_PAIRS", 3 * pairs + 1)
-    monkeypatch.setattr(study.trials.paper_setting, "LEAST_EPOCHS", 1)
+    monkeypatch.setattr(study.trials.paper_setting, "FINAL_MAX_PAIRS", 3 * pairs + 1)
+    monkeypatch.setattr(study.trials.paper_setting, "FINAL_MIN_EPOCHS", 1)
     paper = final(epochs=4000)
     assert paper.max_epochs == 3
     assert shown[2] == "baseline paper_setting: epoch 3/3"
-    monkeypatch.setattr(study.trials.paper_setting, "LEAST_EPOCHS", 2)
-    monkeypatch.setattr(study.trials.paper_setting, "MOST_PAIRS", 1)
+    monkeypatch.setattr(study.trials.paper_setting, "FINAL_MIN_EPOCHS", 2)
+    monkeypatch.setattr(study.trials.paper_setting, "FINAL_MAX_PAIRS", 1)
     assert final(epochs=4000).max_epochs == 2, "so many are never cut"
 
 
