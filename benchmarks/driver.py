@@ -37,14 +37,14 @@ from ray.tune.search.optuna import OptunaSearch
 
 from pan_model.objective import Objective
 from search_spaces import SPACES
-from study.config.identity import trial_id
 from study.config.study_config import StudyConfig
 from study.nodes.slots import Slots
-from study.trials.ledger import Status, read_ledger
-from study.trials.trial import TrialPlace
+from study.storage.paths import StudyPaths
+from study.trials.ledger import Status
 from study.tuning.budget import Budget, GpuMeter
-from study.tuning.search_progress import SearchProgress
-from study.tuning.tune_request import TuneRequest, request_of
+from study.tuning.dataset_search import DatasetSearch
+from study.tuning.progress import SearchProgress
+from study.tuning.schedulers import spec_of
 
 SPACE = SPACES["cub"]
 METRIC, EPOCHS, SLOTS = "few_shot_accuracy", 3, 2
@@ -80,18 +80,18 @@ class Meter(tune.Callback):
 class TrivialTrial(tune.Trainable):
     """Reports a value that depends on the configuration. In a study it also writes its ledger."""
 
-    def setup(self, config: dict[str, Any], place: TrialPlace | None = None) -> None:
-        """Start a trial; with `place`, the location of the ledger, as a study's trial."""
-        self._place = place
+    def setup(self, config: dict[str, Any], search: DatasetSearch | None = None) -> None:
+        """Start a trial; with a search, write its ledger as a study's trial does."""
+        self._search = search
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same actor."""
-        request = request_of(new_config) if self._place else None
-        self._params = request.config if request else new_config
-        self._ledger = self._place.ledger(request.trial_id) if self._place and request else None
-        if self._ledger and request:
-            self._ledger.open(number=request.number, config=request.config)
+        self._params, self._ledger = new_config, None
+        if self._search is not None:
+            spec = spec_of(new_config)
+            self._params, self._ledger = spec.config, self._search.ledger(spec.trial_id)
+            self._ledger.open(number=spec.number, config=spec.config)
         self._epoch = 0
         return True
 
@@ -143,24 +143,25 @@ def ended_before(num_trials: int) -> list[FrozenTrial]:
     return ended
 
 
-def make_request(root: Path, num_trials: int) -> TuneRequest:
-    return TuneRequest(
-        place=TrialPlace(root=root, dataset="cub", num_threads=1),
+def make_search(root: Path, num_trials: int) -> DatasetSearch:
+    return DatasetSearch(
+        paths=StudyPaths(root).dataset("cub"),
         objective=Objective(METRIC, "max"),
         space=SPACE,
-        complete=lambda suggested: {**suggested, "max_epochs": EPOCHS, "seed": 0},
-        identify=lambda config: trial_id("", {}, config),
         num_trials=num_trials,
         max_epochs=EPOCHS,
         grace_epochs=1,
+        seed=0,
+        fingerprint="",
+        features={},
     )
 
 
-def fill_ledger(request: TuneRequest, num_trials: int) -> None:
+def fill_ledger(search: DatasetSearch, num_trials: int) -> None:
     """Write the ledger of trials that have already ended."""
     for number, trial in enumerate(ended_before(num_trials)):
-        config = request.complete(SPACE.suggest(optuna.trial.FixedTrial(trial.params)))
-        folder = request.place.results.trials / request.identify(config)
+        config = search.complete(SPACE.suggest(optuna.trial.FixedTrial(trial.params)))
+        folder = search.paths.trials / search.identify(config)
         folder.mkdir(parents=True)
         status = Status.COMPLETED if trial.state is TrialState.COMPLETE else Status.STOPPED
         files = {
@@ -173,21 +174,21 @@ def fill_ledger(request: TuneRequest, num_trials: int) -> None:
 
 
 def run_study(num_trials: int, last: int, folder: Path, meter: Meter) -> None:
-    from study.tuning.tuner import run_trials
+    from study.tuning.ray_executor import run_trials
 
-    request = make_request(folder, num_trials)
-    fill_ledger(request, num_trials - last)
-    progress = SearchProgress(read_ledger(request.place.results.trials, best=False), request.objective)
+    search = make_search(folder, num_trials)
+    fill_ledger(search, num_trials - last)
+    progress = SearchProgress(search.records(), search.objective)
     known = progress.ended
 
     def tell() -> None:
         if progress.ended > known + len(meter.moments):
             meter.record()
 
-    trainable = tune.with_parameters(TrivialTrial, place=request.place)
+    trainable = tune.with_parameters(TrivialTrial, search=search)
     slots = Slots(count=SLOTS, cpus=1, gpus=0.0)
     budget = Budget(meter=GpuMeter(lambda: 0.0))
-    run_trials(trainable, [request], StudyConfig(), slots, budget=budget, progress_of={"cub": progress}, tell=tell)
+    run_trials(trainable, [search], StudyConfig(), slots, budget=budget, progress={"cub": progress}, update=tell)
 
 
 def run_tune(num_trials: int, last: int, folder: Path, meter: Meter, *, reuse_actors: bool) -> None:

@@ -1,6 +1,7 @@
-"""One trial, an epoch a step: train, evaluate, write the ledger and the events. Knows nothing of who runs it."""
+"""One trial: train and evaluate an epoch a step, and write the ledger and the events. Independent of Ray."""
 
 import math
+from bdb import BdbQuit
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,46 +18,60 @@ from pan_model.scoring.baselines import NORMALISED, normalised_baseline
 from pan_model.training.finetune_start import FinetuneStart
 from pan_model.training.trainer import Evaluation, Trainer
 from study.storage.location import Location
-from study.storage.paths import DatasetPaths, StudyPaths
+from study.storage.paths import StudyPaths
 from study.trials.ledger import BestEpoch, Status, TrialLedger
 from study.trials.question_scores import QuestionLists, as_lists
 from study.trials.tensorboard_events import TrialEvents
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialRequest:
-    """What is to be tried, and where it is written down."""
+class TrialSpec:
+    """The identity and the parameters of a trial, ready to run.
+
+    Attributes:
+        trial_id: Hash of everything that changes the trial's result; the name of its folder in the ledger.
+        number: The trial's place in the order of suggestions, from 0.
+        dataset: The name of the dataset.
+        config: The configuration as flat scalars, as the ledger holds it.
+        trial_config: The same configuration as typed values.
+    """
 
     trial_id: str
     number: int
+    dataset: str
     config: dict[str, Scalar]
+    trial_config: TrialConfig
+
+    @classmethod
+    def from_flat(cls, *, trial_id: str, number: int, dataset: str, config: dict[str, Scalar]) -> "TrialSpec":
+        """Build a specification from a flat configuration.
+
+        Raises:
+            UserError: If a value of the configuration is unknown, missing or invalid.
+        """
+        typed = TrialConfig.from_flat(config)
+        return cls(trial_id=trial_id, number=number, dataset=dataset, config=config, trial_config=typed)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialPlace:
-    """What all trials of a dataset share, beside the data: where results go, and the hardware that each has.
+class TrialEnvironment:
+    """What all trials of a study share besides the data.
 
-    data_workers processes load images for a trial that trains its backbone.
+    Attributes:
+        results: Where results go.
+        num_threads: The number of CPU threads of a trial.
+        device: The torch device of a trial.
+        data_workers: The number of processes that load images for a trial that trains its backbone.
     """
 
-    root: Location
-    dataset: str
+    results: StudyPaths
     num_threads: int
     device: str = "cpu"
     data_workers: int = 0
 
-    @property
-    def results(self) -> DatasetPaths:
-        """The dataset's files."""
-        return StudyPaths(self.root).dataset(self.dataset)
-
-    def ledger(self, trial_id: str) -> TrialLedger:
-        """The ledger of one trial."""
-        return TrialLedger(self.results.trials / trial_id)
-
 
 class Step(NamedTuple):
-    """What a step tells its caller: the epoch reached, the objective (NaN for a failed trial), whether it is over."""
+    """The result of a step: the epoch reached, the objective (NaN for a failed trial) and whether the trial is over."""
 
     epoch: int
     value: float
@@ -64,56 +79,71 @@ class Step(NamedTuple):
 
 
 class TrialRun:
-    """Runs a trial from where its ledger stands; of a trial that has ended it only gives the last step again.
+    """Run a trial, one epoch a step, from where its ledger stands; a trial that has ended only repeats its last step.
 
-    An error inside the trial is the trial's result (failed, with the error); what goes wrong with the disk is not,
-    and is raised. `start` is for trials that train their backbone.
+    An error inside the trial is the trial's result: it has failed, with the error. An OSError is not; it is raised.
+
+    Args:
+        spec: The trial.
+        environment: Where results go, and the threads and the device of the trial.
+        featured: The items of the dataset with their features.
+        start: What a trial that trains its backbone starts from.
     """
 
     def __init__(
-        self, request: TrialRequest, place: TrialPlace, featured: FeaturedItems, start: FinetuneStart | None = None
+        self,
+        spec: TrialSpec,
+        environment: TrialEnvironment,
+        featured: FeaturedItems,
+        start: FinetuneStart | None = None,
     ) -> None:
-        self._request = request
-        self._place = place
+        self._spec = spec
+        self._environment = environment
         self._featured = featured
-        self._finetune_start = None if start is None else replace(start, num_workers=place.data_workers)
-        self._task_class = find_dataset(place.dataset).task
-        self._ledger = place.ledger(request.trial_id)
-        self._ledger.open(number=request.number, config=request.config)
+        self._finetune_start = None if start is None else replace(start, num_workers=environment.data_workers)
+        self._task_class = find_dataset(spec.dataset).task
+        self._paths = environment.results.dataset(spec.dataset)
+        self._ledger = TrialLedger(self._paths.trials / spec.trial_id)
+        self._ledger.open(number=spec.number, config=spec.config)
         self._trainer: Trainer | None = None
         self._best: tuple[int, float] | None = None
         self._baselines: dict[str, QuestionLists] = {}
         self._events: TrialEvents | None = None
+
+    @property
+    def folder(self) -> Location:
+        """The trial's folder in the ledger."""
+        return self._ledger.folder
 
     def step(self) -> Step:
         """Run one epoch."""
         if self._ledger.status()[0] is not Status.RUNNING:
             return self._step_of_ended()
         try:
-            with computing_threads(self._place.num_threads), deterministic_arithmetic():
+            with computing_threads(self._environment.num_threads), deterministic_arithmetic():
                 return self._run_epoch(self._trainer or self._start())
-        except OSError:
+        except (OSError, BdbQuit):  # neither a failing disk nor leaving the debugger is the trial's result
             self.close()  # another step starts from the ledger
             raise
-        except Exception as error:  # a trial that raises is a failed trial, the study goes on
+        except Exception as error:  # a trial that raises is a failed trial; the study goes on
             return self._fail(f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
-        """Let go of the event file and the model."""
+        """Close the event file and release the model."""
         if self._events is not None:
             self._events.close()
         self._trainer = self._events = None
 
     def _start(self) -> Trainer:
-        config = TrialConfig.from_flat(self._request.config)
+        config = self._spec.trial_config
         task = self._task_class(self._featured, seed=config.train.seed)
-        trainer = Trainer(task, config, torch.device(self._place.device), self._finetune_start)
+        trainer = Trainer(task, config, torch.device(self._environment.device), self._finetune_start)
         state = self._ledger.restore()
         if state is not None:
             trainer.load_state_dict(state)
         self._events = TrialEvents(
-            self._place.results.events(self._request.trial_id),
-            self._request.config,
+            self._paths.events(self._spec.trial_id),
+            self._spec.config,
             task.objective.name,
             last=self._ledger.history()[-1] if trainer.epoch else None,
         )
@@ -142,14 +172,14 @@ class TrialRun:
         return self._step_of(record, done=done)
 
     def _best_of(self, epoch: int, value: float, val: Evaluation) -> BestEpoch | None:
-        """What is kept of an epoch if it is the best so far."""
+        """Return what is kept of an epoch if it is the best so far, else None."""
         if not self._task_class.objective.is_better(value, than=self._best[1] if self._best else None):
             return None
         self._best = (epoch, value)
         return BestEpoch(epoch=epoch, questions=as_lists(val.questions), baselines=self._baselines)
 
     def _is_over(self, trainer: Trainer) -> bool:
-        """Whether the last epoch is reached, or the best one is as long ago as the trial's patience."""
+        """Return whether the last epoch is reached, or the best one is as long ago as the trial's patience."""
         config = trainer.config.train
         waited = trainer.epoch - self._best[0] if self._best else 0
         return trainer.epoch >= config.max_epochs or 0 < config.patience <= waited

@@ -1,8 +1,10 @@
 """Optuna's journal, written from the ledger: what was tried, how it ended, and what comes next."""
 
+import shutil
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from pan_model.files import atomic_write
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
-from search_spaces import SearchSpace
 from study.config.choices import Sampler
 from study.config.search_space import Parameters, replay
+from study.storage.files import write_whole
+from study.storage.location import Location, local_path
+from study.storage.object_store import StoreError
 from study.trials.ledger import Status, TrialRecord
+from study.tuning.dataset_search import DatasetSearch
 from study.tuning.sampler_memory import NUMBER, SamplerMemory, choose
 
 STATES = {Status.COMPLETED: TrialState.COMPLETE, Status.STOPPED: TrialState.PRUNED, Status.FAILED: TrialState.FAIL}
@@ -30,17 +35,11 @@ STATES = {Status.COMPLETED: TrialState.COMPLETE, Status.STOPPED: TrialState.PRUN
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
-@dataclass(frozen=True, kw_only=True)
-class JournaledSearch:
-    """A search as Optuna knows it: its name, its space, and what it optimises."""
+TRIALS_PER_WRITE = 1000
+"""How many trials are written to the disk at a time when a journal is written anew."""
 
-    name: str
-    space: SearchSpace
-    objective: Objective
-
-
-LINES_AT_ONCE = 1000
-"""How many trials are written to the disk together when a journal is written anew."""
+COPY_INTERVAL_S = 30.0
+"""How far the copy in an object store may lag while trials run: the whole file is sent each time."""
 
 
 class Journal:
@@ -50,7 +49,7 @@ class Journal:
     parameter would be a line, a lock and a wait for the disk.
     """
 
-    def __init__(self, path: Path, records: Sequence[TrialRecord], search: JournaledSearch) -> None:
+    def __init__(self, path: Path, records: Sequence[TrialRecord], search: DatasetSearch) -> None:
         write_journal(path, records, search)
         self._file = JournalFileBackend(str(path))
         self._num_trials = sum(record.status is not Status.RUNNING for record in records)
@@ -77,7 +76,34 @@ class Journal:
         self._file.append_logs([line])
 
 
-def write_journal(path: Path, records: Sequence[TrialRecord], search: JournaledSearch) -> None:
+class JournalCopy:
+    """The journal of a search: on a disk the results' own file, for a store one in `folder`, copied now and then.
+
+    Nothing depends on the copy: the journal is made anew from the ledger whenever a study goes on.
+    """
+
+    def __init__(self, journal: Location, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kept = journal
+        self._clock = clock
+        self._kept_s = clock()
+        self.file = local_path(journal) or folder / journal.name
+
+    def keep(self, *, now: bool = False) -> None:
+        """Copy the journal to the store if that is due, or now; nothing for results on a disk.
+
+        While trials run a store that does not answer is asked again at the next turn; now it must.
+        """
+        if self.file == self._kept or not (now or self._clock() - self._kept_s >= COPY_INTERVAL_S):
+            return
+        self._kept_s = self._clock()
+        try:
+            write_whole(self._kept, partial(shutil.copyfile, self.file))
+        except StoreError:
+            if now:
+                raise
+
+
+def write_journal(path: Path, records: Sequence[TrialRecord], search: DatasetSearch) -> None:
     """Write the journal anew with the ledger's finished trials; the file is replaced when the new one is whole.
 
     Locks that a killed process left are taken away: a study has one driver at a time.
@@ -88,12 +114,12 @@ def write_journal(path: Path, records: Sequence[TrialRecord], search: JournaledS
     ended = [record for record in records if record.status is not Status.RUNNING]
     with atomic_write(path) as temporary:
         file = JournalFileBackend(str(temporary))
-        file.append_logs([_line(JournalOperation.CREATE_STUDY, study_name=search.name, directions=directions)])
-        for first in range(0, len(ended), LINES_AT_ONCE):
-            file.append_logs([_ended_line(record, search) for record in ended[first : first + LINES_AT_ONCE]])
+        file.append_logs([_line(JournalOperation.CREATE_STUDY, study_name=search.dataset, directions=directions)])
+        for first in range(0, len(ended), TRIALS_PER_WRITE):
+            file.append_logs([_ended_line(record, search) for record in ended[first : first + TRIALS_PER_WRITE]])
 
 
-def correct_journal(path: Path, records: Sequence[TrialRecord], search: JournaledSearch) -> None:
+def correct_journal(path: Path, records: Sequence[TrialRecord], search: DatasetSearch) -> None:
     """Write the journal anew when it says more than the ledger: trials that were cut, repeated or never begun."""
     said = _states_said(path)
     ended = {record.trial_id: STATES[record.status] for record in records if record.status is not Status.RUNNING}
@@ -116,10 +142,10 @@ def _states_said(path: Path) -> list[tuple[str | None, TrialState]]:
     return list(zip(names, states, strict=True))
 
 
-def remember(records: Sequence[TrialRecord], search: JournaledSearch) -> SamplerMemory:
+def remember(records: Sequence[TrialRecord], search: DatasetSearch) -> SamplerMemory:
     """What a sampler knows of the ledger's finished trials, under the search's name."""
     memory, direction = SamplerMemory(), DIRECTIONS[search.objective.mode]
-    study = optuna.create_study(storage=memory, study_name=search.name, direction=direction)
+    study = optuna.create_study(storage=memory, study_name=search.dataset, direction=direction)
     learned = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     ends = {number: _frozen(record, search, Parameters({}, {})) for number, record in enumerate(learned)}
     for number in sorted(choose(ends, direction)):
@@ -133,20 +159,21 @@ def make_sampler(kind: Sampler, seed: int, num_tried: int) -> BaseSampler:
     return TPESampler(seed=drawn) if kind is Sampler.TPE else RandomSampler(seed=drawn)
 
 
-def points_to_try(
-    records: list[TrialRecord], space: SearchSpace, identify: Callable[[dict[str, Scalar]], str]
-) -> list[dict[str, Scalar]]:
-    """What is tried before the sampler is asked: trials that were cut, then first trials that were never begun."""
-    cut = [replay(space, record.config)[0] for record in records if record.status is Status.RUNNING]
-    begun = {record.trial_id for record in records}
-    first = [point for point in space.first_trials if identify(space.suggest(FixedTrial(point))) not in begun]
-    return [*cut, *first]
+def points_to_try(records: Sequence[TrialRecord], search: DatasetSearch) -> list[dict[str, Scalar]]:
+    """Return what is tried before the sampler suggests: interrupted trials, then first trials that never started."""
+    interrupted = [replay(search.space, record.config).values for record in records if record.status is Status.RUNNING]
+    started = {record.trial_id for record in records}
+
+    def starts_first(point: dict[str, Scalar]) -> bool:
+        return search.identify(search.complete(search.space.suggest(FixedTrial(point)))) not in started
+
+    return [*interrupted, *filter(starts_first, search.space.first_trials)]
 
 
-def _frozen(record: TrialRecord, search: JournaledSearch, parameters: Parameters) -> FrozenTrial:
+def _frozen(record: TrialRecord, search: DatasetSearch, parameters: Parameters) -> FrozenTrial:
     return create_trial(
         state=STATES[record.status],
-        value=final_value(record, search),
+        value=final_value(record, search.objective),
         params=parameters.values,
         distributions=parameters.distributions,
         intermediate_values=_intermediate_values(record, search),
@@ -154,17 +181,17 @@ def _frozen(record: TrialRecord, search: JournaledSearch, parameters: Parameters
     )
 
 
-def _ended_line(record: TrialRecord, search: JournaledSearch) -> dict[str, Any]:
+def _ended_line(record: TrialRecord, search: DatasetSearch) -> dict[str, Any]:
     line = _trial_line(record.trial_id, replay(search.space, record.config), STATES[record.status])
     return line | {
-        "value": final_value(record, search),
+        "value": final_value(record, search.objective),
         "intermediate_values": _intermediate_values(record, search),
         "datetime_start": _now(),
         "datetime_complete": _now(),
     }
 
 
-def _intermediate_values(record: TrialRecord, search: JournaledSearch) -> dict[int, float]:
+def _intermediate_values(record: TrialRecord, search: DatasetSearch) -> dict[int, float]:
     return {int(epoch["epoch"]): float(epoch[search.objective.name]) for epoch in record.history}
 
 
@@ -189,13 +216,13 @@ def _now() -> str:
     return datetime.now(tz=UTC).isoformat(timespec="microseconds")
 
 
-def final_value(record: TrialRecord, search: JournaledSearch) -> float | None:
-    """What Optuna is told: a completed trial's best value, a stopped one's last (as Optuna prunes), else none."""
+def final_value(record: TrialRecord, objective: Objective) -> float | None:
+    """Return the value of a trial for Optuna: the best of a completed one, the last of a stopped one, else None."""
     match record.status:
         case Status.COMPLETED:
-            best = record.best_epoch(search.objective)
-            return None if best is None else float(best[search.objective.name])
+            best = record.best_epoch(objective)
+            return None if best is None else float(best[objective.name])
         case Status.STOPPED:
-            return float(record.history[-1][search.objective.name]) if record.history else None
+            return float(record.history[-1][objective.name]) if record.history else None
         case _:
             return None

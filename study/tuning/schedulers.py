@@ -1,91 +1,181 @@
-"""ASHA stops the weak trials, or nothing does; the ledger is told of stops and of failures, Tune forgets who ended."""
+"""Schedulers: ASHA or none, which write stops and failures to the ledger."""
 
 import math
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from study.config.study_config import StudyConfig
+from study.trials.host import forget_host, read_host
 from study.trials.ledger import Status, TrialRecord
-from study.trials.trial import TrialPlace
-from study.tuning.failures import FailureCount
-from study.tuning.tune_request import TuneRequest
+from study.trials.trial import TrialSpec
+from study.tuning.dataset_search import DatasetSearch
+
+
+def spec_of(config: Mapping[str, Any]) -> TrialSpec:
+    """Return the specification in a trial's Tune configuration."""
+    return config["spec"]
+
+
+class FailureCount:
+    """Count the failures of each trial, and close the ledger of one that fails too often.
+
+    A trial whose node is lost has not failed: a spot machine may go any number of times. Tune allows one failure at
+    first (its max_failures is 1); from then on a trial's own limit is kept one ahead of its failures, so that this
+    count decides. A trial that is given up starts once more and finds its end in the ledger.
+
+    Args:
+        search: The search that the trials belong to.
+        max_failures: How many failures of a trial are allowed.
+        node_is_alive: Returns whether the node with an id is still there.
+    """
+
+    def __init__(self, search: DatasetSearch, max_failures: int, node_is_alive: Callable[[str], bool]) -> None:
+        self._search = search
+        self._max_failures = max_failures
+        self._node_is_alive = node_is_alive
+        self._counted = Counter[str]()
+
+    def count(self, trial: Any) -> None:
+        """Count a failure of a trial's worker, unless the worker's node is lost."""
+        spec = spec_of(trial.config)
+        ledger = self._search.ledger(spec.trial_id)
+        host = read_host(ledger.folder)
+        forget_host(ledger.folder)  # a worker that dies before it writes its host has failed
+        lost = host is not None and not self._node_is_alive(host.node_id)
+        self._counted[spec.trial_id] += not lost
+        failures = self._counted[spec.trial_id]
+        if failures <= self._max_failures and trial.should_recover():
+            trial.max_failures = trial.num_failures + 1
+            return
+        ledger.open(number=spec.number, config=spec.config)
+        lines = str(trial.get_error() or "its worker died").strip().splitlines()
+        ledger.close(Status.FAILED, f"given up after {failures} failures: {lines[-1]}")
 
 
 class LedgerFIFO(FIFOScheduler):
-    """Stops nothing, and writes to the ledger why a trial could not be brought to its end."""
+    """Stop no trial, and write failures to the ledger."""
 
-    def __init__(self, place: TrialPlace, max_failures: int) -> None:
+    def __init__(self, search: DatasetSearch, study: StudyConfig, node_is_alive: Callable[[str], bool]) -> None:
         super().__init__()
-        self._failures = FailureCount(place, max_failures)
+        self._failures = FailureCount(search, study.max_failures, node_is_alive)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Let Tune forget those that ended before."""
+        """Remove the trials that ended before from Tune's controller."""
         forget_ended(tune_controller)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Count a failure, and write down the one too many."""
+        """Count a failure of a trial."""
         self._failures.count(trial)
 
 
 class LedgerASHA(ASHAScheduler):
-    """ASHA that writes its stops to the ledger, and whose rungs are filled from it when a study goes on."""
+    """ASHA that writes its stops to the ledger, and whose rungs are filled from the ledger when a study goes on.
+
+    Args:
+        search: The search that the trials belong to.
+        records: The trials that the ledger holds already.
+        study: The study; its reduction factor and its limit of failures count.
+        node_is_alive: Returns whether the node with an id is still there.
+    """
 
     def __init__(
-        self, request: TuneRequest, records: list[TrialRecord], reduction_factor: float, max_failures: int
+        self,
+        search: DatasetSearch,
+        records: list[TrialRecord],
+        study: StudyConfig,
+        node_is_alive: Callable[[str], bool],
     ) -> None:
         super().__init__(
             time_attr="epoch",
-            metric=request.objective.name,
-            mode=request.objective.mode,
-            max_t=request.max_epochs,
-            grace_period=request.grace_epochs,
-            reduction_factor=reduction_factor,
+            metric=search.objective.name,
+            mode=search.objective.mode,
+            max_t=search.max_epochs,
+            grace_period=search.grace_epochs,
+            reduction_factor=study.reduction_factor,
         )
-        self._place = request.place
-        self._failures = FailureCount(request.place, max_failures)
+        self._search = search
+        self._failures = FailureCount(search, study.max_failures, node_is_alive)
         for milestone, rung in self._rungs:
             for record in records:
                 reached = [epoch for epoch in record.history if epoch["epoch"] >= milestone]
-                undecided = record.status is Status.RUNNING and len(reached) == 1  # cut between epoch and verdict
+                # A trial that was interrupted right after the epoch of a rung has no decision there yet.
+                undecided = record.status is Status.RUNNING and len(reached) == 1
                 if reached and not undecided:
-                    rung[record.trial_id] = request.objective.signed(reached[0][request.objective.name])
+                    rung[record.trial_id] = search.objective.signed(reached[0][search.objective.name])
 
     @property
     def _rungs(self) -> list[tuple[float, dict[str, float]]]:
-        """Milestones (epochs), and the signed value that each trial had there, by Tune's name of the trial."""
+        """Return the rungs: a milestone (epochs), and the signed value of each trial there, by Tune's trial id."""
         return self._brackets[0]._rungs  # pyright: ignore[reportPrivateUsage]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Let a trial that goes on keep its places on the rungs."""
+        """Add a trial; one that goes on keeps its places on the rungs."""
         super().on_trial_add(tune_controller, trial)
+        trial_id = spec_of(trial.config).trial_id
         for _, rung in self._rungs:
-            if trial.config["trial_id"] in rung:
-                rung[trial.trial_id] = rung.pop(trial.config["trial_id"])
+            if trial_id in rung:
+                rung[trial.trial_id] = rung.pop(trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Decide, and write a stop down."""
+        """Return whether a trial goes on after an epoch, and write a stop to the ledger."""
         decision = super().on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP:
-            self._place.ledger(trial.config["trial_id"]).close(Status.STOPPED)
+            self._search.ledger(spec_of(trial.config).trial_id).close(Status.STOPPED)
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Keep failed trials off the rungs; let Tune forget those that ended before."""
+        """Put the last epoch of a trial on its rungs, unless the trial failed."""
         forget_ended(tune_controller)
         if math.isfinite(result.get(str(self._metric), math.nan)):
             super().on_trial_complete(tune_controller, trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Count a failure, and write down the one too many."""
+        """Count a failure of a trial."""
         self._failures.count(trial)
 
 
-def forget_ended(tune_controller: Any) -> None:
-    """Let Tune's controller forget every trial that has ended, of which the ledger has all that is ever asked.
+class PerDatasetScheduler(FIFOScheduler):
+    """Pass every decision on a trial to the scheduler of its dataset."""
 
-    Tune keeps some 60 KB of each and writes all of them into every snapshot of the experiment; of 10,000 trials that
-    would be 0.6 GB. The trial that is just ending is not among them: the next end takes it away.
+    def __init__(self, schedulers: Mapping[str, LedgerASHA | LedgerFIFO]) -> None:
+        super().__init__()
+        self._schedulers = dict(schedulers)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Add a trial that starts."""
+        self._of(trial).on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Return whether a trial goes on after an epoch."""
+        return self._of(trial).on_trial_result(tune_controller, trial, result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Take note of a trial that has ended."""
+        self._of(trial).on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """Remove a trial before its end."""
+        self._of(trial).on_trial_remove(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Count a failure of a trial."""
+        self._of(trial).on_trial_error(tune_controller, trial)
+
+    def _of(self, trial: Any) -> LedgerASHA | LedgerFIFO:
+        return self._schedulers[spec_of(trial.config).dataset]
+
+
+def forget_ended(tune_controller: Any) -> None:
+    """Remove the trials that have ended from Tune's controller, or do nothing without one.
+
+    Tune keeps some 60 KB of each trial and writes all of them into every snapshot of the experiment: 0.6 GB for 10,000
+    trials. The trial that is ending now is removed when the next one ends.
     """
+    if tune_controller is None:
+        return
     for ended in (tune_controller._stopped_trials, tune_controller._failed_trials):
         for trial in ended:
             tune_controller._trials.remove(trial)

@@ -1,58 +1,78 @@
-"""Search: trials of all datasets of a study at once, on slots that they share, until there are enough."""
+"""Search: run the trials of all datasets of a study, on slots that they share, until there are enough."""
 
 from pan_model.datasets import find_dataset
-from study.config.identity import trial_id
+from study.config.choices import Executor
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.nodes.slots import Slots, loading_processes
 from study.storage.location import absolute
+from study.storage.paths import StudyPaths
 from study.terminal import Terminal
-from study.trials.ledger import read_ledger
 from study.trials.preparation import PreparedDataset
-from study.trials.trial import TrialPlace
+from study.trials.trial import TrialEnvironment
 from study.tuning.budget import Budget
-from study.tuning.search_progress import SearchProgress, progress_line
-from study.tuning.tune_request import TuneRequest
+from study.tuning.dataset_search import DatasetSearch
+from study.tuning.progress import SearchProgress, progress_line
 
 
 def search_datasets(
     config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, budget: Budget, screen: Terminal
 ) -> None:
-    """Run what the ledgers lack."""
-    from study.tuning.tuner import (
-        tune_datasets,  # importing Ray takes seconds, which a finished study need not wait for
-    )
+    """Run the trials that the ledgers lack, and show how far they are.
 
-    requests = [(_request(config, plan, part, slots), part) for plan, part in zip(config.plans, prepared, strict=True)]
-    progress_of = {request.place.dataset: _tally(request) for request, _ in requests}
-    lines = [progress_line(plan.dataset, plan.num_trials, progress_of[plan.dataset]) for plan in config.plans]
+    Args:
+        config: The study.
+        prepared: The datasets, in the order of the study's plans.
+        slots: The hardware of one trial, and how many trials run at a time.
+        budget: The time and the GPU hours after which the search ends.
+        screen: Where progress is shown.
+
+    Raises:
+        UserError: If the search space suggests an invalid trial, or a node that joined later may not run trials.
+            The study is whole then.
+    """
+    environment = TrialEnvironment(
+        results=StudyPaths(absolute(config.results.root)),
+        num_threads=slots.cpus,
+        device="cuda" if slots.gpus else "cpu",
+        data_workers=loading_processes(config.data_workers, cpus=slots.cpus, on_gpu=slots.gpus > 0),
+    )
+    searches = [
+        _dataset_search(config, plan, dataset, environment.results)
+        for plan, dataset in zip(config.plans, prepared, strict=True)
+    ]
+    progress = {search.dataset: SearchProgress(search.records(), search.objective) for search in searches}
+    lines = [progress_line(search.dataset, search.num_trials, progress[search.dataset]) for search in searches]
+    missing = [search for search in searches if progress[search.dataset].ended < search.num_trials]
+    datasets = {dataset.dataset: dataset for dataset in prepared}
     with screen.live(at_once=True) as show:
 
-        def tell() -> None:
+        def update() -> None:
             show(lambda: "; ".join(line() for line in lines))
 
-        tell()
-        tune_datasets(requests, config, slots, budget=budget, progress_of=progress_of, tell=tell)
+        update()
+        if not missing:
+            return
+        if config.executor is Executor.SERIAL:
+            from study.tuning.serial_executor import run_serially  # importing ray.tune takes seconds
+
+            run_serially(missing, environment, datasets, config, budget=budget, progress=progress, update=update)
+        else:
+            from study.tuning.ray_executor import run_on_ray
+
+            run_on_ray(missing, environment, datasets, config, slots, budget=budget, progress=progress, update=update)
 
 
-def _tally(request: TuneRequest) -> SearchProgress:
-    return SearchProgress(read_ledger(request.place.results.trials, best=False), request.objective)
-
-
-def _request(config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, slots: Slots) -> TuneRequest:
-    task = find_dataset(plan.dataset).task
-    return TuneRequest(
-        place=TrialPlace(
-            root=absolute(config.results.root),
-            dataset=plan.dataset,
-            num_threads=slots.cpus,
-            device="cuda" if slots.gpus else "cpu",
-            data_workers=loading_processes(config.data_workers, cpus=slots.cpus, on_gpu=slots.gpus > 0),
-        ),
-        objective=task.objective,
+def _dataset_search(
+    config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, results: StudyPaths
+) -> DatasetSearch:
+    return DatasetSearch(
+        paths=results.dataset(plan.dataset),
+        objective=find_dataset(plan.dataset).task.objective,
         space=plan.space,
-        complete=lambda suggested: {**suggested, "max_epochs": plan.max_epochs, "seed": config.seed},
-        identify=lambda complete: trial_id(prepared.fingerprint, prepared.features, complete),
         num_trials=plan.num_trials,
         max_epochs=plan.max_epochs,
         grace_epochs=plan.grace_epochs,
+        seed=config.seed,
+        fingerprint=prepared.fingerprint,
+        features=prepared.features,
     )

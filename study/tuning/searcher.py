@@ -1,115 +1,128 @@
-"""Optuna suggests: trials that this study has not had yet, and Optuna hears how each really ended."""
+"""Searchers: Optuna suggests trials that the study has not had yet, for one dataset or for several in turn."""
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from pan_model.errors import UserError
 from study.config.search_space import Parameters
 from study.config.study_config import StudyConfig
 from study.trials.ledger import Status, TrialRecord
-from study.trials.trial import TrialRequest
+from study.trials.trial import TrialSpec
+from study.tuning.dataset_search import DatasetSearch
 from study.tuning.journal import STATES, Journal, final_value, make_sampler, points_to_try, remember
 from study.tuning.sampler_memory import NUMBER
-from study.tuning.tune_request import TuneRequest
 
 MAX_REPEATS = 100
-"""How often in a row the sampler may suggest what was tried before, until the space counts as used up."""
+"""How many suggestions in a row may repeat earlier trials before the space counts as used up."""
 
 
 @dataclass(frozen=True)
-class TrialInHand:
-    """A trial that was suggested and has not ended: as it is asked for, as Optuna's, its number in the journal."""
+class SuggestedTrial:
+    """A trial that was suggested and has not ended: as it runs, as Optuna's, and its number in the journal."""
 
-    request: TrialRequest
+    spec: TrialSpec
     trial: optuna.Trial
     journal_number: int
     reported: set[int] = field(default_factory=set[int])
 
 
 class LedgerSearch(OptunaSearch):
-    """OptunaSearch that tells Optuna how trials really ended, and never suggests one twice in a study.
+    """The searcher of one dataset: OptunaSearch that takes the end of a trial from the ledger.
 
-    The sampler learns from a memory that has an end, the journal is written beside it, and `hear` is told of every
-    trial that has ended: what a trial costs here does not grow with their number.
+    It never suggests a trial twice in a study. The sampler learns from a memory of bounded size, so that the cost of a
+    suggestion does not grow with the number of trials.
+
+    Args:
+        search: What is searched.
+        records: The trials that the ledger holds already.
+        study: The study.
+        journal: Where Optuna's journal is written.
+        trial_finished: Called with every trial that ends.
     """
 
     def __init__(
         self,
-        request: TuneRequest,
+        search: DatasetSearch,
         records: list[TrialRecord],
         study: StudyConfig,
         journal: Path,
-        hear: Callable[[TrialRecord], None] = lambda _: None,
+        trial_finished: Callable[[TrialRecord], None] = lambda _: None,
     ) -> None:
-        self._request = request
-        self._hear = hear
+        self._search = search
+        self._trial_finished = trial_finished
         self._seen = {record.trial_id for record in records if record.status is not Status.RUNNING}
         self._numbers = {record.trial_id: record.number for record in records if record.status is Status.RUNNING}
         self._next_number = len(records)
-        self._in_hand: dict[str, TrialInHand] = {}
-        self._journal = Journal(journal, records, request.journaled)
+        self._suggested: dict[str, SuggestedTrial] = {}
+        self._journal = Journal(journal, records, search)
         super().__init__(
-            space=request.space.suggest,
-            metric=request.objective.name,
-            mode=request.objective.mode,
-            points_to_evaluate=points_to_try(
-                records, request.space, lambda config: request.identify(request.complete(config))
-            ),
+            space=search.space.suggest,
+            metric=search.objective.name,
+            mode=search.objective.mode,
+            points_to_evaluate=points_to_try(records, search),
             sampler=make_sampler(study.sampler, study.seed, len(records)),
-            study_name=request.place.dataset,
-            storage=remember(records, request.journaled),
+            study_name=search.dataset,
+            storage=remember(records, search),
         )
 
     def suggest(self, trial_id: str) -> Any:
-        """Suggest a trial that this study has not had yet."""
+        """Suggest a trial that this study has not had yet: a Tune configuration whose "spec" is a TrialSpec.
+
+        Raises:
+            UserError: If the search space suggests an invalid value.
+        """
         for _ in range(MAX_REPEATS):
             trial = self._optuna.ask()
-            config = self._request.complete(self._request.space.suggest(trial))
-            name = self._request.identify(config)
+            config = self._search.complete(self._search.space.suggest(trial))
+            name = self._search.identify(config)
             if name not in self._seen:
                 self._seen.add(name)
-                request = TrialRequest(trial_id=name, number=self._number_of(name), config=config)
-                trial.set_user_attr(NUMBER, request.number)
-                number = self._journal.begin(name, Parameters(trial.params, trial.distributions))
-                self._in_hand[trial_id] = TrialInHand(request, trial, number)
-                return asdict(request)
+                spec = self._make_spec(name, config)
+                trial.set_user_attr(NUMBER, spec.number)
+                journal_number = self._journal.begin(name, Parameters(trial.params, trial.distributions))
+                self._suggested[trial_id] = SuggestedTrial(spec, trial, journal_number)
+                return {"spec": spec}
             self._optuna.tell(trial, state=STATES[Status.FAILED])
         return self.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Tell Optuna of an epoch; one that Tune repeats of a trial that has ended is no news."""
-        if trial_id in self._in_hand:
-            self._report(self._in_hand[trial_id], int(result["epoch"]), float(result[self._request.objective.name]))
+        """Report an epoch to Optuna; a result that Tune repeats after a trial's end is dropped."""
+        if trial_id in self._suggested:
+            value = float(result[self._search.objective.name])
+            self._report(self._suggested[trial_id], int(result["epoch"]), value)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell Optuna how the trial ended, as the ledger has it; a trial that was only cut has not ended."""
-        in_hand = self._in_hand.get(trial_id)
-        if in_hand is None:
+        """Report the end of a trial to Optuna as it stands in the ledger; an interrupted trial has not ended."""
+        suggested = self._suggested.get(trial_id)
+        if suggested is None:
             return
-        request = in_hand.request
-        ledger = self._request.place.ledger(request.trial_id)
-        ledger.open(number=request.number, config=request.config)
+        spec = suggested.spec
+        ledger = self._search.ledger(spec.trial_id)
+        ledger.open(number=spec.number, config=spec.config)
         if error:
             ledger.close(Status.FAILED, "its worker died")
         record = ledger.read(best=False)
         if record.status is Status.RUNNING:
             return
         for epoch in record.history:
-            self._report(in_hand, int(epoch["epoch"]), float(epoch[self._request.objective.name]))
-        value = final_value(record, self._request.journaled)
+            self._report(suggested, int(epoch["epoch"]), float(epoch[self._search.objective.name]))
+        value = final_value(record, self._search.objective)
         stopped = record.status is Status.STOPPED
-        self._optuna.tell(in_hand.trial, None if stopped else value, state=STATES[record.status])
-        self._journal.end(in_hand.journal_number, STATES[record.status], value)
-        del self._in_hand[trial_id]
-        self._hear(record)
+        self._optuna.tell(suggested.trial, None if stopped else value, state=STATES[record.status])
+        self._journal.end(suggested.journal_number, STATES[record.status], value)
+        del self._suggested[trial_id]
+        self._trial_finished(record)
 
     def save(self, checkpoint_path: str) -> None:
-        """Leave nothing to restore from: the ledger is all that a study needs to go on."""
+        """Write an empty file: a study goes on from its ledger."""
         Path(checkpoint_path).touch()
 
     @property
@@ -117,15 +130,78 @@ class LedgerSearch(OptunaSearch):
         assert self._ot_study is not None
         return self._ot_study
 
+    def _make_spec(self, name: str, config: dict[str, Any]) -> TrialSpec:
+        try:
+            return TrialSpec.from_flat(
+                trial_id=name, number=self._number_of(name), dataset=self._search.dataset, config=config
+            )
+        except UserError as rule:
+            raise UserError(f"the search space of {self._search.dataset} suggests an invalid trial: {rule}") from rule
+
     def _number_of(self, name: str) -> int:
-        """A trial that goes on keeps its number."""
+        """Return the number of a trial; one that goes on keeps its number."""
         if name in self._numbers:
             return self._numbers.pop(name)
         self._next_number += 1
         return self._next_number - 1
 
-    def _report(self, in_hand: TrialInHand, epoch: int, value: float) -> None:
-        if epoch not in in_hand.reported and math.isfinite(value):
-            in_hand.reported.add(epoch)
-            in_hand.trial.report(value, epoch)
-            self._journal.report(in_hand.journal_number, epoch, value)
+    def _report(self, suggested: SuggestedTrial, epoch: int, value: float) -> None:
+        if epoch not in suggested.reported and math.isfinite(value):
+            suggested.reported.add(epoch)
+            suggested.trial.report(value, epoch)
+            self._journal.report(suggested.journal_number, epoch, value)
+
+
+class RoundRobinSearcher(Searcher):
+    """Suggest trials of several datasets in turn: the dataset with the fewest running trials gets the next slot.
+
+    Args:
+        searchers: The searcher of each dataset.
+        missing: How many trials each dataset lacks.
+        count_slots: Returns how many trials may run now.
+    """
+
+    def __init__(
+        self, searchers: Mapping[str, Searcher], missing: Mapping[str, int], count_slots: Callable[[], int]
+    ) -> None:
+        super().__init__()
+        self._searchers = dict(searchers)
+        self._missing = dict(missing)
+        self._count_slots = count_slots
+        self._running: dict[str, str] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return no state: Tune pickles its searcher, but a study goes on from its ledger."""
+        return {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """Suggest a trial of the dataset with the fewest running ones; return None while all slots are taken."""
+        running = Counter(self._running.values())
+        if running.total() >= self._count_slots():
+            return None
+        for dataset in sorted((name for name, count in self._missing.items() if count), key=lambda name: running[name]):
+            suggested: Any = self._searchers[dataset].suggest(trial_id)
+            if suggested != self.FINISHED:
+                self._missing[dataset] -= 1
+                self._running[trial_id] = dataset
+                return suggested
+            self._missing[dataset] = 0
+        return self.FINISHED
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass an epoch to the searcher of the dataset; a result that Tune repeats after a trial's end is dropped."""
+        if trial_id in self._running:
+            self._searchers[self._running[trial_id]].on_trial_result(trial_id, result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Pass the end of a trial to the searcher of the dataset, and free its slot."""
+        if trial_id in self._running:
+            self._searchers[self._running.pop(trial_id)].on_trial_complete(trial_id, result, error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write an empty file: a study goes on from its ledger."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Raise NotImplementedError: a study goes on from its ledger."""
+        raise NotImplementedError

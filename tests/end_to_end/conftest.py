@@ -23,9 +23,9 @@ from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.objective import Objective
 from study.app.commands import run_command
 from study.storage.paths import DatasetPaths, StudyPaths
-from study.trials.ledger import Status, TrialRecord
+from study.trials.ledger import Status, TrialLedger, TrialRecord
 from study.trials.preparation import Preparation, prepare_dataset
-from study.trials.trial import TrialPlace, TrialRequest, TrialRun
+from study.trials.trial import TrialEnvironment, TrialRun, TrialSpec
 
 IMAGE_SIZE = 32
 SMALL = DemoConfig(num_classes=24, images_per_class=12, image_size=IMAGE_SIZE)
@@ -258,15 +258,15 @@ def train_alone(
     ).featured
 
     def train(record: TrialRecord) -> TrialRecord:
-        place = TrialPlace(root=tmp_path_factory.mktemp("alone"), dataset="demo", num_threads=1)
-        request = TrialRequest(trial_id=record.trial_id, number=record.number, config=record.config)
-        run = TrialRun(request, place, featured)
+        environment = TrialEnvironment(results=StudyPaths(tmp_path_factory.mktemp("alone")), num_threads=1)
+        spec = TrialSpec.from_flat(trial_id=record.trial_id, number=record.number, dataset="demo", config=record.config)
+        run = TrialRun(spec, environment, featured)
         try:
             while not run.step().done:
                 pass
         finally:
             run.close()
-        return place.ledger(record.trial_id).read()
+        return TrialLedger(run.folder).read()
 
     return train
 

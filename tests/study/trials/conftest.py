@@ -9,26 +9,27 @@ import pytest
 import torch
 
 from pan_model.data.featured_items import FeaturedItems
-from study.trials.trial import Step, TrialPlace, TrialRequest, TrialRun
+from study.storage.paths import StudyPaths
+from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec
 
 
 @pytest.fixture
-def place_of(tmp_path: Path) -> Callable[[str], TrialPlace]:
+def environment_of(tmp_path: Path) -> Callable[[str], TrialEnvironment]:
     """A folder of that name for results of the demo."""
-    return lambda name: TrialPlace(root=tmp_path / name, dataset="demo", num_threads=1)
+    return lambda name: TrialEnvironment(results=StudyPaths(tmp_path / name), num_threads=1)
 
 
 @pytest.fixture
-def place(place_of: Callable[[str], TrialPlace]) -> TrialPlace:
-    return place_of("whole")
+def environment(environment_of: Callable[[str], TrialEnvironment]) -> TrialEnvironment:
+    return environment_of("whole")
 
 
 @pytest.fixture
-def request_of(small_trial: dict[str, Any]) -> Callable[..., TrialRequest]:
+def spec_of(small_trial: dict[str, Any]) -> Callable[..., TrialSpec]:
     """Ask for the small trial, with changes, as trial abc."""
 
-    def make(**changes: Any) -> TrialRequest:
-        return TrialRequest(trial_id="abc", number=5, config=small_trial | changes)
+    def make(**changes: Any) -> TrialSpec:
+        return TrialSpec.from_flat(trial_id="abc", number=5, dataset="demo", config=small_trial | changes)
 
     return make
 
@@ -37,8 +38,8 @@ def request_of(small_trial: dict[str, Any]) -> Callable[..., TrialRequest]:
 def run(featured: FeaturedItems) -> Callable[..., list[Step]]:
     """Run a trial to its end, as whoever runs it would; on other items if given."""
 
-    def to_the_end(request: TrialRequest, place: TrialPlace, items: FeaturedItems = featured) -> list[Step]:
-        trial = TrialRun(request, place, items)
+    def to_the_end(spec: TrialSpec, environment: TrialEnvironment, items: FeaturedItems = featured) -> list[Step]:
+        trial = TrialRun(spec, environment, items)
         steps = [trial.step()]
         while not steps[-1].done:
             steps.append(trial.step())
@@ -49,11 +50,11 @@ def run(featured: FeaturedItems) -> Callable[..., list[Step]]:
 
 
 @pytest.fixture(scope="session")
-def left() -> Callable[[TrialPlace], dict[str, Any]]:
+def left() -> Callable[[TrialEnvironment], dict[str, Any]]:
     """All that trial abc has left, less what the clock says: its record and its last checkpoint, leaf by leaf."""
 
-    def look(place: TrialPlace) -> dict[str, Any]:
-        folder = place.results.trials / "abc"
+    def look(environment: TrialEnvironment) -> dict[str, Any]:
+        folder = environment.results.dataset("demo").trials / "abc"
         lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
         state = torch.load(folder / "checkpoint" / "state.pt", weights_only=True)["state"]
         return {

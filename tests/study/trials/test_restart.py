@@ -10,70 +10,70 @@ import torch
 
 from pan_model.data.featured_items import FeaturedItems
 from study.trials.ledger import Status, read_ledger
-from study.trials.trial import Step, TrialPlace, TrialRequest, TrialRun
+from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec
 
 METRIC = "few_shot_accuracy"
-Ask = Callable[..., TrialRequest]
+Ask = Callable[..., TrialSpec]
 Run = Callable[..., list[Step]]
-Left = Callable[[TrialPlace], dict[str, Any]]
-Place = Callable[[str], TrialPlace]
+Left = Callable[[TrialEnvironment], dict[str, Any]]
+Place = Callable[[str], TrialEnvironment]
 Kill = Callable[..., AbstractContextManager[list[str]]]
 
 PATIENT = {"max_epochs": 9, "patience": 1}
 """Ends before its last epoch, by its patience."""
 
 
-def test_the_same_trial_gives_the_same_numbers(place_of: Place, request_of: Ask, run: Run, left: Left):
-    one, again = place_of("one"), place_of("again")
-    run(request_of(), one)
+def test_the_same_trial_gives_the_same_numbers(environment_of: Place, spec_of: Ask, run: Run, left: Left):
+    one, again = environment_of("one"), environment_of("again")
+    run(spec_of(), one)
     torch.rand(7)  # the state of the process does not count
-    run(request_of(), again)
+    run(spec_of(), again)
     assert left(again) == left(one)
 
 
 @pytest.mark.parametrize("encoder", [{}, {"encoder": "proxynca", "embedding_dim": 8}], ids=["siamese", "proxynca"])
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
 def test_stopped_and_resumed_equals_uninterrupted(
-    place: TrialPlace,
-    place_of: Place,
+    environment: TrialEnvironment,
+    environment_of: Place,
     featured: FeaturedItems,
-    request_of: Ask,
+    spec_of: Ask,
     run: Run,
     left: Left,
     encoder: dict[str, Any],
     stop_after: int,
 ):
-    request = request_of(max_epochs=4, **encoder)
-    run(request, place)
-    cut = place_of("cut")
-    first = TrialRun(request, cut, featured)
+    spec = spec_of(max_epochs=4, **encoder)
+    run(spec, environment)
+    cut = environment_of("cut")
+    first = TrialRun(spec, cut, featured)
     for _ in range(stop_after):
         first.step()
     first.close()
-    assert read_ledger(cut.results.trials)[0].status is Status.RUNNING
-    assert run(request, cut)[0].epoch == stop_after + 1
-    assert left(cut) == left(place)
+    assert read_ledger(cut.results.dataset("demo").trials)[0].status is Status.RUNNING
+    assert run(spec, cut)[0].epoch == stop_after + 1
+    assert left(cut) == left(environment)
 
 
 @pytest.mark.parametrize("changes", [{}, PATIENT], ids=["to its last epoch", "to its early end"])
 def test_a_trial_killed_at_any_instant_equals_one_that_was_not(
-    place: TrialPlace,
-    place_of: Place,
-    request_of: Ask,
+    environment: TrialEnvironment,
+    environment_of: Place,
+    spec_of: Ask,
     run: Run,
     left: Left,
     killed_at: Kill,
     changes: dict[str, Any],
 ):
-    request = request_of(**changes)
-    run(request, place)
-    expected = left(place)
+    spec = spec_of(**changes)
+    run(spec, environment)
+    expected = left(environment)
     values = [epoch[METRIC] for epoch in expected["history"]]
     for instant in count():
-        cut = place_of(f"cut{instant}")
-        with killed_at(cut.results.trials, instant, cut=20) as died:
-            run(request, cut)
-        last = run(request, cut)[-1]
+        cut = environment_of(f"cut{instant}")
+        with killed_at(cut.results.dataset("demo").trials, instant, cut=20) as died:
+            run(spec, cut)
+        last = run(spec, cut)[-1]
         assert (last.epoch, last.value) == (len(values), values[-1])
         assert left(cut) == expected
         if not died:
@@ -81,17 +81,17 @@ def test_a_trial_killed_at_any_instant_equals_one_that_was_not(
     new_best = [epoch for epoch, value in enumerate(values) if value > max(values[:epoch], default=-1)]
     # config; checkpoint and line of every epoch, and what is kept of those that were the best; status
     assert instant == 2 * (2 + 3 * len(values) + 2 * len(new_best) + 2)
-    assert (len(values) == request.config["max_epochs"]) is (not changes)
+    assert (len(values) == spec.config["max_epochs"]) is (not changes)
 
 
-def test_no_epoch_is_missing_in_tensorboard(place: TrialPlace, request_of: Ask, run: Run, killed_at: Kill):
+def test_no_epoch_is_missing_in_tensorboard(environment: TrialEnvironment, spec_of: Ask, run: Run, killed_at: Kill):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with killed_at(place.results.trials, 7) as died:  # after the rename of the first checkpoint
-        run(request_of(), place)
+    with killed_at(environment.results.dataset("demo").trials, 7) as died:  # after the rename of the first checkpoint
+        run(spec_of(), environment)
     assert died[0].startswith("after replace of .state.pt")
-    run(request_of(), place)
-    accumulator = EventAccumulator(str(place.results.events("abc")))
+    run(spec_of(), environment)
+    accumulator = EventAccumulator(str(environment.results.dataset("demo").events("abc")))
     accumulator.Reload()
     for name in (METRIC, f"train/{METRIC}"):
         assert [event.step for event in accumulator.Scalars(name)] == [1, 2]

@@ -12,42 +12,43 @@ import torch
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
+from pan_model.errors import UserError
 from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, normalised_features
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
-from study.trials.ledger import Status, read_ledger
-from study.trials.trial import Step, TrialPlace, TrialRequest, TrialRun
+from study.trials.ledger import Status, TrialLedger, read_ledger
+from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec
 
 METRIC = "few_shot_accuracy"
-Ask = Callable[..., TrialRequest]
+Ask = Callable[..., TrialSpec]
 Run = Callable[..., list[Step]]
 
 
-def test_a_trial_reports_every_epoch_and_writes_it_down(place: TrialPlace, request_of: Ask, run: Run):
-    steps = run(request_of(max_epochs=3), place)
-    (record,) = read_ledger(place.results.trials)
+def test_a_trial_reports_every_epoch_and_writes_it_down(environment: TrialEnvironment, spec_of: Ask, run: Run):
+    steps = run(spec_of(max_epochs=3), environment)
+    (record,) = read_ledger(environment.results.dataset("demo").trials)
     assert [(step.epoch, step.done) for step in steps] == [(1, False), (2, False), (3, True)]
     assert [step.value for step in steps] == [epoch[METRIC] for epoch in record.history]
     assert (record.trial_id, record.number, record.status, record.error) == ("abc", 5, Status.COMPLETED, "")
-    assert record.config == request_of(max_epochs=3).config
+    assert record.config == spec_of(max_epochs=3).config
     assert [epoch["epoch"] for epoch in record.history] == [1, 2, 3]
     assert {METRIC, f"train/{METRIC}", "loss/total", "time/train_s", "time/evaluate_s"} <= record.history[0].keys()
-    assert len(list(place.results.events("abc").iterdir())) == 1
+    assert len(list(environment.results.dataset("demo").events("abc").iterdir())) == 1
 
 
 @pytest.mark.parametrize("normalisation", [{}, {"normalisation": "whiten", "whitening_shrinkage": 0.5}])
 def test_every_question_of_the_best_epoch_is_kept_beside_the_trial_s_own_baseline(
-    place: TrialPlace, featured: FeaturedItems, request_of: Ask, run: Run, normalisation: dict[str, Any]
+    environment: TrialEnvironment, featured: FeaturedItems, spec_of: Ask, run: Run, normalisation: dict[str, Any]
 ):
-    request = request_of(max_epochs=3, **normalisation)
-    run(request, place)
-    (record,) = read_ledger(place.results.trials)
+    spec = spec_of(max_epochs=3, **normalisation)
+    run(spec, environment)
+    (record,) = read_ledger(environment.results.dataset("demo").trials)
     epoch = record.best_epoch(FewShotTask.objective)
     assert epoch is not None
     assert record.best is not None
     assert record.best.epoch == epoch["epoch"]
-    trainer = Trainer(FewShotTask(featured, seed=3), TrialConfig.from_flat(request.config), torch.device("cpu"))
+    trainer = Trainer(FewShotTask(featured, seed=3), TrialConfig.from_flat(spec.config), torch.device("cpu"))
     while trainer.epoch < record.best.epoch:
         trainer.train_epoch()
     scorer = pan_scorer(trainer.model, trainer.task, Split.VAL, trainer.device)
@@ -58,20 +59,20 @@ def test_every_question_of_the_best_epoch_is_kept_beside_the_trial_s_own_baselin
     assert record.best.baselines == {NORMALISED: {METRIC: trainer.task.evaluate(untrained, Split.VAL)[METRIC].tolist()}}
 
 
-def test_a_trial_that_is_over_repeats_its_last_word(place: TrialPlace, request_of: Ask, run: Run):
-    last = run(request_of(), place)[-1]
-    before = {path: path.stat().st_mtime_ns for path in place.root.rglob("*")}
-    assert run(request_of(), place) == [last]
-    assert {path: path.stat().st_mtime_ns for path in place.root.rglob("*")} == before
+def test_a_trial_that_is_over_repeats_its_last_word(environment: TrialEnvironment, spec_of: Ask, run: Run):
+    last = run(spec_of(), environment)[-1]
+    before = {path: path.stat().st_mtime_ns for path in environment.results.root.rglob("*")}
+    assert run(spec_of(), environment) == [last]
+    assert {path: path.stat().st_mtime_ns for path in environment.results.root.rglob("*")} == before
 
 
-def test_a_trial_that_was_stopped_stays_stopped(place: TrialPlace, featured: FeaturedItems, request_of: Ask):
-    trial = TrialRun(request_of(max_epochs=9), place, featured)
+def test_a_trial_that_was_stopped_stays_stopped(environment: TrialEnvironment, featured: FeaturedItems, spec_of: Ask):
+    trial = TrialRun(spec_of(max_epochs=9), environment, featured)
     first = trial.step()
-    place.ledger("abc").close(Status.STOPPED)
+    TrialLedger(environment.results.dataset("demo").trials / "abc").close(Status.STOPPED)
     assert trial.step() == Step(epoch=1, value=first.value, done=True)
     trial.close()
-    (record,) = read_ledger(place.results.trials)
+    (record,) = read_ledger(environment.results.dataset("demo").trials)
     assert (record.status, len(record.history)) == (Status.STOPPED, 1)
 
 
@@ -83,10 +84,10 @@ def test_a_trial_leaves_the_settings_of_its_process(place: TrialPlace, request_o
 
 
 def test_a_trial_stopped_before_its_first_epoch_says_nothing(
-    place: TrialPlace, featured: FeaturedItems, request_of: Ask
+    environment: TrialEnvironment, featured: FeaturedItems, spec_of: Ask
 ):
-    trial = TrialRun(request_of(), place, featured)
-    place.ledger("abc").close(Status.STOPPED)
+    trial = TrialRun(spec_of(), environment, featured)
+    TrialLedger(environment.results.dataset("demo").trials / "abc").close(Status.STOPPED)
     step = trial.step()
     assert (step.epoch, step.done, math.isnan(step.value)) == (0, True, True)
 
@@ -94,48 +95,64 @@ def test_a_trial_stopped_before_its_first_epoch_says_nothing(
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"encoder": "transformer"}, r"UserError: encoder must be one of siamese, "),
-        ({"colour": "red"}, r"UserError: unknown key 'colour' in a configuration"),
-        ({"gate": "PERHAPS"}, r"UserError: gate must be one of AND, "),
+        ({"encoder": "transformer"}, r"^encoder must be one of siamese, "),
+        ({"colour": "red"}, r"^unknown key 'colour' in a configuration"),
+        ({"gate": "PERHAPS"}, r"^gate must be one of AND, "),
     ],
 )
+def test_a_specification_has_valid_values(spec_of: Ask, changes: dict[str, Any], error: str):
+    with pytest.raises(UserError, match=error):
+        spec_of(**changes)
+
+
+def test_a_specification_has_the_configuration_typed_and_flat(spec_of: Ask):
+    spec = spec_of(max_epochs=3)
+    assert spec.trial_config == TrialConfig.from_flat(spec.config)
+    assert spec.trial_config.train.max_epochs == 3
+
+
 def test_a_trial_that_raises_has_failed_and_says_why(
-    place: TrialPlace, request_of: Ask, run: Run, changes: dict[str, Any], error: str
+    environment: TrialEnvironment, featured: FeaturedItems, spec_of: Ask, run: Run
 ):
-    (step,) = run(request_of(**changes), place)
+    few = replace(featured, splits={**featured.splits, Split.VAL: featured.splits[Split.VAL][:8]})
+    (step,) = run(spec_of(), environment, few)
     assert (step.epoch, step.done, math.isnan(step.value)) == (0, True, True)
-    (record,) = read_ledger(place.results.trials)
+    (record,) = read_ledger(environment.results.dataset("demo").trials)
     assert record.status is Status.FAILED
-    assert record.error.startswith(error)
+    assert record.error.startswith("UserError: ")
     assert "\n" not in record.error
     assert (record.history, record.best) == ([], None)
-    (again,) = run(request_of(**changes), place)
+    (again,) = run(spec_of(), environment, few)
     assert (again.done, math.isnan(again.value)) == (True, True)
 
 
-def test_a_trial_whose_loss_is_nan_has_failed(place: TrialPlace, featured: FeaturedItems, request_of: Ask, run: Run):
+def test_a_trial_whose_loss_is_nan_has_failed(
+    environment: TrialEnvironment, featured: FeaturedItems, spec_of: Ask, run: Run
+):
     broken = replace(featured, features=np.full_like(featured.features, np.nan))
-    (step,) = run(request_of(), place, broken)
+    (step,) = run(spec_of(), environment, broken)
     assert step.done
     assert math.isnan(step.value)
-    (record,) = read_ledger(place.results.trials)
+    (record,) = read_ledger(environment.results.dataset("demo").trials)
     assert (record.status, record.history, record.best) == (Status.FAILED, [], None)
     assert record.error == "loss/total is nan in epoch 1"
-    assert not (place.results.trials / "abc" / "checkpoint").exists()
+    assert not (environment.results.dataset("demo").trials / "abc" / "checkpoint").exists()
 
 
-def test_a_failed_trial_keeps_the_epochs_before(place: TrialPlace, featured: FeaturedItems, request_of: Ask, run: Run):
-    trial = TrialRun(request_of(), place, featured)
+def test_a_failed_trial_keeps_the_epochs_before(
+    environment: TrialEnvironment, featured: FeaturedItems, spec_of: Ask, run: Run
+):
+    trial = TrialRun(spec_of(), environment, featured)
     trial.step()
     trial.close()
-    file = place.results.trials / "abc" / "checkpoint" / "state.pt"
+    file = environment.results.dataset("demo").trials / "abc" / "checkpoint" / "state.pt"
     saved = torch.load(file, weights_only=True)
     for weights in saved["state"]["model"].values():
         weights.fill_(math.nan)
     torch.save(saved, file)
-    (step,) = run(request_of(), place)
+    (step,) = run(spec_of(), environment)
     assert math.isnan(step.value)
-    (record,) = read_ledger(place.results.trials)
+    (record,) = read_ledger(environment.results.dataset("demo").trials)
     assert [epoch["epoch"] for epoch in record.history] == [1]
     assert record.best is not None
     assert record.best.epoch == 1
@@ -145,19 +162,19 @@ def test_a_failed_trial_keeps_the_epochs_before(place: TrialPlace, featured: Fea
 
 @pytest.mark.parametrize("by_another", [False, True], ids=["stepped again", "run again"])
 def test_a_disk_that_cannot_be_written_is_no_result(
-    place: TrialPlace, featured: FeaturedItems, request_of: Ask, run: Run, by_another: bool
+    environment: TrialEnvironment, featured: FeaturedItems, spec_of: Ask, run: Run, by_another: bool
 ):
-    trial = TrialRun(request_of(), place, featured)
-    in_the_way = place.results.trials / "abc" / "checkpoint"
+    trial = TrialRun(spec_of(), environment, featured)
+    in_the_way = environment.results.dataset("demo").trials / "abc" / "checkpoint"
     in_the_way.touch()
     with pytest.raises(OSError, match="checkpoint"):
         trial.step()
-    (record,) = read_ledger(place.results.trials)
+    (record,) = read_ledger(environment.results.dataset("demo").trials)
     assert (record.status, record.history, record.best) == (Status.RUNNING, [], None)
     in_the_way.unlink()
     if not by_another:
         assert trial.step().epoch == 1
     trial.close()
-    assert run(request_of(), place)[-1].done
-    (record,) = read_ledger(place.results.trials)
+    assert run(spec_of(), environment)[-1].done
+    (record,) = read_ledger(environment.results.dataset("demo").trials)
     assert [epoch["epoch"] for epoch in record.history] == [1, 2]

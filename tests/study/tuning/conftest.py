@@ -1,38 +1,43 @@
-"""A search's request, without Ray."""
+"""A dataset's search and trials' specifications, without Ray."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from pan_model.objective import Objective
-from search_spaces import SPACES
-from search_spaces.pan import SearchSpace
-from study.config.identity import trial_id
-from study.trials.trial import TrialPlace
-from study.tuning.tune_request import TuneRequest
+from search_spaces import SPACES, SearchSpace
+from study.storage.paths import StudyPaths
+from study.trials.trial import TrialSpec
+from study.tuning.dataset_search import DatasetSearch
 
 
 @pytest.fixture(scope="session")
-def tune_request() -> Callable[..., TuneRequest]:
-    """Ask for 16 trials of at most 9 epochs, judged from the third on, with results below a folder."""
+def search_in() -> Callable[..., DatasetSearch]:
+    """Make a search for 16 trials of at most 9 epochs, with a rung at the third, and with results in a folder."""
 
-    def make(root: Path, *, space: SearchSpace = SPACES["demo"], mode: Literal["max", "min"] = "max") -> TuneRequest:
-        return TuneRequest(
-            place=TrialPlace(root=root, dataset="demo", num_threads=1),
+    def make(root: Path, *, space: SearchSpace = SPACES["demo"], mode: Literal["max", "min"] = "max") -> DatasetSearch:
+        return DatasetSearch(
+            paths=StudyPaths(root).dataset("demo"),
             objective=Objective("few_shot_accuracy", mode),
             space=space,
-            complete=lambda suggested: {**suggested, "max_epochs": 9, "seed": 0},
-            identify=lambda config: trial_id("sha256:1", {}, config),
             num_trials=16,
             max_epochs=9,
             grace_epochs=3,
+            seed=0,
+            fingerprint="sha256:1",
+            features={},
         )
 
     return make
 
 
 @pytest.fixture
-def request_(tune_request: Callable[..., TuneRequest], tmp_path: Path) -> TuneRequest:
-    return tune_request(tmp_path)
+def search(search_in: Callable[..., DatasetSearch], tmp_path: Path) -> DatasetSearch:
+    return search_in(tmp_path)
+
+
+@pytest.fixture
+def spec(small_trial: dict[str, Any]) -> TrialSpec:
+    return TrialSpec.from_flat(trial_id="id-a", number=0, dataset="demo", config=small_trial)

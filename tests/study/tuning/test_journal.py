@@ -15,11 +15,16 @@ from pan_model.objective import Objective
 from search_spaces import SPACES
 from study.config.choices import Sampler
 from study.config.search_space import replay
+from study.storage.files import exists
+from study.storage.location import Location
+from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord
+from study.tuning.dataset_search import DatasetSearch
 from study.tuning.journal import (
+    COPY_INTERVAL_S,
     STATES,
     Journal,
-    JournaledSearch,
+    JournalCopy,
     correct_journal,
     final_value,
     make_sampler,
@@ -50,8 +55,18 @@ def read(path: Path) -> list[optuna.trial.FrozenTrial]:
     return load(path).trials
 
 
-def search(mode: Any = "max") -> JournaledSearch:
-    return JournaledSearch(name="demo", space=SPACE, objective=Objective(METRIC, mode))
+def search(mode: Any = "max") -> DatasetSearch:
+    return DatasetSearch(
+        paths=StudyPaths(Path("results")).dataset("demo"),
+        objective=Objective(METRIC, mode),
+        space=SPACE,
+        num_trials=16,
+        max_epochs=9,
+        grace_epochs=3,
+        seed=0,
+        fingerprint="sha256:1",
+        features={},
+    )
 
 
 def write(path: Path, records: list[TrialRecord], mode: Any = "max") -> None:
@@ -166,7 +181,7 @@ def test_the_journal_has_what_optuna_itself_would_write(tmp_path: Path, records:
             study.add_trial(
                 create_trial(
                     state=STATES[record.status],
-                    value=final_value(record, search()),
+                    value=final_value(record, search().objective),
                     params=parameters.values,
                     distributions=parameters.distributions,
                     intermediate_values={epoch["epoch"]: epoch[METRIC] for epoch in record.history},
@@ -252,11 +267,11 @@ def test_a_journal_that_says_what_the_ledger_says_is_left_alone(
 
 def test_what_optuna_is_told(record: Make):
     for mode, best in (("max", 0.75), ("min", 0.5)):
-        assert final_value(record(0, Status.COMPLETED, 0.5, 0.75, 0.6), search(mode)) == best
-        assert final_value(record(0, Status.STOPPED, 0.5, 0.75, 0.6), search(mode)) == 0.6
-        assert final_value(record(0, Status.FAILED, 0.5), search(mode)) is None
-        assert final_value(record(0, Status.RUNNING, 0.5), search(mode)) is None
-        assert final_value(record(0, Status.STOPPED), search(mode)) is None
+        assert final_value(record(0, Status.COMPLETED, 0.5, 0.75, 0.6), search(mode).objective) == best
+        assert final_value(record(0, Status.STOPPED, 0.5, 0.75, 0.6), search(mode).objective) == 0.6
+        assert final_value(record(0, Status.FAILED, 0.5), search(mode).objective) is None
+        assert final_value(record(0, Status.RUNNING, 0.5), search(mode).objective) is None
+        assert final_value(record(0, Status.STOPPED), search(mode).objective) is None
 
 
 @pytest.mark.parametrize("number", range(12))
@@ -266,28 +281,23 @@ def test_replay_finds_the_parameters_again(suggested: Callable[[int], dict[str, 
     assert replay(SPACE, suggested(number)) == (trial.params, trial.distributions)
 
 
-def test_cut_trials_come_first_then_the_first_trials_that_were_never_begun(record: Make, records: list[TrialRecord]):
-    def identify(config: dict[str, Any]) -> str:
-        return f"{config['supervision']} {config['num_conditions']} {config['learning_rate']}"
+def test_interrupted_trials_come_first_then_the_first_trials_that_never_started(
+    record: Make, records: list[TrialRecord]
+):
+    first = [search().identify(search().complete(SPACE.suggest(FixedTrial(point)))) for point in SPACE.first_trials]
+    assert points_to_try([], search()) == list(SPACE.first_trials)
+    started = record(6, Status.COMPLETED, 0.5, trial_id=first[0])
+    interrupted = replay(SPACE, records[4].config).values
+    assert points_to_try([*records, started], search()) == [interrupted, *SPACE.first_trials[1:]]
+    all_started = [record(7, Status.FAILED, trial_id=name) for name in first]
+    assert points_to_try(all_started, search()) == []
 
-    first = [identify(SPACE.suggest(FixedTrial(point))) for point in SPACE.first_trials]
-    assert points_to_try([], SPACE, identify) == list(SPACE.first_trials)
-    begun = record(6, Status.COMPLETED, 0.5, trial_id=first[0])
-    cut = replay(SPACE, records[4].config)[0]
-    assert points_to_try([*records, begun], SPACE, identify) == [cut, *SPACE.first_trials[1:]]
-    all_begun = [record(7, Status.FAILED, trial_id=name) for name in first]
-    assert points_to_try(all_begun, SPACE, identify) == []
 
-
-def test_a_first_trial_that_was_cut_comes_once(record: Make):
+def test_an_interrupted_first_trial_comes_once(record: Make):
     point = SPACE.first_trials[1]
-    config = {**SPACE.suggest(FixedTrial(point)), "max_epochs": 9, "seed": 0}
-    cut = record(0, Status.RUNNING, 0.5, config=config, trial_id="cut")
-
-    def identify(suggested: dict[str, Any]) -> str:
-        return "cut" if suggested.items() <= config.items() else "other"
-
-    assert points_to_try([cut], SPACE, identify) == [point, SPACE.first_trials[0], *SPACE.first_trials[2:]]
+    config = search().complete(SPACE.suggest(FixedTrial(point)))
+    interrupted = record(0, Status.RUNNING, 0.5, config=config, trial_id=search().identify(config))
+    assert points_to_try([interrupted], search()) == [point, SPACE.first_trials[0], *SPACE.first_trials[2:]]
 
 
 @pytest.mark.parametrize(("kind", "sampler"), [(Sampler.TPE, TPESampler), (Sampler.RANDOM, RandomSampler)])
@@ -320,3 +330,27 @@ def test_of_a_long_study_a_sampler_remembers_the_best_and_the_latest(record: Mak
     records = [record(n, Status.COMPLETED, abs(n - 20), config=config) for n in range(length)]
     numbers = [trial.user_attrs[NUMBER] for trial in remember(records, search("min")).get_all_trials(0)]
     assert numbers == [*range(20 - 12, 20 + 13), *range(length - NUM_LATEST, length)]
+
+
+def test_on_a_disk_the_journal_is_the_results_own(tmp_path: Path):
+    journal = JournalCopy(tmp_path / "demo" / "optuna.log", tmp_path / "elsewhere")
+    assert journal.file == tmp_path / "demo" / "optuna.log"
+    journal.keep(now=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_is_made_now_and_then_and_when_it_is_asked_for(store: Any, bucket: Location, tmp_path: Path):
+    now_s = 0.0
+    journal = JournalCopy(bucket / "optuna.log", tmp_path, clock=lambda: now_s)
+    assert journal.file == tmp_path / "optuna.log"
+    for text, at_s, now, kept in [
+        ("a", COPY_INTERVAL_S - 1, False, None),
+        ("b", COPY_INTERVAL_S, False, "b"),
+        ("c", 2 * COPY_INTERVAL_S - 1, False, "b"),
+        ("d", 2 * COPY_INTERVAL_S - 1, True, "d"),
+    ]:
+        journal.file.write_text(text)
+        now_s = at_s
+        journal.keep(now=now)
+        assert exists(bucket / "optuna.log") is (kept is not None)
+        assert kept is None or (bucket / "optuna.log").read_text() == kept

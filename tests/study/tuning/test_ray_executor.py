@@ -4,7 +4,7 @@ import pickle
 
 from study.nodes.requirements import REQUIREMENT_FAILURE
 from study.tuning.budget import Budget, GpuMeter
-from study.tuning.stopper import SearchStopper
+from study.tuning.ray_executor import SearchStopper
 
 
 def budget(seconds: float | None = None) -> Budget:

@@ -1,4 +1,4 @@
-"""A tally beside the ledger that it counts."""
+"""A progress beside the ledger that it counts."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pan_model.objective import Objective
 from study.trials.ledger import Status, TrialRecord, count_ended
-from study.tuning.search_progress import SearchProgress, trials_line
+from study.tuning.progress import SearchProgress, trials_line
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -28,36 +28,36 @@ def test_it_says_what_the_ledger_says(
         TrialRecord(trial_id=f"t{number}", number=number, config={}, status=status, history=epochs(*values))
         for number, (status, values) in enumerate(zip(statuses, histories, strict=True))
     ]
-    tally = SearchProgress(records[:known], Objective(METRIC, mode))
+    progress = SearchProgress(records[:known], Objective(METRIC, mode))
     for one in records:  # those that are known already run again, or end again
-        tally.trial_started(one.trial_id)
+        progress.trial_started(one.trial_id)
         for epoch in one.history:
-            tally.epoch_reported(float(epoch[METRIC]))
+            progress.epoch_reported(float(epoch[METRIC]))
         if one.status is Status.FAILED:
-            tally.epoch_reported(float("nan"))
+            progress.epoch_reported(float("nan"))
         if one.status is not Status.RUNNING:
-            tally.trial_finished(one)
-    assert +tally.counts == Counter(statuses)
-    assert tally.ended == count_ended(records)
-    assert tally.best == better((value for values in histories for value in values), default=None)
+            progress.trial_finished(one)
+    assert +progress.counts == Counter(statuses)
+    assert progress.ended == count_ended(records)
+    assert progress.best == better((value for values in histories for value in values), default=None)
 
 
 def test_a_trial_that_goes_on_is_one(record: Make):
-    tally = SearchProgress([record(0, Status.RUNNING, 0.5)], Objective(METRIC, "max"))
-    tally.trial_started("trial0")
-    assert (tally.ended, tally.counts[Status.RUNNING], tally.best) == (0, 1, 0.5)
-    tally.trial_finished(record(0, Status.STOPPED, 0.5, 0.75))
-    assert (tally.ended, tally.counts[Status.RUNNING], tally.best) == (1, 0, 0.75)
+    progress = SearchProgress([record(0, Status.RUNNING, 0.5)], Objective(METRIC, "max"))
+    progress.trial_started("trial0")
+    assert (progress.ended, progress.counts[Status.RUNNING], progress.best) == (0, 1, 0.5)
+    progress.trial_finished(record(0, Status.STOPPED, 0.5, 0.75))
+    assert (progress.ended, progress.counts[Status.RUNNING], progress.best) == (1, 0, 0.75)
 
 
 def test_progress_of_a_search(record: Make):
-    tally = SearchProgress([], Objective(METRIC, "max"))
-    assert trials_line("demo", 10, tally, 0, 0.0) == "demo: 0/10 trials, none yet"
-    tally.trial_finished(record(0, Status.RUNNING))
-    assert trials_line("demo", 10, tally, 0, 3.0) == "demo: 0/10 trials, 1 running"
+    progress = SearchProgress([], Objective(METRIC, "max"))
+    assert trials_line("demo", 10, progress, 0, 0.0) == "demo: 0/10 trials, none yet"
+    progress.trial_finished(record(0, Status.RUNNING))
+    assert trials_line("demo", 10, progress, 0, 3.0) == "demo: 0/10 trials, 1 running"
     for one in (record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)):
-        tally.trial_finished(one)
+        progress.trial_finished(one)
     line = "demo: 3/10 trials, 1 completed, 1 stopped, 1 failed, 1 running; best few_shot_accuracy 0.7500"
-    assert trials_line("demo", 10, tally, 0, 30.0) == line + "; about 1 min 10 s left"
-    assert trials_line("demo", 10, tally, 2, 30.0) == line + "; about 3 min 30 s left"
-    assert trials_line("demo", 10, tally, 3, 30.0) == line
+    assert trials_line("demo", 10, progress, 0, 30.0) == line + "; about 1 min 10 s left"
+    assert trials_line("demo", 10, progress, 2, 30.0) == line + "; about 3 min 30 s left"
+    assert trials_line("demo", 10, progress, 3, 30.0) == line

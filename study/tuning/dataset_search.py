@@ -1,0 +1,60 @@
+"""One dataset's part of a study's search: its space, its objective, its limits and its files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pan_model.flat import Scalar
+from pan_model.objective import Objective
+from search_spaces import SearchSpace
+from study.config.identity import trial_id
+from study.storage.paths import DatasetPaths
+from study.trials.ledger import TrialLedger, TrialRecord, read_ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSearch:
+    """What is searched on one dataset.
+
+    Attributes:
+        paths: The dataset's files.
+        objective: The metric that trials are compared by, and its direction.
+        space: The search space.
+        num_trials: How many trials end before the search does, those of earlier runs included.
+        max_epochs: The last epoch of a trial.
+        grace_epochs: The epoch of the first rung: ASHA stops no trial before it.
+        seed: The seed of every trial.
+        fingerprint: The fingerprint of the dataset's items.
+        features: The description of the features, as in best_config.json.
+    """
+
+    paths: DatasetPaths
+    objective: Objective
+    space: SearchSpace
+    num_trials: int
+    max_epochs: int
+    grace_epochs: int
+    seed: int
+    fingerprint: str
+    features: Mapping[str, Any]
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset."""
+        return self.paths.dataset
+
+    def complete(self, suggested: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Return the configuration of a trial: what the space suggests, with max_epochs and the seed."""
+        return {**suggested, "max_epochs": self.max_epochs, "seed": self.seed}
+
+    def identify(self, config: Mapping[str, Scalar]) -> str:
+        """Return the id of the trial with a complete configuration."""
+        return trial_id(self.fingerprint, self.features, config)
+
+    def records(self) -> list[TrialRecord]:
+        """Read the trials that the ledger holds, without the scores of single questions."""
+        return read_ledger(self.paths.trials, best=False)
+
+    def ledger(self, trial_id: str) -> TrialLedger:
+        """Return the ledger of one trial."""
+        return TrialLedger(self.paths.trials / trial_id)

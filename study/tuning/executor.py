@@ -1,0 +1,85 @@
+"""What executors share: one searcher, one scheduler and one journal for each dataset, made from the ledgers."""
+
+import tempfile
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from study.config.choices import Scheduler
+from study.config.study_config import StudyConfig
+from study.trials.ledger import count_ended
+from study.tuning.dataset_search import DatasetSearch
+from study.tuning.journal import JournalCopy, correct_journal
+from study.tuning.progress import SearchProgress
+from study.tuning.schedulers import LedgerASHA, LedgerFIFO, PerDatasetScheduler
+from study.tuning.searcher import LedgerSearch, RoundRobinSearcher
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningSearch:
+    """The objects that an executor drives: what to try next, which trials to stop, and where trials are journaled.
+
+    num_missing is the number of trials that the ledgers lack.
+    """
+
+    searcher: RoundRobinSearcher
+    scheduler: PerDatasetScheduler
+    journals: Sequence[JournalCopy]
+    num_missing: int
+
+    def copy_journals(self) -> None:
+        """Copy the journals to an object store if that is due."""
+        for journal in self.journals:
+            journal.keep()
+
+
+@contextmanager
+def open_search(
+    searches: Sequence[DatasetSearch],
+    study: StudyConfig,
+    progress: Mapping[str, SearchProgress],
+    *,
+    count_slots: Callable[[], int],
+    node_is_alive: Callable[[str], bool],
+) -> Generator[RunningSearch]:
+    """Make the searchers and schedulers of a study, and leave journals that agree with the ledgers.
+
+    Args:
+        searches: The searches that lack trials.
+        study: The study.
+        progress: The counts of each dataset; they are given every trial that ends.
+        count_slots: Returns how many trials may run now.
+        node_is_alive: Returns whether the node with an id is still there; a trial whose node is lost has not failed.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    missing: dict[str, int] = {}
+    searchers: dict[str, LedgerSearch] = {}
+    schedulers: dict[str, LedgerASHA | LedgerFIFO] = {}
+    journals: dict[str, JournalCopy] = {}
+    with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
+        try:
+            for search in searches:
+                dataset, records = search.dataset, search.records()
+                (Path(folder) / dataset).mkdir()
+                journals[dataset] = JournalCopy(search.paths.journal, Path(folder) / dataset)
+                missing[dataset] = max(0, search.num_trials - count_ended(records))
+                finished = progress[dataset].trial_finished
+                searchers[dataset] = LedgerSearch(search, records, study, journals[dataset].file, finished)
+                if study.scheduler is Scheduler.ASHA:
+                    schedulers[dataset] = LedgerASHA(search, records, study, node_is_alive)
+                else:
+                    schedulers[dataset] = LedgerFIFO(search, study, node_is_alive)
+            yield RunningSearch(
+                searcher=RoundRobinSearcher(searchers, missing, count_slots),
+                scheduler=PerDatasetScheduler(schedulers),
+                journals=list(journals.values()),
+                num_missing=sum(missing.values()),
+            )
+        finally:
+            for search in searches:
+                if search.dataset in searchers:
+                    correct_journal(journals[search.dataset].file, search.records(), search)
+                    journals[search.dataset].keep(now=True)

@@ -1,0 +1,228 @@
+"""Run trials on Ray: Tune starts and restarts workers, and drives the searchers and schedulers."""
+
+import logging
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import TuneError
+from ray.tune.progress_reporter import TrialProgressCallback
+
+from pan_model.errors import UserError
+from study.config.study_config import StudyConfig
+from study.nodes.file_server import file_server
+from study.nodes.requirements import REQUIREMENT_FAILURE, node_requirements
+from study.nodes.slots import Slots, current_slots
+from study.storage.object_store import StoreError
+from study.trials.preparation import PreparedDataset
+from study.trials.trial import TrialEnvironment
+from study.tuning.budget import Budget
+from study.tuning.dataset_search import DatasetSearch
+from study.tuning.executor import open_search
+from study.tuning.progress import SearchProgress
+from study.tuning.ray_trial import RayTrial, SharedByWorkers
+from study.tuning.schedulers import spec_of
+
+CONNECT_TIMEOUT_S = 5.0
+"""How long a node may take to accept a connection before it counts as lost."""
+
+
+def run_on_ray(
+    searches: Sequence[DatasetSearch],
+    environment: TrialEnvironment,
+    datasets: Mapping[str, PreparedDataset],
+    study: StudyConfig,
+    slots: Slots,
+    *,
+    budget: Budget,
+    progress: Mapping[str, SearchProgress],
+    update: Callable[[], None],
+) -> None:
+    """Run the trials that searches lack, of all datasets at once; see `run_trials`.
+
+    Args:
+        searches: The searches that lack trials.
+        environment: Where results go, and the threads and the device of a trial.
+        datasets: The prepared datasets, by name.
+        study: The study; `ray_address` is set when it runs on a cluster.
+        slots: The hardware of one trial, and how many trials run at a time.
+        budget: The time and the GPU hours after which the search ends.
+        progress: The counts of each dataset.
+        update: Called whenever the counts have changed.
+    """
+    datasets = {search.dataset: datasets[search.dataset] for search in searches}
+    has_images = any(dataset.start is not None for dataset in datasets.values())
+    with file_server() if has_images and study.ray_address is not None else nullcontext() as server:
+        shared = SharedByWorkers(
+            environment=environment,
+            datasets=datasets,
+            gpu_share=slots.gpus,
+            file_server=server,
+            requirements=node_requirements(environment.results, gpu=slots.gpus > 0) if study.ray_address else None,
+        )
+        trainable = tune.with_parameters(RayTrial, shared=shared)
+        run_trials(trainable, searches, study, slots, budget=budget, progress=progress, update=update)
+
+
+def run_trials(
+    trainable: Any,
+    searches: Sequence[DatasetSearch],
+    study: StudyConfig,
+    slots: Slots,
+    *,
+    budget: Budget,
+    progress: Mapping[str, SearchProgress],
+    update: Callable[[], None],
+) -> None:
+    """Run the trials that searches lack, each by a trainable, until there are enough or the budget is used up.
+
+    Args:
+        trainable: A class of `tune.Trainable` whose configuration holds a TrialSpec as "spec".
+        searches: The searches that lack trials.
+        study: The study.
+        slots: The hardware of one trial, and how many trials run at a time.
+        budget: The time and the GPU hours after which the search ends.
+        progress: The counts of each dataset.
+        update: Called whenever the counts have changed.
+
+    Raises:
+        UserError: If the search space suggests an invalid trial, or a node that joined later may not run trials.
+        StoreError: If the object store that holds the results fails.
+    """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the ledger has the errors of trials
+    stopper = SearchStopper(budget)
+    count_slots = current_slots(study, slots)
+    with (
+        tempfile.TemporaryDirectory(prefix="pan-study-") as folder,
+        open_search(searches, study, progress, count_slots=count_slots, node_is_alive=node_is_alive) as search,
+    ):
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=search.searcher,
+                scheduler=search.scheduler,
+                num_samples=search.num_missing,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                name="trials",
+                stop=stopper,
+                callbacks=[ProgressCallback(progress, update, search.copy_journals)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the ledger has the checkpoints
+                failure_config=tune.FailureConfig(max_failures=1),  # the schedulers count failures
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        except TuneError as error:
+            if cause := _known_cause(error):
+                raise cause from error
+            raise
+    if stopper.requirement_failure:
+        raise UserError(f"{stopper.requirement_failure}. The study is whole; go on with --resume.")
+
+
+def node_is_alive(node_id: str) -> bool:
+    """Return whether a node accepts connections; Ray itself notices a lost node only some seconds later."""
+    node = next((node for node in ray.nodes() if node["NodeID"] == node_id), None)
+    if node is None or not node["Alive"]:
+        return False
+    try:
+        address = (node["NodeManagerAddress"], int(node["NodeManagerPort"]))
+        socket.create_connection(address, timeout=CONNECT_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+class SearchStopper(tune.Stopper):
+    """End a search when its budget is used up or a node reports that it may not run trials; stop no single trial."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget: Budget | None = budget
+        self.requirement_failure = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the budget out: Tune pickles what it runs with, and a budget asks a cluster."""
+        return {"_budget": None, "requirement_failure": ""}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Keep the first breach of requirements; return False, since a trial ends by itself or by its scheduler."""
+        self.requirement_failure = self.requirement_failure or result.get(REQUIREMENT_FAILURE, "")
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the search ends."""
+        return bool(self.requirement_failure) or (self._budget is not None and self._budget.used_up)
+
+
+class ProgressCallback(TrialProgressCallback):
+    """Count trials and epochs as Tune reports them.
+
+    It replaces Tune's own callback of this class, which prints and keeps every trial in memory.
+
+    Args:
+        progress: The counts of each dataset. Trials that end are counted by the searcher.
+        update: Called whenever the counts have changed.
+        trial_ended: Called whenever a trial has ended.
+    """
+
+    def __init__(
+        self,
+        progress: Mapping[str, SearchProgress],
+        update: Callable[[], None],
+        trial_ended: Callable[[], None],
+    ) -> None:
+        self._progress = progress
+        self._update = update
+        self._trial_ended = trial_ended
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return no state: Tune pickles its callbacks, and a terminal cannot be pickled."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Count a trial that has a worker."""
+        spec = spec_of(trial.config)
+        self._progress[spec.dataset].trial_started(spec.trial_id)
+        self._update()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Take an epoch into account."""
+        progress = self._progress[spec_of(trial.config).dataset]
+        progress.epoch_reported(float(result[progress.objective.name]))
+        self._update()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show a trial that has ended."""
+        self._update()
+        self._trial_ended()
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show a trial that has failed for good."""
+        self._update()
+        self._trial_ended()
+
+
+def _known_cause(error: BaseException) -> UserError | StoreError | None:
+    """Return the error of this project that ended Tune, which passes on errors of its callbacks as text."""
+    *_, last = _chain(error)
+    if isinstance(last, UserError | StoreError):
+        return last
+    name = f"{StoreError.__module__}.{StoreError.__qualname__}: "
+    lines = str(last).strip().splitlines()
+    return StoreError(lines[-1].removeprefix(name)) if lines and lines[-1].startswith(name) else None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

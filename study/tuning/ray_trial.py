@@ -1,0 +1,93 @@
+"""A trial inside a Ray worker: the trainable that Tune runs."""
+
+import math
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.util import get_node_ip_address
+
+from pan_model.datasets import find_dataset
+from study.nodes.image_transfer import start_on_this_node
+from study.nodes.node_probe import node_name
+from study.nodes.requirements import REQUIREMENT_FAILURE, NodeRequirements, check_requirements
+from study.trials.host import TrialHost, write_host
+from study.trials.preparation import PreparedDataset
+from study.trials.trial import TrialEnvironment, TrialRun
+from study.tuning.schedulers import spec_of
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SharedByWorkers:
+    """What all workers of a study share; Ray keeps one copy a node.
+
+    Attributes:
+        environment: Where results go, and the threads and the device of a trial.
+        datasets: The prepared datasets, by name.
+        gpu_share: The GPUs of one trial; of a part of a GPU, the memory is limited to that part.
+        file_server: Ray's handle of the actor that serves images to nodes that do not see the driver's cache, or None.
+        requirements: What a node must meet to run trials; None without a cluster.
+    """
+
+    environment: TrialEnvironment
+    datasets: Mapping[str, PreparedDataset]
+    gpu_share: float = 0.0
+    file_server: Any = None
+    requirements: NodeRequirements | None = None
+
+
+class RayTrial(tune.Trainable):
+    """A trial of any of a study's datasets; Tune uses its worker again for the next trial."""
+
+    def setup(self, config: dict[str, Any], shared: SharedByWorkers | None = None) -> None:
+        """Prepare the worker; the trial starts with its first step, since Tune may run it in another worker."""
+        assert shared is not None
+        if 0 < shared.gpu_share < 1 and torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(shared.gpu_share)
+        self._shared, self._requirements = shared, shared.requirements
+        self._spec = spec_of(config)
+        self._run: TrialRun | None = None
+
+    def step(self) -> dict[str, Any]:
+        """Run one epoch; on a node that may not run trials, report why instead."""
+        metric = find_dataset(self._spec.dataset).task.objective.name
+        if self._requirements is not None:
+            if failure := check_requirements(self._requirements):
+                message = f"node {node_name(get_node_ip_address())} {failure}"
+                return {"epoch": 0, metric: math.nan, "done": True, REQUIREMENT_FAILURE: message}
+            self._requirements = None  # checked once in a process
+        self._run = self._run or self._start()
+        step = self._run.step()
+        return {"epoch": step.epoch, metric: step.value, "done": step.done}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Switch to another trial in the same process."""
+        self.cleanup()
+        self._spec = spec_of(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Close what the trial has open."""
+        if self._run is not None:
+            self._run.close()
+            self._run = None
+
+    def _start(self) -> TrialRun:
+        dataset, file_server = self._shared.datasets[self._spec.dataset], self._shared.file_server
+        start = dataset.start
+        if start is not None and file_server is not None:
+            start = start_on_this_node(start, file_server)
+        run = TrialRun(self._spec, self._shared.environment, dataset.featured, start)
+        host = TrialHost(
+            node_id=ray.get_runtime_context().get_node_id(),
+            address=get_node_ip_address(),
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+        )
+        write_host(run.folder, host)
+        return run
