@@ -20,7 +20,8 @@ from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.tasks.few_shot import FewShotTask
 from search_spaces import SearchSpace
-from study.config.study_config import Executor, Sampler, StudyConfig
+from study.config.choices import Executor, Sampler
+from study.config.study_config import StudyConfig
 from study.nodes.ray_session import ray_session
 from study.nodes.slots import Slots
 from study.reporting.tables import write_tables
