@@ -76,9 +76,9 @@ def test_a_trial_that_was_stopped_stays_stopped(environment: TrialEnvironment, f
     assert (record.status, len(record.history)) == (Status.STOPPED, 1)
 
 
-def test_a_trial_leaves_the_settings_of_its_process(place: TrialPlace, request_of: Ask, run: Run):
+def test_a_trial_leaves_the_settings_of_its_process(environment: TrialEnvironment, spec_of: Ask, run: Run):
     before = torch.get_num_threads(), torch.get_rng_state().tolist()
-    run(request_of(), replace(place, num_threads=torch.get_num_threads() + 1))
+    run(spec_of(), replace(environment, num_threads=torch.get_num_threads() + 1))
     assert (torch.get_num_threads(), torch.get_rng_state().tolist()) == before
     assert not torch.are_deterministic_algorithms_enabled()
 
