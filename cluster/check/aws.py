@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from cluster.check.documents import is_placeholder
-from cluster.check.finding import Finding, mapping, nearest, sequence, step, whole
 from cluster.check.node_types import TYPES, check_capability, check_resources, find_machine, head_name, node_types
+from cluster.check.problem import Problem, mapping, nearest, sequence, step, whole
 from cluster.check.schemas import check_request, instance_types, regions
 from cluster.check.versions import Locked
 
@@ -23,14 +23,14 @@ LEAST_DISK_GB = 100
 ANY_ADDRESS = ("0.0.0.0/0", "::/0")
 
 
-def check_aws(config: dict[str, Any], locked: Locked) -> list[Finding]:
+def check_aws(config: dict[str, Any], locked: Locked) -> list[Problem]:
     """Check the parts of an AWS cluster file that Ray passes to AWS without validation."""
-    findings = [*_check_region(config), *_check_login(config), *_check_ray_group(config)]
+    problems = [*_check_region(config), *_check_login(config), *_check_ray_group(config)]
     for name, kind in node_types(config).items():
         head = name == head_name(config)
         node_config = mapping(kind.get("node_config"))
         where = step(step(TYPES, name), "node_config")
-        findings += [
+        problems += [
             *check_request(where, node_config),
             *_check_image(where, node_config),
             *_check_machine(step(TYPES, name), kind, locked, head=head),
@@ -39,20 +39,20 @@ def check_aws(config: dict[str, Any], locked: Locked) -> list[Finding]:
             *_check_reach(where, node_config),
             *_check_rights(where, node_config),
         ]
-    return findings
+    return problems
 
 
-def _check_region(config: dict[str, Any]) -> list[Finding]:
+def _check_region(config: dict[str, Any]) -> list[Problem]:
     provider = mapping(config.get("provider"))
     region = provider.get("region")
     if is_placeholder(region):
         return []
     if region not in regions():
         hint = nearest(str(region), regions()) or "; name one, such as us-east-1."
-        return [Finding(where="provider.region", what=f"AWS has no region '{region or ''}'{hint}")]
+        return [Problem(where="provider.region", what=f"AWS has no region '{region or ''}'{hint}")]
     zones = [zone.strip() for zone in str(provider.get("availability_zone", "")).split(",") if zone.strip()]
     return [
-        Finding(
+        Problem(
             where="provider.availability_zone",
             what=f"must name zones of {region}, such as {region}a, got '{zone}'; correct it or remove the key.",
         )
@@ -61,24 +61,24 @@ def _check_region(config: dict[str, Any]) -> list[Finding]:
     ]
 
 
-def _check_login(config: dict[str, Any]) -> list[Finding]:
+def _check_login(config: dict[str, Any]) -> list[Problem]:
     """Check that a private key and the name of its key pair are given together. Without both, Ray creates them."""
     own = "ssh_private_key" in mapping(config.get("auth"))
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     for name, kind in node_types(config).items():
         node_config = mapping(kind.get("node_config"))
         where = step(step(step(TYPES, name), "node_config"), "KeyName")
         if own and "KeyName" not in node_config and "UserData" not in node_config:
-            findings.append(Finding(where=where, what="missing; name the key pair of auth.ssh_private_key."))
+            problems.append(Problem(where=where, what="missing; name the key pair of auth.ssh_private_key."))
         if not own and "KeyName" in node_config:
             what = (
                 f"requires auth.ssh_private_key, the private key of '{node_config['KeyName']}'; add it or remove both."
             )
-            findings.append(Finding(where=where, what=what))
-    return findings
+            problems.append(Problem(where=where, what=what))
+    return problems
 
 
-def _check_image(where: str, node_config: dict[str, Any]) -> list[Finding]:
+def _check_image(where: str, node_config: dict[str, Any]) -> list[Problem]:
     image = node_config.get("ImageId")
     if is_placeholder(image) or IMAGE.fullmatch(str(image)):
         return []
@@ -86,21 +86,21 @@ def _check_image(where: str, node_config: dict[str, Any]) -> list[Finding]:
         f"must be ami- and 17 hexadecimal digits, got '{image or ''}'; cluster/config.yaml shows how to "
         "find the newest."
     )
-    return [Finding(where=step(where, "ImageId"), what=what)]
+    return [Problem(where=step(where, "ImageId"), what=what)]
 
 
-def _check_machine(where: str, kind: dict[str, Any], locked: Locked, *, head: bool) -> list[Finding]:
+def _check_machine(where: str, kind: dict[str, Any], locked: Locked, *, head: bool) -> list[Problem]:
     place = step(step(where, "node_config"), "InstanceType")
     name = mapping(kind.get("node_config")).get("InstanceType")
     if not isinstance(name, str):
-        return [Finding(where=place, what=f"must name an instance type, such as g6.2xlarge, got '{name or ''}'.")]
-    machine, findings = find_machine(place, name, "aws", instance_types())
+        return [Problem(where=place, what=f"must name an instance type, such as g6.2xlarge, got '{name or ''}'.")]
+    machine, problems = find_machine(place, name, "aws", instance_types())
     if machine is None:
-        return findings
+        return problems
     resources = mapping(kind.get("resources"))
     if whole(resources.get("GPU")) and not machine.gpus:
         return [
-            Finding(
+            Problem(
                 where=place,
                 what=f"resources declare a GPU, but '{name}' has none; choose g4dn, g5, g6, g6e, p4d or p5.",
             )
@@ -111,7 +111,7 @@ def _check_machine(where: str, kind: dict[str, Any], locked: Locked, *, head: bo
     ]
 
 
-def _check_market(where: str, node_config: dict[str, Any], *, head: bool) -> list[Finding]:
+def _check_market(where: str, node_config: dict[str, Any], *, head: bool) -> list[Problem]:
     place = step(where, "InstanceMarketOptions")
     market = mapping(node_config.get("InstanceMarketOptions"))
     if head:
@@ -119,57 +119,57 @@ def _check_market(where: str, node_config: dict[str, Any], *, head: bool) -> lis
         what = (
             "the head must not be a spot machine, got MarketType 'spot': losing it ends the study; remove these lines."
         )
-        return [Finding(where=place, what=what)] if spot else []
+        return [Problem(where=place, what=what)] if spot else []
     if "MarketType" not in market:
         what = "missing; choose spot, or on-demand for machines that AWS never reclaims, at more than twice the price."
-        return [Finding(where=step(place, "MarketType"), what=what)]
+        return [Problem(where=step(place, "MarketType"), what=what)]
     options, place = mapping(market.get("SpotOptions")), step(place, "SpotOptions")
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     if options and market["MarketType"] != "spot":
-        findings.append(Finding(where=place, what=f"only allowed with spot, got MarketType '{market['MarketType']}'."))
+        problems.append(Problem(where=place, what=f"only allowed with spot, got MarketType '{market['MarketType']}'."))
     if options.get("SpotInstanceType") == "persistent":
         what = "must be one-time, got 'persistent': AWS would start machines that Ray does not manage."
-        findings.append(Finding(where=step(place, "SpotInstanceType"), what=what))
+        problems.append(Problem(where=step(place, "SpotInstanceType"), what=what))
     if options.get("InstanceInterruptionBehavior", "terminate") != "terminate":
         what = f"must be terminate, got '{options['InstanceInterruptionBehavior']}': stopped machines still cost money."
-        findings.append(Finding(where=step(place, "InstanceInterruptionBehavior"), what=what))
+        problems.append(Problem(where=step(place, "InstanceInterruptionBehavior"), what=what))
     price = options.get("MaxPrice")
     if isinstance(price, str) and not re.fullmatch(r"\d*\.?\d+", price):
         what = f"must be US dollars per hour as a string, such as '0.60', got '{price}'; correct it or remove it."
-        findings.append(Finding(where=step(place, "MaxPrice"), what=what))
-    return findings
+        problems.append(Problem(where=step(place, "MaxPrice"), what=what))
+    return problems
 
 
-def _check_disk(where: str, node_config: dict[str, Any]) -> list[Finding]:
+def _check_disk(where: str, node_config: dict[str, Any]) -> list[Problem]:
     place = step(where, "BlockDeviceMappings")
     disks = [mapping(disk) for disk in sequence(node_config.get("BlockDeviceMappings"))]
     if not any(disk.get("DeviceName") == ROOT_DEVICE for disk in disks):
         got = ", ".join(f"'{disk.get('DeviceName')}'" for disk in disks) or "none"
         return [
-            Finding(
+            Problem(
                 where=place,
                 what=(
                     f"must contain the root disk {ROOT_DEVICE}, got {got}; otherwise it is only as large as the image."
                 ),
             )
         ]
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     for index, disk in enumerate(disks):
         ebs, at = mapping(disk.get("Ebs")), step(step(place, index), "Ebs")
         size = whole(ebs.get("VolumeSize", 0), LEAST_DISK_GB)
         if disk.get("DeviceName") == ROOT_DEVICE and size < LEAST_DISK_GB:
             what = f"must be at least {LEAST_DISK_GB} GB for image, .venv and data, got {size}; raise it."
-            findings.append(Finding(where=step(at, "VolumeSize"), what=what))
+            problems.append(Problem(where=step(at, "VolumeSize"), what=what))
         if ebs.get("VolumeType") != "gp3":
             what = f"must be gp3, which is faster and cheaper, got '{ebs.get('VolumeType', '')}'."
-            findings.append(Finding(where=step(at, "VolumeType"), what=what))
+            problems.append(Problem(where=step(at, "VolumeType"), what=what))
         if ebs.get("DeleteOnTermination") is False:
             what = "must be true; otherwise disks remain, and cost money, after their machines are terminated."
-            findings.append(Finding(where=step(at, "DeleteOnTermination"), what=what))
-    return findings
+            problems.append(Problem(where=step(at, "DeleteOnTermination"), what=what))
+    return problems
 
 
-def _check_reach(where: str, node_config: dict[str, Any]) -> list[Finding]:
+def _check_reach(where: str, node_config: dict[str, Any]) -> list[Problem]:
     if "NetworkInterfaces" in node_config:
         return []
     place = step(where, "SecurityGroupIds")
@@ -179,17 +179,17 @@ def _check_reach(where: str, node_config: dict[str, Any]) -> list[Finding]:
             "missing, so Ray would create a group with ssh open to 0.0.0.0/0; name a group that allows your "
             "address only."
         )
-        return [Finding(where=place, what=what)]
+        return [Problem(where=place, what=what)]
     wrong = [group for group in groups if not is_placeholder(group) and not GROUP.fullmatch(str(group))]
     what = "must be group ids, sg- and 17 hexadecimal digits, got '{}'; see `aws ec2 describe-security-groups`."
-    return [Finding(where=place, what=what.format(group)) for group in wrong]
+    return [Problem(where=place, what=what.format(group)) for group in wrong]
 
 
-def _check_ray_group(config: dict[str, Any]) -> list[Finding]:
+def _check_ray_group(config: dict[str, Any]) -> list[Problem]:
     """Check rules for the group that Ray creates, which opens ssh to the internet in any case."""
     where = "provider.security_group.IpPermissions"
     rules = sequence(mapping(mapping(config.get("provider")).get("security_group")).get("IpPermissions"))
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     for index, rule in enumerate(map(mapping, rules)):
         ranges = [*sequence(rule.get("IpRanges")), *sequence(rule.get("Ipv6Ranges"))]
         for cidr in (mapping(part).get("CidrIp") or mapping(part).get("CidrIpv6") for part in ranges):
@@ -199,13 +199,13 @@ def _check_ray_group(config: dict[str, Any]) -> list[Finding]:
                     f"ports {ports} would be open to the internet, got {cidr}; use `ray dashboard`, which tunnels "
                     "through ssh."
                 )
-                findings.append(Finding(where=step(where, index), what=what))
-    return findings
+                problems.append(Problem(where=step(where, index), what=what))
+    return problems
 
 
-def _check_rights(where: str, node_config: dict[str, Any]) -> list[Finding]:
+def _check_rights(where: str, node_config: dict[str, Any]) -> list[Problem]:
     profile = mapping(node_config.get("IamInstanceProfile"))
     if profile.get("Name") or profile.get("Arn"):
         return []
     what = "missing, so the machine cannot read the bucket; name the instance profile created in cluster/README.md."
-    return [Finding(where=step(where, "IamInstanceProfile"), what=what)]
+    return [Problem(where=step(where, "IamInstanceProfile"), what=what)]

@@ -1,6 +1,6 @@
 """The command `python -m cluster.check FILE [FILE ..]`.
 
-It prints every finding as one line on stderr and exits with 2. For a valid file it prints one line that describes the
+It prints every problem as one line on stderr and exits with 2. For a valid file it prints one line that describes the
 cluster and exits with 0.
 """
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from cluster.check.aws import check_aws
 from cluster.check.documents import find_placeholders, read_documents
-from cluster.check.finding import Finding, mapping, nearest, sequence, whole
 from cluster.check.gcp import check_gcp
 from cluster.check.kuberay import check_kuberay, is_kuberay, worker_groups
 from cluster.check.node_setup import check_commands, check_files
 from cluster.check.node_types import check_node_types, head_name, known_machines, node_types
 from cluster.check.onprem import check_onprem
 from cluster.check.pods import gpus_of
+from cluster.check.problem import Problem, mapping, nearest, sequence, whole
 from cluster.check.schemas import PROVIDERS, check_schema
 from cluster.check.versions import Locked, locked_versions
 from pan_model.command_line import BAD_INPUT, OneLineParser, answer
@@ -26,7 +26,7 @@ REPORTED_HERE = {"head_node_type", "max_workers", "provider.type", "provider.hea
 """Keys that have a check here, for which Ray only rejects the file as a whole."""
 
 
-def check_file(path: Path, here: Path | None = None) -> tuple[list[Finding], str]:
+def check_file(path: Path, here: Path | None = None) -> tuple[list[Problem], str]:
     """Check a cluster file.
 
     Args:
@@ -34,44 +34,44 @@ def check_file(path: Path, here: Path | None = None) -> tuple[list[Finding], str
         here: The folder in which `ray up` will run, to which paths in the file are relative. Default: the current one.
 
     Returns:
-        The findings and, if there are none, a description of the cluster that the file starts.
+        The problems and, if there are none, a description of the cluster that the file starts.
     """
-    documents, findings = read_documents(path)
+    documents, problems = read_documents(path)
     if not documents:
-        return findings or [Finding(where="", what="the file is empty.")], ""
-    findings += find_placeholders(documents)
+        return problems or [Problem(where="", what="the file is empty.")], ""
+    problems += find_placeholders(documents)
     if is_kuberay(documents):
-        findings += check_kuberay(documents, locked_versions())
+        problems += check_kuberay(documents, locked_versions())
     elif len(documents) > 1 or not mapping(documents[0]):
-        findings.append(
-            Finding(where="", what="a cluster file must be a single mapping of keys; see cluster/config.yaml.")
+        problems.append(
+            Problem(where="", what="a cluster file must be a single mapping of keys; see cluster/config.yaml.")
         )
     else:
-        findings += _check_cluster(mapping(documents[0]), locked_versions(), here or Path.cwd())
-    return list(dict.fromkeys(findings)), "" if findings else describe(documents)
+        problems += _check_cluster(mapping(documents[0]), locked_versions(), here or Path.cwd())
+    return list(dict.fromkeys(problems)), "" if problems else describe(documents)
 
 
-def _check_cluster(config: dict[str, Any], locked: Locked, here: Path) -> list[Finding]:
+def _check_cluster(config: dict[str, Any], locked: Locked, here: Path) -> list[Problem]:
     kind = mapping(config.get("provider")).get("type")
     schema = check_schema(config)
     if kind not in PROVIDERS:
         hint = nearest(str(kind), PROVIDERS) or "; other providers are checked against Ray's schema only."
         what = f"must be one of {', '.join(PROVIDERS)}, got '{kind or ''}'{hint}"
-        return _without_repeats(schema, [Finding(where="provider.type", what=what)])
-    findings = [
+        return _without_repeats(schema, [Problem(where="provider.type", what=what)])
+    problems = [
         *check_commands(config, locked, cloud=kind != "local"),
         *check_files(config, here, cloud=kind != "local"),
     ]
     if kind == "local":
-        return _without_repeats(schema, [*check_onprem(config), *findings])
+        return _without_repeats(schema, [*check_onprem(config), *problems])
     nodes = (check_aws if kind == "aws" else check_gcp)(config, locked)
-    return _without_repeats(schema, [*check_node_types(config), *nodes, *findings])
+    return _without_repeats(schema, [*check_node_types(config), *nodes, *problems])
 
 
-def _without_repeats(schema: list[Finding], findings: list[Finding]) -> list[Finding]:
-    """Drop Ray's rejection of the whole file if a more specific finding explains it."""
-    explained = any(found.where in REPORTED_HERE for found in findings)
-    return [*(found for found in schema if found.where or not explained), *findings]
+def _without_repeats(schema: list[Problem], problems: list[Problem]) -> list[Problem]:
+    """Drop Ray's rejection of the whole file if a more specific problem explains it."""
+    explained = any(problem.where in REPORTED_HERE for problem in problems)
+    return [*(problem for problem in schema if problem.where or not explained), *problems]
 
 
 def main(words: Sequence[str]) -> int:
@@ -85,11 +85,11 @@ def main(words: Sequence[str]) -> int:
     def check_all() -> None:
         nonlocal num_wrong
         for path in parser.parse(words).files:
-            findings, description = check_file(path)
-            num_wrong += len(findings)
-            for found in findings:
-                print(f"{path}: {found}", file=sys.stderr)
-            if not findings:
+            problems, description = check_file(path)
+            num_wrong += len(problems)
+            for problem in problems:
+                print(f"{path}: {problem}", file=sys.stderr)
+            if not problems:
                 print(f"{path}: good; {description}.")
 
     return answer(check_all) or (BAD_INPUT if num_wrong else 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from cluster.check.finding import Finding, mapping, sequence, step
+from cluster.check.problem import Problem, mapping, sequence, step
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -18,7 +18,7 @@ class _StrictLoader(yaml.SafeLoader):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.findings: list[Finding] = []
+        self.problems: list[Problem] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         first = dict[str, int]()
@@ -26,44 +26,44 @@ class _StrictLoader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             if key.value in first and key.tag != "tag:yaml.org,2002:merge":
                 what = f"duplicate key '{key.value}', first given on line {first[key.value]}; remove one of the two."
-                self.findings.append(Finding(where=f"line {line}", what=what))
+                self.problems.append(Problem(where=f"line {line}", what=what))
             first.setdefault(str(key.value), line)
         loaded = super().construct_mapping(node, deep=deep)
         for key in (key for key in loaded if not isinstance(key, str)):
             what = f"keys must be strings, got {key}; quote it or remove it."
-            self.findings.append(Finding(where=f"line {node.start_mark.line + 1}", what=what))
+            self.problems.append(Problem(where=f"line {node.start_mark.line + 1}", what=what))
         return {str(key): part for key, part in loaded.items()}
 
 
-def read_documents(path: Path) -> tuple[list[Any], list[Finding]]:
+def read_documents(path: Path) -> tuple[list[Any], list[Problem]]:
     """Return the documents of a file and its YAML errors; no document if the file cannot be parsed."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        return [], [Finding(where="", what=f"the file cannot be read: {reason}.")]
+        return [], [Problem(where="", what=f"the file cannot be read: {reason}.")]
     loader = _StrictLoader(text)
     documents: list[Any] = []
     try:
         while loader.check_data():
             documents.append(loader.get_data())
     except yaml.MarkedYAMLError as error:
-        return [], [*loader.findings, _syntax(error, text)]
+        return [], [*loader.problems, _syntax(error, text)]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return [], [Finding(where="", what=f"the file is not valid YAML: {' '.join(str(error).split())}.")]
+        return [], [Problem(where="", what=f"the file is not valid YAML: {' '.join(str(error).split())}.")]
     finally:
         loader.dispose()
-    return documents, sorted(set(loader.findings), key=str)
+    return documents, sorted(set(loader.problems), key=str)
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str) -> Finding:
+def _syntax(error: yaml.MarkedYAMLError, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 1
     lines = text.splitlines()
     written = lines[line - 1] if line <= len(lines) else ""
     if "\t" in written[: len(written) - len(written.lstrip())]:
-        return Finding(where=f"line {line}", what="indented with a tab, which YAML forbids; use spaces.")
-    return Finding(where=f"line {line}", what=f"invalid YAML: {error.problem}, got '{written.strip()}'.")
+        return Problem(where=f"line {line}", what="indented with a tab, which YAML forbids; use spaces.")
+    return Problem(where=f"line {line}", what=f"invalid YAML: {error.problem}, got '{written.strip()}'.")
 
 
 PLACEHOLDER = re.compile(r"YOUR[-_][A-Z0-9_-]*[A-Z0-9]")
@@ -95,8 +95,8 @@ def is_placeholder(value: object) -> bool:
     return isinstance(value, str) and PLACEHOLDER.search(value) is not None
 
 
-def find_placeholders(documents: list[Any]) -> list[Finding]:
-    """Return one finding per remaining placeholder, with every place where it is written."""
+def find_placeholders(documents: list[Any]) -> list[Problem]:
+    """Return one problem per remaining placeholder, with every place where it is written."""
     places = dict[str, list[str]]()
     for document in documents:
         seen = set[str]()
@@ -106,7 +106,7 @@ def find_placeholders(documents: list[Any]) -> list[Finding]:
                     places.setdefault(name, []).append(where)
             seen.add(text)
     return [
-        Finding(where=places[name][0], what=f"fill in {name}{_description(name)}{_also(places[name][1:])}.")
+        Problem(where=places[name][0], what=f"fill in {name}{_description(name)}{_also(places[name][1:])}.")
         for name in places
     ]
 

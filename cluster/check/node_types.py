@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.check.finding import Finding, mapping, nearest, step, whole
+from cluster.check.problem import Problem, mapping, nearest, step, whole
 from cluster.check.versions import Locked
 
 LONGEST_IDLE_MINUTES = 60
@@ -29,7 +29,7 @@ def head_name(config: dict[str, Any]) -> str | None:
     return named if named in kinds else next(iter(difflib.get_close_matches(named, kinds, n=1)), None)
 
 
-def check_node_types(config: dict[str, Any]) -> list[Finding]:
+def check_node_types(config: dict[str, Any]) -> list[Problem]:
     """Check the head, the numbers of workers and the idle timeout."""
     kinds = node_types(config)
     return [
@@ -37,84 +37,84 @@ def check_node_types(config: dict[str, Any]) -> list[Finding]:
         *_check_idle(config),
         *_check_old_key(config),
         *_check_most(config, kinds),
-        *(found for name, kind in kinds.items() for found in _check_kind(config, name, kind)),
+        *(problem for name, kind in kinds.items() for problem in _check_kind(config, name, kind)),
     ]
 
 
-def _check_head(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> list[Finding]:
+def _check_head(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> list[Problem]:
     head = str(config.get("head_node_type"))
     if not kinds:
-        return [Finding(where=TYPES, what="missing; declare a head and a worker, as in cluster/config.yaml.")]
+        return [Problem(where=TYPES, what="missing; declare a head and a worker, as in cluster/config.yaml.")]
     if head not in kinds:
         what = f"must be one of {', '.join(kinds)}, got '{head}'{nearest(head, kinds)}"
-        return [Finding(where="head_node_type", what=what)]
+        return [Problem(where="head_node_type", what=what)]
     if whole(kinds[head].get("max_workers")):
         what = f"must be 0 for the head, got {kinds[head]['max_workers']}; otherwise Ray may start more heads."
-        return [Finding(where=step(step(TYPES, head), "max_workers"), what=what)]
+        return [Problem(where=step(step(TYPES, head), "max_workers"), what=what)]
     return []
 
 
-def _check_idle(config: dict[str, Any]) -> list[Finding]:
+def _check_idle(config: dict[str, Any]) -> list[Problem]:
     where, idle = "idle_timeout_minutes", config.get("idle_timeout_minutes")
     if idle is None:
-        return [Finding(where=where, what="missing; set the minutes after which an idle worker is terminated.")]
+        return [Problem(where=where, what="missing; set the minutes after which an idle worker is terminated.")]
     if isinstance(idle, (int, float)) and not 1 <= idle <= LONGEST_IDLE_MINUTES:
         rule = f"must be between 1 and {LONGEST_IDLE_MINUTES}, got {idle}"
         return [
-            Finding(where=where, what=f"{rule}; less ends workers between two trials, more pays for idle machines.")
+            Problem(where=where, what=f"{rule}; less ends workers between two trials, more pays for idle machines.")
         ]
     return []
 
 
-def _check_most(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> list[Finding]:
+def _check_most(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> list[Problem]:
     most = config.get("max_workers")
     workers = [kind for name, kind in kinds.items() if name != head_name(config)]
     if most is None:
-        return [Finding(where="max_workers", what="missing; Ray's default is 2. Set it, because it limits the cost.")]
+        return [Problem(where="max_workers", what="missing; Ray's default is 2. Set it, because it limits the cost.")]
     if most == 0 or not workers:
-        return [Finding(where="max_workers", what="no worker can start, so no trial can run; allow at least one.")]
+        return [Problem(where="max_workers", what="no worker can start, so no trial can run; allow at least one.")]
     if not isinstance(most, int):
         return []
     needed = sum(whole(kind.get("min_workers")) for kind in workers)
     if needed > most:
         what = f"must be at least {needed}, the sum of all min_workers, got {most}; raise it or lower them."
-        return [Finding(where="max_workers", what=what)]
+        return [Problem(where="max_workers", what=what)]
     could = sum(whole(kind.get("max_workers"), most) for kind in workers)
     if could < most:
         what = f"must be at most {could}, the sum of the node types' max_workers, got {most}; raise theirs or lower it."
-        return [Finding(where="max_workers", what=what)]
+        return [Problem(where="max_workers", what=what)]
     return []
 
 
-def _check_old_key(config: dict[str, Any]) -> list[Finding]:
+def _check_old_key(config: dict[str, Any]) -> list[Problem]:
     if "min_workers" not in config:
         return []
     what = f"Ray ignores it here, got {config['min_workers']}; set it in a node type."
-    return [Finding(where="min_workers", what=what)]
+    return [Problem(where="min_workers", what=what)]
 
 
-def _check_kind(config: dict[str, Any], name: str, kind: dict[str, Any]) -> list[Finding]:
+def _check_kind(config: dict[str, Any], name: str, kind: dict[str, Any]) -> list[Problem]:
     where = step(TYPES, name)
     head = name == head_name(config)
     least, most = whole(kind.get("min_workers")), whole(kind.get("max_workers"), whole(config.get("max_workers")))
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     if least < 0 or (least > most and not head):
         what = f"must be between 0 and max_workers, {most}, got {least}; further nodes never start."
-        findings.append(Finding(where=step(where, "min_workers"), what=what))
+        problems.append(Problem(where=step(where, "min_workers"), what=what))
     if not head and "min_workers" not in kind:
         what = "missing; set it, to 0 if the cluster shall cost nothing between studies."
-        findings.append(Finding(where=step(where, "min_workers"), what=what))
+        problems.append(Problem(where=step(where, "min_workers"), what=what))
     resources = mapping(kind.get("resources"))
     if "CPU" not in resources:
         what = (
             f"must contain the machine's CPUs, such as {{CPU: 8}}, got {resources or 'nothing'}; a study "
             "plans with them."
         )
-        findings.append(Finding(where=step(where, "resources"), what=what))
+        problems.append(Problem(where=step(where, "resources"), what=what))
     elif not head and whole(resources["CPU"]) < 1:
         what = f"CPU must be at least 1, got {resources['CPU']}; every trial needs one."
-        findings.append(Finding(where=step(where, "resources"), what=what))
-    return findings
+        problems.append(Problem(where=step(where, "resources"), what=what))
+    return problems
 
 
 TABLE = Path(__file__).parents[1] / "instance_types.toml"
@@ -140,7 +140,7 @@ def known_machines(kind: str) -> dict[str, Machine]:
     return {name: Machine(**row) for name, row in rows.items()}
 
 
-def find_machine(where: str, name: str, kind: str, sold: Iterable[str] = ()) -> tuple[Machine | None, list[Finding]]:
+def find_machine(where: str, name: str, kind: str, sold: Iterable[str] = ()) -> tuple[Machine | None, list[Problem]]:
     """Look up a machine by its name.
 
     Args:
@@ -150,7 +150,7 @@ def find_machine(where: str, name: str, kind: str, sold: Iterable[str] = ()) -> 
         sold: Further names that exist although the table does not list them.
 
     Returns:
-        The machine, or None and a finding.
+        The machine, or None and a problem.
     """
     known = known_machines(kind)
     if name in known:
@@ -158,28 +158,28 @@ def find_machine(where: str, name: str, kind: str, sold: Iterable[str] = ()) -> 
     names = set(sold)
     if name in names or (not names and not nearest(name, known)):
         what = f"'{name}' is not in cluster/instance_types.toml; add a line there with its CPUs and GPUs."
-        return None, [Finding(where=where, what=what)]
+        return None, [Problem(where=where, what=what)]
     hint = nearest(name, known) or nearest(name, names)
-    return None, [Finding(where=where, what=f"unknown machine '{name}'{hint or '; see cluster/instance_types.toml.'}")]
+    return None, [Problem(where=where, what=f"unknown machine '{name}'{hint or '; see cluster/instance_types.toml.'}")]
 
 
-def check_resources(where: str, resources: dict[str, Any], name: str, machine: Machine, *, head: bool) -> list[Finding]:
+def check_resources(where: str, resources: dict[str, Any], name: str, machine: Machine, *, head: bool) -> list[Problem]:
     """Check that a node type declares what its machine has. A head may declare 0 CPUs, so that no trial runs there."""
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     for resource, has in (("CPU", machine.cpus), ("GPU", machine.gpus)):
         declared = resources.get(resource, has if resource == "CPU" else 0)
         if not isinstance(declared, int) or declared == has or (head and declared == 0):
             continue  # wrong types and missing CPUs are reported by other checks
         rule = f"{resource} must be {has}, as {name} has, got {declared}"
         what = f"{rule}; a study plans with it before workers start."
-        findings.append(Finding(where=step(where, "resources"), what=what))
-    return findings
+        problems.append(Problem(where=step(where, "resources"), what=what))
+    return problems
 
 
-def check_capability(where: str, name: str, machine: Machine, locked: Locked) -> list[Finding]:
+def check_capability(where: str, name: str, machine: Machine, locked: Locked) -> list[Problem]:
     """Check that the locked torch's CUDA supports the GPU."""
     least = LEAST_CAPABILITY.get(locked.cuda, 0.0)
     if not machine.gpus or machine.capability >= least:
         return []
     what = f"torch in requirements.lock uses CUDA {locked.cuda}, which needs compute capability {least:g} or higher"
-    return [Finding(where=where, what=f"{what}, got '{name}' with {machine.capability:g}; choose a newer machine.")]
+    return [Problem(where=where, what=f"{what}, got '{name}' with {machine.capability:g}; choose a newer machine.")]

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from cluster.check.documents import is_placeholder
-from cluster.check.finding import Finding, mapping, nearest, sequence, step, whole
+from cluster.check.problem import Problem, mapping, nearest, sequence, step, whole
 from cluster.check.versions import Locked, check_image
 from pan_model.errors import UserError
 from study.nodes.resources import WORKERS, Node, read_workers
@@ -59,34 +59,34 @@ def config_values(documents: list[Any]) -> dict[str, Any]:
     return {str(mapping(item.get("metadata")).get("name")): mapping(item.get("data")) for item in maps}
 
 
-def check_pod(where: str, group: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Finding]:
+def check_pod(where: str, group: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Problem]:
     """Check a group's image, limits, ConfigMaps and output; `values` is the data of the file's ConfigMaps."""
     place = step(where, "template.spec.containers[0]")
     container = container_of(group)
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     image = container.get("image")
     if not isinstance(image, str):
-        findings.append(Finding(where=step(place, "image"), what="missing; build one with cluster/Dockerfile."))
+        problems.append(Problem(where=step(place, "image"), what="missing; build one with cluster/Dockerfile."))
     else:
-        findings += check_image(step(place, "image"), image, locked)
+        problems += check_image(step(place, "image"), image, locked)
     for resource in ("cpu", "memory"):
         if resource not in mapping(mapping(container.get("resources")).get("limits")):
             what = f"{resource} is missing; Ray takes a pod's size from its limits."
-            findings.append(Finding(where=step(place, "resources.limits"), what=what))
+            problems.append(Problem(where=step(place, "resources.limits"), what=what))
         elif resource == "cpu" and not cpus_of(group):
             limit = container["resources"]["limits"]["cpu"]
             what = f"cpu must be a number of CPUs, such as 7 or 7500m, got '{limit}'."
-            findings.append(Finding(where=step(place, "resources.limits"), what=what))
+            problems.append(Problem(where=step(place, "resources.limits"), what=what))
     pod = mapping(mapping(group.get("template")).get("spec"))
     for kind in ("initContainers", "containers"):
         for index, part in enumerate(map(mapping, sequence(pod.get(kind)))):
-            findings += _check_config_maps(step(step(where, f"template.spec.{kind}"), index), part, values)
-    return findings + _check_output(place, environment_of(group, values), container)
+            problems += _check_config_maps(step(step(where, f"template.spec.{kind}"), index), part, values)
+    return problems + _check_output(place, environment_of(group, values), container)
 
 
-def _check_config_maps(where: str, container: dict[str, Any], values: dict[str, Any]) -> list[Finding]:
+def _check_config_maps(where: str, container: dict[str, Any], values: dict[str, Any]) -> list[Problem]:
     return [
-        Finding(
+        Problem(
             where=step(where, "envFrom"),
             what=f"there is no ConfigMap '{name}' in this file{nearest(name, values) or '; add it.'}",
         )
@@ -95,7 +95,7 @@ def _check_config_maps(where: str, container: dict[str, Any], values: dict[str, 
     ]
 
 
-def _check_output(where: str, environment: dict[Any, Any], container: dict[str, Any]) -> list[Finding]:
+def _check_output(where: str, environment: dict[Any, Any], container: dict[str, Any]) -> list[Problem]:
     output = str(environment.get("PAN_STUDY_OUTPUT", ""))
     mounts = [str(mapping(mount).get("mountPath")) for mount in sequence(container.get("volumeMounts"))]
     if is_placeholder(output) or output.startswith("s3://") or any(output.startswith(f"{mount}/") for mount in mounts):
@@ -104,10 +104,10 @@ def _check_output(where: str, environment: dict[Any, Any], container: dict[str, 
         f"PAN_STUDY_OUTPUT must be s3://BUCKET/.. or in a mounted volume, got '{output}'; otherwise "
         "results are lost with the pod."
     )
-    return [Finding(where=step(where, "envFrom"), what=what)]
+    return [Problem(where=step(where, "envFrom"), what=what)]
 
 
-def check_declared_workers(where: str, spec: dict[str, Any], values: dict[str, Any]) -> list[Finding]:
+def check_declared_workers(where: str, spec: dict[str, Any], values: dict[str, Any]) -> list[Problem]:
     """Check that PAN_STUDY_WORKERS in the head's environment declares all worker groups at their largest.
 
     Wrong numbers of a group and missing ConfigMaps are reported by other checks.
@@ -127,16 +127,16 @@ def check_declared_workers(where: str, spec: dict[str, Any], values: dict[str, A
     environment = environment_of(head, values)
     if WORKERS not in environment:
         what = f"{WORKERS} is missing; a study plans with it before workers start; add {WORKERS}: {wanted}"
-        return [Finding(where=place, what=what)]
+        return [Problem(where=place, what=what)]
     declared = environment[WORKERS]
     if declared is None:
         return []
     try:
         same = Counter(read_workers(str(declared))) == Counter(node for group in groups for node in _nodes(group))
     except UserError as error:
-        return [Finding(where=place, what=str(error))]
+        return [Problem(where=place, what=str(error))]
     what = f"{WORKERS} must match workerGroupSpecs at maxReplicas, '{wanted}', got '{declared}'; change one of the two."
-    return [] if same else [Finding(where=place, what=what)]
+    return [] if same else [Problem(where=place, what=what)]
 
 
 def _count(group: dict[str, Any]) -> int:

@@ -13,13 +13,13 @@ from typing import Any
 import botocore.session
 from jsonschema import Draft7Validator, ValidationError
 
-from cluster.check.finding import Finding, mapping, nearest, sequence, step
+from cluster.check.problem import Problem, mapping, nearest, sequence, step
 
 PROVIDERS = ("aws", "gcp", "local")
 """Providers with checks beyond Ray's schema."""
 
 
-def check_schema(config: dict[str, Any]) -> list[Finding]:
+def check_schema(config: dict[str, Any]) -> list[Problem]:
     """Return what Ray's JSON Schema rejects, or else what Ray's own validation rejects.
 
     The schema is applied to the configuration with Ray's defaults filled in, or to the file if that fails.
@@ -36,7 +36,7 @@ def _validator() -> Draft7Validator:
     return Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))
 
 
-def _from_schema(error: ValidationError) -> Finding:
+def _from_schema(error: ValidationError) -> Problem:
     where = ""
     for key in error.absolute_path:
         where = step(where, key)
@@ -44,13 +44,13 @@ def _from_schema(error: ValidationError) -> Finding:
         known = mapping(mapping(error.schema).get("properties"))
         unknown = [key for key in mapping(error.instance) if key not in known]
         key = unknown[0] if unknown else ""
-        return Finding(where=step(where, key), what=f"Ray has no such key{nearest(key, known) or '; remove it.'}")
+        return Problem(where=step(where, key), what=f"Ray has no such key{nearest(key, known) or '; remove it.'}")
     if error.validator == "required":
-        return Finding(where=where, what=f"{error.message.replace(' is a required property', '')} is missing; add it.")
-    return Finding(where=where, what=f"Ray's schema rejects this value: {error.message}.")
+        return Problem(where=where, what=f"{error.message.replace(' is a required property', '')} is missing; add it.")
+    return Problem(where=where, what=f"Ray's schema rejects this value: {error.message}.")
 
 
-def _prepare(config: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+def _prepare(config: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """Return the configuration with Ray's defaults, or as it is if that fails, and Ray's error, if any."""
     from click import ClickException
     from ray.autoscaler._private.util import prepare_config, validate_config
@@ -73,8 +73,8 @@ def _prepare(config: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
     return prepared, []
 
 
-def _rejection(error: Exception) -> Finding:
-    return Finding(where="", what=f"Ray rejects the file, {type(error).__name__}: {' '.join(str(error).split())}")
+def _rejection(error: Exception) -> Problem:
+    return Problem(where="", what=f"Ray rejects the file, {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def instance_types() -> tuple[str, ...]:
     return tuple(_model().members["InstanceType"].enum)
 
 
-def check_request(where: str, node_config: dict[str, Any]) -> list[Finding]:
+def check_request(where: str, node_config: dict[str, Any]) -> list[Problem]:
     """Check a node_config against botocore's model of EC2's RunInstances: keys, types and enumerations, at every depth.
 
     Instance types are checked by `node_types.find_machine`.
@@ -129,31 +129,31 @@ def check_request(where: str, node_config: dict[str, Any]) -> list[Finding]:
     return _check(where, request, _model())
 
 
-def _check(where: str, value: object, shape: Any) -> list[Finding]:
+def _check(where: str, value: object, shape: Any) -> list[Problem]:
     wanted = KINDS.get(shape.type_name)
     if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
-        return [Finding(where=where, what=f"EC2 requires {_a(shape.type_name)} here, got {value!r}.")]
+        return [Problem(where=where, what=f"EC2 requires {_a(shape.type_name)} here, got {value!r}.")]
     if shape.type_name == "structure":
         return _check_structure(where, mapping(value), shape)
     if shape.type_name == "list":
         parts = enumerate(sequence(value))
-        return [found for index, part in parts for found in _check(step(where, index), part, shape.member)]
+        return [problem for index, part in parts for problem in _check(step(where, index), part, shape.member)]
     choices = getattr(shape, "enum", None) or []
     if choices and value not in choices:
         hint = nearest(str(value), choices) or f"; choose from {', '.join(choices)}."
-        return [Finding(where=where, what=f"EC2 does not accept '{value}' here{hint}")]
+        return [Problem(where=where, what=f"EC2 does not accept '{value}' here{hint}")]
     return []
 
 
-def _check_structure(where: str, value: dict[str, Any], shape: Any) -> list[Finding]:
-    findings: list[Finding] = []
+def _check_structure(where: str, value: dict[str, Any], shape: Any) -> list[Problem]:
+    problems: list[Problem] = []
     for key, part in value.items():
         if key in shape.members:
-            findings += _check(step(where, key), part, shape.members[key])
+            problems += _check(step(where, key), part, shape.members[key])
         else:
             hint = nearest(key, shape.members) or "; remove it."
-            findings.append(Finding(where=step(where, key), what=f"EC2 has no such key{hint}"))
-    return findings
+            problems.append(Problem(where=step(where, key), what=f"EC2 has no such key{hint}"))
+    return problems
 
 
 def _a(kind: str) -> str:
@@ -248,7 +248,7 @@ KNOWN_KEYS: dict[str, tuple[str, ...]] = {
 """Keys that Google Cloud and KubeRay accept, for which no locked package has a schema."""
 
 
-def check_keys(where: str, given: Mapping[str, Any], of: str, *, newer: bool = False) -> list[Finding]:
+def check_keys(where: str, given: Mapping[str, Any], of: str, *, newer: bool = False) -> list[Problem]:
     """Report unknown keys.
 
     Args:
@@ -259,7 +259,7 @@ def check_keys(where: str, given: Mapping[str, Any], of: str, *, newer: bool = F
     """
     known = KNOWN_KEYS[of]
     return [
-        Finding(where=step(where, key), what=f"unknown key{nearest(key, known) or '; remove it.'}")
+        Problem(where=step(where, key), what=f"unknown key{nearest(key, known) or '; remove it.'}")
         for key in given
         if key not in known and (nearest(key, known) or not newer)
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from cluster.check.finding import Finding
+from cluster.check.problem import Problem
 
 CHECKOUT = Path(__file__).parents[2]
 """The folder that holds pyproject.toml and requirements.lock."""
@@ -42,7 +42,7 @@ def locked_versions(checkout: Path = CHECKOUT) -> Locked:
     return Locked(package=project["version"], of=dict(lines))
 
 
-def check_export(commands: list[tuple[str, str]], locked: Locked, *, required: bool) -> list[Finding]:
+def check_export(commands: list[tuple[str, str]], locked: Locked, *, required: bool) -> list[Problem]:
     """Check that commands export PAN_STUDY_VERSION with the version of this package.
 
     Args:
@@ -53,9 +53,9 @@ def check_export(commands: list[tuple[str, str]], locked: Locked, *, required: b
     exports = [(where, version) for where, command in commands for version in EXPORT.findall(command)]
     if not exports and required:
         what = f"no command exports the version of this package; add: export PAN_STUDY_VERSION={locked.package}"
-        return [Finding(where="setup_commands", what=what)]
+        return [Problem(where="setup_commands", what=what)]
     return [
-        Finding(
+        Problem(
             where=where,
             what=f"PAN_STUDY_VERSION must be {locked.package}, as in pyproject.toml, got '{version}'; "
             "the file belongs to another checkout; compare it with the file in this one.",
@@ -65,7 +65,7 @@ def check_export(commands: list[tuple[str, str]], locked: Locked, *, required: b
     ]
 
 
-def check_image(where: str, image: str, locked: Locked) -> list[Finding]:
+def check_image(where: str, image: str, locked: Locked) -> list[Problem]:
     """Check that the tag of an image of Ray or of this package contains the locked versions.
 
     Ray's images are named rayproject/ray:VERSION-..., those of this package .../pan-study:VERSION-rayVERSION.
@@ -76,7 +76,7 @@ def check_image(where: str, image: str, locked: Locked) -> list[Finding]:
     parts = re.fullmatch(r"(.+?)-ray(\d[\w.]*)", tag)
     if name.rsplit("/", 1)[-1] != "pan-study" or parts is None:
         return [
-            Finding(
+            Problem(
                 where=where,
                 what=f"the image must be .../pan-study:{locked.package}-ray{locked.ray}, built with "
                 f"cluster/Dockerfile, got '{image}'; its versions are read from the tag.",
@@ -86,10 +86,10 @@ def check_image(where: str, image: str, locked: Locked) -> list[Finding]:
     return package + _compare(where, "Ray", parts[2], locked.ray, image)
 
 
-def _compare(where: str, what: str, got: str, wanted: str, image: str) -> list[Finding]:
+def _compare(where: str, what: str, got: str, wanted: str, image: str) -> list[Problem]:
     if got == wanted:
         return []
     rule = f"the image's tag must contain version {wanted} of {what}, as in this checkout, got '{image}'"
     return [
-        Finding(where=where, what=f"{rule}; rebuild it with cluster/Dockerfile, or check out the version it contains.")
+        Problem(where=where, what=f"{rule}; rebuild it with cluster/Dockerfile, or check out the version it contains.")
     ]

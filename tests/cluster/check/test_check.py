@@ -50,16 +50,16 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_is_filled_in_is_good(name: str, filled: Callable[[str], str], tmp_path: Path):
     path = tmp_path / name
     path.write_text(filled(name), encoding="utf-8")
-    findings, outline = check_file(path, CHECKOUT)
-    assert [str(found) for found in findings] == []
+    problems, outline = check_file(path, CHECKOUT)
+    assert [str(problem) for problem in problems] == []
     assert outline.startswith(STARTS[name])
 
 
 @pytest.mark.parametrize("name", ASKED)
 def test_a_shipped_file_asks_for_what_is_the_users_and_for_nothing_else(name: str):
-    findings, outline = check_file(CHECKOUT / "cluster" / name, CHECKOUT)
-    asked = [match[1] for found in findings if (match := re.match(r"fill in (YOUR[A-Z0-9-]+)", found.what))]
-    assert len(asked) == len(findings)
+    problems, outline = check_file(CHECKOUT / "cluster" / name, CHECKOUT)
+    asked = [match[1] for problem in problems if (match := re.match(r"fill in (YOUR[A-Z0-9-]+)", problem.what))]
+    assert len(asked) == len(problems)
     assert set(asked) == ASKED[name]
     assert outline == ""
 
@@ -97,8 +97,8 @@ def test_the_two_kinds_of_kubernetes_have_the_same_cluster():
 def test_a_placeholder_is_asked_for_once_with_every_place_of_it(tmp_path: Path, filled: Callable[[str], str]):
     path = tmp_path / "gcp.yaml"
     path.write_text(filled("gcp.yaml").replace("birds-123", "YOUR-PROJECT"), encoding="utf-8")
-    findings, _ = check_file(path, CHECKOUT)
-    assert [str(found) for found in findings] == [
+    problems, _ = check_file(path, CHECKOUT)
+    assert [str(problem) for problem in problems] == [
         "metadata.project: fill in YOUR-PROJECT, the Google Cloud project's id; "
         "also used in metadata.head_account, metadata.worker_account."
     ]
@@ -110,7 +110,7 @@ def test_all_mistakes_of_a_file_are_said_at_once(tmp_path: Path, filled: Callabl
     text = text.replace("InstanceType: g6", "InstanceType: g66").replace("/.venv, ", "")
     text = text.replace("MarketType: spot ", "MarketType: spott ")
     path.write_text(text, encoding="utf-8")
-    wheres = {found.where.rsplit(".", 1)[-1] for found in check_file(path, CHECKOUT)[0]}
+    wheres = {problem.where.rsplit(".", 1)[-1] for problem in check_file(path, CHECKOUT)[0]}
     assert wheres >= {"max_workers", "MarketType", "InstanceType", "rsync_exclude"}
 
 
@@ -130,7 +130,7 @@ def test_all_mistakes_of_a_file_are_said_at_once(tmp_path: Path, filled: Callabl
 def test_a_file_of_another_form_is_said_to_be_one(text: str, line: str, tmp_path: Path):
     path = tmp_path / "odd.yaml"
     path.write_text(text, encoding="utf-8")
-    assert line in [str(found) for found in check_file(path, CHECKOUT)[0]]
+    assert line in [str(problem) for problem in check_file(path, CHECKOUT)[0]]
 
 
 def places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -170,7 +170,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, key: Path, filled
     path, open_key = tmp_path / "onprem.yaml", tmp_path / "birds"
     path.write_text(filled("onprem.yaml").replace(str(key), str(open_key)), encoding="utf-8")
     open_key.touch(mode=0o644)
-    assert [str(found) for found in check_file(path, CHECKOUT)[0]] == [
+    assert [str(problem) for problem in check_file(path, CHECKOUT)[0]] == [
         f"auth.ssh_private_key: '{open_key}' is readable by others (mode 644), so ssh refuses it; "
         f"run: chmod 600 {open_key}"
     ]

@@ -24,8 +24,8 @@ def test_googles_names_say_their_cpus_or_gpus(kind: str):
 
 
 def test_a_machine_that_is_sold_but_not_listed_can_be_declared():
-    machine, (found,) = find_machine("InstanceType", "g6f.2xlarge", "aws", instance_types())
+    machine, (problem,) = find_machine("InstanceType", "g6f.2xlarge", "aws", instance_types())
     assert machine is None
-    assert str(found) == (
+    assert str(problem) == (
         "InstanceType: 'g6f.2xlarge' is not in cluster/instance_types.toml; add a line there with its CPUs and GPUs."
     )

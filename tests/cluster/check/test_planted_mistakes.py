@@ -1141,8 +1141,8 @@ def test_a_mistake_is_said_in_a_clear_line(mistake: Mistake, filled: Callable[[s
     assert mistake.before in good
     path = tmp_path / mistake.file
     path.write_text(good.replace(mistake.before, mistake.after, 1), encoding="utf-8")
-    findings, outline = check_file(path, CHECKOUT)
-    lines = [str(found) for found in findings]
+    problems, outline = check_file(path, CHECKOUT)
+    lines = [str(problem) for problem in problems]
     assert any(line.startswith(mistake.line) for line in lines), lines
     assert len(lines) <= 4, "one mistake is not said many times"
     assert all("\n" not in line for line in lines)

@@ -17,7 +17,8 @@ def lines(groups: list[dict[str, Any]], **container: Any) -> list[str]:
     head = {"template": {"spec": {"containers": [container]}}}
     values = {"told": {"PAN_STUDY_WORKERS": "2 x CPU=7,GPU=1"}}
     return [
-        str(found) for found in check_declared_workers("", {"headGroupSpec": head, "workerGroupSpecs": groups}, values)
+        str(problem)
+        for problem in check_declared_workers("", {"headGroupSpec": head, "workerGroupSpecs": groups}, values)
     ]
 
 

@@ -37,8 +37,8 @@ def test_what_ray_needs_on_aws_is_in_the_lock():
     ],
 )
 def test_an_image_has_the_versions_of_the_checkout_in_its_tag(image: str, said: str | None):
-    findings = check_image("image", image, locked_versions())
-    assert [bool(re.search(said or "", found.what)) for found in findings] == ([] if said is None else [True])
+    problems = check_image("image", image, locked_versions())
+    assert [bool(re.search(said or "", problem.what)) for problem in problems] == ([] if said is None else [True])
 
 
 def test_the_image_that_is_built_begins_with_the_locks_ray():

@@ -1,4 +1,4 @@
-"""Findings, and access to the parts of a YAML document."""
+"""Problems of a cluster file, and access to the parts of a YAML document."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Problem:
     """A problem in a cluster file.
 
     Attributes:
