@@ -133,7 +133,15 @@ class ClusterExtractor:
 class NodeExtractor:
     """A worker on a node: it loads the backbone once, then extracts one block of items after another."""
 
-    def __init__(self, job: "ray.ObjectRef[Any]", sizes: "ray.ObjectRef[Any]", server: Any, workers: Workers) -> None:
+    def __init__(self, job: Any, sizes: Any, server: Any, workers: Workers) -> None:
+        """Load the backbone.
+
+        Args:
+            job: Reference in the object store to the extraction and the absolute folder of its images.
+            sizes: Reference in the object store to the size of each image on the driver's node, in bytes.
+            server: The actor that serves the driver's files.
+            workers: The resources of this worker.
+        """
         if workers.gpus and not torch.cuda.is_available():
             raise RuntimeError(f"Ray counts a GPU on {gethostname()}, but torch finds none")
         extraction, image_root = ray.get(job)
@@ -186,7 +194,7 @@ class NodeReader:
         return list(contents.values())
 
     def _is_same(self, index: int, content: Content) -> bool:
-        return isinstance(content, bytes) and len(content) == self._sizes[index]
+        return isinstance(content, bytes) and len(content) == int(self._sizes[index])
 
 
 def _run(extraction: Extraction, workers: Workers, server: Any) -> Generator[dict[str, np.ndarray]]:

@@ -1,8 +1,8 @@
 """Features by all nodes of a cluster are those of one process, bit for bit, wherever the images lie."""
 
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.exceptions import RayError
 from safetensors import safe_open
 
 from pan_model.backbones.config import FeaturesConfig
+from pan_model.backbones.extraction import Extraction
 from pan_model.backbones.features import Features, extract_features
 from pan_model.data.items import Items
 from pan_model.errors import UserError
+from study.nodes import feature_extraction
 from study.nodes.feature_extraction import (
     BLOCKS_PER_WORKER,
     CPUS_PER_WORKER,
     FEW_IMAGES,
     ClusterExtractor,
+    NodeExtractor,
     Workers,
     allocate_workers,
 )
 from study.nodes.resources import Node
-from tests.study.nodes.conftest import TwoNodes
 
 CONFIG = FeaturesConfig(backbone="shufflenet_v2_x0_5", weights="random", image_size=32)
 NUM_IMAGES = 75  # four batches of 16 and a part of one
@@ -86,76 +89,87 @@ def test_little_work_or_one_node_alone_needs_no_ray(
     assert said == []
 
 
-@pytest.mark.ray
-@pytest.mark.timeout(600)
-class TestTwoNodes:
-    @pytest.fixture
-    def said(self) -> list[str]:
-        return []
+@pytest.fixture
+def said() -> list[str]:
+    return []
 
-    @pytest.fixture
-    def extractor(self, two_nodes: TwoNodes, said: list[str]) -> ClusterExtractor:
-        return ClusterExtractor(nodes=two_nodes.nodes, say=said.append, few=1)
 
-    def test_rows_are_those_of_one_process_bit_for_bit(
-        self,
-        draw_items: Callable[..., Items],
-        tmp_path: Path,
-        extractor: ClusterExtractor,
-        said: list[str],
-        monkeypatch: pytest.MonkeyPatch,
-    ):
-        items = draw_items(NUM_IMAGES)
-        damage(items, 5, 70)
-        monkeypatch.chdir(items.image_root.parent)
-        there = set(tmp_path.iterdir())
-        relative = replace(items, image_root=Path("images"))
-        seen: list[tuple[int, int]] = []
-        cluster = extract(
-            relative,
-            tmp_path / "cluster",
-            extractor=extractor,
-            skip_bad_images=True,
-            progress=lambda done, total: seen.append((done, total)),
-        )
-        local = extract(items, tmp_path / "local", skip_bad_images=True)
-        np.testing.assert_array_equal(cluster.values, local.values)
-        assert cluster.unreadable == local.unreadable
-        assert list(cluster.unreadable) == ["5.png", "70.png"]
-        assert seen[-1] == (NUM_IMAGES, NUM_IMAGES)
-        assert sorted(seen) == seen
-        assert digest_in(tmp_path / "cluster") == digest_in(tmp_path / "local")
-        assert extract(items, tmp_path / "cluster", skip_bad_images=True).from_cache
-        assert said == ["features of 75 images are extracted on 2 workers of 1 CPUs of the cluster"]
-        assert set(tmp_path.iterdir()) - there == {tmp_path / "cluster", tmp_path / "local"}
+@pytest.fixture
+def extractor(said: list[str], local_server: Any, monkeypatch: pytest.MonkeyPatch) -> ClusterExtractor:
+    """Extracts in this process, block by block from the last to the first."""
 
-    @pytest.mark.usefixtures("only_the_other")
-    def test_a_node_that_does_not_see_the_images_is_sent_them(
-        self,
-        draw_items: Callable[..., Items],
-        tmp_path: Path,
-        extractor: ClusterExtractor,
-        said: list[str],
-        two_nodes: TwoNodes,
-    ):
-        items = draw_items(NUM_IMAGES, two_nodes.hidden)
-        local = extract(items, tmp_path / "local")
-        cluster = extract(items, tmp_path / "cluster", extractor=extractor)
-        np.testing.assert_array_equal(cluster.values, local.values)
-        (line,) = said[1:]
-        assert re.fullmatch(r"\S+ does not share .*/images: its images are read here and sent", line)
+    def run(extraction: Extraction, workers: Workers, server: Any) -> Generator[dict[str, np.ndarray]]:
+        root = extraction.items.image_root
+        sizes = np.array([feature_extraction._size(root / name) for name in extraction.items.image_names])
+        node: Any = NodeExtractor((extraction, root), sizes, server, workers)
+        for block in reversed(workers.split(len(sizes))):
+            yield node({"start": np.array([block.start]), "stop": np.array([block.stop])})
 
-    @pytest.mark.usefixtures("only_the_other")
-    def test_bad_images_are_told_as_in_one_process(
-        self, draw_items: Callable[..., Items], tmp_path: Path, extractor: ClusterExtractor, two_nodes: TwoNodes
-    ):
-        items = draw_items(NUM_IMAGES, two_nodes.hidden)
-        damage(items, 3, 40, 41)
-        items.image_path(60).unlink()
-        with pytest.raises(
-            UserError, match=r"4 of 75 images cannot be read, the first is .*/3\.png: .*truncated"
-        ) as one:
-            extract(items, tmp_path / "local")
-        with pytest.raises(UserError, match=f"^{re.escape(str(one.value))}$"):
-            extract(items, tmp_path / "cluster", extractor=extractor)
-        assert not (tmp_path / "cluster").exists()
+    monkeypatch.setattr(feature_extraction, "_run", run)
+    monkeypatch.setattr(feature_extraction, "file_server", lambda: nullcontext(local_server))
+    return ClusterExtractor(nodes=[Node(cpus=1, gpus=0)] * 2, say=said.append, few=1)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_rows_are_those_of_one_process_in_any_order(
+    draw_items: Callable[..., Items],
+    tmp_path: Path,
+    extractor: ClusterExtractor,
+    said: list[str],
+    hidden: bool,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    items = draw_items(NUM_IMAGES)
+    damage(items, 5, 70)
+    local = extract(items, tmp_path / "local", skip_bad_images=True)
+    if hidden:
+        monkeypatch.setattr(feature_extraction, "read_file", lambda _: FileNotFoundError())
+    progress: list[tuple[int, int]] = []
+    cluster = extract(
+        items,
+        tmp_path / "cluster",
+        extractor=extractor,
+        skip_bad_images=True,
+        progress=lambda done, total: progress.append((done, total)),
+    )
+    np.testing.assert_array_equal(cluster.values, local.values)
+    assert cluster.unreadable == local.unreadable
+    assert list(cluster.unreadable) == ["5.png", "70.png"]
+    assert progress[-1] == (NUM_IMAGES, NUM_IMAGES)
+    assert sorted(progress) == progress
+    assert digest_in(tmp_path / "cluster") == digest_in(tmp_path / "local")
+    assert extract(items, tmp_path / "cluster", skip_bad_images=True).from_cache
+    assert said[0] == "features of 75 images are extracted on 2 workers of 1 CPUs of the cluster"
+    assert len(said) == 1 + hidden
+
+
+def test_bad_images_are_reported_as_in_one_process(
+    draw_items: Callable[..., Items],
+    tmp_path: Path,
+    extractor: ClusterExtractor,
+    local_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    items = draw_items(NUM_IMAGES)
+    damage(items, 3, 40, 41)
+    items.image_path(60).unlink()
+    with pytest.raises(UserError, match=r"4 of 75 images cannot be read, the first is .*/3\.png: .*truncated") as local:
+        extract(items, tmp_path / "local")
+    monkeypatch.setattr(feature_extraction, "read_file", lambda _: FileNotFoundError())
+    with pytest.raises(UserError, match=f"^{re.escape(str(local.value))}$"):
+        extract(items, tmp_path / "cluster", extractor=extractor)
+    assert not (tmp_path / "cluster").exists()
+    assert local_server.aborted.remote(), "other workers extract for nothing"
+
+
+def test_a_worker_that_fails_is_one_line(
+    draw_items: Callable[..., Items], tmp_path: Path, extractor: ClusterExtractor, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: Any) -> Generator[dict[str, np.ndarray]]:
+        raise RayError("a traceback\n\nof many lines\n")
+        yield {}
+
+    monkeypatch.setattr(feature_extraction, "_run", fail)
+    told = r"^features cannot be extracted on the cluster \(RayError: of many lines\); check that every node has"
+    with pytest.raises(UserError, match=told):
+        extract(draw_items(3), tmp_path / "cluster", extractor=extractor)

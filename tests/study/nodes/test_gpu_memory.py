@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import optuna
 import pytest
-import ray
 import torch
 
 from pan_model.config import TrialConfig
@@ -17,7 +16,6 @@ from study.nodes.gpu_memory import (
     largest_trials,
     measure_need,
     measure_on_cuda,
-    probe_gpu,
     second_context,
 )
 from study.trials.preparation import PreparedDataset
@@ -134,13 +132,3 @@ def test_a_second_context_that_cannot_open_is_reported():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_without_a_gpu_nothing_is_measured(prepared: PreparedDataset):
     assert measure_on_cuda(prepared, []) is None
-
-
-@pytest.mark.ray
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_the_probe_asks_a_node_that_ray_counts_a_gpu_on(prepared: PreparedDataset, small_trial: dict[str, object]):
-    ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
-    try:
-        assert probe_gpu(prepared, [TrialConfig.from_flat(small_trial)]) is None
-    finally:
-        ray.shutdown()
