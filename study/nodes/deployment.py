@@ -1,7 +1,7 @@
-"""Which code runs, and whether it is the code that was sent to the machine.
+"""Deployment: checks that the code on this machine is the code that the user submitted, and undoes Ray's limits.
 
-`ray submit` copies study/run.py alone. What it runs was brought by the last `ray up` or `ray rsync-up`, so code may be
-older than that of the laptop: what can be known of it from here is checked, and the code that runs is named.
+`ray submit` copies study/run.py only. The package comes from the last `ray up` or `ray rsync-up`, so it may be older
+than the user's checkout.
 """
 
 import os
@@ -17,10 +17,10 @@ from study.storage.location import Location, local_path
 PACKAGE = Path(__file__).resolve().parents[1]
 LOCK = "requirements.lock"
 VERSION = "PAN_STUDY_VERSION"
-"""Of the environment: the version that a cluster's YAML asks for."""
+"""Environment variable with the version that a cluster's YAML requires."""
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Of the environment: Ray sets it for what `ray job submit` runs."""
+"""Environment variable that Ray sets in jobs of `ray job submit`."""
 
 
 def check_code(
@@ -29,7 +29,15 @@ def check_code(
     package: Path = PACKAGE,
     prefix: Path = Path(sys.prefix),
 ) -> None:
-    """UserError when the package is not the one that the script, the cluster's YAML or the lock is about."""
+    """Raise UserError if the package does not match the script, the version of the cluster's YAML, or the lock.
+
+    Args:
+        script: The file that runs.
+        environment: The environment variables of the process.
+        package: The folder of the package `study`.
+        prefix: The virtual environment. Its file .installed is compared with the lock if the process was submitted; on
+            a user's machine `make setup` does that.
+    """
     _check_script(script, package)
     _check_version(environment.get(VERSION))
     if is_submitted(script, environment, package):
@@ -37,7 +45,7 @@ def check_code(
 
 
 def describe_code() -> str:
-    """Version, place and commit of the code that runs."""
+    """Return a line with the version, folder and commit of the code that runs."""
     return f"the code is PAN Study {version('pan-study')} of {PACKAGE.parent}, commit {git_commit()}"
 
 
@@ -64,7 +72,7 @@ def use_all_threads(script: Path | None, environment: Mapping[str, str] = os.env
     """
     if not is_submitted(script, environment) or environment.get("OMP_NUM_THREADS") != "1":
         return None
-    import torch  # takes a second, which --help need not wait for
+    import torch  # takes a second, and commands that fail early need not wait for it
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(cores)
@@ -72,10 +80,10 @@ def use_all_threads(script: Path | None, environment: Mapping[str, str] = os.env
 
 
 def check_output_stays(output: Location, environment: Mapping[str, str] = os.environ) -> None:
-    """UserError for a relative output in a Ray job: its working folder goes away with it."""
+    """Raise UserError for a relative output in a Ray job, whose working folder is deleted when the job ends."""
     if IN_A_JOB in environment and (path := local_path(output)) is not None and not path.is_absolute():
         raise UserError(
-            f"output must be absolute in a Ray job, whose working folder is thrown away, got '{output}'; "
+            f"output must be absolute in a Ray job, whose working folder is deleted, got '{output}'; "
             "give --output or set PAN_STUDY_OUTPUT on the head node."
         )
 
@@ -86,7 +94,7 @@ def _check_script(script: Path | None, package: Path) -> None:
         return
     raise UserError(
         f"{script}: is not the study/run.py of {package.parent}, which it would run: one of them is older; "
-        "from the checkout, `ray rsync-up cluster/FILE.yaml` brings its code to a cluster."
+        "in the checkout, run `ray rsync-up cluster/FILE.yaml` to copy its code to the cluster."
     )
 
 
@@ -95,16 +103,16 @@ def _check_version(wanted: str | None) -> None:
     if wanted and wanted != installed:
         raise UserError(
             f"{VERSION} must be the version that is installed, {installed} at {PACKAGE.parent}, got '{wanted}'; "
-            "from the checkout, `ray up cluster/FILE.yaml` brings its code and installs it anew."
+            "in the checkout, run `ray up cluster/FILE.yaml` to copy and install its code."
         )
 
 
 def _check_lock(lock: Path, installed: Path) -> None:
-    """`make setup` notes what it installed, the lock at the end."""
+    """Compare the lock with the end of .installed, where `make setup` notes what it installed."""
     if not (lock.is_file() and installed.is_file()):
         return
     if not installed.read_text("utf-8").endswith(lock.read_text("utf-8")):
         raise UserError(
-            f"{lock}: is not what was installed in {installed.parent}; from the checkout, `ray up cluster/FILE.yaml` "
-            "installs it on all nodes."
+            f"{lock}: is not what was installed in {installed.parent}; in the checkout, run `ray up cluster/FILE.yaml` "
+            "to install it on all nodes."
         )

@@ -105,8 +105,8 @@ def _join_ray(address: str) -> None:
         except Exception as error:  # Ray raises errors of many classes here
             if isinstance(error, AuthenticationError) or "InvalidAuthToken" in stderr():
                 raise UserError(
-                    f"--ray-address: the Ray cluster at '{address}' asks for a token that this command has not; give "
-                    "RAY_AUTH_MODE=token and its token, in ~/.ray/auth_token or RAY_AUTH_TOKEN."
+                    f"--ray-address: the Ray cluster at '{address}' asks for a token that this command does not have; "
+                    "give RAY_AUTH_MODE=token and its token, in ~/.ray/auth_token or RAY_AUTH_TOKEN."
                 ) from error
             raise UserError(
                 f"--ray-address: no Ray cluster answers at '{address}' ({error}); "

@@ -156,6 +156,8 @@ def test_a_store_that_does_not_take_the_marker_is_told(monkeypatch: pytest.Monke
         raise PermissionError("Access Denied")
 
     monkeypatch.setattr(MemoryFileSystem, "put_file", refuse)
-    told = pytest.raises(StoreError, match=r"/results/\.pan-study-\w+: cannot be written \(Access Denied; which")
+    told = pytest.raises(
+        StoreError, match=r"/results/\.pan-study-\w+: cannot be written \(Access Denied; check the cred"
+    )
     with told, output_marker(UPath(f"memory://{secrets.token_hex(4)}/results")):
         pass
