@@ -1,9 +1,11 @@
-"""What the commands of this package share: an error of the user's is one line on stderr and exit code 2."""
+"""Command lines: the parser and the exit codes of all commands. Errors of the user are one line on stderr."""
 
 import argparse
 import difflib
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 from pan_model.errors import UserError
@@ -49,14 +51,63 @@ class _DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def answer(command: Callable[[], None]) -> int:
-    """Run a command and give its exit code: 0, 2 for bad input, 130 when it was interrupted."""
-    try:
-        command()
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+def run_with_exit_code(
+    command: Callable[[], int | None],
+    how_to_go_on: str = "",
+    *,
+    resumable: tuple[type[Exception], ...] = (),
+    rephrase: Callable[[str], str] = str,
+) -> int:
+    """Run a command and return its exit code; errors of the user are one line on stderr.
+
+    SIGTERM and Ctrl-C interrupt the command. A library that is interrupted while it cleans up may raise an error of
+    its own: after a signal every error counts as the interrupt's.
+
+    Args:
+        command: Returns an exit code, or None for 0.
+        how_to_go_on: What the user can do after an interrupt or an error of `resumable`.
+        resumable: Errors after which the same command can be run again, such as a store that does not answer.
+        rephrase: Applied to the messages of UserError.
+
+    Returns:
+        The command's own exit code, 2 for an error of the user, 130 after an interrupt.
+    """
+    go_on = f"; {how_to_go_on}" if how_to_go_on else ""
+    with _Signals() as signals:
+        try:
+            return command() or 0
+        except KeyboardInterrupt:
+            signals.received = True
+        except (UserError, PermissionError, *resumable) as error:
+            if not signals.received:
+                line = " ".join(str(error).split())
+                line = f"{line}{go_on}" if isinstance(error, resumable) else rephrase(line)
+                print(f"error: {line}", file=sys.stderr)
+                return BAD_INPUT
+        except Exception:
+            if not signals.received:
+                raise
+    print(f"interrupted{go_on}", file=sys.stderr)
+    return INTERRUPTED
+
+
+class _Signals:
+    """Turns SIGTERM and Ctrl-C into KeyboardInterrupt within a block, and remembers whether one was received."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Signals":
+        self._handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background shell has it ignored
+            self._handlers[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self.received = True
+        raise KeyboardInterrupt

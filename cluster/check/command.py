@@ -20,7 +20,7 @@ from cluster.check.pods import gpus_of
 from cluster.check.problem import Problem, mapping, nearest, sequence, whole
 from cluster.check.schemas import PROVIDERS, check_schema
 from cluster.check.versions import Locked, locked_versions
-from pan_model.command_line import BAD_INPUT, OneLineParser, answer
+from pan_model.command_line import BAD_INPUT, OneLineParser, run_with_exit_code
 
 REPORTED_HERE = {"head_node_type", "max_workers", "provider.type", "provider.head_ip", "provider.worker_ips"}
 """Keys that have a check here, for which Ray only rejects the file as a whole."""
@@ -80,10 +80,9 @@ def main(words: Sequence[str]) -> int:
         prog="python -m cluster.check", description="Check cluster files offline; nothing is started."
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="such as cluster/config.yaml")
-    num_wrong = 0
 
-    def check_all() -> None:
-        nonlocal num_wrong
+    def check_all() -> int:
+        num_wrong = 0
         for path in parser.parse(words).files:
             problems, description = check_file(path)
             num_wrong += len(problems)
@@ -91,8 +90,9 @@ def main(words: Sequence[str]) -> int:
                 print(f"{path}: {problem}", file=sys.stderr)
             if not problems:
                 print(f"{path}: good; {description}.")
+        return BAD_INPUT if num_wrong else 0
 
-    return answer(check_all) or (BAD_INPUT if num_wrong else 0)
+    return run_with_exit_code(check_all)
 
 
 def describe(documents: list[Any]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pan_model.command_line import OneLineParser, answer
+from pan_model.command_line import OneLineParser, run_with_exit_code
 from pan_model.data.polyvore.outfit_lists import ListedOutfit, items_by_token, list_tokens, read_outfits
 from pan_model.data.polyvore.tokens import (
     TokenBlank,
@@ -78,7 +78,7 @@ class BlankCounts:
 
 def main(words: Sequence[str]) -> int:
     """Run the command; gives its exit code."""
-    return answer(lambda: _run(_parser().parse(words)))
+    return run_with_exit_code(lambda: _run(_parser().parse(words)))
 
 
 def pair_negatives(positives: Sequence[Tokens], negatives: Sequence[Tokens]) -> tuple[list[int | None], bool]:

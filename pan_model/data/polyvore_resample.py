@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pan_model.command_line import OneLineParser, answer
+from pan_model.command_line import OneLineParser, run_with_exit_code
 from pan_model.data.polyvore.metadata import read_metadata
 from pan_model.data.polyvore.outfit_lists import ListedOutfit, list_item_ids, read_outfits
 from pan_model.data.polyvore.outfits import Outfit
@@ -36,7 +36,7 @@ RESAMPLED = (Split.VAL, Split.TEST)
 
 def main(words: Sequence[str]) -> int:
     """Run the command; gives its exit code."""
-    return answer(lambda: _run(_parser().parse(words)))
+    return run_with_exit_code(lambda: _run(_parser().parse(words)))
 
 
 @dataclass(frozen=True, kw_only=True)

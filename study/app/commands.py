@@ -1,21 +1,15 @@
 """The commands behind the scripts: words in, exit code out, and one line on stderr for whatever the user can mend."""
 
 import shlex
-import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
-from pan_model.command_line import OneLineParser
-from pan_model.errors import UserError
+from pan_model.command_line import OneLineParser, run_with_exit_code
 from study.app.flags import name_flags, read_final_config, read_study_config
+from study.config.study_config import StudyConfig
 from study.nodes.deployment import check_code, check_output_stays, is_submitted, use_all_threads
 from study.storage.object_store import StoreError
 from study.terminal import Terminal
-
-INTERRUPTED = 130
-BAD_INPUT = 2
 
 
 def run_command(words: Sequence[str], script: Path | None = None) -> int:
@@ -23,28 +17,30 @@ def run_command(words: Sequence[str], script: Path | None = None) -> int:
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
     command = "the same command and --resume" if is_submitted(script) else f"uv run study/run.py {again}"
     go_on = f"the study is whole; go on with: {command}"
-    return run_with_exit_code(lambda screen: _run(words, screen, script), go_on)
+    return run_with_screen(lambda screen: _run(words, screen, script), go_on)
 
 
 def collate_command(words: Sequence[str]) -> int:
     """study/collate.py."""
-    return run_with_exit_code(lambda screen: _collate(words, screen), "run it again")
+    return run_with_screen(lambda screen: _collate(words, screen), "run it again")
 
 
 def status_command(words: Sequence[str]) -> int:
     """study/status.py."""
-    return run_with_exit_code(lambda screen: _status(words, screen), "run it again")
+    return run_with_screen(lambda screen: _status(words, screen), "run it again")
 
 
 def final_command(words: Sequence[str]) -> int:
     """study/final.py."""
     go_on = "run it again; where the folder final/ is there already, it is whole"
-    return run_with_exit_code(lambda screen: _final(words, screen), go_on)
+    return run_with_screen(lambda screen: _final(words, screen), go_on)
 
 
 def _run(words: Sequence[str], screen: Terminal, script: Path | None) -> int:
     from study.app.dry_run import describe_plan
-    from study.app.run_study import conduct_study
+    from study.config.resume import check_same_flags, find_study, same_files
+    from study.reporting.collation import collate
+    from study.reporting.report import report_study
 
     check_code(script)
     config = read_study_config(words)
@@ -54,7 +50,26 @@ def _run(words: Sequence[str], screen: Terminal, script: Path | None) -> int:
         for line in describe_plan(config):
             screen.say(line)
         return 0
-    return conduct_study(config, screen)
+    found = find_study(config)
+    if found is not None:
+        check_same_flags(found, config)
+        if _is_finished(config) and same_files(found, config):
+            screen.say(f"study {config.study_name} is done: every trial has run.")
+            return report_study(config, collate(config.results, over=True), screen)
+
+    from study.app.run_study import conduct_study  # importing torch takes seconds, which an error need not wait for
+
+    return conduct_study(config, found, screen)
+
+
+def _is_finished(config: StudyConfig) -> bool:
+    """Return whether every dataset's ledger holds as many ended trials as the study is to have."""
+    from study.trials.ledger import count_ended, read_ledger
+
+    return all(
+        count_ended(read_ledger(config.results.dataset(plan.dataset).trials, best=False)) >= plan.num_trials
+        for plan in config.plans
+    )
 
 
 def _collate(words: Sequence[str], screen: Terminal) -> int:
@@ -96,46 +111,13 @@ def _status(words: Sequence[str], screen: Terminal) -> int:
 
 
 def _final(words: Sequence[str], screen: Terminal) -> int:
-    from study.app.train_final import train_final
+    config = read_final_config(words)
 
-    return train_final(read_final_config(words), screen)
+    from study.app.train_final import train_final  # importing torch takes seconds, which an error need not wait for
 
-
-def run_with_exit_code(command: Callable[[Terminal], int], how_to_go_on: str) -> int:
-    """Run a command; UserError is one line and exit code 2, a store's error that and how to go on, an interrupt 130.
-
-    A library that is interrupted in the middle of its own cleaning up may raise an error of its own: after a signal
-    every error counts as the interrupt's.
-    """
-    signals = _Signals()
-    try:
-        return command(Terminal())
-    except KeyboardInterrupt:
-        signals.came = True
-    except (UserError, PermissionError) as error:
-        if not signals.came:
-            print(f"error: {name_flags(' '.join(str(error).split()))}", file=sys.stderr)
-            return BAD_INPUT
-    except StoreError as error:
-        if not signals.came:
-            print(f"error: {error}; {how_to_go_on}", file=sys.stderr)
-            return BAD_INPUT
-    except Exception:
-        if not signals.came:
-            raise
-    print(f"interrupted; {how_to_go_on}", file=sys.stderr)
-    return INTERRUPTED
+    return train_final(config, screen)
 
 
-class _Signals:
-    """Turns SIGTERM and Ctrl-C into KeyboardInterrupt, from now on, and remembers whether one came."""
-
-    def __init__(self) -> None:
-        self.came = False
-        signal.signal(signal.SIGTERM, self._interrupt)
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # in the background a shell has it ignored
-            signal.signal(signal.SIGINT, self._interrupt)
-
-    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        self.came = True
-        raise KeyboardInterrupt
+def run_with_screen(command: Callable[[Terminal], int], how_to_go_on: str) -> int:
+    """Run a command of a study and return its exit code; rules are named by the flags that the user typed."""
+    return run_with_exit_code(lambda: command(Terminal()), how_to_go_on, resumable=(StoreError,), rephrase=name_flags)

@@ -14,7 +14,7 @@ from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from pan_model.reproducibility import deterministic_arithmetic
 from study.config.choices import Executor
-from study.config.resume import check_same, check_same_flags, describe_study, find_study, same_files
+from study.config.resume import check_same, describe_study
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.nodes.deployment import describe_code
 from study.nodes.ray_address import describe_cluster, find_cluster
@@ -25,24 +25,17 @@ from study.reporting.report import report_study
 from study.storage.files import exists, storage_of, write_json, write_whole
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
-from study.trials.ledger import count_ended, read_ledger
 from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen
 from study.trials.question_scores import QuestionLists, interval_of, write_baselines
 from study.tuning.budget import Budget, GpuMeter
 from study.tuning.search import search_datasets
 
 
-def conduct_study(config: StudyConfig, screen: Terminal) -> int:
+def conduct_study(config: StudyConfig, found: dict[str, Any] | None, screen: Terminal) -> int:
     """Run what is missing of a study and report; gives the exit code, 1 when no trial completed.
 
     Nothing is written to the output before all datasets are read, checked and have their features.
     """
-    found = find_study(config)
-    if found is not None:
-        check_same_flags(found, config)
-        if _is_finished(config) and same_files(found, config):
-            screen.say(f"study {config.study_name} is done: every trial has run.")
-            return report_study(config, collate(config.results, over=True), screen)
     if config.executor is Executor.RAY:
         config = replace(config, ray_address=find_cluster(config.ray_address))
     with deterministic_arithmetic(), ExitStack() as stack:
@@ -53,7 +46,7 @@ def conduct_study(config: StudyConfig, screen: Terminal) -> int:
         prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
         if joined is not None:
             _tell_small_stores(prepared, screen)
-        content = describe_study(config, prepared, found)
+        content = describe_study(config, [part.record for part in prepared], found)
         _check_same_study(config, found, content, screen)
         baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
         if config.executor is Executor.SERIAL:
@@ -107,14 +100,6 @@ def _tell_small_stores(prepared: list[PreparedDataset], screen: Terminal) -> Non
 
     for line in store_hints(sum(part.featured.features.nbytes for part in prepared)):
         screen.say(line)
-
-
-def _is_finished(config: StudyConfig) -> bool:
-    """Whether every dataset's ledger holds as many ended trials as are asked for."""
-    return all(
-        count_ended(read_ledger(config.results.dataset(plan.dataset).trials, best=False)) >= plan.num_trials
-        for plan in config.plans
-    )
 
 
 def _prepare(

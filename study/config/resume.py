@@ -1,6 +1,7 @@
 """Plan: may this study start, and is it the one that was begun under its name?"""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pan_model.datasets import find_dataset
@@ -8,10 +9,9 @@ from pan_model.errors import UserError
 from study.config.identity import digest
 from study.config.provenance import provenance
 from study.config.study_config import DatasetPlan, StudyConfig
-from study.config.study_file import STUDY_SCHEMA, read_study
+from study.config.study_file import STUDY_SCHEMA, DatasetRecord, read_study
 from study.storage.files import exists, storage_of
 from study.storage.location import Location, in_store
-from study.trials.preparation import PreparedDataset
 
 DIGESTS_OF_0_1 = {
     "61f727564f2b": "6150829c999e",
@@ -137,10 +137,10 @@ def check_same_flags(found: dict[str, Any], config: StudyConfig) -> None:
     check_same({"signed": {**known, "datasets": datasets}}, signed, config.results.root)
 
 
-def sign(config: StudyConfig, prepared: list[PreparedDataset]) -> dict[str, Any]:
+def sign(config: StudyConfig, records: Sequence[DatasetRecord]) -> dict[str, Any]:
     """Everything that must be the same for a study to be gone on with."""
     signed = config.signed()
-    for dataset in prepared:
+    for dataset in records:
         signed["datasets"][dataset.dataset] |= {
             "fingerprint": dataset.fingerprint,
             "weights_sha256": dataset.features["weights_sha256"],
@@ -150,12 +150,12 @@ def sign(config: StudyConfig, prepared: list[PreparedDataset]) -> dict[str, Any]
 
 def describe_study(
     config: StudyConfig,
-    prepared: list[PreparedDataset],
+    records: Sequence[DatasetRecord],
     found: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The content of study.json; of a study that goes on, its first provenance is kept and this run's is added."""
-    signed = sign(config, prepared)
-    by_name = {dataset.dataset: dataset for dataset in prepared}
+    signed = sign(config, records)
+    by_name = {dataset.dataset: dataset for dataset in records}
     return {
         "schema": STUDY_SCHEMA,
         "name": config.study_name,
@@ -174,7 +174,7 @@ def describe_study(
                 "features": by_name[plan.dataset].features,
                 "data": {
                     "fingerprint": by_name[plan.dataset].fingerprint,
-                    "splits": by_name[plan.dataset].split_sizes,
+                    "splits": by_name[plan.dataset].splits,
                     "left_out": by_name[plan.dataset].left_out,
                     "unreadable": by_name[plan.dataset].unreadable,
                     **({"options": options} if (options := by_name[plan.dataset].options) else {}),

@@ -1,5 +1,6 @@
 """study.json: what a study is, so that its tables can be made without its data."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from pan_model.datasets import find_dataset
@@ -11,6 +12,29 @@ STUDY_SCHEMA = "pan-study/study/1"
 FIELDS = {"name", "signature", "signed", "datasets", "provenance"}
 WAY_OUT = "bring the file back from a copy, or begin a study under another --name"
 DATASET_FIELDS = {"num_trials", "max_epochs", "objective", "features", "data"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRecord:
+    """What study.json records of a dataset once it is prepared.
+
+    Attributes:
+        dataset: Its name.
+        fingerprint: Identifies the data by content.
+        features: The `features` of best_config.json.
+        splits: Number of items that a search uses, by split.
+        left_out: Number of items and questions left out, by reason.
+        unreadable: Why each unreadable image could not be read.
+        options: The reader's options that the dataset has.
+    """
+
+    dataset: str
+    fingerprint: str
+    features: dict[str, Any]
+    splits: dict[str, int]
+    left_out: dict[str, int]
+    unreadable: dict[str, str]
+    options: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def read_study(file: Location) -> dict[str, Any]:

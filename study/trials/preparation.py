@@ -29,6 +29,7 @@ from pan_model.training.backbone.images import TrainingImages
 from pan_model.training.backbone.training import Stage, train_backbone
 from pan_model.training.finetune_start import FinetuneStart
 from study.config.choices import Regime
+from study.config.study_file import DatasetRecord
 from study.terminal import Terminal, duration, show_work
 
 Progress = Callable[["Work", int, int], None]
@@ -90,6 +91,19 @@ class PreparedDataset:
     options: dict[str, str] = field(default_factory=dict[str, str])
     start: FinetuneStart | None = None
     trained_backbone: Path | None = None
+
+    @property
+    def record(self) -> DatasetRecord:
+        """What study.json records of it."""
+        return DatasetRecord(
+            dataset=self.dataset,
+            fingerprint=self.fingerprint,
+            features=self.features,
+            splits=self.split_sizes,
+            left_out=self.left_out,
+            unreadable=self.unreadable,
+            options=self.options,
+        )
 
     @property
     def split_sizes(self) -> dict[str, int]:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from pan_model.command_line import OneLineParser, answer
+from pan_model.command_line import OneLineParser, run_with_exit_code
 from pan_model.errors import UserError
 
 
 def test_a_command_that_ends_well_is_0(capsys: pytest.CaptureFixture[str]) -> None:
-    assert answer(lambda: print("done")) == 0
+    assert run_with_exit_code(lambda: print("done")) == 0
     assert capsys.readouterr() == ("done\n", "")
 
 
@@ -15,7 +15,7 @@ def test_bad_input_is_one_line_and_2(capsys: pytest.CaptureFixture[str]) -> None
     def fail() -> None:
         raise UserError("a file\nwith two lines in its name: no such file.")
 
-    assert answer(fail) == 2
+    assert run_with_exit_code(fail) == 2
     assert capsys.readouterr() == ("", "error: a file with two lines in its name: no such file.\n")
 
 
@@ -42,7 +42,7 @@ def test_bad_usage_is_bad_input(capsys: pytest.CaptureFixture[str], words: list[
     def parse() -> None:
         parser().parse(words)
 
-    assert answer(parse) == 2
+    assert run_with_exit_code(parse) == 2
     assert capsys.readouterr() == ("", f"error: {told}\n")
 
 
@@ -64,7 +64,7 @@ def test_an_interrupt_is_130(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    assert answer(interrupt) == 130
+    assert run_with_exit_code(interrupt) == 130
     assert capsys.readouterr() == ("", "interrupted\n")
 
 
@@ -73,4 +73,4 @@ def test_a_defect_is_not_hidden() -> None:
         raise ValueError("ours")
 
     with pytest.raises(ValueError, match="ours"):
-        answer(fail)
+        run_with_exit_code(fail)

@@ -1,11 +1,10 @@
 """Get a dataset and look at it: `python -m pan_model.data.download cub|inshop|polyvore --data-root DIR [--check]`."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pan_model.command_line import BAD_INPUT, INTERRUPTED, OneLineParser
+from pan_model.command_line import BAD_INPUT, OneLineParser, run_with_exit_code
 from pan_model.data.download.cub_archive import MD5, URL, Archive, fetch_cub
 from pan_model.data.download.layout_check import CHECKS, check_layout, dataset_folder
 from pan_model.errors import UserError
@@ -34,14 +33,7 @@ WORDS = {"inshop": IN_SHOP, "polyvore": POLYVORE}
 
 def main(words: Sequence[str]) -> int:
     """Download, or say where to ask, then list what is there; 0 when a study could read it, 2 when not or not had."""
-    try:
-        return _get(_parse(words))
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("interrupted; run it again, a download goes on from where it was", file=sys.stderr)
-        return INTERRUPTED
+    return run_with_exit_code(lambda: _get(_parse(words)), "run it again, a download continues where it stopped")
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

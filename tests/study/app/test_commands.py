@@ -10,7 +10,7 @@ import pytest
 
 import study.app.train_final
 from pan_model.errors import UserError
-from study.app.commands import final_command, run_command, run_with_exit_code
+from study.app.commands import final_command, run_command, run_with_screen
 from study.storage.object_store import StoreError
 from study.terminal import Terminal
 
@@ -28,14 +28,14 @@ def own_signals() -> Generator[None]:
 
 
 def test_what_the_command_gives_is_the_exit_code():
-    assert run_with_exit_code(lambda _screen: 1, "again") == 1
+    assert run_with_screen(lambda _screen: 1, "again") == 1
 
 
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]):
     def refuse(_screen: Terminal) -> int:
         raise UserError("words.txt line 2:\n  too long")
 
-    assert run_with_exit_code(refuse, "again") == 2
+    assert run_with_screen(refuse, "again") == 2
     assert capsys.readouterr().err == "error: words.txt line 2: too long\n"
 
 
@@ -50,7 +50,7 @@ def test_a_signal_is_an_interrupt(number: signal.Signals, capsys: pytest.Capture
         os.kill(os.getpid(), number)
         return 0
 
-    assert run_with_exit_code(stop, "again") == 130
+    assert run_with_screen(stop, "again") == 130
     assert capsys.readouterr().err == "interrupted; again\n"
 
 
@@ -65,13 +65,13 @@ def test_an_error_that_comes_of_a_signal_is_one_too(
         finally:
             raise error
 
-    assert run_with_exit_code(stop, "again") == 130
+    assert run_with_screen(stop, "again") == 130
     assert capsys.readouterr().err == "interrupted; again\n"
 
 
 def test_ctrl_c_that_a_shell_has_ignored_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    assert run_with_exit_code(lambda _screen: 0, "again") == 0
+    assert run_with_screen(lambda _screen: 0, "again") == 0
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
@@ -88,7 +88,7 @@ def test_a_store_that_fails_is_a_line_with_how_to_go_on(capsys: pytest.CaptureFi
     def fail(_screen: Terminal) -> int:
         raise StoreError("s3://bucket/file: cannot be written (no answer)")
 
-    assert run_with_exit_code(fail, "go on with: this") == 2
+    assert run_with_screen(fail, "go on with: this") == 2
     assert capsys.readouterr().err == "error: s3://bucket/file: cannot be written (no answer); go on with: this\n"
 
 
@@ -97,4 +97,4 @@ def test_an_error_of_ours_is_not_hidden():
         raise RuntimeError("ours")
 
     with pytest.raises(RuntimeError, match="ours"):
-        run_with_exit_code(fail, "again")
+        run_with_screen(fail, "again")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pan_model.backbones.config import Pooling
-from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.datasets import DATASETS, ReaderOptions
 from pan_model.errors import UserError
@@ -28,9 +27,8 @@ from study.config.resume import (
     sign,
 )
 from study.config.study_config import DatasetPlan, StudyConfig
-from study.config.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, read_study
+from study.config.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, DatasetRecord, read_study
 from study.storage.files import write_json
-from study.trials.preparation import PreparedDataset
 
 Make = Callable[..., StudyConfig]
 
@@ -88,14 +86,14 @@ def contents(plan: DatasetPlan) -> Any:
 
 
 @pytest.fixture
-def prepare(featured: FeaturedItems) -> Callable[[StudyConfig], list[PreparedDataset]]:
+def prepare() -> Callable[[StudyConfig], list[DatasetRecord]]:
     """What reading the data of a study gives; weights of another name have other content."""
 
-    def make(config: StudyConfig) -> list[PreparedDataset]:
+    def make(config: StudyConfig) -> list[DatasetRecord]:
         return [
-            PreparedDataset(
+            DatasetRecord(
                 dataset=plan.dataset,
-                featured=featured,
+                splits={"train": 2, "val": 1},
                 fingerprint=f"sha256:{digest(contents(plan))}",
                 features={
                     "regime": "frozen",
@@ -106,7 +104,6 @@ def prepare(featured: FeaturedItems) -> Callable[[StudyConfig], list[PreparedDat
                 },
                 left_out={"no attributes": 1},
                 unreadable={"a.png": "cut short"},
-                from_cache=True,
                 options=plan.options.to_json(DATASETS[plan.dataset].options),
             )
             for plan in config.plans
@@ -115,7 +112,7 @@ def prepare(featured: FeaturedItems) -> Callable[[StudyConfig], list[PreparedDat
     return make
 
 
-Prepare = Callable[[StudyConfig], list[PreparedDataset]]
+Prepare = Callable[[StudyConfig], list[DatasetRecord]]
 
 
 def test_every_field_is_either_signed_or_operational():
