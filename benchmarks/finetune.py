@@ -27,7 +27,7 @@ from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.training.finetune_start import FinetuneStart
+from pan_model.training.finetuning import FinetuneStart
 from pan_model.training.trainer import Trainer
 
 NUM_CLASSES, IMAGES_PER_CLASS = 64, 8

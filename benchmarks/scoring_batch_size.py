@@ -19,7 +19,7 @@ NUM_ITEMS, FEATURE_DIM, NUM_CONDITIONS, NUM_PAIRS, ROUNDS = 750, 1280, 50, 32768
 def seconds(model: Pan, embeddings: torch.Tensor, pairs: np.ndarray, batch_size: int) -> float:
     """Return the CPU seconds of scoring all pairs."""
     start = time.process_time()
-    model.score_pairs(embeddings, pairs[0], pairs[1], at_once=batch_size)
+    model.score_pairs(embeddings, pairs[0], pairs[1], batch_size=batch_size)
     return time.process_time() - start
 
 

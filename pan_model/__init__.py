@@ -1,1 +1,45 @@
-"""PAN, the pairwise attribute-informed similarity network (Mishra et al., ICCV 2021), as a plain torch library."""
+"""PAN, the pairwise attribute-informed similarity network (Mishra et al., ICCV 2021), as a plain PyTorch library.
+
+The names in `__all__` are the public interface. Each is imported on first use, so that importing the package loads
+neither torch nor torchvision.
+
+    >>> import pan_model
+    >>> sorted(pan_model.DATASETS)
+    ['cub', 'demo', 'inshop', 'polyvore']
+
+A folder imports from those before it only: errors, shapes, objective, scores, files, reproducibility <- data <- images
+<- backbones <- model <- tasks <- scoring <- training, config <- trained. `data/download` and `datasets` are above data:
+they name the readers and, as text, the tasks.
+"""
+
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pan_model.config import TrialConfig
+    from pan_model.datasets import DATASETS, find_dataset
+    from pan_model.images.decoding import load_image
+    from pan_model.model.pan import Pan
+    from pan_model.trained import load_backbone, load_model
+
+__all__ = ["DATASETS", "Pan", "TrialConfig", "find_dataset", "load_backbone", "load_image", "load_model"]
+
+_MODULES = {
+    "DATASETS": "pan_model.datasets",
+    "Pan": "pan_model.model.pan",
+    "TrialConfig": "pan_model.config",
+    "find_dataset": "pan_model.datasets",
+    "load_backbone": "pan_model.trained",
+    "load_image": "pan_model.images.decoding",
+    "load_model": "pan_model.trained",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return pkgutil.resolve_name(f"{_MODULES[name]}:{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,4 +1,8 @@
-"""A trial's whole configuration, nested for the code and flat for everybody else."""
+"""A trial's configuration: nested dataclasses for code, flat scalars in files and searches.
+
+In the import order this module belongs to `training`: it combines the configurations of the model, the pairs and the
+optimiser, and `training.trainer` takes the result.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

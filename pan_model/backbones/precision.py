@@ -1,7 +1,8 @@
-"""Mixed precision: the backbone's arithmetic in 16 bits where that is faster, its weights and all else in 32."""
+"""Mixed precision: a backbone's arithmetic in 16 bits where that is faster, its weights and everything else in 32."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,3 +40,34 @@ def gradient_scale(gradient: Float[Tensor, "U D"], precision: torch.dtype) -> fl
     if not (math.isfinite(largest) and largest > 0):
         return 1.0
     return 2.0 ** -math.floor(math.log2(largest))
+
+
+class MixedPrecision:
+    """Runs forward passes in fewer bits where that is faster, and keeps small gradients from vanishing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._dtype = fastest_precision(device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
+
+    def forward(self) -> AbstractContextManager[Any]:
+        """A block in which torch chooses the precision of each operation."""
+        return computing_in(self._dtype, self._device)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add up the gradient of a loss."""
+        self._scaler.scale(loss).backward()
+
+    def step(self, optimiser: torch.optim.Optimizer) -> None:
+        """Take a step, unless a scaled gradient overflowed, and choose the next scale."""
+        self._scaler.step(optimiser)
+        self._scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scale of gradients; empty where they are not scaled."""
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue with another's scale."""
+        if state and self._scaler.is_enabled():
+            self._scaler.load_state_dict(state)

@@ -3,17 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pan_model.errors import UserError
-from pan_model.model.signed_power import signed_power
 from pan_model.shapes import Float, Int
 
-AT_ONCE = 4096
+ROWS_BATCH_SIZE = 4096
 """Rows of features that are in memory at a time, in double precision, but for a class that has more."""
+
+STEEPEST_AT = 1e-3
+"""Nearer to 0 than this the slope is the one here: the true one, p |x|^(p - 1), is infinite at 0, where rectified
+features often are."""
 
 RowsAt = Callable[[Tensor], Tensor]
 """Gives the rows (R, D) at some places (R)."""
@@ -118,10 +122,10 @@ class Normalisation(nn.Module):
 
     def normalise_all(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """The same for a whole dataset, with no more memory than the result, which may be the features."""
-        if self.keeps_features or len(features) <= AT_ONCE:
+        if self.keeps_features or len(features) <= ROWS_BATCH_SIZE:
             return self(features)
         normalised = torch.empty_like(features)
-        for into, piece in zip(normalised.split(AT_ONCE), features.split(AT_ONCE), strict=True):
+        for into, piece in zip(normalised.split(ROWS_BATCH_SIZE), features.split(ROWS_BATCH_SIZE), strict=True):
             into.copy_(self(piece))
         return normalised
 
@@ -147,7 +151,7 @@ def _covariance_within(rows_at: RowsAt, classes: Int[Tensor, "n"]) -> Float[Tens
     """The same of rows that are fetched by their places, a piece of whole classes at a time."""
     order = torch.argsort(classes, stable=True)
     counts = classes.unique(return_counts=True)[1]
-    piece_of = (counts.cumsum(0) - 1) // AT_ONCE
+    piece_of = (counts.cumsum(0) - 1) // ROWS_BATCH_SIZE
     covariance, start = torch.zeros((), dtype=torch.float64, device=classes.device), 0
     for piece in piece_of.unique():
         of_piece = counts[piece_of == piece]
@@ -163,7 +167,7 @@ def _covariance_within(rows_at: RowsAt, classes: Int[Tensor, "n"]) -> Float[Tens
 
 def _mean(rows_at: RowsAt, num_rows: int) -> Float[Tensor, "D"]:
     """The mean of rows, of their pieces' means."""
-    pieces = torch.arange(num_rows).split(AT_ONCE)
+    pieces = torch.arange(num_rows).split(ROWS_BATCH_SIZE)
     return torch.stack([rows_at(piece).mean(dim=0).double() * (len(piece) / num_rows) for piece in pieces]).sum(dim=0)
 
 
@@ -172,10 +176,10 @@ def _mean_and_deviation(rows_at: RowsAt, num_rows: int) -> tuple[Float[Tensor, "
     places = torch.arange(num_rows)
     first = rows_at(places[:1])[0].double()
     sums, squares = torch.zeros_like(first), torch.zeros_like(first)
-    for piece in places.split(AT_ONCE):
+    for piece in places.split(ROWS_BATCH_SIZE):
         sums += (rows_at(piece).double() - first).sum(dim=0)
     mean = first + sums / num_rows
-    for piece in places.split(AT_ONCE):
+    for piece in places.split(ROWS_BATCH_SIZE):
         squares += (rows_at(piece).double() - mean).square_().sum(dim=0)
     return mean, (squares / num_rows).sqrt()
 
@@ -193,3 +197,27 @@ def inverse_root(covariance: Float[Tensor, "D D"], shrinkage: float) -> Float[Te
         return torch.eye(len(values), dtype=covariance.dtype, device=covariance.device)
     shrunk = (1 - shrinkage) * values + shrinkage * mean
     return (directions / shrunk.sqrt()) @ directions.T
+
+
+class _SignedPower(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, power: float) -> Tensor:
+        ctx.save_for_backward(features)
+        ctx.power = power
+        return features.sign() * features.abs() ** power
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        (features,) = ctx.saved_tensors
+        return gradients[0] * ctx.power * features.abs().clamp(min=STEEPEST_AT) ** (ctx.power - 1), None
+
+
+def signed_power(features: Float[Tensor, "N D"], power: float) -> Float[Tensor, "N D"]:
+    """sign(x) |x|^power of every feature (Tukey's ladder).
+
+    >>> signed_power(torch.tensor([[4.0, -9.0, 0.0]]), 0.5).tolist()
+    [[2.0, -3.0, 0.0]]
+    """
+    if power == 1:
+        return features
+    return _SignedPower.apply(features, power)

@@ -13,7 +13,7 @@ from pan_model.model.normalisation import Normalisation, NormalisationConfig
 from pan_model.model.similarity import ConditionSimilarity, PairSimilarity, SimilarityConfig
 from pan_model.shapes import Float, Int
 
-SCORED_AT_ONCE = {"cpu": 512, "cuda": 16384}
+PAIRS_BATCH_SIZE = {"cpu": 512, "cuda": 16384}
 """Pairs scored in one go, by device; on a CPU as many as stay in its cache (benchmarks/scoring_batch_size.py)."""
 
 
@@ -109,7 +109,7 @@ class Pan(nn.Module):
         index_1: Int[np.ndarray, "P"],
         index_2: Int[np.ndarray, "P"],
         *,
-        at_once: int | None = None,
+        batch_size: int | None = None,
     ) -> Float[np.ndarray, "P"]:
         """Score P pairs of embedded items, by p or by its log-odds, as `scoring` says.
 
@@ -119,7 +119,7 @@ class Pan(nn.Module):
             index_1, index_2 = np.minimum(index_1, index_2), np.maximum(index_1, index_2)
         codes, inverse = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
         first, second = (torch.from_numpy(part).to(embeddings.device) for part in np.divmod(codes, len(embeddings)))
-        size = at_once or SCORED_AT_ONCE[embeddings.device.type]
+        size = batch_size or PAIRS_BATCH_SIZE[embeddings.device.type]
         # Small tensors that are kept one by one would break memory up.
         scores = torch.empty(len(codes), device=embeddings.device)
         for into, one, two in zip(scores.split(size), first.split(size), second.split(size), strict=True):

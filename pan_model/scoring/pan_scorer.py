@@ -16,7 +16,7 @@ from pan_model.tasks.task import SetScorer, Task
 EdgesAround = Callable[[Int[np.ndarray, "Q"], Int[np.ndarray, "C S"]], Int[np.ndarray, "2 L"]]
 """The edges that may be known when some queries and sets are compared, as pairs of items."""
 
-EMBEDDED_AT_ONCE = 4096
+EMBEDDING_BATCH_SIZE = 4096
 """Items that are embedded in one go, but for a question to a graph scorer that has more."""
 
 
@@ -40,10 +40,10 @@ def features_on(device: torch.device, features: Float[np.ndarray, "N D"]) -> tor
 
 def embed_all(model: Pan, features: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
     """Embed all items of a dataset, with little more memory than the result takes."""
-    if len(features) <= EMBEDDED_AT_ONCE:
+    if len(features) <= EMBEDDING_BATCH_SIZE:
         return model.embed(features)
     embeddings = features.new_empty(len(features), model.encoder.embedding_dim)
-    pieces = zip(embeddings.split(EMBEDDED_AT_ONCE), features.split(EMBEDDED_AT_ONCE), strict=True)
+    pieces = zip(embeddings.split(EMBEDDING_BATCH_SIZE), features.split(EMBEDDING_BATCH_SIZE), strict=True)
     for into, piece in pieces:
         into.copy_(model.embed(piece))
     return embeddings
@@ -99,8 +99,8 @@ class _Unlinked:
     def score(self, queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         asked = np.unique(np.concatenate([queries.ravel(), sets.ravel()]))
         new = asked[~self._known[asked]]
-        for start in range(0, len(new), EMBEDDED_AT_ONCE):
-            items = torch.from_numpy(new[start : start + EMBEDDED_AT_ONCE]).to(self._inputs.device)
+        for start in range(0, len(new), EMBEDDING_BATCH_SIZE):
+            items = torch.from_numpy(new[start : start + EMBEDDING_BATCH_SIZE]).to(self._inputs.device)
             self._embeddings[items] = self._model.encode(self._inputs[items])
         self._known[new] = True
         return embedding_scorer(self._model, self._embeddings)(queries, sets)
@@ -122,7 +122,7 @@ def _subgraph(queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], edges
 
 def _pieces(subgraphs: list[_Subgraph]) -> Iterator[list[_Subgraph]]:
     """Cut the questions into pieces whose items can be embedded in one go."""
-    sizes = np.cumsum([len(subgraph.items) for subgraph in subgraphs]) // EMBEDDED_AT_ONCE
+    sizes = np.cumsum([len(subgraph.items) for subgraph in subgraphs]) // EMBEDDING_BATCH_SIZE
     for number in np.unique(sizes):
         yield [subgraphs[place] for place in np.flatnonzero(sizes == number)]
 

@@ -35,7 +35,7 @@ NUM_WATCHED = 100
 NUM_CHECKED = 50
 """Outfits of a split that are looked at first, to see that it allows questions at all."""
 
-SCORED_AT_ONCE = 8192
+PAIRS_BATCH_SIZE = 8192
 """Pairs of items that a scorer is asked for at a time: bounds it at (P, E) floats a few times over."""
 
 Questions = tuple[Sequence[FitbQuestion], Sequence[CompatQuestion]]
@@ -208,6 +208,6 @@ def _in_pieces(shapes: Iterable[tuple[int, int]]) -> Iterator[tuple[tuple[int, i
     for place, shape in enumerate(shapes):
         groups[shape].append(place)
     for shape, places in groups.items():
-        most = max(1, SCORED_AT_ONCE // math.prod(shape))
+        most = max(1, PAIRS_BATCH_SIZE // math.prod(shape))
         for start in range(0, len(places), most):
             yield shape, places[start : start + most]

@@ -15,7 +15,7 @@ from pan_model.tasks.same_class import SameClassTask
 from pan_model.tasks.task import SetScorer
 
 RECALL_AT = (1, 10, 20, 30, 40, 50)
-SCORES_AT_ONCE = 2**22
+SCORES_BATCH_SIZE = 2**22
 """Scores that a scorer is asked for at a time, but for galleries that are larger: bounds memory, whatever the data."""
 
 WITHOUT_MATCH = "whose item has no image in the gallery"
@@ -76,7 +76,7 @@ class RetrievalTask(SameClassTask):
         """Score a piece of the queries after another against the whole gallery, and keep their ranks alone."""
         queries, gallery, _ = self._questions[split]
         classes, sets = self.featured.classes, gallery[None, :, None]
-        size = max(1, SCORES_AT_ONCE // len(gallery))
+        size = max(1, SCORES_BATCH_SIZE // len(gallery))
         pieces = (queries[start : start + size] for start in range(0, len(queries), size))
         return np.concatenate(
             [match_ranks(scorer(piece[None], sets)[0], classes[piece], classes[gallery]) for piece in pieces]

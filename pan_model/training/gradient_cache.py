@@ -9,19 +9,19 @@ from pan_model.shapes import Float
 
 
 class GradientCache:
-    """The outputs (U, D) of a network for the inputs of one step, at most `at_once` of them with their activations.
+    """The outputs (U, D) of a network for the inputs of one step, at most `batch_size` of them with their activations.
 
-    A loss of pairs cannot be added up over pieces of the items. So more inputs than `at_once` go through the network
+    A loss of pairs cannot be added up over pieces of the items. So more inputs than `batch_size` go through the network
     twice: first without a gradient, for the outputs; then, when the loss of the whole step has given the gradient with
     respect to the outputs, piece by piece with one, and each piece is fed its part (Gao et al., RepL4NLP 2021). The
     network must give the same outputs both times: no dropout, no statistics of a batch.
     """
 
     def __init__(
-        self, network: Callable[[Tensor], Float[Tensor, "u D"]], inputs: Float[Tensor, "U ..."], at_once: int
+        self, network: Callable[[Tensor], Float[Tensor, "u D"]], inputs: Float[Tensor, "U ..."], batch_size: int
     ) -> None:
         self._network = network
-        self._inputs = inputs.split(at_once)
+        self._inputs = inputs.split(batch_size)
         self._whole = network(inputs) if len(self._inputs) == 1 else None
         self.outputs: Float[Tensor, "U D"] = self._first_pass() if self._whole is None else self._whole.detach()
         self.outputs.requires_grad_()

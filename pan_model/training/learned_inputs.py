@@ -15,16 +15,14 @@ from pan_model.images.batches import ImageBatches
 from pan_model.model.normalisation import Normalisation
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs
-from pan_model.training.finetune_start import FinetuneStart
-from pan_model.training.finetuning import FinetuneConfig
-from pan_model.training.frozen_inputs import FrozenInputs
+from pan_model.training.finetuning import FinetuneConfig, FinetuneStart
 from pan_model.training.gradient_cache import GradientCache
-from pan_model.training.inputs import StepInputs
+from pan_model.training.inputs import FrozenInputs, StepInputs
 
 AUGMENTATION_PURPOSE = 5
 """Keeps the random numbers of augmentation apart from others of the same seed."""
 
-EMBEDDED_AT_ONCE = {"cpu": 16, "cuda": 64}
+EVALUATION_BATCH_SIZE = {"cpu": 16, "cuda": 64}
 """Images of an evaluation that go through the backbone at a time, by device, as when features are extracted."""
 
 
@@ -51,7 +49,7 @@ class LearnedInputs:
         self._frozen = frozen
         self._normalisation = normalisation
         self._device = device
-        self._at_once = start.at_once_on(device)
+        self._batch_size = start.batch_size_on(device)
         self._precision = fastest_precision(device) if start.mixed_precision else torch.float32
         self._backbone = deepcopy(start.backbone).eval().requires_grad_()
         # Convolutions are up to twice as fast when the channels of a pixel lie side by side.
@@ -80,7 +78,7 @@ class LearnedInputs:
         items = [np.unique(np.concatenate([step.index_1, step.index_2])) for step in steps]
         image_batches = self._training.epoch(items, (seed, AUGMENTATION_PURPOSE, epoch))
         for of_step, images in zip(items, image_batches, strict=True):
-            features = GradientCache(self._train_on, images, self._at_once)
+            features = GradientCache(self._train_on, images, self._batch_size)
             yield _LearnedStep(features, torch.from_numpy(of_step).to(self._device), self._backbone, self._precision)
 
     def of(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
@@ -92,7 +90,7 @@ class LearnedInputs:
         """Features by the backbone as it is, from images as they are, computed as the frozen ones were."""
         if not self._moved or len(items) == 0:
             return self._frozen.features(items)
-        batches = [piece.cpu().numpy() for piece in items.split(EMBEDDED_AT_ONCE[self._device.type])]
+        batches = [piece.cpu().numpy() for piece in items.split(EVALUATION_BATCH_SIZE[self._device.type])]
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             return torch.cat([self._extract(images) for images in self._evaluation.epoch(batches, (0,))])
 

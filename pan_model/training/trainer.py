@@ -18,24 +18,21 @@ from pan_model.model.pan import Pan
 from pan_model.model.similarity import FirstWeights
 from pan_model.reproducibility import seeded
 from pan_model.scores import EpochRecord, QuestionScores
-from pan_model.scoring.pan_scorer import EMBEDDED_AT_ONCE, edges_around, embedding_scorer, features_on, graph_scorer
+from pan_model.scoring.pan_scorer import EMBEDDING_BATCH_SIZE, edges_around, embedding_scorer, features_on, graph_scorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.tasks.task import SetScorer, Task, score_rows
-from pan_model.training.finetune_start import FinetuneStart
-from pan_model.training.frozen_inputs import FrozenInputs
-from pan_model.training.inputs import Inputs, StepInputs
+from pan_model.training.finetuning import FinetuneStart
+from pan_model.training.inputs import FrozenInputs, Inputs, StepInputs, normalise_rows
 from pan_model.training.learned_inputs import LearnedInputs
-from pan_model.training.losses import pair_weights
-from pan_model.training.normalised_rows import normalise_rows
+from pan_model.training.loss import Losses, TrainingLoss, pair_weights
 from pan_model.training.optimisation import Optimisation
-from pan_model.training.training_loss import Losses, TrainingLoss
 
-TRAINED_AT_ONCE = 8192
+TRAINING_BATCH_SIZE = 8192
 """Pairs of an optimiser step that are in memory at a time, fewer where embeddings are wider than WIDE."""
 
 WIDE = 1280
-"""With it, memory is bounded at TRAINED_AT_ONCE x WIDE floats about ten times over: half a gigabyte."""
+"""With it, memory is bounded at TRAINING_BATCH_SIZE x WIDE floats about ten times over: half a gigabyte."""
 
 PAIRS_PURPOSE = 1
 FIRST_WEIGHTS_PURPOSE = 3
@@ -204,7 +201,7 @@ class Trainer:
         """Embed some items, in evaluation mode."""
         self.model.eval()
         rows = torch.tensor(items, device=self.device)  # a copy: the array may be read-only
-        return torch.cat([self.model.encode(self._inputs.of(piece)) for piece in rows.split(EMBEDDED_AT_ONCE)])
+        return torch.cat([self.model.encode(self._inputs.of(piece)) for piece in rows.split(EMBEDDING_BATCH_SIZE)])
 
     def _start_as_distance(self, num_labelled: int) -> None:
         seed = self.config.train.seed
@@ -227,13 +224,13 @@ class Trainer:
         index_1, index_2, same = self._on_device(pairs)
         if self.config.pairs.hard_pair_share < 1:
             share = self.config.pairs.hard_pair_share
-            hardest = self._loss.hardest(inputs, index_1, index_2, same, share, self._pairs_at_once)
+            hardest = self._loss.hardest(inputs, index_1, index_2, same, share, self._pairs_batch_size)
             index_1, index_2, same = index_1[hardest], index_2[hardest], same[hardest]
         weights = pair_weights(same, self.config.pairs.positive_weight)
         self._optimisation.zero_grad()
         sums = np.zeros(len(Losses._fields))
         self._loss.begin(inputs)
-        for piece in _slices(len(same), self._pairs_at_once):
+        for piece in _slices(len(same), self._pairs_batch_size):
             share = (piece.stop - piece.start) / len(same)
             losses = self._loss.losses(inputs, index_1[piece], index_2[piece], same[piece], weights[piece] / share)
             (losses.total * share).backward()
@@ -244,8 +241,8 @@ class Trainer:
         return sums
 
     @property
-    def _pairs_at_once(self) -> int:
-        return max(1, TRAINED_AT_ONCE * WIDE // max(WIDE, self.model.encoder.embedding_dim))
+    def _pairs_batch_size(self) -> int:
+        return max(1, TRAINING_BATCH_SIZE * WIDE // max(WIDE, self.model.encoder.embedding_dim))
 
     def _on_device(self, pairs: Pairs) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Tensor]:
         index_1, index_2, same = (torch.from_numpy(part).to(self.device) for part in pairs)

@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 from pan_model.errors import UserError
 from pan_model.files import atomic_cache_write, check_writable
 from pan_model.images.decoded_cache import CACHE_FOLDER, DecodedImages
-from pan_model.training.finetune_start import FinetuneStart
+from pan_model.training.finetuning import FinetuneStart
 from study.nodes.file_server import Chunk
 
 CHUNK_BYTES = 2**26

@@ -27,7 +27,7 @@ from pan_model.tasks.task import Task
 from pan_model.training.backbone.config import BackboneTrainingConfig
 from pan_model.training.backbone.images import TrainingImages
 from pan_model.training.backbone.training import Stage, train_backbone
-from pan_model.training.finetune_start import FinetuneStart
+from pan_model.training.finetuning import FinetuneStart
 from study.config.choices import Regime
 from study.config.study_file import DatasetRecord
 from study.terminal import Terminal, duration, show_work

@@ -15,7 +15,7 @@ from pan_model.flat import Scalar
 from pan_model.reproducibility import computing_threads, deterministic_arithmetic
 from pan_model.scores import EpochRecord
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline
-from pan_model.training.finetune_start import FinetuneStart
+from pan_model.training.finetuning import FinetuneStart
 from pan_model.training.trainer import Evaluation, Trainer
 from study.storage.location import Location
 from study.storage.paths import StudyPaths

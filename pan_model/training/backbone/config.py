@@ -7,7 +7,7 @@ from enum import StrEnum
 from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig
 
-FEWEST_AT_ONCE = 4
+MIN_BATCH_SIZE = 4
 """Images in a piece of a step; a piece of one could not be normalised by its batch."""
 
 SIAMESE_EPOCHS, PROXYNCA_EPOCHS, WARM_UP_EPOCHS = 200, 50, 5
@@ -55,9 +55,9 @@ class BackboneTrainingConfig:
         for name in ("learning_rate", "margin", "temperature", "proxy_learning_rate_factor"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise UserError(f"{name} must be a finite number above 0, got {getattr(self, name)}.")
-        if self.images_at_once and self.images_at_once < FEWEST_AT_ONCE:
+        if self.images_at_once and self.images_at_once < MIN_BATCH_SIZE:
             raise UserError(
-                f"images_at_once must be 0 (a whole step) or at least {FEWEST_AT_ONCE}, got {self.images_at_once}."
+                f"images_at_once must be 0 (a whole step) or at least {MIN_BATCH_SIZE}, got {self.images_at_once}."
             )
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed must be at least 0 and below 2**63, got {self.seed}.")

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone, measure_feature_dim
+from pan_model.backbones.precision import MixedPrecision
 from pan_model.errors import UserError
 from pan_model.images.batches import ImageBatches
 from pan_model.reproducibility import seeded
 from pan_model.shapes import Float, Int
 from pan_model.training.backbone.config import BackboneTrainingConfig
 from pan_model.training.backbone.objectives import build_objective
-from pan_model.training.backbone.precision import MixedPrecision
 from pan_model.training.backbone.triplets import Groups
 
 FIRST_WEIGHTS_PURPOSE, STEPS_PURPOSE, IMAGES_PURPOSE, NETWORK_PURPOSE = range(4)
@@ -129,8 +129,8 @@ class BackboneTrainer:
     def _pieces(self, step: Int[np.ndarray, "_"]) -> list[Int[np.ndarray, "_"]]:
         """Cut a step into pieces of nearly the same size, at most images_at_once where what is together allows it."""
         units = step.reshape(-1, self.objective.together)
-        at_once = max(1, (self._config.images_at_once or len(step)) // self.objective.together)
-        return [piece.reshape(-1) for piece in np.array_split(units, math.ceil(len(units) / at_once))]
+        batch_size = max(1, (self._config.images_at_once or len(step)) // self.objective.together)
+        return [piece.reshape(-1) for piece in np.array_split(units, math.ceil(len(units) / batch_size))]
 
     def _random_numbers(self, *purpose: int) -> AbstractContextManager[None]:
         """Return a block whose random numbers depend on the seed and the purpose."""

@@ -1,3 +1,5 @@
+"""Mixed precision: the type that is chosen, and gradients that do not vanish."""
+
 import math
 
 import pytest
@@ -5,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.backbones.precision import computing_in, fastest_precision, gradient_scale
+from pan_model.backbones.precision import MixedPrecision, computing_in, fastest_precision, gradient_scale
 
 CPU = torch.device("cpu")
 
@@ -44,3 +46,26 @@ def test_what_cannot_be_scaled_is_left_as_it_is(values: list[float]):
 
 def test_no_gradient_at_all_needs_no_scale():
     assert gradient_scale(torch.zeros(0, 4), torch.float16) == 1
+
+
+def step(precision: MixedPrecision, device: str) -> torch.Tensor:
+    weight = torch.ones(4, 4, device=device, requires_grad=True)
+    optimiser = torch.optim.SGD([weight], lr=0.5)
+    with precision.forward():
+        product = weight @ weight
+    precision.backward(product.float().sum())
+    precision.step(optimiser)
+    return product
+
+
+def test_cpu_computes_in_32_bits() -> None:
+    precision = MixedPrecision(torch.device("cpu"))
+    assert step(precision, "cpu").dtype == torch.float32
+    assert precision.state_dict() == {}
+    precision.load_state_dict({})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_computes_in_fewer() -> None:
+    precision = MixedPrecision(torch.device("cuda"))
+    assert step(precision, "cuda").dtype in (torch.bfloat16, torch.float16)

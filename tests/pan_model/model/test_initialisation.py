@@ -18,7 +18,7 @@ from pan_model.model.initialisation import calibrate, closeness, start_as_distan
 from pan_model.model.similarity import ConditionSimilarity, FirstWeights, Joint, SimilarityConfig
 from pan_model.scoring.baselines import nearest_class_mean, normalised_features
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.training.losses import pair_losses
+from pan_model.training.loss import pair_losses
 from pan_model.training.trainer import Trainer
 
 CPU = torch.device("cpu")

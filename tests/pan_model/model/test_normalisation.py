@@ -1,3 +1,5 @@
+"""Normalisation against slow computations and its own properties."""
+
 import math
 from dataclasses import replace
 from typing import Any
@@ -13,11 +15,13 @@ from torch.nn import functional as F
 import pan_model.model.normalisation
 from pan_model.errors import UserError
 from pan_model.model.normalisation import (
+    STEEPEST_AT,
     Normalisation,
     NormalisationConfig,
     NormalisationKind,
     covariance_within,
     inverse_root,
+    signed_power,
 )
 
 CONFIGS = [
@@ -239,7 +243,7 @@ def test_a_few_rows_at_a_time_are_as_good_as_all_at_once(monkeypatch: pytest.Mon
         whole.fit(features[items], groups)
         listed.fit(features, groups, items)
         with monkeypatch.context() as context:
-            context.setattr(pan_model.model.normalisation, "AT_ONCE", at_once)
+            context.setattr(pan_model.model.normalisation, "ROWS_BATCH_SIZE", at_once)
             pieces.fit(features, groups, items)
             normalised = pieces.normalise_all(features)
         for name, value in whole.state_dict().items():
@@ -248,3 +252,23 @@ def test_a_few_rows_at_a_time_are_as_good_as_all_at_once(monkeypatch: pytest.Mon
         torch.testing.assert_close(normalised, whole(features))
         assert (whole.std[1] == 1) or kind != "standardise"
         assert (normalised is features) == (kind == "none" and power == 1)
+
+
+@given(value=st.floats(-100, 100), power=st.floats(0.1, 1))
+def test_it_is_the_formula(value: float, power: float):
+    features = torch.tensor([[value]])
+    assert torch.equal(signed_power(features, power), features.sign() * features.abs() ** power)
+
+
+@pytest.mark.parametrize("power", [0.3, 0.5, 1.0])
+def test_the_gradient_is_the_true_one_away_from_0(power: float):
+    features = torch.tensor([[2.0, -0.5, 0.01, -0.002]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: signed_power(x, power), (features,), eps=1e-9, atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, -1e-12, STEEPEST_AT, -STEEPEST_AT])
+def test_near_0_the_gradient_is_finite_and_upward(value: float):
+    features = torch.tensor([[value]], requires_grad=True)
+    signed_power(features, 0.5).backward(torch.ones(1, 1))
+    assert features.grad is not None
+    assert features.grad.item() == pytest.approx(0.5 * STEEPEST_AT**-0.5)

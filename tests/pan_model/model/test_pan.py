@@ -45,7 +45,7 @@ def test_scores_do_not_depend_on_how_many_pairs_are_scored_at_once(
     model = build(configure())
     index_1, index_2 = np.random.default_rng(0).integers(len(features), size=(2, 100))
     whole = model.score_pairs(model.embed(features), index_1, index_2)
-    monkeypatch.setattr(model_module, "SCORED_AT_ONCE", {"cpu": 7})
+    monkeypatch.setattr(model_module, "PAIRS_BATCH_SIZE", {"cpu": 7})
     np.testing.assert_allclose(model.score_pairs(model.embed(features), index_1, index_2), whole, rtol=1e-6)
 
 

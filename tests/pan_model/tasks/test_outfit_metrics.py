@@ -97,8 +97,8 @@ def test_a_score_that_is_no_number_makes_its_questions_none():
     assert np.isnan(compat_auc(scorer, [*real, CompatQuestion((0, 3), False)])).all()
 
 
-@pytest.mark.parametrize("at_once", [1, 30, 10**6])
-def test_few_pairs_are_scored_at_a_time_and_nothing_changes(monkeypatch: pytest.MonkeyPatch, at_once: int):
+@pytest.mark.parametrize("batch_size", [1, 30, 10**6])
+def test_few_pairs_are_scored_at_a_time_and_nothing_changes(monkeypatch: pytest.MonkeyPatch, batch_size: int):
     generator = np.random.default_rng(1)
     drawn = [tuple(generator.choice(NUM_ITEMS, size, replace=False).tolist()) for size in (2, 3, 4, 5) * 20]
     questions = [FitbQuestion(outfit, (0, 1, 2), 1) for outfit in drawn]
@@ -110,6 +110,6 @@ def test_few_pairs_are_scored_at_a_time_and_nothing_changes(monkeypatch: pytest.
         return scorer(queries, sets)
 
     expected = fitb_accuracy(scorer, questions).tolist(), outfit_scores(scorer, drawn).tolist()
-    monkeypatch.setattr("pan_model.tasks.outfits.SCORED_AT_ONCE", at_once)
+    monkeypatch.setattr("pan_model.tasks.outfits.PAIRS_BATCH_SIZE", batch_size)
     assert (fitb_accuracy(note, questions).tolist(), outfit_scores(note, drawn).tolist()) == expected
-    assert max(asked) <= max(at_once, 5 * 4)
+    assert max(asked) <= max(batch_size, 5 * 4)

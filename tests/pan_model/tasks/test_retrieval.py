@@ -13,7 +13,7 @@ from pan_model.data.splits import Role, Roles, Split, alternate
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
-from pan_model.tasks.retrieval import RECALL_AT, SCORES_AT_ONCE, RetrievalTask, sample_products
+from pan_model.tasks.retrieval import RECALL_AT, SCORES_BATCH_SIZE, RetrievalTask, sample_products
 from pan_model.tasks.task import SetScorer, Task
 from pan_model.training.trainer import Trainer
 
@@ -93,11 +93,11 @@ def test_a_scorer_that_knows_the_products_makes_no_mistake(
 
 
 @pytest.mark.parametrize("split", Split)
-@pytest.mark.parametrize("at_once", [1, 100, SCORES_AT_ONCE])
+@pytest.mark.parametrize("batch_size", [1, 100, SCORES_BATCH_SIZE])
 def test_recall_is_whether_a_match_is_among_the_best_of_the_gallery(
-    retrieval: RetrievalTask, stocked: FeaturedItems, monkeypatch: pytest.MonkeyPatch, split: Split, at_once: int
+    retrieval: RetrievalTask, stocked: FeaturedItems, monkeypatch: pytest.MonkeyPatch, split: Split, batch_size: int
 ):
-    monkeypatch.setattr("pan_model.tasks.retrieval.SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr("pan_model.tasks.retrieval.SCORES_BATCH_SIZE", batch_size)
     doubtful = knows(stocked.classes, doubt=1.0)
     scores = retrieval.evaluate_fully(doubtful, split)
     assert list(scores) == [f"recall@{k}" for k in (1, 10, 20, 30, 40, 50)]
@@ -194,12 +194,12 @@ def test_scores_are_asked_for_in_pieces_of_bounded_size():
     def note(queries: np.ndarray, sets: np.ndarray) -> np.ndarray:
         assert queries.shape[0] == sets.shape[0] == 1
         assert sets.shape[1:] == (num, 1)
-        assert queries.shape[1] * sets.shape[1] <= SCORES_AT_ONCE
+        assert queries.shape[1] * sets.shape[1] <= SCORES_BATCH_SIZE
         asked.append(queries[0])
         return (task.featured.classes[queries[0]][:, None] == task.featured.classes[sets[0, :, 0]])[None].astype(float)
 
     assert task.evaluate(note, Split.TEST)["recall@1"].mean() == 1
-    assert len(asked) == -(-num // (SCORES_AT_ONCE // num))
+    assert len(asked) == -(-num // (SCORES_BATCH_SIZE // num))
     assert np.concatenate(asked).tolist() == task.questions(Split.TEST).queries.tolist()
 
 

@@ -24,13 +24,13 @@ def images() -> Tensor:
     return torch.randn(NUM_INPUTS, 3, 5, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 3, 6, 7, 100])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 6, 7, 100])
 @pytest.mark.parametrize("scale", [1.0, 8.0])
-def test_pieces_give_the_gradient_of_the_whole(images: Tensor, at_once: int, scale: float):
+def test_pieces_give_the_gradient_of_the_whole(images: Tensor, batch_size: int, scale: float):
     plain, cached = network(), network()
     outputs = plain(images)
     (scale * loss_of_all(outputs)).backward()
-    cache = GradientCache(cached, images, at_once)
+    cache = GradientCache(cached, images, batch_size)
     torch.testing.assert_close(cache.outputs, outputs, rtol=1e-12, atol=1e-12)
     loss_of_all(cache.outputs).backward()
     cache.backward(scale)
@@ -49,8 +49,8 @@ def test_losses_that_come_in_pieces_add_up(images: Tensor):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("at_once", [3, 7])
-def test_never_more_inputs_than_at_once_have_their_activations(images: Tensor, at_once: int):
+@pytest.mark.parametrize("batch_size", [3, 7])
+def test_never_more_inputs_than_at_once_have_their_activations(images: Tensor, batch_size: int):
     seen: list[tuple[int, bool]] = []
     model = network()
 
@@ -58,10 +58,10 @@ def test_never_more_inputs_than_at_once_have_their_activations(images: Tensor, a
         seen.append((len(piece), torch.is_grad_enabled()))
         return model(piece)
 
-    cache = GradientCache(noting, images, at_once)
+    cache = GradientCache(noting, images, batch_size)
     cache.outputs.sum().backward()
     cache.backward()
-    expected = [(3, False), (3, False), (1, False), (3, True), (3, True), (1, True)] if at_once == 3 else [(7, True)]
+    expected = [(3, False), (3, False), (1, False), (3, True), (3, True), (1, True)] if batch_size == 3 else [(7, True)]
     assert seen == expected
 
 

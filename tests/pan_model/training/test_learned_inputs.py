@@ -26,7 +26,7 @@ from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.scores import EpochRecord
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.training.finetune_start import FinetuneStart
+from pan_model.training.finetuning import FinetuneStart
 from pan_model.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -249,12 +249,12 @@ def test_same_seed_gives_the_same_numbers_and_evaluating_changes_none(make: Make
     assert not equal(weights(another), weights(other))
 
 
-@pytest.mark.parametrize("pairs_at_once", [8192, 50])
-def test_a_step_in_pieces_is_the_whole_step(make: Make, monkeypatch: pytest.MonkeyPatch, pairs_at_once: int):
+@pytest.mark.parametrize("batch_size", [8192, 50])
+def test_a_step_in_pieces_is_the_whole_step(make: Make, monkeypatch: pytest.MonkeyPatch, batch_size: int):
     """Gradients are compared after one step: Adam's first one only knows their signs."""
     gradients: list[dict[str, Tensor]] = []
     losses: list[float | int] = []
-    monkeypatch.setattr("pan_model.training.trainer.TRAINED_AT_ONCE", pairs_at_once)
+    monkeypatch.setattr("pan_model.training.trainer.TRAINING_BATCH_SIZE", batch_size)
     for images_at_once in (1000, 6, 1):
         learned = make({"images_at_once": images_at_once}, **BACKBONE, steps_per_epoch=1, hard_pair_share=0.5)
         losses.append(learned.train_epoch()["loss/total"])
@@ -361,7 +361,7 @@ def test_on_train_only_the_items_that_are_asked_are_embedded(make: Make, monkeyp
     monkeypatch.setattr(learned._inputs, "of", lambda items: embedded.append(len(items)) or of(items))
     asked = np.sort(learned.task.featured.splits[Split.TRAIN])
     calls: list[Split] = []
-    monkeypatch.setattr("pan_model.training.trainer.asked_items", lambda _task, split: calls.append(split) or asked)
+    monkeypatch.setattr(learned.task, "scored_items", lambda split: calls.append(split) or asked)
     learned.evaluate(Split.TRAIN)
     learned.evaluate(Split.TRAIN)
     assert embedded == [len(asked), len(asked)]
@@ -391,5 +391,5 @@ def test_a_start_has_the_images_of_all_items_and_takes_some_at_once(make: Make, 
     with pytest.raises(UserError, match="images_at_once must be at least 1, got 0"):
         make({"images_at_once": 0}, **BACKBONE)
     start = planted_images.start
-    assert start.at_once_on(CPU) == 16 * 7**2
-    assert replace(start, images_at_once=3).at_once_on(CPU) == 3
+    assert start.batch_size_on(CPU) == 16 * 7**2
+    assert replace(start, images_at_once=3).batch_size_on(CPU) == 3

@@ -27,7 +27,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.items import Items
 from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.tasks.few_shot import FewShotTask
-from pan_model.training.finetune_start import FinetuneStart
+from pan_model.training.finetuning import FinetuneStart
 from pan_model.training.trainer import Trainer
 from study.nodes.feature_extraction import ClusterExtractor
 from study.nodes.file_server import file_server, this_node

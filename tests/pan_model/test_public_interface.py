@@ -3,6 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
+import pan_model
+from pan_model.images.decoding import load_image
+
 CODE = """
 import importlib, os, sys
 
@@ -40,3 +45,12 @@ assert not {"ray", "optuna", "rich", "pydantic"} & set(sys.modules)
 
 def test_flags_need_no_torch_and_importing_changes_no_setting():
     subprocess.run([sys.executable, "-c", CODE], check=True)
+
+
+def test_public_names_are_imported_on_first_use():
+    assert pan_model.load_image is load_image
+    for name in pan_model.__all__:
+        assert getattr(pan_model, name) is not None
+        assert name in dir(pan_model)
+    with pytest.raises(AttributeError, match="module 'pan_model' has no attribute 'load_mode'"):
+        _ = pan_model.load_mode  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]

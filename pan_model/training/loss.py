@@ -1,10 +1,11 @@
-"""PAN's loss on training pairs: L = BCE(p, y) + lambda * L_conditions + the encoder's own (PAN, section 3)."""
+"""PAN's training loss: L = BCE(p, y) + lambda * L_conditions + the encoder's own loss (PAN, section 3)."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.model.conditions import Conditions
@@ -12,7 +13,65 @@ from pan_model.model.pan import Pan
 from pan_model.model.similarity import PairSimilarity
 from pan_model.shapes import Bool, Float, Int
 from pan_model.training.inputs import StepInputs
-from pan_model.training.losses import condition_loss, hardest_pairs, pair_losses
+
+MASK_EPSILON = 1e-6
+"""Keeps a pair without any certain condition at a loss of 0 (reference code)."""
+
+
+def pair_losses(pairs: PairSimilarity, same: Bool[Tensor, "P"]) -> Float[Tensor, "P"]:
+    """Binary cross-entropy of each pair's score p against y, same class or outfit.
+
+    >>> pairs = PairSimilarity(torch.zeros(1, 1), torch.zeros(1, 1))
+    >>> [round(loss, 4) for loss in pair_losses(pairs, torch.tensor([True])).tolist()]
+    [0.6931]
+    """
+    return -torch.where(same, pairs.log_score, pairs.log_complement)
+
+
+def pair_weights(same: Bool[Tensor, "P"], positive_weight: float) -> Float[Tensor, "P"]:
+    """How much each pair counts: positives together positive_weight, negatives the rest, 1 in all.
+
+    Where there are only positives or only negatives, they count alike. With as many of both and positive_weight 0.5
+    every pair counts 1 / P, the paper's mean.
+
+    >>> pair_weights(torch.tensor([True, False, False]), 0.5).tolist()
+    [0.5, 0.25, 0.25]
+    """
+    num_positives = int(same.sum())
+    num_negatives = len(same) - num_positives
+    if num_positives == 0 or num_negatives == 0:
+        return torch.full(same.shape, 1 / len(same), device=same.device)
+    positive, negative = positive_weight / num_positives, (1 - positive_weight) / num_negatives
+    return torch.where(same, positive, negative)
+
+
+def hardest_pairs(losses: Float[Tensor, "P"], same: Bool[Tensor, "P"], share: float) -> Int[Tensor, "H"]:
+    """The places of the hardest share of the positives and of the negatives, in ascending order, at least one of each.
+
+    >>> hardest_pairs(torch.tensor([1.0, 2.0, 5.0, 4.0]), torch.tensor([True, True, False, False]), 0.5).tolist()
+    [1, 2]
+    """
+    chosen: list[Tensor] = []
+    for places in (same.nonzero()[:, 0], (~same).nonzero()[:, 0]):
+        count = min(len(places), max(1, round(share * len(places))))
+        chosen.append(places[losses[places].topk(count).indices])
+    return torch.cat(chosen).sort().values
+
+
+def condition_loss(
+    similarity_logits: Float[Tensor, "P K"], targets: Bool[Tensor, "P K"], certain: Bool[Tensor, "P K"]
+) -> Float[Tensor, ""]:
+    """Mean over pairs of sum_m c_m BCE(s_m, a_m) / (sum_m c_m + 1e-6), c_m = both images' attribute m is certain.
+
+    >>> logits, targets = torch.tensor([[0.0, 9.0]]), torch.tensor([[True, False]])
+    >>> round(condition_loss(logits, targets, torch.tensor([[True, False]])).item(), 4)
+    0.6931
+    """
+    mask = certain.to(similarity_logits.dtype)
+    loss = F.binary_cross_entropy_with_logits(
+        similarity_logits, targets.to(similarity_logits.dtype), weight=mask, reduction="none"
+    )
+    return (loss.sum(dim=1) / (mask.sum(dim=1) + MASK_EPSILON)).mean()
 
 
 class Losses(NamedTuple):
@@ -98,13 +157,15 @@ class TrainingLoss:
         index_2: Int[Tensor, "P"],
         same: Bool[Tensor, "P"],
         share: float,
-        at_once: int,
+        batch_size: int,
     ) -> Int[Tensor, "H"]:
         """The places of the hardest share of P pairs, as the model is now and without dropout."""
         self._model.eval()
         losses = [
             pair_losses(self._compare(inputs, one, two)[0], alike)
-            for one, two, alike in zip(index_1.split(at_once), index_2.split(at_once), same.split(at_once), strict=True)
+            for one, two, alike in zip(
+                index_1.split(batch_size), index_2.split(batch_size), same.split(batch_size), strict=True
+            )
         ]
         self._model.train()
         return hardest_pairs(torch.cat(losses), same, share)
