@@ -128,7 +128,6 @@ def test_only_nodes_and_tuning_import_ray():
     assert importers("ray", "study") <= {"study/nodes", "study/tuning"}
 
 
-@pytest.mark.xfail(strict=False, reason="flags still import torch")
 def test_commands_start_without_torch_and_ray():
     """A usage error, `--help` and the tables of a study answer at once."""
     code = "import sys, study.app.commands, study.app.flags; print({'ray', 'torch'} & sys.modules.keys())"

@@ -1,4 +1,8 @@
-"""The commands as a person starts them, on a small data set, in folders of their own; one study that many look at."""
+"""Commands of study/, as processes and inside the tests' own, on a small dataset; one finished study that many read.
+
+The folders: serial/ runs studies in the tests' process, process/ starts commands that start no Ray, ray/ starts Ray,
+nodes/ a cluster of several nodes, store/ an object store.
+"""
 
 import json
 import os
@@ -8,18 +12,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import torch
+from filelock import FileLock
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from pan_model.backbones.config import FeaturesConfig
 from pan_model.data.demo import DemoConfig, draw_demo
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.objective import Objective
 from study.app.commands import run_command
 from study.storage.paths import DatasetPaths, StudyPaths
@@ -30,6 +40,7 @@ from study.trials.trial import TrialEnvironment, TrialRun, TrialSpec
 IMAGE_SIZE = 32
 SMALL = DemoConfig(num_classes=24, images_per_class=12, image_size=IMAGE_SIZE)
 TIMEOUT_S = 600.0
+FIVE_TRIALS = ("--num-trials=5", "--max-epochs=3", "--grace-epochs=1")
 
 
 @dataclass(frozen=True)
@@ -172,39 +183,79 @@ class StudyRun:
 
 @pytest.fixture(scope="session")
 def commands(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Generator[Commands]:
+    """Start commands as processes; those that a failed test leaves behind are killed."""
     made = Commands(pytestconfig.rootpath, tmp_path_factory.mktemp("elsewhere"))
     yield made
     for started in made.all_started:
-        if started.process.poll() is None:  # a test that failed has left it
+        if started.process.poll() is None:
             started.kill()
 
 
 @pytest.fixture(scope="session")
-def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    draw_demo(folder / "demo", SMALL)
-    return folder
+def run_here() -> Callable[..., Finished]:
+    """Run a command inside this process, study/run.py unless another is given, and undo what it changes there."""
+
+    def run(*words: object, command: Callable[[list[str]], int] = run_command) -> Finished:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        threads, out, err = torch.get_num_threads(), StringIO(), StringIO()
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                code = command([str(word) for word in words])
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(False)
+        return Finished(code, out.getvalue(), err.getvalue())
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def share(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Return a folder that is filled once for all test processes: the first to need it fills it, the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, filled = root / f"shared-{name}", root / f"shared-{name}.filled"
+        with FileLock(root / f"shared-{name}.lock"):
+            if not filled.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                filled.touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def data_root(share: Callable[..., Path]) -> Path:
+    """The small dataset, to be read only."""
+    return share("data", lambda folder: draw_demo(folder / "demo", SMALL))
+
+
+@pytest.fixture(scope="session")
+def cache_dir(share: Callable[..., Path]) -> Path:
+    """A cache that all studies use."""
+    return share("cache", lambda _: None)
 
 
 @pytest.fixture(scope="session")
 def flags(data_root: Path, cache_dir: Path) -> Callable[..., list[str]]:
-    """The flags that all studies here share, then those given; an output always, another data root if given."""
+    """Return the flags that all studies here have in common, followed by those given."""
 
     def make(output: Path, *more: object, data: Path = data_root) -> list[str]:
-        shared = ["--output", output, "--data-root", data, "--cache-dir", cache_dir, "--image-size", IMAGE_SIZE]
-        return [str(word) for word in [*shared, *more]]
+        common = ["--output", output, "--data-root", data, "--cache-dir", cache_dir, "--image-size", IMAGE_SIZE]
+        return [str(word) for word in [*common, *more]]
 
     return make
 
 
 @pytest.fixture(scope="session")
 def new_data(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Callable[[], Path]:
-    """Make a data root of one's own to spoil: the small data set again."""
+    """Copy the small dataset to a data root that a test may change."""
 
     def copy() -> Path:
         folder = tmp_path_factory.mktemp("data")
@@ -216,46 +267,73 @@ def new_data(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Calla
 
 @pytest.fixture(scope="session")
 def spoil() -> Callable[[Path], tuple[Path, Path]]:
-    """Make one image of a data root unreadable and cut another; gives both."""
+    """Make one image of a data root unreadable and truncate another; return both."""
 
     def make(data: Path) -> tuple[Path, Path]:
-        unreadable, *_, cut = sorted((data / "demo" / "images").rglob("*.png"))
+        unreadable, *_, truncated = sorted((data / "demo" / "images").rglob("*.png"))
         unreadable.write_bytes(b"this is no image")
-        cut.write_bytes(cut.read_bytes()[:-400])
-        return unreadable, cut
+        truncated.write_bytes(truncated.read_bytes()[:-400])
+        return unreadable, truncated
 
     return make
 
 
 @pytest.fixture(scope="session")
 def run_study(
-    commands: Commands, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
+    run_here: Callable[..., Finished], flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., StudyRun]:
-    """Run a study to its end in an output folder of its own, with the flags given beside the shared ones."""
+    """Run a study in this process, without Ray, in a new output folder."""
 
     def run(*more: object) -> StudyRun:
         output = tmp_path_factory.mktemp("study")
-        words = flags(output, *more)
-        return StudyRun(tuple(words), output, commands.run("run", *words))
+        words = flags(output, *more, "--executor=serial")
+        return StudyRun(tuple(words), output, run_here(*words))
 
     return run
 
 
 @pytest.fixture(scope="session")
-def done(run_study: Callable[..., StudyRun]) -> StudyRun:
-    """A finished study: 5 trials, one at a time, of 3 epochs, stopped from the first on. Only to be looked at."""
-    return run_study("--num-trials=5", "--max-epochs=3", "--grace-epochs=1", "--max-concurrent=1")
+def shared_study(share: Callable[..., Path], flags: Callable[..., list[str]]) -> Callable[..., StudyRun]:
+    """Run a study once for all test processes. It is only to be looked at."""
+
+    def study(name: str, run: Callable[..., Finished], *more: str) -> StudyRun:
+        def fill(folder: Path) -> None:
+            finished = run(*flags(folder / "results", *more))
+            (folder / "screen.json").write_text(json.dumps(asdict(finished)))
+
+        folder = share(name, fill)
+        screen = json.loads((folder / "screen.json").read_text())
+        return StudyRun(tuple(flags(folder / "results", *more)), folder / "results", Finished(**screen))
+
+    return study
+
+
+@pytest.fixture(scope="session")
+def done(shared_study: Callable[..., StudyRun], run_here: Callable[..., Finished]) -> StudyRun:
+    """A finished study: 5 trials of at most 3 epochs, stopped by ASHA from the first epoch on."""
+    return shared_study("done", run_here, *FIVE_TRIALS, "--executor=serial")
+
+
+@pytest.fixture(scope="session")
+def done_on_ray(shared_study: Callable[..., StudyRun], commands: Commands) -> StudyRun:
+    """The same study on Ray, as a command of its own, one trial at a time."""
+    return shared_study("done-on-ray", partial(commands.run, "run"), *FIVE_TRIALS, "--max-concurrent=1")
+
+
+@pytest.fixture(scope="session")
+def featured(data_root: Path, cache_dir: Path) -> FeaturedItems:
+    """The features of the small dataset as studies extract them."""
+    features = FeaturesConfig(backbone="resnet18", weights="random", image_size=IMAGE_SIZE)
+    return prepare_dataset(
+        Preparation(dataset="demo", data_root=data_root, cache_dir=cache_dir, features=features)
+    ).featured
 
 
 @pytest.fixture(scope="session")
 def train_alone(
-    tmp_path_factory: pytest.TempPathFactory, data_root: Path, cache_dir: Path
+    tmp_path_factory: pytest.TempPathFactory, featured: FeaturedItems
 ) -> Callable[[TrialRecord], TrialRecord]:
-    """Run a trial of some study again, here, with nothing that interrupts it."""
-    features = FeaturesConfig(backbone="resnet18", weights="random", image_size=IMAGE_SIZE)
-    featured = prepare_dataset(
-        Preparation(dataset="demo", data_root=data_root, cache_dir=cache_dir, features=features)
-    ).featured
+    """Run a trial of some study again, in this process and without interruption."""
 
     def train(record: TrialRecord) -> TrialRecord:
         environment = TrialEnvironment(results=StudyPaths(tmp_path_factory.mktemp("alone")), num_threads=1)
@@ -269,20 +347,6 @@ def train_alone(
         return TrialLedger(run.folder).read()
 
     return train
-
-
-@pytest.fixture
-def run_here(capfd: pytest.CaptureFixture[str]) -> Generator[Callable[..., Finished]]:
-    """A command inside this process, which then is as it was; study/run.py for what ends before Ray starts."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def run(*words: object, command: Callable[[list[str]], int] = run_command) -> Finished:
-        code = command([str(word) for word in words])
-        return Finished(code, *capfd.readouterr())
-
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,9 @@ import pytest
 
 from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.tasks.retrieval import RECALL_AT
+from study.app.commands import final_command
 from study.storage.paths import StudyPaths
 from study.trials.question_scores import BASELINES
-
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 LEFT_OUT = {"item without images": 1, "test query whose item has no image in the gallery": 2}
 METRICS = [f"recall@{k}" for k in (1, 10, 20, 30, 40, 50)]
@@ -22,7 +21,7 @@ METRICS = [f"recall@{k}" for k in (1, 10, 20, 30, 40, 50)]
 
 @pytest.fixture(scope="module")
 def both(
-    commands: Any,
+    run_here: Any,
     flags: Callable[..., list[str]],
     pytestconfig: pytest.Config,
     tmp_path_factory: pytest.TempPathFactory,
@@ -32,16 +31,16 @@ def both(
     draw_demo(data / "demo", DemoConfig(num_classes=20, images_per_class=8, image_size=32))
     runpy.run_path(str(pytestconfig.rootpath / "tests/contracts/drawers/inshop.py"))["draw"](data / "In-shop")
     small = ("--backbone=shufflenet_v2_x0_5", "--weights=random", "--num-trials=2", "--max-epochs=2")
-    words = flags(output, "--dataset", "demo", "inshop", *small, data=data)
-    return {"data": data, "results": StudyPaths(output / "demo-inshop"), "finished": commands.run("run", *words)}
+    words = flags(output, "--dataset", "demo", "inshop", *small, "--executor=serial", data=data)
+    return {"data": data, "results": StudyPaths(output / "demo-inshop"), "finished": run_here(*words)}
 
 
 @pytest.fixture(scope="module")
-def final(both: dict[str, Any], commands: Any, cache_dir: Path) -> dict[str, Any]:
+def final(both: dict[str, Any], run_here: Any, cache_dir: Path) -> dict[str, Any]:
     """The final training of In-Shop."""
     files = both["results"].dataset("inshop")
     words = ("--data-root", both["data"], "--cache-dir", cache_dir, "--seeds=2")
-    finished = commands.run("final", files.best_config, *words)
+    finished = run_here(files.best_config, *words, command=final_command)
     return {"finished": finished, "folder": files.folder / "final"}
 
 

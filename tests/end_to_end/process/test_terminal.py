@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 def run_on_a_terminal(words: list[str], cwd: Path) -> tuple[int, str]:
     """Run study/run.py with a terminal for its screen; gives the exit code and all that was on it."""
     ours, theirs = pty.openpty()
-    script = Path(__file__).parents[2] / "study" / "run.py"
+    script = Path(__file__).parents[3] / "study" / "run.py"
     with subprocess.Popen([sys.executable, script, *words], stdout=theirs, stderr=theirs, cwd=cwd) as process:
         os.close(theirs)
         seen = bytearray()

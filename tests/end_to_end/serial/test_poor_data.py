@@ -16,12 +16,10 @@ from pan_model.data.demo import DemoConfig, draw_demo
 from study.storage.paths import StudyPaths
 from study.trials.question_scores import BASELINES
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-
 
 @pytest.fixture(scope="module")
 def unlabelled(
-    commands: Any,
+    run_here: Any,
     flags: Callable[..., list[str]],
     spoil: Callable[[Path], tuple[Path, Path]],
     tmp_path_factory: pytest.TempPathFactory,
@@ -33,8 +31,8 @@ def unlabelled(
     )
     draw_demo(data / "demo", config)
     bad = spoil(data)
-    words = flags(output, "--skip-bad-images", "--num-trials=2", "--max-epochs=2", data=data)
-    return {"bad": bad, "results": StudyPaths(output / "demo"), "finished": commands.run("run", *words)}
+    words = flags(output, "--skip-bad-images", "--num-trials=2", "--max-epochs=2", "--executor=serial", data=data)
+    return {"bad": bad, "results": StudyPaths(output / "demo"), "finished": run_here(*words)}
 
 
 def test_skipped_images_are_counted_and_listed(unlabelled: dict[str, Any]) -> None:

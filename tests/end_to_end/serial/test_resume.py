@@ -12,15 +12,13 @@ from optuna.trial import TrialState
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, read_ledger
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
-
 
 def test_finished_study_says_so_and_stays_as_it_is(
-    done: Any, commands: Any, tmp_path: Path, snapshot: Callable[[Path], dict[str, bytes]]
+    done: Any, run_here: Callable[..., Any], tmp_path: Path, snapshot: Callable[[Path], dict[str, bytes]]
 ) -> None:
     study = done.copied(tmp_path / "results")
     before = snapshot(study.output)
-    again = commands.run("run", *study.words, "--resume")
+    again = run_here(*study.words, "--resume")
     assert (again.code, again.err) == (0, "")
     assert again.out.startswith("study demo is done: every trial has run.\n")
     after = snapshot(study.output)
@@ -86,14 +84,14 @@ def test_other_data_are_shown_and_refused(
 
 def test_more_trials_extend_a_study(
     done: Any,
-    commands: Any,
+    run_here: Callable[..., Any],
     tmp_path: Path,
     snapshot: Callable[[Path], dict[str, bytes]],
     states: Callable[[StudyPaths], dict[str, TrialState]],
 ) -> None:
     study = done.copied(tmp_path / "results")
     before = snapshot(study.files.trials)
-    longer = commands.run("run", *study.words, "--resume", "--num-trials=8")
+    longer = run_here(*study.words, "--resume", "--num-trials=8")
     assert (longer.code, longer.err) == (0, "")
     assert "going on with study demo" in longer.out
     after = snapshot(study.files.trials)

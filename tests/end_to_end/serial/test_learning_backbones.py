@@ -11,11 +11,10 @@ import torch
 
 from pan_model.images.decoding import load_image
 from pan_model.trained import load_backbone, load_model
+from study.app.commands import final_command
 from study.trials.ledger import Status, read_ledger
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-
-SHORT = ("--num-trials=2", "--max-epochs=2", "--max-concurrent=1", "--encoders", "siamese")
+SHORT = ("--num-trials=2", "--max-epochs=2", "--encoders", "siamese")
 FINETUNED = {"backbone_learning_rate", "backbone_warmup_epochs", "crop_scale_min"}
 BACKBONES = {
     "trained_before": ("--backbone-training=proxynca", "--backbone-epochs=2"),
@@ -35,11 +34,11 @@ def best(study: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def finished(study: Any, best: dict[str, Any], commands: Any, data_root: Path) -> Any:
+def finished(study: Any, best: dict[str, Any], run_here: Any, data_root: Path) -> Any:
     """The final training, from another cache: what the study leaves must be enough."""
     cache = study.output / "cache"
     words = (study.files.best_config, "--data-root", data_root, "--cache-dir", cache, "--seeds", 1)
-    return commands.run("final", *words)
+    return run_here(*words, command=final_command)
 
 
 def trained_in_trials(best: dict[str, Any]) -> bool:
@@ -62,21 +61,21 @@ def test_the_backbone_that_was_trained_before_lies_beside_the_results(study: Any
     assert study.files.backbone.exists() != trained_in_trials(best)
 
 
-def test_the_study_goes_on_without_training_again(study: Any, best: dict[str, Any], commands: Any, tmp_path: Path):
+def test_the_study_goes_on_without_training_again(study: Any, best: dict[str, Any], run_here: Any, tmp_path: Path):
     copy = study.copied(tmp_path / "copy")
     words = [word if word != "--num-trials=2" else "--num-trials=3" for word in copy.words]
     words[words.index("--cache-dir") + 1] = str(tmp_path / "cache")
-    again = commands.run("run", *words, "--resume")
+    again = run_here(*words, "--resume")
     assert again.code == 0, again
     assert "going on with study" in again.out
     assert "backbone training" not in again.out
     assert len(read_ledger(copy.files.trials)) == 3
 
 
-def test_other_backbones_are_another_study(study: Any, best: dict[str, Any], commands: Any):
+def test_other_backbones_are_another_study(study: Any, best: dict[str, Any], run_here: Any):
     words = [word for word in study.words if word not in {"--backbone-epochs=2", *BACKBONES["trained_in_trials"]}]
     words = [word if word != "--backbone-training=proxynca" else "--backbone-training=siamese" for word in words]
-    refused = commands.run("run", *words, "--resume")
+    refused = run_here(*words, "--resume")
     assert (refused.code, refused.out) == (2, "")
     assert "is another study" in refused.err
     assert len(refused.err.splitlines()) == 1
@@ -102,12 +101,12 @@ def test_the_final_model_comes_with_the_backbone_it_needs(
 
 
 def test_a_backbone_that_is_gone_is_told(
-    study: Any, best: dict[str, Any], commands: Any, data_root: Path, tmp_path: Path
+    study: Any, best: dict[str, Any], run_here: Any, data_root: Path, tmp_path: Path
 ):
     if trained_in_trials(best):
         pytest.skip("its backbone is made anew by the final training")
     alone = tmp_path / "best_config.json"
     shutil.copy(study.files.best_config, alone)
-    refused = commands.run("final", alone, "--data-root", data_root)
+    refused = run_here(alone, "--data-root", data_root, command=final_command)
     assert (refused.code, refused.out) == (2, "")
     assert "backbone.safetensors with the trained backbone is not there" in refused.err

@@ -1,18 +1,15 @@
-"""study/collate.py from end to end: the tables again, of a study that is finished, cut or running."""
+"""study/collate.py: the tables of a finished or interrupted study again."""
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study.app.commands import collate_command, status_command
-from study.storage.paths import StudyPaths
+from study.app.commands import collate_command
 from study.trials.ledger import read_ledger
-
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 TABLES = ("summary.md", "summary.csv", "demo/trials.csv", "demo/history.csv")
 
@@ -23,13 +20,13 @@ def study(done: Any, tmp_path: Path) -> Any:
 
 
 def test_finished_study_has_the_same_tables_again(
-    study: Any, commands: Any, snapshot: Callable[[Path], dict[str, bytes]]
+    study: Any, run_here: Callable[..., Any], snapshot: Callable[[Path], dict[str, bytes]]
 ) -> None:
     before = snapshot(study.results.root)
     for table in TABLES:
         (study.results.root / table).unlink()
     study.files.best_config.unlink()
-    again = commands.run("collate", study.results.root)
+    again = run_here(study.results.root, command=collate_command)
     assert (again.code, again.err) == (0, "")
     after = snapshot(study.results.root)
     assert after.keys() == before.keys()
@@ -87,66 +84,6 @@ def test_study_cut_before_a_file_was_written_has_a_summary_with_less(
     assert all(key.startswith("val") and not after[key] for key in lost)
     assert ("val.paper_setting" in lost) is (lacking == "baselines.json")
     assert ("val.PAN" in lost) is (lacking != "baselines.json")
-
-
-@pytest.fixture(scope="module")
-def running(commands: Any, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A study that runs on while it is looked at, then is killed."""
-    output = tmp_path_factory.mktemp("running")
-    words = flags(output, "--scheduler=none", "--max-epochs=200", "--num-trials=50", "--max-concurrent=1")
-    started = commands.start("run", *words)
-    results = StudyPaths(output / "demo")
-    started.wait_until(lambda: any(record.history for record in read_ledger(results.dataset("demo").trials)))
-    yield started, results
-    started.kill()
-
-
-def test_running_study_has_tables_and_runs_on(running: Any, run_here: Callable[..., Any]) -> None:
-    started, results = running
-
-    def rows_of_now() -> list[dict[str, str]]:
-        again = run_here(results.root, command=collate_command)
-        assert (again.code, again.err) == (0, "")
-        return list(csv.DictReader(results.dataset("demo").trials_table.read_text().splitlines()))
-
-    started.wait_until(lambda: "running" in {row["status"] for row in rows_of_now()})  # and not between two trials
-    rows = list(csv.DictReader(results.dataset("demo").trials_table.read_text().splitlines()))
-    assert float(rows[0]["metric"]) > 0
-    epochs = [
-        int(row["epoch"])
-        for row in csv.DictReader(results.dataset("demo").history_table.read_text().splitlines())
-        if row["trial_id"] == rows[0]["trial_id"]
-    ]
-    assert epochs == list(range(1, len(epochs) + 1))
-    spent = sum(len(record.history) for record in read_ledger(results.dataset("demo").trials))
-    started.wait_until(lambda: sum(len(one.history) for one in read_ledger(results.dataset("demo").trials)) > spent)
-
-
-def test_running_study_says_where_it_is(running: Any, run_here: Callable[..., Any]) -> None:
-    started, results = running
-    said: list[str] = []
-
-    def tells_of_a_running_trial() -> bool:
-        now = run_here(results.root, command=status_command)
-        assert (now.code, now.err) == (0, "")
-        said[:] = now.out.splitlines()
-        return any(line.startswith("  running: trial ") and "epoch 0/" not in line for line in said)
-
-    files = {path for path in results.root.rglob("*") if "trials" not in path.parts}
-    started.wait_until(tells_of_a_running_trial)
-    assert said[0].startswith("study demo, begun ")
-    assert "/50 trials, " in said[1]
-    assert "last epoch " in said[-1]
-    written = {path for path in results.root.rglob("*") if "trials" not in path.parts} - files
-    assert all("tensorboard" in path.parts or path.name.startswith((".optuna", "optuna")) for path in written)
-
-
-@pytest.mark.parametrize("command", ["collate", "status"])
-def test_folder_that_is_no_study_is_refused(commands: Any, tmp_path: Path, command: str) -> None:
-    refused = commands.run(command, tmp_path)
-    assert (refused.code, refused.out) == (2, "")
-    assert refused.err == f"error: {tmp_path}: holds no study.json; give the folder of a study, such as results/demo.\n"
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", [["nowhere"], []])

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from pan_model.backbones.config import FeaturesConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.model.pan import Pan
@@ -22,10 +21,7 @@ from pan_model.trained import load_model
 from search_spaces import SPACES
 from study.app.commands import final_command
 from study.app.train_final import TRAIN_ON
-from study.trials.preparation import Preparation, prepare_dataset
 from study.trials.question_scores import BASELINES
-
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 METRIC = "few_shot_accuracy"
 SEEDS = 2
@@ -37,24 +33,16 @@ def shared(data_root: Path, cache_dir: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def final(done: Any, commands: Any, shared: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def final(done: Any, run_here: Any, shared: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The finished study with its final training, in a folder of their own."""
     study = done.copied(tmp_path_factory.mktemp("final") / "results")
-    finished = commands.run("final", study.files.best_config, *shared)
+    finished = run_here(study.files.best_config, *shared, command=final_command)
     return {"study": study, "folder": study.files.folder / "final", "finished": finished}
 
 
 @pytest.fixture(scope="module")
 def metrics(final: Any) -> dict[str, Any]:
     return json.loads((final["folder"] / "metrics.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def featured(data_root: Path, cache_dir: Path) -> FeaturedItems:
-    features = FeaturesConfig(backbone="resnet18", weights="random", image_size=32)
-    return prepare_dataset(
-        Preparation(dataset="demo", data_root=data_root, cache_dir=cache_dir, features=features)
-    ).featured
 
 
 @pytest.fixture
@@ -271,14 +259,14 @@ EASY = ("has_background::light", "has_background::dark", "has_colour::blue", "ha
 
 
 @pytest.fixture(scope="module")
-def planted(done: Any, commands: Any, shared: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Pan:
+def planted(done: Any, run_here: Any, shared: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Pan:
     """A model whose conditions had every attribute's label, on train + val."""
     folder = tmp_path_factory.mktemp("planted")
     content = json.loads(done.files.best_config.read_text())
     content["config"] = PLANTED
     content["metric"]["epoch"] = PLANTED["max_epochs"]
     (folder / "best_config.json").write_text(json.dumps(content))
-    finished = commands.run("final", folder / "best_config.json", *shared, "--seeds=1")
+    finished = run_here(folder / "best_config.json", *shared, "--seeds=1", command=final_command)
     assert (finished.code, finished.err) == (0, "")
     return load_model(folder / "final")
 

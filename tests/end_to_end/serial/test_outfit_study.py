@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,6 @@ from PIL import Image
 from study.app.commands import final_command
 from study.storage.paths import StudyPaths
 from study.trials.question_scores import BASELINES
-
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 STYLES = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (50, 60, 200)}
 CATEGORIES = ("1", "2", "3")
@@ -69,45 +68,49 @@ def write_questions(folder: Path, split: str, set_ids: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def outfits(commands: Any, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A study of two trials and two epochs, the paper's own first, and the words' file by a relative path."""
-    data, output = tmp_path_factory.mktemp("outfits"), tmp_path_factory.mktemp("results")
+def outfits(run_here: Any, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A study of two trials of two epochs, the paper's settings first, with the file of words by a relative path."""
+    data, output, folder = (tmp_path_factory.mktemp(name) for name in ("outfits", "results", "elsewhere"))
     draw_outfits(data / "polyvore_outfits")
-    (commands.folder / "words.txt").write_text("red\ngreen\nblue\n")
+    (folder / "words.txt").write_text("red\ngreen\nblue\n")
     asked = ["--dataset", "polyvore", "--polyvore-split", "disjoint", "--attribute-words", "words.txt"]
     small = ["--backbone", "resnet18", "--weights", "random", "--num-trials=2", "--max-epochs=2", "--scheduler", "none"]
-    words = flags(output, *asked, *small, data=data)
-    finished = commands.run("run", *words)
-    return {"data": data, "words": words, "results": StudyPaths(output / "polyvore"), "finished": finished}
+    words = flags(output, *asked, *small, "--executor=serial", data=data)
+    with chdir(folder):
+        finished = run_here(*words)
+    results = StudyPaths(output / "polyvore")
+    return {"data": data, "words": words, "results": results, "finished": finished, "folder": folder}
 
 
 @pytest.fixture(scope="module")
-def final(outfits: dict[str, Any], commands: Any, cache_dir: Path) -> dict[str, Any]:
+def final(outfits: dict[str, Any], run_here: Any, cache_dir: Path) -> dict[str, Any]:
     best = outfits["results"].dataset("polyvore").best_config
     shared = ("--data-root", outfits["data"], "--cache-dir", cache_dir, "--seeds", 2)
-    (commands.folder / "words.txt").rename(commands.folder / "moved.txt")
-    lost = commands.run("final", best, *shared)
-    finished = commands.run("final", best, *shared, "--attribute-words", "moved.txt")
+    with chdir(outfits["folder"]):
+        Path("words.txt").rename("moved.txt")
+        lost = run_here(best, *shared, command=final_command)
+        finished = run_here(best, *shared, "--attribute-words", "moved.txt", command=final_command)
     return {"lost": lost, "finished": finished, "folder": best.parent / "final", "shared": shared}
 
 
-def test_study_says_how_its_data_were_read(outfits: dict[str, Any], commands: Any) -> None:
+def test_study_says_how_its_data_were_read(outfits: dict[str, Any]) -> None:
     finished, results = outfits["finished"], outfits["results"]
     assert (finished.code, finished.err) == (0, "")
     best = json.loads(results.dataset("polyvore").best_config.read_text())
     assert best["metric"]["name"] == "score"
     assert best["data"]["options"] == {
         "polyvore_split": "disjoint",
-        "attribute_words": str(commands.folder / "words.txt"),
+        "attribute_words": str(outfits["folder"] / "words.txt"),
     }
     assert json.loads(results.study.read_text())["signed"]["datasets"]["polyvore"]["polyvore_split"] == "disjoint"
     configs = [json.loads(file.read_text()) for file in results.dataset("polyvore").trials.glob("*/config.json")]
     assert "graph" in json.dumps(configs)
 
 
-def test_study_of_the_other_split_is_another(outfits: dict[str, Any], commands: Any) -> None:
+def test_study_of_the_other_split_is_another(outfits: dict[str, Any], run_here: Any) -> None:
     words = ["nondisjoint" if word == "disjoint" else word for word in outfits["words"]]
-    refused = commands.run("run", *words, "--resume")
+    with chdir(outfits["folder"]):
+        refused = run_here(*words, "--resume")
     assert refused.code == 2
     assert 'datasets.polyvore.polyvore_split was "disjoint", now "nondisjoint"' in refused.err
 
