@@ -85,12 +85,12 @@ class Started:
     def kill(self) -> None:
         """SIGKILL to the command alone; back when all processes below it are gone, ended one by one if they stay.
 
-        Ray's workers end by themselves within seconds, its agents take longer.
+        Ray's workers end by themselves soon, its agents take seconds.
         """
         below = self.descendants()
         self.process.kill()
         self.process.communicate()
-        end_s = time.monotonic() + 5
+        end_s = time.monotonic() + 1
         while (left := still_there(below)) and time.monotonic() < end_s:
             time.sleep(0.1)
         for pid in left:

@@ -25,12 +25,13 @@ States = Callable[[StudyPaths], dict[str, TrialState]]
 @pytest.fixture(scope="module")
 def interrupted(
     commands: Any,
+    run_here: Callable[..., Any],
     flags: Callable[..., list[str]],
     tmp_path_factory: pytest.TempPathFactory,
     epochs_of: Callable[[Path], list[int]],
     trial_folders: Folders,
 ) -> dict[str, Any]:
-    """A study after Ctrl-C, then SIGTERM, then a time budget that is too short, then to its end."""
+    """A study after Ctrl-C, then SIGTERM, both on Ray; then a short time budget and to its end, both without Ray."""
     output = tmp_path_factory.mktemp("interrupted")
     results = StudyPaths(output / "demo")
 
@@ -41,7 +42,7 @@ def interrupted(
         return sum(map(len, epochs().values()))
 
     first = commands.start("run", *flags(output, *LONG, "--max-concurrent=1"), "--resume")
-    first.wait_until(lambda: count() >= 3)
+    first.wait_until(lambda: count() >= 2)
     os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does: to all processes of the foreground
     seen: dict[str, Any] = {"results": results, "SIGINT": first.finish(), "epochs": [epochs()]}
     left = seen["SIGINT"].err.strip().splitlines()[-1]
@@ -49,14 +50,14 @@ def interrupted(
     words = shlex.split(left.partition("study/run.py ")[2])
     second = commands.start("run", *words)
     before = count()
-    second.wait_until(lambda: count() >= before + 3)
+    second.wait_until(lambda: count() >= before + 2)
     second.process.send_signal(signal.SIGTERM)
     seen["SIGTERM"] = second.finish()
     seen["epochs"].append(epochs())
     seen["tables"] = list(csv.DictReader(results.dataset("demo").trials_table.read_text().splitlines()))
-    seen["budget"] = commands.run("run", *words, "--time-budget=4s")
+    seen["budget"] = run_here(*words, "--executor=serial", "--time-budget=1s")
     seen["epochs"].append(epochs())
-    seen["end"] = commands.run("run", *words)
+    seen["end"] = run_here(*words, "--executor=serial")
     seen["epochs"].append(epochs())
     return seen
 

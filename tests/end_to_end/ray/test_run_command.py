@@ -1,4 +1,4 @@
-"""study/run.py from end to end: what a finished study leaves on the disk and on the screen."""
+"""study/run.py from end to end, by either executor: what a finished study leaves on the disk and on the screen."""
 
 import csv
 import json
@@ -24,11 +24,15 @@ from study.reporting.best_config import SCHEMA_FILE, read_best_config
 from study.trials.ledger import Status, read_ledger
 from study.trials.question_scores import BASELINES, read_baselines
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-
 NUM_TRIALS = 5
 MAX_EPOCHS = 3
 METRIC = "few_shot_accuracy"
+
+
+@pytest.fixture(scope="module", params=["serial", pytest.param("ray", marks=pytest.mark.ray)])
+def done(request: pytest.FixtureRequest, done: Any) -> Any:
+    """The finished study by either executor."""
+    return done if request.param == "serial" else request.getfixturevalue("done_on_ray")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,25 @@ def journal(done: Any) -> optuna.Study:
 
 def test_study_ends_with_exit_code_0(done: Any) -> None:
     assert (done.finished.code, done.finished.err) == (0, "")
+
+
+def test_both_executors_leave_the_same_trials(
+    done: Any, run_study: Callable[..., Any], timeless: Callable[[Any], list[dict[str, Any]]]
+) -> None:
+    """The same seed again, in another folder and in the tests' own process."""
+    first = read_ledger(done.files.trials)
+    again = read_ledger(run_study("--num-trials=5", "--max-epochs=3", "--grace-epochs=1").files.trials)
+    assert [record.trial_id for record in again] == [record.trial_id for record in first]
+    assert [record.status for record in again] == [record.status for record in first]
+    assert [timeless(record) for record in again] == [timeless(record) for record in first]
+    assert [record.best for record in again] == [record.best for record in first]
+
+
+def test_every_trial_repeats_exactly_outside_of_its_study(
+    records: list[Any], train_alone: Callable[[Any], Any], timeless: Callable[[Any], list[dict[str, Any]]]
+) -> None:
+    for record in records:
+        assert timeless(record) == timeless(train_alone(record))[: len(record.history)]
 
 
 def test_study_leaves_these_files_and_no_others(done: Any, snapshot: Callable[[Path], dict[str, bytes]]) -> None:

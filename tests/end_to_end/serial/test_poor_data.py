@@ -32,7 +32,7 @@ def unlabelled(
     draw_demo(data / "demo", config)
     bad = spoil(data)
     words = flags(output, "--skip-bad-images", "--num-trials=2", "--max-epochs=2", "--executor=serial", data=data)
-    return {"bad": bad, "results": StudyPaths(output / "demo"), "finished": run_here(*words)}
+    return {"data": data, "bad": bad, "results": StudyPaths(output / "demo"), "finished": run_here(*words)}
 
 
 def test_skipped_images_are_counted_and_listed(unlabelled: dict[str, Any]) -> None:
@@ -65,3 +65,13 @@ def test_trial_that_raises_has_failed_and_the_others_go_on(unlabelled: dict[str,
 def test_without_labels_every_baseline_is_there(unlabelled: dict[str, Any]) -> None:
     [row] = csv.DictReader(unlabelled["results"].summary_table.read_text().splitlines())
     assert all(float(row[f"val.{name}"]) > 0.2 for name in BASELINES)
+
+
+def test_a_study_whose_trials_all_fail_ends_with_1(
+    unlabelled: dict[str, Any], run_here: Any, flags: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    more = ("--skip-bad-images", "--num-trials=1", "--max-epochs=1", "--executor=serial")
+    finished = run_here(*flags(tmp_path, *more, data=unlabelled["data"]))
+    assert (finished.code, finished.err) == (1, "")
+    assert "no trial completed" in finished.out
+    assert not StudyPaths(tmp_path / "demo").dataset("demo").best_config.exists()

@@ -12,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from upath import UPath
 
+from study.app.commands import collate_command, final_command
 from study.storage.files import read_json, storage_of
 from study.storage.location import locate
 from study.storage.paths import StudyPaths
@@ -22,8 +23,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 SHARE = 0.04
 """Of all requests, how many fail."""
 
-NUM_TRIALS = 10
-"""So many that trials are left for each of the three drivers, however late the first is killed."""
+NUM_TRIALS = 6
+"""Enough that trials are left for each of the three drivers."""
 
 URL = "s3://studies/by/everyone"
 
@@ -42,9 +43,11 @@ def names_below(folder: UPath) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def gone_through(store: Any, commands: Any, flags: Callable[..., list[str]], results: StudyPaths) -> dict[str, Any]:
-    """A driver killed in the middle, one whose store went away, and one that comes to the end."""
-    words = flags(URL, "--scheduler=none", "--max-epochs=6", f"--num-trials={NUM_TRIALS}", "--max-failures=0")
+def gone_through(
+    store: Any, commands: Any, run_here: Any, flags: Callable[..., list[str]], results: StudyPaths
+) -> dict[str, Any]:
+    """Two drivers on Ray, one killed and one whose store goes away, then one without Ray that comes to the end."""
+    words = flags(URL, "--scheduler=none", "--max-epochs=4", f"--num-trials={NUM_TRIALS}", "--max-failures=0")
 
     def in_the_middle() -> bool:
         time.sleep(0.2)
@@ -64,7 +67,7 @@ def gone_through(store: Any, commands: Any, flags: Callable[..., list[str]], res
         cut_off = second.finish()
     left = records_of(results)
     with store.failing(SHARE):
-        end = commands.run("run", *words, "--resume")
+        end = run_here(*words, "--resume", "--executor=serial")
     return {"killed": killed, "cut off": cut_off, "left": left, "end": end}
 
 
@@ -105,16 +108,16 @@ def test_what_was_made_and_what_is_next_are_urls(gone_through: dict[str, Any]):
     assert f"uv run study/final.py {URL}/demo/demo/best_config.json" in out
 
 
-def test_the_same_command_without_resume_is_refused(gone_through: dict[str, Any], commands: Any, flags: Any):
-    again = commands.run("run", *flags(URL))
+def test_the_same_command_without_resume_is_refused(gone_through: dict[str, Any], run_here: Any, flags: Any):
+    again = run_here(*flags(URL))
     assert (again.code, again.out) == (2, "")
     assert again.err.startswith(f"error: {URL}/demo: this study exists; go on with it by --resume")
 
 
 def test_a_copy_for_people_has_the_journal_and_the_events(
-    gone_through: dict[str, Any], commands: Any, results: StudyPaths, tmp_path: Path
+    gone_through: dict[str, Any], run_here: Any, results: StudyPaths, tmp_path: Path
 ):
-    done = commands.run("collate", f"{URL}/demo", "--copy", tmp_path / "copy")
+    done = run_here(f"{URL}/demo", "--copy", tmp_path / "copy", command=collate_command)
     assert done.code == 0, done
     copied = {str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*") if path.is_file()}
     assert copied == {name for name in names_below(results.root) if not name.startswith("demo/trials/")}
@@ -126,7 +129,7 @@ def test_a_copy_for_people_has_the_journal_and_the_events(
 def test_a_final_training_is_read_from_the_store_and_written_there(
     gone_through: dict[str, Any],
     store: Any,
-    commands: Any,
+    run_here: Any,
     results: StudyPaths,
     data_root: Path,
     cache_dir: Path,
@@ -134,7 +137,7 @@ def test_a_final_training_is_read_from_the_store_and_written_there(
     best = results.dataset("demo").best_config
     words = [best, "--data-root", data_root, "--cache-dir", cache_dir, "--seeds", 1]
     with store.failing(SHARE):
-        done = commands.run("final", *words)
+        done = run_here(*words, command=final_command)
     assert done.code == 0, done
     names = {"metrics.json", "model.safetensors", "config.json", "model_card.md"}
     assert names_below(best.parent / "final") == names
@@ -142,7 +145,7 @@ def test_a_final_training_is_read_from_the_store_and_written_there(
     summary = (best.parent.parent / "summary.md").read_text()
     assert "PAN ahead by | test" in " ".join(summary.split())
     assert f"  {results.summary}" in done.out.splitlines()
-    again = commands.run("final", *words)
+    again = run_here(*words, command=final_command)
     assert (again.code, again.out) == (2, "")
     assert again.err.startswith(f"error: {URL}/demo/demo/final: exists;")
 
@@ -156,9 +159,9 @@ def test_a_final_training_is_read_from_the_store_and_written_there(
     ],
 )
 def test_an_output_that_cannot_be_is_a_line_before_any_work(
-    store: Any, commands: Any, tmp_path: Path, output: str, line: str
+    store: Any, run_here: Any, tmp_path: Path, output: str, line: str
 ):
-    done = commands.run("run", "--output", output, "--data-root", tmp_path / "data", "--cache-dir", tmp_path / "cache")
+    done = run_here("--output", output, "--data-root", tmp_path / "data", "--cache-dir", tmp_path / "cache")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(line)
     assert "\n" not in done.err.strip()

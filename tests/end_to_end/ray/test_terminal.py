@@ -1,23 +1,22 @@
-"""A study that somebody watches: its screen is a terminal."""
+"""A study whose output goes to a terminal."""
 
 import os
 import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 
 def run_on_a_terminal(words: list[str], cwd: Path) -> tuple[int, str]:
-    """Run study/run.py with a terminal for its screen; gives the exit code and all that was on it."""
+    """Run study/run.py on a terminal and return the exit code and all that it printed."""
     ours, theirs = pty.openpty()
     script = Path(__file__).parents[3] / "study" / "run.py"
     with subprocess.Popen([sys.executable, script, *words], stdout=theirs, stderr=theirs, cwd=cwd) as process:
@@ -32,16 +31,18 @@ def run_on_a_terminal(words: list[str], cwd: Path) -> tuple[int, str]:
 def read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 4096)
-    except OSError:  # how Linux says that nobody writes to it any more
+    except OSError:  # Linux raises it when no process writes to the terminal any more
         return b""
 
 
-def test_a_study_on_a_terminal_shows_a_living_line_and_ends_well(flags: Callable[..., list[str]], tmp_path: Path):
-    words = flags(tmp_path / "results", "--num-trials=2", "--max-epochs=2", "--grace-epochs=1")
-    code, screen = run_on_a_terminal(words, tmp_path)
+def test_a_study_goes_on_on_a_terminal(done_on_ray: Any, tmp_path: Path):
+    """A finished study with more trials on Ray: a line shows progress, and the command ends well."""
+    study = done_on_ray.copied(tmp_path / "results")
+    code, screen = run_on_a_terminal([*study.words, "--resume", "--num-trials=7"], tmp_path)
     assert code == 0, screen
-    assert re.search(r"demo: \d/2 trials, (\d|none) ", screen)
+    assert "going on with study demo" in screen
+    assert re.search(r"demo: \d/7 trials, (\d|none) ", screen)
     assert "demo: best few_shot_accuracy 0." in screen
-    records = read_ledger(StudyPaths(tmp_path / "results" / "demo").dataset("demo").trials)
+    records = read_ledger(study.files.trials)
     assert {record.status for record in records} <= {Status.COMPLETED, Status.STOPPED}
-    assert len(records) == 2
+    assert [record.number for record in records] == list(range(7))
