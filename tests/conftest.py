@@ -1,10 +1,17 @@
 """What every test stands on: checked shapes, two threads, a Ray of its own, examples that repeat."""
 
+import logging
 import os
+import random
 import secrets
 import shutil
+import socket
 import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
 
 import pytest
 import torch
@@ -52,3 +59,91 @@ def real_data(pytestconfig: pytest.Config) -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real data sets are not there: no folder {folder}")
     return folder
+
+
+class StoreServer:
+    """An S3 server on loopback that keeps its objects in memory and fails as often as it is told to.
+
+    share is the part of all requests that fail; requests has all that came, as "GET /bucket/key". A down server cuts
+    every connection.
+    """
+
+    FAULTS = ("error", "slow down", "no answer", "lost answer", "cut answer")
+
+    def __init__(self) -> None:
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+        from werkzeug.serving import make_server
+
+        self.share = 0.0
+        self.down = False
+        self.requests: list[str] = []
+        self._lock = Lock()
+        self._random = random.Random(0)
+        self._moto: Any = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self._thread = Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @contextmanager
+    def failing(self, share: float = 0.0, *, down: bool = False) -> Iterator[None]:
+        """Fail for a while, by the same dice each time."""
+        self._random.seed(0)
+        self.share, self.down = share, down
+        try:
+            yield
+        finally:
+            self.share, self.down = 0.0, False
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        with self._lock:
+            self.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+            fault = self._random.choice(self.FAULTS) if self._random.random() < self.share else ""
+        if self.down or fault == "no answer":
+            self._cut(environ)
+        if fault in ("error", "slow down"):
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            status, code = {"error": ("500", "InternalError"), "slow down": ("503", "SlowDown")}[fault]
+            start_response(f"{status} Fault", [("Content-Type", "application/xml")])
+            yield f"<Error><Code>{code}</Code><Message>again, please</Message></Error>".encode()
+            return
+        answer = b"".join(self._moto(environ, start_response))
+        if fault == "lost answer":
+            self._cut(environ)
+        yield answer[: len(answer) // 2] if fault == "cut answer" else answer
+        if fault == "cut answer":
+            self._cut(environ)
+
+    def _cut(self, environ: dict[str, Any]) -> None:
+        environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        raise ConnectionError
+
+
+@pytest.fixture(scope="session")
+def store() -> Generator[StoreServer]:
+    """A store with an empty bucket `studies`, which the environment of this process and of its children names."""
+    from botocore.session import get_session
+
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    server = StoreServer()
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            environment.delenv(name)
+        for name, value in {
+            "AWS_ENDPOINT_URL": server.url,
+            "AWS_ACCESS_KEY_ID": "who",
+            "AWS_SECRET_ACCESS_KEY": "ever",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }.items():
+            environment.setenv(name, value)
+        get_session().create_client("s3").create_bucket(Bucket="studies")
+        yield server
+    server.stop()
