@@ -21,7 +21,6 @@ from typing import Any
 
 import optuna
 import pytest
-import torch
 from filelock import FileLock
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -197,15 +196,13 @@ def run_here() -> Callable[..., Finished]:
 
     def run(*words: object, command: Callable[[list[str]], int] = run_command) -> Finished:
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        threads, out, err = torch.get_num_threads(), StringIO(), StringIO()
+        out, err = StringIO(), StringIO()
         try:
             with redirect_stdout(out), redirect_stderr(err):
                 code = command([str(word) for word in words])
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(False)
         return Finished(code, out.getvalue(), err.getvalue())
 
     return run
