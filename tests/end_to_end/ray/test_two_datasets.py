@@ -15,13 +15,15 @@ from study.app.commands import final_command
 from study.storage.paths import StudyPaths
 from study.trials.question_scores import BASELINES
 
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
 LEFT_OUT = {"item without images": 1, "test query whose item has no image in the gallery": 2}
 METRICS = [f"recall@{k}" for k in (1, 10, 20, 30, 40, 50)]
 
 
 @pytest.fixture(scope="module")
 def both(
-    run_here: Any,
+    commands: Any,
     flags: Callable[..., list[str]],
     pytestconfig: pytest.Config,
     tmp_path_factory: pytest.TempPathFactory,
@@ -31,8 +33,8 @@ def both(
     draw_demo(data / "demo", DemoConfig(num_classes=20, images_per_class=8, image_size=32))
     runpy.run_path(str(pytestconfig.rootpath / "tests/contracts/drawers/inshop.py"))["draw"](data / "In-shop")
     small = ("--backbone=shufflenet_v2_x0_5", "--weights=random", "--num-trials=2", "--max-epochs=2")
-    words = flags(output, "--dataset", "demo", "inshop", *small, "--executor=serial", data=data)
-    return {"data": data, "results": StudyPaths(output / "demo-inshop"), "finished": run_here(*words)}
+    words = flags(output, "--dataset", "demo", "inshop", *small, data=data)
+    return {"data": data, "results": StudyPaths(output / "demo-inshop"), "finished": commands.run("run", *words)}
 
 
 @pytest.fixture(scope="module")
