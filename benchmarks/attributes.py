@@ -22,7 +22,7 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.splits import Split
-from pan_model.datasets import find_dataset
+from pan_model.datasets import ReaderOptions, find_dataset
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
 
@@ -108,7 +108,7 @@ def with_classes(featured: FeaturedItems, num_classes: int | None, seed: int) ->
 def read_features(arguments: argparse.Namespace) -> FeaturedItems:
     """Return the dataset's items with their features."""
     row = find_dataset("cub")
-    items = row.read(arguments.data_root / row.folder)
+    items = row.read(arguments.data_root / row.folder, ReaderOptions())
     config = FeaturesConfig(backbone=arguments.backbone, weights=arguments.weights, image_size=row.image_size)
     features = extract_features(items, fingerprint(items), config, arguments.cache_dir)
     return FeaturedItems.join(items, features.values, row.split(items))

@@ -24,7 +24,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
-from pan_model.datasets import find_dataset
+from pan_model.datasets import ReaderOptions, find_dataset
 from pan_model.images.decoded_cache import load_decoded_images
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.finetuning import FinetuneStart
@@ -142,7 +142,7 @@ def main() -> None:
             items = noise(Path(folder) / "images", arguments.image_size)
         else:
             row = find_dataset("cub")
-            items = row.read(arguments.data_root / row.folder)
+            items = row.read(arguments.data_root / row.folder, ReaderOptions())
         trainers = make_trainers(items, arguments, Path(folder) / "cache")
         for trainer in trainers.values():
             trainer.train_epoch()  # starts the workers and warms up the device

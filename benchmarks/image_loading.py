@@ -23,7 +23,7 @@ from PIL import Image
 from pan_model.backbones.architectures import build_backbone
 from pan_model.data.fingerprint import fingerprint
 from pan_model.data.items import Items
-from pan_model.datasets import find_dataset
+from pan_model.datasets import ReaderOptions, find_dataset
 from pan_model.images.augmentation import AugmentationConfig
 from pan_model.images.batches import ImageBatches
 from pan_model.images.decoded_cache import DecodedImages, load_decoded_images
@@ -70,7 +70,7 @@ def read_items(arguments: argparse.Namespace, folder: Path) -> Items:
     if arguments.data_root is None:
         return draw_images(folder, arguments.images)
     row = find_dataset("cub")
-    items = row.read(arguments.data_root / row.folder)
+    items = row.read(arguments.data_root / row.folder, ReaderOptions())
     chosen = np.linspace(0, len(items) - 1, min(arguments.images, len(items))).astype(int)
     return items.select(np.isin(np.arange(len(items)), chosen), "not measured")
 

@@ -16,7 +16,7 @@ def run_command(words: Sequence[str], script: Path | None = None) -> int:
     """study/run.py; script is the file that was typed, which `ray submit` copies away from the package."""
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
     command = "the same command and --resume" if is_submitted(script) else f"uv run study/run.py {again}"
-    go_on = f"the study is whole; go on with: {command}"
+    go_on = f"all finished epochs are saved; resume with: {command}"
     return run_with_screen(lambda screen: _run(words, screen, script), go_on)
 
 

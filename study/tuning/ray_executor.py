@@ -125,7 +125,7 @@ def run_trials(
                 raise cause from error
             raise
     if stopper.requirement_failure:
-        raise UserError(f"{stopper.requirement_failure}. The study is whole; go on with --resume.")
+        raise UserError(f"{stopper.requirement_failure}. All finished epochs are saved; resume with --resume.")
 
 
 def node_is_alive(node_id: str) -> bool:

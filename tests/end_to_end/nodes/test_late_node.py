@@ -36,7 +36,7 @@ def test_a_late_node_without_the_shared_folder_ends_the_study_which_can_go_on(
     assert (ended.code, ended.err.count("\n")) == (2, 1), ended
     assert f"error: node {late.address} (" in ended.err
     assert f"does not share {results.study}, it is not there; give --output on a file system that all" in ended.err
-    assert "The study is whole; go on with --resume." in ended.err
+    assert "All finished epochs are saved; resume with --resume." in ended.err
     begun = read_ledger(results.dataset("demo").trials)
     again = commands.run("run", *words(len(begun)), "--resume")
     assert (again.code, again.err) == (0, "")

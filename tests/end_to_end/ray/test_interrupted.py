@@ -71,7 +71,7 @@ def test_resume_without_a_study_starts_one_and_says_so(interrupted: dict[str, An
 def test_interrupt_ends_with_130_and_one_line(interrupted: dict[str, Any], name: str) -> None:
     assert interrupted[name].code == 130
     [line] = interrupted[name].err.splitlines()
-    assert line.startswith("interrupted; the study is whole; go on with: uv run study/run.py ")
+    assert line.startswith("interrupted; all finished epochs are saved; resume with: uv run study/run.py ")
     assert line.endswith(" --resume")
 
 

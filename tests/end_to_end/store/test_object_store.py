@@ -86,7 +86,7 @@ def test_a_driver_whose_store_goes_away_ends_with_a_line(gone_through: dict[str,
     line = cut_off.err.strip()
     assert "\n" not in line
     assert line.startswith(f"error: {URL}/demo/")
-    assert "); the study is whole; go on with: uv run study/run.py" in line
+    assert "); all finished epochs are saved; resume with: uv run study/run.py" in line
     assert line.endswith("--resume")
 
 
