@@ -55,13 +55,13 @@ def test_a_copy_with_other_line_ends_is_the_same(head: Path):
     check(head)
 
 
-def test_a_copy_of_other_code_is_told_with_what_brings_the_code(head: Path):
+def test_a_copy_of_other_code_is_rejected_with_the_way_out(head: Path):
     (head / "run.py").write_text("# newer\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"run\.py: is not the study/run\.py of .+/pan-study, .+`ray rsync-up cluster/"):
         check(head)
 
 
-def test_another_version_than_the_cluster_asks_for_is_told(head: Path):
+def test_another_version_than_the_cluster_requires_is_rejected(head: Path):
     with pytest.raises(
         UserError, match=r"^PAN_STUDY_VERSION must be the version that is installed, .+ got '9\.9\.9'; .+`ray up"
     ):
@@ -69,20 +69,20 @@ def test_another_version_than_the_cluster_asks_for_is_told(head: Path):
 
 
 @pytest.mark.parametrize(("script", "job"), [("run.py", False), ("pan-study/study/run.py", True)])
-def test_an_environment_of_another_lock_is_told(head: Path, script: str, job: bool):
+def test_an_environment_of_another_lock_is_rejected(head: Path, script: str, job: bool):
     (head / "pan-study" / "requirements.lock").write_text("torch==2\n", encoding="utf-8")
     environment = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"} if job else {}
     with pytest.raises(UserError, match=r"requirements\.lock: is not what was installed in .+/env; .+`ray up cluster/"):
         check(head, script, **environment)
 
 
-def test_on_a_laptop_the_lock_is_for_make_setup_to_heed(head: Path):
+def test_the_lock_is_not_checked_on_a_laptop(head: Path):
     (head / "pan-study" / "requirements.lock").write_text("torch==2\n", encoding="utf-8")
     check(head, "pan-study/study/run.py")
 
 
 @pytest.mark.parametrize("absent", ["env/.installed", "pan-study/requirements.lock"])
-def test_an_environment_that_make_setup_did_not_make_is_not_judged(head: Path, absent: str):
+def test_an_environment_without_make_setup_is_accepted(head: Path, absent: str):
     (head / absent).unlink()
     check(head)
 

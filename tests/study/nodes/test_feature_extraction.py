@@ -1,4 +1,4 @@
-"""Features by all nodes of a cluster are those of one process, bit for bit, wherever the images lie."""
+"""Features extracted by a cluster equal those of one process, bit for bit, wherever the images are."""
 
 import re
 from collections.abc import Callable, Generator
@@ -62,12 +62,12 @@ def damage(items: Items, *indices: int) -> None:
         ([Node(cpus=0, gpus=0)], Workers(0, CPUS_PER_WORKER, 0)),
     ],
 )
-def test_a_cluster_is_cut_into_workers(nodes: list[Node], workers: Workers):
+def test_a_cluster_is_divided_into_workers(nodes: list[Node], workers: Workers):
     assert allocate_workers(nodes) == workers
 
 
 @given(st.integers(1, 40), st.integers(1, 16), st.integers(0, 1), st.integers(1, 300_000))
-def test_pieces_are_whole_batches_and_enough_for_all(count: int, cpus: int, gpus: int, num_images: int):
+def test_blocks_are_whole_batches_and_enough_for_all_workers(count: int, cpus: int, gpus: int, num_images: int):
     workers = Workers(count, cpus, gpus)
     blocks = workers.split(num_images)
     assert [index for block in blocks for index in (block.start, block.stop)][1:-1:2] == [p.start for p in blocks[1:]]
@@ -78,9 +78,7 @@ def test_pieces_are_whole_batches_and_enough_for_all(count: int, cpus: int, gpus
 
 
 @pytest.mark.parametrize(("few", "nodes"), [(FEW_IMAGES, 2), (1, 1)])
-def test_little_work_or_one_node_alone_needs_no_ray(
-    draw_items: Callable[..., Items], tmp_path: Path, few: int, nodes: int
-):
+def test_few_images_or_one_node_need_no_ray(draw_items: Callable[..., Items], tmp_path: Path, few: int, nodes: int):
     items = draw_items(3)
     said: list[str] = []
     extractor = ClusterExtractor(nodes=[Node(cpus=1, gpus=0)] * nodes, say=said.append, few=few)

@@ -1,4 +1,4 @@
-"""How much of a GPU a trial is given, with a meter that counts what a trainer was asked for."""
+"""The GPU share that trials need, with a fake meter and a fake GPU."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ class CountingMeter:
 
 
 @pytest.mark.parametrize("dataset", SPACES)
-def test_hungry_trials_have_the_most_conditions_of_every_encoder(dataset: str):
+def test_largest_trials_have_the_most_conditions_of_every_encoder(dataset: str):
     space = SPACES[dataset]
     configs = largest_trials(space, max_epochs=7, seed=3)
     largest = {config.to_flat()["encoder"] for config in configs if config.conditions.num_conditions == 512}
@@ -60,7 +60,7 @@ def test_the_highest_peak_counts(prepared: PreparedDataset, small_trial: dict[st
     assert meter.trials == 2
 
 
-def test_a_share_has_room_to_spare_and_is_never_more_than_a_gpu():
+def test_a_share_has_a_margin_and_is_at_most_a_gpu():
     assert MemoryUse(context=50, peak=120, total=1000).share == pytest.approx(0.2)
     assert MemoryUse(context=50, peak=900, total=1000).share == 1.0
 

@@ -65,7 +65,7 @@ def test_the_first_folder_with_room_is_taken(images: DecodedImages, tmp_path: Pa
         image_transfer._first_with_room(copies, 2_500_000_000, fetched.append)
 
 
-def test_what_another_trial_has_fetched_meanwhile_needs_no_room(
+def test_a_copy_that_another_trial_fetched_meanwhile_needs_no_room(
     images: DecodedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))

@@ -1,4 +1,4 @@
-"""What a node says of itself."""
+"""The probe of this machine."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ def request(marker: str = "") -> ProbeRequest:
     return ProbeRequest(marker=marker, content="so it is", gpu=False)
 
 
-def test_a_node_says_what_it_has():
+def test_a_probe_reports_versions_and_code():
     result = probe(request())
     assert list(result["versions"]) == ["Python", *LIBRARIES]
     assert ABSENT not in result["versions"].values()
@@ -25,14 +25,14 @@ def test_a_node_says_what_it_has():
 
 
 @pytest.mark.parametrize(("mode", "token"), [(None, False), ("disabled", False), ("token", True), ("Token", True)])
-def test_a_node_says_whether_its_ray_uses_a_token(monkeypatch: pytest.MonkeyPatch, mode: str | None, token: bool):
+def test_a_probe_reports_whether_ray_requires_a_token(monkeypatch: pytest.MonkeyPatch, mode: str | None, token: bool):
     monkeypatch.delenv("RAY_AUTH_MODE")
     if mode is not None:
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
     assert probe(request())["token"] is token
 
 
-def test_the_question_travels_as_source_that_needs_nothing_of_the_project():
+def test_the_source_of_the_probe_runs_without_the_project():
     space: dict[str, Any] = {"__name__": "node_probe"}
     exec(Path(node_probe.__file__).read_text(encoding="utf-8"), space)
     assert space["probe"](request()) == probe(request())
@@ -48,7 +48,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_code_is_known_by_its_sources_alone(package: Path):
+def test_a_digest_depends_on_sources_only(package: Path):
     before = code_digest(["pan_probed"])
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "thing.pyc").write_bytes(b"compiled")
@@ -59,7 +59,7 @@ def test_code_is_known_by_its_sources_alone(package: Path):
 
 
 @pytest.mark.parametrize("change", ["content", "name", "more"])
-def test_any_change_of_sources_is_seen(package: Path, change: str):
+def test_a_digest_changes_with_any_source(package: Path, change: str):
     before, file = code_digest(["pan_probed"]), package / "inner" / "thing.py"
     if change == "content":
         file.write_text("x = 2\n")
@@ -70,12 +70,12 @@ def test_any_change_of_sources_is_seen(package: Path, change: str):
     assert code_digest(["pan_probed"]) != before
 
 
-def test_a_package_that_is_not_there_is_absent():
+def test_a_missing_package_is_absent():
     assert code_digest(["no_such_package"]) == ABSENT
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
-def test_a_marker_is_known_by_its_content(tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_marker_must_have_its_content(tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(node_probe, "SHARE_TIMEOUT_S", 0.0)
     marker = tmp_path / "marker"
     assert marker_problem(f"{scheme}{marker}", "so it is") != ""
@@ -85,5 +85,5 @@ def test_a_marker_is_known_by_its_content(tmp_path: Path, scheme: str, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["marker"]
 
 
-def test_a_store_that_cannot_be_reached_is_told():
+def test_a_store_that_cannot_be_reached_is_reported():
     assert marker_problem("no-such-store://bucket/marker", "").startswith("ValueError: Protocol not known")

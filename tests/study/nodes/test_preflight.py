@@ -38,7 +38,7 @@ def lines(node_result: ProbeResult, node: NodeInfo = NODE) -> list[str]:
     return [describe_problems([problem]) for problem in find_problems(node, node_result, result(), Path("results"))]
 
 
-def test_a_node_that_is_as_here_is_good():
+def test_an_equal_node_has_no_problems():
     assert lines(result()) == []
 
 
@@ -56,12 +56,12 @@ def test_a_node_that_is_as_here_is_good():
         ({"gpu": "torch 2.11.0+cpu is"}, "node 10.0.0.3 (gpu-1) has a GPU that cannot be used (torch 2.11.0+cpu is); "),
     ],
 )
-def test_what_is_wrong_is_told_with_the_node_and_the_way_out(changes: dict[str, Any], line: str):
+def test_a_problem_names_the_node_and_the_way_out(changes: dict[str, Any], line: str):
     [told] = lines(result(**changes))
     assert told.startswith(line)
 
 
-def test_a_ray_that_does_not_use_the_token_of_this_command_is_told():
+def test_a_ray_without_the_token_of_this_command_is_a_problem():
     [problem] = find_problems(NODE, result(token=False), result(token=True), Path("results"))
     assert describe_problems([problem]) == (
         "node 10.0.0.3 (gpu-1) runs without the token that this command asks for; give RAY_AUTH_MODE=disabled to this "
@@ -93,7 +93,7 @@ def test_a_gpu_that_no_node_has(study_config: Callable[..., StudyConfig], share:
         check_gpus(study, nodes)
 
 
-def test_gpus_that_stay_idle_are_told(study_config: Callable[..., StudyConfig]):
+def test_idle_gpus_are_a_hint(study_config: Callable[..., StudyConfig]):
     nodes = [Node(cpus=4, gpus=2), Node(cpus=4, gpus=1)]
     assert hints(study_config(gpus_per_trial=0), nodes, more_to_come=False) == [
         "hint: the cluster has 3 GPUs, which --gpus-per-trial 0 leaves idle"
@@ -101,7 +101,7 @@ def test_gpus_that_stay_idle_are_told(study_config: Callable[..., StudyConfig]):
     assert hints(study_config(), nodes, more_to_come=False) == []
 
 
-def test_an_output_on_a_disk_of_this_machine_is_told_when_nodes_are_yet_to_start(
+def test_a_local_output_is_a_hint_when_nodes_are_yet_to_start(
     study_config: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch
 ):
     study = study_config()
@@ -115,7 +115,7 @@ def test_an_output_on_a_disk_of_this_machine_is_told_when_nodes_are_yet_to_start
 @pytest.mark.parametrize(
     ("free", "regime", "told"), [(16e6, "frozen", False), (15e6, "frozen", True), (1e9, "finetune", True)]
 )
-def test_a_disk_too_small_for_the_trials_is_told(
+def test_a_disk_too_small_for_the_trials_is_a_problem(
     study_config: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch, free: float, regime: str, told: bool
 ):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(free)))
@@ -136,7 +136,7 @@ def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path):
 
 
 @pytest.mark.parametrize("below", ["", "results", "results/deep"])
-def test_the_marker_lies_in_the_nearest_folder_and_goes_whatever_happens(tmp_path: Path, below: str):
+def test_the_marker_is_in_the_nearest_folder_and_is_always_removed(tmp_path: Path, below: str):
     with pytest.raises(OSError, match="gone"), output_marker(tmp_path / below) as marker:  # noqa: PT012
         assert [str(path) for path in tmp_path.iterdir()] == [marker.path]
         assert Path(marker.path).read_text() == marker.content
@@ -151,7 +151,7 @@ def test_the_marker_of_a_store_is_an_object(tmp_path: Path):
     assert not store.exists(marker.path)
 
 
-def test_a_store_that_does_not_take_the_marker_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_a_store_that_refuses_the_marker_is_an_error(monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError("Access Denied")
 

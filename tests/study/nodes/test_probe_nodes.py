@@ -3,7 +3,7 @@
 from study.nodes.probe_nodes import NodeProblem, describe_problems
 
 
-def test_what_nodes_have_in_common_is_told_once():
+def test_a_common_problem_appears_once():
     same = [NodeProblem(name, "is late", "wait") for name in "abcde"]
     assert describe_problems(same[:3]) == "nodes a, b and c: each is late; wait."
     assert describe_problems(same) == "nodes a, b and 3 others: each is late; wait."

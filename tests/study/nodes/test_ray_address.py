@@ -8,7 +8,7 @@ from study.nodes.ray_address import check_ray_address, cluster_file, find_cluste
 
 
 @pytest.mark.parametrize("address", [None, "auto", "local"])
-def test_a_ray_of_its_own_or_of_this_machine_needs_no_try(address: str | None):
+def test_auto_and_local_need_no_connection(address: str | None):
     check_ray_address(address)
 
 
@@ -22,7 +22,7 @@ def nobody() -> str:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_an_address_where_nobody_listens_is_told():
+def test_an_address_where_nothing_listens_is_rejected():
     address = nobody()
     with pytest.raises(
         UserError, match=rf"^--ray-address: no Ray cluster answers at '{address}' \(.+\); start one, or"
@@ -31,13 +31,13 @@ def test_an_address_where_nobody_listens_is_told():
 
 
 @pytest.mark.parametrize("address", ["", "frog", "127.0.0.1", ":1", "a:b", "ray://a:1", "a:1:2", "a:-1"])
-def test_anything_else_is_told(address: str):
+def test_a_malformed_address_is_rejected(address: str):
     told = rf"ray_address must be HOST:PORT of a head node, auto or local, got '{address}'\."
     with pytest.raises(UserError, match=told):
         check_ray_address(address)
 
 
-def test_a_port_beyond_all_ports_is_told():
+def test_a_port_out_of_range_is_rejected():
     with pytest.raises(UserError, match=r"no Ray cluster answers at '127.0.0.1:70000' \(.+\)"):
         check_ray_address("127.0.0.1:70000")
 
@@ -54,7 +54,7 @@ def find(given: str | None, head: Path, **environment: str) -> str | None:
     return find_cluster(given, {"RAY_TMPDIR": str(head), **environment}, head / "bootstrap.yaml")
 
 
-def test_on_a_laptop_a_study_starts_a_ray_of_its_own(tmp_path: Path):
+def test_on_a_laptop_a_study_starts_ray_itself(tmp_path: Path):
     (tmp_path / "ray").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as server:
         noted = f"127.0.0.1:{server.getsockname()[1]}"
@@ -84,13 +84,13 @@ def test_on_the_head_of_a_cluster_a_study_joins_it(head: Path):
         (None, False),
     ],
 )
-def test_the_yaml_of_this_head_says_nothing_of_a_cluster_elsewhere(head: Path, address: str | None, here: bool):
+def test_the_yaml_of_this_head_does_not_describe_a_cluster_elsewhere(head: Path, address: str | None, here: bool):
     file = head / "bootstrap.yaml"
     assert cluster_file(address, file) == (file if here else None)
     assert cluster_file(address, head / "none.yaml") is None
 
 
-def test_a_cluster_of_the_environment_is_joined_unless_a_flag_says_else(head: Path):
+def test_a_flag_overrides_the_address_of_the_environment(head: Path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         assert find(None, head, RAY_ADDRESS=address) == address
@@ -100,7 +100,7 @@ def test_a_cluster_of_the_environment_is_joined_unless_a_flag_says_else(head: Pa
     assert find(None, head, RAY_ADDRESS="") is None
 
 
-def test_what_is_wrong_with_the_environment_is_told_by_its_name(head: Path):
+def test_an_error_in_the_environment_names_the_variable(head: Path):
     told = (
         r"^RAY_ADDRESS must be HOST:PORT of a head node, auto or local, got 'http://a:1'; unset RAY_ADDRESS, or give "
     )

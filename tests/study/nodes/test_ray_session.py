@@ -1,4 +1,4 @@
-"""A Ray that does not start is one line, not a traceback."""
+"""The start of Ray: its errors are one line, and its stderr is captured."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from study.nodes.ray_session import captured_stderr, ray_session
         ("auto", r"^--ray-address: no Ray cluster answers at 'auto' \({}\); start one "),
     ],
 )
-def test_a_ray_that_does_not_start_is_told(
+def test_a_ray_that_does_not_start_is_an_error(
     study_config: Callable[..., StudyConfig],
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
@@ -38,7 +38,7 @@ def test_a_ray_that_does_not_start_is_told(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_what_is_written_meanwhile_is_kept_from_the_screen(capfd: pytest.CaptureFixture[str]):
+def test_stderr_is_captured_and_then_restored(capfd: pytest.CaptureFixture[str]):
     with pytest.raises(OSError, match="gone"), captured_stderr() as said:  # noqa: PT012
         os.write(2, b"of a library\n")
         assert said() == "of a library\n"

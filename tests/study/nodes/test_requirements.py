@@ -1,4 +1,4 @@
-"""A node that joins while a study runs."""
+"""Requirements of nodes that join while a study runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,17 +20,17 @@ def failure(requirements: NodeRequirements) -> str:
     return check_requirements(requirements, mount_timeout_s=0.0)
 
 
-def test_a_node_that_is_as_the_driver_may_run_trials(requirements: NodeRequirements):
+def test_a_node_equal_to_the_driver_may_run_trials(requirements: NodeRequirements):
     assert failure(requirements) == ""
 
 
-def test_other_code_may_not(requirements: NodeRequirements):
+def test_a_node_with_other_code_may_not(requirements: NodeRequirements):
     assert failure(replace(requirements, code="ab")).startswith(
         "runs other code than the study; bring it to the same state"
     )
 
 
-def test_another_folder_may_not(requirements: NodeRequirements):
+def test_a_node_with_another_folder_may_not(requirements: NodeRequirements):
     requirements.results.study.write_text("{ }")
     assert failure(requirements).startswith(
         f"does not share {requirements.results.study}, another one is there; give --output on a"
@@ -41,6 +41,6 @@ def test_another_folder_may_not(requirements: NodeRequirements):
     )
 
 
-def test_a_gpu_that_is_none_may_not(requirements: NodeRequirements, monkeypatch: pytest.MonkeyPatch):
+def test_a_node_whose_gpu_torch_does_not_find_may_not(requirements: NodeRequirements, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert failure(replace(requirements, gpu=True)).startswith("has a GPU that cannot be used: torch ")

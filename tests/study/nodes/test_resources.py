@@ -26,12 +26,12 @@ def bootstrap(folder: Path, text: str = CLUSTER) -> Path:
     return file
 
 
-def test_workers_that_sleep_count_beside_the_head(tmp_path: Path):
+def test_workers_yet_to_start_count_besides_the_head(tmp_path: Path):
     large, small = Node(cpus=32, gpus=4), Node(cpus=8, gpus=1)
     assert find_nodes([HEAD], "auto", bootstrap(tmp_path)) == (Node(cpus=4, gpus=0), large, large, small)
 
 
-def test_a_worker_that_is_awake_counts_once(tmp_path: Path):
+def test_a_worker_that_is_alive_counts_once(tmp_path: Path):
     alive = [HEAD, {"CPU": 8.0, "GPU": 1.0}]
     assert find_nodes(alive, "auto", bootstrap(tmp_path)) == find_nodes([HEAD], "auto", bootstrap(tmp_path))
 
@@ -47,14 +47,14 @@ def test_a_ray_of_this_machine_has_no_workers_to_come(tmp_path: Path):
     assert find_nodes([HEAD], None, bootstrap(tmp_path)) == (Node(cpus=4, gpus=0),)
 
 
-def test_the_environment_may_tell_of_workers():
+def test_the_environment_may_list_workers():
     told = {"PAN_STUDY_WORKERS": "3 x CPU=7,GPU=1"}
     assert find_nodes([HEAD], "auto", None, told) == (Node(cpus=4, gpus=0), *[Node(cpus=7, gpus=1)] * 3)
     assert find_nodes([HEAD], None, None, told) == (Node(cpus=4, gpus=0),)
 
 
 @pytest.mark.parametrize("text", ["4", "4 x GPU=1", "four x CPU=7", "4 x CPU=7, GPU=1"])
-def test_workers_that_cannot_be_read_are_told(text: str):
+def test_a_malformed_list_of_workers_is_rejected(text: str):
     with pytest.raises(UserError, match=rf"^PAN_STUDY_WORKERS must be a number .*, got '{text}'\.$"):
         find_nodes([HEAD], "auto", None, {"PAN_STUDY_WORKERS": text})
 
@@ -79,7 +79,7 @@ def test_no_cluster_is_one_machine():
 
 
 def wait(joined: list[int]) -> tuple[list[str], float]:
-    """Wait for 3, where joined says how many are there after each look; gives what was said and the time it took."""
+    """Wait for 3 machines, given the counts at each poll; return the lines that were printed and the seconds it took."""
     now_s, said = [0.0], list[str]()
 
     def sleep(seconds: float) -> None:
@@ -89,18 +89,18 @@ def wait(joined: list[int]) -> tuple[list[str], float]:
     return said, now_s[0]
 
 
-def test_where_all_are_there_nothing_is_said():
+def test_nothing_is_printed_when_all_machines_have_joined():
     assert wait([3]) == ([], 0)
 
 
-def test_workers_that_follow_are_waited_for():
+def test_late_machines_are_waited_for():
     said, took_s = wait([1, 1, 2, 3])
     assert len(said) == 1
     assert said[0].startswith("1 of 3 machines have joined the cluster: waiting for the others, at most 10 minutes")
     assert 0 < took_s < 60
 
 
-def test_a_machine_that_is_off_is_not_waited_for_for_ever():
+def test_waiting_for_a_machine_that_is_off_ends():
     said, took_s = wait([2])
     assert said[-1] == "continuing with 2 of 3 machines; remove those that are off from worker_ips."
     assert took_s == pytest.approx(JOIN_TIMEOUT_S, abs=5)

@@ -40,7 +40,9 @@ from study.nodes.slots import (
         ({"gpus_per_trial": 0}, 16, 4, (1, 0, 16)),
     ],
 )
-def test_a_cluster_is_shared_out(flags: dict[str, Any], cpus: float, gpus: float, expected: tuple[int, float, int]):
+def test_a_node_is_divided_into_slots(
+    flags: dict[str, Any], cpus: float, gpus: float, expected: tuple[int, float, int]
+):
     slots = allocate_slots(StudyConfig(**flags), [Node(cpus=cpus, gpus=gpus)])
     assert (slots.cpus, slots.gpus, slots.count) == expected
 
@@ -69,18 +71,18 @@ def test_a_trial_has_as_much_of_a_gpu_as_it_needs(need: float, flags: dict[str, 
         ({"gpus_per_trial": 3}, r"gpus_per_trial must be at most 2, what a node has, got 3\."),
     ],
 )
-def test_more_than_there_is_cannot_be_had(flags: dict[str, Any], message: str):
+def test_more_than_a_node_has_is_rejected(flags: dict[str, Any], message: str):
     with pytest.raises(UserError, match=message):
         allocate_slots(StudyConfig(**flags), [Node(cpus=4.0, gpus=2.0), Node(cpus=1.0, gpus=1.0)])
 
 
-def test_without_gpus_there_is_no_part_of_one():
+def test_a_share_without_gpus_is_rejected():
     with pytest.raises(UserError, match=r"gpus_per_trial must be at most 0, what a node has, got 0\.5\."):
         allocate_slots(StudyConfig(gpus_per_trial=0.5), [Node(cpus=4.0, gpus=0.0)])
 
 
 def place_one_by_one(gpus: int, share: float) -> int:
-    """Trials that are put one after another where there is room, in Ray's units of a ten-thousandth."""
+    """Place trials one by one, in Ray's units of a ten-thousandth of a GPU; return their number."""
     units = round(share * 10_000)
     if share >= 1:
         return gpus * 10_000 // units
@@ -166,7 +168,7 @@ def test_without_gpus_the_share_is_nothing(nodes: list[tuple[float, float]]):
     assert allocate_slots(StudyConfig(), cluster).count == 8
 
 
-def test_a_given_share_lies_on_one_gpu():
+def test_a_given_share_is_on_one_gpu():
     assert allocate_slots(StudyConfig(gpus_per_trial=0.75), [Node(cpus=16.0, gpus=4.0)]).count == 4
 
 
@@ -190,7 +192,7 @@ def test_a_given_share_lies_on_one_gpu():
         ({}, [(2000, 1)], (0.001, 1000)),
     ],
 )
-def test_a_trial_lies_on_one_node(flags: dict[str, Any], nodes: list[tuple[float, float]], expected: tuple[float, int]):
+def test_a_trial_is_on_one_node(flags: dict[str, Any], nodes: list[tuple[float, float]], expected: tuple[float, int]):
     slots = allocate_slots(StudyConfig(**flags), [Node(cpus=cpus, gpus=gpus) for cpus, gpus in nodes])
     assert (slots.gpus, slots.count) == expected
 
@@ -206,7 +208,7 @@ def test_a_trial_lies_on_one_node(flags: dict[str, Any], nodes: list[tuple[float
         (0, 9, True, 0),
     ],
 )
-def test_images_are_loaded_beside_a_gpu_unless_told_otherwise(
+def test_images_are_loaded_in_processes_only_for_a_gpu_by_default(
     asked: int | None, cpus: int, on_gpu: bool, processes: int
 ):
     assert loading_processes(asked, cpus=cpus, on_gpu=on_gpu) == processes
@@ -222,7 +224,7 @@ def test_images_are_loaded_beside_a_gpu_unless_told_otherwise(
         ({}, 1.0, [(4, 0)], 0),
     ],
 )
-def test_the_slots_of_the_nodes_that_are_there(
+def test_the_slots_of_the_nodes_that_are_alive(
     flags: dict[str, int], share: float, nodes: list[tuple[int, int]], count: int
 ):
     study = StudyConfig(**flags)  # pyright: ignore[reportArgumentType]
@@ -237,7 +239,7 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return nodes
 
 
-def test_nodes_that_come_and_go_are_seen_after_seconds(alive: list[dict[str, Any]]):
+def test_slots_follow_nodes_that_join_and_leave(alive: list[dict[str, Any]]):
     now = [0.0]
     count = current_slots(StudyConfig(ray_address="auto"), Slots(cpus=1, gpus=0, count=2), lambda: now[0])
     alive.append({"Alive": True, "Resources": {"CPU": 4.0}})
@@ -250,5 +252,5 @@ def test_nodes_that_come_and_go_are_seen_after_seconds(alive: list[dict[str, Any
     assert count() == 1  # a trial may wait for a node
 
 
-def test_a_ray_of_this_machine_stays_as_it_is(alive: list[dict[str, Any]]):
+def test_slots_of_a_local_ray_are_constant(alive: list[dict[str, Any]]):
     assert current_slots(StudyConfig(), Slots(cpus=1, gpus=0, count=7))() == 7

@@ -1,4 +1,4 @@
-"""What of nodes needs a real Ray: one cluster of two nodes on this machine, the second with other files in a folder."""
+"""Tests of nodes that need a real Ray: two nodes on this machine, one of which has other files in a folder."""
 
 import logging
 import os
@@ -58,7 +58,7 @@ START_S = 120
 
 @dataclass(frozen=True)
 class TwoNodes:
-    """A driver joined to the first of two nodes, each with one CPU; the second sees none of what lies in `hidden`."""
+    """Two nodes with one CPU each. The driver joins the first; the second cannot read the files in `hidden`."""
 
     hidden: Path
     other: str
@@ -86,7 +86,7 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
 
 @pytest.fixture
 def only_the_other(two_nodes: TwoNodes) -> Iterator[None]:
-    """Leave no CPU on the driver's node, so that all work is done on the other one."""
+    """Occupy the CPU of the driver's node, so that the other node does all work."""
     here = this_node()
     busy = ray.remote(Busy).options(num_cpus=1, scheduling_strategy=here).remote()
     ray.get(busy.begin.remote())
@@ -95,14 +95,14 @@ def only_the_other(two_nodes: TwoNodes) -> Iterator[None]:
 
 
 class Busy:
-    """Holds what it was given."""
+    """Occupies its resources."""
 
     def begin(self) -> None:
-        """It has begun."""
+        """Return when the actor runs."""
 
 
 def start_node(address: str, hidden: Path) -> "subprocess.Popen[bytes]":
-    """A node that has an empty folder where this process has the hidden one."""
+    """Start a node that has an empty folder in place of the hidden one."""
     ray_start = f"{sys.executable} -m ray.scripts.scripts start --address={address} --num-cpus=1 --block"
     words = ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none {hidden} && exec {ray_start}"]
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
@@ -112,7 +112,7 @@ def start_node(address: str, hidden: Path) -> "subprocess.Popen[bytes]":
 
 
 def end_node(node: "subprocess.Popen[bytes]") -> None:
-    """End it with all its processes, which are those of its session."""
+    """End a node with all processes of its session."""
     node.terminate()
     try:
         node.wait(timeout=20)
@@ -227,7 +227,7 @@ class MappingTrial(tune.Trainable):
 
 
 def shared_memory_at(address: int) -> tuple[int, str]:
-    """Where the mapping of shared memory that holds an address begins, and which file it is of."""
+    """Return the start and the file of the shared memory that is mapped at an address."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         ends, _, offset, device, inode, *path = line.split()
         start, stop = (int(end, 16) for end in ends.split("-"))
