@@ -79,7 +79,7 @@ def test_no_cluster_is_one_machine():
 
 
 def wait(joined: list[int]) -> tuple[list[str], float]:
-    """Wait for 3 machines, given the counts at each poll; return the lines that were printed and the seconds it took."""
+    """Wait for 3 machines, given the count at each poll; return the printed lines and the seconds it took."""
     now_s, said = [0.0], list[str]()
 
     def sleep(seconds: float) -> None:
