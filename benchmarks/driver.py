@@ -38,6 +38,7 @@ from ray.tune.search.optuna import OptunaSearch
 from pan_model.objective import Objective
 from search_spaces import SPACES
 from study.config.study_config import StudyConfig
+from study.nodes.ray_address import configure_ray_environment
 from study.nodes.slots import Slots
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status
@@ -216,6 +217,7 @@ def run_tune(num_trials: int, last: int, folder: Path, meter: Meter, *, reuse_ac
 def measure_here(system: str, num_trials: int, last: int) -> dict[str, float]:
     """Run a system in this process and return the driver's costs."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    configure_ray_environment()
     ray.init(address="local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     meter = Meter()
     begun_s = time.monotonic()

@@ -1,11 +1,5 @@
-"""Hyperparameter studies of PAN: plan, prepare, tune, collate, export, final training."""
+"""Hyperparameter studies of PAN: configure, prepare, search, collate, export and report, and final training.
 
-import os
-
-# Ray reads these when it is imported or when a search begins.
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trials write their own events
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output engine prints even when told to be silent
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupt ends the study at once, the ledger is whole
-os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` here means this environment, nothing to pack
-# An autoscaler sees only trials that wait; how many there may be, study/tuning/searcher.py says.
-os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
+Start at `app/commands.py`. Folders import only what is left of them: terminal, storage, config, trials, nodes, tuning;
+reporting imports trials and below, app imports all. Importing this package has no effect on the process.
+"""

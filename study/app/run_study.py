@@ -17,7 +17,7 @@ from study.config.choices import Executor
 from study.config.resume import check_same, describe_study
 from study.config.study_config import DatasetPlan, StudyConfig
 from study.nodes.deployment import describe_code
-from study.nodes.ray_address import describe_cluster, find_cluster
+from study.nodes.ray_address import configure_ray_environment, describe_cluster, find_cluster
 from study.nodes.resources import Node
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
 from study.reporting.collation import collate
@@ -37,6 +37,7 @@ def conduct_study(config: StudyConfig, found: dict[str, Any] | None, screen: Ter
     Nothing is written to the output before all datasets are read, checked and have their features.
     """
     if config.executor is Executor.RAY:
+        configure_ray_environment()
         config = replace(config, ray_address=find_cluster(config.ray_address))
     with deterministic_arithmetic(), ExitStack() as stack:
         # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.

@@ -13,6 +13,22 @@ LOCAL = "local"
 """The address that makes a study start Ray on this machine."""
 
 
+RAY_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the trials write their own events
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output engine prints even if verbose is 0
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the study at once, the ledger is whole
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` uses the environment that is installed, nothing is to be packed
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # study/tuning/round_robin.py limits the trials that wait
+}
+"""Environment variables that Ray and Tune read, RAY_ENABLE_UV_RUN_RUNTIME_ENV when `ray` is imported."""
+
+
+def configure_ray_environment() -> None:
+    """Set the environment variables of Ray and Tune that have no value yet; call it before `ray` is imported."""
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
 def find_cluster(
     given: str | None, environment: Mapping[str, str] = os.environ, bootstrap: Path | None = None
 ) -> str | None:

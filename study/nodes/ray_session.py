@@ -16,7 +16,7 @@ from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
 from study.nodes.deployment import IN_A_JOB, PACKAGE
 from study.nodes.node_probe import PACKAGES
-from study.nodes.ray_address import cluster_file
+from study.nodes.ray_address import cluster_file, configure_ray_environment
 from study.nodes.resources import Node, count_machines, find_nodes, wait_for_machines
 
 MAX_STARTS = 3
@@ -37,6 +37,7 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
     Raises:
         UserError: If Ray does not start, or no cluster answers.
     """
+    configure_ray_environment()
     on_terminate = signal.getsignal(signal.SIGTERM)
     if study.ray_address is None:
         _start_ray()

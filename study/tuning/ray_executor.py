@@ -15,6 +15,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
 from study.nodes.file_server import file_server
+from study.nodes.ray_address import configure_ray_environment
 from study.nodes.requirements import REQUIREMENT_FAILURE, node_requirements
 from study.nodes.slots import Slots, current_slots
 from study.storage.object_store import StoreError
@@ -93,6 +94,7 @@ def run_trials(
         UserError: If the search space suggests an invalid trial, or a node that joined later may not run trials.
         StoreError: If the object store that holds the results fails.
     """
+    configure_ray_environment()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the ledger has the errors of trials
     stopper = SearchStopper(budget)
     count_slots = current_slots(study, slots)

@@ -1,10 +1,19 @@
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pan_model.errors import UserError
-from study.nodes.ray_address import check_ray_address, cluster_file, find_cluster
+from study.nodes.ray_address import (
+    RAY_ENVIRONMENT,
+    check_ray_address,
+    cluster_file,
+    configure_ray_environment,
+    find_cluster,
+)
 
 
 @pytest.mark.parametrize("address", [None, "auto", "local"])
@@ -110,3 +119,16 @@ def test_an_error_in_the_environment_names_the_variable(head: Path):
         UserError, match=r"^RAY_ADDRESS: no Ray cluster answers at '127.+'; start one|unset RAY_ADDRESS\.$"
     ):
         find(None, head, RAY_ADDRESS=nobody())
+
+
+def test_importing_the_package_leaves_the_environment_alone():
+    program = "import os; before = dict(os.environ); import study.app.commands; assert dict(os.environ) == before"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_values_of_the_user_win(monkeypatch: pytest.MonkeyPatch):
+    for name in RAY_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "1")
+    configure_ray_environment()
+    assert {name: os.environ[name] for name in RAY_ENVIRONMENT} == RAY_ENVIRONMENT | {"RAY_AIR_NEW_OUTPUT": "1"}
