@@ -1,4 +1,4 @@
-"""The datasets that there are: where each lies under the data root, how it is read, split and made a task."""
+"""The registry of datasets: the folder, reader, split and task of each, and the options of readers."""
 
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderOptions:
-    """Passed to every reader; a dataset's row of the registry names the options that it heeds.
+    """Options of dataset readers. `Dataset.options` names those that a dataset uses.
 
-    attribute_words is a file of words, one a line; without it they are mined from the training items' texts.
+    Attributes:
+        polyvore_split: The version of Polyvore Outfits.
+        attribute_words: A file of attribute words, one a line. None mines them from the texts of the training items.
     """
 
     polyvore_split: PolyvoreSplit = PolyvoreSplit.NONDISJOINT
     attribute_words: Path | None = None
 
     def to_json(self, names: Collection[str]) -> dict[str, str]:
-        """The options of these names as strings; a file by its absolute path, and only where there is one.
+        """Return the named options as strings. A file is written as its absolute path, and omitted if it is None.
 
         >>> ReaderOptions().to_json(["polyvore_split", "attribute_words"])
         {'polyvore_split': 'nondisjoint'}
@@ -43,7 +45,7 @@ class ReaderOptions:
 
     @classmethod
     def from_json(cls, options: Mapping[str, str]) -> "ReaderOptions":
-        """Read what `to_json` wrote; what is not there has its default."""
+        """Read options written by `to_json`. Missing ones have their defaults."""
         words = options.get("attribute_words")
         return cls(
             polyvore_split=PolyvoreSplit(options.get("polyvore_split", PolyvoreSplit.NONDISJOINT)),
@@ -52,14 +54,23 @@ class ReaderOptions:
 
 
 OPTIONS = tuple(ReaderOptions.__dataclass_fields__)
-"""The names of all options."""
+"""Names of all reader options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One row of the registry; backbone, weights and image_size are what a study of it takes unless told otherwise.
+    """A row of the registry.
 
-    options names the reader's options that it heeds, of `OPTIONS`.
+    Attributes:
+        folder: The folder below the data root.
+        read: The reader, from the folder and options to items.
+        split: The function that divides items into splits.
+        task_class: The task, as "module:class".
+        options: Names of the reader options that it uses, out of `OPTIONS`.
+        drawn: Whether the reader draws the dataset if the folder does not exist.
+        backbone: The default backbone of a study.
+        weights: The default weights of the backbone.
+        image_size: The default image size of a study, px.
     """
 
     folder: str
@@ -74,7 +85,7 @@ class Dataset:
 
     @property
     def task(self) -> "type[Task]":
-        """The task class, imported when it is first needed: it brings torch, which takes seconds."""
+        """The task class. It is imported on first use, since it imports torch, which takes seconds."""
         return pkgutil.resolve_name(self.task_class)
 
 
@@ -120,7 +131,7 @@ DATASETS: dict[str, Dataset] = {
 
 
 def find_dataset(name: str) -> Dataset:
-    """Look a dataset up; UserError for one that is not there."""
+    """Return a row of the registry. Raise UserError if there is no dataset of this name."""
     if name not in DATASETS:
         raise UserError(f"unknown dataset '{name}'; choose from {', '.join(DATASETS)}.")
     return DATASETS[name]

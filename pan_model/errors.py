@@ -1,8 +1,9 @@
-"""The one error that is the user's to mend."""
+"""The error for wrong input."""
 
 
 class UserError(ValueError):
-    """Input that cannot be used: one line that names the thing, the rule, what was got and the way out.
+    """Wrong input from the user.
 
-    Commands print the line on stderr and exit with 2; library users catch it as a ValueError.
+    The message is one line. It names the file, field or flag, the rule, the value, and a way to fix it. Commands print
+    it on stderr and exit with code 2. Library users can catch it as a ValueError.
     """

@@ -1,4 +1,4 @@
-"""Fetches a file by HTTP: goes on where an earlier try was cut, tries again when the line drops, checks the sum."""
+"""Download of files by HTTP: resumes interrupted downloads, retries dropped connections, verifies checksums."""
 
 import hashlib
 import http.client
@@ -21,36 +21,36 @@ from pathlib import Path
 from pan_model.errors import UserError
 
 Progress = Callable[[int, int | None], None]
-"""Told the bytes that are there and, where the server says so, how many there will be."""
+"""Called with the number of bytes downloaded, and the total if the server states it."""
 
 CHUNK = 1 << 20  # bytes
 PARTIAL_CONTENT = 206
 RANGE_NOT_SATISFIABLE = 416
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP's answers that may be another one a moment later."""
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP status codes that are worth a retry."""
 
 
 class FetchError(UserError):
-    """The file could not be had; says why in one line. Callers say what was wanted, and the way out."""
+    """A download failed. The message is the reason, in one line; callers add the file and a way out."""
 
 
 class _Dropped(Exception):
-    """The line broke, which is worth another try."""
+    """The connection dropped, which is worth a retry."""
 
 
 @dataclass(frozen=True)
 class Checksum:
-    """The start of a file's digest, as its publisher gives it, in hexadecimal; an empty one fits every file."""
+    """The first hexadecimal digits of the digest of a file. An empty string fits every file."""
 
     algorithm: str
     digest: str
 
     def fits(self, path: Path) -> bool:
-        """Whether the file's bytes have this digest."""
+        """Return whether a file has this digest."""
         return self.of(path).startswith(self.digest)
 
     def of(self, path: Path) -> str:
-        """The whole digest of a file."""
+        """Return the complete digest of a file."""
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.new(self.algorithm, usedforsecurity=False)).hexdigest()
 
@@ -61,7 +61,15 @@ def _free_bytes(folder: Path) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchConfig:
-    """How patient a fetch is: seconds without a byte, tries in a row that bring nothing, the first pause (doubles)."""
+    """Timeouts and retries of a download.
+
+    Attributes:
+        timeout_s: Longest time without a byte, seconds.
+        tries: Number of attempts in a row without progress.
+        pause_s: Pause before the second attempt, seconds. It doubles with each further attempt.
+        sleep: Waits for some seconds.
+        free_bytes: Returns the free space of the disk of a folder, bytes.
+    """
 
     timeout_s: float = 30.0
     tries: int = 4
@@ -72,7 +80,7 @@ class FetchConfig:
 
 @dataclass(frozen=True)
 class _Origin:
-    """What a part is a part of; lies beside it, so that a later run can tell whether the file is still the same."""
+    """The origin of a partial download, stored next to it. A later run uses it to detect that the file has changed."""
 
     url: str
     validator: str
@@ -88,12 +96,22 @@ def fetch(
     progress: Progress | None = None,
     room: float = 1.0,
 ) -> None:
-    """Complete `part` from `url`, an http(s) address, and check its sum.
+    """Download `url` to `part` and verify its checksum.
 
-    What is in `part` already is kept where the server can go on from there (Range) and its file is the same (If-Range);
-    otherwise the fetch starts over. The disk must have room for `room` times the file, less what is there.
+    An existing part is completed if the server supports it (Range) and its file has not changed (If-Range). Otherwise
+    the download starts over.
 
-    Raises FetchError; the part, with its `.origin` file, is then left for the next try, unless its sum is wrong.
+    Args:
+        url: An http or https address.
+        part: The file to write.
+        checksum: The expected checksum.
+        config: Timeouts and retries.
+        progress: Called after each chunk.
+        room: Required disk space, in sizes of the file, minus the size of the part.
+
+    Raises:
+        FetchError: The download failed. The part and its `.origin` file are kept for the next attempt, unless the
+            checksum is wrong.
     """
     failures = 0
     while True:
@@ -111,9 +129,10 @@ def fetch(
 
 @contextmanager
 def show_progress() -> Generator[Progress]:
-    """Yield a callback for `fetch` that writes to stderr: a bar on a terminal, otherwise a line a tenth or 100 MB.
+    """Yield a progress callback for `fetch` that writes to stderr.
 
-    The bar needs rich. Without it a terminal gets lines, too.
+    A terminal shows a bar if rich is installed. Otherwise a line is printed for each tenth, or for each 100 MB if the
+    total is unknown.
     """
     if not sys.stderr.isatty() or find_spec("rich") is None:
         yield _print_lines()
@@ -142,18 +161,18 @@ def _print_lines() -> Progress:
 
 
 def discard(part: Path) -> None:
-    """Remove a part and what is known of it."""
+    """Remove a partial download and its origin file."""
     part.unlink(missing_ok=True)
     origin_file(part).unlink(missing_ok=True)
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, or its name where it says nothing."""
+    """Return the first line of the message of an error, or its type if there is no message."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _silent(_done: int, _total: int | None) -> None:
-    """Nobody wants to know."""
+    """Ignore progress."""
 
 
 def _check_sum(part: Path, checksum: Checksum) -> None:
@@ -196,7 +215,7 @@ def _range_headers(start: int, origin: _Origin | None) -> dict[str, str]:
 def _opened(
     url: str, part: Path, headers: dict[str, str], timeout_s: float
 ) -> Generator[http.client.HTTPResponse, None, None]:
-    """Ask for the file. An opener of its own, because the shared one never looks at the environment's proxies again."""
+    """Send the request. A new opener is used because the global one does not notice changes of proxy variables."""
     if not re.match(r"https?://", url, re.IGNORECASE):
         raise FetchError("expected an http:// or https:// address")
     try:
@@ -205,19 +224,19 @@ def _opened(
         error.close()
         if error.code == RANGE_NOT_SATISFIABLE and "Range" in headers:
             discard(part)
-        elif error.code not in PASSING:
+        elif error.code not in TRANSIENT:
             raise FetchError(first_line(error)) from error
         raise _Dropped(first_line(error)) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _refusal(error) from error
     with response:
         if not isinstance(response, http.client.HTTPResponse):
-            raise FetchError("the address leads to one that is not http:// or https://")
+            raise FetchError("the address redirects to one that is not http:// or https://")
         yield response
 
 
 def _refusal(error: Exception) -> FetchError | _Dropped:
-    """Tell a line that dropped from an address where nobody answers, which no second try mends."""
+    """Return FetchError for errors that a retry does not fix, such as an unknown host, otherwise _Dropped."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     final = (
         ConnectionRefusedError,
@@ -231,21 +250,21 @@ def _refusal(error: Exception) -> FetchError | _Dropped:
 
 
 def _announced_size(headers: Message, status: int) -> int | None:
-    """The whole file's size in bytes, where the server says it."""
+    """Return the size of the complete file, bytes, or None if the server does not state it."""
     if status == PARTIAL_CONTENT:
-        found = re.search(r"/([0-9]+)$", str(headers.get("Content-Range", "")).strip())
+        match = re.search(r"/([0-9]+)$", str(headers.get("Content-Range", "")).strip())
     else:
-        found = re.fullmatch(r"([0-9]+)", str(headers.get("Content-Length", "")).strip())
-    return int(found.group(1)) if found else None
+        match = re.fullmatch(r"([0-9]+)", str(headers.get("Content-Length", "")).strip())
+    return int(match.group(1)) if match else None
 
 
 def _check_range(part: Path, headers: Message, start: int, origin: _Origin | None, total: int | None) -> None:
-    """Start over where the rest that was sent does not continue the part."""
+    """Start over if the response does not continue the part."""
     sent_from = re.match(r"bytes\s+([0-9]+)-", str(headers.get("Content-Range", "")))
     grown = origin is not None and origin.total is not None and total != origin.total
     if grown or sent_from is None or int(sent_from.group(1)) != start:
         discard(part)
-        raise _Dropped("the server's file is no longer the one that was begun")
+        raise _Dropped("the file on the server has changed since the download began")
 
 
 def _check_room(folder: Path, total: int | None, start: int, room: float, config: FetchConfig) -> None:
@@ -257,7 +276,7 @@ def _check_room(folder: Path, total: int | None, start: int, room: float, config
 
 
 def megabytes(num_bytes: int) -> str:
-    """Say a size.
+    """Format a size.
 
     >>> megabytes(1_150_585_339)
     '1150.6 MB'
@@ -294,7 +313,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def _validator(headers: Message) -> str:
-    """What If-Range can name the file by: a strong ETag, else its date; a weak ETag says nothing of the bytes."""
+    """Return the validator for If-Range: a strong ETag, otherwise the date. Weak ETags do not identify the bytes."""
     tag = str(headers.get("ETag", ""))
     return tag if tag.startswith('"') else str(headers.get("Last-Modified", ""))
 
@@ -304,7 +323,7 @@ def _size(part: Path) -> int:
 
 
 def origin_file(part: Path) -> Path:
-    """Return the path of the file next to a part that holds its address, validator and total size."""
+    """Return the path of the file with the origin of a partial download."""
     return part.with_name(part.name + ".origin")
 
 

@@ -1,6 +1,6 @@
-"""Shapes in signatures: jaxtyping where it is installed, plain types where it is not.
+"""Array shapes in signatures: jaxtyping types if it is installed, otherwise plain types.
 
-Letters: N items (n, R some of them, U those of a training step and u a part of these), P pairs,
+Letters: N items (n, R subsets of them, U those of a training step and u a subset of U), P pairs,
 T same-class pairs, D features, E embedding, J joint representation,
 M conditions, A attributes, K labelled conditions, C classes, B questions, Q queries, G gallery,
 S support items of a set, H and W pixels.
@@ -14,7 +14,7 @@ if TYPE_CHECKING or find_spec("jaxtyping") is not None:
 else:
 
     class _Unchecked:
-        """Stands in for a jaxtyping type: `Float[Tensor, "P M"]` is then `Tensor`."""
+        """Replacement of a jaxtyping type: `Float[Tensor, "P M"]` is `Tensor`."""
 
         def __class_getitem__(cls, item: tuple[type, str]) -> type:
             return item[0]

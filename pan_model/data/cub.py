@@ -1,4 +1,4 @@
-"""Reads CUB-200-2011 in its official layout (Wah et al., 2011), and any dataset that is laid out like it."""
+"""Reader of CUB-200-2011 (Wah et al., 2011) in its official layout, and of any dataset with the same layout."""
 
 import re
 import warnings
@@ -21,14 +21,19 @@ _INTEGER = re.compile(r"[0-9]{1,18}", re.ASCII)  # 18 digits always fit int64
 
 
 def read_cub(folder: Path) -> Items:
-    """Read the dataset in `folder`: classes are the folders of images/, attributes the image-level labels.
+    """Read the dataset in `folder`. Classes are the folders of images/, attributes the image-level labels.
 
-    Reads images.txt, image_class_labels.txt, attributes/image_attribute_labels.txt and attributes.txt (in attributes/,
-    in `folder` or beside it). Ids may have gaps and any order. Items keep the order of images.txt, classes are numbered
-    in the sorted order of their folders, and a label without a row has certainty 0. Rows of images.txt whose file name
-    starts with `._` are left out and counted.
+    Ids may have gaps and any order. Items keep the order of images.txt. Classes are numbered in the sorted order of
+    their folders. A label without a row has certainty 0. Rows of images.txt whose file name starts with `._` are left
+    out and counted.
 
-    Raises UserError, with file and line, for what is missing, unknown, double or contradictory.
+    Args:
+        folder: The folder with images.txt, image_class_labels.txt, images/, attributes/image_attribute_labels.txt, and
+            attributes.txt in attributes/, in `folder` or in its parent.
+
+    Raises:
+        UserError: A file or image is missing, or a line is malformed, unknown, repeated or contradictory. The message
+            names the file and the line.
     """
     listing, labels = folder / "images.txt", folder / "attributes" / "image_attribute_labels.txt"
     _require_layout(folder, (listing, folder / "image_class_labels.txt", labels))
@@ -56,7 +61,7 @@ def read_cub(folder: Path) -> Items:
 
 
 class _Entry(NamedTuple):
-    """What one line of a file says about an id."""
+    """The value of an id and the line that it was read from."""
 
     value: str
     line: int
@@ -73,16 +78,16 @@ def _require_layout(folder: Path, files: tuple[Path, ...]) -> None:
 
 
 def _find_attribute_names(folder: Path) -> Path:
-    """Find attributes.txt: the official archive has it beside the folder, most copies inside."""
+    """Find attributes.txt, which the official archive has next to the folder and most copies inside it."""
     places = (folder / "attributes", folder, folder.absolute().parent)
     for place in places:
         if (place / "attributes.txt").is_file():
             return place / "attributes.txt"
-    raise UserError(f"{places[0] / 'attributes.txt'}: no such file, nor in {folder} or beside it.")
+    raise UserError(f"{places[0] / 'attributes.txt'}: no such file, nor in {folder} or its parent folder.")
 
 
 def _read_entries(path: Path, form: str) -> dict[int, _Entry]:
-    """Read lines "<id> <value>" into id -> entry, in file order."""
+    """Read lines "<id> <value>" into a dict from id to entry, in file order."""
     entries: dict[int, _Entry] = {}
     for line, text in read_lines(path):
         key, value = (*text.split(maxsplit=1), "")[:2]
@@ -97,7 +102,7 @@ def _read_entries(path: Path, form: str) -> dict[int, _Entry]:
 
 
 def _read_images(path: Path) -> dict[int, _Entry]:
-    """Read images.txt: every path lies in a class folder, stays in images/ and is listed once."""
+    """Read images.txt. Every path must lie in a class folder, stay in images/ and be listed once."""
     seen: dict[PurePosixPath, int] = {}
     entries = _read_entries(path, _IMAGE_FORM)
     for key, (value, line) in entries.items():
@@ -116,7 +121,7 @@ def _class_folder(image: _Entry) -> str:
 
 
 def _check_classes(folder: Path, listed: dict[int, _Entry], images: dict[int, _Entry]) -> None:
-    """Refuse class ids that are not one to one with the folders of the images."""
+    """Raise UserError if class ids do not match the folders of the images one to one."""
     path = folder / "image_class_labels.txt"
     labels = _read_entries(path, _CLASS_FORM)
     folder_of: dict[int, str] = {}
@@ -129,8 +134,10 @@ def _check_classes(folder: Path, listed: dict[int, _Entry], images: dict[int, _E
         if key not in images:
             continue
         name, number = _class_folder(images[key]), int(value)
-        if (other := folder_of.setdefault(number, name)) != name:
-            raise UserError(f"{path} line {line}: expected one folder for class {number}, got {other!r} and {name!r}.")
+        if (known_name := folder_of.setdefault(number, name)) != name:
+            raise UserError(
+                f"{path} line {line}: expected one folder for class {number}, got {known_name!r} and {name!r}."
+            )
         if (known := class_of.setdefault(name, number)) != number:
             raise UserError(f"{path} line {line}: expected one class for folder {name!r}, got {known} and {number}.")
     for key, image in images.items():
@@ -142,7 +149,7 @@ def _check_classes(folder: Path, listed: dict[int, _Entry], images: dict[int, _E
 def _read_labels(
     path: Path, image_ids: list[int], attribute_ids: list[int]
 ) -> tuple[Bool[np.ndarray, "N A"], UInt8[np.ndarray, "N A"]]:
-    """Spread the label rows over two tables: whether each attribute is present, and how certain that is."""
+    """Read the label rows into two tables: the presence of each attribute, and its certainty."""
     rows = _load_rows(path)
     image, attribute = _positions(rows[:, 0], image_ids), _positions(rows[:, 1], attribute_ids)
     present, sureness = rows[:, 2], rows[:, 3]
@@ -159,7 +166,7 @@ def _read_labels(
 
 
 def _load_rows(path: Path) -> Int[np.ndarray, "R 4"]:
-    """Load the first four fields of every row; two images of the official file have an extra one further on."""
+    """Load the first four fields of every row. Rows of two images in the official file have an extra fifth field."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # numpy only warns of an empty file and of ids like 1.5
@@ -169,7 +176,7 @@ def _load_rows(path: Path) -> Int[np.ndarray, "R 4"]:
 
 
 def _explain_rows(path: Path, error: Exception) -> UserError:
-    """Find the line that numpy could not load."""
+    """Return an error that names the line that numpy could not load."""
     line = 0
     for line, text in read_lines(path):
         fields = text.split()[:4]
@@ -180,7 +187,7 @@ def _explain_rows(path: Path, error: Exception) -> UserError:
 
 
 def _positions(ids: Int[np.ndarray, "R"], known: list[int]) -> Int[np.ndarray, "R"]:
-    """Say where in `known` each id stands, -1 where it does not."""
+    """Return the position of each id in `known`, -1 if it is not in it."""
     order = np.argsort(known)
     ascending = np.array(known)[order]
     slot = np.searchsorted(ascending, ids).clip(max=len(known) - 1)
@@ -188,7 +195,7 @@ def _positions(ids: Int[np.ndarray, "R"], known: list[int]) -> Int[np.ndarray, "
 
 
 def _repeats(cells: Int[np.ndarray, "R"]) -> Bool[np.ndarray, "R"]:
-    """Mark the rows whose cell an earlier row has filled."""
+    """Mark rows whose cell was filled by an earlier row."""
     if np.bincount(cells).max() == 1:
         return np.zeros(len(cells), dtype=bool)
     first = np.unique(cells, return_index=True)[1]

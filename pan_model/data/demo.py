@@ -1,4 +1,4 @@
-"""A small dataset that draws itself: coloured shapes with planted attributes, in the layout of CUB."""
+"""The demo dataset: drawn images of coloured shapes with planted attributes, in the layout of CUB."""
 
 import math
 from collections import Counter
@@ -23,25 +23,28 @@ CLASS_FACTORS = {
     "pattern": ("plain", "striped", "dotted"),
     "border": ("no", "yes"),
 }
-"""What all images of a class share; a class is one combination of the values."""
+"""Factors shared by all images of a class. A class is one combination of their values."""
 
 IMAGE_FACTORS = {"background": ("dark", "light"), "size": ("small", "large")}
-"""What differs from image to image within a class."""
+"""Factors that vary between the images of a class."""
 
 _ATTRIBUTES = tuple((factor, value) for factor, values in (CLASS_FACTORS | IMAGE_FACTORS).items() for value in values)
 
 _CERTAINTIES = ("not visible", "guessing", "probably", "definitely")
 _HUES = {"red": 0.0, "yellow": 60.0, "green": 125.0, "blue": 225.0}  # degrees
 _CORNERS = {"square": 4, "triangle": 3}
-_OVERSAMPLING = 2  # images are drawn this much larger, then reduced, for smooth edges
+_OVERSAMPLING = 2  # images are drawn larger by this factor, then reduced, for smooth edges
 
 Looks = dict[str, str]
-"""The value of each factor: of the class factors for a class, of all for an image."""
+"""The value of each factor: class factors for a class, all factors for an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """What is drawn. The fractions are of the label rows: missing ones are not written, uncertain ones may be wrong."""
+    """The size of the demo and the quality of its labels.
+
+    missing_fraction of the label rows are not written. uncertain_fraction have a low certainty and may be wrong.
+    """
 
     num_classes: int = 40
     images_per_class: int = 24
@@ -69,18 +72,21 @@ class DemoConfig:
 
 
 def read_demo(folder: Path) -> Items:
-    """Read the demo in `folder`; draw it first when there is no such folder."""
+    """Read the demo in `folder`, and draw it first if the folder does not exist."""
     if not folder.exists():
-        with suppress(FileExistsError):  # another run has drawn the same in the meantime
+        with suppress(FileExistsError):  # another process has drawn the same demo in the meantime
             draw_demo(folder)
     return read_cub(folder)
 
 
 def draw_demo(folder: Path, config: DemoConfig = DemoConfig()) -> None:
-    """Draw the demo into `folder`, which comes into being whole or not at all.
+    """Draw the demo into a new folder, which appears complete or not at all.
 
-    The same configuration draws the same bytes. Raises FileExistsError when there is such a folder already, UserError
-    when it cannot be written.
+    The same configuration always draws the same bytes.
+
+    Raises:
+        FileExistsError: The folder exists.
+        UserError: The folder cannot be written.
     """
     if folder.exists():
         raise FileExistsError(f"{folder}: already there; remove it to draw it again.")
@@ -101,7 +107,7 @@ def _write_demo(folder: Path, config: DemoConfig) -> None:
         class_names.append(f"{k + 1:03d}.{_name_class(shared)}")
         (folder / "images" / class_names[k]).mkdir(parents=True)
         for i in range(config.images_per_class):
-            rng = np.random.default_rng((config.seed, k, i))  # so that an image depends on no other
+            rng = np.random.default_rng((config.seed, k, i))  # every image is independent of the others
             looks = shared | {factor: str(rng.choice(values)) for factor, values in IMAGE_FACTORS.items()}
             image_names.append(f"{class_names[k]}/{_name_class(shared)}_{i + 1:04d}.png")
             label_rows += _label_rows(len(image_names), looks, config, rng)
@@ -111,7 +117,7 @@ def _write_demo(folder: Path, config: DemoConfig) -> None:
 
 
 def _write_lists(folder: Path, class_names: list[str], image_names: list[str], config: DemoConfig) -> None:
-    """Write all lists but the labels."""
+    """Write all lists except the labels."""
     (folder / "attributes").mkdir()
     each = config.images_per_class
     _write_lines(folder / "classes.txt", _numbered(class_names))
@@ -133,14 +139,14 @@ def _numbered(values: Iterable[object]) -> Iterable[str]:
 
 
 def _choose_classes(config: DemoConfig) -> list[Looks]:
-    """Choose combinations, each time the first (in seeded order) whose values its split has used least.
+    """Choose the combination of factors of each class: the first in seeded order whose values its split has used least.
 
-    The few-shot splits go by the class index modulo 4; balanced like this, each of them shows every value.
+    The few-shot splits depend on the class index modulo 4. This choice shows every value in each split.
     """
     combinations = [dict(zip(CLASS_FACTORS, values, strict=True)) for values in product(*CLASS_FACTORS.values())]
     np.random.default_rng(config.seed).shuffle(combinations)
     used = [Counter[tuple[str, str]]() for _ in range(4)]
-    used[2] = used[0]  # both remainders are train
+    used[2] = used[0]  # both remainders are in train
     chosen: list[Looks] = []
     for k in range(config.num_classes):
         counts = used[k % 4]
@@ -161,7 +167,7 @@ def _name_class(shared: Looks) -> str:
 
 
 def _label_rows(image: int, looks: Looks, config: DemoConfig, rng: np.random.Generator) -> list[str]:
-    """Write an image's label rows: most are true and certain, some uncertain (half of those a guess), some missing."""
+    """Return the label rows of an image: most true and certain, some uncertain (half of them random), some missing."""
     num = len(_ATTRIBUTES)
     present = np.array([looks[factor] == value for factor, value in _ATTRIBUTES])
     draw, seconds = rng.random(num), rng.uniform(0.5, 9.0, num)
@@ -175,7 +181,7 @@ def _label_rows(image: int, looks: Looks, config: DemoConfig, rng: np.random.Gen
 
 
 def _draw(looks: Looks, image_size: int, rng: np.random.Generator) -> Image.Image:
-    """Draw one image: the shape with its pattern and border on its background, then noise."""
+    """Draw the shape with its pattern and border on its background, then add noise."""
     side = image_size * _OVERSAMPLING
     dark = looks["background"] == "dark"
     backdrop = _colour(rng.uniform(0, 360), 0.1, rng.uniform(0.2, 0.35) if dark else rng.uniform(0.55, 0.7))
@@ -195,7 +201,7 @@ def _draw(looks: Looks, image_size: int, rng: np.random.Generator) -> Image.Imag
 
 
 def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
-    """Give the RGB of a hue in degrees and a saturation and value in 0..1 (HSV).
+    """Convert HSV to RGB: hue in degrees, saturation and value in 0..1.
 
     >>> _colour(0.0, 1.0, 1.0), _colour(120.0, 0.5, 1.0)
     ((255, 0, 0), (128, 255, 128))
@@ -207,7 +213,7 @@ def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]
 
 
 def _outline(looks: Looks, side: int, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """Place the shape's corners: its size, position and orientation vary."""
+    """Return the corners of a shape of random size, position and orientation, in px."""
     radius = side * (rng.uniform(0.28, 0.33) if looks["size"] == "small" else rng.uniform(0.36, 0.42))
     centre = side / 2 + rng.uniform(-1, 1, size=2) * (side / 2 - radius) * 0.5
     corners = _unit_corners(looks["shape"])
@@ -217,12 +223,12 @@ def _outline(looks: Looks, side: int, rng: np.random.Generator) -> list[tuple[fl
 
 
 def _unit_corners(shape: str) -> Float[np.ndarray, "V 2"]:
-    """Give the corners of a shape around the origin, within about one unit of it."""
+    """Return the corners of a shape around the origin, at most about 1 unit from it."""
     if shape == "cross":
         quarter = np.array([(0.35, 0.35), (0.35, 1.0), (-0.35, 1.0)])
         turns = [np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), power) for power in range(4)]
         return np.concatenate([quarter @ turn.T for turn in turns])
-    number = _CORNERS.get(shape, 64)  # so many corners look round
+    number = _CORNERS.get(shape, 64)  # a polygon of 64 corners looks round
     angles = 2 * np.pi * np.arange(number) / number + (np.pi / 4 if shape == "square" else -np.pi / 2)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
@@ -234,7 +240,7 @@ def _fill(outline: list[tuple[float, float]], side: int) -> Image.Image:
 
 
 def _pattern(pattern: str, side: int, rng: np.random.Generator) -> UInt8[np.ndarray, "S S"]:
-    """Make the mask (0 or 255) of the dark part of a pattern; its orientation, width and offset vary."""
+    """Return the mask (0 or 255) of the dark parts of a pattern of random orientation, width and offset."""
     turn, period, shift = rng.uniform(-0.4, 0.4), side * rng.uniform(0.14, 0.18), rng.uniform(0, 1)
     if pattern == "plain":
         return np.zeros((side, side), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Items with their features: all that a task needs to know of a dataset, as arrays that processes can share."""
+"""Items with their features: the part of a dataset that tasks use, as arrays that processes can share."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,10 @@ from pan_model.shapes import Bool, Float, Int
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeaturedItems:
-    """N items with features and labels; splits holds, for each split, the items' indices in ascending order.
+    """N items with features and labels.
 
-    The arrays may be read-only views of shared memory: nothing here or downstream writes to them.
+    `splits` holds the indices of the items of each split, ascending. The arrays may be read-only views of shared
+    memory, so they must not be written to.
     """
 
     features: Float[np.ndarray, "N D"]
@@ -28,7 +29,7 @@ class FeaturedItems:
     def join(
         cls, items: Items, features: Float[np.ndarray, "N D"], splits: dict[Split, Int[np.ndarray, "_"]]
     ) -> "FeaturedItems":
-        """Put the features of the items beside their labels."""
+        """Combine items with their features and splits."""
         return cls(
             features=features,
             classes=items.classes,
@@ -41,9 +42,9 @@ class FeaturedItems:
 
     @property
     def feature_dim(self) -> int:
-        """D."""
+        """Number of features of an item, D."""
         return self.features.shape[1]
 
     def items_of(self, splits: tuple[Split, ...]) -> Int[np.ndarray, "n"]:
-        """The indices of all items in any of the splits, ascending, each once."""
+        """Return the indices of all items in any of the splits, ascending and without repeats."""
         return np.unique(np.concatenate([self.splits[split] for split in splits]))

@@ -1,4 +1,4 @@
-"""Reads In-Shop Clothes Retrieval of DeepFashion (Liu et al., CVPR 2016) in its official layouts."""
+"""Reader of In-Shop Clothes Retrieval of DeepFashion (Liu et al., CVPR 2016) in its official layouts."""
 
 import re
 from collections import Counter
@@ -35,19 +35,22 @@ _DEFINITELY = 4
 
 
 def read_inshop(folder: Path) -> Items:
-    """Read the dataset in `folder`: classes are the products, named by their ids in sorted order.
+    """Read the dataset in `folder`. Classes are the products, named by their ids in sorted order.
 
-    Reads list_eval_partition.txt (in Eval/ or `folder`), list_attr_cloth.txt and list_attr_items.txt (in Anno/ or
-    Anno/attributes/), and finds the images in img/, Img/img/ or Img/. Items keep the order of the partition; their
-    part, train, query or gallery, is in `relations`, as `Roles`.
+    Items keep the order of the partition. Their roles (train, query or gallery) are in `relations`, as `Roles`.
 
-    A product's attributes are those of all its images: present (1) or absent (-1) with certainty 4, unknown (0) with
-    certainty 0. Names of attributes that occur again get a number, "belts (2)". left_out counts products that have no
-    row of attributes (certainty 0 throughout), rows of products without an image, and rows that repeat a product's.
-    Where such a row contradicts those before it, the attribute is unknown: neither is known to be right.
+    All images of a product share its attributes: present (1) or absent (-1) with certainty 4, unknown (0) with
+    certainty 0. Repeated attribute names are numbered: "belts (2)". `left_out` counts products without a row of
+    attributes (certainty 0 throughout), rows of products without an image, and repeated rows of a product. If a
+    repeated row contradicts an earlier one, the attribute becomes unknown.
 
-    Raises UserError, with file and line, for what is missing, unknown, double or contradictory, for a count that is
-    not that of the rows, for a product that is in train and in query or gallery, and for an empty part.
+    Args:
+        folder: The folder with list_eval_partition.txt (in Eval/ or `folder`), list_attr_cloth.txt and
+            list_attr_items.txt (in Anno/ or Anno/attributes/), and the images in img/, Img/img/ or Img/.
+
+    Raises:
+        UserError: A file or image is missing; a line is malformed, unknown, repeated or contradictory; a count differs
+            from the number of rows; a product is in train and also in query or gallery; or a role has no images.
     """
     listing, names, labels = _find_files(folder)
     listed = _read_partition(listing)
@@ -76,7 +79,7 @@ def read_inshop(folder: Path) -> Items:
 
 
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Number the names that occur again.
+    """Number repeated names.
 
     >>> unique_names(["belts", "socks", "belts", "belts"])
     ('belts', 'socks', 'belts (2)', 'belts (3)')
@@ -92,7 +95,7 @@ def unique_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 class _Image(NamedTuple):
-    """A row of the partition."""
+    """A row of the partition file and its line number."""
 
     name: str
     product: str
@@ -101,7 +104,7 @@ class _Image(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """The rows of a file, numbered by line, under a line with their count and a line that names the columns."""
+    """A file of numbered rows after a line with their count and a line with the column names."""
 
     path: Path
     line: int
@@ -109,7 +112,7 @@ class _Table(NamedTuple):
     rows: list[tuple[int, str]]
 
     def check_count(self, *numbers: int) -> None:
-        """Refuse a count that is none of the numbers of what the file holds."""
+        """Raise UserError if the stated count is none of `numbers`."""
         if self.stated not in numbers:
             raise UserError(
                 f"{self.path} line {self.line}: expected {numbers[0]}, the number of rows, got {self.stated}."
@@ -117,7 +120,7 @@ class _Table(NamedTuple):
 
 
 def _find_files(folder: Path) -> tuple[Path, Path, Path]:
-    """The partition, the names of the attributes and their values."""
+    """Return the paths of the partition, of the attribute names and of the attribute values."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; --data-root must hold {folder.name}/ with {LAYOUT}.")
     return (
@@ -137,7 +140,7 @@ def _find_file(folder: Path, places: tuple[str, ...], name: str) -> Path:
 
 
 def _find_images(folder: Path, names: Sequence[str]) -> Path:
-    """The place where any image lies; where there are none, the first place that there is."""
+    """Return the folder that holds one of the images, or the first existing folder if none does."""
     roots = [folder / place for place in _IMAGE_PLACES if (folder / place).is_dir()]
     if not roots:
         raise UserError(f"{folder / _IMAGE_PLACES[0]}: no such folder, nor Img; {folder} must hold {LAYOUT}.")
@@ -145,7 +148,7 @@ def _find_images(folder: Path, names: Sequence[str]) -> Path:
 
 
 def _read_table(path: Path, header: str) -> _Table:
-    """Read a count, a line of as many columns as `header` that ends like it, and the rows."""
+    """Read a count, a header and the rows. The header must have as many columns as `header` and the same last one."""
     lines = list(read_lines(path))
     if len(lines) < 3:
         raise UserError(f'{path}: expected a count, a line "{header}" and rows, got {len(lines)} lines.')
@@ -159,7 +162,7 @@ def _read_table(path: Path, header: str) -> _Table:
 
 
 def _read_partition(path: Path) -> list[_Image]:
-    """Read a row for each image; every path stays in the folder of images and is listed once."""
+    """Read the partition. Every path must stay in the image folder and be listed once."""
     table = _read_table(path, _PARTITION_HEADER)
     images = [_read_image(path, line, text) for line, text in table.rows]
     table.check_count(len(images))
@@ -173,7 +176,7 @@ def _read_partition(path: Path) -> list[_Image]:
 
 
 def _read_image(path: Path, line: int, text: str) -> _Image:
-    """Read one row; the path is taken without the leading img/, whatever the folder of images is called."""
+    """Read one row. The leading img/ of the path is removed, since the image folder may have another name."""
     fields = text.split()
     if len(fields) != 3:
         raise bad_line(path, line, _IMAGE_FORM, text)
@@ -190,7 +193,7 @@ def _read_image(path: Path, line: int, text: str) -> _Image:
 
 
 def _check_parts(path: Path, images: Sequence[_Image]) -> None:
-    """Refuse a part without images, and a product in train and in another part."""
+    """Raise UserError if a role has no images, or if a product is in train and in another role."""
     numbers = Counter(image.role for image in images)
     for name, role in _ROLES.items():
         if numbers[role] == 0:
@@ -214,9 +217,9 @@ def _read_names(path: Path) -> list[str]:
 def _read_labels(
     path: Path, products: Sequence[str], num_attributes: int
 ) -> tuple[Int[np.ndarray, "C A"], dict[str, int]]:
-    """The values of each product's attributes, 1, -1 or 0, and how many rows and products are left out, by reason.
+    """Read the attribute values of each product (1, -1 or 0) and count what is left out, by reason.
 
-    The count may be of the rows or of the products in them.
+    The count stated in the file may be that of the rows or that of the products.
     """
     table = _read_table(path, _LABELS_HEADER)
     left_out: Counter[str] = Counter()

@@ -11,28 +11,38 @@ from pan_model.shapes import Bool, Int, UInt8
 
 
 class Relations(ABC):
-    """Relations among the N items of a dataset, which stay true when items are left out."""
+    """Further facts about the N items of a dataset, such as their roles or the outfits that they form."""
 
     @abstractmethod
     def select(self, keep: Bool[np.ndarray, "N"]) -> "Relations":
-        """The relations among the kept items, renumbered in the same order."""
+        """Return the relations among the kept items, renumbered in the same order."""
 
     @abstractmethod
     def content(self) -> bytes:
-        """All of it as bytes, for the dataset's fingerprint."""
+        """Return everything as bytes, for the fingerprint of the dataset."""
 
 
 CERTAIN_FROM = 3
-"""Certainty from which an attribute counts: 3 "probably", 4 "definitely" (CUB's scale); 0 means no label at all."""
+"""Lowest certainty of a label that is used: 3 "probably" (CUB's scale)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Items:
     """N images with a class and A attributes each, in the order of the dataset's own list.
 
-    classes holds 0-based indices into class_names. attributes says whether attribute a is present in item n,
-    certainty how sure the annotator was (0 no label, 1 not visible, 2 guessing, 3 probably, 4 definitely).
-    left_out counts, by reason, what a reader passed over. relations holds what else the dataset says of its items.
+    Attributes:
+        image_root: The folder that image names are relative to.
+        image_names: The paths of the images.
+        classes: 0-based indices into class_names, shape (N,).
+        class_names: The names of the classes.
+        attributes: Whether attribute a is present in item n, shape (N, A).
+        certainty: 0 no label, 1 not visible, 2 guessing, 3 probably, 4 definitely (CUB's scale), shape (N, A).
+        attribute_names: The names of the attributes.
+        left_out: How many entries the reader left out, by reason.
+        relations: Roles or outfits, for datasets that have them.
+
+    Raises:
+        UserError: There are no items, or shapes or class indices do not fit.
     """
 
     image_root: Path
@@ -65,15 +75,15 @@ class Items:
 
     @property
     def certain(self) -> Bool[np.ndarray, "N A"]:
-        """Where an attribute's label can be trusted: certainty 3 or 4."""
+        """Mask of the attribute labels with certainty 3 or 4."""
         return self.certainty >= CERTAIN_FROM
 
     def image_path(self, index: int) -> Path:
-        """Where item `index` lies on disk."""
+        """Return the path of the image of an item."""
         return self.image_root / self.image_names[index]
 
     def select(self, keep: Bool[np.ndarray, "N"], reason: str) -> "Items":
-        """Keep some items and count the others as left out for `reason`; class indices stay as they are."""
+        """Keep some items and count the others in `left_out` under `reason`. Class indices do not change."""
         dropped = int((~keep).sum())
         if dropped == 0:
             return self

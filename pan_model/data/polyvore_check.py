@@ -1,7 +1,8 @@
-"""Checks a question file of Polyvore Outfits for questions that answer themselves or cannot be answered.
+"""Check a question file of Polyvore Outfits for questions that are trivial or cannot be answered.
 
-`python -m pan_model.data.polyvore_check FILE --outfits valid.json`, FILE a compatibility .txt or a fill-in-the-blank
-.json. All is counted twice: by tokens, as the file names items, and by items, for two tokens can be the same product.
+Usage: `python -m pan_model.data.polyvore_check FILE --outfits valid.json`. FILE is a compatibility .txt or a
+fill-in-the-blank .json. Everything is counted twice: by tokens, the names of items in the file, and by items, since two
+tokens can stand for the same product.
 """
 
 import argparse
@@ -26,11 +27,14 @@ from pan_model.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class CompatibilityCounts:
-    """What is wrong with compatibility questions, when items are compared by one kind of name.
+    """Defects of compatibility questions, counted by tokens or by items.
 
-    changed[n] is how many negatives differ in n items from the positive that they derive from; unrelated negatives
-    share no item with any positive. real are the negatives that hold just what an outfit of the split holds, in
-    whatever order; repeats are the outfits, real or not, that hold one item twice.
+    Attributes:
+        num_negatives: Number of negatives.
+        changed: changed[n] is the number of negatives that differ in n items from the positive that they derive from.
+        unrelated: Number of negatives that share no item with any positive.
+        real: Number of negatives with the same items as an outfit of the split, in any order.
+        repeats: Number of outfits, real or not, that hold an item twice.
     """
 
     num_negatives: int
@@ -41,32 +45,35 @@ class CompatibilityCounts:
 
     @property
     def copies(self) -> int:
-        """How many negatives are their positive, in whatever order."""
+        """Number of negatives with the same items as their positive, in any order."""
         return self.changed[0]
 
     @property
     def copied_share(self) -> float:
-        """The share f of the negatives that are copies, 0 where there are no negatives."""
+        """Fraction f of the negatives that are copies, 0 if there are no negatives."""
         return self.copies / max(1, self.num_negatives)
 
     @property
     def ceiling_of_memory(self) -> float:
-        """1 - f/2: the AUC of a judge that knows every real outfit, for to it a copy is as good as its positive."""
+        """1 - f/2: AUC of a scorer that has memorised every real outfit and so scores a copy like its positive."""
         return 1 - self.copied_share / 2
 
     @property
     def ceiling_without_order(self) -> float:
-        """1 - f^2/2: the most that a scorer blind to order can get; copies and what they copy stand in between."""
+        """1 - f^2/2: highest AUC of a scorer that ignores order, with copies and their positives ranked in between."""
         return 1 - self.copied_share**2 / 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlankCounts:
-    """How many fill-in-the-blank questions are amiss, when items are compared by one kind of name.
+    """Numbers of fill-in-the-blank questions with defects, counted by tokens or by items.
 
-    repeats hold a candidate twice, same_outfit have a wrong candidate of the question's own outfit, asked have a
-    candidate that the question holds already, answer_asked the right one of those, question_repeats hold an item of
-    the question twice.
+    Attributes:
+        repeats: A candidate occurs twice.
+        same_outfit: A wrong candidate is of the outfit of the question.
+        asked: A candidate is in the question.
+        answer_asked: The right candidate is in the question.
+        question_repeats: An item of the question occurs twice.
     """
 
     repeats: int
@@ -77,16 +84,16 @@ class BlankCounts:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command; gives its exit code."""
+    """Run the command and return its exit code."""
     return run_with_exit_code(lambda: _run(_parser().parse(words)))
 
 
 def pair_negatives(positives: Sequence[Tokens], negatives: Sequence[Tokens]) -> tuple[list[int | None], bool]:
-    """Find the positive that each negative derives from, and say whether the order tells.
+    """Return the positive that each negative derives from, and whether negatives are paired by their order.
 
-    The order tells where there are as many negatives as positives, each with as many items as the positive in its
-    place: so it is in all official files. Otherwise it is the first positive that shares the most items, None where
-    none shares any.
+    They are paired by order if there are as many negatives as positives, each with as many items as the positive at the
+    same position. This holds for all official files. Otherwise a negative derives from the first positive that shares
+    the most items, None if no positive shares any.
 
     >>> pair_negatives([("a", "b"), ("c", "d")], [("b", "x"), ("d", "c")])
     ([0, 1], True)
@@ -105,7 +112,7 @@ def pair_negatives(positives: Sequence[Tokens], negatives: Sequence[Tokens]) -> 
 def count_compatibilities(
     positives: Sequence[Tokens], negatives: Sequence[Tokens], sources: Sequence[int | None], real: Sequence[Tokens]
 ) -> CompatibilityCounts:
-    """Compare every negative with positives[source]; all outfits in the same kind of names."""
+    """Compare every negative with positives[source]. All outfits must be tokens, or all of them items."""
     pairs = [(negative, source) for negative, source in zip(negatives, sources, strict=True) if source is not None]
     real_outfits = {frozenset(outfit) for outfit in real}
     return CompatibilityCounts(
@@ -120,30 +127,30 @@ def count_compatibilities(
 def count_blanks(
     questions: Sequence[TokenBlank], outfit_of: dict[str, ListedOutfit], name_of: dict[str, str]
 ) -> BlankCounts:
-    """Count what is amiss, with tokens compared by their names; outfit_of gives the outfits by set_id."""
-    seen = Counter[str]()
+    """Count defects. outfit_of holds the outfits by set_id, name_of the name by which a token is compared."""
+    counts = Counter[str]()
     for entry in questions:
         question, candidates = _rename(entry.question, name_of), _rename(entry.candidates, name_of)
         outfit = _rename(outfit_of[set_of(entry.question[0])].tokens, name_of)
         wrong = candidates[: entry.answer] + candidates[entry.answer + 1 :]
-        seen["repeats"] += _repeats(candidates)
-        seen["same_outfit"] += not set(wrong).isdisjoint(outfit)
-        seen["asked"] += not set(candidates).isdisjoint(question)
-        seen["answer_asked"] += candidates[entry.answer] in question
-        seen["question_repeats"] += _repeats(question)
+        counts["repeats"] += _repeats(candidates)
+        counts["same_outfit"] += not set(wrong).isdisjoint(outfit)
+        counts["asked"] += not set(candidates).isdisjoint(question)
+        counts["answer_asked"] += candidates[entry.answer] in question
+        counts["question_repeats"] += _repeats(question)
     return BlankCounts(
-        repeats=seen["repeats"],
-        same_outfit=seen["same_outfit"],
-        asked=seen["asked"],
-        answer_asked=seen["answer_asked"],
-        question_repeats=seen["question_repeats"],
+        repeats=counts["repeats"],
+        same_outfit=counts["same_outfit"],
+        asked=counts["asked"],
+        answer_asked=counts["answer_asked"],
+        question_repeats=counts["question_repeats"],
     )
 
 
 def check_compatibilities(
     questions: Sequence[TokenCompatibility], outfits: Sequence[ListedOutfit]
 ) -> tuple[CompatibilityCounts, CompatibilityCounts, bool]:
-    """Count by tokens and by items, and say whether the order pairs the negatives with the positives."""
+    """Count by tokens and by items. The last value says whether negatives are paired with positives by order."""
     item_of = items_by_token(outfits)
     positives = [question.tokens for question in questions if question.positive]
     negatives = [question.tokens for question in questions if not question.positive]
@@ -165,7 +172,7 @@ def check_blanks(questions: Sequence[TokenBlank], outfits: Sequence[ListedOutfit
 
 
 def describe_compatibilities(questions: Sequence[TokenCompatibility], outfits: Sequence[ListedOutfit]) -> Iterator[str]:
-    """Say in lines what check_compatibilities finds."""
+    """Yield the lines of a report of `check_compatibilities`."""
     tokens, items, by_order = check_compatibilities(questions, outfits)
     num_positives = len(questions) - tokens.num_negatives
     pairing = "in its place" if by_order else "that shares the most items"
@@ -184,7 +191,7 @@ def describe_compatibilities(questions: Sequence[TokenCompatibility], outfits: S
 
 
 def describe_blanks(questions: Sequence[TokenBlank], outfits: Sequence[ListedOutfit]) -> Iterator[str]:
-    """Say in lines what check_blanks finds."""
+    """Yield the lines of a report of `check_blanks`."""
     tokens, items = check_blanks(questions, outfits)
     yield f"{len(questions)} questions"
     yield f"how many candidates a question has: {_distribution(Counter(len(entry.candidates) for entry in questions))}"
@@ -224,7 +231,7 @@ def _most_shared(negative: Tokens, holders: dict[str, list[int]]) -> int | None:
 
 
 def _num_changed(positive: Tokens, negative: Tokens) -> int:
-    """Count what must be replaced, added or taken away; 0 only where both hold the same, each as often."""
+    """Return the number of items to replace, add or remove, 0 only if both hold the same items equally often."""
     before, after = Counter(positive), Counter(negative)
     return max((before - after).total(), (after - before).total())
 

@@ -1,6 +1,6 @@
-"""Draws Polyvore Outfits' questions anew, for valid and test, and writes them in the form of the official files.
+"""Draw new questions of Polyvore Outfits, for valid and test, and write them in the form of the official files.
 
-`python -m pan_model.data.polyvore_resample DIR [--version disjoint] [--seed 0] [--candidates 10] [--output DIR]`
+Usage: `python -m pan_model.data.polyvore_resample DIR [--version disjoint] [--seed 0] [--candidates 10] [--output DIR]`
 """
 
 import argparse
@@ -31,17 +31,17 @@ from pan_model.files import refuse_existing, write_new_files
 from pan_model.shapes import Int
 
 RESAMPLED = (Split.VAL, Split.TEST)
-"""The splits that have questions."""
+"""The splits with questions."""
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command; gives its exit code."""
+    """Run the command and return its exit code."""
     return run_with_exit_code(lambda: _run(_parser().parse(words)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resampled:
-    """A split's questions on item indices, and as the files have them."""
+    """The questions of a split, with item indices and with the tokens of files."""
 
     blanks: FillInBlanks
     compatibilities: Compatibilities
@@ -57,9 +57,16 @@ def resample(
     seed: int = 0,
     num_candidates: int = NUM_CANDIDATES,
 ) -> Resampled:
-    """Draw the questions of a split of a dataset whose items have these categories; a study of that seed asks the same.
+    """Draw the questions of a split. A study with the same seed has the same questions.
 
-    Wrong candidates and replacements come from the split's own outfits; no negative is an outfit of any split.
+    Wrong candidates and replacements come from outfits of the same split. No negative is an outfit of any split.
+
+    Args:
+        listed: The outfits of each split.
+        category_ids: The category of each item_id.
+        split: The split.
+        seed: The random seed.
+        num_candidates: Number of candidates of a fill-in-the-blank question.
     """
     number = {item_id: index for index, item_id in enumerate(sorted(category_ids))}
     categories, _ = number_categories(tuple(category_ids[item_id] for item_id in number))
@@ -126,7 +133,7 @@ def _file_names(output: Path, split: Split) -> tuple[Path, Path]:
 
 
 def _check_any(path: Path, drawn: Resampled, num_outfits: int) -> None:
-    """Refuse to write a file without questions, which no reader takes."""
+    """Raise UserError if a file would have no questions, since readers reject it."""
     for kind, questions in (("fill-in-the-blank", drawn.blanks), ("compatibility", drawn.compatibilities)):
         if not len(questions):
             expected = f"expected outfits that allow {kind} questions"
@@ -149,7 +156,7 @@ def _numbered(outfits: Sequence[ListedOutfit], number: dict[str, int]) -> list[O
 
 
 def _first_tokens(outfits: Sequence[ListedOutfit], number: dict[str, int]) -> dict[int, str]:
-    """Name every item of a split by its first token there."""
+    """Return the first token of every item of a split."""
     tokens: dict[int, str] = {}
     for outfit in outfits:
         for token, item_id in zip(outfit.tokens, outfit.item_ids, strict=True):
@@ -160,7 +167,7 @@ def _first_tokens(outfits: Sequence[ListedOutfit], number: dict[str, int]) -> di
 def _name_blanks(
     blanks: FillInBlanks, outfits: Sequence[ListedOutfit], tokens: dict[int, str]
 ) -> tuple[TokenBlank, ...]:
-    """Put questions in tokens, the right candidate first: right by either rule of the official files."""
+    """Convert questions to tokens. The right candidate comes first, which fits both rules of the official files."""
     named: list[TokenBlank] = []
     for source, blank, candidates, right in zip(
         _ints(blanks.sources), _ints(blanks.blanks), blanks.candidates, _ints(blanks.answers), strict=True
@@ -178,7 +185,7 @@ def _name_compatibilities(
     named: Sequence[ListedOutfit],
     tokens: dict[int, str],
 ) -> tuple[TokenCompatibility, ...]:
-    """Put outfits in tokens: an item that was kept has its own outfit's token."""
+    """Convert outfits to tokens. Items that were not replaced have the token of their own outfit."""
     questions: list[TokenCompatibility] = []
     for source, items, positive in zip(
         _ints(compatibilities.sources), compatibilities.outfits, compatibilities.positive.tolist(), strict=True

@@ -14,9 +14,10 @@ _SHOWN = 80  # characters of a bad line that a message repeats
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the number, from 1, and the stripped text of every line that is not blank.
+    """Yield the 1-based number and the stripped text of every line that is not blank.
 
-    Raises UserError for a file that cannot be read and for a line that is not UTF-8.
+    Raises:
+        UserError: The file cannot be read, or a line is not UTF-8.
     """
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
@@ -31,7 +32,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def bad_line(path: Path, line: int, expected: str, text: str) -> UserError:
-    """Say what was expected on a line and what is there, cut where it is long.
+    """Return an error with the expected and the actual content of a line. Long lines are truncated.
 
     >>> str(bad_line(Path("images.txt"), 3, "two fields", "one"))
     "images.txt line 3: expected two fields, got 'one'."
@@ -47,16 +48,16 @@ _WAY_OUT = "the file is damaged: get or make it anew"
 
 
 def read_json(path: Path) -> object:
-    """Read the one value of a JSON file; UserError, with the place and the way out, for a file that is not JSON."""
+    """Read a JSON file. Raise UserError with the line and column if it cannot be read or is not JSON."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             return json.load(file)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
     except json.JSONDecodeError as error:
-        found = error.doc[error.pos : error.pos + 20]
+        got = error.doc[error.pos : error.pos + 20]
         place = f"{path} line {error.lineno} column {error.colno}"
-        raise UserError(f"{place}: expected JSON ({error.msg}), got {_SHORT.repr(found)}; {_WAY_OUT}.") from error
+        raise UserError(f"{place}: expected JSON ({error.msg}), got {_SHORT.repr(got)}; {_WAY_OUT}.") from error
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: expected UTF-8 text, got {error.object[error.start : error.end]!r}; {_WAY_OUT}."
@@ -66,7 +67,7 @@ def read_json(path: Path) -> object:
 
 
 def bad_value(place: str, expected: str, value: object) -> UserError:
-    """Make the error that says what should stand at a place and what does; long values are cut.
+    """Return an error with the expected and the actual value at a place in a file. Long values are truncated.
 
     >>> bad_value("a.json question 3", "a list", {"b": 1})
     UserError("a.json question 3: expected a list, got {'b': 1}.")
@@ -75,34 +76,34 @@ def bad_value(place: str, expected: str, value: object) -> UserError:
 
 
 def as_list(value: object, place: str, expected: str) -> list[object]:
-    """Take a value for a list; UserError for anything else."""
+    """Return the value if it is a list, otherwise raise UserError."""
     if not isinstance(value, list):
         raise bad_value(place, expected, value)
     return cast("list[object]", value)
 
 
 def as_object(value: object, place: str, expected: str) -> dict[str, object]:
-    """Take a value for an object; UserError for anything else."""
+    """Return the value if it is a JSON object, otherwise raise UserError."""
     if not isinstance(value, dict):
         raise bad_value(place, expected, value)
     return cast("dict[str, object]", value)
 
 
 def as_text(value: object, place: str, expected: str) -> str:
-    """Take a value for a string; UserError for anything else."""
+    """Return the value if it is a string, otherwise raise UserError."""
     if not isinstance(value, str):
         raise bad_value(place, expected, value)
     return value
 
 
 HIDDEN = "._"
-"""macOS leaves files with this prefix beside the images it copies; they are no images."""
+"""Prefix of the metadata files that macOS writes next to files it copies. They are not images."""
 
 HIDDEN_REASON = f"file name starts with {HIDDEN}"
 
 
 def is_hidden(name: str) -> bool:
-    """Whether the file is one that macOS left.
+    """Return whether a file is a metadata file of macOS.
 
     >>> is_hidden("birds/._a.jpg"), is_hidden("birds/a.jpg")
     (True, False)
@@ -111,7 +112,7 @@ def is_hidden(name: str) -> bool:
 
 
 def stays_inside(path: PurePosixPath) -> bool:
-    """Whether a listed path, taken from a folder, stays in it.
+    """Return whether a path that is relative to a folder stays inside it.
 
     >>> stays_inside(PurePosixPath("a/b.jpg")), stays_inside(PurePosixPath("a/../../b.jpg"))
     (True, False)
@@ -120,7 +121,7 @@ def stays_inside(path: PurePosixPath) -> bool:
 
 
 def require_images(root: Path, names: Sequence[str], listing: str) -> None:
-    """Raise UserError that names the first image of `listing` that is missing under `root`, and counts them all."""
+    """Raise UserError if images are missing under `root`. The message names the first and counts all of them."""
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         raise UserError(

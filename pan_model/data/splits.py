@@ -10,7 +10,7 @@ from pan_model.shapes import Bool, Int, UInt8
 
 
 class Split(StrEnum):
-    """The part of a dataset that a step may look at."""
+    """The three parts of a dataset: training, validation and test."""
 
     TRAIN = "train"
     VAL = "val"
@@ -18,10 +18,13 @@ class Split(StrEnum):
 
 
 def few_shot_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
-    """Split the items by class, so that no class is in two splits; gives ascending item indices (int64).
+    """Split items by class, so that no class is in two splits.
 
-    With k the 0-based class index: train k % 2 == 0, val k % 4 == 1, test k % 4 == 3. These are the base, val and
-    novel classes of PAN's reference code on CUB: 100, 50 and 50 of 200.
+    Train has the classes k with k % 2 == 0, val those with k % 4 == 1 and test those with k % 4 == 3, where k is the
+    0-based class index. On CUB these are the 100 base, 50 val and 50 novel classes of PAN's reference code.
+
+    Returns:
+        The item indices of each split, ascending.
     """
     k = items.classes
     return {
@@ -32,7 +35,7 @@ def few_shot_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
 
 
 class Role(IntEnum):
-    """The official part that an image belongs to."""
+    """The official role of an image in retrieval."""
 
     TRAIN = 0
     QUERY = 1
@@ -41,31 +44,34 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Roles(Relations):
-    """The role of each of N items, as the value of its `Role`."""
+    """The roles of N items, as values of `Role`."""
 
     roles: UInt8[np.ndarray, "N"]
 
     def select(self, keep: Bool[np.ndarray, "N"]) -> "Roles":
-        """The roles of the kept items."""
+        """Return the roles of the kept items."""
         return Roles(roles=self.roles[keep])
 
     def content(self) -> bytes:
-        """One byte an item."""
+        """Return one byte for each item."""
         return self.roles.tobytes()
 
 
 def roles_of(relations: Relations | None) -> Roles:
-    """The relations of a dataset for retrieval; a TypeError for any other's."""
+    """Return the relations of a retrieval dataset as `Roles`. Raise TypeError for those of any other dataset."""
     if not isinstance(relations, Roles):
         raise TypeError(f"retrieval needs the roles of its items, got {type(relations).__name__}.")
     return relations
 
 
 def inshop_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
-    """Split by product, so that no product is in two splits; gives ascending item indices (int64).
+    """Split items by product, so that no product is in two splits.
 
-    Test is the official query and gallery. Of the training products, in the order of their ids, every fifth from the
-    second on is validation (800 of In-Shop's 3997); so two are enough to have both.
+    Test holds the official query and gallery images. Of the training products, sorted by id, every fifth is in
+    validation, starting with the second: 800 of In-Shop's 3997. Two products are therefore enough for both splits.
+
+    Returns:
+        The item indices of each split, ascending.
     """
     training = roles_of(items.relations).roles == Role.TRAIN
     products = np.unique(items.classes[training])  # class indices follow the sorted ids
@@ -80,22 +86,31 @@ def inshop_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
 def queries_and_gallery(
     split: Split, items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "N"], roles: Roles
 ) -> tuple[Int[np.ndarray, "Q"], Int[np.ndarray, "G"]]:
-    """The queries and the gallery of a split's `items`, as item indices in the order of `items`.
+    """Divide the items of a split into queries and gallery.
 
-    The official ones for test; for train and val, where there are none, see `alternate`.
+    Test has the official division. Train and val have none, so `alternate` divides them.
+
+    Args:
+        split: The split.
+        items: The indices of its items, shape (n,).
+        classes: The classes of all items of the dataset, shape (N,).
+        roles: The roles of all items of the dataset.
+
+    Returns:
+        The item indices of the queries and of the gallery, each in the order of `items`.
     """
     if split is not Split.TEST:
         return alternate(items, classes[items])
-    part = roles.roles[items]
-    return items[part == Role.QUERY], items[part == Role.GALLERY]
+    role = roles.roles[items]
+    return items[role == Role.QUERY], items[role == Role.GALLERY]
 
 
 def alternate(
     items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"]
 ) -> tuple[Int[np.ndarray, "Q"], Int[np.ndarray, "G"]]:
-    """Make the images of each product query and gallery in turn, in their order, the first a query.
+    """Assign the images of each product to queries and gallery in alternation, starting with a query.
 
-    The only image of a product is in the gallery alone: as a query it would have no match.
+    The single image of a product goes to the gallery: as a query it would have no match.
 
     >>> queries, gallery = alternate(np.array([3, 4, 5, 6, 8]), np.array([0, 0, 1, 0, 0]))
     >>> queries.tolist(), gallery.tolist()
@@ -105,5 +120,5 @@ def alternate(
     order = np.argsort(label, kind="stable")
     turn = np.empty(len(items), dtype=np.int64)
     turn[order] = np.arange(len(items)) - np.repeat(np.cumsum(count) - count, count)
-    asks = (turn % 2 == 0) & (count[label] > 1)
-    return items[asks], items[~asks]
+    is_query = (turn % 2 == 0) & (count[label] > 1)
+    return items[is_query], items[~is_query]

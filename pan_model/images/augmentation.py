@@ -1,4 +1,4 @@
-"""Augmentation: an image changed at random each time that it is trained on."""
+"""Random augmentation of training images."""
 
 import math
 from collections.abc import Callable
@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING
 from pan_model.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor  # takes seconds to import, which a configuration does not need
+    from torch import Tensor  # takes seconds to import and is not needed for a configuration
 
 Transform = Callable[["Tensor"], "Tensor"]
-"""From a (3, side, side) image in uint8 to one of (3, image_size, image_size)."""
+"""Maps a uint8 image of shape (3, side, side) to one of shape (3, image_size, image_size)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
-    """A crop of random place and size, resized to the image's size; colours changed; mirrored every other time.
+    """Random resized crop, colour jitter and horizontal flip.
 
-    crop_scale_min is the smallest share of the image's area that a crop may have; its sides are as 3:4 to 4:3.
-    colour_jitter changes brightness, contrast and saturation by up to so much either way, hue never; 0 is off. The
-    defaults are those of PAN's first stage on CUB. Ours: crops are taken from the central square that is in the cache,
-    not from the whole image.
+    The defaults are those of PAN's first stage on CUB. Unlike there, crops are taken from the central square in the
+    cache, not from the whole image.
+
+    Attributes:
+        crop_scale_min: Smallest area of a crop as a fraction of the image, in (0, 1]. Its aspect ratio is 3:4 to 4:3.
+        colour_jitter: Largest relative change of brightness, contrast and saturation, in [0, 1]. 0 disables it.
+        flip: Whether half of the images are mirrored.
     """
 
     crop_scale_min: float = 0.08
@@ -35,8 +38,8 @@ class AugmentationConfig:
             raise UserError(f"colour_jitter must lie between 0 and 1, got {self.colour_jitter}.")
 
     def build(self, image_size: int) -> Transform:
-        """Make the transform; it draws from torch's generator on the CPU."""
-        from torchvision.transforms import v2  # takes seconds to import, which nothing else here needs
+        """Build the transform. It uses the default random generator of torch on the CPU."""
+        from torchvision.transforms import v2  # takes seconds to import
 
         steps: list[Transform] = [v2.RandomResizedCrop(image_size, scale=(self.crop_scale_min, 1.0), antialias=True)]
         if self.colour_jitter:

@@ -1,4 +1,4 @@
-"""Images as a backbone in training takes them: batches of normalised tensors, made ahead by worker processes."""
+"""Batches of images for training a backbone: normalised tensors, prepared by worker processes."""
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from pan_model.shapes import Float, Int, UInt8
 
 
 class _Batch(NamedTuple):
-    """Which items a batch has, the place of its first in the epoch, and the epoch's seed."""
+    """The items of a batch, the position of the first one in the epoch, and the seed of the epoch."""
 
     indices: Int[np.ndarray, "B"]
     first_place: int
@@ -27,10 +27,19 @@ class _Batch(NamedTuple):
 
 
 class ImageBatches:
-    """Reads batches of images, cut to image_size px: at random with an augmentation, else as `load_image` does.
+    """Batches of decoded images, cropped to image_size px.
 
-    Worker processes are started at the first epoch and stay until `close`; with num_workers 0 a batch is made when it
-    is asked for. pin_memory puts batches where a GPU takes them from without waiting; without CUDA it does nothing.
+    Worker processes start with the first epoch and run until `close`.
+
+    Args:
+        images: The decoded images.
+        image_size: Side of the crops, px. It must be that of `images`.
+        augmentation: Random augmentation. None crops the centre, as `load_image` does.
+        num_workers: Number of worker processes. 0 prepares batches in this process.
+        pin_memory: Whether batches are in pinned memory, for faster copies to a GPU. Ignored without CUDA.
+
+    Raises:
+        UserError: image_size or num_workers is invalid.
     """
 
     def __init__(
@@ -49,15 +58,19 @@ class ImageBatches:
         self._reader = _ImageReader(images, augmentation)
         self._num_workers = num_workers
         self._pin_memory = pin_memory and torch.cuda.is_available()
-        self._batches: list[_Batch] = []  # the sampler of the loader, filled anew for each epoch
+        self._batches: list[_Batch] = []  # the sampler of the loader, refilled for each epoch
         self._loader: DataLoader[Tensor] | None = None
 
     def epoch(
         self, batches: Sequence[Int[np.ndarray, "_"]], seed: tuple[int, ...]
     ) -> Iterator[Float[Tensor, "B 3 H W"]]:
-        """Yield a tensor for each array of items, on the CPU; one epoch after another, never two at once.
+        """Yield the images of each batch as a tensor on the CPU. Only one epoch may run at a time.
 
-        The augmentation of an image depends on the seed and its place in the epoch alone, not on the workers.
+        The augmentation of an image depends only on the seed and on its position in the epoch, not on the workers.
+
+        Args:
+            batches: The item indices of each batch.
+            seed: Seed of the augmentation.
         """
         places = np.cumsum([0, *(len(indices) for indices in batches)]).tolist()
         self._batches[:] = [_Batch(indices, place, seed) for indices, place in zip(batches, places[:-1], strict=True)]
@@ -65,7 +78,7 @@ class ImageBatches:
         yield from self._loader
 
     def close(self) -> None:
-        """End the worker processes; another epoch would start new ones."""
+        """Stop the worker processes. The next epoch starts new ones."""
         self._loader = None
 
     def _new_loader(self) -> DataLoader[Tensor]:
@@ -77,12 +90,12 @@ class ImageBatches:
             pin_memory=self._pin_memory,
             persistent_workers=self._num_workers > 0,
             multiprocessing_context=_worker_context() if self._num_workers else None,
-            generator=torch.Generator(),  # what it draws from plays no part, but must not be everybody's
+            generator=torch.Generator(),  # the default would draw from the global one
         )
 
 
 class _ImageReader(Dataset[Tensor]):
-    """Makes the tensor of a batch, in whichever process."""
+    """Dataset whose elements are whole batches."""
 
     def __init__(self, images: DecodedImages, augmentation: AugmentationConfig | None) -> None:
         self._images = images
@@ -90,21 +103,21 @@ class _ImageReader(Dataset[Tensor]):
 
     def __getitem__(self, batch: _Batch) -> Float[Tensor, "B 3 H W"]:
         squares = torch.from_numpy(self._images.read(batch.indices)).permute(0, 3, 1, 2)
-        cut = self._central(squares) if self._augmentation is None else self._changed(squares, batch)
-        return normalise(cut.contiguous())
+        cropped = self._crop_centre(squares) if self._augmentation is None else self._augment(squares, batch)
+        return normalise(cropped.contiguous())
 
-    def _central(self, squares: UInt8[Tensor, "B 3 S S"]) -> UInt8[Tensor, "B 3 H W"]:
+    def _crop_centre(self, squares: UInt8[Tensor, "B 3 S S"]) -> UInt8[Tensor, "B 3 H W"]:
         size, start = self._images.image_size, border(self._images.image_size)
         return squares[:, :, start : start + size, start : start + size]
 
-    def _changed(self, squares: UInt8[Tensor, "B 3 S S"], batch: _Batch) -> UInt8[Tensor, "B 3 H W"]:
-        changed: list[Tensor] = []
+    def _augment(self, squares: UInt8[Tensor, "B 3 S S"], batch: _Batch) -> UInt8[Tensor, "B 3 H W"]:
+        augmented: list[Tensor] = []
         with torch.random.fork_rng(devices=[]):
             for place, square in enumerate(squares.contiguous(), start=batch.first_place):
                 # torch.manual_seed would also seed every GPU, which fork_rng does not restore here.
                 torch.default_generator.manual_seed(_seed_of(batch.seed, place))
-                changed.append(self._transform(square))
-        return torch.stack(changed)
+                augmented.append(self._transform(square))
+        return torch.stack(augmented)
 
     @cached_property
     def _transform(self) -> Transform:
@@ -120,7 +133,7 @@ def _seed_of(seed: tuple[int, ...], place: int) -> int:
 
 
 def _worker_context() -> BaseContext:
-    """How workers start: as copies of a clean process, never of this one, which may have threads and a GPU open."""
+    """Return a context that does not fork this process, which may have threads and an initialised GPU."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -1,4 +1,4 @@
-"""Images of a dataset, decoded once: a compact file of pixels that every process maps into its memory."""
+"""Decoded images of a dataset: a file of pixels, written once, that every process maps into memory."""
 
 import os
 import shutil
@@ -20,16 +20,21 @@ from pan_model.shapes import Bool, Int, UInt8
 
 CACHE_FORMAT = "pan-study/pictures/1"
 CACHE_FOLDER = "pictures"  # the name of earlier versions, so that their caches stay valid
-DECODED_AT_ONCE = 16
+DECODING_BATCH_SIZE = 16
 MAX_WORKERS = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecodedImages:
-    """The images of N items as central squares of `side` px, uint8, in a file of numpy's own format.
+    """The images of N items as central squares of `side` px, uint8, in a .npy file.
 
-    rows are the places of the N items in the file, None where they are all of it in order. What is sent to another
-    process is where the file lies; its pixels are shared by all that read it.
+    Pickling an instance sends only the path of the file. Processes of a node share its pixels.
+
+    Attributes:
+        path: The file.
+        image_size: Side of the crops taken from the squares, px.
+        num_stored: Number of images in the file.
+        rows: The positions of the N items in the file. None stands for all images in order.
     """
 
     path: Path
@@ -42,20 +47,20 @@ class DecodedImages:
 
     @property
     def side(self) -> int:
-        """Width and height in px: those of the resized image from which image_size px are cut."""
+        """Side of the stored squares, px: the resized shorter side from which image_size px are cropped."""
         return square_side(self.image_size)
 
     @property
     def is_stored(self) -> bool:
-        """Whether the file is there, as this process sees it, and has room for all of them."""
+        """Whether this process sees the file, with images of the expected number and size."""
         return _open(self.path, (self.num_stored, self.side, self.side, 3)) is not None
 
     def read(self, indices: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B H W 3"]:
-        """Copy the images of some items, H = W = side. Raises UserError when the file is gone."""
+        """Read the images of some items, H = W = side. Raise UserError if the file was removed."""
         return np.asarray(self._stored[indices if self.rows is None else self.rows[indices]])
 
     def select(self, keep: Bool[np.ndarray, "N"]) -> "DecodedImages":
-        """The images of the kept items, numbered as `Items.select` numbers these."""
+        """Return the images of the kept items, numbered as by `Items.select`."""
         return replace(self, rows=np.flatnonzero(keep) if self.rows is None else self.rows[keep])
 
     @cached_property
@@ -77,15 +82,21 @@ def load_decoded_images(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> DecodedImages:
-    """The images of all items, as they lie in the cache or decoded by threads and put there.
+    """Return the decoded images of all items. Decode them into the cache if they are not in it.
 
-    `fingerprint` is that of the dataset that the items are from (pan_model.data.fingerprint); they may be fewer, since
-    the file is also named by which they are. `progress` is called with the number of images done and to do, only
-    when they are decoded. Raises UserError when images cannot be read, the cache cannot be written or its disk is full.
+    Args:
+        items: The items; they may be a selection of the dataset.
+        fingerprint: The fingerprint of the dataset (pan_model.data.fingerprint).
+        image_size: Side of the crops that will be taken, px.
+        cache_dir: The cache folder.
+        progress: Called with the number of decoded images and their total. Not called if they are in the cache.
+
+    Raises:
+        UserError: An image cannot be read, the cache cannot be written, or its disk is full.
     """
     if image_size < 1:
         raise UserError(f"image_size must be at least 1 px, got {image_size}.")
-    path = cache_path(cache_dir, items, fingerprint, image_size).absolute()  # a trial runs in a folder of its own
+    path = cache_path(cache_dir, items, fingerprint, image_size).absolute()  # trials run in other working directories
     images = DecodedImages(path=path, image_size=image_size, num_stored=len(items))
     shape = (len(items), images.side, images.side, 3)
     if _open(path, shape) is None:
@@ -98,12 +109,12 @@ def load_decoded_images(
 
 
 def cache_path(cache_dir: Path, items: Items, fingerprint: str, image_size: int) -> Path:
-    """Where images are cached: named by the sha256 of all that they depend on."""
+    """Return the path of the cached images, named by the SHA-256 of everything they depend on."""
     return cache_dir / CACHE_FOLDER / f"{content_key(CACHE_FORMAT, fingerprint, items.image_names, image_size)}.npy"
 
 
 def _open(path: Path, shape: tuple[int, int, int, int]) -> UInt8[np.ndarray, "N H W 3"] | None:
-    """Map the file, or None where there is none that holds images of this shape."""
+    """Map the file into memory. Return None if it does not hold images of this shape."""
     try:
         stored = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
@@ -127,8 +138,8 @@ def _decode(
     shape: tuple[int, int, int, int],
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, str]:
-    """Write all images; gives what is wrong with those that cannot be read, by name."""
-    # Written, not mapped: a disk that is full then raises, where a mapped file would end the process.
+    """Write all images. Return the reasons why images cannot be read, by name."""
+    # Written instead of mapped: a full disk raises an error here, but kills a process that writes to mapped memory.
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
     start, size, lock = file.tell(), shape[1] * shape[2] * shape[3], Lock()
 
@@ -139,7 +150,9 @@ def _decode(
             file.write(squares.data)
         return reasons
 
-    batches = [range(first, min(first + DECODED_AT_ONCE, shape[0])) for first in range(0, shape[0], DECODED_AT_ONCE)]
+    batches = [
+        range(first, min(first + DECODING_BATCH_SIZE, shape[0])) for first in range(0, shape[0], DECODING_BATCH_SIZE)
+    ]
     unreadable: dict[str, str] = {}
     pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_WORKERS))
     try:
@@ -153,7 +166,7 @@ def _decode(
 
 
 def _read_squares(items: Items, indices: range, image_size: int) -> tuple[UInt8[np.ndarray, "B H W 3"], dict[str, str]]:
-    """Some images, black where they cannot be read, and what is wrong with those, by name."""
+    """Return some images, black if they cannot be read, and the reasons of those by name."""
     side = square_side(image_size)
     squares = np.zeros((len(indices), side, side, 3), dtype=np.uint8)
     reasons: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Images on disk to the tensors that a backbone sees, and images that cannot be read."""
+"""Decoding of images to the tensors that a backbone takes, and reports of images that cannot be read."""
 
 from io import BytesIO
 from pathlib import Path
@@ -15,35 +15,43 @@ from pan_model.shapes import Float, UInt8
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of R, G, B in 0..1
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 RESIZE_RATIO = 256 / 224
-"""Shorter side before the centre crop over the crop's side: the usual evaluation transform on ImageNet."""
+"""Ratio of the resized shorter side to the side of the centre crop, as usual for evaluation on ImageNet."""
 
 
 Content = bytes | OSError | None
-"""An encoded image that was read already, or what stood in the way; None where it is still to be read."""
+"""The bytes of an image file, or the error of reading them. None if the file has not been read yet."""
 
 
 def load_image(path: Path, image_size: int, content: Content = None) -> Float[Tensor, "3 H W"]:
-    """Read an image as a backbone sees it in evaluation.
+    """Read an image and apply the evaluation transform of ImageNet.
 
-    The shorter side is resized (bilinear, antialiased) to image_size * 256 / 224 px, the central square of image_size
-    px is cut out, and RGB values in 0..1 are normalised by ImageNet's mean and standard deviation. Grey and palette
-    images become RGB. Where the content of the file is given, it is not opened. Raises UserError naming the file when
-    it is missing, no image, damaged or truncated.
+    The shorter side is resized (bilinear, antialiased) to image_size * 256 / 224 px. The central square of image_size
+    px is cropped. RGB values in 0..1 are normalised by the mean and standard deviation of ImageNet. Grey and palette
+    images are converted to RGB.
+
+    Args:
+        path: The file.
+        image_size: Height and width of the result, px.
+        content: The content of the file. If it is given, the file is not opened.
+
+    Raises:
+        UserError: The file is missing, not an image, damaged or truncated.
     """
     pixels = _read_centre(path, image_size, image_size, content)
     return normalise(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])[0]
 
 
 def load_square(path: Path, image_size: int) -> UInt8[np.ndarray, "H W 3"]:
-    """Read an image's central square of `square_side(image_size)` px: what `load_image` reads, and a border around it.
+    """Read the central square of `square_side(image_size)` px of an image, uint8.
 
-    What lies `border(image_size)` px from the left and the top is what `load_image` cuts out. Raises UserError as that.
+    The crop of `load_image` begins `border(image_size)` px from its left and top edge. Raises UserError like
+    `load_image`.
     """
     return _read_centre(path, image_size, square_side(image_size))
 
 
 def square_side(image_size: int) -> int:
-    """The shorter side, in px, to which an image is resized before image_size px are cut out of it.
+    """Return the shorter side of the resized image, px, from which image_size px are cropped.
 
     >>> square_side(224), square_side(64)
     (256, 73)
@@ -52,7 +60,7 @@ def square_side(image_size: int) -> int:
 
 
 def border(image_size: int) -> int:
-    """How far from the edge of the resized image, in px, the central square of image_size px begins.
+    """Return the distance, px, between the edges of the resized square and of the central crop of image_size px.
 
     >>> border(224), border(64)
     (16, 4)
@@ -61,7 +69,7 @@ def border(image_size: int) -> int:
 
 
 def normalise(pixels: UInt8[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
-    """Colours 0..255 to 0..1, less ImageNet's mean, over its standard deviation."""
+    """Scale values from 0..255 to 0..1, then normalise them by the mean and standard deviation of ImageNet."""
     mean, std = (torch.from_numpy(values)[:, None, None].to(pixels.device) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return pixels.float().div_(255).sub_(mean).div_(std)
 
@@ -72,7 +80,7 @@ def _read_centre(path: Path, image_size: int, side: int, content: Content = None
             raise content
         with Image.open(path if content is None else BytesIO(content)) as image:
             return np.array(_resized_centre(_to_rgb(image), image_size, side), dtype=np.uint8)
-    except Exception as error:  # PIL's decoders raise whatever their parsing of damaged bytes runs into
+    except Exception as error:  # PIL's decoders raise errors of many types on damaged files
         raise UserError(f"{path}: not a readable image ({_reason(error)}).") from error
 
 
@@ -85,26 +93,29 @@ def _reason(error: Exception) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    # PIL warns when a palette's transparency would be lost on the direct way to RGB.
+    # PIL warns if a palette with transparency is converted to RGB directly.
     return (image.convert("RGBA") if "transparency" in image.info else image).convert("RGB")
 
 
 def _resized_centre(image: Image.Image, image_size: int, side: int) -> Image.Image:
-    """Resize and cut out `side` px in one step, so that a long narrow image never fills the memory.
+    """Resize and crop the central `side` px in one step, so that long narrow images need little memory.
 
-    Whatever the side, the central image_size px are the same.
+    The central image_size px do not depend on `side`.
     """
     width, height = image.size
     short = square_side(image_size)
     resized = (short * width // min(image.size), short * height // min(image.size))
     left, top = (round((length - image_size) / 2) - round((side - image_size) / 2) for length in resized)
     scale = (width / resized[0], height / resized[1])
-    right, bottom = min((left + side) * scale[0], width), min((top + side) * scale[1], height)  # rounding may pass them
+    right, bottom = (
+        min((left + side) * scale[0], width),
+        min((top + side) * scale[1], height),
+    )  # rounding may exceed the image
     return image.resize((side, side), Image.Resampling.BILINEAR, box=(left * scale[0], top * scale[1], right, bottom))
 
 
 def reason_without_path(error: UserError, path: Path) -> str:
-    """What is wrong with the image at `path`, in words that stay true when the dataset is moved.
+    """Return the message of an error without the path of the image, which changes when the dataset is moved.
 
     >>> reason_without_path(UserError("data/a.jpg: not a readable image (truncated)."), Path("data/a.jpg"))
     'not a readable image (truncated).'
@@ -113,7 +124,13 @@ def reason_without_path(error: UserError, path: Path) -> str:
 
 
 def check_readable(items: Items, unreadable: dict[str, str], *, skip_bad_images: bool) -> None:
-    """Raise UserError when all images are unreadable, or any that shall not be skipped; reasons by image name."""
+    """Raise UserError if images are unreadable and may not be skipped, or if all of them are unreadable.
+
+    Args:
+        items: All items.
+        unreadable: The reasons of unreadable images, by image name.
+        skip_bad_images: Whether unreadable images may be left out.
+    """
     if not unreadable:
         return
     if len(unreadable) == len(items):
@@ -121,7 +138,7 @@ def check_readable(items: Items, unreadable: dict[str, str], *, skip_bad_images:
     if not skip_bad_images:
         raise UserError(
             f"{items.image_root}: {len(unreadable)} of {len(items)} images cannot be read, {_first(items, unreadable)} "
-            "Mend them, or leave them out with --skip-bad-images."
+            "Repair them, or leave them out with --skip-bad-images."
         )
 
 

@@ -19,6 +19,7 @@ from pan_model.data.splits import Split
 from pan_model.datasets import DATASETS
 from pan_model.errors import UserError
 from pan_model.scoring.baselines import untrained_baselines
+from pan_model.tasks import few_shot
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.tasks.task import Task
 from pan_model.training.trainer import Trainer
@@ -34,6 +35,13 @@ MARKED = "a word that no message has by chance"
 @pytest.fixture(scope="module")
 def task(case: Case, prepared: PreparedDataset) -> Task:
     return case.row.task(prepared.featured, seed=0)
+
+
+@pytest.fixture(autouse=True)
+def few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask a few questions of each split: what is shown here does not depend on their number."""
+    for split in Split:
+        monkeypatch.setitem(few_shot.NUM_EPISODES, split, 20)
 
 
 @pytest.fixture
@@ -161,9 +169,9 @@ class TestTask:
 
     def test_the_same_seed_asks_the_same_questions(self, case: Case, task: Task, prepared: PreparedDataset):
         again = case.row.task(prepared.featured, seed=0)
-        for name, scorer in untrained_baselines(task).items():
-            one, other = (one.evaluate(scorer, Split.VAL)[task.objective.name] for one in (task, again))
-            assert one.tolist() == other.tolist(), name
+        scorer = next(iter(untrained_baselines(task).values()))
+        first, second = (asked.evaluate(scorer, Split.VAL)[task.objective.name] for asked in (task, again))
+        assert first.tolist() == second.tolist()
 
     def test_two_epochs_train_with_every_encoder_and_never_touch_what_only_test_has(
         self, case: Case, prepared: PreparedDataset

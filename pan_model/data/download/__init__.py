@@ -1,1 +1,1 @@
-"""Fetch a dataset and check its folder: `python -m pan_model.data.download`. Start at `command.py`."""
+"""The command `python -m pan_model.data.download`: download a dataset and check its folder. Start at `command.py`."""

@@ -1,4 +1,4 @@
-"""Get a dataset and look at it: `python -m pan_model.data.download cub|inshop|polyvore --data-root DIR [--check]`."""
+"""Download and check datasets: `python -m pan_model.data.download cub|inshop|polyvore --data-root DIR [--check]`."""
 
 import argparse
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ Polyvore Outfits (Vasileva et al., ECCV 2018) is given out by request, for resea
      Each image is images/<item_id>.jpg, so images that come as .parquet must be written out; typespaces.p is not
      needed."""
 
-WORDS = {"inshop": IN_SHOP, "polyvore": POLYVORE}
+INSTRUCTIONS = {"inshop": IN_SHOP, "polyvore": POLYVORE}
 
 
 def main(words: Sequence[str]) -> int:
-    """Download, or say where to ask, then list what is there; 0 when a study could read it, 2 when not or not had."""
+    """Download a dataset or print how to request it, then check its folder. Return 0 if it can be read, otherwise 2."""
     return run_with_exit_code(lambda: _get(_parse(words)), "run it again, a download continues where it stopped")
 
 
@@ -72,10 +72,10 @@ def _get(options: argparse.Namespace) -> int:
 
 
 def _read(dataset: str, data_root: Path) -> None:
-    """Read the dataset as a study does; UserError for what a list of files does not tell."""
+    """Read the dataset as a study does. Raise UserError for faults that the check of files does not show."""
     from pan_model.data.polyvore.reader import PolyvoreSplit
     from pan_model.datasets import (
-        ReaderOptions,  # with torch, which looking does not need
+        ReaderOptions,  # not needed for the check of files
         find_dataset,
     )
 
@@ -93,8 +93,8 @@ def _say_there(data_root: Path) -> int:
 
 
 def _say_where(dataset: str, folder: Path) -> str:
-    """A few lines on how to get `inshop` or `polyvore`, and that `folder` is where it goes."""
-    return WORDS[dataset].format(folder=folder)
+    """Return instructions to request `inshop` or `polyvore` and to put it into `folder`."""
+    return INSTRUCTIONS[dataset].format(folder=folder)
 
 
 def _download_cub(data_root: Path, archive: Archive) -> None:

@@ -1,4 +1,4 @@
-"""The public archive of CUB-200-2011: where it is, how it is known, and how it becomes the folder that is read."""
+"""Download of the public archive of CUB-200-2011: its address, its checksum, and how it is unpacked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ URL = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
 """CaltechDATA, record 65de6-vp158 (Wah, Branson, Welinder, Perona, Belongie); the file has 1,150,585,339 bytes."""
 
 MD5 = "97eceeb196236b17998738112f37df78"
-"""Of that file, as CaltechDATA and the public loaders of the dataset give it."""
+"""MD5 of the archive, as published by CaltechDATA and by the public loaders of the dataset."""
 
 _ROOM = 2.2
-"""Free disk asked for before a download, in sizes of the archive, mostly JPEG; before unpacking it is exact."""
+"""Free disk space required before a download, in sizes of the archive. Before unpacking the exact size is checked."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive on a server, known by the MD5 of its bytes (32 hexadecimal digits)."""
+    """The address and the MD5 (32 hexadecimal digits) of an archive."""
 
     url: str = URL
     md5: str = MD5
@@ -40,13 +40,24 @@ def fetch_cub(
     config: FetchConfig | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Make `data_root/CUB_200_2011` from the archive, unless it is there; gives its path.
+    """Download and unpack CUB-200-2011 into `data_root/CUB_200_2011`, unless it exists.
 
-    An archive that lies in data_root under its own name is taken instead of a download, and stays. The one that is
-    downloaded is a `.part` file until it is unpacked, from which the next run goes on after a cut. The official archive
-    has attributes.txt beside the folder; it goes into the folder's attributes/.
+    If data_root holds CUB_200_2011.tgz, that archive is unpacked and kept. A download is stored as a `.part` file until
+    it is unpacked; the next run resumes an interrupted download from it. attributes.txt, which the official archive has
+    next to the folder, is moved into its attributes/.
 
-    Raises UserError, with nothing left but the `.part` (and its `.origin`), when it cannot be had or unpacked.
+    Args:
+        data_root: The folder of datasets.
+        archive: The archive.
+        say: Prints a line.
+        config: Timeouts and retries of the download.
+        progress: Called with the progress of the download.
+
+    Returns:
+        The path of the folder.
+
+    Raises:
+        UserError: The archive cannot be downloaded or unpacked. Only the `.part` and its `.origin` are left then.
     """
     folder = data_root / FOLDER
     if (folder / LISTING).is_file():
@@ -99,7 +110,7 @@ def _download(
 
 
 def _unpack_part(part: Path, folder: Path) -> None:
-    """Unpack a download. It goes unless the disk is at fault, as the next run would find the same archive."""
+    """Unpack a download and remove it. Keep it if the disk failed, so that the next run can unpack it."""
     try:
         _unpack(part, folder)
     except ArchiveError:
@@ -109,4 +120,4 @@ def _unpack_part(part: Path, folder: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    unpack(archive, folder, needs=LISTING, beside={"attributes.txt": "attributes/attributes.txt"})
+    unpack(archive, folder, needs=LISTING, moves={"attributes.txt": "attributes/attributes.txt"})

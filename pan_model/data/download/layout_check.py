@@ -1,6 +1,6 @@
-"""Looks at a dataset's folder by its files: what is there, what is missing, what is odd; no image is opened.
+"""Checks of the folder of a dataset: files that exist, are missing, or are unusual. No image is opened.
 
-A friendly listing before a study; the readers' own checks are the strict ones. Official numbers are the papers':
+The readers check the content strictly. Official numbers are those of the papers:
 CUB-200-2011 (Wah et al., 2011), In-Shop (Liu et al., CVPR 2016), Polyvore Outfits (Vasileva et al., ECCV 2018).
 """
 
@@ -40,7 +40,7 @@ HARDER = (
 
 
 def check_cub(folder: Path) -> LayoutReport:
-    """List what of CUB-200-2011 is in its folder."""
+    """Check the folder of CUB-200-2011."""
     report = LayoutReport("cub", folder)
     if not look_in(report):
         return report
@@ -60,7 +60,7 @@ def check_cub(folder: Path) -> LayoutReport:
 
 
 def check_in_shop(folder: Path) -> LayoutReport:
-    """List what of In-Shop Clothes Retrieval is in its folder."""
+    """Check the folder of In-Shop Clothes Retrieval."""
     report = LayoutReport("inshop", folder)
     if not look_in(report):
         return report
@@ -82,7 +82,7 @@ def check_in_shop(folder: Path) -> LayoutReport:
 
 
 def check_polyvore(folder: Path) -> LayoutReport:
-    """List what of Polyvore Outfits is in its folder: one whole version will do."""
+    """Check the folder of Polyvore Outfits. One complete version is enough."""
     report = LayoutReport("polyvore", folder)
     if not look_in(report):
         return report
@@ -105,16 +105,16 @@ CHECKS: dict[str, tuple[str, Callable[[Path], LayoutReport]]] = {
     "inshop": ("In-shop", check_in_shop),
     "polyvore": ("polyvore_outfits", check_polyvore),
 }
-"""Each dataset's folder under the data root, and who looks at it."""
+"""The folder of each dataset below the data root, and its check."""
 
 
 def dataset_folder(dataset: str, data_root: Path) -> Path:
-    """Where a dataset lies."""
+    """Return the folder of a dataset."""
     return data_root / CHECKS[dataset][0]
 
 
 def check_layout(dataset: str, data_root: Path) -> LayoutReport:
-    """List what of a dataset is under the data root; its images are looked at by name and size alone."""
+    """Check the folder of a dataset. Images are checked by name and size only."""
     folder, check = CHECKS[dataset]
     report = check(data_root / folder)
     for archive in list_archives(data_root):
@@ -124,7 +124,7 @@ def check_layout(dataset: str, data_root: Path) -> LayoutReport:
 
 
 def _count_partition(report: LayoutReport, name: str, rows: list[list[str]]) -> None:
-    """Count In-Shop's images and items by what they are for."""
+    """Count the images and items of In-Shop by their role."""
     good = [row for row in rows if len(row) == 3 and row[2] in IN_SHOP_OFFICIAL]
     if len(good) < len(rows):
         report.add(

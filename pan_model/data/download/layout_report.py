@@ -1,4 +1,4 @@
-"""The report on a dataset's folder, and the checks of single files that it is made of."""
+"""The report on the folder of a dataset, and checks of single files that add to it."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from typing import Any
 
 from pan_model.data.source_files import HIDDEN, is_hidden
 
-SHOWN = 3  # names that a finding repeats
+SHOWN = 3  # names listed in a finding
 
 
 class Verdict(StrEnum):
-    """What a finding means for a study: missing and broken keep it from reading, odd and note do not."""
+    """The kind of a finding. A study cannot read datasets with missing or broken files."""
 
     THERE = "there"
     NOTE = "note"
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of a report."""
+    """A line of a report."""
 
     verdict: Verdict
     text: str
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class LayoutReport:
-    """What was found in a dataset's folder."""
+    """The findings in the folder of a dataset."""
 
     dataset: str
     folder: Path
@@ -42,15 +42,15 @@ class LayoutReport:
 
     @property
     def readable(self) -> bool:
-        """Whether a study could read the dataset, as far as a look at its files can tell."""
+        """Whether no finding prevents a study from reading the dataset."""
         return not any(finding.verdict in (Verdict.MISSING, Verdict.BROKEN) for finding in self.findings)
 
     def add(self, verdict: Verdict, text: str) -> None:
-        """Note a finding."""
+        """Add a finding."""
         self.findings.append(Finding(verdict, text))
 
     def count(self, what: str, number: int, unit: str, official: int | None = None) -> None:
-        """Note a number, beside the official one where that is known.
+        """Add a count, with the official one if it is known.
 
         >>> report = LayoutReport("cub", Path("CUB_200_2011"))
         >>> report.count("images.txt", 2952, "images", 11788)
@@ -65,7 +65,7 @@ class LayoutReport:
             self.add(Verdict.ODD, f"{what}: {number} {unit}, officially {official}")
 
     def lines(self) -> Iterator[str]:
-        """The report in lines: a heading, the findings, the upshot."""
+        """Yield the lines of the report: a heading, the findings, the verdict."""
         yield f"{self.dataset} in {self.folder}:"
         for finding in self.findings:
             yield f"  {finding.verdict:<8} {finding.text}"
@@ -76,7 +76,7 @@ class LayoutReport:
 
 
 def first_names(names: Iterable[str]) -> str:
-    """The first three names in brackets.
+    """Return the first three names in parentheses.
 
     >>> first_names(["a.jpg", "b.jpg", "c.jpg", "d.jpg"])
     '(a.jpg, b.jpg, c.jpg, ..)'
@@ -87,20 +87,20 @@ def first_names(names: Iterable[str]) -> str:
 
 ARCHIVES = (".zip", ".tgz", ".tar", ".tar.gz", ".7z", ".rar", ".parquet")
 PLACES = (".", "Anno", "Eval", "Img", "img", "images", "attributes", "nondisjoint", "disjoint")
-"""Folders of all datasets where something may lie about."""
+"""Folders that are searched for leftover archives."""
 
 _CHUNK = 1 << 22  # bytes
 
 
 def look_in(report: LayoutReport) -> bool:
-    """Whether there is a folder at all."""
+    """Return whether the folder exists. Add a finding if not."""
     if not report.folder.is_dir():
         report.add(Verdict.MISSING, f"no folder {report.folder}")
     return report.folder.is_dir()
 
 
 def find_file(report: LayoutReport, places: Sequence[str]) -> str | None:
-    """The first place where there is such a file; missing where there is none."""
+    """Return the first existing file. Add a finding if there is none."""
     for place in places:
         if (report.folder / place).is_file():
             return place
@@ -109,7 +109,7 @@ def find_file(report: LayoutReport, places: Sequence[str]) -> str | None:
 
 
 def read_lines(report: LayoutReport, name: str) -> list[str]:
-    """A file's lines that are not blank; what cannot be read is noted and has none."""
+    """Return the non-blank lines of a file. Add a finding if it cannot be read."""
     try:
         text = (report.folder / name).read_text(encoding="utf-8-sig", errors="replace")
     except FileNotFoundError:
@@ -124,7 +124,7 @@ def read_lines(report: LayoutReport, name: str) -> list[str]:
 
 
 def count_lines(report: LayoutReport, name: str, unit: str, official: int) -> None:
-    """Count lines without keeping them, as CUB's labels are 3.7 million."""
+    """Count the lines of a large file, such as the 3.7 million labels of CUB."""
     number, last = 0, b"\n"
     try:
         with (report.folder / name).open("rb") as file:
@@ -140,7 +140,7 @@ def count_lines(report: LayoutReport, name: str, unit: str, official: int) -> No
 
 
 def load_json(report: LayoutReport, name: str, kind: type) -> Any:
-    """Load a JSON file that must hold a list or an object; None where it does not, which is noted."""
+    """Load a JSON file with a list or an object. Add a finding and return None if it is anything else."""
     try:
         content = json.loads((report.folder / name).read_bytes())
     except FileNotFoundError:
@@ -148,7 +148,7 @@ def load_json(report: LayoutReport, name: str, kind: type) -> Any:
     except OSError as error:
         report.add(Verdict.BROKEN, f"{name}: cannot be read ({error.strerror})")
     except (ValueError, RecursionError):
-        report.add(Verdict.BROKEN, f"{name}: not JSON, or cut short")
+        report.add(Verdict.BROKEN, f"{name}: not JSON, or truncated")
     else:
         if isinstance(content, kind):
             return content
@@ -157,7 +157,7 @@ def load_json(report: LayoutReport, name: str, kind: type) -> Any:
 
 
 def look_for_images(report: LayoutReport, images: Sequence[Path]) -> None:
-    """Note how many of the listed images are there, by their size on disk."""
+    """Add the number of listed images that exist, are missing or are empty."""
     sizes = [_size(report.folder / image) for image in images]
     missing = [str(image) for image, size in zip(images, sizes, strict=True) if size is None]
     empty = [str(image) for image, size in zip(images, sizes, strict=True) if size == 0]
@@ -179,7 +179,7 @@ def _size(path: Path) -> int | None:
 
 
 def look_for_leftovers(report: LayoutReport, *image_folders: str) -> None:
-    """Note what lies about: macOS's hidden files, archives that nobody unpacked, the pickle that nobody reads."""
+    """Add hidden files of macOS, archives that were not unpacked, and the unused pickle."""
     hidden: list[str] = []
     for folder in image_folders:
         for place, _, names in os.walk(report.folder / folder):
@@ -194,7 +194,7 @@ def look_for_leftovers(report: LayoutReport, *image_folders: str) -> None:
 
 
 def list_archives(folder: Path) -> list[str]:
-    """The archives that lie in a folder."""
+    """Return the names of the archives in a folder."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.name.lower().endswith(ARCHIVES) and entry.is_file())

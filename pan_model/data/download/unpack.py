@@ -1,4 +1,4 @@
-"""Unpacks a tar archive that may be hostile: looked through first, then unpacked aside and renamed when whole."""
+"""Safe unpacking of tar archives: check all members first, then unpack to a temporary folder and rename it."""
 
 import lzma
 import re
@@ -12,21 +12,26 @@ from pan_model.fetch import first_line, megabytes
 from pan_model.files import scratch_folder
 
 _CORRUPT = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
-"""What tarfile raises on garbage; OSError is gzip's word for it."""
+"""Errors that tarfile raises on damaged archives. gzip raises OSError."""
 
 
 class ArchiveError(UserError):
-    """The archive itself is at fault, not the disk."""
+    """The archive is damaged or not allowed, as opposed to errors of the disk."""
 
 
-def unpack(archive: Path, folder: Path, *, needs: str, beside: dict[str, str] | None = None) -> None:
-    """Unpack the archive's folder of this name to `folder`, which must not exist; it appears whole or not at all.
+def unpack(archive: Path, folder: Path, *, needs: str, moves: dict[str, str] | None = None) -> None:
+    """Unpack the folder of the archive with the name of `folder`. It appears complete or not at all.
 
-    `needs` is a file that it must hold. `beside` moves files that the archive has beside its folder into it: name to
-    place in the folder. All else in the archive is left out.
+    Args:
+        archive: The archive.
+        folder: The new folder; it must not exist.
+        needs: A file that the folder must hold.
+        moves: Files next to the folder in the archive, and their places in the folder. All other files are ignored.
 
-    Raises ArchiveError for an archive that is truncated, garbage, lacks `needs`, or holds more than files and folders
-    below its own root; UserError when the disk is too small or cannot be written.
+    Raises:
+        ArchiveError: The archive is truncated, damaged, lacks `needs`, or holds anything other than files and folders
+            below its root.
+        UserError: The disk is too small or cannot be written.
     """
     _check_room(archive, folder.parent, _check_members(archive))
     try:
@@ -35,7 +40,7 @@ def unpack(archive: Path, folder: Path, *, needs: str, beside: dict[str, str] | 
             made = scratch / folder.name
             if not (made / needs).is_file():
                 raise ArchiveError(f"{archive}: expected an archive that holds {folder.name}/{needs}, got none.")
-            for name, place in (beside or {}).items():
+            for name, place in (moves or {}).items():
                 _move_in(scratch / name, made / place)
             made.rename(folder)
     except OSError as error:
@@ -43,7 +48,7 @@ def unpack(archive: Path, folder: Path, *, needs: str, beside: dict[str, str] | 
 
 
 def _check_members(archive: Path) -> int:
-    """Look the archive through without writing anything; gives the bytes that it will take."""
+    """Check all members of the archive. Return their total size, bytes."""
     size = 0
     try:
         with tarfile.open(archive) as tar:
@@ -59,7 +64,7 @@ def _check_members(archive: Path) -> int:
 
 
 def _fault(member: tarfile.TarInfo) -> str:
-    """Why a member is refused; empty where it is not."""
+    """Return why a member is not allowed, an empty string if it is."""
     parts = PurePosixPath(member.name).parts
     if PurePosixPath(member.name).is_absolute() or re.match(r"[A-Za-z]:|\\", member.name):
         return "an absolute path"
@@ -79,7 +84,7 @@ def _check_room(archive: Path, folder: Path, needed: int) -> None:
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    """Extract all; errors of the archive and of the disk look alike, so a disk's are known by their number."""
+    """Extract all members. Only OSErrors of the disk have an error number; those of the archive have none."""
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")

@@ -1,1 +1,1 @@
-"""Polyvore Outfits: its files, its outfits and the questions asked about them. Start at `reader.py`."""
+"""Polyvore Outfits: its files, outfits and questions. Start at `reader.py`."""

@@ -1,8 +1,8 @@
-"""Attributes from words: which words of a list occur in an item's texts (PAN on Polyvore: 205 words and "none").
+"""Attributes from words: the words of a list that occur in the texts of an item (PAN on Polyvore: 205 and "none").
 
-Both sides are cut into words the same way, by `split_words`: runs of letters and digits, in lower case. A word of the
-list occurs in a text where its own runs stand in a row as whole runs: "washed-out" is found in "Washed out" and in
-"washed_out", not in "washedout", and "ink" not in "pink".
+`split_words` splits texts and words of the list alike, into lower-case runs of letters and digits. A word occurs in a
+text if its runs are consecutive runs of the text: "washed-out" occurs in "Washed out" and "washed_out" but not in
+"washedout", and "ink" does not occur in "pink".
 """
 
 import re
@@ -18,13 +18,13 @@ from pan_model.errors import UserError
 from pan_model.shapes import Bool
 
 NO_WORD = "none"
-"""The last attribute: no word of the list occurs."""
+"""The name of the last attribute, for items in which no word of the list occurs."""
 
 NUM_MINED = 205
-"""How many words PAN's own list holds."""
+"""Number of words in the list of PAN."""
 
 MOST_ITEMS = 0.5
-"""A word that more of the items share says too little of any."""
+"""Words that occur in a larger fraction of the items are not mined."""
 
 _STOP_WORDS = """
     about above after again all also am an and any are as at be because been before being below between both but by
@@ -35,17 +35,17 @@ _STOP_WORDS = """
     will with would you your yours
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-"""English words that say nothing of a product, and "none", which names the last attribute."""
+"""English words that do not describe a product, and "none", the name of the last attribute."""
 
 ItemText = tuple[str, ...]
-"""The texts of an item: title, url_name and description. No word reaches from one into the next."""
+"""The texts of an item: title, url_name and description. Words do not extend across texts."""
 
 _RUN = re.compile(r"[^\W_]+")
-_Phrases = dict[str, list[tuple[list[str], int]]]  # by their first run: the runs of a word, and its column
+_Phrases = dict[str, list[tuple[list[str], int]]]  # first run of a word -> (all its runs, its column)
 
 
 def split_words(text: str) -> list[str]:
-    """Cut a text into its runs of letters and digits, in lower case; all else separates, hyphens and underscores too.
+    """Split a text into lower-case runs of letters and digits. All other characters separate runs.
 
     >>> split_words("Washed-Out rib_knit T-shirt, 90's")
     ['washed', 'out', 'rib', 'knit', 't', 'shirt', '90', 's']
@@ -54,10 +54,10 @@ def split_words(text: str) -> list[str]:
 
 
 def read_words(path: Path) -> tuple[str, ...]:
-    """Read a list of words, one a line, in their order; blank lines do not count.
+    """Read a list of words, one a line, and keep their order. Blank lines are ignored.
 
-    Raises UserError, with file and line, for an empty list, a line without letter or digit, a word that is there
-    already (as `split_words` sees it) and the word "none".
+    Raises:
+        UserError: The list is empty, a line has no letter or digit, a word repeats (after `split_words`) or is "none".
     """
     words: list[str] = []
     seen: dict[tuple[str, ...], int] = {}
@@ -74,10 +74,10 @@ def read_words(path: Path) -> tuple[str, ...]:
 
 
 def mine_words(texts: Sequence[ItemText], num_words: int = NUM_MINED) -> tuple[str, ...]:
-    """Find the words that most items have, the most frequent first, those of the same frequency by the alphabet.
+    """Return the words that occur in the most items, sorted by frequency, then alphabetically.
 
-    A word counts once an item. Stop words, numbers, single letters and words of more than half of the items are left
-    out. There may be fewer than num_words, or none.
+    A word counts once for each item. Stop words, numbers, single letters and words of more than half of the items are
+    excluded. The result may have fewer than num_words words.
 
     >>> mine_words([("red dress", "red silk"), ("Dress in red",), ("blue coat", ""), ("blue hat",), ("mens hat",)], 3)
     ('blue', 'dress', 'hat')
@@ -86,15 +86,21 @@ def mine_words(texts: Sequence[ItemText], num_words: int = NUM_MINED) -> tuple[s
         raise UserError(f"num_words must be at least 1, got {num_words}.")
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update({word for part in text for word in split_words(part)})
-    words = [word for word, count in counts.items() if _tells(word) and count <= MOST_ITEMS * len(texts)]
+        counts.update({word for field in text for word in split_words(field)})
+    words = [word for word, count in counts.items() if _is_descriptive(word) and count <= MOST_ITEMS * len(texts)]
     return tuple(sorted(words, key=lambda word: (-counts[word], word))[:num_words])
 
 
 def label_words(texts: Sequence[ItemText], words: tuple[str, ...], *, place: str = "words") -> Bool[np.ndarray, "N A"]:
-    """Say for each item which words occur in its texts; the last of the A = len(words) + 1 attributes: none does.
+    """Return which words occur in the texts of each item. The last of the A = len(words) + 1 columns means none.
 
-    Raises UserError, which names the place of the words, when no word occurs in any item.
+    Args:
+        texts: The texts of N items.
+        words: The words.
+        place: Where the words are from, for the error message.
+
+    Raises:
+        UserError: No word occurs in any item.
 
     >>> label_words([("Washed-out denim", ""), ("pink", "no ink")], ("washed out", "ink")).tolist()
     [[True, False, False], [False, True, False]]
@@ -102,7 +108,7 @@ def label_words(texts: Sequence[ItemText], words: tuple[str, ...], *, place: str
     phrases = _index_phrases(words)
     labels = np.zeros((len(texts), len(words) + 1), dtype=bool)
     for item, text in enumerate(texts):
-        labels[item, [column for part in text for column in _find_phrases(split_words(part), phrases)]] = True
+        labels[item, [column for field in text for column in _find_phrases(split_words(field), phrases)]] = True
     if words and not labels.any():
         raise UserError(
             f"{place}: expected an attribute word in some item's title, url_name or description, got {len(words)} "
@@ -113,11 +119,11 @@ def label_words(texts: Sequence[ItemText], words: tuple[str, ...], *, place: str
 
 
 def name_attributes(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the attributes of `label_words`: the words, then "none"."""
+    """Return the names of the columns of `label_words`: the words, then "none"."""
     return (*words, NO_WORD)
 
 
-def _tells(word: str) -> bool:
+def _is_descriptive(word: str) -> bool:
     return len(word) > 1 and word not in STOP_WORDS and any(map(str.isalpha, word))
 
 
@@ -131,7 +137,7 @@ def _index_phrases(words: tuple[str, ...]) -> _Phrases:
 
 
 def _find_phrases(runs: list[str], phrases: _Phrases) -> Iterator[int]:
-    """Yield the columns of the words that begin somewhere in a text."""
+    """Yield the columns of the words that occur in a text, given as runs."""
     for start, run in enumerate(runs):
         for phrase, column in phrases.get(run, ()):
             if runs[start : start + len(phrase)] == phrase:

@@ -1,4 +1,4 @@
-"""Reads polyvore_item_metadata.json: the category and the texts of every item of Polyvore Outfits."""
+"""Reader of polyvore_item_metadata.json: the category and the texts of every item of Polyvore Outfits."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ from pan_model.data.source_files import as_object, as_text, bad_value, read_json
 from pan_model.errors import UserError
 
 TEXT_FIELDS = ("title", "url_name", "description")
-"""Where attribute words are looked for; any of them may be empty."""
+"""The texts that attribute words are searched in. Each may be empty."""
 
 _FILE_FORM = 'an object {"<item_id>": {"category_id", "title", "url_name", "description"}, ..}'
 
 
 class Metadata(NamedTuple):
-    """What the file says of some items, in their order; num_others counts the items that were not asked for."""
+    """Categories and texts of the requested items, in their order. num_others counts the other items of the file."""
 
     category_ids: tuple[str, ...]
     texts: tuple[ItemText, ...]
@@ -23,10 +23,10 @@ class Metadata(NamedTuple):
 
 
 def read_metadata(path: Path, item_ids: Sequence[str]) -> Metadata:
-    """Read the categories and texts of the items.
+    """Read the categories and texts of items. Missing texts are empty.
 
-    Raises UserError for an item that the file does not have (the first, and how many), and for a category_id or text
-    that is not a string; a text that is not there is empty.
+    Raises:
+        UserError: The file has no entry of an item, or a category_id or text is not a string.
     """
     entries = as_object(read_json(path), str(path), _FILE_FORM)
     missing = [item_id for item_id in item_ids if item_id not in entries]

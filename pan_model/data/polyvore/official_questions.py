@@ -1,4 +1,4 @@
-"""Which question files Polyvore Outfits has: the original ones, and the harder ones that PAN's authors published."""
+"""The question files of Polyvore Outfits: the original ones, and the harder ones published by the authors of PAN."""
 
 from pathlib import Path
 
@@ -28,15 +28,18 @@ COMPAT_FILES: dict[QuestionKey, str] = {
 
 
 def original_files() -> tuple[str, ...]:
-    """The names of the files that every copy of the dataset has."""
+    """Return the names of the files that every copy of the dataset has."""
     named = (*FITB_FILES.items(), *COMPAT_FILES.items())
     return tuple(name for (source, _), name in named if source is QuestionSource.ORIGINAL)
 
 
 def read_question_files(folder: Path, known: dict[Split, KnownTokens], numbers: dict[str, int]) -> QuestionFiles:
-    """Read the questions of each split with known tokens; only the harder files may be missing.
+    """Read the questions of each split with known tokens. Only the harder files may be missing.
 
-    numbers says which number an item_id has.
+    Args:
+        folder: The folder of the version.
+        known: The tokens of the outfits of each split.
+        numbers: The index of each item_id.
     """
 
     def is_read(key: QuestionKey, name: str) -> bool:
@@ -58,7 +61,7 @@ def read_question_files(folder: Path, known: dict[Split, KnownTokens], numbers: 
 
 
 def read_fitb(path: Path, known: KnownTokens, numbers: dict[str, int]) -> tuple[FitbQuestion, ...]:
-    """Read fill-in-the-blank questions as numbers of items, see `pan_model.data.polyvore.tokens.read_blanks`."""
+    """Read fill-in-the-blank questions as indices of items, see `pan_model.data.polyvore.tokens.read_blanks`."""
     return tuple(
         FitbQuestion(_number(blank.question, known, numbers), _number(blank.candidates, known, numbers), blank.answer)
         for blank in read_blanks(path, known)
@@ -66,7 +69,7 @@ def read_fitb(path: Path, known: KnownTokens, numbers: dict[str, int]) -> tuple[
 
 
 def read_compat(path: Path, known: KnownTokens, numbers: dict[str, int]) -> tuple[CompatQuestion, ...]:
-    """Read compatibility questions as numbers of items, see `pan_model.data.polyvore.tokens.read_compatibilities`."""
+    """Read compatibility questions as indices of items, see `pan_model.data.polyvore.tokens.read_compatibilities`."""
     return tuple(
         CompatQuestion(_number(entry.tokens, known, numbers), entry.positive)
         for entry in read_compatibilities(path, known)

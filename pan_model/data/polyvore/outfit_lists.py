@@ -1,4 +1,4 @@
-"""Reads the outfits of one split of Polyvore Outfits: nondisjoint/train.json and its like."""
+"""Reader of the outfits of a split of Polyvore Outfits, such as nondisjoint/train.json."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ from pan_model.errors import UserError
 _FILE_FORM = 'a list of outfits {"set_id", "items": [{"item_id", "index"}, ..]}'
 _OUTFIT_FORM = 'an outfit {"set_id", "items": [{"item_id", "index"}, ..]}'
 _ITEM_FORM = 'items {"item_id": a string, "index": a number from 1}'
-_SET_ID = re.compile(r"\S+")  # questions are cut at blanks
-_PLAIN = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)  # cannot lead out of a folder, nor be too long for one
+_SET_ID = re.compile(r"\S+")  # questions are split at blanks
+_PLAIN = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)  # a valid file name that stays in its folder
 
 
 class ListedOutfit(NamedTuple):
-    """An outfit as its file lists it: item_ids and indices stand side by side, and an item can be there twice."""
+    """An outfit as listed in its file. item_ids and indices have the same length. An item can occur twice."""
 
     set_id: str
     item_ids: tuple[str, ...]
@@ -25,7 +25,7 @@ class ListedOutfit(NamedTuple):
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """What question files call the items.
+        """The names of the items in question files.
 
         >>> ListedOutfit("7", ("90", "80"), (1, 2)).tokens
         ('7_1', '7_2')
@@ -34,7 +34,7 @@ class ListedOutfit(NamedTuple):
 
 
 class KnownTokens(NamedTuple):
-    """Which item_id each token "<set_id>_<index>" stands for; path is where the outfits are listed."""
+    """The item_id of each token "<set_id>_<index>", and the file that lists the outfits."""
 
     path: Path
     item_ids: dict[str, str]
@@ -43,8 +43,9 @@ class KnownTokens(NamedTuple):
 def read_outfits(path: Path) -> tuple[ListedOutfit, ...]:
     """Read the outfits of a split, in the order of the file.
 
-    Raises UserError, with the outfit's place and set_id, for a file without outfits, a wrong type, a set_id that an
-    earlier outfit has, an index twice in an outfit, an item_id that is no plain file name, and an outfit of one item.
+    Raises:
+        UserError: The file has no outfits, a value has a wrong type, a set_id or an index of an outfit repeats, an
+            item_id is not a plain file name, or an outfit has one item.
     """
     entries = as_list(read_json(path), str(path), _FILE_FORM)
     if not entries:
@@ -61,12 +62,12 @@ def read_outfits(path: Path) -> tuple[ListedOutfit, ...]:
 
 
 def list_item_ids(outfits: Iterable[ListedOutfit]) -> list[str]:
-    """The ids of all items of the outfits, each once, in the order of their characters."""
+    """Return the ids of all items of the outfits, sorted and without repeats."""
     return sorted({item_id for outfit in outfits for item_id in outfit.item_ids})
 
 
 def items_by_token(outfits: Iterable[ListedOutfit]) -> dict[str, str]:
-    """Give the item_id of every token.
+    """Return the item_id of every token.
 
     >>> items_by_token([ListedOutfit("7", ("90", "80"), (1, 2))])
     {'7_1': '90', '7_2': '80'}
@@ -75,12 +76,12 @@ def items_by_token(outfits: Iterable[ListedOutfit]) -> dict[str, str]:
 
 
 def list_tokens(path: Path, outfits: Iterable[ListedOutfit]) -> KnownTokens:
-    """List the tokens of the outfits that a file holds."""
+    """Return the tokens of the outfits listed in a file."""
     return KnownTokens(path, items_by_token(outfits))
 
 
 def number_outfits(outfits: Sequence[ListedOutfit], numbers: dict[str, int]) -> tuple[list[Outfit], int]:
-    """Write outfits with the numbers of their items, each item once; also gives how many repeats that leaves out."""
+    """Convert outfits to the numbers of their items. Remove repeated items and return how many there were."""
     numbered = [tuple(dict.fromkeys(numbers[item_id] for item_id in outfit.item_ids)) for outfit in outfits]
     return numbered, sum(len(outfit.item_ids) for outfit in outfits) - sum(map(len, numbered))
 

@@ -1,4 +1,4 @@
-"""Outfits: which items of a dataset were worn together, and what its own files ask of them."""
+"""Outfits: the items of a dataset that belong together, and the questions about them in its files."""
 
 import json
 from collections import Counter
@@ -14,23 +14,29 @@ from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int
 
 Outfit = tuple[int, ...]
-"""The indices of an outfit's items, each once, in the order of the file."""
+"""The indices of the items of an outfit, without repeats, in the order of the file."""
 
 FEWEST_ITEMS = 2
-"""A single item goes with nothing."""
+"""Smallest number of items of an outfit."""
 
 TOO_SMALL = f"outfits of fewer than {FEWEST_ITEMS} items"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outfits(Relations):
-    """The outfits of N items by split, in the order of the files, and each item's category.
+    """The outfits of N items by split, and the category of each item.
 
-    set_ids stands beside outfits. categories holds 0-based indices into category_names. files holds the questions of
-    the dataset's own files. lost counts what went since the files were read: outfits that were left with one item or
-    none, items that outfits lost, and questions that lost an item.
+    Attributes:
+        outfits: The outfits of each split, in the order of the files.
+        set_ids: The set_id of each outfit.
+        categories: 0-based indices into category_names, shape (N,).
+        category_names: The names of the categories.
+        files: The questions in the files of the dataset.
+        lost: Counts of what was removed since the files were read: outfits with fewer than two remaining items, items
+            of outfits, and questions about removed items.
 
-    Raises UserError for a split without outfits.
+    Raises:
+        UserError: A split has no outfits.
     """
 
     outfits: dict[Split, tuple[Outfit, ...]]
@@ -48,11 +54,11 @@ class Outfits(Relations):
                 raise UserError(f"split {split}: {len(outfits)} outfits but {len(self.set_ids[split])} set_ids.")
 
     def items_of(self, split: Split) -> Int[np.ndarray, "n"]:
-        """The items of a split's outfits, ascending, each once; an item can be in several splits."""
+        """Return the items of the outfits of a split, ascending, without repeats. Splits can share items."""
         return np.unique(np.fromiter(chain.from_iterable(self.outfits[split]), dtype=np.int64))
 
     def select(self, keep: Bool[np.ndarray, "N"]) -> "Outfits":
-        """Keep some items, numbered anew; outfits without two items left go, and questions that lose any item."""
+        """Keep and renumber some items. Remove outfits with fewer than two of them, and questions about others."""
         numbers: list[int] = np.where(keep, np.cumsum(keep) - 1, -1).tolist()
         lost = Counter(self.lost)
         outfits: dict[Split, tuple[Outfit, ...]] = {}
@@ -74,7 +80,7 @@ class Outfits(Relations):
         )
 
     def content(self) -> bytes:
-        """Outfits, categories and questions as JSON; what was lost on the way is no content."""
+        """Return outfits, categories and questions as JSON, without the counts of removed ones."""
         parts = [
             sorted(self.outfits.items()),
             sorted(self.set_ids.items()),
@@ -86,7 +92,7 @@ class Outfits(Relations):
 
 
 def drop_small(outfits: list[Outfit], set_ids: tuple[str, ...]) -> tuple[tuple[Outfit, ...], tuple[str, ...]]:
-    """Leave out the outfits with fewer than two items, and their set_ids.
+    """Remove the outfits with fewer than two items, and their set_ids.
 
     >>> drop_small([(1, 2), (3,)], ("a", "b"))
     (((1, 2),), ('a',))

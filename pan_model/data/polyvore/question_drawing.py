@@ -1,7 +1,7 @@
-"""Questions on outfits, drawn anew: which item fills the blank, and which of two outfits is real (PAN's resampling).
+"""Resampling of fill-in-the-blank and compatibility questions, as in PAN.
 
-The files that come with Polyvore Outfits are either too easy (every item of a negative is replaced at random) or hold
-negatives that are copies of real outfits; these questions keep all of an outfit but one category.
+The questions published with Polyvore Outfits are either too easy, since every item of a negative is replaced at random,
+or have negatives that are copies of real outfits. The questions drawn here replace one category of an outfit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,23 +18,28 @@ from pan_model.errors import UserError
 from pan_model.shapes import Bool, Int
 
 NUM_CANDIDATES = 10
-"""Of a fill-in-the-blank question, as PAN asks them."""
+"""Number of candidates of a fill-in-the-blank question in PAN."""
 
 BLANKS_PURPOSE = 4
 COMPATIBILITIES_PURPOSE = 5
 SAMPLE_PURPOSE = 6
-"""Keep random numbers for different purposes apart, and from those of training, drawn from the same seed."""
+"""Keys that separate the random numbers of different purposes, and those of training, under the same seed."""
 
 _SPLIT_KEY = {Split.TRAIN: 0, Split.VAL: 1, Split.TEST: 2}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FillInBlanks:
-    """B outfits with an item left out each, and the candidates for its place, one of which is right.
+    """B fill-in-the-blank questions: outfits without one item, and candidates for it.
 
-    sources holds the outfit that each question was made from, blanks the 0-based place of the right item in it, answers
-    the place of the right item among the candidates. num_candidates is how many were asked for, num_without_question
-    how many outfits have no question because nothing else could stand in the place of any of their items.
+    Attributes:
+        sources: The index of the outfit of each question, shape (B,).
+        blanks: The 0-based position of the removed item in that outfit, shape (B,).
+        questions: The remaining items.
+        candidates: The candidates, one of which is right.
+        answers: The position of the right item among the candidates, shape (B,).
+        num_candidates: The requested number of candidates.
+        num_without_question: Number of outfits without a question, since no item has a wrong candidate.
     """
 
     sources: Int[np.ndarray, "B"]
@@ -49,22 +54,25 @@ class FillInBlanks:
         return len(self.questions)
 
     def listed(self) -> tuple[FitbQuestion, ...]:
-        """The questions one by one."""
+        """Return the questions as a tuple."""
         answers: list[int] = self.answers.tolist()
         return tuple(map(FitbQuestion, self.questions, self.candidates, answers))
 
     @property
     def num_short(self) -> int:
-        """How many questions have fewer candidates than were asked for, because their category has no more."""
+        """Number of questions with fewer candidates than requested, since their category has no more."""
         return sum(len(candidates) < self.num_candidates for candidates in self.candidates)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compatibilities:
-    """B outfits, each real (positive) or made up.
+    """B outfits, real (positive) or made up (negative).
 
-    sources holds the outfit that each of them is or was made from, -1 where that is not known. num_given_up is how many
-    outfits have no questions because no negative can be made of them.
+    Attributes:
+        sources: The index of the real outfit of each question, -1 if unknown, shape (B,).
+        outfits: The outfits.
+        positive: Whether they are real, shape (B,).
+        num_given_up: Number of outfits without questions, since no negative can be made from them.
     """
 
     sources: Int[np.ndarray, "B"]
@@ -76,7 +84,7 @@ class Compatibilities:
         return len(self.outfits)
 
     def listed(self) -> tuple[CompatQuestion, ...]:
-        """The questions one by one."""
+        """Return the questions as a tuple."""
         positive: list[bool] = self.positive.tolist()
         return tuple(map(CompatQuestion, self.outfits, positive))
 
@@ -90,10 +98,18 @@ def draw_questions(
     num_candidates: int = NUM_CANDIDATES,
     most: int | None = None,
 ) -> tuple[FillInBlanks, Compatibilities]:
-    """Draw the questions of a split from a seed, on `most` of its outfits where there are more.
+    """Draw the questions of a split.
 
-    Wrong candidates and replacements come from the split's own outfits; no negative is an outfit of any split. Sources
-    count the outfits that were asked about.
+    Wrong candidates and replacements come from outfits of the same split. No negative is an outfit of any split.
+
+    Args:
+        outfits: The outfits of each split.
+        categories: The category of each item, shape (N,).
+        split: The split.
+        seed: The random seed.
+        num_candidates: Number of candidates of a fill-in-the-blank question.
+        most: Largest number of outfits with questions. If there are more, a random sample is taken, and `sources` are
+            indices into that sample.
     """
     key = _SPLIT_KEY[split]
     asked = outfits[split]
@@ -126,13 +142,21 @@ def draw_fill_in_blanks(
     num_candidates: int = NUM_CANDIDATES,
     generator: np.random.Generator,
 ) -> FillInBlanks:
-    """Draw one question for each outfit: a random item is blanked, and the candidates are of its category.
+    """Draw a question for each outfit: a random item is removed, and the candidates are of its category.
 
-    The wrong candidates come from `pool`, the items of this split's outfits: none is in the outfit, none comes twice,
-    and there are fewer where the category has fewer. An item that its outfit holds twice is never blanked, for the
-    other copy would give it away. The right one's place among the candidates is random.
+    Wrong candidates are not in the outfit and do not repeat. There are fewer if the category has fewer. An item that an
+    outfit holds twice is never removed, since the other copy would reveal it. The position of the right item among the
+    candidates is random.
 
-    Raises UserError for fewer than 2 candidates.
+    Args:
+        outfits: The outfits.
+        categories: The category of each item, shape (N,).
+        pool: The items that wrong candidates are drawn from, shape (R,).
+        num_candidates: Number of candidates.
+        generator: The random generator.
+
+    Raises:
+        UserError: num_candidates is less than 2.
     """
     if num_candidates < 2:
         raise UserError(f"num_candidates must be at least 2, got {num_candidates}.")
@@ -161,11 +185,18 @@ def draw_compatibilities(
     real_outfits: Iterable[Outfit] = (),
     generator: np.random.Generator,
 ) -> Compatibilities:
-    """Draw for each outfit itself and a negative: all its items of one random category are replaced by others of it.
+    """Draw a positive and a negative for each outfit: the outfit, and the outfit with one category replaced.
 
-    The others come from `pool`; none is in the outfit and none comes twice. A negative is never a real outfit, neither
-    of `outfits` nor of `real_outfits`, however its items are ordered. Where a category allows no negative another one
-    of the outfit is tried; an outfit without any is given up. First come the positives, then their negatives.
+    All items of a random category are replaced by other items of it, without repeats. A negative is never a real
+    outfit, in any order of its items. If a category allows no negative, another one of the outfit is tried. If none
+    does, the outfit has no questions. The positives come first, then their negatives.
+
+    Args:
+        outfits: The outfits.
+        categories: The category of each item, shape (N,).
+        pool: The items that replacements are drawn from, shape (R,).
+        real_outfits: Further real outfits, which no negative may equal.
+        generator: The random generator.
     """
     members = _by_category(pool, categories)
     real = {frozenset(outfit) for outfit in chain(outfits, real_outfits)}
@@ -181,7 +212,7 @@ def draw_compatibilities(
 
 
 class _Blank(NamedTuple):
-    """Where an outfit is blanked, with what, and which candidate is right."""
+    """The position of the removed item, the candidates, and the position of the right one."""
 
     position: int
     candidates: Outfit
@@ -189,7 +220,7 @@ class _Blank(NamedTuple):
 
 
 def _by_category(pool: Int[np.ndarray, "R"], categories: Int[np.ndarray, "N"]) -> dict[int, Int[np.ndarray, "_"]]:
-    """List the items of the pool by category, each once, ascending."""
+    """Return the items of the pool by category, ascending and without repeats."""
     items = np.unique(pool)
     labels = categories[items]
     return {int(label): items[labels == label] for label in np.unique(labels)}
@@ -198,7 +229,7 @@ def _by_category(pool: Int[np.ndarray, "R"], categories: Int[np.ndarray, "N"]) -
 def _draw_others(
     outfit: Outfit, members: Int[np.ndarray, "_"] | None, most: int, generator: np.random.Generator
 ) -> Outfit:
-    """Draw members of a category that the outfit does not hold: different ones, at most so many, in random order."""
+    """Draw at most `most` different members of a category that are not in the outfit, in random order."""
     if members is None:
         return ()
     drawn = generator.choice(members, min(len(members), most + len(outfit)), replace=False)
@@ -212,7 +243,7 @@ def _draw_blank(
     num_candidates: int,
     generator: np.random.Generator,
 ) -> _Blank | None:
-    """Blank a random item of those that have a wrong candidate; a question needs an item beside it."""
+    """Remove a random item that has a wrong candidate. Return None if there is none or nothing would remain."""
     if len(outfit) < 2:
         return None
     for position in generator.permutation(len(outfit)).tolist():
@@ -248,9 +279,9 @@ def _draw_negative(
 
 
 def _replace(outfit: Outfit, positions: list[int], others: Outfit, real: set[frozenset[int]]) -> Outfit | None:
-    """Put the first of the others that make no real outfit in those places.
+    """Replace the items at some positions by the first of `others` that do not form a real outfit.
 
-    Every choice that fails is one real outfit, so that there are never more tries than real outfits.
+    Each failed combination is a real outfit, so there are at most as many attempts as real outfits.
     """
     for chosen in combinations(others, len(positions)):
         replaced = dict(zip(positions, chosen, strict=True))

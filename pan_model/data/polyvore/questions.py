@@ -1,4 +1,4 @@
-"""The questions that a dataset of outfits brings in its own files, as they stand there, defects too."""
+"""Questions of the files of an outfit dataset, unchanged and including their defects."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from pan_model.data.splits import Split
 
 
 class QuestionSource(StrEnum):
-    """Which of the published sets of questions."""
+    """The published sets of questions."""
 
     ORIGINAL = "original"
     HARDER = "harder"
 
 
 class FitbQuestion(NamedTuple):
-    """Fill in the blank: which of the answers completes the outfit? All are indices of items; right is one of answers.
+    """Fill in the blank: items of an outfit, and candidates that may complete it. `right` is a position in `answers`.
 
     >>> FitbQuestion(question=(4, 7), answers=(9, 2, 7, 9), right=1).defects()
     ['a distractor is in the question', 'an item is twice among the answers']
@@ -27,25 +27,25 @@ class FitbQuestion(NamedTuple):
     right: int
 
     def defects(self) -> list[str]:
-        """Name what is wrong with the question, seen by its items."""
+        """Return the defects of the question."""
         wrong = self.answers[: self.right] + self.answers[self.right + 1 :]
-        found = {
+        checks = {
             "a distractor is in the question": not set(wrong).isdisjoint(self.question),
             "the right answer is in the question": self.answers[self.right] in self.question,
             "an item is twice among the answers": _repeats(self.answers),
             "an item is twice in the question": _repeats(self.question),
         }
-        return [defect for defect, there in found.items() if there]
+        return [defect for defect, applies in checks.items() if applies]
 
 
 class CompatQuestion(NamedTuple):
-    """Do these items (indices) go together?"""
+    """Compatibility: whether items, given by their indices, form an outfit."""
 
     items: tuple[int, ...]
     compatible: bool
 
     def defects(self) -> list[str]:
-        """Name what is wrong with the question, seen by its items."""
+        """Return the defects of the question."""
         return ["an item is twice in the question"] if _repeats(self.items) else []
 
 
@@ -54,7 +54,7 @@ QuestionKey = tuple[QuestionSource, Split]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuestionFiles:
-    """The questions of every file that there is; a key without questions is a file that is not there."""
+    """The questions of each file. Files that do not exist have no key."""
 
     fitb: dict[QuestionKey, tuple[FitbQuestion, ...]] = field(
         default_factory=dict[QuestionKey, tuple[FitbQuestion, ...]]
@@ -64,27 +64,27 @@ class QuestionFiles:
     )
 
     def renumber(self, numbers: list[int]) -> "QuestionFiles":
-        """Give every item its new number; a question of which an item has none (-1) goes."""
+        """Renumber all items. Questions about an item without a new number (-1) are removed."""
         return QuestionFiles(
             fitb={key: tuple(_renumber_fitb(questions, numbers)) for key, questions in self.fitb.items()},
             compat={key: tuple(_renumber_compat(questions, numbers)) for key, questions in self.compat.items()},
         )
 
     def count(self) -> dict[str, int]:
-        """Count the questions of each file, such as {"original fitb val": 5000}."""
+        """Return the number of questions of each file, such as {"original fitb val": 5000}."""
         return {name: len(questions) for name, questions in self._named()}
 
     def defects(self) -> dict[str, int]:
-        """Count the questions with a defect, such as {"harder fitb val: a distractor is in the question": 3}."""
-        found: dict[str, int] = {}
+        """Count questions by defect, such as {"harder fitb val: a distractor is in the question": 3}."""
+        counts: dict[str, int] = {}
         for name, questions in self._named():
             for question in questions:
                 for defect in question.defects():
-                    found[f"{name}: {defect}"] = found.get(f"{name}: {defect}", 0) + 1
-        return found
+                    counts[f"{name}: {defect}"] = counts.get(f"{name}: {defect}", 0) + 1
+        return counts
 
     def content(self) -> Sequence[object]:
-        """All of it as lists, whatever the order in which the files were read."""
+        """Return everything as lists, independent of the order in which the files were read."""
         return sorted(self._named())
 
     def _named(self) -> Iterable[tuple[str, tuple[FitbQuestion, ...] | tuple[CompatQuestion, ...]]]:

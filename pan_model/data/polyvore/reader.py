@@ -1,4 +1,4 @@
-"""Reads Polyvore Outfits (Vasileva et al., 2018), and any dataset that is laid out like it."""
+"""Reader of Polyvore Outfits (Vasileva et al., 2018) and of any dataset with the same layout."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -19,34 +19,39 @@ from pan_model.shapes import Int
 
 
 class PolyvoreSplit(StrEnum):
-    """The two versions of Polyvore Outfits; in disjoint, no item is in two splits."""
+    """The two versions of Polyvore Outfits. In disjoint, no item is in two splits."""
 
     NONDISJOINT = "nondisjoint"
     DISJOINT = "disjoint"
 
 
 VERSIONS = tuple(split.value for split in PolyvoreSplit)
-"""The folders that there may be."""
+"""The possible folders of versions."""
 
 METADATA_FILE = "polyvore_item_metadata.json"
 OUTFIT_FILES = {Split.TRAIN: "train.json", Split.VAL: "valid.json", Split.TEST: "test.json"}
 
 CERTAIN = 4
-"""A word is there or not: nobody guessed (CUB's scale)."""
+"""Certainty of all labels (CUB's scale): whether a word occurs is not a guess."""
 
 
 def read_polyvore(
     folder: Path, *, version: str = PolyvoreSplit.NONDISJOINT, words: Path | tuple[str, ...] | None = None
 ) -> Items:
-    """Read the dataset in `folder`: items are the products of all outfits, classes their categories (category_id).
+    """Read the dataset in `folder`. Items are the products of all outfits, classes their categories (category_id).
 
-    Reads polyvore_item_metadata.json and, in the folder of the version, {train,valid,test}.json, the original questions
-    and, where they are, the harder ones; relations is then an Outfits. Items are in the order of their ids' characters.
-    Attributes are the words (or those that a file lists), each found in an item's title, url_name or description or
-    not, and "none"; without words given, the most frequent words of the training items' texts. All are certain. An item
-    that an outfit lists again and items of no outfit are left out and counted.
+    Items are sorted by id. Their attributes are the words that occur in their title, url_name or description, and
+    "none". All labels are certain. `relations` is an `Outfits`. Repeated items of an outfit and items of no outfit are
+    left out and counted.
 
-    Raises UserError, with file and place, for what is missing, unknown, double or of a wrong type.
+    Args:
+        folder: The folder with polyvore_item_metadata.json, images/ and the folder of the version. That folder holds
+            {train,valid,test}.json, the original questions, and optionally the harder ones.
+        version: "nondisjoint" or "disjoint".
+        words: The attribute words, or a file that lists them. None mines the most frequent words of the training items.
+
+    Raises:
+        UserError: A file or image is missing, or an entry is unknown, repeated or of a wrong type.
     """
     _require_layout(folder, version)
     place = str(words) if isinstance(words, Path) else "words"
@@ -76,14 +81,14 @@ def read_polyvore(
 
 
 def polyvore_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
-    """The items of each split's outfits, ascending (int64); in nondisjoint an item can be in several splits."""
+    """Return the items of the outfits of each split, ascending. In nondisjoint an item can be in several splits."""
     if not isinstance(items.relations, Outfits):
         raise TypeError(f"{items.image_root}: items of outfits expected, as read_polyvore gives them.")
     return {split: items.relations.items_of(split) for split in items.relations.outfits}
 
 
 def check_images(root: Path, image_names: Sequence[str]) -> None:
-    """Refuse a dataset without an image of each item: names the first that is missing and counts them."""
+    """Raise UserError if images of items are missing. The message names the first and counts all of them."""
     missing = [name for name in image_names if not (root / name).is_file()]
     if missing:
         raise UserError(
@@ -95,9 +100,16 @@ def check_images(root: Path, image_names: Sequence[str]) -> None:
 def relate(
     folder: Path, listed: dict[Split, tuple[ListedOutfit, ...]], item_ids: list[str], category_ids: tuple[str, ...]
 ) -> tuple[Outfits, int]:
-    """Number the outfits' items and read the questions on them; also gives how many repeated items that leaves out.
+    """Number the items of the outfits and read the questions about them.
 
-    item_ids and category_ids (N each) stand side by side; folder is that of the version.
+    Args:
+        folder: The folder of the version.
+        listed: The outfits of each split.
+        item_ids: The ids of N items.
+        category_ids: The category of each of these items.
+
+    Returns:
+        The outfits, and the number of repeated items that were left out.
     """
     numbers = {item_id: number for number, item_id in enumerate(item_ids)}
     numbered = {split: number_outfits(outfits, numbers) for split, outfits in listed.items()}
@@ -119,7 +131,7 @@ def relate(
 
 
 def number_categories(category_ids: tuple[str, ...]) -> tuple[Int[np.ndarray, "N"], tuple[str, ...]]:
-    """Number categories in the order of their names' characters; gives each item's number, and the names.
+    """Number categories in sorted order. Return the number of each item and the names.
 
     >>> number_categories(("7", "11", "7"))
     (array([1, 0, 1]), ('11', '7'))

@@ -1,6 +1,6 @@
-"""Polyvore Outfits' question files in tokens "<set_id>_<index>", read and written.
+"""Question files of Polyvore Outfits, which name items by tokens "<set_id>_<index>": reading and writing.
 
-What is written has exactly the form of the official files, so that what reads those reads these.
+Written files have exactly the form of the official ones, so that any reader of those accepts them.
 """
 
 import json
@@ -21,7 +21,7 @@ _LINE_FORM = '"1|0 <token> <token> ..", a token being "<set_id>_<index>"'
 
 @dataclass(frozen=True, kw_only=True)
 class TokenCompatibility:
-    """One line of a compatibility file: an outfit, and whether it is said to be real."""
+    """A line of a compatibility file: an outfit and whether it is labelled as real."""
 
     positive: bool
     tokens: Tokens
@@ -29,9 +29,9 @@ class TokenCompatibility:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenBlank:
-    """A fill-in-the-blank question: `answer` is the right candidate's place.
+    """A fill-in-the-blank question. `answer` is the 0-based index of the right candidate.
 
-    blank_position counts from 1; it is None where the file has no number, for nothing is judged by it.
+    blank_position is 1-based. It is not evaluated, so it may be missing in the file (None).
     """
 
     question: Tokens
@@ -41,7 +41,7 @@ class TokenBlank:
 
 
 def set_of(token: str) -> str:
-    """Give the set_id of a token.
+    """Return the set_id of a token.
 
     >>> set_of("224930161_4")
     '224930161'
@@ -50,13 +50,14 @@ def set_of(token: str) -> str:
 
 
 def read_blanks(path: Path, known: KnownTokens) -> tuple[TokenBlank, ...]:
-    """Read fill-in-the-blank questions, the original or the harder ones; what they hold twice is kept as it is.
+    """Read fill-in-the-blank questions, original or harder. Repeated items are kept.
 
-    The right answer shares the question's set_id; where several do it is the first candidate (the harder files), or
-    else the one that the question does not hold already.
+    The right answer has the set_id of the question. If several candidates have it, the right one is the first candidate
+    (harder files), otherwise the one that is not in the question.
 
-    Raises UserError, with the question's place, for a wrong type, a token that names no outfit's item, no question at
-    all, no token or fewer than two answers, and a question without one right answer.
+    Raises:
+        UserError: A value has a wrong type, a token is of no outfit, there are no questions, a question has no token or
+            fewer than two answers, or not exactly one right answer.
     """
     entries = as_list(read_json(path), str(path), _BLANKS_FORM)
     if not entries:
@@ -65,10 +66,11 @@ def read_blanks(path: Path, known: KnownTokens) -> tuple[TokenBlank, ...]:
 
 
 def read_compatibilities(path: Path, known: KnownTokens) -> tuple[TokenCompatibility, ...]:
-    """Read compatibility questions, one a line; an item can be in one twice, as in the published files.
+    """Read compatibility questions, one a line. A question can hold an item twice, as in the published files.
 
-    Raises UserError, with the line, for a label that is not 0 or 1, fewer than two tokens, a token that names no
-    outfit's item, and an empty file.
+    Raises:
+        UserError: A label is not 0 or 1, a line has fewer than two tokens, a token is of no outfit, or the file is
+            empty.
     """
     questions: list[TokenCompatibility] = []
     for line, text in read_lines(path):
@@ -83,7 +85,7 @@ def read_compatibilities(path: Path, known: KnownTokens) -> tuple[TokenCompatibi
 
 
 def format_compatibilities(questions: Sequence[TokenCompatibility]) -> str:
-    r"""Write compatibility questions as the files have them.
+    r"""Format compatibility questions like the official files.
 
     >>> format_compatibilities([TokenCompatibility(positive=True, tokens=("7_1", "7_2"))])
     '1 7_1 7_2\n'
@@ -92,9 +94,9 @@ def format_compatibilities(questions: Sequence[TokenCompatibility]) -> str:
 
 
 def format_blanks(questions: Sequence[TokenBlank]) -> str:
-    """Write fill-in-the-blank questions as the files have them: one line of JSON, with the candidates in their order.
+    """Format fill-in-the-blank questions like the official files: one line of JSON.
 
-    Whether a candidate is right is not written: readers tell by its set_id or by its being the first.
+    The right answer is not marked. Readers find it by its set_id or as the first candidate.
     """
     return json.dumps(
         [

@@ -209,7 +209,7 @@ def test_image_that_cannot_be_read_is_refused_by_name(
     assert line.startswith(
         f"{whole}: 1 of 288 images cannot be read, the first is {images[which]}: not a readable image"
     )
-    assert line.endswith("Mend them, or leave them out with --skip-bad-images.")
+    assert line.endswith("Repair them, or leave them out with --skip-bad-images.")
 
 
 def test_too_few_classes_are_refused(refuse: Refuse, tmp_path: Path) -> None:

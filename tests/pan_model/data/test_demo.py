@@ -1,5 +1,6 @@
 """The demo is whole, repeatable, and holds what it says."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,9 +24,9 @@ SMALL = DemoConfig(num_classes=8, images_per_class=3, image_size=24)
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default demo, drawn once."""
+    """The default demo, drawn once, by `read_demo` since there is no folder."""
     folder = tmp_path_factory.mktemp("data") / "demo"
-    draw_demo(folder)
+    read_demo(folder)
     return folder
 
 
@@ -163,10 +164,10 @@ def test_an_image_depends_on_no_other(tmp_path: Path) -> None:
     assert all(more[name] == few[name] for name in few if name.endswith(".png"))
 
 
-def test_read_demo_draws_once_then_reads(tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "demo"
+def test_read_demo_draws_once_then_reads(tmp_path: Path, drawn: Path) -> None:
+    folder = Path(shutil.copytree(drawn, tmp_path / "demo"))
     first = read_demo(folder)
-    (folder / "images" / first.image_names[0]).write_bytes(b"mine")
+    first.image_path(0).write_bytes(b"mine")
     assert read_demo(folder).image_names == first.image_names
     assert first.image_path(0).read_bytes() == b"mine"
 

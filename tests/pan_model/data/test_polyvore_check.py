@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_model.data.polyvore.outfit_lists import KnownTokens, ListedOutfit, list_tokens, read_outfits
+from pan_model.data.polyvore.outfit_lists import KnownTokens, ListedOutfit
 from pan_model.data.polyvore.tokens import read_blanks, read_compatibilities
 from pan_model.data.polyvore_check import (
     check_blanks,
@@ -164,16 +164,6 @@ def test_bad_input_is_one_line(
     assert printed.out == ""
     assert printed.err.startswith(f"error: {said}")
     assert printed.err.count("\n") == 1
-
-
-@pytest.fixture(scope="module")
-def real_outfits(real_data: Path) -> tuple[ListedOutfit, ...]:
-    return read_outfits(real_data / "polyvore_real" / "nondisjoint" / "valid.json")
-
-
-@pytest.fixture(scope="module")
-def real_tokens(real_outfits: tuple[ListedOutfit, ...]) -> KnownTokens:
-    return list_tokens(Path("valid.json"), real_outfits)
 
 
 @pytest.mark.real

@@ -10,6 +10,7 @@ import pytest
 
 from pan_model.data import polyvore_resample
 from pan_model.data.polyvore.outfit_lists import (
+    ListedOutfit,
     items_by_token,
     list_item_ids,
     list_tokens,
@@ -259,12 +260,12 @@ def test_freshly_resampled_questions_have_no_fault(real_data: Path, tmp_path: Pa
 
 
 @pytest.mark.real
-def test_draws_for_the_real_valid_outfits(real_data: Path) -> None:
+def test_draws_for_the_real_valid_outfits(real_outfits: tuple[ListedOutfit, ...]) -> None:
     """Without metadata every item has one of 100 categories; three real outfits hold an item twice."""
-    outfits = read_outfits(real_data / "polyvore_real" / "nondisjoint" / "valid.json")
+    outfits = real_outfits[::2]
     category_of = {item: str(int(item) % 100) for outfit in outfits for item in outfit.item_ids}
     drawn = polyvore_resample.resample({Split.VAL: outfits}, category_of, split=Split.VAL)
     tokens, items, _ = check_compatibilities(drawn.token_compatibilities, outfits)
-    assert (tokens.num_negatives, tokens.real, items.real) == (5000, 0, 0)
+    assert (tokens.num_negatives, tokens.real, items.real) == (2500, 0, 0)
     for counts in check_blanks(drawn.token_blanks, outfits):
         assert (counts.repeats, counts.same_outfit, counts.asked) == (0, 0, 0)

@@ -153,11 +153,11 @@ def test_extras_of_polyvore_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[{", "not JSON, or cut short"),
+        ("[{", "not JSON, or truncated"),
         ("{}", "expected a list"),
         ('["outfit"]', "expected outfits"),
         ('[{"items": [{"index": 1}]}]', "expected outfits"),
-        ("[" * 100_000, "not JSON, or cut short"),
+        ("[" * 100_000, "not JSON, or truncated"),
     ],
 )
 def test_outfits_of_another_form(tmp_path: Path, content: str, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pan_model.data.polyvore.official_questions import read_compat, read_fitb, read_question_files
-from pan_model.data.polyvore.outfit_lists import KnownTokens, list_item_ids, list_tokens, read_outfits
+from pan_model.data.polyvore.outfit_lists import KnownTokens, ListedOutfit, list_item_ids
 from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, QuestionFiles, QuestionSource
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
@@ -53,16 +53,16 @@ def test_refuses_to_go_without_an_original_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_reads_real_questions_with_their_defects(real_data: Path) -> None:
+def test_reads_real_questions_with_their_defects(
+    real_data: Path, real_outfits: tuple[ListedOutfit, ...], real_tokens: KnownTokens
+) -> None:
     folder = real_data / "polyvore_real" / "nondisjoint"
-    outfits = read_outfits(folder / "valid.json")
-    numbers = {item_id: number for number, item_id in enumerate(list_item_ids(outfits))}
-    known = list_tokens(folder / "valid.json", outfits)
+    numbers = {item_id: number for number, item_id in enumerate(list_item_ids(real_outfits))}
     files = QuestionFiles(
-        fitb={(HARDER, Split.VAL): read_fitb(folder / "fill_in_blank_valid_harder_new.json", known, numbers)},
+        fitb={(HARDER, Split.VAL): read_fitb(folder / "fill_in_blank_valid_harder_new.json", real_tokens, numbers)},
         compat={
-            (ORIGINAL, Split.VAL): read_compat(folder / "compatibility_valid.txt", known, numbers),
-            (HARDER, Split.VAL): read_compat(folder / "fashion_compatibility_harder_val.txt", known, numbers),
+            (ORIGINAL, Split.VAL): read_compat(folder / "compatibility_valid.txt", real_tokens, numbers),
+            (HARDER, Split.VAL): read_compat(folder / "fashion_compatibility_harder_val.txt", real_tokens, numbers),
         },
     )
     assert files.count() == {
@@ -80,14 +80,8 @@ def test_reads_real_questions_with_their_defects(real_data: Path) -> None:
     }
     for key, questions in files.compat.items():
         assert sum(question.compatible for question in questions) == 5000, key
-
-
-@pytest.mark.real
-def test_harder_questions_copy_real_outfits(real_data: Path) -> None:
-    folder = real_data / "polyvore_real" / "nondisjoint"
-    outfits = read_outfits(folder / "valid.json")
-    numbers = {item_id: number for number, item_id in enumerate(list_item_ids(outfits))}
-    known = list_tokens(folder / "valid.json", outfits)
-    questions = read_compat(folder / "fashion_compatibility_harder_val.txt", known, numbers)
+    assert {question.right for question in files.fitb[HARDER, Split.VAL]} == {0}, "the first candidate is right"
+    questions = files.compat[HARDER, Split.VAL]
     real = {frozenset(question.items) for question in questions if question.compatible}
-    assert sum(frozenset(question.items) in real for question in questions if not question.compatible) >= 2079
+    copies = sum(frozenset(question.items) in real for question in questions if not question.compatible)
+    assert copies >= 2079, "wrong outfits that copy real ones"

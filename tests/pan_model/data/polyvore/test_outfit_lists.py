@@ -108,11 +108,10 @@ def test_refuses_a_file_that_is_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_reads_real_outfits(real_data: Path) -> None:
-    outfits = read_outfits(real_data / "polyvore_real" / "nondisjoint" / "valid.json")
-    item_ids = list_item_ids(outfits)
-    assert (len(outfits), len(item_ids)) == (5000, 25132)
-    numbered, repeats = number_outfits(outfits, {item_id: number for number, item_id in enumerate(item_ids)})
+def test_reads_real_outfits(real_outfits: tuple[ListedOutfit, ...]) -> None:
+    item_ids = list_item_ids(real_outfits)
+    assert (len(real_outfits), len(item_ids)) == (5000, 25132)
+    numbered, repeats = number_outfits(real_outfits, {item_id: number for number, item_id in enumerate(item_ids)})
     assert repeats == 3
     assert min(map(len, numbered)) == 2
     assert sum(map(len, numbered)) == 26781 - 3
