@@ -1,4 +1,4 @@
-"""Where a trial runs, in its folder from when it starts or goes on: so a failure is known from the loss of a node."""
+"""The host of a trial, in the trial's folder: it distinguishes a failure of the trial from the loss of its node."""
 
 from dataclasses import asdict, dataclass
 
@@ -6,12 +6,12 @@ from study.storage.files import exists, read_json, remove, write_json
 from study.storage.location import Location
 
 HOST = "host.json"
-"""In the trial's folder; after its end it says where the trial ran last."""
+"""The file's name. After the end of a trial it holds the host on which the trial ran last."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialHost:
-    """A node and the process there: Ray's name of the node, its address and host name."""
+    """The process of a trial, and its node by Ray's node id, IP address and host name."""
 
     node_id: str
     address: str
@@ -20,16 +20,16 @@ class TrialHost:
 
 
 def write_host(folder: Location, host: TrialHost) -> None:
-    """Write down where a trial runs from now on."""
+    """Write the host on which a trial runs."""
     write_json(folder / HOST, asdict(host))
 
 
 def read_host(folder: Location) -> TrialHost | None:
-    """Where a trial runs or ran last; None for one that has not run, or not since `forget_host`."""
+    """Return the host on which a trial runs or ran last; None if it has not run since `forget_host`."""
     file = folder / HOST
     return TrialHost(**read_json(file, "remove it")) if exists(file) else None
 
 
 def forget_host(folder: Location) -> None:
-    """Let nobody take the trial for one that runs there still."""
+    """Remove the host of a trial that no longer runs on it."""
     remove(folder / HOST)

@@ -1,17 +1,19 @@
-"""Budget: how long a study may run, and how many GPU hours it may use, until it is ended cleanly."""
+"""Budget: the time and the GPU hours after which a study ends."""
 
 import math
 import time
 from collections.abc import Callable
 
 GPU_COUNT_AGE_S = 5.0
-"""How old a count of the cluster's GPUs may be: asking Ray takes some milliseconds."""
+"""The greatest age of a count of the cluster's GPUs: a count takes some milliseconds."""
 
 
 class GpuMeter:
-    """Adds up the GPU hours of a cluster as its owner pays them: GPUs of all nodes that are alive, busy or not.
+    """Add up billed GPU hours: those of all GPUs of the cluster, idle ones included.
 
-    count_gpus asks the cluster. Between two readings the count of the earlier one holds.
+    Args:
+        count_gpus: Returns the number of GPUs of all nodes that are alive. A count holds until the next one.
+        clock: Returns seconds.
     """
 
     def __init__(self, count_gpus: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
@@ -19,7 +21,7 @@ class GpuMeter:
         self._read_s, self._gpus, self._hours = clock(), count_gpus(), 0.0
 
     def hours(self) -> float:
-        """GPU hours since the meter was made."""
+        """Return the GPU hours since the meter was made."""
         age_s = self._clock() - self._read_s
         if age_s >= GPU_COUNT_AGE_S:
             self._hours += self._gpus * age_s / 3600
@@ -28,7 +30,14 @@ class GpuMeter:
 
 
 class Budget:
-    """What a run of a study may use; infinite where nothing was said."""
+    """What one run of a study may use.
+
+    Args:
+        seconds: The time after which the run ends; None for no limit.
+        gpu_hours: The GPU hours after which the run ends; None for no limit.
+        meter: Measures GPU hours.
+        clock: Returns seconds.
+    """
 
     def __init__(
         self,
@@ -44,12 +53,12 @@ class Budget:
 
     @property
     def used_up(self) -> bool:
-        """Whether no more may be done."""
+        """Whether the time or the GPU hours are used up."""
         return bool(self.end)
 
     @property
     def end(self) -> str:
-        """What there was not enough of: "the time was up"; empty while there is enough."""
+        """The reason why the run ends, such as "the time was up"; empty while the budget lasts."""
         if self._clock() >= self._deadline_s:
             return "the time was up"
         return "the GPU hours were used up" if self._meter.hours() >= self._gpu_hours else ""

@@ -33,7 +33,7 @@ class RunningSearch:
     def copy_journals(self) -> None:
         """Copy the journals to an object store if that is due."""
         for journal in self.journals:
-            journal.keep()
+            journal.copy()
 
 
 @contextmanager
@@ -82,4 +82,4 @@ def open_search(
             for search in searches:
                 if search.dataset in searchers:
                     correct_journal(journals[search.dataset].file, search.records(), search)
-                    journals[search.dataset].keep(now=True)
+                    journals[search.dataset].copy(now=True)

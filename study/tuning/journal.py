@@ -1,4 +1,4 @@
-"""Optuna's journal, written from the ledger: what was tried, how it ended, and what comes next."""
+"""Optuna's journal and the sampler's memory, both made from the ledger."""
 
 import shutil
 import time
@@ -13,7 +13,7 @@ import optuna
 from optuna.distributions import distribution_to_json
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._storage import JournalOperation  # the numbers that stand in the file
+from optuna.storages.journal._storage import JournalOperation  # the operation codes of the file
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
@@ -30,7 +30,7 @@ from study.tuning.dataset_search import DatasetSearch
 from study.tuning.sampler_memory import NUMBER, SamplerMemory, choose
 
 STATES = {Status.COMPLETED: TrialState.COMPLETE, Status.STOPPED: TrialState.PRUNED, Status.FAILED: TrialState.FAIL}
-"""How Optuna calls the ends of a trial; a running one has no end."""
+"""Optuna's states of trials that have ended."""
 
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
@@ -43,10 +43,15 @@ COPY_INTERVAL_S = 30.0
 
 
 class Journal:
-    """The journal of a search that runs: a line when a trial begins, one for each epoch and one for its end.
+    """Write the journal while a search runs: a line for the start of a trial, for each epoch and for its end.
 
-    It is for people to watch; the sampler has its own memory. A trial begins with one line: as Optuna writes it, every
-    parameter would be a line, a lock and a wait for the disk.
+    The journal is for dashboards; the sampler has its own memory. All parameters of a trial go into one line: Optuna
+    itself would write a line, take a lock and wait for the disk for each of them.
+
+    Args:
+        path: The journal's file, which is written anew.
+        records: The trials that the ledger holds already.
+        search: What is searched.
     """
 
     def __init__(self, path: Path, records: Sequence[TrialRecord], search: DatasetSearch) -> None:
@@ -55,58 +60,66 @@ class Journal:
         self._num_trials = sum(record.status is not Status.RUNNING for record in records)
 
     def begin(self, trial_id: str, parameters: Parameters) -> int:
-        """Write down a trial that begins; gives its number in the journal."""
-        self._append(_trial_line(trial_id, parameters, TrialState.RUNNING) | {"datetime_start": _now()})
+        """Write the start of a trial, and return its number in the journal."""
+        self._append(_trial_entry(trial_id, parameters, TrialState.RUNNING) | {"datetime_start": _now()})
         self._num_trials += 1
         return self._num_trials - 1
 
     def report(self, number: int, epoch: int, value: float) -> None:
-        """Write down an epoch of a trial."""
+        """Write an epoch of a trial."""
         self._append(
-            _line(JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE, trial_id=number, step=epoch, intermediate_value=value)
+            _entry(JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE, trial_id=number, step=epoch, intermediate_value=value)
         )
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
-        """Write down how a trial ended."""
+        """Write the end of a trial."""
         values = None if value is None else [value]
         operation = JournalOperation.SET_TRIAL_STATE_VALUES
-        self._append(_line(operation, trial_id=number, state=state, values=values, datetime_complete=_now()))
+        self._append(_entry(operation, trial_id=number, state=state, values=values, datetime_complete=_now()))
 
     def _append(self, line: dict[str, Any]) -> None:
         self._file.append_logs([line])
 
 
 class JournalCopy:
-    """The journal of a search: on a disk the results' own file, for a store one in `folder`, copied now and then.
+    """Keep a journal in an object store up to date with a local file, in which lines can be appended.
 
-    Nothing depends on the copy: the journal is made anew from the ledger whenever a study goes on.
+    Results on a disk need no copy: `file` is then the journal itself. Nothing depends on the copy, since a study that
+    goes on writes its journal anew from the ledger.
+
+    Args:
+        journal: Where the journal belongs.
+        folder: Where the local file is, for results in an object store.
+        clock: Returns seconds.
     """
 
     def __init__(self, journal: Location, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._kept = journal
+        self._journal = journal
         self._clock = clock
-        self._kept_s = clock()
+        self._copied_s = clock()
         self.file = local_path(journal) or folder / journal.name
 
-    def keep(self, *, now: bool = False) -> None:
-        """Copy the journal to the store if that is due, or now; nothing for results on a disk.
+    def copy(self, *, now: bool = False) -> None:
+        """Copy the journal to the object store if that is due; do nothing for results on a disk.
 
-        While trials run a store that does not answer is asked again at the next turn; now it must.
+        With `now` the copy is made in any case, and a StoreError is raised. Otherwise a failed copy is tried again when
+        the next one is due.
         """
-        if self.file == self._kept or not (now or self._clock() - self._kept_s >= COPY_INTERVAL_S):
+        if self.file == self._journal or not (now or self._clock() - self._copied_s >= COPY_INTERVAL_S):
             return
-        self._kept_s = self._clock()
+        self._copied_s = self._clock()
         try:
-            write_whole(self._kept, partial(shutil.copyfile, self.file))
+            write_whole(self._journal, partial(shutil.copyfile, self.file))
         except StoreError:
             if now:
                 raise
 
 
 def write_journal(path: Path, records: Sequence[TrialRecord], search: DatasetSearch) -> None:
-    """Write the journal anew with the ledger's finished trials; the file is replaced when the new one is whole.
+    """Replace the journal by one of the ledger's ended trials.
 
-    Locks that a killed process left are taken away: a study has one driver at a time.
+    The file is replaced when the new one is complete. Locks that a killed process left are removed, since a study has
+    one driver at a time.
     """
     for leftover in (*path.parent.glob(f"{path.name}.lock*"), *path.parent.glob(f".{path.name}*")):
         leftover.unlink(missing_ok=True)
@@ -114,21 +127,21 @@ def write_journal(path: Path, records: Sequence[TrialRecord], search: DatasetSea
     ended = [record for record in records if record.status is not Status.RUNNING]
     with atomic_write(path) as temporary:
         file = JournalFileBackend(str(temporary))
-        file.append_logs([_line(JournalOperation.CREATE_STUDY, study_name=search.dataset, directions=directions)])
+        file.append_logs([_entry(JournalOperation.CREATE_STUDY, study_name=search.dataset, directions=directions)])
         for first in range(0, len(ended), TRIALS_PER_WRITE):
-            file.append_logs([_ended_line(record, search) for record in ended[first : first + TRIALS_PER_WRITE]])
+            file.append_logs([_ended_entry(record, search) for record in ended[first : first + TRIALS_PER_WRITE]])
 
 
 def correct_journal(path: Path, records: Sequence[TrialRecord], search: DatasetSearch) -> None:
-    """Write the journal anew when it says more than the ledger: trials that were cut, repeated or never begun."""
-    said = _states_said(path)
+    """Write the journal anew if it differs from the ledger, as after trials that were interrupted or never started."""
+    journaled = _states_in(path)
     ended = {record.trial_id: STATES[record.status] for record in records if record.status is not Status.RUNNING}
-    if len(said) != len(ended) or dict(said) != ended:
+    if len(journaled) != len(ended) or dict(journaled) != ended:
         write_journal(path, records, search)
 
 
-def _states_said(path: Path) -> list[tuple[str | None, TrialState]]:
-    """Every trial of a journal in short: its name, if it has one, and its state."""
+def _states_in(path: Path) -> list[tuple[str | None, TrialState]]:
+    """Return the id, if it has one, and the state of every trial in a journal."""
     names: list[str | None] = []
     states: list[TrialState] = []
     for line in JournalFileBackend(str(path)).read_logs(0):
@@ -143,18 +156,24 @@ def _states_said(path: Path) -> list[tuple[str | None, TrialState]]:
 
 
 def remember(records: Sequence[TrialRecord], search: DatasetSearch) -> SamplerMemory:
-    """What a sampler knows of the ledger's finished trials, under the search's name."""
+    """Return a sampler's memory of the ledger's completed and stopped trials."""
     memory, direction = SamplerMemory(), DIRECTIONS[search.objective.mode]
     study = optuna.create_study(storage=memory, study_name=search.dataset, direction=direction)
-    learned = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
-    ends = {number: _frozen(record, search, Parameters({}, {})) for number, record in enumerate(learned)}
+    remembered = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
+    ends = {number: _frozen(record, search, Parameters({}, {})) for number, record in enumerate(remembered)}
     for number in sorted(choose(ends, direction)):
-        study.add_trial(_frozen(learned[number], search, replay(search.space, learned[number].config)))
+        study.add_trial(_frozen(remembered[number], search, replay(search.space, remembered[number].config)))
     return memory
 
 
 def make_sampler(kind: Sampler, seed: int, num_tried: int) -> BaseSampler:
-    """Make the sampler; after `num_tried` trials it draws other numbers than it drew at first."""
+    """Make a sampler.
+
+    Args:
+        kind: TPE or random.
+        seed: The study's seed.
+        num_tried: How many trials the ledger holds: a study that goes on draws other numbers than it drew at first.
+    """
     drawn = int(np.random.SeedSequence([seed, num_tried]).generate_state(1)[0])
     return TPESampler(seed=drawn) if kind is Sampler.TPE else RandomSampler(seed=drawn)
 
@@ -181,8 +200,8 @@ def _frozen(record: TrialRecord, search: DatasetSearch, parameters: Parameters) 
     )
 
 
-def _ended_line(record: TrialRecord, search: DatasetSearch) -> dict[str, Any]:
-    line = _trial_line(record.trial_id, replay(search.space, record.config), STATES[record.status])
+def _ended_entry(record: TrialRecord, search: DatasetSearch) -> dict[str, Any]:
+    line = _trial_entry(record.trial_id, replay(search.space, record.config), STATES[record.status])
     return line | {
         "value": final_value(record, search.objective),
         "intermediate_values": _intermediate_values(record, search),
@@ -195,9 +214,9 @@ def _intermediate_values(record: TrialRecord, search: DatasetSearch) -> dict[int
     return {int(epoch["epoch"]): float(epoch[search.objective.name]) for epoch in record.history}
 
 
-def _trial_line(trial_id: str, parameters: Parameters, state: TrialState) -> dict[str, Any]:
+def _trial_entry(trial_id: str, parameters: Parameters, state: TrialState) -> dict[str, Any]:
     values, distributions = parameters
-    return _line(
+    return _entry(
         JournalOperation.CREATE_TRIAL,
         study_id=0,
         state=state,
@@ -207,8 +226,8 @@ def _trial_line(trial_id: str, parameters: Parameters, state: TrialState) -> dic
     )
 
 
-def _line(operation: JournalOperation, **fields: Any) -> dict[str, Any]:
-    """A line as Optuna's journal has it; it is nobody's own, so that a reader may take it up whoever wrote it."""
+def _entry(operation: JournalOperation, **fields: Any) -> dict[str, Any]:
+    """Build an entry of Optuna's journal; `worker_id` is empty so that any reader accepts it."""
     return {"op_code": operation, "worker_id": "", **fields}
 
 

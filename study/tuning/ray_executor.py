@@ -151,11 +151,11 @@ class SearchStopper(tune.Stopper):
         self.requirement_failure = ""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the budget out: Tune pickles what it runs with, and a budget asks a cluster."""
+        """Leave the budget out: Tune pickles what it runs with, and a budget holds a connection to a cluster."""
         return {"_budget": None, "requirement_failure": ""}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Keep the first breach of requirements; return False, since a trial ends by itself or by its scheduler."""
+        """Keep the first failure to meet the requirements; return False, since no single trial is stopped here."""
         self.requirement_failure = self.requirement_failure or result.get(REQUIREMENT_FAILURE, "")
         return False
 

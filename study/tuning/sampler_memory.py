@@ -1,4 +1,4 @@
-"""What the sampler learns from: the best trials and the latest, so that no study is too long for it."""
+"""The sampler's memory: the best trials and the latest, so that the cost of a suggestion is bounded."""
 
 import copy
 import heapq
@@ -9,40 +9,44 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 NUMBER = "number"
-"""The attribute by which trials are ordered: as they were first suggested, however often a study was cut since."""
+"""The attribute by which trials are ordered: their number in the study, which interruptions do not change."""
 
 NUM_BEST = 25
-"""TPE calls a tenth of the trials good, but never more than these."""
+"""TPE takes a tenth of the trials as good ones, at most this many."""
 
 NUM_LATEST = 475
-"""At least 250, from where on TPE calls as many good as it ever does."""
+"""At least 250: from there on TPE takes its greatest number of trials as good ones."""
 
 LEARNED_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class SamplerMemory(InMemoryStorage):
-    """Optuna's storage for one study that keeps the trials in hand and, of those that ended, the best and the latest.
+    """Optuna's storage for one study that keeps running trials and, of the ended ones, the best and the latest.
 
-    Best is what TPE calls best: completed trials by value, then pruned ones by how far they came. What is kept follows
-    from the trials alone, not from the order of their ends nor from when a study was cut; the rest can never be kept
-    again and is forgotten. Up to num_latest trials nothing is, save failures, from which no sampler learns.
+    The best are those of TPE's order: completed trials by value, then pruned ones by how many epochs they reached. What
+    is kept depends on the trials alone, not on the order of their ends or on interruptions of the study. All other
+    trials are forgotten, as are failed ones, from which no sampler learns.
+
+    Args:
+        num_best: How many of the best trials to keep.
+        num_latest: How many of the latest trials to keep.
     """
 
     def __init__(self, *, num_best: int = NUM_BEST, num_latest: int = NUM_LATEST) -> None:
         super().__init__()
         self._num_best, self._num_latest = num_best, num_latest
-        self._in_hand: set[int] = set()
+        self._running: set[int] = set()
         self._ended: dict[int, FrozenTrial] = {}
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Begin a trial, or add one that has ended or that waits."""
+        """Start a trial, or add one that has ended or that waits."""
         trial_id = super().create_new_trial(study_id, template_trial)
-        self._in_hand.add(trial_id)
+        self._running.add(trial_id)
         self._note(study_id, trial_id)
         return trial_id
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """End a trial, or begin one that waited."""
+        """End a trial, or start one that waited."""
         changed = super().set_trial_state_values(trial_id, state, values)
         self._note(self._trial_id_to_study_id_and_number[trial_id][0], trial_id)
         return changed
@@ -50,8 +54,8 @@ class SamplerMemory(InMemoryStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """The trials that are kept, in Optuna's order."""
-        kept = self._ended | {trial_id: self.get_trial(trial_id) for trial_id in self._in_hand}
+        """Return the trials that are kept, in the order of their ids."""
+        kept = self._ended | {trial_id: self.get_trial(trial_id) for trial_id in self._running}
         chosen = [trial for _, trial in sorted(kept.items()) if states is None or trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
@@ -66,7 +70,7 @@ class SamplerMemory(InMemoryStorage):
         trial = self.get_trial(trial_id)
         if not trial.state.is_finished():
             return
-        self._in_hand.remove(trial_id)
+        self._running.remove(trial_id)
         if trial.state not in LEARNED_FROM:
             self._forget(trial)
             return
@@ -90,19 +94,19 @@ def choose(
     num_best: int = NUM_BEST,
     num_latest: int = NUM_LATEST,
 ) -> set[int]:
-    """Names of the trials that a sampler learns from, among those that were completed or pruned."""
+    """Return the keys of the trials to keep, among completed and pruned ones."""
     sign = 1.0 if direction is StudyDirection.MINIMIZE else -1.0
     best = heapq.nsmallest(num_best, ended, key=lambda name: rank(ended[name], sign))
     return {*best, *heapq.nlargest(num_latest, ended, key=lambda name: order(ended[name]))}
 
 
 def order(trial: FrozenTrial) -> int:
-    """Where a trial stands among all that were suggested."""
+    """Return the place of a trial in the order of suggestions."""
     return trial.user_attrs.get(NUMBER, trial.number)
 
 
 def rank(trial: FrozenTrial, sign: float) -> tuple[int, int, float, int]:
-    """TPE's order of trials that have ended, the best first; sign is -1 where more is better."""
+    """Return the key by which TPE sorts ended trials, the best first; sign is -1 if more is better."""
     if trial.state is TrialState.COMPLETE:
         assert trial.value is not None
         return 0, 0, sign * trial.value, order(trial)

@@ -45,14 +45,14 @@ def test_stopped_and_resumed_equals_uninterrupted(
 ):
     spec = spec_of(max_epochs=4, **encoder)
     run(spec, environment)
-    cut = environment_of("cut")
-    first = TrialRun(spec, cut, featured)
+    interrupted = environment_of("interrupted")
+    first = TrialRun(spec, interrupted, featured)
     for _ in range(stop_after):
         first.step()
     first.close()
-    assert read_ledger(cut.results.dataset("demo").trials)[0].status is Status.RUNNING
-    assert run(spec, cut)[0].epoch == stop_after + 1
-    assert left(cut) == left(environment)
+    assert read_ledger(interrupted.results.dataset("demo").trials)[0].status is Status.RUNNING
+    assert run(spec, interrupted)[0].epoch == stop_after + 1
+    assert left(interrupted) == left(environment)
 
 
 @pytest.mark.parametrize("changes", [{}, PATIENT], ids=["to its last epoch", "to its early end"])
@@ -70,12 +70,12 @@ def test_a_trial_killed_at_any_instant_equals_one_that_was_not(
     expected = left(environment)
     values = [epoch[METRIC] for epoch in expected["history"]]
     for instant in count():
-        cut = environment_of(f"cut{instant}")
-        with killed_at(cut.results.dataset("demo").trials, instant, cut=20) as died:
-            run(spec, cut)
-        last = run(spec, cut)[-1]
+        interrupted = environment_of(f"interrupted{instant}")
+        with killed_at(interrupted.results.dataset("demo").trials, instant, cut=20) as died:
+            run(spec, interrupted)
+        last = run(spec, interrupted)[-1]
         assert (last.epoch, last.value) == (len(values), values[-1])
-        assert left(cut) == expected
+        assert left(interrupted) == expected
         if not died:
             break
     new_best = [epoch for epoch, value in enumerate(values) if value > max(values[:epoch], default=-1)]

@@ -6,7 +6,7 @@ from study.tuning.budget import GPU_COUNT_AGE_S, Budget, GpuMeter
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """Seconds that pass when the test moves them."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -37,12 +37,12 @@ def test_gpu_hours_follow_a_cluster_that_grows_and_shrinks(clock: Clock):
 
 
 def test_a_cluster_is_not_asked_at_every_reading(clock: Clock):
-    asked: list[None] = []
-    read = GpuMeter(lambda: float(asked.append(None) is None), clock)
+    counts: list[None] = []
+    read = GpuMeter(lambda: float(counts.append(None) is None), clock)
     for _ in range(100):
         clock.now_s += GPU_COUNT_AGE_S / 50
         read.hours()
-    assert len(asked) <= 3
+    assert len(counts) <= 3
     assert read.hours() == pytest.approx(2 * GPU_COUNT_AGE_S / 3600)
 
 

@@ -189,11 +189,13 @@ def test_the_journal_has_what_optuna_itself_would_write(tmp_path: Path, records:
                 )
             )
     assert [look(trial) for trial in read(tmp_path / "ours.log")] == [look(trial) for trial in study.trials]
-    assert [one.distributions for one in read(tmp_path / "ours.log")] == [one.distributions for one in study.trials]
+    assert [trial.distributions for trial in read(tmp_path / "ours.log")] == [
+        trial.distributions for trial in study.trials
+    ]
 
 
 def leave_running(study: optuna.Study) -> None:
-    """A trial that was cut."""
+    """Leave a trial that was interrupted."""
     trial = study.ask()
     SPACE.suggest(trial)
     trial.set_user_attr("trial_id", "trial4")
@@ -201,7 +203,7 @@ def leave_running(study: optuna.Study) -> None:
 
 
 def leave_unnamed(study: optuna.Study) -> None:
-    """A trial that Optuna was asked for and that nobody began."""
+    """Leave a trial that Optuna created and that never started."""
     study.ask()
 
 
@@ -218,7 +220,7 @@ def never_begin(study: optuna.Study) -> None:
 
 
 def end_twice(study: optuna.Study) -> None:
-    """A trial that was cut, and went on as another of Optuna's."""
+    """Leave a trial that was interrupted and went on as another trial of Optuna's."""
     trial = study.ask()
     SPACE.suggest(trial)
     trial.set_user_attr("trial_id", "trial0")
@@ -335,7 +337,7 @@ def test_of_a_long_study_a_sampler_remembers_the_best_and_the_latest(record: Mak
 def test_on_a_disk_the_journal_is_the_results_own(tmp_path: Path):
     journal = JournalCopy(tmp_path / "demo" / "optuna.log", tmp_path / "elsewhere")
     assert journal.file == tmp_path / "demo" / "optuna.log"
-    journal.keep(now=True)
+    journal.copy(now=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -351,6 +353,6 @@ def test_a_copy_is_made_now_and_then_and_when_it_is_asked_for(store: Any, bucket
     ]:
         journal.file.write_text(text)
         now_s = at_s
-        journal.keep(now=now)
+        journal.copy(now=now)
         assert exists(bucket / "optuna.log") is (kept is not None)
         assert kept is None or (bucket / "optuna.log").read_text() == kept

@@ -1,4 +1,4 @@
-"""A progress beside the ledger that it counts."""
+"""The counts of a search compared with its ledger."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -29,14 +29,14 @@ def test_it_says_what_the_ledger_says(
         for number, (status, values) in enumerate(zip(statuses, histories, strict=True))
     ]
     progress = SearchProgress(records[:known], Objective(METRIC, mode))
-    for one in records:  # those that are known already run again, or end again
-        progress.trial_started(one.trial_id)
-        for epoch in one.history:
+    for trial in records:  # those that are known already run again, or end again
+        progress.trial_started(trial.trial_id)
+        for epoch in trial.history:
             progress.epoch_reported(float(epoch[METRIC]))
-        if one.status is Status.FAILED:
+        if trial.status is Status.FAILED:
             progress.epoch_reported(float("nan"))
-        if one.status is not Status.RUNNING:
-            progress.trial_finished(one)
+        if trial.status is not Status.RUNNING:
+            progress.trial_finished(trial)
     assert +progress.counts == Counter(statuses)
     assert progress.ended == count_ended(records)
     assert progress.best == better((value for values in histories for value in values), default=None)
@@ -55,8 +55,8 @@ def test_progress_of_a_search(record: Make):
     assert trials_line("demo", 10, progress, 0, 0.0) == "demo: 0/10 trials, none yet"
     progress.trial_finished(record(0, Status.RUNNING))
     assert trials_line("demo", 10, progress, 0, 3.0) == "demo: 0/10 trials, 1 running"
-    for one in (record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)):
-        progress.trial_finished(one)
+    for trial in (record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)):
+        progress.trial_finished(trial)
     line = "demo: 3/10 trials, 1 completed, 1 stopped, 1 failed, 1 running; best few_shot_accuracy 0.7500"
     assert trials_line("demo", 10, progress, 0, 30.0) == line + "; about 1 min 10 s left"
     assert trials_line("demo", 10, progress, 2, 30.0) == line + "; about 3 min 30 s left"

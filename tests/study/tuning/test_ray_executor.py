@@ -12,9 +12,9 @@ def budget(seconds: float | None = None) -> Budget:
 
 
 def test_a_search_goes_on_while_nothing_is_the_matter():
-    ended = SearchStopper(budget())
-    assert not ended("a trial", {"epoch": 1})
-    assert not ended.stop_all()
+    stopper = SearchStopper(budget())
+    assert not stopper("a trial", {"epoch": 1})
+    assert not stopper.stop_all()
 
 
 def test_a_budget_that_is_used_up_ends_it():
@@ -22,11 +22,11 @@ def test_a_budget_that_is_used_up_ends_it():
 
 
 def test_the_first_requirement_failure_ends_it_and_is_kept():
-    ended = SearchStopper(budget())
-    for told in ("node a is late", "node b is late"):
-        assert not ended("a trial", {REQUIREMENT_FAILURE: told})
-    assert ended.stop_all()
-    assert ended.requirement_failure == "node a is late"
+    stopper = SearchStopper(budget())
+    for message in ("node a is late", "node b is late"):
+        assert not stopper("a trial", {REQUIREMENT_FAILURE: message})
+    assert stopper.stop_all()
+    assert stopper.requirement_failure == "node a is late"
 
 
 def test_tune_may_pickle_it():

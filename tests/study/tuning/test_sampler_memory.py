@@ -1,4 +1,4 @@
-"""What the sampler is shown, beside all that there is; and that it makes no difference while there is little."""
+"""The sampler's memory compared with one that keeps every trial: the same suggestions while there are few trials."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ END = st.tuples(
 )
 
 
-def told(storage: BaseStorage, direction: str, ends: list[Any], order: list[int]) -> optuna.Study:
-    """A study whose trials, begun in order of their numbers, end in another; some go on running."""
+def run_study(storage: BaseStorage, direction: str, ends: list[Any], order: list[int]) -> optuna.Study:
+    """Return a study whose trials start in order of their numbers and end in another order; some go on running."""
     study = optuna.create_study(storage=storage, sampler=RandomSampler(seed=0), direction=direction)
     trials = [study.ask() for _ in ends]
     for number, trial in enumerate(trials):
@@ -49,8 +49,8 @@ def test_it_keeps_those_that_run_the_best_as_tpe_has_them_and_the_latest(directi
     ends = data.draw(st.lists(END, max_size=12))
     order = data.draw(st.permutations(range(len(ends))))
     num_best, num_latest = data.draw(st.integers(1, 4)), data.draw(st.integers(0, 6))
-    whole = told(InMemoryStorage(), direction, ends, order)
-    shown = told(SamplerMemory(num_best=num_best, num_latest=num_latest), direction, ends, order)
+    whole = run_study(InMemoryStorage(), direction, ends, order)
+    shown = run_study(SamplerMemory(num_best=num_best, num_latest=num_latest), direction, ends, order)
     learned = whole.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
     below, _ = _split_trials(whole, learned, num_best)
     running = [trial for trial in whole.trials if trial.state is TrialState.RUNNING]
@@ -67,33 +67,33 @@ def test_it_keeps_those_that_run_the_best_as_tpe_has_them_and_the_latest(directi
 def test_a_study_that_goes_on_is_shown_the_same(data: st.DataObject):
     ends = data.draw(st.lists(END.filter(lambda end: end[0] is not None), max_size=12))
     order = data.draw(st.permutations(range(len(ends))))
-    before = told(SamplerMemory(num_best=2, num_latest=3), "maximize", ends, order)
+    before = run_study(SamplerMemory(num_best=2, num_latest=3), "maximize", ends, order)
     after = optuna.create_study(storage=SamplerMemory(num_best=2, num_latest=3), direction="maximize")
-    after.add_trials(told(InMemoryStorage(), "maximize", ends, order).trials)
+    after.add_trials(run_study(InMemoryStorage(), "maximize", ends, order).trials)
     assert names(after.trials) == names(before.trials)
     assert [trial.params for trial in after.trials] == [trial.params for trial in before.trials]
 
 
 def test_what_is_forgotten_takes_no_room():
     memory = SamplerMemory(num_best=1, num_latest=1)
-    told(memory, "minimize", [(TrialState.COMPLETE, [value]) for value in (1, 0, 2, 3)], [0, 1, 2, 3])
+    run_study(memory, "minimize", [(TrialState.COMPLETE, [value]) for value in (1, 0, 2, 3)], [0, 1, 2, 3])
     assert [len(memory.get_trial(number).params) for number in range(4)] == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])
 def test_the_best_trial_is_one_that_is_kept(order: list[int]):
     memory = SamplerMemory(num_best=1, num_latest=0)
-    study = told(memory, "minimize", [(TrialState.COMPLETE, [1]), (TrialState.COMPLETE, [1])], order)
+    study = run_study(memory, "minimize", [(TrialState.COMPLETE, [1]), (TrialState.COMPLETE, [1])], order)
     assert (study.best_trial.number, study.best_value) == (0, 1)
 
 
-def asks(storage: BaseStorage, num_asks: int, seed: int) -> list[dict[str, Any]]:
+def suggestions(storage: BaseStorage, num_trials: int, seed: int) -> list[dict[str, Any]]:
     """What TPE suggests in a study on CUB's space in which weak trials are pruned and some fail."""
     study = optuna.create_study(storage=storage, sampler=TPESampler(seed=seed), direction="maximize")
     draw = np.random.default_rng(seed)
     suggested: list[dict[str, Any]] = []
     running: list[optuna.Trial] = []
-    while len(suggested) < num_asks:
+    while len(suggested) < num_trials:
         running.append(study.ask())
         config = SPACES["cub"].suggest(running[-1])
         suggested.append(config)
@@ -108,9 +108,9 @@ def asks(storage: BaseStorage, num_asks: int, seed: int) -> list[dict[str, Any]]
 
 
 def test_tpe_suggests_the_same_until_there_is_more_than_it_is_shown():
-    whole = asks(InMemoryStorage(), 90, 0)
-    assert asks(SamplerMemory(), 90, 0) == whole
-    shown = asks(SamplerMemory(num_best=5, num_latest=35), 90, 0)
+    whole = suggestions(InMemoryStorage(), 90, 0)
+    assert suggestions(SamplerMemory(), 90, 0) == whole
+    shown = suggestions(SamplerMemory(num_best=5, num_latest=35), 90, 0)
     same = next(number for number, (a, b) in enumerate(zip(whole, shown, strict=True)) if a != b)
     assert 35 < same < 90
     assert NUM_BEST + NUM_LATEST > 250 + NUM_BEST

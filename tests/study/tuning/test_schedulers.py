@@ -47,8 +47,8 @@ def tune_trial(name: str, trial_id: str) -> Any:
 
 
 def controller(**statuses: list[Any]) -> Any:
-    """As much of Tune's controller as is forgotten of: what it knows of trials by their status."""
-    trials = [trial for some in statuses.values() for trial in some]
+    """Return the part of Tune's controller that holds trials, by their status."""
+    trials = [trial for of_status in statuses.values() for trial in of_status]
     return SimpleNamespace(
         _trials=trials,
         _live_trials={*statuses.get("running", []), *statuses.get("failed", [])},
@@ -86,7 +86,7 @@ def test_a_weak_trial_is_stopped_at_its_rung_and_written_down(search: DatasetSea
             assert report(scheduler, trial, epoch, 0.0) == TrialScheduler.CONTINUE
         decision = report(scheduler, trial, 3, value)
         assert decision == (TrialScheduler.CONTINUE if name == "a" else TrialScheduler.STOP)
-    assert {one.trial_id: one.status for one in read_ledger(search.paths.trials)} == {
+    assert {record.trial_id: record.status for record in read_ledger(search.paths.trials)} == {
         "id-a": Status.RUNNING,
         "id-b": Status.STOPPED,
         "id-c": Status.STOPPED,
@@ -111,7 +111,7 @@ def test_rungs_are_refilled_from_the_ledger(
         record(1, Status.STOPPED, 0.5, 0.5, 0.25),
         record(2, Status.FAILED, 0.5, 0.5),
         record(3, Status.RUNNING, 0.5, 0.5, 0.75, 0.125),
-        record(4, Status.RUNNING, 0.5, 0.5, 0.625),  # cut before it was known whether it goes on
+        record(4, Status.RUNNING, 0.5, 0.5, 0.625),  # interrupted before the decision whether it goes on
         record(5, Status.COMPLETED, 0.5, 0.5, 0.875, 0.75, 0.625),  # ended by its own patience
         record(6, Status.COMPLETED, 0.5, 0.25),
     ]
@@ -121,7 +121,7 @@ def test_rungs_are_refilled_from_the_ledger(
     }
 
 
-def test_refilled_rungs_are_those_of_the_study_that_was_cut(search: DatasetSearch, epochs: Callable[..., Any]):
+def test_refilled_rungs_are_those_of_the_interrupted_study(search: DatasetSearch, epochs: Callable[..., Any]):
     live = asha(search, [])
     histories: dict[str, list[float]] = {
         "a": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
@@ -156,7 +156,7 @@ def test_a_trial_that_goes_on_keeps_its_place(search: DatasetSearch, record: Mak
     assert rungs(scheduler) == {3: {"trial0": 0.9, "u": 0.1}, 9: {}}
 
 
-def test_a_trial_that_was_cut_at_its_rung_is_judged_when_it_goes_on(search: DatasetSearch, record: Make):
+def test_a_trial_that_was_interrupted_at_its_rung_is_judged_when_it_goes_on(search: DatasetSearch, record: Make):
     scheduler = asha(search, [record(0, Status.STOPPED, 0, 0, 0.9), record(1, Status.RUNNING, 0, 0, 0.1)])
     trial = tune_trial("u", "trial1")
     scheduler.on_trial_add(None, trial)
@@ -223,7 +223,7 @@ class FailingTrial:
 
 @pytest.fixture
 def fail(search: DatasetSearch) -> Callable[..., tuple[FailingTrial, list[bool]]]:
-    """Let a trial fail on one node after another, "" for a worker that dies at its start; tells whether it goes on."""
+    """Let a trial fail on each of some nodes, "" for a worker that dies at its start; return whether it went on."""
 
     def run(
         max_failures: int, *nodes: str, there: str = "h", error: str = "it died"

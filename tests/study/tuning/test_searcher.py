@@ -59,14 +59,14 @@ def run_epochs(search: DatasetSearch, searcher: LedgerSearch, name: str, spec: T
 
 
 def journal(search: DatasetSearch) -> list[optuna.trial.FrozenTrial]:
-    """The trials that Optuna has begun; those that are only waiting for their turn left out."""
+    """Return the trials of the journal that have started."""
     backend = JournalFileBackend(str(search.paths.journal))
     trials = optuna.load_study(study_name="demo", storage=JournalStorage(backend)).trials
     return [trial for trial in trials if trial.state is not TrialState.WAITING]
 
 
 def end(search: DatasetSearch, status: Status, error: str = "", values: tuple[float, ...] = (0.5, 0.75, 0.25)) -> Any:
-    """Run one trial to an end, and give Optuna's view of it."""
+    """Run spec trial to an end, and give Optuna's view of it."""
     searcher = searcher_of(search)
     spec = suggest(searcher, "t")
     run_epochs(search, searcher, "t", spec, *values)
@@ -131,7 +131,7 @@ def test_nan_is_a_failure_and_no_value(search: DatasetSearch):
     assert (trial.state, trial.value, trial.intermediate_values) == (TrialState.FAIL, None, {1: 0.5})
 
 
-def test_a_trial_that_was_cut_has_not_ended(search: DatasetSearch):
+def test_a_trial_that_was_interrupted_has_not_ended(search: DatasetSearch):
     assert end(search, Status.RUNNING).state is TrialState.RUNNING
     searcher_of(search)
     assert journal(search) == []  # the journal is written anew, with the trials that have ended
@@ -179,16 +179,16 @@ def test_a_worker_that_starts_again_may_repeat_an_epoch(search: DatasetSearch):
     assert journal(search)[0].intermediate_values == {1: 0.5, 2: 0.75}
 
 
-def cut_after_two_epochs(search: DatasetSearch) -> tuple[LedgerSearch, TrialSpec]:
-    """A study that was cut in its first trial, and the searcher with which it goes on."""
+def interrupted_after_two_epochs(search: DatasetSearch) -> tuple[LedgerSearch, TrialSpec]:
+    """Interrupt a study in its first trial; return the searcher with which it goes on, and the trial."""
     before = searcher_of(search)
     spec = suggest(before, "t")
     run_epochs(search, before, "t", spec, 0.5, 0.75)
     return searcher_of(search), spec
 
 
-def test_a_trial_that_was_cut_goes_on_under_its_name_and_number(search: DatasetSearch):
-    searcher, spec = cut_after_two_epochs(search)
+def test_a_trial_that_was_interrupted_goes_on_under_its_name_and_number(search: DatasetSearch):
+    searcher, spec = interrupted_after_two_epochs(search)
     assert suggest(searcher, "u") == spec
     following = suggest(searcher, "v")
     assert following.number == 1
@@ -196,7 +196,7 @@ def test_a_trial_that_was_cut_goes_on_under_its_name_and_number(search: DatasetS
 
 
 def test_a_trial_that_went_on_has_all_its_epochs(search: DatasetSearch):
-    searcher, spec = cut_after_two_epochs(search)
+    searcher, spec = interrupted_after_two_epochs(search)
     run_epochs(search, searcher, "u", suggest(searcher, "u"), 0.25)
     search.ledger(spec.trial_id).close(Status.COMPLETED)
     searcher.on_trial_complete("u", {"epoch": 3, METRIC: 0.25})
@@ -221,7 +221,7 @@ def test_a_study_repeats_and_another_seed_does_not(search_in: Make, tmp_path: Pa
     runs, num_first = [], len(SPACES["demo"].first_trials)
     for number, seed in enumerate((3, 3, 4)):
         search = search_in(tmp_path / str(number))
-        runs.append([one.config for one in finish(search, searcher_of(search, sampler, seed), 6)])
+        runs.append([spec.config for spec in finish(search, searcher_of(search, sampler, seed), 6)])
     assert runs[0] == runs[1]
     assert runs[0][:num_first] == runs[2][:num_first]  # the first trials are no draw
     assert all(a != b for a, b in zip(runs[0][num_first:], runs[2][num_first:], strict=True))
@@ -231,9 +231,9 @@ def test_a_study_repeats_and_another_seed_does_not(search_in: Make, tmp_path: Pa
 def test_a_study_that_goes_on_draws_other_numbers(search: DatasetSearch, sampler: Sampler):
     before = finish(search, searcher_of(search, sampler), 5)
     after = finish(search, searcher_of(search, sampler), 5, first=5)
-    assert [one.number for one in before + after] == list(range(10))
-    assert len({one.trial_id for one in before + after}) == 10
-    rates = [one.config["learning_rate"] for one in before[len(search.space.first_trials) :] + after]
+    assert [spec.number for spec in before + after] == list(range(10))
+    assert len({spec.trial_id for spec in before + after}) == 10
+    rates = [spec.config["learning_rate"] for spec in before[len(search.space.first_trials) :] + after]
     assert len(set(rates)) == len(rates)
 
 
@@ -251,14 +251,14 @@ def test_no_trial_is_suggested_twice_and_a_used_up_space_is_over(search_in: Make
     searcher = searcher_of(search)
     suggested = [suggest(searcher, f"t{number}") for number in range(4)]
     assert suggested[0].config["num_conditions"] == 2
-    assert sorted(one.config["num_conditions"] for one in suggested) == [1, 2, 3, 4]
-    assert [one.number for one in suggested] == [0, 1, 2, 3]
+    assert sorted(spec.config["num_conditions"] for spec in suggested) == [1, 2, 3, 4]
+    assert [spec.number for spec in suggested] == [0, 1, 2, 3]
     assert searcher.suggest("t4") == LedgerSearch.FINISHED
 
 
 def test_what_ran_before_is_not_suggested_again(search_in: Make, tmp_path: Path):
     search = search_in(tmp_path, space=FOUR_TRIALS)
-    tried = {one.config["num_conditions"] for one in finish(search, searcher_of(search), 2)}
+    tried = {spec.config["num_conditions"] for spec in finish(search, searcher_of(search), 2)}
     searcher = searcher_of(search)
     left = {suggest(searcher, f"u{number}").config["num_conditions"] for number in range(2)}
     assert tried | left == {1, 2, 3, 4}
@@ -283,15 +283,15 @@ def test_a_trial_that_never_began_is_taken_out_of_the_journal(search: DatasetSea
     assert [trial.state for trial in journal(search)] == [TrialState.COMPLETE, TrialState.COMPLETE]
 
 
-def test_it_hears_how_each_trial_ended(search: DatasetSearch):
-    heard: list[TrialRecord] = []
-    searcher = LedgerSearch(search, [], StudyConfig(), search.paths.journal, heard.append)
+def test_it_reports_how_each_trial_ended(search: DatasetSearch):
+    reported: list[TrialRecord] = []
+    searcher = LedgerSearch(search, [], StudyConfig(), search.paths.journal, reported.append)
     suggested = finish(search, searcher, 2)
     failing = suggest(searcher, "u")
     searcher.on_trial_complete("u", None, error=True)
-    assert [record.trial_id for record in heard] == [one.trial_id for one in (*suggested, failing)]
-    assert [record.status for record in heard] == [Status.COMPLETED, Status.COMPLETED, Status.FAILED]
-    assert heard == read_ledger(search.paths.trials)
+    assert [record.trial_id for record in reported] == [spec.trial_id for spec in (*suggested, failing)]
+    assert [record.status for record in reported] == [Status.COMPLETED, Status.COMPLETED, Status.FAILED]
+    assert reported == read_ledger(search.paths.trials)
 
 
 def test_nothing_is_left_for_tune_to_restore_from(tmp_path: Path, search: DatasetSearch):
@@ -316,22 +316,22 @@ def test_an_invalid_value_is_an_error_of_the_search_space(search_in: Make, tmp_p
 
 
 class ListedSearch(Searcher):
-    """As much of a dataset's search as takes turns: it suggests numbers, and hears of them again."""
+    """A searcher of spec dataset that suggests numbers and records what is reported of them."""
 
     def __init__(self, dataset: str, count: int) -> None:
         super().__init__()
         self.dataset, self.left = dataset, count
-        self.heard: list[str] = []
+        self.reported: list[str] = []
 
     def suggest(self, trial_id: str) -> Any:
         self.left -= 1
         return {"dataset": self.dataset, "number": self.left} if self.left >= 0 else RoundRobinSearcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self.heard.append(f"{trial_id} {result['epoch']}")
+        self.reported.append(f"{trial_id} {result['epoch']}")
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.heard.append(f"{trial_id} failed" if error else f"{trial_id} ended")
+        self.reported.append(f"{trial_id} failed" if error else f"{trial_id} ended")
 
 
 def taking_turns(
@@ -356,13 +356,13 @@ def test_every_trial_is_suggested_once_and_then_it_is_over():
     turns, searches = taking_turns([2], missing)
     suggested: list[tuple[str, int]] = []
     for number in range(5):
-        one = turns.suggest(f"t{number}")
-        suggested.append((one["dataset"], one["number"]))
+        trial = turns.suggest(f"t{number}")
+        suggested.append((trial["dataset"], trial["number"]))
         turns.on_trial_complete(f"t{number}")
     assert Counter(dataset for dataset, _ in suggested) == missing
     assert len(set(suggested)) == 5
     assert turns.suggest("t5") == RoundRobinSearcher.FINISHED
-    assert {name: len(search.heard) for name, search in searches.items()} == missing
+    assert {name: len(search.reported) for name, search in searches.items()} == missing
 
 
 def test_a_space_that_is_used_up_leaves_its_slots_to_the_others():
@@ -378,8 +378,8 @@ def test_each_search_hears_of_its_own_trials():
     turns.on_trial_result("t0", {"epoch": 1})
     turns.on_trial_complete("t0", error=True)
     turns.on_trial_complete("t1")
-    assert searches[of["t0"]].heard == ["t0 1", "t0 failed"]
-    assert searches[of["t1"]].heard == ["t1 ended"]
+    assert searches[of["t0"]].reported == ["t0 1", "t0 failed"]
+    assert searches[of["t1"]].reported == ["t1 ended"]
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1)])
@@ -391,4 +391,4 @@ def test_a_cluster_that_changes_is_heeded(before: int, after: int):
     assert turns.suggest("more") is None
     slots[0] = after
     more = [turns.suggest(f"u{number}") for number in range(3)]
-    assert sum(one is not None for one in more) == max(0, after - before)
+    assert sum(suggested is not None for suggested in more) == max(0, after - before)

@@ -157,7 +157,7 @@ def test_several_datasets_share_the_process(search: DatasetSearch, run: Run):
     twin = replace(search, paths=StudyPaths(search.paths.root).dataset("cub"))
     progress = run(search, twin)
     assert statuses(search) == statuses(twin) == [Status.COMPLETED] * 2
-    assert [one.ended for one in progress] == [2, 2]
+    assert [counts.ended for counts in progress] == [2, 2]
 
 
 def debug(run: Run, search: DatasetSearch, *commands: str) -> str:
