@@ -1,4 +1,4 @@
-"""PAN beside its baselines, on a winner written by hand."""
+"""PAN compared with its baselines, on a winner written by hand, and the reading of metrics.json."""
 
 import json
 import math

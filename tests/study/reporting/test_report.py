@@ -1,4 +1,4 @@
-"""What is said of a comparison when a study ends."""
+"""The lines about a comparison when a study ends, and the commands that may follow."""
 
 from collections.abc import Callable
 from dataclasses import replace

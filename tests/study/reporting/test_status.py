@@ -110,10 +110,10 @@ def test_a_study_in_a_store_tells_the_same(
     results = StudyPaths(bucket / "birds")
     write_json(results.study, STUDY)
     write_trial(results.dataset("cub").trials, record(0, Status.RUNNING, 0.5, 0.25))
-    said = describe_status(results)
-    assert said[1] == "cub: 0/4 trials, 1 running"
-    assert re.fullmatch(r"  running: trial trial0, epoch 2/9 written \d+ s ago, best 0\.5000", said[2])
-    assert re.fullmatch(r"  last epoch \d+ s ago", said[3])
+    lines = describe_status(results)
+    assert lines[1] == "cub: 0/4 trials, 1 running"
+    assert re.fullmatch(r"  running: trial trial0, epoch 2/9 written \d+ s ago, best 0\.5000", lines[2])
+    assert re.fullmatch(r"  last epoch \d+ s ago", lines[3])
 
 
 @pytest.mark.parametrize("module", ["study.reporting.status", "study.reporting.collation", "study.trials.ledger"])

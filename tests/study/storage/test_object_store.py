@@ -77,7 +77,7 @@ def test_a_store_that_is_down_is_a_line_after_a_bounded_time(store: Any, bucket:
     with store.failing(down=True), pytest.raises(StoreError, match=line) as caught:
         write_text(bucket / "file", "x")
     assert isinstance(caught.value, OSError)
-    # aiohttp itself asks once more where a connection is cut that was open
+    # aiohttp itself repeats a request once if an open connection is closed
     assert REQUEST_ATTEMPTS <= len(store.requests) - asked <= 2 * REQUEST_ATTEMPTS
     assert time.monotonic() - started_s < 31 + 10
 

@@ -159,7 +159,7 @@ def test_no_finite_value_on_val_is_refused(
     request: pytest.FixtureRequest, timed: type[TimedTask], tmp_path: Path, kind: str
 ):
     timed.values = [math.nan, math.inf, -math.inf]
-    rule = f"baseline paper_setting: {METRIC} on val must be a finite number in some epoch, but was in none of 3; look"
+    rule = f"baseline paper_setting: {METRIC} on val must be a finite number in at least one epoch, got none in 3"
     with pytest.raises(UserError, match=re.escape(rule)):
         request.getfixturevalue(kind)(epochs=3)
     assert files(tmp_path) == []
