@@ -1,4 +1,4 @@
-"""Backbones: torchvision's classification networks, cut before their classifier."""
+"""Backbones: torchvision's classification networks without their classifiers."""
 
 import warnings
 from collections import OrderedDict
@@ -11,14 +11,16 @@ from pan_model.errors import UserError
 from pan_model.shapes import Float
 
 POOLED_LAYERS = (nn.AdaptiveAvgPool2d, nn.Flatten, nn.LayerNorm)
-"""Layers that some families keep inside their classifier although they only pool and normalise the features."""
+"""Layers that pool or normalise the features; some families keep them in their classifier."""
 
 
 class Backbone(nn.Module):
     """A network that maps N images to N pooled feature vectors.
 
-    `network` keeps torchvision's own state-dict keys; `classifier_keys` are those of the layers that were cut away,
-    auxiliary classifiers among them.
+    Attributes:
+        name: The torchvision name.
+        network: The network without its classifiers, with torchvision's state-dict keys.
+        classifier_keys: The state-dict keys of the classifiers that were removed, auxiliary ones included.
     """
 
     def __init__(self, name: str, network: nn.Module, classifier_keys: frozenset[str]) -> None:
@@ -29,24 +31,28 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device of the weights."""
         return next(self.network.parameters()).device
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the weights lie in the CPU's memory."""
+        """Whether the weights are on the CPU."""
         return self.device.type == "cpu"
 
     def forward(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
-        """Pooled features of normalised images (pan_model.images.decoding); D depends on the network alone."""
+        """Return the pooled features of normalised images (`pan_model.images.decoding`); D depends on the network."""
         return self.network(images)
 
 
 def build_backbone(name: str, pooling: Pooling | str = Pooling.AVG) -> Backbone:
-    """Build a backbone with random weights, the same at every call (seed 0).
+    """Build a backbone with random weights, the same at every call (seed 0). Torch's random state is kept.
 
-    The caller's random state is left as it was. Raises UserError for an unknown name, and for a pooling that the
-    backbone does not have.
+    Args:
+        name: A name of `pan_model.backbones.config.BACKBONES`.
+        pooling: How each feature is pooled over the feature map.
+
+    Raises:
+        UserError: The name is unknown, or the backbone does not support the pooling.
 
     >>> backbone = build_backbone("shufflenet_v2_x0_5").eval()
     >>> backbone(torch.zeros(2, 3, 64, 64)).shape
@@ -61,19 +67,24 @@ def build_backbone(name: str, pooling: Pooling | str = Pooling.AVG) -> Backbone:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # torch.manual_seed would also seed every GPU, which fork_rng does not restore here.
         torch.default_generator.manual_seed(0)
-        # Two families announce that their first weights will be drawn otherwise in the future.
+        # Two families warn that their initialisation will change in a future version.
         warnings.filterwarnings("ignore", message="The default weight initialization", category=FutureWarning)
         network = models.get_model(name, weights=None)
-    classifier_keys = _cut_classifier(network)
+    classifier_keys = _remove_classifier(network)
     if Pooling(pooling) is Pooling.MAX:
         _pool_maximum(network)
     return Backbone(name, network, classifier_keys)
 
 
 def measure_feature_dim(backbone: Backbone, image_size: int) -> int:
-    """Number of features D, measured on one black image; the backbone is left in its mode.
+    """Measure the number of features D on one black image. The backbone keeps its training or evaluation mode.
 
-    Raises UserError when the backbone cannot take images of `image_size` px: too small, or not the size it is made for.
+    Args:
+        backbone: The backbone to measure.
+        image_size: Side of the square image, in px.
+
+    Raises:
+        UserError: The backbone does not accept images of this size.
     """
     image = torch.zeros(1, 3, image_size, image_size, device=backbone.device)
     was_training = backbone.training
@@ -90,33 +101,33 @@ def measure_feature_dim(backbone: Backbone, image_size: int) -> int:
         backbone.train(was_training)
 
 
-def _cut_classifier(network: nn.Module) -> frozenset[str]:
-    """Cut the classifiers out of a torchvision network, in place; return the state-dict keys that went with them."""
+def _remove_classifier(network: nn.Module) -> frozenset[str]:
+    """Remove the classifiers from a torchvision network in place, and return their state-dict keys."""
     keys = frozenset(network.state_dict())
     name, classifier = list(network.named_children())[-1]  # torchvision registers the classifier last
-    setattr(network, name, _pooling_part(classifier))
+    setattr(network, name, _pooling_layers(classifier))
     _pool_to_one_cell(network)
-    _cut_auxiliary_classifiers(network)
+    _remove_auxiliary_classifiers(network)
     return keys - frozenset(network.state_dict())
 
 
-def _pooling_part(classifier: nn.Module) -> nn.Sequential:
-    """What of a classifier still belongs to the features; nothing, hence the identity, for most families."""
+def _pooling_layers(classifier: nn.Module) -> nn.Sequential:
+    """Return the layers of a classifier that belong to the features; none for most families."""
     layers = classifier.named_children()
     return nn.Sequential(OrderedDict((name, layer) for name, layer in layers if isinstance(layer, POOLED_LAYERS)))
 
 
 def _pool_to_one_cell(network: nn.Module) -> None:
-    """Average over the whole map where a family's classifier reads several cells (alexnet 6 x 6, vgg 7 x 7)."""
+    """Average over the whole map if the classifier reads several cells (alexnet 6 x 6, vgg 7 x 7)."""
     if isinstance(getattr(network, "avgpool", None), nn.AdaptiveAvgPool2d):
         network.avgpool = nn.AdaptiveAvgPool2d(1)
 
 
 def _pool_maximum(network: nn.Module) -> None:
-    """Take the maximum where torchvision takes the average; the network keeps its state-dict keys.
+    """Replace average pooling by maximum pooling. The state-dict keys do not change.
 
-    Most families average by a layer, at the top or in what is left of the classifier. The others do it in a line of
-    their `forward`, behind their last layer: there the map is made one cell, which is its own average.
+    Most families have a pooling layer, at the top level or in the classifier. The others average in `forward`, after
+    their last layer: a hook reduces the map to one cell, of which the average is the maximum.
     """
     *layers, (name, classifier) = network.named_children()
     if isinstance(getattr(network, "avgpool", None), nn.AdaptiveAvgPool2d):
@@ -133,8 +144,8 @@ def _one_cell(_layer: nn.Module, _inputs: object, output: Float[Tensor, "N D H W
     return output.amax(dim=(2, 3), keepdim=True)
 
 
-def _cut_auxiliary_classifiers(network: nn.Module) -> None:
-    """Cut the side classifiers of googlenet and inception, which act in training only."""
+def _remove_auxiliary_classifiers(network: nn.Module) -> None:
+    """Remove the auxiliary classifiers of googlenet and inception, which are used in training only."""
     from torchvision import models
 
     for name, _ in list(network.named_children()):
@@ -142,5 +153,5 @@ def _cut_auxiliary_classifiers(network: nn.Module) -> None:
             setattr(network, name, None)
     if isinstance(network, models.GoogLeNet | models.Inception3):
         network.aux_logits = False
-        # Their ImageNet weights were trained on inputs in -1..1; torchvision then converts from the usual mean and std.
+        # Their ImageNet weights expect inputs in -1..1; torchvision then converts from the usual mean and std.
         network.transform_input = True

@@ -40,7 +40,7 @@ class WeightsSource(StrEnum):
 
     @classmethod
     def of(cls, weights: str) -> "WeightsSource":
-        """The source that a user's words mean: `imagenet`, `random`, anything else is a file.
+        """Return the source of a `--weights` value: imagenet, random, or a file for anything else.
 
         >>> WeightsSource.of("random"), WeightsSource.of("birds.pth")
         (<WeightsSource.RANDOM: 'random'>, <WeightsSource.FILE: 'file'>)
@@ -50,9 +50,13 @@ class WeightsSource(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesConfig:
-    """Which features: of which backbone, with which weights (imagenet, random or a file), at which size in px.
+    """The features that a study extracts.
 
-    pooling says what is taken of each feature over the map, its average or its maximum.
+    Attributes:
+        backbone: A name of `BACKBONES`.
+        weights: imagenet, random, or the path of a state-dict file.
+        image_size: Side of the square images, in px.
+        pooling: How each feature is pooled over the feature map.
     """
 
     backbone: str = "resnet50"

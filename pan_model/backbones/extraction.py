@@ -1,4 +1,4 @@
-"""Extraction: rows of features of many images, batch by batch, by threads here or by whoever else computes them."""
+"""Feature extraction: rows of features of many images, batch by batch, in threads of this process or elsewhere."""
 
 import os
 from collections.abc import Callable, Generator, Iterator
@@ -24,15 +24,20 @@ GPU_BATCH_SIZE = 64
 MAX_WORKERS = 16
 
 ReadImages = Callable[[range], list[Content]]
-"""Gives the encoded images of some items, by index, or what stands in the way of reading one."""
+"""Return the encoded images of some items, by index; for an image that cannot be read, the error."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Extraction:
-    """What is to be extracted: features of all items' images, by a backbone with its weights.
+    """An extraction job.
 
-    feature_dim is D, the number of features that the backbone has. Where bad images are not to be skipped, one ends the
-    work: the others are only looked through for more of them, and their rows need not be computed.
+    Attributes:
+        backbone: The backbone with its weights.
+        items: The items whose images are read.
+        image_size: Side of the square images, in px.
+        feature_dim: D, the number of features of the backbone.
+        skip_bad_images: Whether unreadable images are left out. If not, one fails the job: the remaining images are
+            only checked for further errors, and their rows need not be computed.
     """
 
     backbone: Backbone
@@ -43,7 +48,7 @@ class Extraction:
 
 
 class Extracted(NamedTuple):
-    """Rows of features of some items, 0 where there are none, and what is wrong with unreadable images, by index."""
+    """The features of some items (0 for unreadable images), and the errors of unreadable images, by index."""
 
     indices: range
     values: Float[np.ndarray, "n D"]
@@ -52,29 +57,32 @@ class Extracted(NamedTuple):
 
 @runtime_checkable
 class Extractor(Protocol):
-    """Computes an extraction: yields the rows of every item once, in any order."""
+    """Runs an extraction job: yields the rows of every item once, in any order."""
 
     def __call__(self, extraction: Extraction, /) -> Generator[Extracted]:
-        """Begin; what has not been computed when the generator is closed is dropped."""
+        """Start the job. Closing the generator cancels batches that have not started."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalExtractor:
-    """Computes in this process, in the order of the items; on CUDA where there is one, unless a device is given."""
+    """Extracts in this process, in the order of the items; by default on CUDA if available."""
 
     device: torch.device | str | None = None
     batch_size: int | None = None
 
     def __call__(self, extraction: Extraction, /) -> Generator[Extracted]:
-        """Yield a batch after another."""
+        """Yield one batch after another."""
         device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         with extraction_threads(extraction, device, batch_size=self.batch_size) as threads:
             yield from threads.extract(range(len(extraction.items)))
 
 
 class ExtractionThreads:
-    """Threads that each decode a batch, then run the network on it."""
+    """Threads that each decode a batch, then run the network on it.
+
+    `hopeless` is set once the job has failed; the threads then only check images.
+    """
 
     def __init__(
         self, extraction: Extraction, pool: ThreadPoolExecutor, batch_size: int | None, read: ReadImages | None
@@ -88,8 +96,8 @@ class ExtractionThreads:
         self._device_free = Semaphore(MAX_WORKERS if on_cpu else 1)
 
     def extract(self, indices: range) -> Iterator[Extracted]:
-        """Yield the batches of some items, in their order."""
-        return self._pool.map(self._extract, cut_batches(indices, self._batch_size))
+        """Yield the batches of some items, in order."""
+        return self._pool.map(self._extract, split_batches(indices, self._batch_size))
 
     def _extract(self, indices: range) -> Extracted:
         images, unreadable = self._read_batch(indices)
@@ -103,7 +111,7 @@ class ExtractionThreads:
         return Extracted(indices, values, unreadable)
 
     def _read_batch(self, indices: range) -> tuple[dict[int, Tensor], dict[int, str]]:
-        """The images that can be read, and what is wrong with the others, by index."""
+        """Return the readable images and the errors of the others, by index."""
         items, size = self._extraction.items, self._extraction.image_size
         contents = [None] * len(indices) if self._read is None else self._read(indices)
         images: dict[int, Tensor] = {}
@@ -112,7 +120,7 @@ class ExtractionThreads:
             try:
                 images[index] = load_image(items.image_path(index), size, content)
             except UserError as error:
-                # The reason goes into the cache, which outlives the place where the images lie.
+                # The reason goes into the cache, which may outlive the folder of the images.
                 unreadable[index] = reason_without_path(error, items.image_path(index))
         return images, unreadable
 
@@ -126,19 +134,26 @@ def extraction_threads(
     batch_size: int | None = None,
     read: ReadImages | None = None,
 ) -> Generator[ExtractionThreads]:
-    """Threads on a device, to which the backbone moves; what has not begun when the block ends is dropped.
+    """Start extraction threads on a device. Batches that have not started when the block ends are cancelled.
 
-    Torch computes on one core in each of them: threads that share one operation wait for the slowest at every layer,
-    and the numbers would depend on how many they are. Images are read from where they lie unless `read` gives them.
+    Each thread computes on one core: threads that share an operation wait for the slowest at every layer, and results
+    would depend on their number. Arithmetic is deterministic.
+
+    Args:
+        extraction: The job. Its backbone moves to the device.
+        device: The device that computes features.
+        num_workers: Number of threads, at most 16; by default one per core that torch uses.
+        batch_size: Images in a batch; by default 16 on a CPU, 64 on a GPU.
+        read: Returns the encoded images; by default they are read from the items' folder.
     """
     _place(extraction.backbone, device)
     num_threads = torch.get_num_threads()
     num_workers = num_workers or (num_threads if device.type == "cpu" else os.cpu_count() or 1)
     pool = ThreadPoolExecutor(min(num_workers, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,))
     with (
-        computing_threads(num_threads),  # those of the pool set their own number, which is the process's
+        computing_threads(num_threads),  # the threads of the pool set it for the process
         deterministic_arithmetic(),
-        # TensorFloat-32 and kernels chosen by timing would let features depend on their batch and on the run.
+        # With TensorFloat-32, or kernels chosen by timing, features would vary with the batch and the run.
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
     ):
         try:
@@ -147,10 +162,10 @@ def extraction_threads(
             pool.shutdown(cancel_futures=True)
 
 
-def cut_batches(indices: range, batch_size: int) -> list[range]:
-    """Cut items into batches.
+def split_batches(indices: range, batch_size: int) -> list[range]:
+    """Split items into batches.
 
-    >>> cut_batches(range(3, 8), 2)
+    >>> split_batches(range(3, 8), 2)
     [range(3, 5), range(5, 7), range(7, 8)]
     """
     return [range(start, min(start + batch_size, indices.stop)) for start in indices[::batch_size]]
@@ -159,7 +174,7 @@ def cut_batches(indices: range, batch_size: int) -> list[range]:
 def _place(backbone: Backbone, device: torch.device) -> None:
     backbone.eval().to(device)
     if device.type == "cpu":
-        # Convolutions on a CPU take half the time when the channels of a pixel lie side by side.
+        # Convolutions on a CPU take half the time in the channels-last layout.
         backbone.to(memory_format=torch.channels_last)
 
 

@@ -23,14 +23,19 @@ from pan_model.shapes import Bool, Float
 
 CACHE_FORMAT = "pan-study/features/1"
 LOCAL = LocalExtractor()
-"""Extracts in this process."""
+"""The default extractor: this process."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
-    """Features of those of N items whose image could be read: R rows in the order of the items, R <= N.
+    """Features of the R of N items whose image is readable, in the order of the items.
 
-    readable says which items have a row, unreadable what is wrong with the images of the others, by image name.
+    Attributes:
+        values: One row of features for each readable image.
+        readable: Which of the N items have a row.
+        unreadable: The errors of the other images, by image name.
+        weights_sha256: The checksum of the backbone's weights.
+        from_cache: Whether the features were read from the cache.
     """
 
     values: Float[np.ndarray, "R D"]
@@ -50,11 +55,19 @@ def extract_features(
     progress: Callable[[int, int], None] | None = None,
     extractor: Extractor = LOCAL,
 ) -> Features:
-    """Features of all items, read from the cache or extracted in evaluation mode and put there.
+    """Return the features of all items from the cache, or extract them in evaluation mode and cache them.
 
-    `fingerprint` is that of the items (pan_model.data.fingerprint). `progress` is called with the number of images
-    done and to do, only when features are extracted, which the extractor does. Raises UserError when weights or cache
-    folder cannot be used, and, unless they are to be skipped, when images cannot be read.
+    Args:
+        items: The items whose images are read.
+        fingerprint: The fingerprint of the items (`pan_model.data.fingerprint`), part of the cache key.
+        config: The backbone, its weights and the image size.
+        cache_dir: The cache folder.
+        skip_bad_images: Leave unreadable images out instead of raising.
+        progress: Called with the numbers of images done and in total while features are extracted.
+        extractor: Runs the extraction.
+
+    Raises:
+        UserError: Weights or the cache folder cannot be used, images cannot be read, or features are not finite.
     """
     backbone = build_backbone(config.backbone, config.pooling)
     weights_sha256 = load_weights(backbone, config.weights)
@@ -80,8 +93,10 @@ def extract_features(
 
 
 def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weights_sha256: str) -> Path:
-    """Where features are cached: named by the sha256 of all that they depend on."""
-    pooling = [] if config.pooling is Pooling.AVG else [config.pooling.value]  # older caches know only the average
+    """Return the cache file of features, named by the sha256 of everything that they depend on."""
+    pooling = (
+        [] if config.pooling is Pooling.AVG else [config.pooling.value]
+    )  # older caches hold averages only
     key = content_key(CACHE_FORMAT, fingerprint, config.backbone, weights_sha256, config.image_size, *pooling)
     return cache_dir / "features" / f"{key}.safetensors"
 
@@ -89,7 +104,7 @@ def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weight
 def _extract(
     extraction: Extraction, extractor: Extractor, progress: Callable[[int, int], None] | None
 ) -> tuple[Float[np.ndarray, "N D"], dict[str, str]]:
-    """A row for every item, those of unreadable images 0, and what is wrong with those by name, in the items' order."""
+    """Return a row for every item (0 for unreadable images), and the errors by image name, in the items' order."""
     items = extraction.items
     values = np.zeros((len(items), extraction.feature_dim), dtype=np.float32)
     unreadable: dict[int, str] = {}
@@ -128,7 +143,7 @@ def _check_finite(features: Features, items: Items, config: FeaturesConfig) -> N
 
 
 def _read_cache(path: Path, num_items: int, weights_sha256: str) -> Features | None:
-    """The cached features, or None where there are none or the file is not whole."""
+    """Return the cached features; None if there is no file or it is damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
             values, readable = file.get_tensor("values"), file.get_tensor("readable")

@@ -11,7 +11,7 @@ from pan_model.shapes import Float
 
 
 def fastest_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU that computes with it, float16 on another GPU, float32 elsewhere.
+    """Return bfloat16 on a GPU that supports it, float16 on other GPUs, float32 elsewhere.
 
     >>> fastest_precision(torch.device("cpu"))
     torch.float32
@@ -22,16 +22,16 @@ def fastest_precision(device: torch.device) -> torch.dtype:
 
 
 def computing_in(precision: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
-    """A block in which torch computes what it safely can in this precision."""
+    """Return a context in which torch uses this precision for the operations that allow it."""
     return nullcontext() if precision == torch.float32 else torch.autocast(device.type, dtype=precision)
 
 
 def gradient_scale(gradient: Float[Tensor, "U D"], precision: torch.dtype) -> float:
-    """The power of two by which a gradient is multiplied on its way through a network, so that it is not lost.
+    """Return a power of two to multiply a gradient by before it is propagated through a network.
 
-    float16 has no numbers below 6e-8: the largest entry is brought to 1..2. The others have float32's range, and the
-    scale is 1, as for a gradient of nothing but zeros, or one that is no number. It needs no state, unlike a scale that
-    is found by trial.
+    float16 has no numbers below 6e-8: the scale brings the largest entry to 1..2. Other types have float32's range, and
+    the scale is 1. It is also 1 if all entries are zero or any is not finite. Unlike `MixedPrecision`, which adapts its
+    scale from step to step, it has no state.
 
     >>> gradient_scale(torch.tensor([[0.001, -0.25]]), torch.float16)
     4.0
@@ -43,7 +43,7 @@ def gradient_scale(gradient: Float[Tensor, "U D"], precision: torch.dtype) -> fl
 
 
 class MixedPrecision:
-    """Runs forward passes in fewer bits where that is faster, and keeps small gradients from vanishing."""
+    """Mixed precision for a training loop: autocast for the forward pass, scaled gradients for float16."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -51,23 +51,23 @@ class MixedPrecision:
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
 
     def forward(self) -> AbstractContextManager[Any]:
-        """A block in which torch chooses the precision of each operation."""
+        """Return a context in which torch chooses the precision of each operation."""
         return computing_in(self._dtype, self._device)
 
     def backward(self, loss: Tensor) -> None:
-        """Add up the gradient of a loss."""
+        """Add the (scaled) gradient of a loss to the weights' gradients."""
         self._scaler.scale(loss).backward()
 
     def step(self, optimiser: torch.optim.Optimizer) -> None:
-        """Take a step, unless a scaled gradient overflowed, and choose the next scale."""
+        """Take an optimiser step unless a scaled gradient overflowed, then update the scale."""
         self._scaler.step(optimiser)
         self._scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        """The scale of gradients; empty where they are not scaled."""
+        """Return the state of the gradient scale; empty if gradients are not scaled."""
         return self._scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with another's scale."""
+        """Restore the state of a gradient scale."""
         if state and self._scaler.is_enabled():
             self._scaler.load_state_dict(state)

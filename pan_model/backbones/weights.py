@@ -36,15 +36,22 @@ LOAD_ERRORS = (
     pickle.UnpicklingError,
     SafetensorError,
 )
-"""What torch.load and safetensors raise on files that are cut short, garbage, or hold more than tensors."""
+"""What torch.load and safetensors raise for files that are truncated, garbage, or hold more than tensors."""
 
 
 def load_weights(backbone: Backbone, weights: str, *, folder: Path | None = None) -> str:
-    """Load `imagenet`, `random` or a state-dict file into the backbone; return the weights' sha256.
+    """Load weights into a backbone.
 
-    The sha256 is that of the file's bytes, or of the tensors for random weights (drawn with seed 0; the caller's
-    random state is left as it was). `folder` is where ImageNet weights are kept, torch hub's by default.
-    Raises UserError, the backbone untouched, when the weights cannot be had or do not fit.
+    Args:
+        backbone: The backbone; unchanged if this function raises.
+        weights: imagenet, random (drawn with seed 0; torch's random state is kept), or the path of a state-dict file.
+        folder: Where ImageNet weights are kept; by default torch hub's folder.
+
+    Returns:
+        The sha256 of the file's bytes; for random weights, of the tensors.
+
+    Raises:
+        UserError: The weights cannot be read or downloaded, or do not fit the backbone.
     """
     match WeightsSource.of(weights):
         case WeightsSource.RANDOM:
@@ -56,7 +63,7 @@ def load_weights(backbone: Backbone, weights: str, *, folder: Path | None = None
 
 
 def imagenet_url(name: str) -> str:
-    """Where torchvision publishes a model's ImageNet weights: the first version, IMAGENET1K_V1, where there is one.
+    """Return the URL of a model's ImageNet weights: version IMAGENET1K_V1 if published, else the first version.
 
     >>> imagenet_url("resnet50")
     'https://download.pytorch.org/models/resnet50-0676ba61.pth'
@@ -69,14 +76,15 @@ def imagenet_url(name: str) -> str:
 
 
 def hub_folder() -> Path:
-    """Where torch hub keeps downloaded weights (TORCH_HOME moves it)."""
+    """Return the folder in which torch hub keeps downloaded weights (set by TORCH_HOME)."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def download_weights(url: str, folder: Path, *, config: FetchConfig | None = None) -> Path:
-    """Download a weights file into `folder`, unless it is there; the name's `-<sha256 prefix>` must fit its bytes.
+    """Download a weights file unless `folder` holds it. The bytes must match the `-<sha256 prefix>` of the name.
 
-    Raises UserError naming the URL when it cannot be had.
+    Raises:
+        UserError: The file cannot be downloaded or written.
     """
     path = folder / Path(urlparse(url).path).name
     prefix = _sha256_prefix(path.name)
@@ -104,10 +112,12 @@ def _fetch_whole(url: str, path: Path, checksum: Checksum, config: FetchConfig |
 
 
 def load_weights_file(backbone: Backbone, path: Path) -> str:
-    """Load a state-dict file (.safetensors, else torch.save's format); return the sha256 of its bytes.
+    """Load a state-dict file (.safetensors, else torch.save's format), and return the sha256 of its bytes.
 
-    Only the classifier's keys may be missing and none may be left over; the classifier's own keys are passed over.
-    Raises UserError naming the file and the first key at fault, the backbone untouched.
+    Only the classifier's keys may be missing, and no other keys may be present; the classifier's keys are ignored.
+
+    Raises:
+        UserError: The file cannot be read or does not fit; the backbone is unchanged.
     """
     try:
         content = path.read_bytes()
@@ -118,7 +128,7 @@ def load_weights_file(backbone: Backbone, path: Path) -> str:
     state = {_current_key(key): value for key, value in _read_state_dict(path, content).items()}
     given = {key: value for key, value in state.items() if key not in backbone.classifier_keys}
     _check_fit(backbone, given, path)
-    # The network's own state dict carries the versions of its modules, which most files lack and mnasnet demands.
+    # The network's state dict holds the versions of its modules, which most files lack and mnasnet requires.
     complete = backbone.network.state_dict()
     complete.update(given)
     backbone.network.load_state_dict(complete)
@@ -166,7 +176,7 @@ def _check_state_dict(state: object, path: Path) -> StateDict:
 
 def _check_fit(backbone: Backbone, state: StateDict, path: Path) -> None:
     expected = backbone.network.state_dict()
-    # Files from before torch 0.4.1 lack num_batches_tracked, which no feature depends on.
+    # Files of torch < 0.4.1 lack num_batches_tracked, which does not affect features.
     missing = [key for key in expected if key not in state and not key.endswith(".num_batches_tracked")]
     left_over = [key for key in state if key not in expected]
     reshaped = [key for key in expected if key in state and state[key].shape != expected[key].shape]
@@ -183,7 +193,7 @@ def _check_fit(backbone: Backbone, state: StateDict, path: Path) -> None:
 
 
 def _count_keys(keys: list[str], fault: str) -> str:
-    """Say how many keys are at fault; nothing where none is.
+    """Return how many keys have a fault, and the first of them; an empty string for no keys.
 
     >>> _count_keys(["conv1.weight", "bn1.bias"], "missing")
     '2 keys missing (first conv1.weight)'
@@ -192,7 +202,7 @@ def _count_keys(keys: list[str], fault: str) -> str:
 
 
 def _current_key(key: str) -> str:
-    """Densenet's published files still number layers the old way.
+    """Return the current name of a state-dict key: densenet's published files use older names.
 
     >>> _current_key("features.denseblock1.denselayer2.norm.1.weight")
     'features.denseblock1.denselayer2.norm1.weight'
@@ -201,7 +211,7 @@ def _current_key(key: str) -> str:
 
 
 def _sha256_prefix(file_name: str) -> str:
-    """The start of the sha256 that torch writes into a file's name; empty where there is none.
+    """Return the start of the sha256 in a weights file's name; an empty string if it has none.
 
     >>> _sha256_prefix("resnet50-0676ba61.pth")
     '0676ba61'
@@ -211,7 +221,7 @@ def _sha256_prefix(file_name: str) -> str:
 
 
 def _describe(value: object) -> str:
-    """Name a value's type, and say when there is nothing in it.
+    """Return the name of a value's type, marked if the value is empty.
 
     >>> _describe([1]), _describe({})
     ('list', 'an empty dict')

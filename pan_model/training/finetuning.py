@@ -11,17 +11,19 @@ from pan_model.images.augmentation import AugmentationConfig
 from pan_model.images.decoded_cache import DecodedImages
 
 PIXELS_BATCH_SIZE = {"cpu": 16 * 224**2, "cuda": 64 * 224**2}
-"""Pixels of a step's images that go through the backbone with their activations at a time, by device; a ResNet-50
-takes about 6 GB for these on a GPU, and 2 GB on a CPU."""
+"""Pixels of a batch that goes through the backbone with its activations, by device. A ResNet-50 takes about 6 GB for
+them on a GPU, and 2 GB on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
-    """The backbone's learning rate, the first epochs in which it rests, and how much training changes its images.
+    """How a trial trains its backbone. The schedule and both decays of the trial apply to the backbone, too.
 
-    While it rests (ProxyNCA++ has 5 such epochs), a trial is the frozen one of the same configuration, and learns from
-    the features of the first weights. The learning rate follows the trial's schedule; both decays of the trial hold
-    for the backbone, too. crop_scale_min is that of `AugmentationConfig`.
+    Attributes:
+        backbone_learning_rate: The learning rate of the backbone.
+        backbone_warmup_epochs: The first epochs, in which the backbone is frozen and the trial uses the features of the
+            initial weights (ProxyNCA++: 5).
+        crop_scale_min: See `AugmentationConfig`.
     """
 
     backbone_learning_rate: float
@@ -35,22 +37,25 @@ class FinetuneConfig:
             )
         if self.backbone_warmup_epochs < 0:
             raise UserError(f"backbone_warmup_epochs must be 0 or more, got {self.backbone_warmup_epochs}.")
-        _ = self.augmentation  # has a rule for crop_scale_min
+        _ = self.augmentation  # checks crop_scale_min
 
     @property
     def augmentation(self) -> AugmentationConfig:
-        """How images are changed each time that they are trained on."""
+        """The augmentation of training images."""
         return AugmentationConfig(crop_scale_min=self.crop_scale_min)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FinetuneStart:
-    """What a trial that trains its backbone needs beside the frozen features: the backbone that made them, images.
+    """What a trial that trains its backbone starts from, besides the frozen features.
 
-    The backbone holds the first weights, and keeps them: a trial trains a copy. images are those of the task's N
-    items, in their order. num_workers processes prepare them ahead, and as many again those of evaluation.
-    images_at_once bounds memory, by default by device; the result does not depend on it but for rounding.
-    mixed_precision plays a part on a GPU only.
+    Attributes:
+        backbone: The backbone with its initial weights. A trial trains a copy.
+        images: The decoded images of the task's N items, in order.
+        num_workers: Processes that prepare training images ahead, and as many again for evaluation.
+        images_at_once: Images in a batch that goes through the backbone with its activations; by default chosen by
+            device. It bounds memory, and changes results by rounding only.
+        mixed_precision: Whether the backbone trains in mixed precision on a GPU.
     """
 
     backbone: Backbone
@@ -64,5 +69,5 @@ class FinetuneStart:
             raise UserError(f"images_at_once must be at least 1, got {self.images_at_once}.")
 
     def batch_size_on(self, device: torch.device) -> int:
-        """How many images go through the backbone with their activations at a time."""
+        """Return how many images go through the backbone at a time on a device."""
         return self.images_at_once or max(1, PIXELS_BATCH_SIZE[device.type] // self.images.image_size**2)

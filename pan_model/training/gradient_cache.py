@@ -1,4 +1,4 @@
-"""Gradient caching: the exact gradient of a loss over many outputs of a network whose activations do not all fit."""
+"""Gradient caching: the exact gradient of a loss over more outputs of a network than its activations fit in memory."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,12 @@ from pan_model.shapes import Float
 
 
 class GradientCache:
-    """The outputs (U, D) of a network for the inputs of one step, at most `batch_size` of them with their activations.
+    """The outputs (U, D) of a network for the inputs of one step, at most `batch_size` of them with activations.
 
-    A loss of pairs cannot be added up over pieces of the items. So more inputs than `batch_size` go through the network
-    twice: first without a gradient, for the outputs; then, when the loss of the whole step has given the gradient with
-    respect to the outputs, piece by piece with one, and each piece is fed its part (Gao et al., RepL4NLP 2021). The
-    network must give the same outputs both times: no dropout, no statistics of a batch.
+    The loss of pairs is not a sum over parts of the items. More inputs than `batch_size` therefore pass through the
+    network twice: first without gradients, for the outputs; then, once the loss has given the gradient with respect to
+    the outputs, batch by batch with gradients (Gao et al., RepL4NLP 2021). The network must return the same outputs
+    both times: no dropout, no batch statistics.
     """
 
     def __init__(
@@ -27,16 +27,18 @@ class GradientCache:
         self.outputs.requires_grad_()
 
     def backward(self, scale: float = 1.0) -> None:
-        """Hand `scale` times the gradient that has reached the outputs on to the network's weights."""
+        """Backpropagate `scale` times the outputs' gradient to the network's weights."""
         if self.outputs.grad is None:
             return
         gradient = self.outputs.grad * scale
         if self._whole is not None:
             self._whole.backward(gradient)
             return
-        for piece, of_piece in zip(self._inputs, gradient.split([len(piece) for piece in self._inputs]), strict=True):
-            self._network(piece).backward(of_piece)
+        for batch, batch_gradient in zip(
+            self._inputs, gradient.split([len(batch) for batch in self._inputs]), strict=True
+        ):
+            self._network(batch).backward(batch_gradient)
 
     @torch.no_grad()
     def _first_pass(self) -> Float[Tensor, "U D"]:
-        return torch.cat([self._network(piece) for piece in self._inputs])
+        return torch.cat([self._network(batch) for batch in self._inputs])

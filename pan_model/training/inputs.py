@@ -11,7 +11,7 @@ from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs
 
 KEPT_BYTES = 2**29
-"""The largest table that is kept in a CPU's memory beside the features; a GPU keeps any."""
+"""The largest table that is kept in CPU memory alongside the features; a GPU keeps tables of any size."""
 
 
 @runtime_checkable
@@ -19,54 +19,56 @@ class StepInputs(Protocol):
     """The normalised features of the items of one training step."""
 
     def of(self, items: Int[Tensor, "U"]) -> Float[Tensor, "U D"]:
-        """The rows of some of the step's items."""
+        """Return the rows of some of the step's items."""
         ...
 
     def backward(self) -> None:
-        """Hand the gradient that has reached the rows on to the weights that made them, if any did."""
+        """Backpropagate the gradient of the rows to the backbone that is trained, if any."""
         ...
 
 
 @runtime_checkable
 class Inputs(Protocol):
-    """What the trainer asks for the features of items, given by index.
+    """The features of items, given by index, in training and evaluation.
 
-    costly says whether each item that is asked for takes time; backbone is the one that learns, if one does.
+    Attributes:
+        costly: Whether features are computed when they are needed, so that only needed items should be requested.
+        backbone: The backbone that is trained, with its current weights; None if features are frozen.
     """
 
     costly: bool
 
     @property
     def backbone(self) -> Backbone | None:
-        """The backbone that is trained, as it is now; None where features are fixed."""
+        """The backbone that is trained, with its current weights; None if features are frozen."""
         ...
 
     def of_steps(self, steps: Sequence[Pairs], *, epoch: int, seed: int) -> Iterator[StepInputs]:
-        """The inputs of an epoch's training steps, one after another; epochs count from 1."""
+        """Yield the inputs of an epoch's training steps; epochs count from 1."""
         ...
 
     def of(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
-        """Normalised features in evaluation, without a gradient."""
+        """Return normalised features for evaluation, without a gradient."""
         ...
 
     def features(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
-        """The same before normalisation: what a saved model takes."""
+        """Return features before normalisation, which a saved model takes."""
         ...
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """The weights behind the features as groups of a torch optimiser."""
+        """Return the backbone's weights as parameter groups of a torch optimiser; none if features are frozen."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint has to hold of them."""
+        """Return the state that a checkpoint must hold."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint that holds `state_dict` among other things."""
+        """Restore the state from a checkpoint, which may hold other keys."""
         ...
 
     def close(self) -> None:
-        """End processes that help, if any do; they start again when they are needed."""
+        """Stop the processes that load images, if any; they start again when needed."""
         ...
 
 
@@ -75,16 +77,16 @@ class Rows(Protocol):
     """The normalised features (N, D) of N items."""
 
     def __len__(self) -> int:
-        """N."""
+        """Return N."""
         ...
 
     def __getitem__(self, items: Int[Tensor, "n"], /) -> Float[Tensor, "n D"]:
-        """The rows of some items."""
+        """Return the rows of some items."""
         ...
 
 
 class ComputedRows:
-    """Rows that are normalised anew each time."""
+    """Rows that are normalised on each access."""
 
     def __init__(self, normalisation: Normalisation, features: Float[Tensor, "N D"]) -> None:
         self._normalisation = normalisation
@@ -100,16 +102,16 @@ class ComputedRows:
 def normalise_rows(
     normalisation: Normalisation, features: Float[Tensor, "N D"], *, kept_bytes: int = KEPT_BYTES
 ) -> Rows:
-    """Normalise all features: at once, unless they lie in a CPU's memory and take more than kept_bytes."""
+    """Normalise all features now or, if they are in CPU memory and exceed `kept_bytes`, on each access."""
     if features.device.type == "cpu" and features.nbytes > kept_bytes and not normalisation.keeps_features:
         return ComputedRows(normalisation, features)
     return normalisation.normalise_all(features)
 
 
 class FrozenInputs:
-    """Rows of a table: features as they were extracted (N, D), and normalised (N, D).
+    """Rows of a table: features as extracted (N, D), and normalised (N, D).
 
-    They are the inputs of each of its training steps, too.
+    The same object serves as the inputs of each training step.
     """
 
     costly = False
@@ -120,30 +122,30 @@ class FrozenInputs:
         self._normalised = normalised
 
     def of_steps(self, steps: Sequence[Pairs], *, epoch: int, seed: int) -> Iterator["FrozenInputs"]:
-        """The table itself in every step."""
+        """Yield this table for every step."""
         return (self for _ in steps)
 
     def of(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
-        """Normalised features."""
+        """Return normalised features."""
         return self._normalised[items]
 
     def features(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
-        """Features as they were extracted."""
+        """Return features as extracted."""
         return self._features[items]
 
     def backward(self) -> None:
-        """Nothing here learns."""
+        """Do nothing: no weights are trained."""
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """None."""
+        """Return no groups."""
         return []
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the table comes from the data."""
+        """Return an empty state: the table comes from the data."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing."""

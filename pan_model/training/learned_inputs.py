@@ -20,19 +20,19 @@ from pan_model.training.gradient_cache import GradientCache
 from pan_model.training.inputs import FrozenInputs, StepInputs
 
 AUGMENTATION_PURPOSE = 5
-"""Keeps the random numbers of augmentation apart from others of the same seed."""
+"""Separates the random numbers of augmentation from others of the same seed."""
 
 EVALUATION_BATCH_SIZE = {"cpu": 16, "cuda": 64}
-"""Images of an evaluation that go through the backbone at a time, by device, as when features are extracted."""
+"""Images in an evaluation batch, by device, as in feature extraction."""
 
 
 class LearnedInputs:
-    """Normalised features of items' images, by a copy of a backbone that learns.
+    """Normalised features of items' images, by a copy of a backbone that is trained.
 
-    The backbone always is in evaluation mode: batch normalisation keeps the statistics of the first weights (its scale
-    and shift learn, like all weights), and nothing is dropped. So an item's features depend on no other item, and
-    those of evaluation are the ones that were trained. In training images are augmented, and the backbone computes
-    in mixed precision on a GPU; evaluation does neither. As long as the backbone rests, the frozen features stand in.
+    The backbone is always in evaluation mode: batch normalisation keeps the statistics of the initial weights (its
+    scale and shift are trained), and nothing is dropped. An item's features therefore depend on no other item, and
+    evaluation sees the features that were trained. Training augments images and uses mixed precision on a GPU;
+    evaluation does neither. During warm-up epochs the frozen features are used.
     """
 
     costly = True
@@ -52,7 +52,7 @@ class LearnedInputs:
         self._batch_size = start.batch_size_on(device)
         self._precision = fastest_precision(device) if start.mixed_precision else torch.float32
         self._backbone = deepcopy(start.backbone).eval().requires_grad_()
-        # Convolutions are up to twice as fast when the channels of a pixel lie side by side.
+        # Convolutions are up to twice as fast in the channels-last layout.
         self._backbone.to(device).to(memory_format=torch.channels_last)
         batches = partial(
             ImageBatches,
@@ -66,11 +66,11 @@ class LearnedInputs:
 
     @property
     def backbone(self) -> Backbone:
-        """The backbone with the weights that it has learned so far."""
+        """The backbone with its current weights."""
         return self._backbone
 
     def of_steps(self, steps: Sequence[Pairs], *, epoch: int, seed: int) -> Iterator[StepInputs]:
-        """The inputs of an epoch's steps; each must have handed its gradient on before the next is asked for."""
+        """Yield the inputs of an epoch's steps. Call `backward` on each before requesting the next."""
         if epoch <= self._config.backbone_warmup_epochs:
             yield from self._frozen.of_steps(steps, epoch=epoch, seed=seed)
             return
@@ -82,12 +82,12 @@ class LearnedInputs:
             yield _LearnedStep(features, torch.from_numpy(of_step).to(self._device), self._backbone, self._precision)
 
     def of(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
-        """Normalised features in evaluation."""
+        """Return normalised features for evaluation."""
         return self._normalisation(self.features(items)) if self._moved else self._frozen.of(items)
 
     @torch.no_grad()
     def features(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
-        """Features by the backbone as it is, from images as they are, computed as the frozen ones were."""
+        """Return the current backbone's features of images without augmentation, computed as frozen features are."""
         if not self._moved or len(items) == 0:
             return self._frozen.features(items)
         batches = [piece.cpu().numpy() for piece in items.split(EVALUATION_BATCH_SIZE[self._device.type])]
@@ -95,21 +95,21 @@ class LearnedInputs:
             return torch.cat([self._extract(images) for images in self._evaluation.epoch(batches, (0,))])
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """The backbone's weights, with their own learning rate."""
+        """Return the backbone's weights with their own learning rate."""
         return [{"params": list(self._backbone.parameters()), "lr": self._config.backbone_learning_rate}]
 
     def state_dict(self) -> dict[str, Any]:
-        """The backbone's weights, under the key backbone; nothing as long as it rests."""
+        """Return the backbone's weights under the key backbone; an empty state before they first change."""
         return {"backbone": self._backbone.network.state_dict()} if self._moved else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with the backbone of a checkpoint; one without a backbone is of a time when it still rested."""
+        """Restore the backbone from a checkpoint; one of a warm-up epoch holds none."""
         self._moved = "backbone" in state
         if self._moved:
             self._backbone.network.load_state_dict(state["backbone"])
 
     def close(self) -> None:
-        """End the processes that load images; another epoch or evaluation starts new ones."""
+        """Stop the processes that load images; the next epoch or evaluation starts new ones."""
         self._training.close()
         self._evaluation.close()
 
@@ -123,7 +123,7 @@ class LearnedInputs:
 
 
 class _LearnedStep:
-    """The features of a step's items (U ascending), and the way back to the backbone for their gradient."""
+    """The features of a step's items (U, ascending), and the path of their gradient to the backbone."""
 
     def __init__(
         self, features: GradientCache, items: Int[Tensor, "U"], backbone: Backbone, precision: torch.dtype
@@ -134,11 +134,11 @@ class _LearnedStep:
         self._precision = precision
 
     def of(self, items: Int[Tensor, "u"]) -> Float[Tensor, "u D"]:
-        """The rows of some of the step's items."""
+        """Return the rows of some of the step's items."""
         return self._features.outputs[torch.searchsorted(self._items, items)]
 
     def backward(self) -> None:
-        """Add the step's gradient to that of the backbone's weights, which must have none yet."""
+        """Set the gradient of the backbone's weights, which must have none yet."""
         gradient = self._features.outputs.grad
         if gradient is None:
             return

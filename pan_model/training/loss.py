@@ -15,11 +15,11 @@ from pan_model.shapes import Bool, Float, Int
 from pan_model.training.inputs import StepInputs
 
 MASK_EPSILON = 1e-6
-"""Keeps a pair without any certain condition at a loss of 0 (reference code)."""
+"""Keeps the loss of a pair without any certain condition at 0 (reference code)."""
 
 
 def pair_losses(pairs: PairSimilarity, same: Bool[Tensor, "P"]) -> Float[Tensor, "P"]:
-    """Binary cross-entropy of each pair's score p against y, same class or outfit.
+    """Return the binary cross-entropy of each pair's score p against y, same class or outfit.
 
     >>> pairs = PairSimilarity(torch.zeros(1, 1), torch.zeros(1, 1))
     >>> [round(loss, 4) for loss in pair_losses(pairs, torch.tensor([True])).tolist()]
@@ -29,10 +29,10 @@ def pair_losses(pairs: PairSimilarity, same: Bool[Tensor, "P"]) -> Float[Tensor,
 
 
 def pair_weights(same: Bool[Tensor, "P"], positive_weight: float) -> Float[Tensor, "P"]:
-    """How much each pair counts: positives together positive_weight, negatives the rest, 1 in all.
+    """Return pair weights that sum to 1: positives share `positive_weight`, negatives share the rest.
 
-    Where there are only positives or only negatives, they count alike. With as many of both and positive_weight 0.5
-    every pair counts 1 / P, the paper's mean.
+    If all pairs are positives, or all negatives, each has weight 1 / P. With equal numbers and positive_weight 0.5, too:
+    the paper's mean.
 
     >>> pair_weights(torch.tensor([True, False, False]), 0.5).tolist()
     [0.5, 0.25, 0.25]
@@ -46,7 +46,7 @@ def pair_weights(same: Bool[Tensor, "P"], positive_weight: float) -> Float[Tenso
 
 
 def hardest_pairs(losses: Float[Tensor, "P"], same: Bool[Tensor, "P"], share: float) -> Int[Tensor, "H"]:
-    """The places of the hardest share of the positives and of the negatives, in ascending order, at least one of each.
+    """Return the positions, ascending, of the hardest share of positives and of negatives, at least one of each.
 
     >>> hardest_pairs(torch.tensor([1.0, 2.0, 5.0, 4.0]), torch.tensor([True, True, False, False]), 0.5).tolist()
     [1, 2]
@@ -61,7 +61,9 @@ def hardest_pairs(losses: Float[Tensor, "P"], same: Bool[Tensor, "P"], share: fl
 def condition_loss(
     similarity_logits: Float[Tensor, "P K"], targets: Bool[Tensor, "P K"], certain: Bool[Tensor, "P K"]
 ) -> Float[Tensor, ""]:
-    """Mean over pairs of sum_m c_m BCE(s_m, a_m) / (sum_m c_m + 1e-6), c_m = both images' attribute m is certain.
+    """Return the mean over pairs of sum_m c_m BCE(s_m, a_m) / (sum_m c_m + 1e-6).
+
+    c_m = 1 if attribute m is certain for both images, else 0.
 
     >>> logits, targets = torch.tensor([[0.0, 9.0]]), torch.tensor([[True, False]])
     >>> round(condition_loss(logits, targets, torch.tensor([[True, False]])).item(), 4)
@@ -75,7 +77,7 @@ def condition_loss(
 
 
 class Losses(NamedTuple):
-    """The parts of the training loss, each a scalar; conditions is before lambda, total after."""
+    """The terms of the training loss, each a scalar; lambda is applied in `total`, not in `conditions`."""
 
     total: Float[Tensor, ""]
     pairs: Float[Tensor, ""]
@@ -84,10 +86,10 @@ class Losses(NamedTuple):
 
 
 class TrainingLoss:
-    """The losses of pairs of training items, given by index, on the normalised features that a step has for them.
+    """The losses of pairs of training items, given by index.
 
-    With edges among the training items, all of these are embedded together, as a graph, once a step: between `begin`
-    and `finish` the pieces of a step share the embeddings.
+    With edges among the training items, the whole graph is embedded once a step: between `begin` and `finish` the
+    batches of a step share its embeddings.
     """
 
     def __init__(
@@ -114,13 +116,13 @@ class TrainingLoss:
         self._shared: Float[Tensor, "n E"] | None = None
 
     def begin(self, inputs: StepInputs) -> None:
-        """Begin a step: embed the graph, if there is one."""
+        """Begin a step: embed the graph, if any."""
         if self._edges is not None:
             self._graph = self._model.encode(inputs.of(self._training_items), self._edges)
             self._shared = self._graph.detach().requires_grad_()
 
     def finish(self) -> None:
-        """End a step: hand the gradient that its pieces left at the graph's embeddings on to the encoder."""
+        """End a step: backpropagate the gradient of the graph's embeddings to the encoder."""
         if self._graph is not None and self._shared is not None:
             self._graph.backward(self._shared.grad)
         self._graph = self._shared = None
@@ -133,9 +135,17 @@ class TrainingLoss:
         same: Bool[Tensor, "P"],
         weights: Float[Tensor, "P"],
     ) -> Losses:
-        """The losses of P pairs, those of p weighted; every item among them is embedded once.
+        """Return the losses of P pairs. Every item among them is embedded once.
 
-        The encoder's own loss is the mean over these items, that of the conditions the mean over the pairs.
+        Args:
+            inputs: The normalised features of the step's items.
+            index_1: The first item of each pair.
+            index_2: The second item of each pair.
+            same: Whether the two items are of the same class or outfit.
+            weights: The weights of the pairs in the loss of their scores.
+
+        Returns:
+            The loss terms. The encoder's own loss is a mean over items, the loss of the conditions a mean over pairs.
         """
         pairs, embeddings, items = self._compare(inputs, index_1, index_2)
         of_pairs = (weights * pair_losses(pairs, same)).sum()
@@ -159,7 +169,7 @@ class TrainingLoss:
         share: float,
         batch_size: int,
     ) -> Int[Tensor, "H"]:
-        """The places of the hardest share of P pairs, as the model is now and without dropout."""
+        """Return the positions of the hardest share of P pairs, for the current model without dropout."""
         self._model.eval()
         losses = [
             pair_losses(self._compare(inputs, one, two)[0], alike)
@@ -173,7 +183,7 @@ class TrainingLoss:
     def _compare(
         self, inputs: StepInputs, index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"]
     ) -> tuple[PairSimilarity, Float[Tensor, "U E"], Int[Tensor, "U"]]:
-        """The pairs' similarities, and the embeddings of the U items among them."""
+        """Return the pairs' similarities, and the embeddings of the U items among them."""
         items, places = torch.cat([index_1, index_2]).unique(return_inverse=True)
         embeddings = self._embed(inputs, items)
         place_1, place_2 = places.split(len(index_1))

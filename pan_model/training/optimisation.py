@@ -1,4 +1,4 @@
-"""How the weights are found: Adam with a schedule, weight decay, and decay towards the first weights."""
+"""Optimisation: AdamW with a schedule, weight decay, and decay towards the initial weights."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from pan_model.errors import UserError
 
 
 class Schedule(StrEnum):
-    """constant: one learning rate throughout; cosine: half a cosine, from it to 0 over max_epochs epochs."""
+    """The learning rate over time: constant, or half a cosine from its value to 0 over max_epochs epochs."""
 
     CONSTANT = "constant"
     COSINE = "cosine"
@@ -20,12 +20,19 @@ class Schedule(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How the weights are found: Adam for at most max_epochs epochs, from a seed.
+    """How a model is trained: AdamW from a seed.
 
-    weight_decay pulls weights towards 0, start_decay towards where they started (L2-SP; Li et al., ICML 2018), both
-    decoupled from the gradient: a step moves them by learning_rate * decay of the way. feature_dropout is the share of
-    an item's normalised features that are dropped. A trial ends after `patience` epochs without a better value on val;
-    0 stands for never.
+    Both decays are decoupled from the gradient: a step moves weights by learning_rate * decay of the distance.
+
+    Attributes:
+        learning_rate: The initial learning rate.
+        schedule: The learning rate over time.
+        weight_decay: Decay towards 0.
+        start_decay: Decay towards the initial weights (L2-SP; Li et al., ICML 2018).
+        feature_dropout: The share of an item's normalised features that is dropped in training.
+        patience: Epochs without a better validation value after which a trial ends; 0 disables early stopping.
+        max_epochs: The number of epochs.
+        seed: Determines initial weights, pairs and dropout.
     """
 
     learning_rate: float = 1e-3
@@ -54,10 +61,10 @@ class TrainConfig:
 
 
 class Optimisation:
-    """AdamW over groups of weights, one scheduled step at a time.
+    """AdamW over parameter groups, with a schedule.
 
-    A group may have its own "lr", "weight_decay" and "start_decay". The first weights are those of the moment at which
-    this is made; they are no part of the state, since whoever continues starts from them, too.
+    A group may set its own "lr", "weight_decay" and "start_decay". The initial weights are those at construction. They
+    are not part of the state: a resumed run constructs them again.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]], config: TrainConfig, *, steps_per_epoch: int) -> None:
@@ -73,12 +80,12 @@ class Optimisation:
         self._first = [[weight.detach().clone() for weight in group["params"]] for group in self._adam.param_groups]
 
     def zero_grad(self) -> None:
-        """Forget the gradient."""
+        """Reset the gradients."""
         self._adam.zero_grad()
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the weights against their gradient, then a little towards where they started."""
+        """Take a step of AdamW, then decay towards the initial weights."""
         self._adam.step()
         for group, first in zip(self._adam.param_groups, self._first, strict=True):
             if pull := min(1.0, group["lr"] * group["start_decay"]):
@@ -87,17 +94,17 @@ class Optimisation:
         self._scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next step depends on, beside the weights."""
+        """Return what the next step depends on, besides the weights."""
         return {"adam": self._adam.state_dict(), "steps": self._scheduler.last_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue after another's step."""
+        """Restore the state of another optimisation."""
         self._adam.load_state_dict(state["adam"])
         self._scheduler.last_epoch = state["steps"]
 
 
 def share_of_learning_rate(schedule: Schedule, done: float) -> float:
-    """The learning rate's share when this part of all steps is done, 0 to 1.
+    """Return the factor of the learning rate after a share `done`, 0 to 1, of all steps.
 
     >>> [round(share_of_learning_rate(Schedule.COSINE, done), 3) for done in (0, 0.5, 1)]
     [1.0, 0.5, 0.0]

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -193,11 +194,18 @@ def run() -> Callable[[Trainer, int], list[EpochRecord]]:
 
 
 @pytest.fixture
-def draw_items(tmp_path: Path) -> Callable[..., Items]:
-    """Draw images of noise around each class's colour and write them; items are named 0.png, 1.png and so on."""
+def draw_items(tmp_path: Path, draw_items_in: Callable[..., Items]) -> Callable[..., Items]:
+    """Draw images into a folder of the test."""
+    return partial(draw_items_in, tmp_path / "images")
 
-    def draw(num_items: int, num_classes: int = 1, sizes: Sequence[tuple[int, int]] = ((40, 60), (50, 36))) -> Items:
-        root = tmp_path / "images"
+
+@pytest.fixture(scope="session")
+def draw_items_in() -> Callable[..., Items]:
+    """Draw images of noise around each class's colour into a folder; items are named 0.png, 1.png and so on."""
+
+    def draw(
+        root: Path, num_items: int, num_classes: int = 1, sizes: Sequence[tuple[int, int]] = ((40, 60), (50, 36))
+    ) -> Items:
         root.mkdir()
         generator = np.random.default_rng(0)
         colours = generator.integers(0, 156, (num_classes, 3))
