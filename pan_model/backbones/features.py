@@ -94,9 +94,7 @@ def extract_features(
 
 def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weights_sha256: str) -> Path:
     """Return the cache file of features, named by the sha256 of everything that they depend on."""
-    pooling = (
-        [] if config.pooling is Pooling.AVG else [config.pooling.value]
-    )  # older caches hold averages only
+    pooling = [] if config.pooling is Pooling.AVG else [config.pooling.value]  # older caches hold averages only
     key = content_key(CACHE_FORMAT, fingerprint, config.backbone, weights_sha256, config.image_size, *pooling)
     return cache_dir / "features" / f"{key}.safetensors"
 

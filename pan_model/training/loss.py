@@ -31,8 +31,8 @@ def pair_losses(pairs: PairSimilarity, same: Bool[Tensor, "P"]) -> Float[Tensor,
 def pair_weights(same: Bool[Tensor, "P"], positive_weight: float) -> Float[Tensor, "P"]:
     """Return pair weights that sum to 1: positives share `positive_weight`, negatives share the rest.
 
-    If all pairs are positives, or all negatives, each has weight 1 / P. With equal numbers and positive_weight 0.5, too:
-    the paper's mean.
+    Each pair has weight 1 / P if all pairs are positives, or all negatives; also with equal numbers of both and
+    positive_weight 0.5, the paper's mean.
 
     >>> pair_weights(torch.tensor([True, False, False]), 0.5).tolist()
     [0.5, 0.25, 0.25]

@@ -1,4 +1,4 @@
-"""Training: one epoch after another, each depending on the configuration, the seed and the weights before it alone."""
+"""The trainer: one epoch after another. Each depends only on the configuration, the seed and the weights before it."""
 
 import time
 from collections.abc import Iterator
@@ -29,45 +29,62 @@ from pan_model.training.loss import Losses, TrainingLoss, pair_weights
 from pan_model.training.optimisation import Optimisation
 
 TRAINING_BATCH_SIZE = 8192
-"""Pairs of an optimiser step that are in memory at a time, fewer where embeddings are wider than WIDE."""
+"""Pairs of an optimiser step that are in memory at a time; fewer if embeddings are longer than WIDE."""
 
 WIDE = 1280
-"""With it, memory is bounded at TRAINING_BATCH_SIZE x WIDE floats about ten times over: half a gigabyte."""
+"""Bounds memory at about ten times TRAINING_BATCH_SIZE x WIDE floats: half a gigabyte."""
 
 PAIRS_PURPOSE = 1
 FIRST_WEIGHTS_PURPOSE = 3
-"""Keep random numbers for different purposes apart, and from those of episodes, drawn from the same seed."""
+"""Separate random numbers of different purposes, and of episodes, that are drawn from the same seed."""
 
 CALIBRATION_PAIRS = 4096
-"""Training pairs whose distances say where first weights of the kind distance start."""
+"""Training pairs that calibrate the initial weights of kind distance."""
 
 FITTED = "normalisation."
-"""The prefix of what the training items alone determine, and no checkpoint need hold."""
+"""The prefix of state that the training items determine, so that checkpoints need not hold it."""
 
 
 class Evaluation(NamedTuple):
-    """Each question's score, by metric, and the seconds that it took."""
+    """The score of each question, by metric, and the time that evaluation took, in seconds."""
 
     questions: QuestionScores
     time_s: float
 
     def means(self, prefix: str = "") -> EpochRecord:
-        """The value of each metric."""
+        """Return the value of each metric, the mean over its questions."""
         return {f"{prefix}{name}": float(questions.mean()) for name, questions in self.questions.items()}
 
 
 class Trainer:
-    """Trains one PAN on a task's training pairs.
+    """Trains a PAN on a task's training pairs.
 
-    Every random draw of epoch e comes from (seed, e), so that a run continued from `state_dict` equals one that was
-    never interrupted: bit for bit on one machine with the same number of threads.
+    Every random draw of epoch e depends on (seed, e), so that a run resumed from `state_dict` equals an uninterrupted
+    one bit for bit, on the same machine with the same number of threads. On a GPU this holds inside
+    `deterministic_arithmetic`. Training leaves torch's random state as it was.
 
-    A configuration that trains its backbone, and no other, needs `start`: without it, or with it in vain, UserError.
+    Attributes:
+        task: The training pairs and the metrics.
+        config: The trial's configuration.
+        device: The device that trains and evaluates.
+        epoch: The number of finished epochs.
+        model: The model with its current weights.
     """
 
     def __init__(
         self, task: Task, config: TrialConfig, device: torch.device, start: FinetuneStart | None = None
     ) -> None:
+        """Build the model, fit its normalisation, and set its initial weights.
+
+        Args:
+            task: The training pairs and the metrics.
+            config: The trial's configuration.
+            device: The device that trains and evaluates.
+            start: The backbone and images; required if, and only if, the configuration trains the backbone.
+
+        Raises:
+            UserError: `start` does not match the configuration, or the task does not support it.
+        """
         self.task = task
         self.config = config
         self.device = device
@@ -105,7 +122,7 @@ class Trainer:
         )
 
     def train_epoch(self) -> EpochRecord:
-        """Train for one epoch; gives the epoch's number, its losses (means over steps) and its time."""
+        """Train for one epoch, and return its number, its losses (means over steps) and its time in seconds."""
         start = time.perf_counter()
         self.epoch += 1
         seeds = np.random.SeedSequence([self.config.train.seed, self.epoch])
@@ -121,27 +138,27 @@ class Trainer:
         }
 
     def evaluate(self, split: Split) -> Evaluation:
-        """The objective's questions on a split."""
+        """Score the questions of the objective on a split."""
         start = time.perf_counter()
         questions = self.task.evaluate(self._scorer(split, self._items_of(split)), split)
         return Evaluation(questions, time.perf_counter() - start)
 
     def scorer(self, split: Split) -> SetScorer:
-        """A scorer of any questions on a split's items by the model, and the backbone, as they are now."""
+        """Return a scorer of a split's items by the current model and backbone."""
         return self._scorer(split, self.task.featured.splits[split])
 
     @torch.inference_mode()
     def normalised_features(self, split: Split | None = None) -> Float[np.ndarray, "n D"]:
-        """What the encoder sees of a split's items, or of all items, before any training, on the CPU."""
+        """Return normalised frozen features of a split's items, or of all items, on the CPU."""
         num_items = len(self._normalised)
         items = np.arange(num_items) if split is None else self.task.featured.splits[split]
         return self._normalised[torch.tensor(items, device=self.device)].cpu().numpy()
 
     @torch.inference_mode()
     def features_of(self, split: Split) -> Float[np.ndarray, "N D"]:
-        """The features that the model takes of a split's items, on the CPU; the rows of all others are 0.
+        """Return the features of a split's items by the current backbone, on the CPU; rows of other items are 0.
 
-        A backbone that learns gives others than the task has.
+        They differ from the task's features if the backbone is trained.
         """
         items = torch.tensor(self.task.featured.splits[split], device=self.device)
         features = torch.zeros(len(self._normalised), self.task.featured.feature_dim, device=self.device)
@@ -150,17 +167,17 @@ class Trainer:
 
     @property
     def backbone(self) -> Backbone | None:
-        """The backbone with what it has learned, where it does; the trainer goes on changing it."""
+        """The backbone that is trained, None if it is frozen. Further training changes it."""
         return self._inputs.backbone
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next epoch depends on, beside the configuration and the data."""
+        """Return what the next epoch depends on, besides the configuration and the data."""
         weights = {name: value for name, value in self.model.state_dict().items() if not name.startswith(FITTED)}
         state = {"epoch": self.epoch, "model": weights, "optimiser": self._optimisation.state_dict()}
         return state | self._inputs.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from the end of another trainer's epoch."""
+        """Resume after the last epoch of another trainer."""
         self.epoch = state["epoch"]
         fitted = {name: value for name, value in self.model.state_dict().items() if name.startswith(FITTED)}
         self.model.load_state_dict(state["model"] | fitted)
@@ -168,7 +185,7 @@ class Trainer:
         self._optimisation.load_state_dict(state["optimiser"])
 
     def close(self) -> None:
-        """End the processes that load images, where there are any; another epoch or evaluation starts new ones."""
+        """Stop the processes that load images, if any; the next epoch or evaluation starts new ones."""
         self._inputs.close()
 
     def _make_inputs(self, frozen: FrozenInputs, start: FinetuneStart | None) -> Inputs:
@@ -184,7 +201,7 @@ class Trainer:
         return LearnedInputs(start, finetune, frozen, self.model.normalisation, self.device)
 
     def _items_of(self, split: Split) -> Int[np.ndarray, "n"]:
-        """The items that are embedded to evaluate a split: those that are asked where each takes time, else all."""
+        """Return the items to embed for an evaluation: only scored ones if embedding is costly."""
         if not self._inputs.costly:
             return self.task.featured.splits[split]
         if split not in self._asked:
@@ -198,7 +215,7 @@ class Trainer:
 
     @torch.inference_mode()
     def _embed(self, items: Int[np.ndarray, "n"]) -> Float[Tensor, "n E"]:
-        """Embed some items, in evaluation mode."""
+        """Embed some items in evaluation mode."""
         self.model.eval()
         rows = torch.tensor(items, device=self.device)  # a copy: the array may be read-only
         return torch.cat([self.model.encode(self._inputs.of(piece)) for piece in rows.split(EMBEDDING_BATCH_SIZE)])
@@ -220,7 +237,7 @@ class Trainer:
         return self.task.draw_steps(self.config.pairs, generator)
 
     def _train_step(self, pairs: Pairs, inputs: StepInputs) -> Float[np.ndarray, "L"]:
-        """One step of the optimiser, its gradient added up in pieces that fit in memory; gives the step's losses."""
+        """Take an optimiser step with gradients accumulated over batches, and return the step's losses."""
         index_1, index_2, same = self._on_device(pairs)
         if self.config.pairs.hard_pair_share < 1:
             share = self.config.pairs.hard_pair_share
@@ -230,9 +247,9 @@ class Trainer:
         self._optimisation.zero_grad()
         sums = np.zeros(len(Losses._fields))
         self._loss.begin(inputs)
-        for piece in _slices(len(same), self._pairs_batch_size):
-            share = (piece.stop - piece.start) / len(same)
-            losses = self._loss.losses(inputs, index_1[piece], index_2[piece], same[piece], weights[piece] / share)
+        for batch in _slices(len(same), self._pairs_batch_size):
+            share = (batch.stop - batch.start) / len(same)
+            losses = self._loss.losses(inputs, index_1[batch], index_2[batch], same[batch], weights[batch] / share)
             (losses.total * share).backward()
             sums += np.array([loss.item() for loss in losses]) * share
         self._loss.finish()
@@ -256,6 +273,6 @@ def new_pan(config: TrialConfig, conditions: Conditions, *, feature_dim: int, nu
 
 
 def _slices(length: int, size: int) -> Iterator[slice]:
-    """Cut 0..length into slices of at most `size`."""
+    """Split 0..length into slices of at most `size`."""
     for start in range(0, length, size):
         yield slice(start, min(start + size, length))

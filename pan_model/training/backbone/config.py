@@ -1,4 +1,4 @@
-"""How a backbone is trained before the trials: with triplets or with proxies, for how long and in what steps."""
+"""The configuration of backbone training. Imports neither torch nor torchvision."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig
 
 MIN_BATCH_SIZE = 4
-"""Images in a piece of a step; a piece of one could not be normalised by its batch."""
+"""The fewest images that are in memory at a time: BatchNorm cannot normalise a single image."""
 
 SIAMESE_EPOCHS, PROXYNCA_EPOCHS, WARM_UP_EPOCHS = 200, 50, 5
 
 
 class BackboneTraining(StrEnum):
-    """none: the backbone stays as it was loaded. siamese: triplets. proxynca: ProxyNCA++."""
+    """The loss of backbone training: none (no training), siamese (triplets) or proxynca (ProxyNCA++)."""
 
     NONE = "none"
     SIAMESE = "siamese"
@@ -23,13 +23,22 @@ class BackboneTraining(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneTrainingConfig:
-    """How a backbone is trained; `default_training` gives one for each kind.
+    """How a backbone is trained: Adam with a constant learning rate. `default_training` returns the defaults of a kind.
 
-    batch_size counts triplets (siamese) or images (proxynca: batch_size / images_per_class classes of images_per_class
-    each). Of a step, at most images_at_once images are in memory at a time, 0 for all; what depends on it are the
-    statistics of BatchNorm, nothing else. Adam with a constant learning rate; proxies learn
-    proxy_learning_rate_factor times as fast. During warm_up_epochs, the first of `epochs`, the backbone stays as it is.
-    Only siamese: margin. Only proxynca: temperature, embedding_dim, images_per_class, warm-up, proxies.
+    Attributes:
+        kind: siamese or proxynca.
+        epochs: The number of epochs.
+        batch_size: Triplets (siamese) or images (proxynca) in a step.
+        learning_rate: The learning rate of the backbone.
+        margin: siamese: the margin of the triplet loss.
+        temperature: proxynca: divides squared distances.
+        embedding_dim: proxynca: the length of the embedding before the proxies.
+        images_per_class: proxynca: images of each class in a step.
+        proxy_learning_rate_factor: proxynca: the proxies' learning rate, as a multiple of `learning_rate`.
+        warm_up_epochs: proxynca: the first epochs, in which the backbone is frozen.
+        images_at_once: Images of a step that are in memory at a time, 0 for all. It affects BatchNorm statistics only.
+        augmentation: The augmentation of images, None for none.
+        seed: Determines initial weights, steps and augmentation.
     """
 
     kind: BackboneTraining
@@ -67,7 +76,7 @@ class BackboneTrainingConfig:
     def _check_warm_up(self) -> None:
         if self.kind is BackboneTraining.SIAMESE and self.warm_up_epochs:
             raise UserError(
-                "warm_up_epochs must be 0 with siamese, which has nothing beside the backbone to train, "
+                "warm_up_epochs must be 0 with siamese, which trains nothing besides the backbone, "
                 f"got {self.warm_up_epochs}."
             )
         if not 0 <= self.warm_up_epochs < self.epochs:
@@ -86,19 +95,24 @@ class BackboneTrainingConfig:
 
     @property
     def classes_per_batch(self) -> int:
-        """How many classes a step of proxynca has."""
+        """The number of classes in a step of proxynca."""
         return self.batch_size // self.images_per_class
 
 
 def default_training(
     kind: BackboneTraining, *, epochs: int | None = None, from_random: bool = True, seed: int = 0
 ) -> BackboneTrainingConfig:
-    """What a kind is trained with unless told otherwise; from_random says whether the first weights are random ones.
+    """Return the default configuration of a kind of backbone training.
 
-    siamese: as published for CUB (200 epochs from random weights, batch 96, Adam 1e-3, margin 0.2, augmentation); that
-    a batch is 96 triplets is our reading, and so is 1e-4 for weights that have learned something already. proxynca:
-    batches 8 x 4, temperature 1/9 and 5 warm-up epochs (a third of fewer than 15) are published, 50 epochs and both
-    learning rates are ours.
+    siamese: as published for CUB (200 epochs from random weights, batch 96, Adam 1e-3, margin 0.2, augmentation). Not
+    published: that a batch is 96 triplets, and 1e-4 for pretrained weights. proxynca: batches of 8 x 4, temperature 1/9
+    and 5 warm-up epochs are published; 50 epochs and both learning rates are ours.
+
+    Args:
+        kind: siamese or proxynca.
+        epochs: The number of epochs, by default 200 or 50. Fewer than 15 have a third as warm-up epochs.
+        from_random: Whether the initial weights are random rather than pretrained.
+        seed: The seed of the training.
     """
     if kind is BackboneTraining.PROXYNCA:
         num_epochs = epochs or PROXYNCA_EPOCHS

@@ -1,4 +1,4 @@
-"""What a backbone is trained on: some items of a dataset, and which of them belong together."""
+"""The training data of a backbone: some items of a dataset, and their groups."""
 
 from dataclasses import dataclass, replace
 
@@ -13,13 +13,18 @@ from pan_model.training.backbone.triplets import Groups
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingImages:
-    """The training items of a dataset, as indices of its N items; `fingerprint` is that of the dataset.
+    """The training items of a dataset and their groups.
 
-    groups says which of them belong together for siamese: each once for each of its groups, and that group's number, as
-    `Task.normalisation_groups` gives them (outfits for Polyvore, classes elsewhere); without, it is the classes. With
-    proxynca a group is always an item's class: for Polyvore, whose outfits are no classes, its category.
+    Attributes:
+        items: All N items of the dataset.
+        fingerprint: The fingerprint of the dataset.
+        training_items: The indices of the training items.
+        groups: For siamese: items, each once for each of its groups, and the numbers of these groups, as
+            `Task.normalisation_groups` returns them (Polyvore: outfits). None for classes. proxynca always uses
+            classes (Polyvore: categories).
 
-    Raises UserError for groups of other items, and for none at all.
+    Raises:
+        UserError: There are no training items, or groups hold other items.
     """
 
     items: Items
@@ -34,12 +39,12 @@ class TrainingImages:
             raise UserError(f"{self.items.image_root}: groups must hold training items only.")
 
     def alone(self) -> Items:
-        """The training items, ascending, without their relations, which may not hold without the others."""
+        """Return the training items, ascending, without relations, which may refer to other items."""
         chosen = np.isin(np.arange(len(self.items)), self.training_items)
         return replace(self.items, relations=None).select(chosen, "not for training")
 
     def groups_for(self, kind: BackboneTraining) -> Groups:
-        """What belongs together, as positions in `alone`. Raises UserError for a single class."""
+        """Return the groups as positions in `alone`. Raises UserError if there is a single class."""
         chosen = np.unique(self.training_items)
         if self.groups is not None and kind is not BackboneTraining.PROXYNCA:
             return Groups(np.searchsorted(chosen, self.groups[0]), self.groups[1])

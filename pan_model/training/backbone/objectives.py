@@ -1,4 +1,4 @@
-"""What a backbone is trained for: which images make a step, and the loss of their features."""
+"""Objectives of backbone training: the images of a step, and the loss of their features."""
 
 import math
 from typing import Protocol, runtime_checkable
@@ -16,31 +16,33 @@ from pan_model.training.backbone.triplets import Groups, TripletSampler, triplet
 
 @runtime_checkable
 class Objective(Protocol):
-    """Draws the steps of an epoch as positions of training items, and has the loss of a part of a step.
+    """Draws the steps of an epoch as positions of training items, and computes the loss of a batch of a step.
 
-    together is how many images in a row cannot be parted. The loss of a step is the mean of the losses of its parts,
-    weighted by their sizes.
+    The loss of a step is the mean of the losses of its batches, weighted by their sizes.
+
+    Attributes:
+        unit: The number of consecutive images that must be in the same batch.
     """
 
-    together: int
+    unit: int
 
     def draw_steps(self, generator: np.random.Generator) -> list[Int[np.ndarray, "_"]]:
-        """The items of each step of an epoch."""
+        """Return the items of each step of an epoch."""
         ...
 
     def loss(self, features: Float[Tensor, "B D"], items: Int[np.ndarray, "B"]) -> Float[Tensor, ""]:
-        """The mean loss of some items' features."""
+        """Return the mean loss of some items' features."""
         ...
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
-        """The objective's own weights as groups of a torch optimiser."""
+        """Return the objective's own weights as parameter groups of a torch optimiser."""
         ...
 
 
 class TripletObjective(nn.Module):
-    """Siamese: features of a triplet, d(anchor, positive) + margin below d(anchor, negative)."""
+    """Siamese: triplets with d(anchor, positive) + margin below d(anchor, negative)."""
 
-    together = 3
+    unit = 3
 
     def __init__(self, groups: Groups, config: BackboneTrainingConfig) -> None:
         super().__init__()
@@ -48,28 +50,28 @@ class TripletObjective(nn.Module):
         self._config = config
 
     def draw_steps(self, generator: np.random.Generator) -> list[Int[np.ndarray, "_"]]:
-        """Cut the epoch's triplets into steps of nearly the same size, at most batch_size triplets each."""
+        """Split the epoch's triplets into steps of nearly equal size, at most batch_size triplets each."""
         triplets = self._sampler.draw(generator)
         steps = np.array_split(triplets, math.ceil(len(triplets) / self._config.batch_size))
         return [step.reshape(-1) for step in steps]
 
     def loss(self, features: Float[Tensor, "B D"], items: Int[np.ndarray, "B"]) -> Float[Tensor, ""]:
-        """The mean over triplets; every three rows are one."""
+        """Return the mean over triplets; every three rows are one."""
         return triplet_loss(features[0::3], features[1::3], features[2::3], self._config.margin)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
-        """None: features are the embedding."""
+        """Return no groups: features are the embedding."""
         return []
 
 
 class ProxyObjective(nn.Module):
-    """ProxyNCA++: features -> LayerNorm without affine -> Linear, drawn to a proxy of their class and away from others.
+    """ProxyNCA++: features -> LayerNorm without affine -> Linear, attracted by the proxy of their class.
 
-    Each group is a class. Features are pooled as the backbone pools them, where the reference takes the maximum, since
-    they are extracted that way afterwards.
+    Each group is a class. Features are pooled as the backbone pools them, since they are extracted that way later; the
+    reference takes the maximum.
     """
 
-    together = 1
+    unit = 1
 
     def __init__(self, groups: Groups, config: BackboneTrainingConfig, *, feature_dim: int) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class ProxyObjective(nn.Module):
         ).build(feature_dim=feature_dim, num_classes=len(labels))
 
     def draw_steps(self, generator: np.random.Generator) -> list[Int[np.ndarray, "_"]]:
-        """Draw classes and images of each, anew for every step; as many steps as batches hold the training items."""
+        """Draw classes, and images of each, for every step; an epoch has as many images as training items."""
         return [
             draw_balanced_items(
                 self._classes,
@@ -96,11 +98,11 @@ class ProxyObjective(nn.Module):
         ]
 
     def loss(self, features: Float[Tensor, "B D"], items: Int[np.ndarray, "B"]) -> Float[Tensor, ""]:
-        """The mean over items of the ProxyNCA++ loss."""
+        """Return the mean over items of the ProxyNCA++ loss."""
         return self.head.own_loss(self.head(features), torch.from_numpy(self._classes[items]).to(features.device))
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
-        """The embedding, and the proxies at their own learning rate; Adam knows no other keys."""
+        """Return the embedding, and the proxies at their own learning rate, with the keys that Adam accepts."""
         return [{"params": group["params"], "lr": group["lr"]} for group in self.head.parameter_groups(learning_rate)]
 
 
@@ -109,7 +111,8 @@ def build_objective(
 ) -> TripletObjective | ProxyObjective:
     """Build the objective of a configuration. Initial weights are drawn from torch's generator.
 
-    Raises UserError where the groups have no triplet.
+    Raises:
+        UserError: siamese, and the groups allow no triplet.
     """
     if config.kind is BackboneTraining.PROXYNCA:
         return ProxyObjective(groups, config, feature_dim=feature_dim)

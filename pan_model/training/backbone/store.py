@@ -1,4 +1,4 @@
-"""Where a backbone's training lies in the cache: its last finished epoch, and in the end the trained weights."""
+"""The cache files of a backbone training: the state after the last epoch, and finally the trained weights."""
 
 import hashlib
 import io
@@ -24,9 +24,12 @@ WHAT = "the trained backbone"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedBackbone:
-    """A state-dict file with torchvision's own keys, less the classifier's: weights for FeaturesConfig and --weights.
+    """A trained backbone: weights for FeaturesConfig and --weights.
 
-    losses holds the mean training loss of each epoch.
+    Attributes:
+        path: A state-dict file with torchvision's keys, without the classifier's.
+        losses: The mean training loss of each epoch.
+        from_cache: Whether the file existed before.
     """
 
     path: Path
@@ -45,7 +48,7 @@ def training_key(
     weights_sha256: str,
     config: BackboneTrainingConfig,
 ) -> str:
-    """Name a training by the sha256 of all that its result depends on; groups are of positions in image_names."""
+    """Return the sha256 of everything that a training's result depends on; groups hold positions in image_names."""
     parts = hashlib.sha256(json.dumps(image_names).encode())
     for part in groups:
         parts.update(part.astype("<i8").tobytes())
@@ -54,14 +57,14 @@ def training_key(
 
 
 class TrainingStore:
-    """One training's files in the cache folder: `backbones/<key>.safetensors`, and until that is there `<key>.pt`."""
+    """The files of a training in the cache folder: `backbones/<key>.safetensors`, and `<key>.pt` until it exists."""
 
     def __init__(self, cache_dir: Path, key: str) -> None:
         self.path = cache_dir / "backbones" / f"{key}.safetensors"
         self._checkpoint = self.path.with_suffix(".pt")
 
     def trained(self) -> TrainedBackbone | None:
-        """The trained backbone, or None where there is none or the file is not whole."""
+        """Return the trained backbone; None if there is no file or it is damaged."""
         try:
             with safe_open(self.path, framework="numpy") as file:
                 losses = json.loads((file.metadata() or {})["losses"])
@@ -70,7 +73,7 @@ class TrainingStore:
         return TrainedBackbone(path=self.path, losses=tuple(losses), from_cache=True)
 
     def save_trained(self, network: nn.Module, losses: list[float]) -> TrainedBackbone:
-        """Write the trained weights; the last epoch's state goes."""
+        """Write the trained weights, and remove the state of the last epoch."""
         state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         content = safetensors.torch.save(state, {"losses": json.dumps(losses)})
         with atomic_cache_write(self.path, WHAT) as temporary:
@@ -79,15 +82,15 @@ class TrainingStore:
         return TrainedBackbone(path=self.path, losses=tuple(losses), from_cache=False)
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """The state after the last finished epoch, or None where there is none or the file is not whole."""
+        """Return the state after the last finished epoch; None if there is no file or it is damaged."""
         try:
             return torch.load(self._checkpoint, map_location="cpu", weights_only=True)
         except LOAD_ERRORS:
             return None
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Write the state after an epoch over that of the one before."""
-        buffer = io.BytesIO()  # on a full disk torch.save itself ends in an error of its own
+        """Write the state after an epoch, replacing the previous one."""
+        buffer = io.BytesIO()  # torch.save to a file hides the error of a full disk
         torch.save(state, buffer)
         with atomic_cache_write(self._checkpoint, WHAT) as temporary:
             temporary.write_bytes(buffer.getbuffer())

@@ -1,4 +1,4 @@
-"""Trains a backbone, one epoch after another, each depending on the configuration and the epoch before it alone."""
+"""The backbone trainer: one epoch after another. Each depends only on the configuration and the epoch before it."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,14 +20,19 @@ from pan_model.training.backbone.objectives import build_objective
 from pan_model.training.backbone.triplets import Groups
 
 FIRST_WEIGHTS_PURPOSE, STEPS_PURPOSE, IMAGES_PURPOSE, NETWORK_PURPOSE = range(4)
-"""Keep random numbers for different purposes apart, drawn from the same seed."""
+"""Separate random numbers of different purposes that are drawn from the same seed."""
 
 
 class BackboneTrainer:
-    """Trains a backbone, in place, on images of groups; groups hold the images' positions.
+    """Trains a backbone, in place, on the images of groups.
 
-    Every random draw of epoch e comes from (seed, e): a training continued from `state_dict` equals one that was never
-    interrupted, bit for bit on one CPU with the same number of threads. The caller's random numbers are left alone.
+    Every random draw of epoch e depends on (seed, e), so that a training resumed from `state_dict` equals an
+    uninterrupted one bit for bit, on one CPU with the same number of threads. Torch's random state is kept.
+
+    Attributes:
+        backbone: The backbone with its current weights.
+        objective: The objective with its current weights.
+        losses: The mean loss of each finished epoch.
     """
 
     def __init__(
@@ -46,7 +51,7 @@ class BackboneTrainer:
         self._device = device
         self.losses: list[float] = []
         self.backbone = backbone.to(device)
-        self.backbone.to(memory_format=torch.channels_last)  # convolutions are faster that way
+        self.backbone.to(memory_format=torch.channels_last)  # convolutions are faster
         with self._random_numbers(FIRST_WEIGHTS_PURPOSE):
             self.objective = build_objective(groups, config, feature_dim).to(device)
         self._adam = torch.optim.Adam(
@@ -57,27 +62,31 @@ class BackboneTrainer:
 
     @property
     def epoch(self) -> int:
-        """How many epochs are done."""
+        """The number of finished epochs."""
         return len(self.losses)
 
     def train_epoch(self, progress: Callable[[float], None] = lambda _: None) -> float:
-        """Train for one epoch; gives the mean loss of its steps. progress is called with the share that is done.
+        """Train for one epoch, and return the mean loss of its steps.
 
-        Raises UserError when the loss is no longer finite.
+        Args:
+            progress: Called with the finished share of the epoch, 0 to 1.
+
+        Raises:
+            UserError: The loss is not finite.
         """
         epoch = self.epoch + 1
         self._freeze(epoch <= self._config.warm_up_epochs)
-        steps = self.objective.draw_steps(np.random.default_rng([self._config.seed, STEPS_PURPOSE, epoch]))
-        pieces = [self._pieces(step) for step in steps]
+        drawn = self.objective.draw_steps(np.random.default_rng([self._config.seed, STEPS_PURPOSE, epoch]))
+        steps = [self._batches_of(items) for items in drawn]
         image_batches = self._batches.epoch(
-            [piece for step in pieces for piece in step], (self._config.seed, IMAGES_PURPOSE, epoch)
+            [batch for step in steps for batch in step], (self._config.seed, IMAGES_PURPOSE, epoch)
         )
         total = torch.zeros((), device=self._device)
         with self._random_numbers(NETWORK_PURPOSE, epoch):
-            for number, step in enumerate(pieces, start=1):
+            for number, step in enumerate(steps, start=1):
                 total += self.train_step(step, image_batches)
-                progress(number / len(pieces))
-        mean = float(total) / len(pieces)
+                progress(number / len(steps))
+        mean = float(total) / len(steps)
         if not math.isfinite(mean):
             raise UserError(
                 f"the backbone's training has no finite loss in epoch {epoch}; give a learning_rate below "
@@ -87,17 +96,17 @@ class BackboneTrainer:
         return mean
 
     def train_step(
-        self, pieces: list[Int[np.ndarray, "_"]], image_batches: Iterator[Float[Tensor, "_ 3 H W"]]
+        self, batches: list[Int[np.ndarray, "_"]], image_batches: Iterator[Float[Tensor, "_ 3 H W"]]
     ) -> Float[Tensor, ""]:
-        """One step of the optimiser, its gradient added up piece by piece; gives the step's loss on the device."""
+        """Take an optimiser step, accumulating gradients over its batches, and return the loss on the device."""
         self._adam.zero_grad()
-        size = sum(len(piece) for piece in pieces)
+        size = sum(len(batch) for batch in batches)
         total = torch.zeros((), device=self._device)
-        for items in pieces:
+        for items in batches:
             images = next(image_batches).to(self._device, non_blocking=True, memory_format=torch.channels_last)
             with self._precision.forward():
                 features = self.backbone(images)
-            # The loss, of differences of squares, needs the 32 bits that a network can do without.
+            # The loss subtracts squares, which needs 32 bits.
             loss = self.objective.loss(features.float(), items) * (len(items) / size)
             self._precision.backward(loss)
             total += loss.detach()
@@ -105,7 +114,7 @@ class BackboneTrainer:
         return total
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next epoch depends on, beside the configuration and the images."""
+        """Return what the next epoch depends on, besides the configuration and the images."""
         return {
             "losses": self.losses,
             "backbone": self.backbone.network.state_dict(),
@@ -115,7 +124,7 @@ class BackboneTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from the end of another trainer's epoch."""
+        """Resume after the last epoch of another trainer."""
         self.losses = list(state["losses"])
         self.backbone.network.load_state_dict(state["backbone"])
         self.objective.load_state_dict(state["objective"])
@@ -123,14 +132,14 @@ class BackboneTrainer:
         self._precision.load_state_dict(state["precision"])
 
     def _freeze(self, frozen: bool) -> None:
-        """Frozen is all of it: the weights, and the statistics of its BatchNorm."""
+        """Freeze or unfreeze the backbone: its weights and its BatchNorm statistics."""
         self.backbone.train(not frozen).requires_grad_(not frozen)
 
-    def _pieces(self, step: Int[np.ndarray, "_"]) -> list[Int[np.ndarray, "_"]]:
-        """Cut a step into pieces of nearly the same size, at most images_at_once where what is together allows it."""
-        units = step.reshape(-1, self.objective.together)
-        batch_size = max(1, (self._config.images_at_once or len(step)) // self.objective.together)
-        return [piece.reshape(-1) for piece in np.array_split(units, math.ceil(len(units) / batch_size))]
+    def _batches_of(self, step: Int[np.ndarray, "_"]) -> list[Int[np.ndarray, "_"]]:
+        """Split a step into batches of nearly equal size, of at most images_at_once images if `unit` allows it."""
+        units = step.reshape(-1, self.objective.unit)
+        batch_size = max(1, (self._config.images_at_once or len(step)) // self.objective.unit)
+        return [batch.reshape(-1) for batch in np.array_split(units, math.ceil(len(units) / batch_size))]
 
     def _random_numbers(self, *purpose: int) -> AbstractContextManager[None]:
         """Return a block whose random numbers depend on the seed and the purpose."""

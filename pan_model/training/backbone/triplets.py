@@ -1,4 +1,4 @@
-"""Triplets: an item, one of the same class or outfit, and one of another."""
+"""Triplets: an item, a second of the same class or outfit, and a third of another."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from pan_model.shapes import Bool, Float, Int
 
 
 class Groups(NamedTuple):
-    """Which items belong together: each item once for each group that it is in, and that group's label."""
+    """Groups of items: each item once for each of its groups, with the group's label."""
 
     items: Int[np.ndarray, "n"]
     labels: Int[np.ndarray, "n"]
@@ -20,10 +20,10 @@ class Groups(NamedTuple):
 def triplet_loss(
     anchors: Float[Tensor, "T D"], positives: Float[Tensor, "T D"], negatives: Float[Tensor, "T D"], margin: float
 ) -> Float[Tensor, ""]:
-    """Mean over T triplets of max(0, d(a, p) - d(a, n) + margin), d the squared distance of L2-normalised vectors.
+    """Return the mean over T triplets of max(0, d(a, p) - d(a, n) + margin).
 
-    Squared distance and margin are those of PAN's first stage; that lengths are taken away is ours (not published): a
-    margin of 0.2 would say nothing of features of length 30.
+    d is the squared distance of L2-normalised vectors. Squared distance and margin are those of PAN's first stage; the
+    normalisation is ours (not published), since a margin of 0.2 is negligible for features of length 30.
 
     >>> import torch
     >>> a, p, n = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]], [[0.0, 3.0]]])  # both are at sqrt(2)
@@ -36,10 +36,13 @@ def triplet_loss(
 
 
 class TripletSampler:
-    """Draws the triplets of an epoch: one for each item and group in which it has a partner.
+    """Draws the triplets of an epoch: one for each item and each group that holds another item.
 
-    The positive is another item of that group, the negative an item that shares no group with the anchor; anchors of
-    which there is none are left out. Raises UserError when that leaves no triplet at all.
+    The positive is another item of that group, the negative an item that shares no group with the anchor. Anchors
+    without a negative are left out.
+
+    Raises:
+        UserError: There is no triplet at all.
     """
 
     def __init__(self, groups: Groups) -> None:
@@ -73,27 +76,27 @@ class TripletSampler:
         return drawn
 
     def _with_partners(self) -> Int[np.ndarray, "T"]:
-        """The entries that have a positive and a negative."""
+        """Return the entries that have a positive and a negative."""
         chosen = np.flatnonzero(self._sizes > 1)
         if self._sizes.max() == len(self._pool) == len(self._items):
-            return chosen[:0]  # one group, which would be the slow case of what follows
-        everybody = np.arange(len(self._pool))
-        # Only who meets as many entries as there are items can share a group with each of them.
-        met = np.bincount(self._rows, weights=self._sizes, minlength=len(self._pool))
-        suspects = np.flatnonzero(met >= len(self._pool))
-        lonely = [row for row in suspects if self._share(np.full_like(everybody, row), everybody).all()]
-        return chosen[~np.isin(self._rows[chosen], lonely)]
+            return chosen[:0]  # one group: the code below would be slow
+        all_rows = np.arange(len(self._pool))
+        # Only an item whose groups have as many entries as there are items can share a group with every item.
+        num_met = np.bincount(self._rows, weights=self._sizes, minlength=len(self._pool))
+        candidates = np.flatnonzero(num_met >= len(self._pool))
+        without_negative = [row for row in candidates if self._share(np.full_like(all_rows, row), all_rows).all()]
+        return chosen[~np.isin(self._rows[chosen], without_negative)]
 
-    def _share(self, one: Int[np.ndarray, "P"], other: Int[np.ndarray, "P"]) -> Bool[np.ndarray, "P"]:
-        """Whether two items have a group in common."""
-        share = np.zeros(len(one), dtype=bool)
+    def _share(self, rows_1: Int[np.ndarray, "P"], rows_2: Int[np.ndarray, "P"]) -> Bool[np.ndarray, "P"]:
+        """Return whether two items share a group."""
+        share = np.zeros(len(rows_1), dtype=bool)
         for column in self._groups_of.T:
-            share |= ((column[one] >= 0)[:, None] & (column[one][:, None] == self._groups_of[other])).any(axis=1)
+            share |= ((column[rows_1] >= 0)[:, None] & (column[rows_1][:, None] == self._groups_of[rows_2])).any(axis=1)
         return share
 
 
 def _table(rows: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"], num_rows: int) -> Int[np.ndarray, "R K"]:
-    """The groups of each row, filled up with -1; labels are numbered anew."""
+    """Return the groups of each row, padded with -1; labels are renumbered."""
     _, labels = np.unique(labels, return_inverse=True)
     order = np.argsort(rows, kind="stable")
     counts = np.bincount(rows, minlength=num_rows)
