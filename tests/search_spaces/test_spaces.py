@@ -173,9 +173,9 @@ def test_what_depends_on_a_choice_is_suggested_where_it_applies_only(space: Sear
 def test_first_weights_are_searched_where_joint_and_encoder_know_distances_and_xavier_elsewhere(space: SearchSpace):
     seen: set[tuple[Scalar, Scalar]] = set()
     for trial, config in asked(space, 60):
-        knows = config["joint"] != "concat" and config["encoder"] != "graph"
-        assert ("first_weights" in trial.params) == knows
-        assert knows or config["first_weights"] == "xavier"
+        searched = config["joint"] != "concat" and config["encoder"] != "graph"
+        assert ("first_weights" in trial.params) == searched
+        assert searched or config["first_weights"] == "xavier"
         if config["encoder"] != "graph":
             seen.add((config["joint"], config["first_weights"]))
     know_distances = {(joint, first) for joint in ("absdiff", "product") for first in ("distance", "xavier")}
@@ -304,8 +304,8 @@ def test_the_paper_setting_is_the_papers_supervised_one_and_tried_first(space: S
 
 def test_of_every_encoder_a_space_says_whether_it_is_searched_supported_or_why_not():
     for space in SPACES.values():
-        said = [*space.encoders, *space.more_encoders, *space.unsupported]
-        assert sorted(said) == sorted(ENCODERS)
+        named = [*space.encoders, *space.more_encoders, *space.unsupported]
+        assert sorted(named) == sorted(ENCODERS)
         assert all(len(why.split()) > 4 and not why.endswith(".") for why in space.unsupported.values())
         assert {trial["encoder"] for trial in space.first_trials} <= set(space.encoders)
         assert {trial["encoder"] for trial in space.more_first_trials} <= set(space.more_encoders)

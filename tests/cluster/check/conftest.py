@@ -1,4 +1,4 @@
-"""The shipped files with their placeholders filled in, as a user would."""
+"""The shipped files with their placeholders filled in."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ VALUES = {
 
 @pytest.fixture(scope="session")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A private key as ssh wants it."""
+    """A private key with the permissions that ssh requires."""
     key = tmp_path_factory.mktemp("ssh") / "id_ed25519"
     key.touch(mode=0o600)
     return key
@@ -32,7 +32,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def filled(key: Path) -> Callable[[str], str]:
-    """The text of a shipped file by its name, filled in."""
+    """Return a function from the name of a shipped file to its text, filled in."""
 
     def fill(name: str) -> str:
         text = (SHIPPED / name).read_text(encoding="utf-8").replace("YOUR-KEY", str(key))

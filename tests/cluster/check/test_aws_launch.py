@@ -1,4 +1,4 @@
-"""Ray's own code for AWS starts the machines of config.yaml, on a simulated AWS that calls nobody."""
+"""Ray's own code for AWS starts the machines of config.yaml, on a simulated AWS without network access."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ REGION = "us-east-1"
 
 
 def make_account(bucket: str) -> dict[str, str]:
-    """What cluster/README.md makes once; gives the values that config.yaml asks for."""
+    """Create the resources of the one-time setup in cluster/README.md, and return values for config.yaml."""
     ec2, iam = boto3.client("ec2", REGION), boto3.client("iam", REGION)
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
     group = ec2.create_security_group(GroupName="pan-study", Description="pan-study", VpcId=vpc)["GroupId"]
@@ -31,7 +31,7 @@ def make_account(bucket: str) -> dict[str, str]:
 
 
 def launch(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """A machine of each node type, started by Ray as `ray up` and its autoscaler do, and as AWS describes them."""
+    """Start a machine of each node type with Ray's code, and return the machines as AWS describes them."""
     from ray.autoscaler._private.aws.config import bootstrap_aws
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
     from ray.autoscaler._private.util import prepare_config
@@ -48,8 +48,8 @@ def test_ray_starts_a_head_and_a_spot_worker(
     filled: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "nobody's")
-    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray puts the key pair that it makes
+        monkeypatch.setenv(name, "unused")
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray stores the key pair that it creates
     text = filled("config.yaml")
     with mock_aws():
         for placeholder, value in make_account("birds").items():

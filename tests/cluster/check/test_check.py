@@ -1,4 +1,4 @@
-"""The command: shipped files ask for what is the user's, filled in they are good, and it needs no network."""
+"""The command: shipped files have placeholders only, are valid once filled in, and need no network to check."""
 
 import copy
 import json
@@ -39,7 +39,7 @@ ASKED = {
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("the check called somebody")
+        raise AssertionError("the check used the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
@@ -47,7 +47,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.usefixtures("no_network")
-def test_a_file_that_is_filled_in_is_good(name: str, filled: Callable[[str], str], tmp_path: Path):
+def test_a_file_that_is_filled_in_is_valid(name: str, filled: Callable[[str], str], tmp_path: Path):
     path = tmp_path / name
     path.write_text(filled(name), encoding="utf-8")
     problems, outline = check_file(path, CHECKOUT)
@@ -56,7 +56,7 @@ def test_a_file_that_is_filled_in_is_good(name: str, filled: Callable[[str], str
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_a_shipped_file_asks_for_what_is_the_users_and_for_nothing_else(name: str):
+def test_a_shipped_file_has_its_placeholders_and_no_other_problem(name: str):
     problems, outline = check_file(CHECKOUT / "cluster" / name, CHECKOUT)
     asked = [match[1] for problem in problems if (match := re.match(r"fill in (YOUR[A-Z0-9-]+)", problem.what))]
     assert len(asked) == len(problems)
@@ -78,9 +78,9 @@ def test_every_line_of_a_shipped_file_fits_and_every_choice_has_its_comment(name
         "head_ip",
     )
     first = [next((line for line in lines if line.strip().startswith(choice)), None) for choice in choices]
-    said = [line for line in first if line is not None]
-    assert said
-    assert all("  # " in line for line in said)
+    lines_of_choices = [line for line in first if line is not None]
+    assert lines_of_choices
+    assert all("  # " in line for line in lines_of_choices)
 
 
 def test_the_two_kinds_of_kubernetes_have_the_same_cluster():
@@ -94,7 +94,7 @@ def test_the_two_kinds_of_kubernetes_have_the_same_cluster():
     ]
 
 
-def test_a_placeholder_is_asked_for_once_with_every_place_of_it(tmp_path: Path, filled: Callable[[str], str]):
+def test_a_placeholder_is_reported_once_with_all_its_places(tmp_path: Path, filled: Callable[[str], str]):
     path = tmp_path / "gcp.yaml"
     path.write_text(filled("gcp.yaml").replace("birds-123", "YOUR-PROJECT"), encoding="utf-8")
     problems, _ = check_file(path, CHECKOUT)
@@ -104,7 +104,7 @@ def test_a_placeholder_is_asked_for_once_with_every_place_of_it(tmp_path: Path, 
     ]
 
 
-def test_all_mistakes_of_a_file_are_said_at_once(tmp_path: Path, filled: Callable[[str], str]):
+def test_all_mistakes_of_a_file_are_reported(tmp_path: Path, filled: Callable[[str], str]):
     path = tmp_path / "config.yaml"
     text = filled("config.yaml").replace("spot\n", "spott\n").replace("max_workers: 4  #", "max_workers: 40  #")
     text = text.replace("InstanceType: g6", "InstanceType: g66").replace("/.venv, ", "")
@@ -127,14 +127,14 @@ def test_all_mistakes_of_a_file_are_said_at_once(tmp_path: Path, filled: Callabl
         ("kind: Pod\n", "kind: the file must contain a RayCluster or a RayJob, got Pod."),
     ],
 )
-def test_a_file_of_another_form_is_said_to_be_one(text: str, line: str, tmp_path: Path):
+def test_a_file_of_another_form_is_reported(text: str, line: str, tmp_path: Path):
     path = tmp_path / "odd.yaml"
     path.write_text(text, encoding="utf-8")
     assert line in [str(problem) for problem in check_file(path, CHECKOUT)[0]]
 
 
 def places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every place in a document, each anchor's value once."""
+    """Yield the path of every value in a document."""
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in parts:
         yield (*place, key)
@@ -142,7 +142,7 @@ def places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str 
 
 
 def spoil(document: Any, place: tuple[str | int, ...], broken: object) -> Any:
-    """The document with another value at one place."""
+    """Return the document with another value at one place."""
     spoiled = copy.deepcopy(document)
     *path, last = place
     part = spoiled
@@ -166,7 +166,7 @@ def test_any_value_may_be_missing_or_of_another_type_without_a_traceback(
         check_file(path, CHECKOUT)
 
 
-def test_a_key_that_others_may_read_is_refused(tmp_path: Path, key: Path, filled: Callable[[str], str]):
+def test_a_private_key_that_is_readable_by_others_is_reported(tmp_path: Path, key: Path, filled: Callable[[str], str]):
     path, open_key = tmp_path / "onprem.yaml", tmp_path / "birds"
     path.write_text(filled("onprem.yaml").replace(str(key), str(open_key)), encoding="utf-8")
     open_key.touch(mode=0o644)
@@ -178,7 +178,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, key: Path, filled
     assert check_file(path, CHECKOUT)[0] == []
 
 
-def test_the_command_says_what_is_wrong_on_stderr_and_what_is_good_on_stdout(
+def test_the_command_prints_problems_on_stderr_and_valid_files_on_stdout(
     tmp_path: Path, filled: Callable[[str], str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(CHECKOUT)
@@ -187,10 +187,10 @@ def test_the_command_says_what_is_wrong_on_stderr_and_what_is_good_on_stdout(
     assert main([str(good)]) == 0
     assert capsys.readouterr().out.startswith(f"{good}: good; head n2-standard-8")
     assert main(["cluster/config.yaml", str(good), "none.yaml"]) == 2
-    said = capsys.readouterr()
-    assert "cluster/config.yaml: metadata.bucket: fill in YOUR-BUCKET, the bucket's name." in said.err.splitlines()
-    assert "none.yaml: the file cannot be read: No such file or directory." in said.err.splitlines()
-    assert said.out.count("\n") == 1
+    printed = capsys.readouterr()
+    assert "cluster/config.yaml: metadata.bucket: fill in YOUR-BUCKET, the bucket's name." in printed.err.splitlines()
+    assert "none.yaml: the file cannot be read: No such file or directory." in printed.err.splitlines()
+    assert printed.out.count("\n") == 1
     assert main([]) == 2
     assert "error: the following arguments are required: FILE" in capsys.readouterr().err
 

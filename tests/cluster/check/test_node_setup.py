@@ -1,4 +1,4 @@
-"""What a node's commands leave behind is what a study reads there; they may run again."""
+"""Setup commands of a node export what a study reads, and may run repeatedly."""
 
 import json
 import subprocess
@@ -11,13 +11,13 @@ import yaml
 CLUSTER = Path(__file__).parents[3] / "cluster"
 
 OF_THE_NODE = ("apt-get", "make setup", "aws s3", "gcloud", "mount", "chown")
-"""Commands that need a machine of a cloud."""
+"""Commands that only work on a cloud machine."""
 
 OUTPUT = {"config.yaml": "s3://birds/results", "gcp.yaml": "/mnt/pan-study/results"}
 
 
 @pytest.mark.parametrize("name", OUTPUT)
-def test_a_node_knows_its_version_data_and_results_however_often_it_is_set_up(
+def test_setup_exports_version_data_and_output_however_often_it_runs(
     name: str, filled: Callable[[str], str], tmp_path: Path
 ):
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
@@ -31,8 +31,8 @@ def test_a_node_knows_its_version_data_and_results_however_often_it_is_set_up(
         for command in yaml.safe_load(filled(name))["setup_commands"]:
             if not any(word in command for word in OF_THE_NODE):
                 run(command)
-    said = run("echo $PAN_STUDY_VERSION $PAN_STUDY_OUTPUT $PAN_STUDY_DATA_ROOT ${PATH%%:*}").split()
-    assert said == ["0.1.0", OUTPUT[name], f"{tmp_path}/data", f"{tmp_path}/pan-study/.venv/bin"]
+    exported = run("echo $PAN_STUDY_VERSION $PAN_STUDY_OUTPUT $PAN_STUDY_DATA_ROOT ${PATH%%:*}").split()
+    assert exported == ["0.1.0", OUTPUT[name], f"{tmp_path}/data", f"{tmp_path}/pan-study/.venv/bin"]
     assert (tmp_path / ".bashrc").read_text(encoding="utf-8").count("pan-study") == 1
     assert (tmp_path / "pan-study" / ".venv").resolve() == tmp_path / ".pan-study-venv"
     assert (tmp_path / "pan-study" / ".venv" / "bin").is_dir()

@@ -1,4 +1,4 @@
-"""The table of machines agrees with what AWS sells and with the families' own rules."""
+"""The table of machine types agrees with EC2's names and with the naming rules of the families."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from cluster.check.node_types import find_machine, known_machines
 from cluster.check.schemas import instance_types
 
 
-def test_every_machine_of_aws_is_one_that_ec2_knows():
+def test_every_machine_of_aws_is_an_ec2_instance_type():
     assert set(known_machines("aws")) <= set(instance_types())
 
 
@@ -17,7 +17,7 @@ def test_a_gpu_has_memory_and_a_capability_and_a_cpu_machine_neither(kind: str):
 
 
 @pytest.mark.parametrize("kind", ["gcp"])
-def test_googles_names_say_their_cpus_or_gpus(kind: str):
+def test_names_of_google_machines_contain_their_cpus_or_gpus(kind: str):
     for name, machine in known_machines(kind).items():
         family, _, size = name.split("-")
         assert size == (f"{machine.gpus}g" if family == "a2" else str(machine.cpus))

@@ -1,4 +1,4 @@
-"""Mistakes planted in files that are good: each is one edit, and the line that must be said of it."""
+"""Mistakes planted in valid files: each is one edit, and the line that the check must print for it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ AWS, GCP, KUBERAY, LOCAL = "config.yaml", "gcp.yaml", "kuberay.yaml", "onprem.ya
 
 
 class Mistake(NamedTuple):
-    """What was done wrong: in which file, what stood there and what stands there now, and how the line begins."""
+    """A mistake: its description, the file, the text before and after the edit, and the start of the expected line."""
 
     what: str
     file: str
@@ -198,7 +198,7 @@ MISTAKES = [
         "min_workers: Ray ignores it here, got 1; set it in a node type.",
     ),
     Mistake(
-        "one brand of check for another cloud",
+        "a provider without a check",
         AWS,
         "  type: aws",
         "  type: azure",
@@ -289,7 +289,7 @@ MISTAKES = [
         ),
     ),
     Mistake(
-        "an image's id cut short",
+        "a truncated image id",
         AWS,
         "&image ami-0123456789abcdef0",
         "&image ami-0123456789",
@@ -552,7 +552,7 @@ MISTAKES = [
         ),
     ),
     Mistake(
-        "Ray beside the lock",
+        "Ray installed besides the lock",
         AWS,
         "head_setup_commands: []",
         "head_setup_commands: ['pip install -U \"ray[default]\" boto3']",
@@ -770,7 +770,7 @@ MISTAKES = [
         ),
     ),
     Mistake(
-        "a GPU that is to move",
+        "a GPU machine that migrates",
         GCP,
         "onHostMaintenance: TERMINATE",
         "onHostMaintenance: MIGRATE",
@@ -1037,7 +1037,7 @@ MISTAKES = [
         ),
     ),
     Mistake(
-        "fewer workers told than may come",
+        "fewer workers declared than may start",
         KUBERAY,
         "4 x CPU=7,GPU=1",
         "2 x CPU=7,GPU=1",
@@ -1057,7 +1057,7 @@ MISTAKES = [
         ),
     ),
     Mistake(
-        "workers told of in other words",
+        "workers declared in another format",
         KUBERAY,
         "4 x CPU=7,GPU=1",
         "four GPUs",
@@ -1067,7 +1067,7 @@ MISTAKES = [
         ),
     ),
     Mistake(
-        "no workers told of",
+        "no workers declared",
         KUBERAY,
         "  PAN_STUDY_WORKERS: 4 x",
         "  PAN_STUDY_WORKER: 4 x",
@@ -1119,7 +1119,7 @@ MISTAKES = [
         "provider.head_ip: missing; add the head's address.",
     ),
     Mistake(
-        "node types on own machines",
+        "node types on on-premise machines",
         LOCAL,
         "idle_timeout_minutes: 60",
         "available_node_types: {gpu: {resources: {}, node_config: {}}}\nidle_timeout_minutes: 60",
@@ -1136,7 +1136,7 @@ def name(mistake: Mistake) -> str:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=name)
-def test_a_mistake_is_said_in_a_clear_line(mistake: Mistake, filled: Callable[[str], str], tmp_path: Path):
+def test_a_mistake_is_reported_in_one_clear_line(mistake: Mistake, filled: Callable[[str], str], tmp_path: Path):
     good = filled(mistake.file)
     assert mistake.before in good
     path = tmp_path / mistake.file
@@ -1144,7 +1144,7 @@ def test_a_mistake_is_said_in_a_clear_line(mistake: Mistake, filled: Callable[[s
     problems, outline = check_file(path, CHECKOUT)
     lines = [str(problem) for problem in problems]
     assert any(line.startswith(mistake.line) for line in lines), lines
-    assert len(lines) <= 4, "one mistake is not said many times"
+    assert len(lines) <= 4, "one mistake is not reported many times"
     assert all("\n" not in line for line in lines)
     assert outline == ""
 

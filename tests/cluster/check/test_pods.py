@@ -1,4 +1,4 @@
-"""What a study on Kubernetes is told of workers, beside what its worker groups may become."""
+"""PAN_STUDY_WORKERS must match the worker groups at their largest."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ def group(most: int, cpu: Any = 7, gpus: int = 1, **more: Any) -> dict[str, Any]
 
 
 def lines(groups: list[dict[str, Any]], **container: Any) -> list[str]:
-    """What is said where the head's container has this environment, and there is a ConfigMap of 2 x CPU=7,GPU=1."""
+    """Return the problems of a head container with this environment and a ConfigMap with 2 x CPU=7,GPU=1."""
     head = {"template": {"spec": {"containers": [container]}}}
-    values = {"told": {"PAN_STUDY_WORKERS": "2 x CPU=7,GPU=1"}}
+    values = {"declared": {"PAN_STUDY_WORKERS": "2 x CPU=7,GPU=1"}}
     return [
         str(problem)
         for problem in check_declared_workers("", {"headGroupSpec": head, "workerGroupSpecs": groups}, values)
@@ -26,11 +26,11 @@ def env(value: str) -> list[dict[str, str]]:
     return [{"name": "PAN_STUDY_WORKERS", "value": value}]
 
 
-FROM_MAP: dict[str, Any] = {"envFrom": [{"configMapRef": {"name": "told"}}]}
+FROM_MAP: dict[str, Any] = {"envFrom": [{"configMapRef": {"name": "declared"}}]}
 
 
 @pytest.mark.parametrize(
-    ("groups", "told"),
+    ("groups", "declared"),
     [
         ([group(2)], "2 x CPU=7,GPU=1"),
         ([group(2, "6500m")], "2 x CPU=7,GPU=1"),
@@ -40,18 +40,18 @@ FROM_MAP: dict[str, Any] = {"envFrom": [{"configMapRef": {"name": "told"}}]}
         ([group(2, numOfHosts=2)], "4 x CPU=7,GPU=1"),
     ],
 )
-def test_what_the_groups_may_become_is_good_and_anything_else_is_not(groups: list[dict[str, Any]], told: str):
-    assert lines(groups, env=env(told)) == []
+def test_a_declaration_of_the_largest_groups_is_valid_and_no_other(groups: list[dict[str, Any]], declared: str):
+    assert lines(groups, env=env(declared)) == []
     [line] = lines(groups, env=env("9 x CPU=7,GPU=1"))
     assert "got '9 x CPU=7,GPU=1'; change one of the two." in line
 
 
-def test_a_containers_own_variable_goes_before_its_config_map():
+def test_a_containers_own_variable_overrides_its_config_map():
     assert lines([group(2)], **FROM_MAP) == []
     assert lines([group(3)], env=env("3 x CPU=7,GPU=1"), **FROM_MAP) == []
     assert len(lines([group(2)], env=env("3 x CPU=7,GPU=1"), **FROM_MAP)) == 1
 
 
-def test_what_only_the_cluster_knows_is_not_judged():
+def test_values_that_only_the_cluster_can_resolve_are_not_checked():
     assert lines([group(3)], env=[{"name": "PAN_STUDY_WORKERS", "valueFrom": {}}], **FROM_MAP) == []
     assert lines([group(3)], envFrom=[{"configMapRef": {"name": "tld"}}]) == []

@@ -1,4 +1,4 @@
-"""Versions in the clusters' files are the checkout's, and those of the packages that are installed."""
+"""Versions in cluster files must be those of the checkout and of the installed packages."""
 
 import re
 from importlib.metadata import version
@@ -23,7 +23,7 @@ def test_what_ray_needs_on_aws_is_in_the_lock():
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("image", "expected"),
     [
         ("ghcr.io/birds/pan-study:0.1.0-ray2.60.0", None),
         ("localhost:5000/pan-study:0.1.0-ray2.60.0", None),
@@ -36,9 +36,11 @@ def test_what_ray_needs_on_aws_is_in_the_lock():
         ("", "must be .*/pan-study:0.1.0-ray2.60.0"),
     ],
 )
-def test_an_image_has_the_versions_of_the_checkout_in_its_tag(image: str, said: str | None):
+def test_an_image_has_the_versions_of_the_checkout_in_its_tag(image: str, expected: str | None):
     problems = check_image("image", image, locked_versions())
-    assert [bool(re.search(said or "", problem.what)) for problem in problems] == ([] if said is None else [True])
+    assert [bool(re.search(expected or "", problem.what)) for problem in problems] == (
+        [] if expected is None else [True]
+    )
 
 
 def test_the_image_that_is_built_begins_with_the_locks_ray():
