@@ -15,17 +15,21 @@ INTERRUPTED = 130
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are UserError, with the nearest flag for one that is not there."""
+    """An argument parser that raises UserError and suggests the nearest flag for an unknown one."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_DefaultsFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Raise UserError with argparse's own words."""
+        """Raise UserError with the message of argparse."""
         raise UserError(f"{message}; --help shows every flag.")
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse all words; UserError for what is left over, and for the one value that argparse loses."""
+        """Parse all words.
+
+        Raises:
+            UserError: If a word is left over, or a value is `--`, which argparse drops.
+        """
         parsed, unknown = self.parse_known_args(words)
         if unknown:
             near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
@@ -38,7 +42,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     @property
     def flags(self) -> dict[str, argparse.Action]:
-        """Every flag by the name of the value that it sets."""
+        """The flags by the name of the value that they set."""
         return {action.dest: action for action in self._actions if action.dest != "help" and action.option_strings}
 
 

@@ -1,4 +1,4 @@
-"""Rebuild the tables of a finished, cut or running study: `study/collate.py results/NAME`."""
+"""Rebuild the tables of a finished, interrupted or running study: `study/collate.py results/NAME`."""
 
 import sys
 

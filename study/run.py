@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 VERSION = "0.1.0"
-"""Of the package. A release changes it here, so that a copy of this file is never taken for that of another release."""
+"""Version of the package. It stands here so that copies of this file from different releases differ."""
 
 
 def leave_to_its_python(error: ImportError) -> int:
-    """Go on with the Python of this checkout or of ~/pan-study, or say in one line where the package is to be had."""
+    """Run this script with the Python of this checkout or of ~/pan-study, or print how to install the package."""
     folders = [Path(__file__).resolve().parent.parent, Path("~/pan-study").expanduser()]
     pythons = [folder / ".venv" / "bin" / "python" for folder in folders]
     if Path(sys.prefix).resolve() not in [python.parent.parent.resolve() for python in pythons]:

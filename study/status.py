@@ -1,4 +1,4 @@
-"""Say where a study is, be it running, cut or done: `study/status.py results/NAME`."""
+"""Show the state of a study, running, interrupted or done: `study/status.py results/NAME`."""
 
 import sys
 

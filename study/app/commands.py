@@ -1,4 +1,4 @@
-"""The commands behind the scripts: words in, exit code out, and one line on stderr for whatever the user can mend."""
+"""Commands behind the scripts: command line in, exit code out, errors of the user as one line on stderr."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -13,7 +13,12 @@ from study.terminal import Terminal
 
 
 def run_command(words: Sequence[str], script: Path | None = None) -> int:
-    """study/run.py; script is the file that was typed, which `ray submit` copies away from the package."""
+    """Run study/run.py.
+
+    Args:
+        words: The command line.
+        script: The file that runs, which `ray submit` copies out of the package.
+    """
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
     command = "the same command and --resume" if is_submitted(script) else f"uv run study/run.py {again}"
     go_on = f"all finished epochs are saved; resume with: {command}"
@@ -21,18 +26,18 @@ def run_command(words: Sequence[str], script: Path | None = None) -> int:
 
 
 def collate_command(words: Sequence[str]) -> int:
-    """study/collate.py."""
+    """Run study/collate.py."""
     return run_with_screen(lambda screen: _collate(words, screen), "run it again")
 
 
 def status_command(words: Sequence[str]) -> int:
-    """study/status.py."""
+    """Run study/status.py."""
     return run_with_screen(lambda screen: _status(words, screen), "run it again")
 
 
 def final_command(words: Sequence[str]) -> int:
-    """study/final.py."""
-    go_on = "run it again; where the folder final/ is there already, it is whole"
+    """Run study/final.py."""
+    go_on = "run it again; if the folder final/ exists already, it is complete"
     return run_with_screen(lambda screen: _final(words, screen), go_on)
 
 
@@ -79,13 +84,13 @@ def _collate(words: Sequence[str], screen: Terminal) -> int:
     from study.trials.ledger import count_by_status
 
     parser = OneLineParser(
-        prog="study/collate.py", description="Rebuild the tables of a finished, cut or running study."
+        prog="study/collate.py", description="Rebuild the tables of a finished, interrupted or running study."
     )
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
     parser.add_argument(
         "--copy",
         metavar="DIR",
-        help="also copy what people look at there, to be viewed without the store: all but the trials' ledger",
+        help="also copy the results there, without the trials' ledger, to be viewed without the store",
     )
     parsed = parser.parse(words)
     results = StudyPaths(locate(parsed.folder))
@@ -103,7 +108,9 @@ def _status(words: Sequence[str], screen: Terminal) -> int:
     from study.storage.location import locate
     from study.storage.paths import StudyPaths
 
-    parser = OneLineParser(prog="study/status.py", description="Say where a study is: running, cut or done.")
+    parser = OneLineParser(
+        prog="study/status.py", description="Show the state of a study: running, interrupted or done."
+    )
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
     for line in describe_status(StudyPaths(locate(parser.parse(words).folder))):
         screen.say(line)

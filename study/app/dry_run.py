@@ -1,4 +1,4 @@
-"""What --dry-run prints: the resolved study and its space, and whether its data are where they should be."""
+"""Output of --dry-run: the resolved study, its search space, and whether its data are found."""
 
 from pan_model.datasets import find_dataset
 from search_spaces import SearchSpace
@@ -7,7 +7,7 @@ from study.config.study_config import DatasetPlan, StudyConfig
 
 
 def describe_plan(config: StudyConfig) -> list[str]:
-    """The whole study in lines, from the flags alone; the data are not read."""
+    """Describe a study in lines, from its flags alone; the data are not read."""
     lines = [
         f"study {config.study_name} in {config.results.root}, seed {config.seed}",
         f"sampler {config.sampler}, scheduler {config.scheduler}, reduction factor {config.reduction_factor:g}, "
@@ -51,7 +51,7 @@ def _describe_options(plan: DatasetPlan) -> list[str]:
 
 
 def _describe_encoders(space: SearchSpace) -> list[str]:
-    """Which encoders are searched, which are off, and why the others cannot be had."""
+    """Describe which encoders are searched, which are off, and why others are not supported."""
     searched = f"  encoders searched: {', '.join(space.encoders)}"
     off = f"; off: {', '.join(space.more_encoders)}, see --encoders" if space.more_encoders else ""
     return [searched + off, *(f"  no encoder {name}: {why}" for name, why in space.unsupported.items())]

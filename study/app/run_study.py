@@ -1,4 +1,4 @@
-"""Conduct a study from its flags to its reports: plan -> prepare -> tune -> collate -> export -> report."""
+"""Run a study, from its configuration to its reports: prepare, search, collate, export, report."""
 
 import shutil
 from collections.abc import Sequence
@@ -32,18 +32,29 @@ from study.tuning.search import search_datasets
 
 
 def conduct_study(config: StudyConfig, found: dict[str, Any] | None, screen: Terminal) -> int:
-    """Run what is missing of a study and report; gives the exit code, 1 when no trial completed.
+    """Run the trials that a study lacks, and report.
 
-    Nothing is written to the output before all datasets are read, checked and have their features.
+    Nothing is written to the output before all datasets are read and checked and their features are extracted.
+
+    Args:
+        config: The study.
+        found: The study.json of an earlier run, None for a new study.
+        screen: Shows progress and results.
+
+    Returns:
+        The exit code: 0, or 1 if no trial completed.
+
+    Raises:
+        UserError: If an input is wrong, or the study found is another one.
     """
     if config.executor is Executor.RAY:
         configure_ray_environment()
         config = replace(config, ray_address=find_cluster(config.ray_address))
     with deterministic_arithmetic(), ExitStack() as stack:
-        # A cluster is joined at once: its nodes prepare data, too. A Ray of this machine starts when it is needed.
+        # A cluster is joined first, since its nodes prepare data as well. Ray on this machine starts when it is needed.
         joined = _join_cluster(config, stack, screen) if config.ray_address else None
         _check_gpu_hours(config, torch.cuda.is_available() if joined is None else any(node.gpus for node in joined))
-        meter = None if joined is None else _gpu_meter(config)  # what prepares data is paid for, too
+        meter = None if joined is None else _gpu_meter(config)  # GPU-hours of data preparation count as well
         prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
         if joined is not None:
             _tell_small_stores(prepared, screen)
@@ -67,7 +78,7 @@ def conduct_study(config: StudyConfig, found: dict[str, Any] | None, screen: Ter
 
 
 def _join_cluster(config: StudyConfig, stack: ExitStack, screen: Terminal) -> tuple[Node, ...]:
-    """Join the cluster, say which it is and whose code runs, and ask its nodes; the stack leaves it again."""
+    """Join the cluster until the stack closes, describe it and the code that runs, and check its nodes."""
     from study.nodes.preflight import check_cluster
 
     nodes = stack.enter_context(_ray_session(config, screen))
@@ -80,7 +91,7 @@ def _join_cluster(config: StudyConfig, stack: ExitStack, screen: Terminal) -> tu
 def _check_same_study(
     config: StudyConfig, found: dict[str, Any] | None, content: dict[str, Any], screen: Terminal
 ) -> None:
-    """UserError where an earlier study of this name was another one; else say that it goes on, or begins."""
+    """Raise UserError if the earlier study of this name differs; otherwise print whether it is resumed or started."""
     if found is not None:
         check_same(found, content["signed"], config.results.root)
         screen.say(f"going on with study {config.study_name}")
@@ -90,7 +101,7 @@ def _check_same_study(
 
 def _ray_session(config: StudyConfig, screen: Terminal) -> AbstractContextManager[tuple[Node, ...]]:
     from study.nodes.ray_session import (
-        ray_session,  # importing Ray takes seconds, which a finished study need not wait for
+        ray_session,  # importing Ray takes seconds
     )
 
     return ray_session(config, screen.say)
@@ -144,7 +155,7 @@ def _baselines(
 
 
 def _check_gpu_hours(config: StudyConfig, has_gpus: bool) -> None:
-    """UserError where GPU hours would never be used up."""
+    """Raise UserError if there are no GPUs whose hours could be used up."""
     if config.max_gpu_hours is not None and not has_gpus:
         raise UserError("--max-gpu-hours needs a cluster with GPUs, got none; --time-budget ends a study without them.")
 
@@ -172,7 +183,7 @@ def _gpu_meter(config: StudyConfig) -> GpuMeter:
 def _measure_gpu_need(
     config: StudyConfig, prepared: list[PreparedDataset], nodes: Sequence[Node], screen: Terminal
 ) -> float:
-    """The part of a GPU that a trial needs, measured on one; 0 where there is none, or a share was given."""
+    """Return the measured part of a GPU that a trial needs; 0 without GPUs or if a share was given."""
     if config.gpus_per_trial is not None or not any(node.gpus for node in nodes):
         return 0.0
     from study.nodes.gpu_memory import largest_trials, probe_gpu
@@ -195,7 +206,7 @@ def _write_study(
     baselines: list[dict[str, QuestionLists]],
     content: dict[str, Any],
 ) -> None:
-    """Write what there is before the first trial: study.json, the baselines, backbones that were trained."""
+    """Write study.json, the baselines and trained backbones, before the first trial."""
     write_json(config.results.study, content)
     for part, questions in zip(prepared, baselines, strict=True):
         write_baselines(config.results.dataset(part.dataset).baselines, questions)
@@ -203,7 +214,7 @@ def _write_study(
 
 
 def _keep_backbone(config: StudyConfig, prepared: PreparedDataset) -> None:
-    """Put the trained backbone beside the results: they are worth nothing without it, and a cache may go."""
+    """Copy the trained backbone to the results, which are useless without it; the cache may be deleted."""
     file = config.results.dataset(prepared.dataset).backbone
     trained = prepared.trained_backbone
     if trained is not None and not exists(file):

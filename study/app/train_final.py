@@ -1,4 +1,4 @@
-"""Final training: a best configuration on train + val, from several seeds, and one look at the test split."""
+"""Final training: train a best configuration on train + val from several seeds, and test it once."""
 
 import os
 from collections.abc import Sequence
@@ -44,22 +44,29 @@ from study.trials.question_scores import BASELINES, from_entry
 FINAL_SCHEMA = "pan-study/final/1"
 METRICS = "metrics.json"
 UNFINISHED = f".{METRICS}."
-"""How the names begin of what is written to see whether a store can be written."""
+"""Prefix of the files that test whether a store can be written."""
 
-CUT = (WEIGHTS, CONFIG, MODEL_BACKBONE, "model_card.md")
-"""What may be in a store of a final training that was cut before its metrics.json, and is written anew."""
+LEFTOVERS = (WEIGHTS, CONFIG, MODEL_BACKBONE, "model_card.md")
+"""Files that an interrupted final training may leave in a store; they are overwritten."""
 
 TRAIN_ON = (Split.TRAIN, Split.VAL)
 
 
 def train_final(config: FinalConfig, screen: Terminal) -> int:
-    """Train from each seed, then test all at once, and write the folder whole; gives the exit code.
+    """Train from each seed, test all models on the same questions, and write the folder at the end.
 
-    Raises UserError, with nothing written, for a folder that is there already, for other data than the study's or for
-    other weights.
+    Args:
+        config: The flags.
+        screen: Shows progress and results.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        UserError: If the folder exists, or the data or the weights are not those of the study. Nothing is written.
     """
     best = read_best_config(config.best_config)
-    if _is_there(config.folder):
+    if _exists_already(config.folder):
         raise UserError(f"{config.folder}: exists; move it, or give another --output.")
     storage_of(config.folder).check_writable(config.folder, "the final training", "--output", probe=UNFINISHED)
     with deterministic_arithmetic():
@@ -75,7 +82,7 @@ def train_final(config: FinalConfig, screen: Terminal) -> int:
 
 
 def _prepare(best: dict[str, Any], config: FinalConfig, screen: Terminal) -> PreparedDataset:
-    """The study's data and features; that they are the study's is seen before any image is opened."""
+    """Prepare the study's data and features; they are compared with the study before any image is opened."""
     described = best["features"]
     features = FeaturesConfig(
         backbone=described["backbone"],
@@ -101,7 +108,15 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Terminal) -> Pre
 def _check_same(
     best: dict[str, Any], config: FinalConfig, options: ReaderOptions, features: FeaturesConfig, found: str
 ) -> None:
-    """Refuse data and weights that are not the study's; `found` is the fingerprint of the data."""
+    """Raise UserError if the data or the weights are not those of the study.
+
+    Args:
+        best: The content of best_config.json.
+        config: The flags.
+        options: How the data were read.
+        features: The features to extract.
+        found: The fingerprint of the data.
+    """
     studied = best["data"]["fingerprint"]
     if found != studied:
         words = f" with the words of {options.attribute_words}" if options.attribute_words else ""
@@ -120,7 +135,7 @@ def _check_same(
 
 
 def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:
-    """The weights of the study's features: those that were given, else its trained backbone's, else those it had."""
+    """Return the weights to use: the given ones, else the study's trained backbone, else the name in the file."""
     features = best["features"]
     if config.weights is not None or "backbone_training" not in features:
         return config.weights or features["weights"]
@@ -134,7 +149,7 @@ def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:
 
 
 def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
-    """How the study read its data, with the words from where they lie now."""
+    """Return how the study read its data, with the current path of the attribute words."""
     options = ReaderOptions.from_json(best["data"].get("options", {}))
     words = options.attribute_words
     if config.attribute_words is not None:
@@ -150,7 +165,7 @@ def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
 
 
 def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, screen: Terminal) -> PaperSetting:
-    """The baseline; it comes first, since it needs the cache, which may turn out to be of no use."""
+    """Train the baseline `paper_setting`, or read it from the cache. It comes first: the cache may be unusable."""
     with screen.live() as show:
         space = SPACES[prepared.dataset]
         paper = paper_setting_of_final(
@@ -180,7 +195,7 @@ def _train(trainer: Trainer, epochs: int, screen: Terminal) -> Trainer:
 
 
 def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]) -> dict[str, Any]:
-    """Read the test split: all models and all baselines answer the same questions."""
+    """Evaluate all models and all baselines on the same questions of the test split."""
     task = trainers[0].task
     scores = [_answer(task, trainer) for trainer in trainers]
     scorers = untrained_baselines(task) | {
@@ -218,7 +233,7 @@ def _answer(task: Task, trainer: Trainer) -> QuestionScores:
 
 
 def _backbone_of(trainer: Trainer, best: dict[str, Any], prepared: PreparedDataset) -> Backbone | None:
-    """The backbone that the model needs beside it: one that was trained, with it or before the search."""
+    """Return the backbone to save with the model: one trained with it, or before the search; else None."""
     if "backbone_training" not in best["features"]:
         return trainer.backbone
     described = prepared.features
@@ -241,17 +256,18 @@ def _write_whole(
     storage_of(folder).write_folder(folder, write, last=METRICS)
 
 
-def _is_there(folder: Location) -> bool:
-    """Whether something is in the way: in a store, anything but what a final training leaves that was cut."""
+def _exists_already(folder: Location) -> bool:
+    """Return whether results exist; files that an interrupted final training left in a store do not count."""
     if not in_store(folder):
         return folder.exists()
     return any(
-        file.name not in CUT and not file.name.startswith(UNFINISHED) for file in storage_of(folder).list_folder(folder)
+        file.name not in LEFTOVERS and not file.name.startswith(UNFINISHED)
+        for file in storage_of(folder).list_folder(folder)
     )
 
 
 def _summarise(folder: Location, dataset: str, screen: Terminal) -> None:
-    """Where the folder is a study's own, put the test scores beside those on val."""
+    """Add the test scores to the study's summary, if the folder belongs to a study."""
     results = StudyPaths(absolute(folder).parent.parent)
     if not (exists(results.study) and absolute(folder) == results.dataset(dataset).final_metrics.parent):
         return

@@ -1,4 +1,4 @@
-"""Identity: a trial and a study are hashes of what changes their results, and of nothing else."""
+"""Identity: hashes that name a trial or a study by everything that changes its results, and nothing else."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pan_model.flat import Scalar
 
 
 def digest(value: Any) -> str:
-    """SHA-256 (hex) of a value's canonical JSON.
+    """Return the SHA-256 (hex) of a value's canonical JSON.
 
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True
@@ -20,16 +20,19 @@ def digest(value: Any) -> str:
 
 
 def trial_id(fingerprint: str, features: Mapping[str, Any], config: Mapping[str, Scalar]) -> str:
-    """Name a trial by the data, the features and the configuration (seed and epochs included): 12 hex digits.
+    """Return 12 hex digits that name a trial.
 
-    Weights count by their content, not by the file they came from.
+    Args:
+        fingerprint: Identifies the data.
+        features: The `features` of best_config.json; weights are identified by their content, not by their file.
+        config: The flat configuration, with seed and epochs.
     """
     return digest({"fingerprint": fingerprint, "features": content_of(features), "config": dict(config)})[:12]
 
 
 def content_of(features: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells features from others: all but the name of the weights, whose hash is there.
+    """Return what identifies features: everything but the name of the weights, whose hash is included.
 
-    Pooling avg is left out, so that trials keep the names they had before there was another.
+    Pooling avg is left out, so that trials keep the names they had before there was a choice.
     """
     return {key: value for key, value in features.items() if key != "weights" and (key, value) != ("pooling", "avg")}

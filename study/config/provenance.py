@@ -1,4 +1,4 @@
-"""Provenance: which code and which libraries made a result."""
+"""Provenance: the code and the libraries that made a result."""
 
 import platform
 import subprocess
@@ -10,7 +10,7 @@ LIBRARIES = ("torch", "torchvision", "ray", "optuna", "numpy")
 
 
 def provenance() -> dict[str, str]:
-    """When, from which commit, and with which versions."""
+    """Return the time, the commit and the versions of libraries."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": git_commit(),
@@ -21,16 +21,18 @@ def provenance() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """The commit of the code that runs, with "+changes" when files differ from it; "unknown" outside a checkout."""
+    """Return the commit of the code, with "+changes" if files differ from it; "unknown" outside a checkout."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
-        # What was copied to a cluster may belong to its owner on the laptop; git then looks only when it is told to.
+        # Files copied to a cluster may belong to another user; git refuses such a checkout without this setting.
         command = ["git", "-c", "safe.directory=*", *words]
         return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # a checkout of this code, not one around its library
+        git(
+            "ls-files", "--error-unmatch", Path(__file__).name
+        )  # the checkout of this code, not one that contains its environment
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -1,4 +1,4 @@
-"""Plan: may this study start, and is it the one that was begun under its name?"""
+"""Resume rules: whether a study may start, and whether it is the same study as the one found under its name."""
 
 import json
 from collections.abc import Sequence
@@ -51,17 +51,19 @@ A space that is changed later has no row, and a study of version 0.1 that search
 """
 
 SOMETIMES_SIGNED = ("encoders", "pooling", "backbone_training")
-"""What is signed of a dataset only where it is not as usual."""
+"""Keys of a dataset that are signed only if they differ from the default."""
 
 
 def find_study(config: StudyConfig) -> dict[str, Any] | None:
-    """The study.json of an earlier run under this name, None for a new study.
+    """Return the study.json of an earlier run under this name, or None for a new study.
 
-    Raises UserError when there is one and it is not to be gone on with, or when something else is in its place.
+    Raises:
+        UserError: If a study exists and `resume` is off, if the folder holds something else, or if it cannot be
+            written.
     """
     root, file = config.results.root, config.results.study
-    unfinished = f".{file.name}."  # what a run leaves that was killed while it wrote the first file
-    if in_store(root):  # first of all: it says best what is wrong with a store
+    unfinished = f".{file.name}."  # left by a run that was killed while it wrote the first file
+    if in_store(root):  # first, since its message about a store is the clearest
         storage_of(root).check_writable(root, "the study", "--output", probe=unfinished)
     found = exists(file)
     if not found and not _is_free(root, unfinished):
@@ -74,14 +76,14 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
 
 
 def _is_free(root: Location, unfinished: str) -> bool:
-    """Whether nothing is there but unfinished files."""
+    """Return whether a folder is missing or holds only unfinished files."""
     if not in_store(root) and root.exists() and not root.is_dir():
         return False
     return all(path.name.startswith(unfinished) for path in storage_of(root).list_folder(root))
 
 
 def same_files(found: dict[str, Any], config: StudyConfig) -> bool:
-    """Whether weights and attribute words have the names they had; where not, only their content tells."""
+    """Return whether weights and attribute words have the same names; if not, their content must be compared."""
     return all(_same_files(found["datasets"][plan.dataset], plan) for plan in config.plans)
 
 
@@ -91,7 +93,16 @@ def _same_files(found: dict[str, Any], plan: DatasetPlan) -> bool:
 
 
 def check_same(found: dict[str, Any], signed: dict[str, Any], root: Location) -> None:
-    """Compare two signatures' contents; UserError shows each difference."""
+    """Compare the signed content of a study with that of an earlier run.
+
+    Args:
+        found: The study.json of the earlier run.
+        signed: The content to compare with.
+        root: The study's folder, for the message.
+
+    Raises:
+        UserError: If they differ. The message shows each difference.
+    """
     before = _with_current_digests(found["signed"], signed)
     was, now = _leaves(before), _leaves(signed)
     differences = [
@@ -114,7 +125,7 @@ def _with_current_digests(found: dict[str, Any], signed: dict[str, Any]) -> dict
 
 
 def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:
-    """What to do about a difference; the search space comes with the program, no flag brings back another."""
+    """Return what the user can do about a difference; no flag brings back a search space that the program changed."""
     both = was["datasets"].keys() & now["datasets"].keys()
     same_program = was["regime"] != now["regime"] or all(
         was["datasets"][name].get("space") == now["datasets"][name]["space"]
@@ -127,7 +138,7 @@ def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def check_same_flags(found: dict[str, Any], config: StudyConfig) -> None:
-    """Compare what the flags alone can tell, before any work is done."""
+    """Compare what depends on the flags alone, before any work is done; see `check_same`."""
     signed = config.signed()
     known = {key: found["signed"].get(key) for key in signed if key != "datasets"}
     datasets = {
@@ -138,7 +149,7 @@ def check_same_flags(found: dict[str, Any], config: StudyConfig) -> None:
 
 
 def sign(config: StudyConfig, records: Sequence[DatasetRecord]) -> dict[str, Any]:
-    """Everything that must be the same for a study to be gone on with."""
+    """Return everything that must be the same for a study to be resumed."""
     signed = config.signed()
     for dataset in records:
         signed["datasets"][dataset.dataset] |= {
@@ -153,7 +164,10 @@ def describe_study(
     records: Sequence[DatasetRecord],
     found: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The content of study.json; of a study that goes on, its first provenance is kept and this run's is added."""
+    """Return the content of study.json.
+
+    The first provenance of a resumed study is kept, and that of this run is added.
+    """
     signed = sign(config, records)
     by_name = {dataset.dataset: dataset for dataset in records}
     return {

@@ -20,16 +20,22 @@ class Parameters(NamedTuple):
 
 
 def choose_space(dataset: str, encoders: tuple[str, ...] | None, regime: Regime) -> SearchSpace:
-    """The dataset's space with these encoders, None for its own choice, in a regime.
+    """Return the search space of a dataset.
 
-    Raises UserError for an encoder that it cannot have.
+    Args:
+        dataset: Its name.
+        encoders: The encoders to search; None for the dataset's default.
+        regime: Whether trials train the backbone.
+
+    Raises:
+        UserError: If the dataset does not support an encoder.
     """
     chosen = _choose_encoders(_supported_in(dataset, regime), dataset, encoders)
     return chosen if regime is Regime.FROZEN else finetuned(chosen)
 
 
 def whole_space(dataset: str, regime: Regime) -> SearchSpace:
-    """All that can be searched of a dataset in a regime."""
+    """Return the search space with every encoder that the dataset supports in a regime."""
     return choose_space(dataset, _supported_in(dataset, regime).supported, regime)
 
 

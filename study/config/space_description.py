@@ -166,7 +166,7 @@ def _values_in(branches: Sequence[Branch]) -> dict[str, Any]:
 
 
 def describe_space(space: SearchSpace) -> list[str]:
-    """One line a parameter: its range, and when it is asked for; then what is new in each of the first trials."""
+    """Describe a space: one line per parameter with its range and condition, then the first trials."""
     paper = space.paper_setting
     lines = [f"the paper's setting: {_join(paper)}"]
     lines += [f"first trial {number}: {_compare(point, paper)}" for number, point in enumerate(space.first_trials, 1)]
@@ -174,7 +174,7 @@ def describe_space(space: SearchSpace) -> list[str]:
 
 
 def _compare(point: Mapping[str, Scalar], paper: Mapping[str, Scalar]) -> str:
-    """A first trial by what it changes of the paper's setting; what such a choice rules out is not repeated."""
+    """Describe a first trial by what it changes in the paper's setting."""
     changed = {key: value for key, value in point.items() if paper.get(key) != value}
     return f"the paper's setting, but {_join(changed)}" if changed else "the paper's setting"
 
@@ -205,14 +205,14 @@ def _range(distribution: BaseDistribution) -> str:
 
 
 def _when(name: str, branches: Sequence[Branch], seen: dict[str, BaseDistribution]) -> str:
-    """The choice of another parameter on which this one depends, or of two, if it does."""
+    """Return the choice of one or two other parameters on which this one depends; empty if it depends on none."""
     having = [branch.values for branch in branches if name in branch.values]
     lacking = [branch.values for branch in branches if name not in branch.values]
-    choices = [one for one, distribution in seen.items() if isinstance(distribution, CategoricalDistribution)]
-    others = [other for other in choices if other != name] if lacking else []
+    choices = [key for key, distribution in seen.items() if isinstance(distribution, CategoricalDistribution)]
+    others = [key for key in choices if key != name] if lacking else []
     for parents in chain(combinations(others, 1), combinations(others, 2)):
         present = {parent: {params.get(parent) for params in having} for parent in parents}
         if not any(all(params.get(parent) in values for parent, values in present.items()) for params in lacking):
-            said = (f"{parent} is {' or '.join(sorted(map(str, values)))}" for parent, values in present.items())
-            return f" (when {' and '.join(said)})"
+            conditions = (f"{parent} is {' or '.join(sorted(map(str, values)))}" for parent, values in present.items())
+            return f" (when {' and '.join(conditions)})"
     return ""

@@ -1,4 +1,4 @@
-"""What a study is: everything that was asked for, with the defaults of each dataset filled in, and checked."""
+"""Study configuration: all flags, checked, and the plan of each dataset with its defaults filled in."""
 
 import math
 from dataclasses import dataclass, field
@@ -32,15 +32,15 @@ from study.storage.location import Location, local_path
 from study.storage.paths import StudyPaths
 
 DEFAULT_CACHE = user_cache_path("pan-study")
-"""The user's cache folder; features go there unless --cache-dir says otherwise."""
+"""Default of --cache-dir: a folder in the user's cache folder."""
 
 LARGEST = 10**9
-"""No number of trials, epochs, cores or seeds is larger; it also keeps arithmetic on them exact."""
+"""Largest number of trials, epochs or cores, and largest seed; arithmetic on such numbers is exact."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetPlan:
-    """A study's part on one dataset, nothing left to default."""
+    """What a study does on one dataset, with every default filled in."""
 
     dataset: str
     num_trials: int
@@ -59,7 +59,7 @@ class DatasetPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """The flags of study/run.py; None stands for a default that depends on the dataset or the machine."""
+    """The flags of study/run.py. None stands for a default that depends on the dataset or the machine."""
 
     datasets: tuple[str, ...] = flag(
         ("demo",),
@@ -338,35 +338,35 @@ class StudyConfig:
             raise UserError(f"--ray-address needs --executor ray, got serial and '{self.ray_address}'; leave one out.")
         _check_cache_outside(self.cache_dir, output=self.output, data_root=self.data_root)
         for dataset in self.datasets:
-            self._plan(dataset)  # checks the dataset's rules before anything starts
+            self._plan(dataset)  # raises UserError if a rule of the dataset is broken
         self._check_options()
 
     @property
     def study_name(self) -> str:
-        """The name given, or the datasets' names."""
+        """The given name, or the names of the datasets."""
         return "-".join(self.datasets) if self.name is None else self.name
 
     @property
     def results(self) -> StudyPaths:
-        """Where the study's files go."""
+        """The paths of the study's files."""
         return StudyPaths(self.output / self.study_name)
 
     @property
     def plans(self) -> tuple[DatasetPlan, ...]:
-        """The study's part on each dataset, in the order given."""
+        """The plan of each dataset, in the given order."""
         return tuple(self._plan(dataset) for dataset in self.datasets)
 
     def signed(self) -> dict[str, Any]:
-        """What must be the same for a study to be gone on with, less what only the data can tell."""
+        """Return what must be the same for a study to be resumed, except what depends on the data."""
         return {
             **{
                 name: getattr(self, name) for name, flag in flags_of(StudyConfig).items() if flag.signed is Signed.STUDY
             },
-            "datasets": {plan.dataset: _signed_part(plan) for plan in self.plans},
+            "datasets": {plan.dataset: _signed_dataset(plan) for plan in self.plans},
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Every flag as it was resolved, for study.json."""
+        """Return every flag with its value, for study.json."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: str(value) if isinstance(value, Location) else value for name, value in values.items()}
 
@@ -400,21 +400,21 @@ class StudyConfig:
         )
 
     def _options(self) -> dict[str, Any]:
-        """The reader's options that were given."""
+        """Return the reader options that were given."""
         given = {name: getattr(self, name) for name in OPTIONS}
         return {name: value for name, value in given.items() if value is not None}
 
     def _check_options(self) -> None:
-        heeded = {name for dataset in self.datasets for name in find_dataset(dataset).options}
-        for name in (name for name in self._options() if name not in heeded):
-            heeding = " or ".join(dataset for dataset, row in DATASETS.items() if name in row.options)
+        supported = {name for dataset in self.datasets for name in find_dataset(dataset).options}
+        for name in (name for name in self._options() if name not in supported):
+            supporting = " or ".join(dataset for dataset, row in DATASETS.items() if name in row.options)
             got = " ".join(self.datasets)
-            raise UserError(f"--{name.replace('_', '-')} needs {heeding} among --dataset, got {got}.")
+            raise UserError(f"--{name.replace('_', '-')} needs {supporting} among --dataset, got {got}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinalConfig:
-    """The flags of study/final.py; output is final/ beside the best_config.json unless given."""
+    """The flags of study/final.py. The default output is final/ next to best_config.json."""
 
     best_config: Location = field(metadata=argument(read_location, "best_config.json", "file made by study/run.py"))
     seeds: int = flag(5, int, "N", "number of trainings, from the seeds 0 to N-1", group=Group.STUDY)
@@ -454,14 +454,15 @@ class FinalConfig:
 
     @property
     def folder(self) -> Location:
-        """Where the results go."""
+        """The folder of the results."""
         return self.best_config.parent / "final" if self.output is None else self.output
 
 
-def _signed_part(plan: DatasetPlan) -> dict[str, Any]:
-    """What is signed of a dataset; encoders only where the space is not its own, pooling and training where not usual.
+def _signed_dataset(plan: DatasetPlan) -> dict[str, Any]:
+    """Return the signed content of one dataset.
 
-    So studies that were begun before there was a choice can go on; the space, too, tells of its encoders.
+    Encoders, pooling and backbone training are included only if they differ from the default, so that studies that
+    were begun before these flags existed can be resumed.
     """
     flags = flags_of(StudyConfig)
     signed_options = {name for name in OPTIONS if flags[name].signed is Signed.DATASET}

@@ -1,4 +1,4 @@
-"""study.json: what a study is, so that its tables can be made without its data."""
+"""study.json: the record of a study, from which its tables can be made without its data."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +38,11 @@ class DatasetRecord:
 
 
 def read_study(file: Location) -> dict[str, Any]:
-    """Read a study.json; UserError names the file and what it lacks."""
+    """Read a study.json.
+
+    Raises:
+        UserError: If it is missing, damaged or incomplete. The message names the file and the missing fields.
+    """
     study = read_json(file, WAY_OUT)
     if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA:
         raise UserError(f"{file}: schema must be {STUDY_SCHEMA}; {WAY_OUT}.")

@@ -1,4 +1,4 @@
-"""Prepare: a dataset's items, read and checked, with their features, and what the study has to remember of both."""
+"""Preparation: read and check a dataset, and extract its features, so that trials can start on it."""
 
 import time
 from collections.abc import Callable
@@ -33,11 +33,11 @@ from study.config.study_file import DatasetRecord
 from study.terminal import Terminal, duration, show_work
 
 Progress = Callable[["Work", int, int], None]
-"""Called with the kind of work, and how much of it is done and to do."""
+"""Called with the kind of work, the amount that is done and the total."""
 
 
 class Work(StrEnum):
-    """What takes time when a dataset is prepared."""
+    """Kinds of work in the preparation of a dataset."""
 
     DECODING = "images decoded"
     TRAINING = "backbone training"
@@ -45,17 +45,26 @@ class Work(StrEnum):
 
 
 def _take_any(_fingerprint: str) -> None:
-    """Any data will do."""
+    """Accept any data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How a dataset is made ready for trials: where it lies, how it is read, which features it gets.
+    """How a dataset is prepared: where it is, how it is read, which features it gets.
 
-    A backbone is trained as backbone_training says, and features are extracted with what it learned; trained_backbone
-    is the result of an earlier training, which then counts. data_workers processes load images for whatever is
-    trained in this process. The extractor computes features that are not in the cache. check_fingerprint may refuse the
-    data before any image is opened.
+    Attributes:
+        dataset: Its name.
+        data_root: The folder that holds the dataset's folder.
+        cache_dir: The cache of features, decoded images and trained backbones.
+        features: The features to extract.
+        options: How the data are read.
+        regime: Whether trials train the backbone.
+        backbone_training: How the backbone is trained before features are extracted; None if it is not trained.
+        trained_backbone: The weights of an earlier training, which replace `backbone_training`.
+        data_workers: Number of processes that load images for a training in this process.
+        skip_bad_images: Whether unreadable images are left out.
+        extractor: Computes features that are not in the cache.
+        check_fingerprint: Raises UserError to refuse the data before any image is opened.
     """
 
     dataset: str
@@ -74,11 +83,19 @@ class Preparation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedDataset:
-    """A dataset that trials can start on.
+    """A dataset that is ready for trials.
 
-    features is the "features" of best_config.json, options what its reader heeded; left_out counts items and questions
-    by reason, unreadable says why by image. start is for trials that train their backbone; trained_backbone is the
-    weights' file where it was trained before them.
+    Attributes:
+        dataset: Its name.
+        featured: The items with their features.
+        fingerprint: Identifies the data by content.
+        features: The `features` of best_config.json.
+        left_out: Number of items and questions left out, by reason.
+        unreadable: Why each unreadable image could not be read.
+        from_cache: Whether the features were in the cache.
+        options: The reader's options that the dataset has.
+        start: The start of trials that train their backbone.
+        trained_backbone: The weights of a backbone that was trained before the trials.
     """
 
     dataset: str
@@ -94,7 +111,7 @@ class PreparedDataset:
 
     @property
     def record(self) -> DatasetRecord:
-        """What study.json records of it."""
+        """The record of the dataset in study.json."""
         return DatasetRecord(
             dataset=self.dataset,
             fingerprint=self.fingerprint,
@@ -107,21 +124,28 @@ class PreparedDataset:
 
     @property
     def split_sizes(self) -> dict[str, int]:
-        """How many items a search looks at, by split."""
+        """Number of items that a search uses, by split."""
         return {str(split): len(self.featured.splits[split]) for split in (Split.TRAIN, Split.VAL)}
 
 
 def prepare_dataset(preparation: Preparation, progress: Progress | None = None) -> PreparedDataset:
-    """Read a dataset and its features; UserError for whatever stands in the way of a study.
+    """Read a dataset and extract its features.
 
-    Writes to the cache, and draws the demo where it is missing, but nothing else.
+    Only the cache is written, and the demo is drawn if it is missing.
+
+    Args:
+        preparation: How the dataset is prepared.
+        progress: Called as work proceeds.
+
+    Raises:
+        UserError: If the data, the images or the weights are unusable for a study.
     """
     row = find_dataset(preparation.dataset)
     items = row.read(preparation.data_root / row.folder, preparation.options)
     identity = fingerprint(items, preparation.cache_dir)
     preparation.check_fingerprint(identity)
-    tell = progress or (lambda _work, _done, _total: None)
-    trained = _train_backbone(preparation, items, identity, tell)
+    report = progress or (lambda _work, _done, _total: None)
+    trained = _train_backbone(preparation, items, identity, report)
     config = preparation.features if trained is None else replace(preparation.features, weights=str(trained))
     features = extract_features(
         items,
@@ -129,7 +153,7 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
         config,
         preparation.cache_dir,
         skip_bad_images=preparation.skip_bad_images,
-        progress=partial(tell, Work.EXTRACTING),
+        progress=partial(report, Work.EXTRACTING),
         extractor=preparation.extractor,
     )
     kept = items.select(features.readable, "unreadable image")
@@ -143,13 +167,13 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
         unreadable=features.unreadable,
         from_cache=features.from_cache,
         options=preparation.options.to_json(row.options),
-        start=_finetune_start(preparation, config, kept, identity, tell),
+        start=_finetune_start(preparation, config, kept, identity, report),
         trained_backbone=trained,
     )
 
 
 def prepare_on_screen(preparation: Preparation, screen: Terminal) -> PreparedDataset:
-    """Prepare a dataset, show how it goes, and say what there is and what was left out."""
+    """Prepare a dataset, show the progress, and print its size and what was left out."""
     dataset, started_s = preparation.dataset, time.monotonic()
     with screen.live(at_once=True) as show:
         prepared = prepare_dataset(preparation, show_work(dataset, show))
@@ -165,13 +189,13 @@ def prepare_on_screen(preparation: Preparation, screen: Terminal) -> PreparedDat
     return prepared
 
 
-def _train_backbone(preparation: Preparation, items: Items, identity: str, tell: Progress) -> Path | None:
-    """The weights of the backbone trained on the training split, where that is asked for."""
+def _train_backbone(preparation: Preparation, items: Items, identity: str, report: Progress) -> Path | None:
+    """Train the backbone on the training split if that is configured; return the file of its weights."""
     if preparation.backbone_training is None or preparation.trained_backbone is not None:
         return preparation.trained_backbone
     row = find_dataset(preparation.dataset)
     if preparation.skip_bad_images:
-        items = items.select(_readable(preparation, items, identity, tell), "unreadable image")
+        items = items.select(_readable(preparation, items, identity, report), "unreadable image")
     task = _make_task(row, items, np.empty((len(items), 0), dtype=np.float32))
     stages = {Stage.DECODING: Work.DECODING, Stage.TRAINING: Work.TRAINING}
     trained = train_backbone(
@@ -184,27 +208,31 @@ def _train_backbone(preparation: Preparation, items: Items, identity: str, tell:
         preparation.features,
         preparation.backbone_training,
         preparation.cache_dir,
-        progress=lambda stage, done, total: tell(stages[stage], done, total),
+        progress=lambda stage, done, total: report(stages[stage], done, total),
         num_workers=preparation.data_workers,
     )
     return trained.path
 
 
-def _readable(preparation: Preparation, items: Items, identity: str, tell: Progress) -> Bool[np.ndarray, "N"]:
-    """Which images can be read: seen when features are extracted with the first weights."""
+def _readable(preparation: Preparation, items: Items, identity: str, report: Progress) -> Bool[np.ndarray, "N"]:
+    """Return which images can be read, found by extracting features with the initial weights."""
     return extract_features(
         items,
         identity,
         preparation.features,
         preparation.cache_dir,
         skip_bad_images=True,
-        progress=partial(tell, Work.EXTRACTING),
+        progress=partial(report, Work.EXTRACTING),
         extractor=preparation.extractor,
     ).readable
 
 
 def _make_task(row: Dataset, items: Items, features: Float[np.ndarray, "N D"]) -> Task:
-    """The dataset's task; UserError for what every trial would fail on."""
+    """Build the dataset's task.
+
+    Raises:
+        UserError: If every trial would fail on the data.
+    """
     featured = FeaturedItems.join(items, features, row.split(items))
     try:
         return row.task(featured, seed=0)
@@ -228,14 +256,14 @@ def _describe_features(preparation: Preparation, features: Features) -> dict[str
 
 
 def _finetune_start(
-    preparation: Preparation, config: FeaturesConfig, kept: Items, identity: str, tell: Progress
+    preparation: Preparation, config: FeaturesConfig, kept: Items, identity: str, report: Progress
 ) -> FinetuneStart | None:
-    """What trials that train their backbone start from: the weights that the features were extracted with."""
+    """Return the start of trials that train their backbone: the weights with which the features were extracted."""
     if preparation.regime is Regime.FROZEN:
         return None
     backbone = build_backbone(config.backbone, config.pooling)
     load_weights(backbone, config.weights)
     images = load_decoded_images(
-        kept, identity, config.image_size, preparation.cache_dir, progress=partial(tell, Work.DECODING)
+        kept, identity, config.image_size, preparation.cache_dir, progress=partial(report, Work.DECODING)
     )
     return FinetuneStart(backbone=backbone.eval(), images=images, num_workers=preparation.data_workers)

@@ -80,7 +80,7 @@ def test_a_final_training_that_is_interrupted_says_what_there_is(tmp_path: Path,
     os.mkfifo(tmp_path / "best_config.json")  # reading it waits for somebody who writes
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     assert final_command([str(tmp_path / "best_config.json")]) == 130
-    text = "interrupted; run it again; where the folder final/ is there already, it is whole\n"
+    text = "interrupted; run it again; if the folder final/ exists already, it is complete\n"
     assert capsys.readouterr().err == text
 
 
