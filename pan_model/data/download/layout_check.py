@@ -132,31 +132,31 @@ def _count_partition(report: LayoutReport, name: str, rows: list[list[str]]) -> 
         )
     report.count(name, len(good), "images", sum(IN_SHOP_OFFICIAL.values()))
     images = Counter(row[2] for row in good)
-    for part, official in IN_SHOP_OFFICIAL.items():
-        report.count(name, images[part], f"{part} images", official)
-    for parts, official in ((("train",), 3997), (("query", "gallery"), 3985)):
-        items = {row[1] for row in good if row[2] in parts}
-        report.count(name, len(items), f"{' and '.join(parts)} items", official)
+    for role, official in IN_SHOP_OFFICIAL.items():
+        report.count(name, images[role], f"{role} images", official)
+    for roles, official in ((("train",), 3997), (("query", "gallery"), 3985)):
+        items = {row[1] for row in good if row[2] in roles}
+        report.count(name, len(items), f"{' and '.join(roles)} items", official)
 
 
 def _place_in_shop_images(folder: Path, listed: list[str]) -> list[Path]:
-    """Where the listed images are: under img/, Img/img/ or Img/, as the first one that is found."""
+    """Return the paths of the listed images: in img/, Img/img/ or Img/, wherever the first existing one is."""
     for name in listed:
         for place in (Path(name), Path("Img") / name, Path("Img", *Path(name).parts[1:])):
             if (folder / place).is_file():
-                cut = 1 if place == Path("Img", *Path(name).parts[1:]) else 0
+                num_removed = 1 if place == Path("Img", *Path(name).parts[1:]) else 0
                 root = Path() if place == Path(name) else Path("Img")
-                return [root.joinpath(*Path(other).parts[cut:]) for other in listed]
+                return [root.joinpath(*Path(path).parts[num_removed:]) for path in listed]
     return [Path(name) for name in listed]
 
 
 def _check_version(report: LayoutReport, version: str, whole: list[str]) -> list[str]:
-    """List one version of Polyvore Outfits; gives the items of its outfits if it is whole."""
+    """Check a version of Polyvore Outfits. Return the items of its outfits if its files are complete."""
     folder = report.folder / version
     if not folder.is_dir():
-        other = f"a study with --polyvore-split {whole[0]} does without" if whole else "one version will do"
+        hint = f"a study with --polyvore-split {whole[0]} does without" if whole else "one version will do"
         begun = any((report.folder / known).is_dir() for known in VERSIONS)
-        report.add(Verdict.NOTE if begun else Verdict.MISSING, f"{version}/: not there; {other}")
+        report.add(Verdict.NOTE if begun else Verdict.MISSING, f"{version}/: not there; {hint}")
         return []
     for name in (*OUTFITS, *QUESTIONS):
         if not (folder / name).is_file():

@@ -83,7 +83,7 @@ def read_polyvore(
 def polyvore_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
     """Return the items of the outfits of each split, ascending. In nondisjoint an item can be in several splits."""
     if not isinstance(items.relations, Outfits):
-        raise TypeError(f"{items.image_root}: items of outfits expected, as read_polyvore gives them.")
+        raise TypeError(f"{items.image_root}: expected items of outfits, as read by read_polyvore, got others.")
     return {split: items.relations.items_of(split) for split in items.relations.outfits}
 
 
