@@ -14,6 +14,7 @@ import pytest
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.images.decoded_cache import DecodedImages, load_decoded_images
+from study.nodes import image_transfer
 from study.nodes.file_server import Chunk, FileServer
 from study.nodes.image_transfer import images_on_this_node
 
