@@ -28,12 +28,12 @@ def test_a_study_ends_with_its_gpu_hours_and_is_whole(
     assert "error: --max-gpu-hours needs a cluster with GPUs, got none; --time-budget ends" in refused.err
     assert not (tmp_path / "demo").exists()
 
-    second = cluster.add("--num-gpus=16")
+    second = cluster.add("--num-gpus=100")
     with joined(cluster.address) as alive:
         wait_until(lambda: second.address in alive(), "a node with GPUs joins")
-    ended = commands.run("run", *words, "--max-gpu-hours", "0.3")  # of 16 GPUs: 68 s
+    ended = commands.run("run", *words, "--max-gpu-hours", "0.5")  # of 100 GPUs: 18 s
     assert "error:" not in ended.err  # Ray itself may say that it called an actor off
-    assert "hint: the cluster has 16 GPUs, which --gpus-per-trial 0 leaves idle" in ended.out
+    assert "hint: the cluster has 100 GPUs, which --gpus-per-trial 0 leaves idle" in ended.out
     assert "demo: the GPU hours were used up before 500 trials had ended; --resume goes on" in ended.out
     records = read_ledger(StudyPaths(tmp_path / "demo").dataset("demo").trials)
     assert len(records) > 0

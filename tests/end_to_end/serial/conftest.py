@@ -9,6 +9,6 @@ import pytest
 def short_paper_setting() -> Iterator[None]:
     """Try 10 epochs of the paper's, not 100 or more."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("study.trials.paper_setting.LEAST_EPOCHS", 10)
-        patch.setattr("study.trials.paper_setting.MOST_PAIRS", 0)
+        patch.setattr("study.trials.paper_setting.FINAL_MIN_EPOCHS", 10)
+        patch.setattr("study.trials.paper_setting.FINAL_MAX_PAIRS", 0)
         yield

@@ -220,7 +220,7 @@ def test_a_damaged_study_keeps_its_summary_and_has_its_final_training(
     before = study.results.summary.read_bytes()
     ended = run_here(study.files.best_config, *shared, "--seeds=1", command=final_command)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[-1].startswith(f"the summary is as it was: {damaged}: must hold status and error")
+    assert ended.out.splitlines()[-1].startswith(f"the summary is as it was: {damaged}: lacks status, error; ")
     assert study.results.summary.read_bytes() == before
     assert study.files.final_metrics.exists()
 
@@ -325,14 +325,14 @@ def test_other_weights_are_refused_by_both_hashes(
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [
-        ("config__num_conditions", 0, "config.num_conditions: "),
-        ("config__learning_rate", "fast", "config.learning_rate: "),
-        ("metric__epoch", 0, "metric.epoch: "),
-        ("data__fingerprint", "sha256:0", "data.fingerprint: "),
-        ("features__weights_sha256", None, "features.weights_sha256: "),
+        ("config__num_conditions", 0, "config.num_conditions "),
+        ("config__learning_rate", "fast", "config.learning_rate "),
+        ("metric__epoch", 0, "metric.epoch "),
+        ("data__fingerprint", "sha256:0", "data.fingerprint "),
+        ("features__weights_sha256", None, "features.weights_sha256 "),
         ("dataset", "cubs", "unknown dataset 'cubs'"),
         ("config__number_of_dreams", 3, "config: unknown key 'number_of_dreams'"),
-        ("schema", "pan-study/best-config/2", "schema: "),
+        ("schema", "pan-study/best-config/2", "schema "),
     ],
 )
 def test_broken_best_config_is_refused_by_its_field(
