@@ -1,4 +1,4 @@
-"""What every test stands on: checked shapes, two threads, a Ray of its own, examples that repeat."""
+"""Set-up of all tests: checked shapes, one thread, an isolated Ray, repeatable examples, an object store."""
 
 import logging
 import os
@@ -46,6 +46,35 @@ os.environ["RAY_TMPDIR"] = str(TEMPORARY)
 os.environ["RAY_AUTH_MODE"] = "token"  # else the first Ray of a process decides for those that come after it
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+SLOW = {
+    "cluster/check/test_aws_launch.py",
+    "cluster/check/test_check.py",
+    "contracts",
+    "end_to_end",
+    "pan_model/backbones",
+    "pan_model/data/test_demo.py",
+    "pan_model/tasks/test_outfits.py",
+    "pan_model/test_learning.py",
+    "pan_model/test_resume.py",
+    "pan_model/training",
+    "search_spaces/test_spaces.py",
+    "study/nodes/test_deployment.py",
+    "study/storage/test_object_store.py",
+    "study/test_run_script.py",
+    "study/trials",
+    "study/tuning/test_sampler_memory.py",
+}
+"""Files and folders of tests that take seconds of CPU time; `make test-fast` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests as slow by their file or folder."""
+    tests = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
+        if any(place == slow or place.startswith(f"{slow}/") for slow in SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_unconfigure() -> None:
