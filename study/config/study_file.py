@@ -1,17 +1,18 @@
 """study.json: the record of a study, from which its tables can be made without its data."""
 
+import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
-from study.storage.files import read_json
+from study.storage.json_models import JsonModel, parse_model, read_model
 from study.storage.location import Location
 
 STUDY_SCHEMA = "pan-study/study/1"
-FIELDS = {"name", "signature", "signed", "datasets", "provenance"}
 WAY_OUT = "bring the file back from a copy, or begin a study under another --name"
-DATASET_FIELDS = {"num_trials", "max_epochs", "objective", "features", "data"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,25 +38,43 @@ class DatasetRecord:
     options: dict[str, str] = field(default_factory=dict[str, str])
 
 
+class _Schema(JsonModel, extra="allow"):
+    """The field that says which kind of file it is."""
+
+    schema_: Literal["pan-study/study/1"] = Field(alias="schema")
+
+
+class _Dataset(JsonModel, extra="allow"):
+    """The entry of one dataset."""
+
+    num_trials: int
+    max_epochs: int
+    objective: dict[str, str]
+    features: dict[str, Any]
+    data: dict[str, Any]
+
+
+class StudyJson(JsonModel, extra="allow"):
+    """The fields of study.json that are read back."""
+
+    name: str
+    signature: str
+    signed: dict[str, Any]
+    datasets: dict[str, _Dataset]
+    provenance: dict[str, Any]
+
+
 def read_study(file: Location) -> dict[str, Any]:
     """Read a study.json.
 
     Raises:
         UserError: If it is missing, damaged or incomplete. The message names the file and the missing fields.
     """
-    study = read_json(file, WAY_OUT)
-    if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA:
-        raise UserError(f"{file}: schema must be {STUDY_SCHEMA}; {WAY_OUT}.")
-    lacking = sorted(FIELDS - set(study))
-    datasets = study.get("datasets", {})
-    if not isinstance(datasets, dict) or not all(isinstance(part, dict) for part in datasets.values()):
-        raise UserError(f"{file}: datasets must hold an object for each dataset; {WAY_OUT}.")
-    for dataset, part in datasets.items():
+    content = read_model(file, _Schema, WAY_OUT).model_dump(by_alias=True)
+    study = parse_model(file, json.dumps(content).encode(), StudyJson, WAY_OUT)
+    for dataset in study.datasets:
         _check_known(file, dataset)
-        lacking += [f"datasets.{dataset}.{field}" for field in sorted(DATASET_FIELDS - set(part))]
-    if lacking:
-        raise UserError(f"{file}: lacks {', '.join(lacking)}; {WAY_OUT}.")
-    return study
+    return content
 
 
 def _check_known(file: Location, dataset: str) -> None:

@@ -27,7 +27,7 @@ from study.config.resume import (
     sign,
 )
 from study.config.study_config import DatasetPlan, StudyConfig
-from study.config.study_file import DATASET_FIELDS, FIELDS, STUDY_SCHEMA, DatasetRecord, read_study
+from study.config.study_file import STUDY_SCHEMA, DatasetRecord, StudyJson, read_study
 from study.storage.files import write_json
 
 Make = Callable[..., StudyConfig]
@@ -93,7 +93,7 @@ def prepare() -> Callable[[StudyConfig], list[DatasetRecord]]:
         return [
             DatasetRecord(
                 dataset=plan.dataset,
-                splits={"train": 2, "val": 1},
+                splits={"train": 80, "val": 40},
                 fingerprint=f"sha256:{digest(contents(plan))}",
                 features={
                     "regime": "frozen",
@@ -112,6 +112,8 @@ def prepare() -> Callable[[StudyConfig], list[DatasetRecord]]:
     return make
 
 
+FIELDS = sorted(StudyJson.model_fields)
+DATASET_FIELDS = ("data", "features", "max_epochs", "num_trials", "objective")
 Prepare = Callable[[StudyConfig], list[DatasetRecord]]
 
 
@@ -354,7 +356,7 @@ def test_no_study_yet(study_config: Make):
 
 def test_a_study_is_gone_on_with_only_when_asked(study_config: Make):
     config = study_config()
-    content = {"schema": STUDY_SCHEMA} | {field: {} for field in FIELDS}
+    content = {"schema": STUDY_SCHEMA} | {field: {} for field in FIELDS} | {"name": "demo", "signature": ""}
     write_json(config.results.study, content)
     with pytest.raises(UserError, match=r"results/demo: this study exists; go on with it by --resume, or give another"):
         find_study(config)
@@ -436,15 +438,23 @@ def test_what_only_looks_like_the_rest_of_a_killed_study_is_in_the_way(study_con
         find_study(config)
 
 
-@pytest.mark.parametrize("content", [{"schema": "pan-study/study/0"}, {}, [], "study"])
-def test_a_study_of_another_kind_is_refused(study_config: Make, content: Any):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"schema": "pan-study/study/0"}, "schema must be 'pan-study/study/1', got \"pan-study/study/0\""),
+        ({}, "lacks schema"),
+        ([], r"the whole file must be an object, got \[\]"),
+        ("study", 'the whole file must be an object, got "study"'),
+    ],
+)
+def test_a_study_of_another_kind_is_refused(study_config: Make, content: Any, message: str):
     config = study_config(resume=True)
     write_json(config.results.study, content)
-    with pytest.raises(UserError, match=r"study\.json: schema must be pan-study/study/1; bring the file back"):
+    with pytest.raises(UserError, match=rf"study\.json: {message}; bring the file back"):
         find_study(config)
 
 
-@pytest.mark.parametrize("lacking", [*sorted(FIELDS), *(f"datasets.demo.{field}" for field in sorted(DATASET_FIELDS))])
+@pytest.mark.parametrize("lacking", [*FIELDS, *(f"datasets.demo.{field}" for field in DATASET_FIELDS)])
 def test_what_a_study_lacks_is_named(study_config: Make, prepare: Prepare, lacking: str):
     config = study_config(resume=True)
     content = describe_study(config, prepare(config), None)
@@ -470,7 +480,7 @@ def test_a_broken_study_is_refused(study_config: Make):
 def test_datasets_that_are_none_are_refused(study_config: Make, prepare: Prepare, datasets: Any):
     config = study_config()
     write_json(config.results.study, describe_study(config, prepare(config), None) | {"datasets": datasets})
-    with pytest.raises(UserError, match=r"study\.json: datasets must hold an object for each dataset; bring the file"):
+    with pytest.raises(UserError, match=r"study\.json: datasets(\.demo)? must be an object, got .+; bring the file"):
         read_study(config.results.study)
 
 
