@@ -25,9 +25,9 @@ _COMPONENTS = (ConditionsConfig, NormalisationConfig, SimilarityConfig, ScoringC
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """Everything that a trial's numbers depend on, beside the data and their features.
+    """Everything that a trial's results depend on, besides the data and their features.
 
-    finetune is there when the backbone is trained, too; its keys are in the flat configuration then, and only then.
+    `finetune` is set if, and only if, the trial trains its backbone; only then are its keys in the flat configuration.
     """
 
     encoder: EncoderConfig
@@ -62,7 +62,8 @@ class TrialConfig:
     def from_flat(cls, values: Mapping[str, Any]) -> "TrialConfig":
         """Read a configuration of flat scalars, as in best_config.json.
 
-        Raises UserError for unknown, missing and impossible values, naming the key.
+        Raises:
+            UserError: A key is unknown or missing, or its value is invalid.
         """
         name = values.get("encoder")
         encoder = find_encoder(name)
@@ -90,7 +91,7 @@ class TrialConfig:
         )
 
     def to_flat(self) -> dict[str, Scalar]:
-        """Write the configuration as flat scalars, from which `from_flat` makes an equal one."""
+        """Return the configuration as flat scalars; `from_flat` reads it back."""
         flat: dict[str, Scalar] = {"encoder": encoder_name(self.encoder)}
         for component in (
             self.encoder,

@@ -1,4 +1,4 @@
-"""Configurations as flat scalars: a dataclass read from, and written to, {"lambda": 1e-05, "gate": "XNOR", ..}."""
+"""Flat configurations: convert a dataclass from and to scalars such as {"lambda": 1e-05, "gate": "XNOR", ..}."""
 
 import types
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from pan_model.errors import UserError
 
 Scalar = str | int | float | bool
 LARGEST_EXACT = 2**53
-"""Below it every whole number is a float."""
+"""Every smaller integer is exact as a float."""
 Config = TypeVar("Config")
 
 
 def key_of(field_name: str) -> str:
-    """The flat key of a field: its name, less the underscore that keeps it apart from a Python keyword.
+    """Return the flat key of a field: its name without the underscore that avoids a Python keyword.
 
     >>> key_of("lambda_")
     'lambda'
@@ -24,14 +24,15 @@ def key_of(field_name: str) -> str:
 
 
 def keys_of(kind: type) -> list[str]:
-    """The flat keys that a dataclass reads."""
+    """Return the flat keys of a dataclass."""
     return [key_of(field.name) for field in fields(kind)]
 
 
 def read_flat(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """Make a dataclass of scalars from the keys of `values` that it knows; its own rules are checked as it is made.
+    """Build a dataclass of scalars from its keys in `values`; other keys are ignored.
 
-    Raises UserError for a missing key or a value of another type.
+    Raises:
+        UserError: A key is missing, or a value has another type or violates a rule of the dataclass.
     """
     hints = get_type_hints(kind)
     given = {
@@ -45,7 +46,7 @@ def read_flat(kind: type[Config], values: Mapping[str, Any]) -> Config:
 
 
 def write_flat(config: Any) -> dict[str, Scalar]:
-    """Write a dataclass of scalars as flat keys; what is None is left out."""
+    """Return a dataclass of scalars as flat keys, without fields that are None."""
     written = {key_of(field.name): getattr(config, field.name) for field in fields(config)}
     return {
         key: str(value) if isinstance(value, Enum) else value for key, value in written.items() if value is not None

@@ -1,6 +1,6 @@
-"""A trained model on disk: weights in safetensors, and beside them all that it takes to build the model again.
+"""Trained models on disk: weights in safetensors, and config.json, from which the model is built again.
 
-A backbone that was trained with it lies beside it, as torchvision's own state dict: `--weights` takes the file.
+A backbone that was trained with the model is saved next to it, as a torchvision state dict that `--weights` accepts.
 """
 
 import json
@@ -24,15 +24,20 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 BACKBONE = "backbone.safetensors"
 BACKBONE_KEY = "trained_backbone"
-"""Names the file of a trained backbone among the features in config.json."""
+"""The key of a trained backbone's file among the features in config.json."""
 
 
 def save_model(
     model: Pan, config: TrialConfig, features: dict[str, Any], folder: Path, *, backbone: Backbone | None = None
 ) -> None:
-    """Write model.safetensors and config.json; features says which features the model takes (backbone, weights, ..).
+    """Write model.safetensors and config.json, and backbone.safetensors for a trained backbone.
 
-    A backbone that was trained is written, too, and features names its file; weights then are those it started from.
+    Args:
+        model: The trained model.
+        config: Its configuration.
+        features: The features that the model takes (backbone, weights, ..), written to config.json.
+        folder: An existing folder.
+        backbone: The trained backbone, if any; `weights` in `features` are then its initial weights.
     """
     _save_tensors(model.state_dict(), folder / WEIGHTS)
     if backbone is not None:
@@ -50,11 +55,13 @@ def save_model(
 
 
 def load_model(folder: Path | str) -> Pan:
-    """Load a model in evaluation mode, on the CPU.
+    """Load a trained model in evaluation mode, on the CPU.
 
-    Call it with the features of two images, (P, D) each, as its backbone gives them: the result has `score` (P,),
-    `similarity` (P, M) and `relevance` (P, M), and `condition_names` names the M conditions. Raises UserError when the
-    folder holds no such model.
+    Call it with the backbone's features of two images, (P, D) each. The result has `score` (P,), `similarity` (P, M)
+    and `relevance` (P, M); the model's `condition_names` names the M conditions.
+
+    Raises:
+        UserError: The folder holds no complete model.
     """
     folder = Path(folder)
     content = _read_config(folder)
@@ -76,10 +83,13 @@ def load_model(folder: Path | str) -> Pan:
 
 
 def load_backbone(folder: Path | str) -> Backbone:
-    """Load the backbone whose features a saved model takes, in evaluation mode, on the CPU.
+    """Load the backbone of a saved model in evaluation mode, on the CPU.
 
-    It is the trained one where it was trained with the model, else the one that the model's study extracted features
-    with. It takes images as `pan_model.images.load_image` reads them. Raises UserError when it cannot be had.
+    It is the backbone that was trained with the model, or else the frozen one of the model's study. It takes images as
+    `pan_model.images.load_image` returns them.
+
+    Raises:
+        UserError: The weights cannot be read or downloaded, or are not those of the study.
     """
     folder = Path(folder)
     features = _read_config(folder)["features"]
@@ -114,4 +124,4 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     path.touch()
     mode = path.stat().st_mode
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    path.chmod(mode)  # save_file makes files that nobody else can read
+    path.chmod(mode)  # save_file makes files that other users cannot read

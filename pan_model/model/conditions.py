@@ -1,4 +1,4 @@
-"""Similarity conditions: which of the M outputs carry an attribute's label, and what the labels of a pair are."""
+"""Similarity conditions: which of the M outputs are labelled by attributes, and the labels of a pair."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pan_model.shapes import Bool, Int
 
 
 class Supervision(StrEnum):
-    """How many conditions carry labels: none, at most half of them, or as many as there are attributes for."""
+    """How many conditions are labelled: none, at most half of them, or as many as attributes allow."""
 
     UNSUPERVISED = "unsupervised"
     HYBRID = "hybrid"
@@ -23,7 +23,14 @@ class Supervision(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionsConfig:
-    """num_conditions is M, all outputs of the module; gate and lambda_ are set when and only when labels are used."""
+    """The conditions of a model.
+
+    Attributes:
+        num_conditions: M, all outputs of the module.
+        supervision: How many of them are labelled.
+        gate: f_a, which labels a pair; set if, and only if, conditions are labelled.
+        lambda_: The weight of their loss; set if, and only if, conditions are labelled.
+    """
 
     num_conditions: int
     supervision: Supervision
@@ -59,7 +66,7 @@ class ConditionsConfig:
 def rank_attributes(attributes: Bool[np.ndarray, "N A"], certain: Bool[np.ndarray, "N A"]) -> Int[np.ndarray, "R"]:
     """Order attributes by entropy (bits) among the items where they are certain, largest first, ties by index.
 
-    Attributes that are never certain are left out.
+    Attributes that are never certain are excluded.
 
     >>> rank_attributes(np.array([[1, 1, 0], [1, 0, 0]], bool), np.array([[1, 1, 0], [1, 1, 0]], bool)).tolist()
     [1, 0]
@@ -75,9 +82,15 @@ def rank_attributes(attributes: Bool[np.ndarray, "N A"], certain: Bool[np.ndarra
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conditions:
-    """The M conditions of a model: the first K are labelled by `gate` from `attribute_index`, the rest are free.
+    """The M conditions of a model: the first K are labelled, the rest are free.
 
-    For AND_XOR the labelled conditions are [AND of every attribute, XOR of every attribute], cut to K.
+    For AND_XOR the labelled conditions are [AND of every attribute, XOR of every attribute], truncated to K.
+
+    Attributes:
+        attribute_index: The attributes that label conditions.
+        gate: f_a, None without labels.
+        num_labelled: K.
+        names: The names of all M conditions.
     """
 
     attribute_index: Int[Tensor, "A"]
@@ -92,9 +105,16 @@ class Conditions:
         index_1: Int[Tensor, "P"],
         index_2: Int[Tensor, "P"],
     ) -> tuple[Bool[Tensor, "P K"], Bool[Tensor, "P K"]]:
-        """Label P pairs from the items' attribute bits: f_a of both, and c, where both are certain.
+        """Label P pairs.
 
-        attributes and certain hold the columns of `attribute_index` only, see `columns`.
+        Args:
+            attributes: The items' attributes, with the columns of `attribute_index` only (see `columns`).
+            certain: Whether each attribute of each item is certain, with the same columns.
+            index_1: The first item of each pair.
+            index_2: The second item of each pair.
+
+        Returns:
+            f_a of both items' attributes, and whether both are certain.
         """
         assert self.gate is not None, "unsupervised conditions have no targets"
         labels = condition_targets(attributes[index_1], attributes[index_2], self.gate)
@@ -102,7 +122,7 @@ class Conditions:
         return labels[:, : self.num_labelled], both_certain[:, : self.num_labelled]
 
     def columns(self, table: Bool[np.ndarray, "N all"], device: torch.device) -> Bool[Tensor, "N A"]:
-        """Take the labelled attributes' columns of an (N, all attributes) table to the device, once."""
+        """Copy the columns of `attribute_index` of an (N, all attributes) table to the device."""
         return torch.from_numpy(table[:, self.attribute_index.numpy()]).to(device)
 
 
@@ -112,9 +132,16 @@ def choose_conditions(
     certain: Bool[np.ndarray, "N A"],
     attribute_names: tuple[str, ...],
 ) -> Conditions:
-    """Choose which attributes label which conditions, from the training items alone.
+    """Choose which attributes label which conditions.
 
-    Raises UserError when labels are asked for and no attribute is certain anywhere.
+    Args:
+        config: The number of conditions, their supervision and gate.
+        attributes: The attributes of the training items.
+        certain: Whether each of them is certain.
+        attribute_names: The names of the A attributes.
+
+    Raises:
+        UserError: Conditions need labels, but no attribute is certain for any item.
     """
     ranked = rank_attributes(attributes, certain)
     num_labelled = config.num_labelled(len(ranked))

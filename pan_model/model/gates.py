@@ -1,4 +1,4 @@
-"""Logic gates f_a: from two images' attributes to the label of a condition (PAN, section 3)."""
+"""Logic gates f_a: they map two images' attributes to the label of a condition (PAN, section 3)."""
 
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ from pan_model.shapes import Bool
 
 
 class Gate(StrEnum):
-    """f_a: how the attributes of two images label a pair. AND_XOR is the compound concat[AND, XOR]."""
+    """f_a: labels a pair from the attributes of its images. AND_XOR is the compound concat[AND, XOR]."""
 
     AND = "AND"
     OR = "OR"
@@ -21,7 +21,7 @@ class Gate(StrEnum):
 
     @property
     def parts(self) -> "tuple[Gate, ...]":
-        """The elementary gates whose outputs are concatenated; a gate itself, but for AND_XOR."""
+        """The elementary gates whose outputs are concatenated: two for AND_XOR, else the gate itself."""
         return (Gate.AND, Gate.XOR) if self is Gate.AND_XOR else (self,)
 
 

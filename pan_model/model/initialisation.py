@@ -1,4 +1,4 @@
-"""First weights: a model that scores pairs by their distance before its first step, as good as an untrained metric."""
+"""Initial weights of kind distance: an untrained model scores pairs by their distance, like a fixed metric."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ from pan_model.model.similarity import ConditionSimilarity, Joint
 from pan_model.shapes import Bool, Float
 
 SPREAD = 0.1
-"""How far the conditions' first weights differ from one another, as a share of their size: equals would stay equal."""
+"""The relative spread of the conditions' initial weights; identical conditions would stay identical."""
 
 IRRELEVANT = -10.0
-"""The relevance logit at which labelled conditions start beside free ones at 0: their part of a score is e^-10."""
+"""The initial relevance logit of labelled conditions; that of free ones is 0. Their share of a score is e^-10."""
 
 
 class Calibration(NamedTuple):
@@ -25,26 +25,26 @@ class Calibration(NamedTuple):
 def closeness(
     similarity: ConditionSimilarity, h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"]
 ) -> Float[Tensor, "P"]:
-    """How close P pairs are: the sum of a product joint (E times the cosine), minus the sum of an absdiff (L1)."""
+    """Return the closeness of P pairs: the sum of a product joint (E times the cosine), minus the sum of absdiff."""
     sign = 1 if similarity.joint is Joint.PRODUCT else -1
     return sign * similarity.represent(h1, h2).sum(dim=1)
 
 
 def calibrate(values: Float[Tensor, "P"], same: Bool[Tensor, "P"]) -> Calibration:
-    """Linear discriminant of one variable for two equally likely classes of equal variance.
+    """Fit the linear discriminant of one variable for two equally likely classes of equal variance.
 
-    slope = (m1 - m0) / v, offset = -slope (m1 + m0) / 2, v the mean variance of the two. Where they do not differ, or
-    do not vary, the slope is 1.
+    slope = (m1 - m0) / v, offset = -slope (m1 + m0) / 2, v the mean variance of the two. The slope is 1 if m1 <= m0
+    or v = 0.
 
     >>> calibrate(torch.tensor([1.0, 3.0, -1.0, -3.0]), torch.tensor([True, True, False, False]))
     Calibration(slope=4.0, offset=-0.0)
     """
     values = values.double()
-    one, other = values[same], values[~same]
-    gap = float(one.mean() - other.mean())
-    variance = float((one.var(correction=0) + other.var(correction=0)) / 2)
+    positives, negatives = values[same], values[~same]
+    gap = float(positives.mean() - negatives.mean())
+    variance = float((positives.var(correction=0) + negatives.var(correction=0)) / 2)
     slope = gap / variance if gap > 0 and variance > 0 else 1.0
-    return Calibration(slope, -slope * float(one.mean() + other.mean()) / 2)
+    return Calibration(slope, -slope * float(positives.mean() + negatives.mean()) / 2)
 
 
 @torch.no_grad()
@@ -56,10 +56,17 @@ def start_as_distance(
     *,
     num_labelled: int = 0,
 ) -> None:
-    """Make every free condition the calibrated closeness of P training pairs, give or take 10%, and all as relevant.
+    """Initialise free conditions as the calibrated closeness of pairs, with a spread of 10% and equal relevance.
 
-    Labelled conditions, the first ones, have something else to say: they keep their random weights and start as
-    irrelevant, unless there are no others. Takes random numbers from torch's generator.
+    Labelled conditions keep their random weights and start with a relevance near 0, unless there are no free ones.
+    Draws from torch's generator.
+
+    Args:
+        similarity: The module to initialise, in place.
+        h1: The embeddings of the first items of P training pairs.
+        h2: The embeddings of the second items.
+        same: Whether the items of a pair are of the same class or outfit.
+        num_labelled: K, the number of labelled conditions, which come first.
     """
     slope, offset = calibrate(closeness(similarity, h1, h2), same)
     size = slope if similarity.joint is Joint.PRODUCT else -slope

@@ -1,4 +1,4 @@
-"""Fixed normalisation of backbone features, before any trained layer."""
+"""Normalisation of backbone features, fitted on the training items and fixed before any trained layer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from pan_model.errors import UserError
 from pan_model.shapes import Float, Int
 
 ROWS_BATCH_SIZE = 4096
-"""Rows of features that are in memory at a time, in double precision, but for a class that has more."""
+"""Rows of features in memory at a time, in double precision; a class with more rows is not split."""
 
 STEEPEST_AT = 1e-3
-"""Nearer to 0 than this the slope is the one here: the true one, p |x|^(p - 1), is infinite at 0, where rectified
-features often are."""
+"""The slope closer to 0 is that at this value: the true one, p |x|^(p - 1), is infinite at 0."""
 
 RowsAt = Callable[[Tensor], Tensor]
-"""Gives the rows (R, D) at some places (R)."""
+"""Return the rows (R, D) at R positions."""
 
 
 class NormalisationKind(StrEnum):
-    """none, standardise (mean and deviation of the training items, the paper's way), l2 (unit length), or whiten.
+    """How features are normalised.
 
-    whiten: the covariance within the training classes is made isotropic, then vectors are brought to unit length.
+    none; standardise: mean and deviation of the training items, as in the paper; l2: unit length; whiten: isotropic
+    covariance within the training classes, then unit length.
     """
 
     NONE = "none"
@@ -37,10 +37,13 @@ class NormalisationKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class NormalisationConfig:
-    """The kind; for whiten how far the covariance is shrunk, 0 as measured, 1 the same in all directions; a power.
+    """How features are normalised.
 
-    feature_power is applied to every feature before anything else, sign(x) |x|^power (Tukey's ladder): features that
-    rectified units gave are skewed, and a power of 0.5 brings their classes closer to spherical Gaussians.
+    Attributes:
+        normalisation: The kind.
+        whitening_shrinkage: For whiten: how far the covariance is shrunk towards the isotropic one, in (0, 1].
+        feature_power: Applied first, to every feature: sign(x) |x|^power (Tukey's ladder). Rectified features are
+            skewed; a power of 0.5 brings their classes closer to spherical Gaussians.
     """
 
     normalisation: NormalisationKind = NormalisationKind.STANDARDISE
@@ -60,13 +63,13 @@ class NormalisationConfig:
 
 
 class Normalisation(nn.Module):
-    """A fixed map of features, fitted on the training items, after the power of its configuration.
+    """A fixed map of features, fitted on the training items. The feature power is applied first.
 
-    standardise: (x - mean) / std, features that never vary left at 0. l2: x / |x|. whiten: z / |z| with
-    z = C^(-1/2) (x - mean), C = (1 - a) S + a tr(S) / D I, S the covariance within classes and a the shrinkage (the
-    Gaussian whose class means a nearest-mean rule compares best; shrunk as in Ledoit and Wolf, 2004).
+    standardise: (x - mean) / std; constant features become 0. l2: x / |x|. whiten: z / |z| with
+    z = C^(-1/2) (x - mean), C = (1 - a) S + a tr(S) / D I, S the covariance within classes and a the shrinkage (for
+    Gaussian classes with covariance C a nearest-mean rule on z is optimal; shrunk as in Ledoit and Wolf, 2004).
 
-    What is fitted are buffers, so that a saved model takes features as they were extracted.
+    The fitted values are buffers, so that a saved model takes features as extracted.
     """
 
     mean: Tensor
@@ -84,10 +87,12 @@ class Normalisation(nn.Module):
     def fit(
         self, features: Float[Tensor, "N D"], classes: Int[Tensor, "n"], items: Int[Tensor, "n"] | None = None
     ) -> None:
-        """Take what the kind needs from the training items; their classes, or other groups, count for whiten only.
+        """Fit the normalisation on the training items, a few thousand rows at a time.
 
-        items are rows of the features, one listed again counts again; all of them, when not given. A few thousand rows
-        are looked at at a time.
+        Args:
+            features: The features as extracted.
+            classes: The class, or other group, of each listed item; used by whiten only.
+            items: The rows to fit on; a row may be listed several times. All rows by default.
         """
         listed = torch.arange(len(features), device=features.device) if items is None else items
 
@@ -121,7 +126,7 @@ class Normalisation(nn.Module):
                 return F.normalize((features - self.mean) @ self.whitening, dim=1)
 
     def normalise_all(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-        """The same for a whole dataset, with no more memory than the result, which may be the features."""
+        """Normalise all features of a dataset with little memory besides the result. May return `features` itself."""
         if self.keeps_features or len(features) <= ROWS_BATCH_SIZE:
             return self(features)
         normalised = torch.empty_like(features)
@@ -131,7 +136,7 @@ class Normalisation(nn.Module):
 
     @property
     def keeps_features(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether the normalisation is the identity."""
         return self.config.normalisation is NormalisationKind.NONE and self.config.feature_power == 1
 
     def _raise_to_power(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
@@ -139,7 +144,7 @@ class Normalisation(nn.Module):
 
 
 def covariance_within(features: Float[Tensor, "N D"], classes: Int[Tensor, "N"]) -> Float[Tensor, "D D"]:
-    """The covariance of the items about their own class's mean, in double precision.
+    """Return the covariance of the items about their class means, in double precision.
 
     >>> covariance_within(torch.tensor([[0.0], [2.0], [9.0]]), torch.tensor([0, 0, 1])).tolist()
     [[0.6666666666666666]]
@@ -148,7 +153,7 @@ def covariance_within(features: Float[Tensor, "N D"], classes: Int[Tensor, "N"])
 
 
 def _covariance_within(rows_at: RowsAt, classes: Int[Tensor, "n"]) -> Float[Tensor, "D D"]:
-    """The same of rows that are fetched by their places, a piece of whole classes at a time."""
+    """Return the covariance within classes of rows that are fetched by position, whole classes at a time."""
     order = torch.argsort(classes, stable=True)
     counts = classes.unique(return_counts=True)[1]
     piece_of = (counts.cumsum(0) - 1) // ROWS_BATCH_SIZE
@@ -166,13 +171,13 @@ def _covariance_within(rows_at: RowsAt, classes: Int[Tensor, "n"]) -> Float[Tens
 
 
 def _mean(rows_at: RowsAt, num_rows: int) -> Float[Tensor, "D"]:
-    """The mean of rows, of their pieces' means."""
+    """Return the mean of rows, computed from the means of batches."""
     pieces = torch.arange(num_rows).split(ROWS_BATCH_SIZE)
     return torch.stack([rows_at(piece).mean(dim=0).double() * (len(piece) / num_rows) for piece in pieces]).sum(dim=0)
 
 
 def _mean_and_deviation(rows_at: RowsAt, num_rows: int) -> tuple[Float[Tensor, "D"], Float[Tensor, "D"]]:
-    """Mean and deviation of rows, in double precision; what never varies has a deviation of exactly 0."""
+    """Return mean and deviation of rows, in double precision; a constant feature has a deviation of exactly 0."""
     places = torch.arange(num_rows)
     first = rows_at(places[:1])[0].double()
     sums, squares = torch.zeros_like(first), torch.zeros_like(first)
@@ -185,7 +190,7 @@ def _mean_and_deviation(rows_at: RowsAt, num_rows: int) -> tuple[Float[Tensor, "
 
 
 def inverse_root(covariance: Float[Tensor, "D D"], shrinkage: float) -> Float[Tensor, "D D"]:
-    """C^(-1/2) of C = (1 - a) S + a tr(S) / D I; the identity where nothing varies at all.
+    """Return C^(-1/2) of C = (1 - a) S + a tr(S) / D I; the identity if S is 0.
 
     >>> inverse_root(torch.tensor([[4.0, 0.0], [0.0, 0.0]]), 0.5).tolist()
     [[0.5773502588272095, 0.0], [0.0, 1.0]]
@@ -213,7 +218,7 @@ class _SignedPower(torch.autograd.Function):
 
 
 def signed_power(features: Float[Tensor, "N D"], power: float) -> Float[Tensor, "N D"]:
-    """sign(x) |x|^power of every feature (Tukey's ladder).
+    """Return sign(x) |x|^power of every feature (Tukey's ladder), with a finite gradient at 0.
 
     >>> signed_power(torch.tensor([[4.0, -9.0, 0.0]]), 0.5).tolist()
     [[2.0, -3.0, 0.0]]

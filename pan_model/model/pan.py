@@ -14,15 +14,15 @@ from pan_model.model.similarity import ConditionSimilarity, PairSimilarity, Simi
 from pan_model.shapes import Float, Int
 
 PAIRS_BATCH_SIZE = {"cpu": 512, "cuda": 16384}
-"""Pairs scored in one go, by device; on a CPU as many as stay in its cache (benchmarks/scoring_batch_size.py)."""
+"""Pairs scored at a time, by device; on a CPU as many as fit in its cache (benchmarks/scoring_batch_size.py)."""
 
 
 class Scoring(StrEnum):
     """How pair scores become the score of a query and a set.
 
-    pair_mean: the mean of p over the set's items, the paper's way; log_odds: the mean of log p / (1 - p), in which one
-    sure pair still counts beside four unsure ones; support_mean: the log-odds of the query and the set's mean
-    embedding. For a set of one item all three order queries alike.
+    pair_mean: the mean of p over the set's items, as in the paper. log_odds: the mean of log p / (1 - p), in which one
+    confident pair outweighs several uncertain ones. support_mean: the log-odds of the query and the set's mean
+    embedding. For a set of one item all three rank queries alike.
     """
 
     PAIR_MEAN = "pair_mean"
@@ -61,7 +61,12 @@ class PanConfig:
 class Pan(nn.Module):
     """The pairwise attribute-informed similarity network over backbone features (PAN, section 3).
 
-    condition_names names the M outputs, the labelled ones first: "XNOR(has_wing_color::blue)", "unsupervised_1".
+    Attributes:
+        feature_dim: D, the number of backbone features.
+        num_classes: The number of training classes.
+        condition_names: The M outputs, labelled ones first: "XNOR(has_wing_color::blue)", "unsupervised_1".
+        scoring: How pair scores become the score of a query and a set.
+        graph_context: The encoder's graph_context; 0 for encoders without a graph.
     """
 
     encoder: Encoder
@@ -86,20 +91,20 @@ class Pan(nn.Module):
         )
 
     def embed(self, features: Float[Tensor, "N D"], edges: Int[Tensor, "2 L"] | None = None) -> Float[Tensor, "N E"]:
-        """Embed N items' features, as they were extracted; edges among them are for encoders that use a graph."""
+        """Embed N items from features as extracted. Encoders that use a graph take edges, pairs of rows."""
         return self.encode(self.normalisation(features), edges)
 
     def encode(self, inputs: Float[Tensor, "N D"], edges: Int[Tensor, "2 L"] | None = None) -> Float[Tensor, "N E"]:
-        """Embed N items' normalised features; while training, some of their entries are dropped."""
+        """Embed N items from normalised features; in training mode some entries are dropped."""
         return self.encoder(self.feature_dropout(inputs), edges)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
-        """All weights as groups of a torch optimiser."""
+        """Return all weights as parameter groups of a torch optimiser."""
         own: dict[str, object] = {"params": list(self.similarity.parameters()), "lr": learning_rate}
         return [own, *self.encoder.parameter_groups(learning_rate)]
 
     def forward(self, features_1: Float[Tensor, "P D"], features_2: Float[Tensor, "P D"]) -> PairSimilarity:
-        """Compare P pairs of items by their features."""
+        """Compare P pairs of items, given features as extracted."""
         return self.similarity(self.embed(features_1), self.embed(features_2))
 
     @torch.inference_mode()
@@ -111,18 +116,25 @@ class Pan(nn.Module):
         *,
         batch_size: int | None = None,
     ) -> Float[np.ndarray, "P"]:
-        """Score P pairs of embedded items, by p or by its log-odds, as `scoring` says.
+        """Score P pairs of embedded items in evaluation mode. Repeated pairs are computed once.
 
-        A pair that occurs again, or mirrored where order plays no part, is computed once. Call it in evaluation mode.
+        Args:
+            embeddings: The embeddings of N items.
+            index_1: The first item of each pair.
+            index_2: The second item of each pair.
+            batch_size: Pairs that are scored at a time; by default chosen by device.
+
+        Returns:
+            p if `scoring` is pair_mean, else its log-odds.
         """
         if self.similarity.joint.symmetric:
             index_1, index_2 = np.minimum(index_1, index_2), np.maximum(index_1, index_2)
         codes, inverse = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
         first, second = (torch.from_numpy(part).to(embeddings.device) for part in np.divmod(codes, len(embeddings)))
         size = batch_size or PAIRS_BATCH_SIZE[embeddings.device.type]
-        # Small tensors that are kept one by one would break memory up.
+        # Many small tensors would fragment memory.
         scores = torch.empty(len(codes), device=embeddings.device)
-        for into, one, two in zip(scores.split(size), first.split(size), second.split(size), strict=True):
-            pairs = self.similarity(embeddings[one], embeddings[two])
-            into.copy_(pairs.score if self.scoring is Scoring.PAIR_MEAN else pairs.log_odds)
+        for batch, items_1, items_2 in zip(scores.split(size), first.split(size), second.split(size), strict=True):
+            pairs = self.similarity(embeddings[items_1], embeddings[items_2])
+            batch.copy_(pairs.score if self.scoring is Scoring.PAIR_MEAN else pairs.log_odds)
         return scores.cpu().numpy()[inverse]

@@ -13,11 +13,11 @@ from pan_model.errors import UserError
 from pan_model.shapes import Float
 
 DROPPED = -1e4
-"""The relevance logit of a condition that is left out: e^-10000 is 0, and finite arithmetic stays finite."""
+"""The relevance logit of a dropped condition: finite, with a relevance of exactly 0."""
 
 
 class Joint(StrEnum):
-    """How two embeddings become one joint representation of the pair; only concat depends on their order."""
+    """How two embeddings form the joint representation of the pair; only concat depends on their order."""
 
     ABSDIFF = "absdiff"
     PRODUCT = "product"
@@ -30,7 +30,7 @@ class Joint(StrEnum):
 
 
 def joint_representation(h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"], joint: Joint) -> Float[Tensor, "P J"]:
-    """Join two embeddings: |h1 - h2|, the product of the L2-normalised ones, or [h1, h2].
+    """Return the joint representation: |h1 - h2|, the product of the L2-normalised embeddings, or [h1, h2].
 
     Shapes: (P, E) twice -> (P, E), or (P, 2E) for concat.
 
@@ -47,7 +47,7 @@ def joint_representation(h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"], joi
 
 
 class PairSimilarity(NamedTuple):
-    """What the module says of P pairs, as logarithms so that nothing saturates."""
+    """The outputs for P pairs, as logarithms so that nothing saturates."""
 
     similarity_logits: Float[Tensor, "P M"]
     log_relevance: Float[Tensor, "P M"]
@@ -84,7 +84,7 @@ class PairSimilarity(NamedTuple):
 
 
 class FirstWeights(StrEnum):
-    """xavier: random, the reference code's way; distance: the score starts as a function of the pair's distance."""
+    """Initial weights. xavier: random, as in the reference code; distance: the score is a function of the distance."""
 
     XAVIER = "xavier"
     DISTANCE = "distance"
@@ -92,10 +92,13 @@ class FirstWeights(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityConfig:
-    """How a pair is represented, where the weights start, and what is dropped in training.
+    """The condition similarity module.
 
-    dropout is the share of the joint representation's entries that are dropped, condition_dropout that of a pair's
-    conditions.
+    Attributes:
+        joint: The joint representation of a pair.
+        first_weights: The kind of initial weights.
+        dropout: The share of the joint representation's entries that is dropped in training.
+        condition_dropout: The share of a pair's conditions that is dropped in training.
     """
 
     joint: Joint = Joint.ABSDIFF
@@ -108,17 +111,15 @@ class SimilarityConfig:
             if not (math.isfinite(getattr(self, name)) and 0 <= getattr(self, name) < 1):
                 raise UserError(f"{name} must lie in [0, 1), got {getattr(self, name)}.")
         if self.first_weights is FirstWeights.DISTANCE and not self.joint.symmetric:
-            raise UserError(
-                "first_weights distance needs a joint that knows distances, absdiff or product, got concat."
-            )
+            raise UserError("first_weights distance needs a symmetric joint, absdiff or product, got concat.")
 
 
 class ConditionSimilarity(nn.Module):
     """s = sigmoid(W1 j + b1), r = softmax(W2 j + b2), p = sum_m r_m s_m for the joint representation j of a pair.
 
-    With num_conditions = 1 it is a plain pairwise decoder, p = s. Weights start as Xavier uniform, biases as zero, see
-    `pan_model.model.initialisation` for the other start. The product of two unit vectors of length E is multiplied by
-    E, so that its entries are of the size of 1 like those of the other joints, and learning rates mean the same to all.
+    With num_conditions = 1 it is a plain pairwise decoder, p = s. Initial weights are Xavier uniform, biases zero; see
+    `pan_model.model.initialisation` for the alternative. The product of two unit vectors of length E is multiplied by
+    E, so that its entries have the scale of the other joints' and learning rates are comparable.
     """
 
     def __init__(self, config: SimilarityConfig, *, embedding_dim: int, num_conditions: int) -> None:
@@ -135,7 +136,7 @@ class ConditionSimilarity(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def represent(self, h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"]) -> Float[Tensor, "P J"]:
-        """The joint representation of P pairs as the conditions see it."""
+        """Return the scaled joint representation of P pairs."""
         return joint_representation(h1, h2, self.joint) * self.joint_scale
 
     def forward(self, h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"]) -> PairSimilarity:
@@ -144,7 +145,7 @@ class ConditionSimilarity(nn.Module):
         return PairSimilarity(self.similarity(j), torch.log_softmax(self._drop(self.relevance(j)), dim=1))
 
     def _drop(self, relevance_logits: Float[Tensor, "P M"]) -> Float[Tensor, "P M"]:
-        """Leave conditions out of their pair's score while training; where all are drawn, none is."""
+        """Drop conditions from the scores of pairs in training; a pair whose conditions are all drawn keeps them."""
         if not (self.training and self.condition_dropout):
             return relevance_logits
         drawn = torch.rand_like(relevance_logits) < self.condition_dropout

@@ -1,4 +1,4 @@
-"""Untrained scorers that stand beside PAN in every table: a few lines of numpy that a trained model has to beat."""
+"""Baselines: scorers without trained layers, which PAN is compared with in every table."""
 
 import numpy as np
 import torch
@@ -10,17 +10,17 @@ from pan_model.shapes import Float, Int
 from pan_model.tasks.task import CosineScoring, SetScorer, Task, score_rows
 
 NORMALISED = "nearest_class_mean_normalised"
-"""The one baseline that differs from trial to trial."""
+"""The name of the baseline on normalised features, which depends on the trial."""
 
 
 def untrained_baselines(task: Task) -> dict[str, SetScorer]:
-    """The baselines that are the same for all models of a task, on features as extracted."""
+    """Return the baselines on features as extracted, which do not depend on the model."""
     features = task.featured.features
     return {"nearest_class_mean": cosine_baseline(task, features), "siamese_distance": siamese_distance(features)}
 
 
 def cosine_baseline(task: Task, features: Float[np.ndarray, "N D"]) -> SetScorer:
-    """The task's first baseline on some features of all items: nearest class mean, or for outfits the mean cosine."""
+    """Return the task's first baseline on given features: nearest class mean, or for outfits the mean cosine."""
     match task.untrained:
         case CosineScoring.CLASS_MEAN:
             return nearest_class_mean(features)
@@ -29,12 +29,12 @@ def cosine_baseline(task: Task, features: Float[np.ndarray, "N D"]) -> SetScorer
 
 
 def normalised_baseline(task: Task, split: Split, features: Float[np.ndarray, "n D"]) -> SetScorer:
-    """The same for a split's items alone, on their normalised features."""
+    """Return the task's first baseline on normalised features of a split's items."""
     return score_rows(cosine_baseline(task, features), task.featured.splits[split])
 
 
 def normalised_features(task: Task, config: NormalisationConfig) -> Float[np.ndarray, "N D"]:
-    """Normalise all features as a model of the task would, with what its training items say."""
+    """Normalise all features as a model of the task does, fitted on its training items."""
     features = features_on(torch.device("cpu"), task.featured.features)
     items, groups = (torch.from_numpy(part) for part in task.normalisation_groups())
     normalisation = Normalisation(config, task.featured.feature_dim)
@@ -43,7 +43,7 @@ def normalised_features(task: Task, config: NormalisationConfig) -> Float[np.nda
 
 
 def nearest_class_mean(features: Float[np.ndarray, "N D"]) -> SetScorer:
-    """Cosine of the query and the set's mean; with sets of one item, of the query and its neighbour."""
+    """Return a scorer by the cosine of the query and the set's mean; for a set of one item, of the two items."""
 
     def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         return np.stack(
@@ -57,7 +57,7 @@ def nearest_class_mean(features: Float[np.ndarray, "N D"]) -> SetScorer:
 
 
 def mean_cosine(features: Float[np.ndarray, "N D"]) -> SetScorer:
-    """Mean cosine of the query and the set's items."""
+    """Return a scorer by the mean cosine of the query and the set's items."""
 
     def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         return np.stack(
@@ -73,7 +73,7 @@ def mean_cosine(features: Float[np.ndarray, "N D"]) -> SetScorer:
 
 
 def siamese_distance(features: Float[np.ndarray, "N D"]) -> SetScorer:
-    """Minus the mean Euclidean distance of the query and the set's items."""
+    """Return a scorer by minus the mean Euclidean distance of the query and the set's items."""
 
     def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         return np.stack(
@@ -90,7 +90,7 @@ def _unit(vectors: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def _distances(one: Float[np.ndarray, "n D"], other: Float[np.ndarray, "m D"]) -> Float[np.ndarray, "n m"]:
-    one, other = one.astype(np.float64), other.astype(np.float64)  # squares of near neighbours cancel
-    squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None] - 2 * one @ other.T
+def _distances(x: Float[np.ndarray, "n D"], y: Float[np.ndarray, "m D"]) -> Float[np.ndarray, "n m"]:
+    x, y = x.astype(np.float64), y.astype(np.float64)  # squares of near neighbours cancel
+    squares = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1)[None] - 2 * x @ y.T
     return np.sqrt(np.maximum(squares, 0))

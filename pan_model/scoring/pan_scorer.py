@@ -14,16 +14,22 @@ from pan_model.shapes import Float, Int
 from pan_model.tasks.task import SetScorer, Task
 
 EdgesAround = Callable[[Int[np.ndarray, "Q"], Int[np.ndarray, "C S"]], Int[np.ndarray, "2 L"]]
-"""The edges that may be known when some queries and sets are compared, as pairs of items."""
+"""Return the edges, pairs of items, that may be used to compare some queries and sets."""
 
 EMBEDDING_BATCH_SIZE = 4096
-"""Items that are embedded in one go, but for a question to a graph scorer that has more."""
+"""Items that are embedded at a time; a question to a graph scorer is not split."""
 
 
 def pan_scorer(model: Pan, task: Task, split: Split, device: torch.device) -> SetScorer:
-    """Score a split's questions by a trained PAN, in the way its configuration says; in evaluation mode.
+    """Return a scorer of a split's questions by a trained PAN, which is set to evaluation mode.
 
-    Every item is embedded once, or, where the encoder uses a graph, once a question that has edges around it.
+    Every item is embedded once; if the encoder uses a graph, once for each question that has edges.
+
+    Args:
+        model: The trained model.
+        task: The task with the features of all items.
+        split: The split of the questions.
+        device: The device of the model.
     """
     model.eval()
     with torch.inference_mode():
@@ -34,12 +40,12 @@ def pan_scorer(model: Pan, task: Task, split: Split, device: torch.device) -> Se
 
 
 def features_on(device: torch.device, features: Float[np.ndarray, "N D"]) -> torch.Tensor:
-    """View shared features as a tensor, without a copy on the CPU; never write to it."""
+    """Return read-only features as a tensor, without a copy on the CPU. Do not write to it."""
     return torch.from_dlpack(features).to(device)
 
 
 def embed_all(model: Pan, features: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
-    """Embed all items of a dataset, with little more memory than the result takes."""
+    """Embed all items of a dataset with little memory besides the result."""
     if len(features) <= EMBEDDING_BATCH_SIZE:
         return model.embed(features)
     embeddings = features.new_empty(len(features), model.encoder.embedding_dim)
@@ -50,12 +56,12 @@ def embed_all(model: Pan, features: Float[Tensor, "N D"]) -> Float[Tensor, "N E"
 
 
 def edges_around(model: Pan, task: Task, split: Split) -> EdgesAround:
-    """The edges that a model may know of when a question of a split is asked."""
+    """Return the edges that a model may use for a question of a split."""
     return partial(task.edges_around, split, context=model.graph_context)
 
 
 def embedding_scorer(model: Pan, embeddings: Float[Tensor, "N E"]) -> SetScorer:
-    """Score items that are embedded already, in evaluation mode; queries and sets are rows of `embeddings`."""
+    """Return a scorer of embedded items; queries and sets are rows of `embeddings`."""
     of_sets = _by_support_mean if model.scoring is Scoring.SUPPORT_MEAN else _by_pairs
 
     def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
@@ -65,9 +71,12 @@ def embedding_scorer(model: Pan, embeddings: Float[Tensor, "N E"]) -> SetScorer:
 
 
 def graph_scorer(model: Pan, inputs: Float[Tensor, "N D"], edges_around: EdgesAround) -> SetScorer:
-    """Score by an encoder that uses a graph: the items of each question are embedded with the edges around it alone.
+    """Return a scorer by an encoder that uses a graph. Items are embedded with the edges of their question only.
 
-    inputs are normalised features. Questions without edges share their embeddings.
+    Args:
+        model: The trained model.
+        inputs: The normalised features of N items.
+        edges_around: Returns the edges of a question. Questions without edges share embeddings.
     """
     unlinked = _Unlinked(model, inputs)
 
@@ -88,7 +97,7 @@ def graph_scorer(model: Pan, inputs: Float[Tensor, "N D"], edges_around: EdgesAr
 
 
 class _Unlinked:
-    """Embeds items that hear of nobody, each when it is first asked for."""
+    """Scores questions without edges. Each item is embedded when it is first needed."""
 
     def __init__(self, model: Pan, inputs: Float[Tensor, "N D"]) -> None:
         self._model = model
@@ -107,7 +116,7 @@ class _Unlinked:
 
 
 class _Subgraph(NamedTuple):
-    """One question's items, and its edges, queries and sets as places among them."""
+    """A question's items, and its edges, queries and sets as positions among them."""
 
     items: Int[np.ndarray, "n"]
     edges: Int[np.ndarray, "2 L"]
@@ -121,7 +130,7 @@ def _subgraph(queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], edges
 
 
 def _pieces(subgraphs: list[_Subgraph]) -> Iterator[list[_Subgraph]]:
-    """Cut the questions into pieces whose items can be embedded in one go."""
+    """Split questions into batches whose items can be embedded at a time."""
     sizes = np.cumsum([len(subgraph.items) for subgraph in subgraphs]) // EMBEDDING_BATCH_SIZE
     for number in np.unique(sizes):
         yield [subgraphs[place] for place in np.flatnonzero(sizes == number)]
@@ -130,7 +139,7 @@ def _pieces(subgraphs: list[_Subgraph]) -> Iterator[list[_Subgraph]]:
 def _score_subgraphs(
     model: Pan, inputs: Float[Tensor, "N D"], subgraphs: list[_Subgraph]
 ) -> Float[np.ndarray, "B Q C"]:
-    """Embed the questions' graphs beside one another, without an edge between them, and score."""
+    """Embed the graphs of several questions as one graph without edges between them, and score."""
     sizes = [len(subgraph.items) for subgraph in subgraphs]
     first = np.cumsum([0, *sizes[:-1]])
     items, edges = (

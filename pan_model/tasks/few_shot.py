@@ -1,4 +1,4 @@
-"""The few-shot task: same-class pairs to train on, 5-way 5-shot episodes and retrieval to be judged by (CUB, demo)."""
+"""The few-shot task: trains on same-class pairs; metrics are 5-way 5-shot episodes and recall (CUB, demo)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,18 +20,22 @@ NUM_SUPPORT = 5
 NUM_QUERIES = 16
 
 NUM_EPISODES = {Split.TRAIN: 10, Split.VAL: 100, Split.TEST: 600}
-"""The paper's numbers for val and test; on train, where overfitting is only watched, fewer."""
+"""Episodes of each split: the paper's numbers for val and test, fewer for train, which only shows overfitting."""
 
 RECALL_AT = (1, 2, 4, 8)
 EPISODES_PURPOSE = 2
-"""Keeps the random numbers of episodes apart from those of pairs drawn from the same seed."""
+"""Separates the random numbers of episodes from those of pairs drawn from the same seed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Episodes:
-    """B episodes: item indices of support and queries, the queries' right class (0..4), and which places are filled.
+    """B episodes of C = 5 classes. A class with fewer than 21 items has fewer queries; its slots are padded.
 
-    A class with fewer than 21 items has fewer queries; its free places hold an item that is not asked.
+    Attributes:
+        support: The support items of each class.
+        queries: The query items; padded slots hold an arbitrary item.
+        answers: The class of each query, 0 to 4.
+        asked: Which slots hold a query.
     """
 
     support: Int[np.ndarray, "B C S"]
@@ -41,9 +45,10 @@ class Episodes:
 
 
 def eligible_classes(items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"]) -> list[Int[np.ndarray, "_"]]:
-    """The items of each class that can take part: its support and at least one query, 6 items.
+    """Return the items of each class that has enough for an episode: 5 support items and at least 1 query.
 
-    Raises UserError when there are fewer than 5 such classes.
+    Raises:
+        UserError: There are fewer than 5 such classes.
     """
     groups = [items[classes == label] for label in np.unique(classes)]
     groups = [group for group in groups if len(group) > NUM_SUPPORT]
@@ -58,7 +63,7 @@ def eligible_classes(items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"])
 def draw_episodes(
     items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"], num_episodes: int, generator: np.random.Generator
 ) -> Episodes:
-    """Draw episodes from some items; classes are the items' own, those with too few items take no part."""
+    """Draw episodes from items with their classes; classes with fewer than 6 items are left out."""
     groups = eligible_classes(items, classes)
     drawn = [_draw_episode(groups, generator) for _ in range(num_episodes)]
     places = NUM_WAYS * NUM_QUERIES
@@ -74,7 +79,7 @@ def draw_episodes(
 
 
 def _draw_episode(groups: list[Int[np.ndarray, "_"]], generator: np.random.Generator) -> Int[np.ndarray, "5 21"]:
-    """Items of one episode, a row a class, -1 where the class has no more."""
+    """Return the items of an episode, one row for each class, padded with -1."""
     rows = np.full((NUM_WAYS, NUM_SUPPORT + NUM_QUERIES), -1, dtype=np.int64)
     for row, label in zip(rows, generator.choice(len(groups), NUM_WAYS, replace=False), strict=True):
         chosen = generator.permutation(groups[label])[: len(row)]
@@ -83,9 +88,12 @@ def _draw_episode(groups: list[Int[np.ndarray, "_"]], generator: np.random.Gener
 
 
 class FewShotTask(SameClassTask):
-    """5-way 5-shot episodes, drawn once from the seed: 10 episodes on train, 100 on val, 600 on test.
+    """5-way 5-shot episodes, drawn once from the seed: 10 on train, 100 on val, 600 on test.
 
-    Raises UserError when val or test cannot fill an episode. Where train cannot, it is not watched.
+    If train cannot fill an episode, it has no metric.
+
+    Raises:
+        UserError: val or test cannot fill an episode.
     """
 
     objective: ClassVar[Objective] = Objective("few_shot_accuracy", "max")
@@ -97,7 +105,7 @@ class FewShotTask(SameClassTask):
             self._check_episodes(split)
 
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
-        """Accuracy of each episode of a split."""
+        """Return the accuracy of each episode of a split."""
         if split is Split.TRAIN and not self._fills_episodes(split):
             return {}
         episodes = self._episodes_of(split)
@@ -105,7 +113,7 @@ class FewShotTask(SameClassTask):
         return {self.objective.name: episode_accuracy(scores, episodes.answers, episodes.asked)}
 
     def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:
-        """Accuracy of each episode, and recall@1,2,4,8 of each item as a query among the others of the split."""
+        """Return the accuracy of each episode, and recall@1,2,4,8 of each item as a query among the split's others."""
         items = self.featured.splits[split]
         scores = scorer(items[None], items[None, :, None])[0]
         recall = recall_at(RECALL_AT, scores, self.featured.classes[items])

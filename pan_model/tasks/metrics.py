@@ -1,4 +1,4 @@
-"""Metrics as pure functions: a score for every question."""
+"""Metrics as pure functions that return one score for each question."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from pan_model.shapes import Bool, Float, Int
 def episode_accuracy(
     scores: Float[np.ndarray, "B Q C"], answers: Int[np.ndarray, "B Q"], asked: Bool[np.ndarray, "B Q"]
 ) -> Float[np.ndarray, "B"]:
-    """Share of each episode's queries whose best-scored class is the right one; `asked` masks queries that count.
+    """Return the share of each episode's queries whose best-scored class is correct.
 
-    A NaN score makes its episode NaN.
+    `asked` masks the queries that count. A NaN score makes its episode NaN.
 
     >>> scores = np.array([[[0.9, 0.1], [0.2, 0.1]]])
     >>> episode_accuracy(scores, np.array([[0, 1]]), np.array([[True, True]])).tolist()
@@ -24,7 +24,7 @@ def episode_accuracy(
 def recall_at(
     ks: tuple[int, ...], scores: Float[np.ndarray, "N N"], classes: Int[np.ndarray, "N"]
 ) -> dict[int, Float[np.ndarray, "n"]]:
-    """For each query with a fellow of its class, whether one is among the k best-scored other items (R@k).
+    """Return, for each query with another item of its class, whether one is among the k best-scored others (R@k).
 
     A NaN score makes its query NaN.
 
@@ -37,18 +37,18 @@ def recall_at(
     same = classes[:, None] == classes[None, :]
     queries = same.sum(axis=1) > 1
     order = np.argsort(-others[queries], axis=1, kind="stable")[:, : max(ks)]
-    found = np.take_along_axis(same[queries], order, axis=1)
+    matches = np.take_along_axis(same[queries], order, axis=1)
     unknown = np.isnan(scores[queries]).any(axis=1)
-    return {k: np.where(unknown, np.nan, found[:, :k].any(axis=1)) for k in ks}
+    return {k: np.where(unknown, np.nan, matches[:, :k].any(axis=1)) for k in ks}
 
 
 def match_ranks(
     scores: Float[np.ndarray, "Q G"], queries: Int[np.ndarray, "Q"], gallery: Int[np.ndarray, "G"]
 ) -> Float[np.ndarray, "Q"]:
-    """How many of the gallery stand before each query's best-scored match, an item of its class; 0 is a hit at once.
+    """Return the number of gallery items ranked before each query's best-scored match, an item of its class.
 
-    `queries` and `gallery` are classes; the two have no item in common. Items with equal scores stand in the order of
-    the gallery. A query without a match has rank inf; a NaN score makes its query NaN.
+    `queries` and `gallery` are classes of disjoint sets of items. Equal scores are ranked in gallery order. A query
+    without a match has rank inf; a NaN score makes its query NaN.
 
     >>> scores = np.array([[0.9, 0.7, 0.8], [0.1, 0.2, 0.3]])
     >>> match_ranks(scores, np.array([6, 5]), np.array([5, 6, 5])).tolist()
@@ -65,9 +65,9 @@ def match_ranks(
 
 
 def recall_of_ranks(ks: tuple[int, ...], ranks: Float[np.ndarray, "Q"]) -> dict[int, Float[np.ndarray, "Q"]]:
-    """Whether each query has a match among the k best-scored of its gallery (R@k), from its rank.
+    """Return whether each query has a match among the k best-scored gallery items (R@k), given its rank.
 
-    Where the gallery has fewer than k items, all of it counts: every query with a match has a hit. NaN stays NaN.
+    With fewer than k gallery items every query with a match is a hit. NaN stays NaN.
 
     >>> {k: hits.tolist() for k, hits in recall_of_ranks((1, 10), np.array([0.0, 2.0, np.nan])).items()}
     {1: [1.0, 0.0, nan], 10: [1.0, 1.0, nan]}
@@ -76,10 +76,9 @@ def recall_of_ranks(ks: tuple[int, ...], ranks: Float[np.ndarray, "Q"]) -> dict[
 
 
 def choice_accuracy(scores: Float[np.ndarray, "B C"], answers: Int[np.ndarray, "B"]) -> Float[np.ndarray, "B"]:
-    """For each question whether the right one of its C candidates has the best score; one of n at the top counts 1/n.
+    """Return, for each question, whether the correct one of C candidates has the best score; a tie of n counts 1/n.
 
-    So a scorer that gives all candidates the same is right as often as one that guesses. A NaN score makes its question
-    NaN.
+    A constant scorer is therefore at chance. A NaN score makes its question NaN.
 
     >>> choice_accuracy(np.array([[0.9, 0.1], [0.2, 0.2]]), np.array([0, 1])).tolist()
     [1.0, 0.5]
@@ -90,7 +89,7 @@ def choice_accuracy(scores: Float[np.ndarray, "B C"], answers: Int[np.ndarray, "
 
 
 def share_beaten(positives: Float[np.ndarray, "P"], negatives: Float[np.ndarray, "n"]) -> Float[np.ndarray, "P"]:
-    """For each positive the share of the negatives that score lower, those that score the same counted half.
+    """Return, for each positive, the share of negatives with a lower score; equal scores count half.
 
     The mean is the area under the ROC curve (AUC). A NaN positive is NaN, a NaN negative makes all NaN.
 

@@ -1,4 +1,4 @@
-"""What a graph encoder may know beside a question on outfits: edges of outfits that cannot give its answer away."""
+"""The edges that a graph encoder may use for a question on outfits without learning its answer."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,12 @@ from pan_model.shapes import Int
 class OutfitContext:
     """The outfits of a split as a graph, whose edges are pairs of items that share an outfit.
 
-    Candidates are compared for a place beside a set of items. Known are the edges of those outfits alone that hold no
-    candidate. The questioned outfit holds the right one, so that it is out, listed or not, and its copies with it; no
-    candidate has an edge, and no outfit links one to the set.
+    A question compares candidates for a set of items. Only edges of outfits without any candidate are visible. This
+    hides the questioned outfit and its copies, which hold the correct candidate. No candidate has an edge.
 
-    To take the questioned outfit's edges away and to leave all others would not do. Most items are in one outfit: the
-    right candidate would lose its neighbours and the wrong ones would keep theirs, so that whoever counts edges knows
-    the answer. This is why outfits of wrong candidates go too, and why a question with one candidate has no edges at
-    all: outfits whose compatibility is asked for are compared with one another, those that were made up hold items that
-    lost nothing, and no edge could be shown of the one that would not tell it from the other.
+    Hiding the questioned outfit alone would reveal the answer. Most items are in a single outfit: the correct candidate
+    would have no neighbours, the wrong ones would keep theirs. For the same reason a question with one candidate, on
+    the compatibility of an outfit, has no edges: made-up outfits hold items whose own outfits would stay visible.
     """
 
     def __init__(self, outfits: Sequence[Outfit]) -> None:
@@ -33,7 +30,7 @@ class OutfitContext:
     def edges_around(
         self, candidates: Int[np.ndarray, "Q"], items: Int[np.ndarray, "S"], context: int
     ) -> Int[np.ndarray, "2 L"]:
-        """Give at most `context` edges for each item of the set, breadth first from it; each edge once.
+        """Return at most `context` edges for each item of the set, breadth first from it; each edge once.
 
         >>> outfits = OutfitContext([(0, 1), (1, 2), (2, 3), (1, 4)])
         >>> outfits.edges_around(np.array([0, 4]), np.array([1]), 2).tolist()
@@ -61,7 +58,7 @@ class OutfitContext:
         return list(edges)
 
     def _neighbours(self, item: int, hidden: frozenset[int]) -> Iterator[int]:
-        """Yield who shares an outfit with an item, outfit by outfit in the order of the file."""
+        """Yield the items that share an outfit with an item, outfit by outfit in file order."""
         for outfit in self._outfits_of.get(item, ()):
             if hidden.isdisjoint(outfit):
                 yield from (other for other in outfit if other != item)

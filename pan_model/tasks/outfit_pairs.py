@@ -1,4 +1,4 @@
-"""Pairs of items that share an outfit, and pairs that share none: edges and non-edges of PAN's graph on Polyvore."""
+"""Edges and non-edges of PAN's graph on Polyvore: pairs of items that share an outfit, and pairs that share none."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def outfit_pairs(outfits: Iterable[Outfit]) -> Int[np.ndarray, "2 T"]:
     of_sizes = [np.empty((2, 0), dtype=np.int64)]
     for size, of_size in by_size.items():
         items = np.sort(np.array(of_size, dtype=np.int64), axis=1)
-        of_sizes += [np.stack([items[:, one], items[:, two]]) for one, two in np.transpose(np.triu_indices(size, k=1))]
+        of_sizes += [np.stack([items[:, i], items[:, j]]) for i, j in np.transpose(np.triu_indices(size, k=1))]
     pairs = np.concatenate(of_sizes, axis=1)
     base = pairs.max(initial=0) + 1
     codes = np.unique(pairs[0] * base + pairs[1])
@@ -31,9 +31,10 @@ def outfit_pairs(outfits: Iterable[Outfit]) -> Int[np.ndarray, "2 T"]:
 
 
 class NonEdges:
-    """Pairs of some items (n, ascending) that are not among the edges, pairs of these items as `outfit_pairs` lists.
+    """Pairs of items (n, ascending) that are not edges; edges are pairs of these items, as `outfit_pairs` returns them.
 
-    Raises UserError when every two items are an edge.
+    Raises:
+        UserError: Every two items share an outfit.
     """
 
     def __init__(self, items: Int[np.ndarray, "n"], edges: Int[np.ndarray, "2 T"]) -> None:
@@ -54,5 +55,5 @@ class NonEdges:
         return self._items[drawn[:, :num_pairs]]
 
     def _codes(self, places: Int[np.ndarray, "2 P"]) -> Int[np.ndarray, "P"]:
-        """One number for each unordered pair of places among the items."""
+        """Return a number for each unordered pair of positions among the items."""
         return places.min(axis=0) * len(self._items) + places.max(axis=0)

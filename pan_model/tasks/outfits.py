@@ -1,4 +1,4 @@
-"""The task on outfits: items that were worn together to train on, blanks and outfits to be judged by (Polyvore)."""
+"""The outfit task: trains on items that share an outfit; metrics fill blanks and rank outfits (Polyvore)."""
 
 import math
 from collections import defaultdict
@@ -27,16 +27,16 @@ from pan_model.tasks.task import CosineScoring, SetScorer, Task
 FITB, COMPAT = "fitb_accuracy", "compat_auc"
 
 EDGES_PURPOSE = 7
-"""Keeps the random numbers that part edges from positives apart from others of the same seed."""
+"""Separates the random numbers that split edges from positives from others of the same seed."""
 
 NUM_WATCHED = 100
-"""Outfits of train that are asked about, where overfitting is only watched."""
+"""Outfits of train with questions; train only shows overfitting."""
 
 NUM_CHECKED = 50
-"""Outfits of a split that are looked at first, to see that it allows questions at all."""
+"""Outfits of a split that are checked first for whether it allows any question."""
 
 PAIRS_BATCH_SIZE = 8192
-"""Pairs of items that a scorer is asked for at a time: bounds it at (P, E) floats a few times over."""
+"""Pairs of items that are scored at a time: bounds memory at a few times (P, E) floats."""
 
 Questions = tuple[Sequence[FitbQuestion], Sequence[CompatQuestion]]
 
@@ -44,10 +44,11 @@ Questions = tuple[Sequence[FitbQuestion], Sequence[CompatQuestion]]
 class OutfitTask(Task):
     """Fill-in-the-blank and compatibility questions on the outfits of a split, drawn once from the seed.
 
-    Positives to train on are the pairs of items that share an outfit of the training splits, each once. As a graph,
-    items that share an outfit are neighbours.
+    Positives are the pairs of items that share an outfit of the training splits. In its graph, items that share an
+    outfit are neighbours.
 
-    Raises UserError when val or test allows no question of either kind, and when there is nothing to train on.
+    Raises:
+        UserError: val or test lacks questions of either kind, or there are no pairs to train on.
     """
 
     objective: ClassVar[Objective] = Objective("score", "max")
@@ -68,13 +69,13 @@ class OutfitTask(Task):
             self._check_questions(split)
 
     def normalisation_groups(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
-        """Every training item once for each outfit that it is in, and the number of that outfit."""
+        """Return every training item once for each of its outfits, and the number of that outfit."""
         sizes = [len(outfit) for outfit in self._training_outfits]
         items = np.fromiter(chain.from_iterable(self._training_outfits), dtype=np.int64, count=sum(sizes))
         return items, np.repeat(np.arange(len(sizes)), sizes)
 
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
-        """Draw pairs that share an outfit and as many that share none, see `pan_model.tasks.pairs.draw_pairs`."""
+        """Draw pairs that share an outfit, and as many that share none (`pan_model.tasks.pairs.draw_pairs`)."""
         if config.pairs is PairSampling.BALANCED:
             raise UserError("pairs balanced needs classes; outfits have none. Choose fixed or fresh.")
         num_pairs = config.pairs_per_epoch or self._pairs_of_the_paper
@@ -82,9 +83,10 @@ class OutfitTask(Task):
         return cut_into_steps(pairs, config.steps_per_epoch)
 
     def split_edges(self, seed: int) -> tuple["OutfitTask", Int[np.ndarray, "2 L"]]:
-        """Half of the positives to learn from, the others as edges; negatives are pairs that share no outfit at all.
+        """Split the pairs that share an outfit into positives to train on and edges.
 
-        By the paper's rule an epoch has all of that half: it is the half that the rule speaks of.
+        Negatives are pairs that share no outfit. By the paper's rule an epoch uses all of these positives, which are
+        half of all pairs that share an outfit.
         """
         learning = copy(self)
         learning._positives, edges = halve_pairs(self._positives, np.random.default_rng([seed, EDGES_PURPOSE]))
@@ -94,9 +96,9 @@ class OutfitTask(Task):
     def edges_around(
         self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], *, context: int = 0
     ) -> Int[np.ndarray, "2 L"]:
-        """Edges of the split's own outfits that cannot tell which query is right, see `OutfitContext`.
+        """Return edges of the split's outfits that do not reveal the correct query, see `OutfitContext`.
 
-        At most `context` for each item of the set; none where several sets are compared.
+        At most `context` edges for each item of the set; none if there are several sets.
         """
         if context == 0 or len(sets) != 1:
             return super().edges_around(split, queries, sets)
@@ -105,7 +107,7 @@ class OutfitTask(Task):
         return self._contexts[split].edges_around(queries, sets[0], context)
 
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
-        """The score, and what it is the mean of; nothing for a training split that allows no question."""
+        """Return the score and the two metrics that it averages; nothing if train allows no question."""
         blanks, outfits = self._questions_of(split)
         if split is Split.TRAIN and not (blanks and outfits):
             return {}
@@ -113,7 +115,7 @@ class OutfitTask(Task):
         return {self.objective.name: join_halves(accuracy, beaten), FITB: accuracy, COMPAT: beaten}
 
     def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:
-        """The same, and both metrics on the questions of the dataset's own files: original_.., harder_.. if there."""
+        """Return `evaluate`'s scores, and both metrics on the questions of the files: original_.., harder_.."""
         scores = dict(self.evaluate(scorer, split))
         for source in QuestionSource:
             blanks = self._outfits.files.fitb.get((source, split), ())
@@ -147,24 +149,24 @@ class OutfitTask(Task):
                 )
 
 
-def join_halves(one: Float[np.ndarray, "n"], other: Float[np.ndarray, "m"]) -> Float[np.ndarray, "_"]:
-    """Put two lists of scores into one whose mean is the mean of their means, however long each is.
+def join_halves(first: Float[np.ndarray, "n"], second: Float[np.ndarray, "m"]) -> Float[np.ndarray, "_"]:
+    """Combine two lists of scores into one whose mean is the mean of their means.
 
-    Of n + m scores, each of the n is weighted (n + m) / 2n and each of the m (n + m) / 2m, so that single ones can be
-    above 1. The deviation holds that between the lists too: intervals are at least as wide as they must be.
+    Of n + m scores, each of the n has weight (n + m) / 2n and each of the m (n + m) / 2m, so that scores can exceed 1.
+    The deviation includes that between the lists: intervals are conservative.
 
     >>> join_halves(np.array([1.0]), np.array([1.0, 0.0, 0.0])).tolist()
     [2.0, 0.6666666666666666, 0.0, 0.0]
     """
-    total = len(one) + len(other)
-    return np.concatenate([one * (total / (2 * len(one))), other * (total / (2 * len(other)))])
+    total = len(first) + len(second)
+    return np.concatenate([first * (total / (2 * len(first))), second * (total / (2 * len(second)))])
 
 
 def fitb_accuracy(scorer: SetScorer, questions: Sequence[FitbQuestion]) -> Float[np.ndarray, "B"]:
-    """For each question whether the right candidate goes best with the question's items, a set; ties are shared."""
+    """Return, for each question, whether the correct candidate fits the question's items best; ties are shared."""
     accuracy = np.empty(len(questions))
     shapes = [(len(question.answers), len(question.question)) for question in questions]
-    for (num_answers, num_asked), places in _in_pieces(shapes):
+    for (num_answers, num_asked), places in _in_batches(shapes):
         chosen = [questions[place] for place in places]
         answers = np.array([question.answers for question in chosen]).reshape(-1, num_answers)
         asked = np.array([question.question for question in chosen]).reshape(-1, 1, num_asked)
@@ -174,22 +176,21 @@ def fitb_accuracy(scorer: SetScorer, questions: Sequence[FitbQuestion]) -> Float
 
 
 def compat_auc(scorer: SetScorer, questions: Sequence[CompatQuestion]) -> Float[np.ndarray, "P"]:
-    """For each real outfit the share of the others that score lower, ties half; the mean is the AUC."""
+    """Return, for each real outfit, the share of made-up ones that score lower (ties half); the mean is the AUC."""
     scores = outfit_scores(scorer, [question.items for question in questions])
     compatible = np.array([question.compatible for question in questions], dtype=bool)
     return share_beaten(scores[compatible], scores[~compatible])
 
 
 def outfit_scores(scorer: SetScorer, outfits: Sequence[Outfit]) -> Float[np.ndarray, "B"]:
-    """The mean over an outfit's items of the score of the item and the others, as one set.
+    """Return the mean over an outfit's items of the score of the item against the set of the others.
 
-    For scorers that average over pairs this is the mean pair score. Outfits of the same items, in whatever order, have
-    the very same score.
+    For scorers that average over pairs this is the mean pair score. It does not depend on the order of the items.
     """
     distinct = {outfit: tuple(sorted(outfit)) for outfit in outfits}
     ordered = sorted(set(distinct.values()))
     scores: dict[Outfit, float] = {}
-    for (size, num_others), places in _in_pieces((len(outfit), len(outfit) - 1) for outfit in ordered):
+    for (size, num_others), places in _in_batches((len(outfit), len(outfit) - 1) for outfit in ordered):
         items = np.array([ordered[place] for place in places], dtype=np.int64)
         of_items = scorer(items.reshape(-1, 1), items[:, _others(size)].reshape(-1, 1, num_others))
         means: list[float] = of_items.reshape(-1, size).mean(axis=1, dtype=np.float64).tolist()
@@ -198,12 +199,12 @@ def outfit_scores(scorer: SetScorer, outfits: Sequence[Outfit]) -> Float[np.ndar
 
 
 def _others(size: int) -> Int[np.ndarray, "S s"]:
-    """For each of the places 0..size-1 all the others."""
+    """Return, for each position 0..size-1, all other positions."""
     return np.nonzero(~np.eye(size, dtype=bool))[1].reshape(size, size - 1)
 
 
-def _in_pieces(shapes: Iterable[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], list[int]]]:
-    """Yield the places of the same shape together, as many as may be scored at once: a shape has so many pairs."""
+def _in_batches(shapes: Iterable[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], list[int]]]:
+    """Yield batches of positions with the same shape; the product of a shape is its number of pairs."""
     groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for place, shape in enumerate(shapes):
         groups[shape].append(place)

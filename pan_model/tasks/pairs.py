@@ -1,4 +1,4 @@
-"""Training pairs: which items are compared in an epoch, half of them of one class, or of one outfit."""
+"""Training pairs: the items that are compared in an epoch, half of them of the same class or outfit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from pan_model.shapes import Bool, Int
 
 
 class PairSampling(StrEnum):
-    """Which pairs an epoch has.
+    """How an epoch's pairs are drawn.
 
-    fixed: drawn once for the whole trial (the paper's way); fresh: drawn anew for every epoch, half of them positives;
-    balanced: each step draws some classes and some images of each, and compares them with one another.
+    fixed: once for the trial, as in the paper. fresh: for every epoch, half of them positives. balanced: each step
+    draws some classes and some images of each, and compares all of these.
     """
 
     FIXED = "fixed"
@@ -26,13 +26,17 @@ class PairSampling(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PairsConfig:
-    """How many pairs make an epoch, in how many steps, and how much each of them counts.
+    """The pairs of an epoch and their weights.
 
-    pairs_per_epoch counts positives and negatives together and is never exceeded; 0 stands for the paper's rule, half
-    of all same-class pairs and one negative each. A balanced step compares the images of classes_per_step classes,
-    images_per_class of each (fewer where there are fewer), among which there may be fewer pairs. Positives make up
-    positive_weight of a step's loss, however many they are; of positives and of negatives the hardest hard_pair_share
-    is learned from.
+    Attributes:
+        pairs: How pairs are drawn.
+        pairs_per_epoch: The most pairs, positives and negatives, of an epoch; 0 for the paper's rule, half of all
+            same-class pairs and one negative each.
+        steps_per_epoch: The number of steps.
+        classes_per_step: balanced: classes in a step.
+        images_per_class: balanced: images of each class in a step.
+        positive_weight: The weight of all positives together in a step's loss.
+        hard_pair_share: The share of positives, and of negatives, with the largest losses that is trained on.
     """
 
     pairs: PairSampling = PairSampling.FRESH
@@ -66,7 +70,7 @@ class PairsConfig:
 
 
 class Pairs(NamedTuple):
-    """P pairs of items, and whether both are of the same class, or go together."""
+    """P pairs of items, and whether both are of the same class or outfit."""
 
     index_1: Int[np.ndarray, "P"]
     index_2: Int[np.ndarray, "P"]
@@ -74,7 +78,7 @@ class Pairs(NamedTuple):
 
 
 DrawNegatives = Callable[[int, np.random.Generator], Int[np.ndarray, "2 P"]]
-"""Draws so many pairs that are no positives."""
+"""Draw a number of pairs that are not positives."""
 
 
 def same_class_pairs(classes: Int[np.ndarray, "N"]) -> Int[np.ndarray, "2 T"]:
@@ -92,9 +96,10 @@ def same_class_pairs(classes: Int[np.ndarray, "N"]) -> Int[np.ndarray, "2 T"]:
 def draw_negatives(
     classes: Int[np.ndarray, "N"], num_pairs: int, generator: np.random.Generator
 ) -> Int[np.ndarray, "2 P"]:
-    """Draw pairs of positions with different classes, each such pair equally likely.
+    """Draw pairs of positions with different classes, each equally likely.
 
-    Raises UserError when there is one class only.
+    Raises:
+        UserError: There is a single class.
     """
     if len(np.unique(classes)) < 2:
         raise UserError("training needs items of at least 2 classes.")
@@ -111,9 +116,16 @@ def draw_pairs(
     num_pairs: int,
     generator: np.random.Generator,
 ) -> Pairs:
-    """Draw an epoch's pairs, shuffled, in either order: positives without repetition, and as many negatives.
+    """Draw an epoch's pairs, shuffled and in random order: positives without repetition, and as many negatives.
 
-    num_pairs 0 takes half of all positives; more than there are takes them all.
+    Args:
+        positives: All T positives.
+        negatives_of: Draws negatives.
+        num_pairs: The most pairs to draw; 0 for half of all positives and as many negatives.
+        generator: The source of random numbers.
+
+    Raises:
+        UserError: There are too few positives.
     """
     num_positives = positives.shape[1] // 2 if num_pairs == 0 else min(num_pairs // 2, positives.shape[1])
     if num_positives == 0:
@@ -135,10 +147,14 @@ def draw_balanced_pairs(
     num_pairs: int,
     generator: np.random.Generator,
 ) -> Pairs:
-    """Draw some classes, some items of each, and compare these with one another, in either order.
+    """Draw some classes and some items of each, and return pairs of these items in random order.
 
-    Of more than num_pairs comparisons, positives are kept first, up to half of num_pairs; the rest are any negatives.
-    Where there are fewer classes, or a class has fewer items, there are fewer.
+    Args:
+        classes: The class of each of N items.
+        classes_per_step: The number of classes to draw.
+        images_per_class: The number of items of each class.
+        num_pairs: The most pairs to return: up to half of them positives, the rest negatives.
+        generator: The source of random numbers.
     """
     items = draw_balanced_items(
         classes, classes_per_step=classes_per_step, images_per_class=images_per_class, generator=generator
@@ -155,7 +171,7 @@ def draw_balanced_pairs(
 def halve_pairs(
     pairs: Int[np.ndarray, "2 P"], generator: np.random.Generator
 ) -> tuple[Int[np.ndarray, "2 K"], Int[np.ndarray, "2 L"]]:
-    """Part pairs at random into two halves, each in the order of the pairs; the first has the odd one.
+    """Split pairs at random into two halves, each in the original order; the first is larger if their number is odd.
 
     >>> halve_pairs(np.array([[0, 0, 1], [1, 2, 2]]), np.random.default_rng(0))[0].shape
     (2, 2)
@@ -172,7 +188,7 @@ def draw_balanced_items(
     images_per_class: int,
     generator: np.random.Generator,
 ) -> Int[np.ndarray, "B"]:
-    """Draw some classes and some items of each; fewer where there are fewer classes, or a class has fewer items."""
+    """Draw some classes and some items of each; all classes, or all items of a class, if there are fewer."""
     labels = np.unique(classes)
     chosen = generator.choice(labels, size=min(classes_per_step, len(labels)), replace=False)
     return np.concatenate(
@@ -186,9 +202,9 @@ def draw_steps(
     config: PairsConfig,
     generator: np.random.Generator,
 ) -> list[Pairs]:
-    """Draw an epoch's pairs, a step's after another's; indices are positions in `classes`.
+    """Draw an epoch's pairs, one entry for each step; indices are positions in `classes`.
 
-    There are fewer steps than asked for when there are fewer pairs than steps.
+    There are fewer steps than `steps_per_epoch` if there are fewer pairs.
     """
     num_steps = config.steps_per_epoch
     if config.pairs is PairSampling.BALANCED:
@@ -209,6 +225,6 @@ def draw_steps(
 
 
 def cut_into_steps(pairs: Pairs, num_steps: int) -> list[Pairs]:
-    """Cut pairs into steps of nearly the same size; there are fewer steps when there are fewer pairs than steps."""
+    """Split pairs into steps of nearly equal size; fewer steps if there are fewer pairs than steps."""
     pieces = zip(*(np.array_split(part, num_steps) for part in pairs), strict=True)
     return [Pairs(*piece) for piece in pieces if len(piece[0])]

@@ -1,4 +1,4 @@
-"""The retrieval task: same-class pairs to train on, queries against a gallery to be judged by (In-Shop)."""
+"""The retrieval task: trains on same-class pairs; metrics compare queries with a gallery (In-Shop)."""
 
 from typing import ClassVar, NamedTuple
 
@@ -16,19 +16,19 @@ from pan_model.tasks.task import SetScorer
 
 RECALL_AT = (1, 10, 20, 30, 40, 50)
 SCORES_BATCH_SIZE = 2**22
-"""Scores that a scorer is asked for at a time, but for galleries that are larger: bounds memory, whatever the data."""
+"""Scores that are computed at a time, or those of one query if the gallery is larger: bounds memory."""
 
 WITHOUT_MATCH = "whose item has no image in the gallery"
 
 TRAIN_QUERIES = 200
 TRAIN_GALLERY = 1000
-"""On train overfitting is only watched: at most so many images ask and are searched."""
+"""The most queries and gallery images on train, which only shows overfitting."""
 
 
 class Retrieval(NamedTuple):
-    """The queries that are asked and the gallery, as item indices, and how many queries are not asked.
+    """The queries and the gallery of a split, as item indices.
 
-    Not asked is a query whose product has no image in the gallery: no scorer could answer it.
+    `num_unasked` counts the queries that are left out because their product has no image in the gallery.
     """
 
     queries: Int[np.ndarray, "Q"]
@@ -39,9 +39,10 @@ class Retrieval(NamedTuple):
 class RetrievalTask(SameClassTask):
     """Every query of a split is a question: is an image of its product among the best-scored of the whole gallery?
 
-    Queries and gallery are those of `pan_model.data.splits.queries_and_gallery`, on train a fixed sample of them;
-    nothing is drawn, so that all seeds have the same questions. `left_out` says how many queries are not asked.
-    Raises UserError when a split has no query with a match.
+    On train the queries and the gallery are a fixed sample. All seeds have the same questions.
+
+    Raises:
+        UserError: A split has no query with a match in the gallery.
     """
 
     objective: ClassVar[Objective] = Objective("recall@1", "max")
@@ -51,21 +52,21 @@ class RetrievalTask(SameClassTask):
         self._questions = {split: self._collect(split) for split in Split}
 
     def questions(self, split: Split) -> Retrieval:
-        """The queries and the gallery of a split."""
+        """Return the queries and the gallery of a split."""
         return self._questions[split]
 
     @property
     def left_out(self) -> dict[str, int]:
-        """The queries of val and test that are not asked."""
+        """The numbers of val and test queries that are left out."""
         unasked = {split: self._questions[split].num_unasked for split in (Split.VAL, Split.TEST)}
         return {f"{split} query {WITHOUT_MATCH}": number for split, number in unasked.items() if number}
 
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
-        """recall@1 of each query: whether the best-scored of the gallery is of its product."""
+        """Return recall@1 of each query: whether the best-scored gallery image is of its product."""
         return self._recall((1,), scorer, split)
 
     def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:
-        """recall@1,10,20,30,40,50 of each query; a gallery that has fewer images counts whole."""
+        """Return recall@1,10,20,30,40,50 of each query; a smaller gallery counts as a whole."""
         return self._recall(RECALL_AT, scorer, split)
 
     def _recall(self, ks: tuple[int, ...], scorer: SetScorer, split: Split) -> QuestionScores:
@@ -73,13 +74,13 @@ class RetrievalTask(SameClassTask):
         return {f"recall@{k}": hits for k, hits in recall.items()}
 
     def _rank(self, scorer: SetScorer, split: Split) -> Float[np.ndarray, "Q"]:
-        """Score a piece of the queries after another against the whole gallery, and keep their ranks alone."""
+        """Score batches of queries against the whole gallery, and keep their ranks only."""
         queries, gallery, _ = self._questions[split]
         classes, sets = self.featured.classes, gallery[None, :, None]
         size = max(1, SCORES_BATCH_SIZE // len(gallery))
-        pieces = (queries[start : start + size] for start in range(0, len(queries), size))
+        batches = (queries[start : start + size] for start in range(0, len(queries), size))
         return np.concatenate(
-            [match_ranks(scorer(piece[None], sets)[0], classes[piece], classes[gallery]) for piece in pieces]
+            [match_ranks(scorer(batch[None], sets)[0], classes[batch], classes[gallery]) for batch in batches]
         )
 
     def _collect(self, split: Split) -> Retrieval:
@@ -101,9 +102,9 @@ class RetrievalTask(SameClassTask):
 def sample_products(
     queries: Int[np.ndarray, "_"], gallery: Int[np.ndarray, "_"], classes: Int[np.ndarray, "N"]
 ) -> tuple[Int[np.ndarray, "Q"], Int[np.ndarray, "G"]]:
-    """Take at most 1000 images of the gallery and 200 queries, product by product in an order that is always the same.
+    """Take at most 1000 gallery images and 200 queries, product by product in a fixed order.
 
-    The order is a shuffled one, because products of one kind have ids in a row.
+    The order is shuffled, because products of the same kind have consecutive ids.
     """
     products, place = np.unique(classes, return_inverse=True)
     turn = np.random.default_rng(0).permutation(len(products))[place]

@@ -1,4 +1,4 @@
-"""What tasks have in common whose pairs are positive when both items are of one class."""
+"""The base of tasks whose positives are pairs of the same class."""
 
 from copy import copy
 from dataclasses import replace
@@ -13,14 +13,14 @@ from pan_model.tasks.pairs import Pairs, PairsConfig, draw_steps, halve_pairs, s
 from pan_model.tasks.task import Task
 
 EDGES_PURPOSE = 4
-"""Keeps the random numbers that part edges from positives apart from others of the same seed."""
+"""Separates the random numbers that split edges from positives from others of the same seed."""
 
 
 class SameClassTask(Task):
-    """A task that trains on pairs of one class and pairs of two; what it is judged by is its own.
+    """A task that trains on pairs of the same class and pairs of two classes. Subclasses define its metrics.
 
-    As a graph, items of one class are neighbours: training items among themselves (PAN's graph baseline on CUB), and
-    when a question is asked the items of each of its sets.
+    In its graph, items of the same class are neighbours: training items (PAN's graph baseline on CUB), and in a
+    question the items of each set.
     """
 
     def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
@@ -30,7 +30,7 @@ class SameClassTask(Task):
         self._pairs_of_the_paper = 0
 
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
-        """Draw pairs of one class and of two, see `pan_model.tasks.pairs.draw_steps`."""
+        """Draw pairs of the same class and of two classes, see `pan_model.tasks.pairs.draw_steps`."""
         if not config.pairs_per_epoch:
             config = replace(config, pairs_per_epoch=self._pairs_of_the_paper)
         steps = draw_steps(self._positives, self._training_classes, config, generator)
@@ -39,9 +39,9 @@ class SameClassTask(Task):
         ]
 
     def split_edges(self, seed: int) -> tuple["SameClassTask", Int[np.ndarray, "2 L"]]:
-        """Half of the same-class pairs to learn from, the others as edges.
+        """Split the same-class pairs into positives to train on and edges.
 
-        By the paper's rule an epoch has all of that half: it is the half that the rule speaks of.
+        By the paper's rule an epoch uses all of these positives, which are half of all same-class pairs.
         """
         learning = copy(self)
         learning._positives, edges = halve_pairs(self._positives, np.random.default_rng([seed, EDGES_PURPOSE]))
@@ -51,6 +51,6 @@ class SameClassTask(Task):
     def edges_around(
         self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], *, context: int = 0
     ) -> Int[np.ndarray, "2 L"]:
-        """All pairs within each set; queries have no neighbours, and there is no other context."""
+        """Return all pairs within each set. Queries have no neighbours; `context` is not used."""
         first, second = np.triu_indices(sets.shape[1], k=1)
         return unique_edges(np.stack([sets[:, first].ravel(), sets[:, second].ravel()]))

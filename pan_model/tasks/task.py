@@ -1,4 +1,4 @@
-"""Tasks: what a dataset is to the trainer, its training pairs and its metrics. The trainer knows no dataset's name."""
+"""The task interface: the training pairs and metrics of a dataset. The trainer depends on it, not on datasets."""
 
 from abc import ABC, abstractmethod
 from enum import StrEnum
@@ -17,15 +17,15 @@ from pan_model.tasks.pairs import Pairs, PairsConfig
 
 @runtime_checkable
 class SetScorer(Protocol):
-    """Scores queries against sets of items, higher is better. A set of one item makes it a scorer of pairs."""
+    """Scores queries against sets of items; higher is better. With sets of one item it scores pairs."""
 
     def __call__(self, queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
-        """Score, in each of B questions, every query against every set of S items."""
+        """Score every query against every set of S items, in each of B questions."""
         ...
 
 
 class CosineScoring(StrEnum):
-    """How untrained features score a query and a set: by the cosine with the set's mean, or the mean cosine."""
+    """How features without a model score a query and a set: cosine with the set's mean, or mean cosine."""
 
     CLASS_MEAN = "class_mean"
     MEAN_COSINE = "mean_cosine"
@@ -34,8 +34,12 @@ class CosineScoring(StrEnum):
 class Task(ABC):
     """The training pairs of an epoch, and the metrics of a scorer on a split.
 
-    objective is the metric that a study optimises, mode the way it gets better; questions are drawn from the seed.
-    untrained is how the first baseline scores features.
+    Attributes:
+        objective: The metric that a study optimises.
+        untrained: How the first baseline scores features.
+        featured: The items with their features and splits.
+        seed: The seed from which questions are drawn.
+        training_items: The indices of the training items.
     """
 
     objective: ClassVar[Objective]
@@ -47,42 +51,52 @@ class Task(ABC):
         self.training_items: Int[np.ndarray, "n"] = featured.items_of(train_on)
 
     def normalisation_groups(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
-        """What normalisation is fitted on: training items, and the group within which each varies, its class."""
+        """Return the items that normalisation is fitted on, and their groups, by default their classes."""
         return self.training_items, self.featured.classes[self.training_items]
 
     @property
     def left_out(self) -> dict[str, int]:
-        """How many questions of val and test are not asked, by reason: those that no scorer could answer."""
+        """The number of val and test questions that are left out because no scorer could answer them, by reason."""
         return {}
 
     @abstractmethod
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
-        """Draw the training pairs of an epoch, step by step, as indices of items."""
+        """Draw the training pairs of an epoch as indices of items, one entry for each step."""
 
     def split_edges(self, seed: int) -> tuple["Task", Int[np.ndarray, "2 L"]]:
-        """For encoders that use a graph: half of the positives to learn from, the others as edges that carry messages.
+        """Split the positives for an encoder that uses a graph.
 
-        Gives the task that has the first half only, and the second half as pairs of items. Raises UserError where the
-        task has no graph.
+        Returns:
+            A task with half of the positives to train on, and the other half as edges, pairs of items.
+
+        Raises:
+            UserError: The task has no graph.
         """
         raise UserError(f"encoder graph: {type(self).__name__} has no graph; choose another encoder.")
 
     def edges_around(
         self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], *, context: int = 0
     ) -> Int[np.ndarray, "2 L"]:
-        """The edges, as pairs of items, that a graph encoder may know of when one question is asked; here none.
+        """Return the edges that a graph encoder may use for one question; none by default.
 
-        context is the encoder's graph_context, for tasks that know of edges beside the question.
+        Args:
+            split: The split of the question.
+            queries: The queries.
+            sets: The sets that they are compared with.
+            context: The encoder's graph_context: the most edges for each item of a set.
+
+        Returns:
+            Edges as pairs of items.
         """
         return np.empty((2, 0), dtype=np.int64)
 
     @abstractmethod
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
-        """Score the objective's questions of a split."""
+        """Score the objective's questions on a split."""
 
     @abstractmethod
     def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:
-        """Score the questions of every metric that a final report shows, the objective's among them."""
+        """Score the questions of all metrics of a final report, the objective included."""
 
     def scored_items(self, split: Split) -> Int[np.ndarray, "n"]:
         """Return the items, ascending, that a scorer is given by `evaluate` on a split."""
@@ -98,7 +112,7 @@ class Task(ABC):
 
 
 def score_rows(scorer: SetScorer, items: Int[np.ndarray, "n"]) -> SetScorer:
-    """A scorer of these items, ascending, and of no others, made of a scorer of the n rows that stand for them."""
+    """Turn a scorer of n rows into a scorer of the items, ascending, that these rows represent."""
 
     def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         return scorer(np.searchsorted(items, queries), np.searchsorted(items, sets))

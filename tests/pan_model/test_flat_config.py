@@ -193,7 +193,7 @@ def test_what_is_left_out_has_the_written_defaults():
         ({"normalisation": "zca"}, "normalisation must be one of none, standardise, l2, whiten, got 'zca'"),
         ({"normalisation": "whiten"}, "whitening_shrinkage must be given when, and only when"),
         ({"whitening_shrinkage": 0.5}, "whitening_shrinkage must be given when, and only when"),
-        ({"joint": "concat", "first_weights": "distance"}, "first_weights distance needs a joint that knows distances"),
+        ({"joint": "concat", "first_weights": "distance"}, "first_weights distance needs a symmetric joint"),
         ({"first_weights": "zero"}, "first_weights must be one of xavier, distance, got 'zero'"),
         ({"scoring": "max"}, "scoring must be one of pair_mean, log_odds, support_mean, got 'max'"),
         ({"schedule": "step"}, "schedule must be one of constant, cosine, got 'step'"),

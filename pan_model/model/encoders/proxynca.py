@@ -1,6 +1,6 @@
-"""The ProxyNCA++ encoder: LayerNorm and a linear embedding, trained with a loss of its own beside PAN's.
+"""The ProxyNCA++ encoder: LayerNorm and a linear embedding, trained with its own loss besides PAN's.
 
-How the reference joins ProxyNCA++ and PAN is not published; training both losses on one embedding is our reading.
+How the reference combines ProxyNCA++ and PAN is not published; we train both losses on one embedding.
 """
 
 import math
@@ -16,7 +16,14 @@ from pan_model.shapes import Float, Int
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyNCAConfig:
-    """temperature divides squared distances of unit vectors; proxies learn proxy_learning_rate_factor times faster."""
+    """The ProxyNCA++ encoder and its loss.
+
+    Attributes:
+        embedding_dim: E, the length of an embedding.
+        temperature: Divides squared distances of unit vectors.
+        proxy_learning_rate_factor: The proxies' learning rate, as a multiple of the model's.
+        proxy_loss_weight: The weight of the ProxyNCA++ loss.
+    """
 
     embedding_dim: int
     temperature: float = 1 / 9
@@ -33,16 +40,16 @@ class ProxyNCAConfig:
             raise UserError(f"proxy_loss_weight must be a finite number of at least 0, got {self.proxy_loss_weight}.")
 
     def build(self, *, feature_dim: int, num_classes: int) -> "ProxyNCAEncoder":
-        """Make the encoder with one proxy for each training class."""
+        """Build the encoder with one proxy for each training class."""
         return ProxyNCAEncoder(self, feature_dim=feature_dim, num_classes=num_classes)
 
 
 def proxynca_loss(
     embeddings: Float[Tensor, "N E"], proxies: Float[Tensor, "C E"], classes: Int[Tensor, "N"], temperature: float
 ) -> Float[Tensor, ""]:
-    """ProxyNCA++ (Teh et al., ECCV 2020): cross-entropy of softmax(-d^2 / T) over all proxies, the positive's included.
+    """Return the ProxyNCA++ loss (Teh et al., ECCV 2020): cross-entropy of softmax(-d^2 / T) over all proxies.
 
-    d is the Euclidean distance of L2-normalised vectors; scaling both by 3 is the same as T = 1/9.
+    d is the Euclidean distance of L2-normalised vectors. Scaling both by 3, as published, equals T = 1/9.
 
     >>> x = torch.tensor([[1.0, 0.0]])
     >>> proxies = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
@@ -56,7 +63,7 @@ def proxynca_loss(
 
 
 class ProxyNCAEncoder(nn.Module):
-    """h = Linear(LayerNorm(x)), LayerNorm without affine weights; proxies start as randn / 8 (ProxyNCA++)."""
+    """h = Linear(LayerNorm(x)), LayerNorm without affine weights. Initial proxies are randn / 8 (ProxyNCA++)."""
 
     uses_graph = False
 
@@ -73,20 +80,20 @@ class ProxyNCAEncoder(nn.Module):
         return self.embedding(self.norm(features))
 
     def keep_distances(self) -> None:
-        """Make the embedding a random orthogonal map of the layer-normalised features.
+        """Initialise the embedding as a random orthogonal map of the layer-normalised features.
 
-        Distances between these are kept; where E < D they shrink, by sqrt(E / D) on average.
+        It preserves distances; if E < D they shrink by sqrt(E / D) on average.
         """
         nn.init.orthogonal_(self.embedding.weight)
         nn.init.zeros_(self.embedding.bias)
 
     def own_loss(self, embeddings: Float[Tensor, "N E"], classes: Int[Tensor, "N"]) -> Float[Tensor, ""]:
-        """The ProxyNCA++ loss of these items, times its weight."""
+        """Return the weighted ProxyNCA++ loss of N items."""
         loss = proxynca_loss(embeddings, self.proxies, classes, self.config.temperature)
         return self.config.proxy_loss_weight * loss
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
-        """The embedding at the model's learning rate, the proxies at their own and without any decay."""
+        """Return the embedding at the model's learning rate, and the proxies at their own, without decay."""
         faster = learning_rate * self.config.proxy_learning_rate_factor
         return [
             {"params": list(self.embedding.parameters()), "lr": learning_rate},

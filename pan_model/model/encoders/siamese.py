@@ -1,4 +1,4 @@
-"""The siamese encoder: one network for both images, here the backbone's features, mapped linearly or as they are."""
+"""The siamese encoder: one network for both images, the identity or a linear map of the features."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from pan_model.shapes import Float, Int
 
 
 class Projection(StrEnum):
-    """none: h = x. residual: h = x + A x, where A starts at 0, so that decaying it leads back to the features."""
+    """none: h = x. residual: h = x + A x with A initially 0, so that weight decay pulls towards the features."""
 
     NONE = "none"
     RESIDUAL = "residual"
@@ -17,17 +17,17 @@ class Projection(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SiameseConfig:
-    """Whether the (normalised) features are the embedding, or are mapped to it by a trained matrix."""
+    """The projection from (normalised) features to the embedding."""
 
     projection: Projection = Projection.NONE
 
     def build(self, *, feature_dim: int, num_classes: int) -> "SiameseEncoder":
-        """Make the encoder; num_classes plays no part."""
+        """Build the encoder. `num_classes` is not used."""
         return SiameseEncoder(self, feature_dim)
 
 
 class SiameseEncoder(nn.Module):
-    """h = x or h = x + A x, without a loss of its own."""
+    """h = x or h = x + A x, without an own loss."""
 
     uses_graph = False
 
@@ -44,13 +44,13 @@ class SiameseEncoder(nn.Module):
         return features if self.projection is None else features + self.projection(features)
 
     def keep_distances(self) -> None:
-        """Nothing to do: it starts as the identity."""
+        """Do nothing: the encoder is initially the identity."""
 
     def own_loss(self, embeddings: Float[Tensor, "N D"], classes: Int[Tensor, "N"]) -> Float[Tensor, ""]:
-        """Zero: it learns from the pairs alone."""
+        """Return 0: the encoder has no own loss."""
         return embeddings.new_zeros(())
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
-        """A, where there is one."""
+        """Return A as a parameter group, or no groups without a projection."""
         weights = list(self.parameters())
         return [{"params": weights, "lr": learning_rate}] if weights else []
