@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 def test_a_late_node_without_the_shared_folder_ends_the_study_which_can_go_on(
     cluster: Any,
     commands: Any,
+    run_here: Callable[..., Any],
     flags: Callable[..., list[str]],
     tmp_path: Path,
     apart: Callable[[Path], list[str]],
@@ -26,9 +27,9 @@ def test_a_late_node_without_the_shared_folder_ends_the_study_which_can_go_on(
 
     def words(num_trials: int) -> list[str]:
         more = ["--scheduler=none", "--max-epochs=40", f"--num-trials={num_trials}", "--max-failures=0"]
-        return flags(output, *more, "--ray-address", cluster.address)
+        return flags(output, *more)
 
-    started = commands.start("run", *words(500))
+    started = commands.start("run", *words(500), "--ray-address", cluster.address)
     started.wait_until(lambda: any(record.history for record in read_ledger(results.dataset("demo").trials)))
     late = cluster.add(wrap=apart(output))
     ended = started.finish()
@@ -38,7 +39,7 @@ def test_a_late_node_without_the_shared_folder_ends_the_study_which_can_go_on(
     assert f"does not share {results.study}, it is not there; give --output on a file system that all" in ended.err
     assert "All finished epochs are saved; resume with --resume." in ended.err
     begun = read_ledger(results.dataset("demo").trials)
-    again = commands.run("run", *words(len(begun)), "--resume")
+    again = run_here(*words(len(begun)), "--resume", "--executor=serial")
     assert (again.code, again.err) == (0, "")
     for record in read_ledger(results.dataset("demo").trials):
         check_whole(record)
