@@ -1,13 +1,19 @@
 """Scopes in which torch repeats its results exactly. Each restores the process's settings when it ends."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """The environment variable that cuBLAS reads when it is first used; without it some of its results vary."""
+
+
+_LOCK = Lock()
+_scopes: list[Callable[[], None]] = []
+"""The function that restores the settings, once and once more for each open scope; empty without scopes."""
 
 
 @contextmanager
@@ -20,20 +26,37 @@ def deterministic_arithmetic() -> Generator[None]:
     ...     torch.are_deterministic_algorithms_enabled()
     True
     """
+    with _LOCK:
+        if not _scopes:
+            _scopes.append(_enable())
+        restore = _scopes[0]
+        _scopes.append(restore)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _scopes.pop()
+            if len(_scopes) == 1:  # the settings are the process's: the last of overlapping scopes restores them
+                _scopes.pop()()
+
+
+def _enable() -> Callable[[], None]:
+    """Enable deterministic arithmetic, and return a function that restores the settings."""
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
     workspace = os.environ.get(WORKSPACE)
-    try:
-        os.environ.setdefault(WORKSPACE, ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False  # kernels that are chosen by timing vary
-        yield
-    finally:
+
+    def restore() -> None:
         torch.backends.cudnn.benchmark = benchmark
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         if workspace is None:
             os.environ.pop(WORKSPACE, None)
+
+    os.environ.setdefault(WORKSPACE, ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False  # kernels that are chosen by timing vary
+    return restore
 
 
 @contextmanager

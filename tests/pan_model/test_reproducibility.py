@@ -77,3 +77,13 @@ def test_training_and_evaluating_change_no_setting_of_the_process(
     trainer.train_epoch()
     trainer.evaluate(Split.VAL)
     assert settings() == before
+
+
+def test_the_last_of_overlapping_scopes_restores_the_settings(before: tuple[object, ...]):
+    first, second = deterministic_arithmetic(), deterministic_arithmetic()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.are_deterministic_algorithms_enabled()
+    second.__exit__(None, None, None)
+    assert settings() == before
