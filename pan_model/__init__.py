@@ -7,9 +7,11 @@ neither torch nor torchvision.
     >>> sorted(pan_model.DATASETS)
     ['cub', 'demo', 'inshop', 'polyvore']
 
-A folder imports from those before it only: errors, shapes, objective, scores, files, reproducibility <- data <- images
-<- backbones <- model <- tasks <- scoring <- training, config <- trained. `data/download` and `datasets` are above data:
-they name the readers and, as text, the tasks.
+A folder imports only from those to its left: errors, shapes, objective, scores, files, reproducibility <- data
+<- images <- backbones <- model <- tasks <- scoring <- training, config <- trained. `data/download` and `datasets` come
+after data: they import the readers, and name the tasks as strings.
+
+Start reading at `model/pan.py` for the network, or at `training/trainer.py` for how a trial is trained.
 """
 
 import pkgutil

@@ -1,4 +1,4 @@
-"""Command lines: the parser and the exit codes of all commands. Errors of the user are one line on stderr."""
+"""The argument parser and the exit codes of all commands. User errors are printed to stderr as one line."""
 
 import argparse
 import difflib
@@ -37,7 +37,7 @@ class OneLineParser(argparse.ArgumentParser):
             raise UserError(f"unknown flag or stray word '{unknown[0]}'; {hint}")
         for action in self.flags.values():
             if action.nargs is None and getattr(parsed, action.dest) == []:
-                raise UserError(f"argument {action.option_strings[0]}: '--' is no value; --help shows every flag.")
+                raise UserError(f"argument {action.option_strings[0]}: '--' is not a value; --help shows every flag.")
         return parsed
 
     @property
@@ -47,7 +47,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 class _DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Append a flag's default to its help, unless it is off or the help has it already."""
+    """Append a flag's default to its help, unless the flag is off by default or its help states the default."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False or "(default: " in (action.help or ""):
@@ -57,26 +57,26 @@ class _DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 def run_with_exit_code(
     command: Callable[[], int | None],
-    how_to_go_on: str = "",
+    resume_hint: str = "",
     *,
     resumable: tuple[type[Exception], ...] = (),
     rephrase: Callable[[str], str] = str,
 ) -> int:
-    """Run a command and return its exit code; errors of the user are one line on stderr.
+    """Run a command and return its exit code. User errors are printed to stderr as one line.
 
-    SIGTERM and Ctrl-C interrupt the command. A library that is interrupted while it cleans up may raise an error of
-    its own: after a signal every error counts as the interrupt's.
+    SIGTERM and Ctrl-C interrupt the command. A library that is interrupted during its cleanup may raise a different
+    error, so every error after a signal counts as an interrupt.
 
     Args:
         command: Returns an exit code, or None for 0.
-        how_to_go_on: What the user can do after an interrupt or an error of `resumable`.
+        resume_hint: What the user can do after an interrupt or an error of `resumable`.
         resumable: Errors after which the same command can be run again, such as a store that does not answer.
         rephrase: Applied to the messages of UserError.
 
     Returns:
-        The command's own exit code, 2 for an error of the user, 130 after an interrupt.
+        The exit code of the command, 2 for a user error, 130 after an interrupt.
     """
-    go_on = f"; {how_to_go_on}" if how_to_go_on else ""
+    suffix = f"; {resume_hint}" if resume_hint else ""
     with _Signals() as signals:
         try:
             return command() or 0
@@ -85,18 +85,18 @@ def run_with_exit_code(
         except (UserError, PermissionError, *resumable) as error:
             if not signals.received:
                 line = " ".join(str(error).split())
-                line = f"{line}{go_on}" if isinstance(error, resumable) else rephrase(line)
+                line = f"{line}{suffix}" if isinstance(error, resumable) else rephrase(line)
                 print(f"error: {line}", file=sys.stderr)
                 return BAD_INPUT
         except Exception:
             if not signals.received:
                 raise
-    print(f"interrupted{go_on}", file=sys.stderr)
+    print(f"interrupted{suffix}", file=sys.stderr)
     return INTERRUPTED
 
 
 class _Signals:
-    """Turns SIGTERM and Ctrl-C into KeyboardInterrupt within a block, and remembers whether one was received."""
+    """Convert SIGTERM and Ctrl-C to KeyboardInterrupt within a block, and record whether one was received."""
 
     def __init__(self) -> None:
         self.received = False
@@ -104,7 +104,7 @@ class _Signals:
 
     def __enter__(self) -> "_Signals":
         self._handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._interrupt)
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background shell has it ignored
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ignored in background jobs
             self._handlers[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
         return self
 

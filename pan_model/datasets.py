@@ -59,7 +59,7 @@ OPTIONS = tuple(ReaderOptions.__dataclass_fields__)
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A row of the registry.
+    """A dataset of the registry.
 
     Attributes:
         folder: The folder below the data root.
@@ -67,7 +67,7 @@ class Dataset:
         split: The function that divides items into splits.
         task_class: The task, as "module:class".
         options: Names of the reader options that it uses, out of `OPTIONS`.
-        drawn: Whether the reader draws the dataset if the folder does not exist.
+        drawn: Whether the reader generates the dataset if the folder does not exist.
         backbone: The default backbone of a study.
         weights: The default weights of the backbone.
         image_size: The default image size of a study, px.
@@ -131,7 +131,7 @@ DATASETS: dict[str, Dataset] = {
 
 
 def find_dataset(name: str) -> Dataset:
-    """Return a row of the registry. Raise UserError if there is no dataset of this name."""
+    """Return a dataset of the registry. Raise UserError if no dataset has this name."""
     if name not in DATASETS:
         raise UserError(f"unknown dataset '{name}'; choose from {', '.join(DATASETS)}.")
     return DATASETS[name]

@@ -1,7 +1,7 @@
 """Atomic writes of files and folders, names of cache entries, and checks that a folder can be written.
 
-`atomic_write` and `atomic_folder` are the only writers of the project that rename: a reader sees the old content or the
-new content, never a part of it.
+All files and folders that must appear atomically are written with `atomic_write` or `atomic_folder`: a reader sees the
+old or the new content, never a mixture.
 """
 
 import hashlib
@@ -93,7 +93,7 @@ def refuse_existing(paths: Iterable[Path]) -> None:
     """Raise UserError if one of the paths exists, as a file, a folder or a link."""
     for path in paths:
         if path.exists() or path.is_symlink():
-            raise UserError(f"{path}: is already there; move it away or give another --output.")
+            raise UserError(f"{path}: already exists; move it away or give another --output.")
 
 
 def write_new_files(texts: Mapping[Path, str]) -> None:
@@ -138,7 +138,7 @@ def existing_parent(folder: Path) -> Path:
 
 
 def _accepts_files(folder: Path) -> bool:
-    """Whether a file can be created in a folder: permissions do not show a read-only or full disk."""
+    """Return whether a file can be created in a folder. Permissions do not show a read-only or full disk."""
     try:
         with TemporaryFile(dir=folder):
             return True

@@ -10,7 +10,7 @@ from pan_model.errors import UserError
 
 Scalar = str | int | float | bool
 LARGEST_EXACT = 2**53
-"""Every smaller integer is exact as a float."""
+"""Every integer below this value is exactly representable as a float."""
 Config = TypeVar("Config")
 
 
@@ -74,5 +74,5 @@ def _read_scalar(key: str, hint: Any, value: Any) -> Any:
 
 def _without_none(hint: Any) -> type:
     if get_origin(hint) in (types.UnionType, Union):
-        return next(part for part in get_args(hint) if part is not type(None))
+        return next(member for member in get_args(hint) if member is not type(None))
     return hint

@@ -1,4 +1,4 @@
-"""The import path that model cards of earlier releases use. New code imports `pan_model.scoring.pan_scorer`."""
+"""Keep the import path that model cards of earlier releases use. New code imports `pan_model.scoring.pan_scorer`."""
 
 from pan_model.scoring.pan_scorer import embedding_scorer
 

@@ -1,4 +1,4 @@
-"""Scopes in which torch repeats its results exactly. Each restores the process's settings when it ends."""
+"""Context managers that make torch's results reproducible. Each restores the settings of the process on exit."""
 
 import os
 from collections.abc import Callable, Generator
@@ -8,7 +8,7 @@ from threading import Lock
 import torch
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-"""The environment variable that cuBLAS reads when it is first used; without it some of its results vary."""
+"""The environment variable that cuBLAS reads on first use. Without it, some results of cuBLAS vary."""
 
 
 _LOCK = Lock()
@@ -20,7 +20,7 @@ _scopes: list[Callable[[], None]] = []
 def deterministic_arithmetic() -> Generator[None]:
     """Use deterministic algorithms wherever torch has them, and warn where it has none.
 
-    Enter it before cuBLAS is first used in the process. Works as a decorator, too.
+    Enter it before cuBLAS is first used in the process. It also works as a decorator.
 
     >>> with deterministic_arithmetic():
     ...     torch.are_deterministic_algorithms_enabled()

@@ -7,10 +7,10 @@ import numpy as np
 from pan_model.shapes import Float
 
 QuestionScores = dict[str, Float[np.ndarray, "_"]]
-"""For each metric, one score a question; the metric's value is their mean."""
+"""The scores of all questions, by metric. The value of a metric is the mean over its questions."""
 
 EpochRecord = dict[str, int | float]
-"""One line of history: epoch, metrics, loss/<what> and time/<what>_s."""
+"""One line of a trial's history, with the keys epoch, <metric>, loss/<term> and time/<step>_s."""
 
 
 class Interval(NamedTuple):
@@ -26,7 +26,9 @@ class Interval(NamedTuple):
 
 
 def mean_interval(questions: Float[np.ndarray, "Q"]) -> Interval:
-    """Return mean +- 1.96 s / sqrt(n) over n questions, s the deviation with n - 1; one question has no width.
+    """Return mean +- 1.96 s / sqrt(n) over n questions, s the standard deviation with n - 1.
+
+    The interval of a single question has zero width.
 
     >>> mean_interval(np.array([0.0, 1.0])).mean
     0.5

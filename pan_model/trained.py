@@ -100,8 +100,8 @@ def load_backbone(folder: Path | str) -> Backbone:
     sha256 = load_weights(backbone, features["weights"])
     if sha256 != features["weights_sha256"]:
         raise UserError(
-            f"{folder / CONFIG}: features.weights_sha256 is {features['weights_sha256']}, but those of "
-            f"{features['weights']} have {sha256}; put the weights of the study there."
+            f"{folder / CONFIG}: features.weights_sha256 is {features['weights_sha256']}, but the weights "
+            f"{features['weights']} have {sha256}; restore the weights that the study used."
         )
     return backbone.eval()
 

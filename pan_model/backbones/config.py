@@ -21,7 +21,7 @@ BACKBONES = tuple(_NAMES.split())
 """The names of torchvision's classification models, sorted; a test compares them with the installed torchvision."""
 
 VISION_TRANSFORMERS = "vit_"
-"""The prefix of the only family without a feature map: its features are those of one token."""
+"""The name prefix of the only family without a feature map. Its features are those of the class token."""
 
 
 class Pooling(StrEnum):

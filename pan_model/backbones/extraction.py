@@ -24,7 +24,7 @@ GPU_BATCH_SIZE = 64
 MAX_WORKERS = 16
 
 ReadImages = Callable[[range], list[Content]]
-"""Return the encoded images of some items, by index; for an image that cannot be read, the error."""
+"""Return the encoded images of items, given their indices, or the error for an image that cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +57,7 @@ class Extracted(NamedTuple):
 
 @runtime_checkable
 class Extractor(Protocol):
-    """Runs an extraction job: yields the rows of every item once, in any order."""
+    """Run an extraction job. Yields the rows of every item once, in any order."""
 
     def __call__(self, extraction: Extraction, /) -> Generator[Extracted]:
         """Start the job. Closing the generator cancels batches that have not started."""
@@ -66,7 +66,12 @@ class Extractor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalExtractor:
-    """Extracts in this process, in the order of the items; by default on CUDA if available."""
+    """Extract in this process, in the order of the items.
+
+    Attributes:
+        device: The device that computes features; by default CUDA if available.
+        batch_size: Images in a batch; by default chosen by device.
+    """
 
     device: torch.device | str | None = None
     batch_size: int | None = None

@@ -62,7 +62,7 @@ def extract_features(
         fingerprint: The fingerprint of the items (`pan_model.data.fingerprint`), part of the cache key.
         config: The backbone, its weights and the image size.
         cache_dir: The cache folder.
-        skip_bad_images: Leave unreadable images out instead of raising.
+        skip_bad_images: Whether unreadable images are left out instead of raising an error.
         progress: Called with the numbers of images done and in total while features are extracted.
         extractor: Runs the extraction.
 
@@ -169,8 +169,8 @@ def _write_cache(path: Path, features: Features) -> None:
         try:
             save_file({"values": features.values, "readable": features.readable}, temporary, metadata)
         except SafetensorError as error:
-            raise OSError(str(error)) from error  # what it raises when the disk is full
-        temporary.chmod(mode)  # save_file makes files that nobody else can read, and a cache may be shared
+            raise OSError(str(error)) from error  # raised when the disk is full
+        temporary.chmod(mode)  # save_file creates files that only their owner can read, and a cache may be shared
 
 
 def _digest(values: np.ndarray, readable: np.ndarray, unreadable: str) -> str:

@@ -1,4 +1,4 @@
-"""Mixed precision: a backbone's arithmetic in 16 bits where that is faster, its weights and everything else in 32."""
+"""Mixed precision: the backbone computes in 16 bits where that is faster. Weights and all other values have 32 bits."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext

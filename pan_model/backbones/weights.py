@@ -36,7 +36,7 @@ LOAD_ERRORS = (
     pickle.UnpicklingError,
     SafetensorError,
 )
-"""What torch.load and safetensors raise for files that are truncated, garbage, or hold more than tensors."""
+"""Errors that torch.load and safetensors raise for files that are truncated, corrupt, or hold more than tensors."""
 
 
 def load_weights(backbone: Backbone, weights: str, *, folder: Path | None = None) -> str:
@@ -83,6 +83,14 @@ def hub_folder() -> Path:
 def download_weights(url: str, folder: Path, *, config: FetchConfig | None = None) -> Path:
     """Download a weights file unless `folder` holds it. The bytes must match the `-<sha256 prefix>` of the name.
 
+    Args:
+        url: The address of the file.
+        folder: The folder to download to; created if it does not exist.
+        config: Timeouts and retries of the download.
+
+    Returns:
+        The path of the file.
+
     Raises:
         UserError: The file cannot be downloaded or written.
     """
@@ -102,13 +110,13 @@ def download_weights(url: str, folder: Path, *, config: FetchConfig | None = Non
 
 
 def _fetch_whole(url: str, path: Path, checksum: Checksum, config: FetchConfig | None) -> None:
-    """Fetch by way of a file of this process's own, as several may fetch the same weights, and rename it when whole."""
-    shown = show_progress() if sys.stderr.isatty() else nullcontext()
-    with atomic_write(path) as part, shown as progress:
+    """Download to a temporary file and rename it when complete. Several processes may download the same weights."""
+    progress_bar = show_progress() if sys.stderr.isatty() else nullcontext()
+    with atomic_write(path) as temporary, progress_bar as progress:
         try:
-            fetch(url, part, checksum, config=config or FetchConfig(), progress=progress)
+            fetch(url, temporary, checksum, config=config or FetchConfig(), progress=progress)
         finally:
-            origin_file(part).unlink(missing_ok=True)
+            origin_file(temporary).unlink(missing_ok=True)
 
 
 def load_weights_file(backbone: Backbone, path: Path) -> str:
@@ -148,7 +156,7 @@ def _load_random(backbone: Backbone) -> str:
 def _read_state_dict(path: Path, content: bytes) -> StateDict:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's hints on archives that it then refuses
+            warnings.simplefilter("ignore")  # torch warns about archives that it then rejects
             if path.suffix == ".safetensors":
                 state: object = safetensors.torch.load(content)
             else:
@@ -216,8 +224,8 @@ def _sha256_prefix(file_name: str) -> str:
     >>> _sha256_prefix("resnet50-0676ba61.pth")
     '0676ba61'
     """
-    found = re.search(r"-([a-f0-9]{8,})\.", file_name)
-    return found.group(1) if found else ""
+    match = re.search(r"-([a-f0-9]{8,})\.", file_name)
+    return match.group(1) if match else ""
 
 
 def _describe(value: object) -> str:

@@ -43,7 +43,13 @@ Looks = dict[str, str]
 class DemoConfig:
     """The size of the demo and the quality of its labels.
 
-    missing_fraction of the label rows are not written. uncertain_fraction have a low certainty and may be wrong.
+    Attributes:
+        num_classes: Number of classes, from 8 to the number of combinations of class factors.
+        images_per_class: Number of images of each class.
+        image_size: Side of the square images, px.
+        missing_fraction: Fraction of the label rows that are not written.
+        uncertain_fraction: Fraction of the label rows that have a low certainty and may be wrong.
+        seed: The random seed.
     """
 
     num_classes: int = 40
@@ -64,7 +70,7 @@ class DemoConfig:
         if self.seed < 0:
             raise UserError(f"seed must be at least 0, got {self.seed}.")
         missing, uncertain = self.missing_fraction, self.uncertain_fraction
-        if not (missing >= 0 and uncertain >= 0 and missing + uncertain <= 1):  # so put that NaN is refused
+        if not (missing >= 0 and uncertain >= 0 and missing + uncertain <= 1):  # written so that NaN is rejected
             raise UserError(
                 "missing_fraction and uncertain_fraction must be at least 0 and together at most 1, "
                 f"got {missing} and {uncertain}."

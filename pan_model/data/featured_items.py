@@ -13,8 +13,16 @@ from pan_model.shapes import Bool, Float, Int
 class FeaturedItems:
     """N items with features and labels.
 
-    `splits` holds the indices of the items of each split, ascending. The arrays may be read-only views of shared
-    memory, so they must not be written to.
+    The arrays may be read-only views of shared memory, so they must not be written to.
+
+    Attributes:
+        features: Features as extracted, shape (N, D).
+        classes: 0-based class indices, shape (N,).
+        attributes: Whether each item has each attribute, shape (N, A).
+        certain: Whether each attribute label is certain, shape (N, A).
+        attribute_names: The names of the attributes.
+        splits: The indices of the items of each split, ascending.
+        relations: Roles or outfits, for datasets that have them.
     """
 
     features: Float[np.ndarray, "N D"]

@@ -23,11 +23,11 @@ CACHE_FORMAT = "pan-study/fingerprints/1"
 RACY_NS = 5_000_000_000
 """Files that changed less than this before they were read are not remembered.
 
-A second change may fall into the same tick of the file system's clock and leave size and times as they are.
+A second change within the same tick of the file system's clock may leave size and times unchanged.
 """
 
 Clock = Callable[[], int]
-"""The time in ns since the epoch, comparable to the times of files."""
+"""Return the time in ns since the epoch, comparable to the modification times of files."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def fingerprint(items: Items, cache_dir: Path | None = None, *, clock: Clock = t
     """
     digest = hashlib.sha256()
     for field in _fields(items, cache_dir, clock):
-        digest.update(len(field).to_bytes(8, "little"))  # so that no field can pass for the end of another
+        digest.update(len(field).to_bytes(8, "little"))  # marks the boundary between fields
         digest.update(field)
     return f"sha256:{digest.hexdigest()}"
 
@@ -101,7 +101,7 @@ def _hash_images(items: Items, cache_dir: Path | None, clock: Clock) -> Iterable
 def _hash_file(path: Path, remembered: _FileHash | None) -> _FileHash:
     """Return the remembered hash of a file if size and times are unchanged; otherwise read the file."""
     try:
-        stat = path.stat()  # before the file is read: a change in the meantime then differs from what is remembered
+        stat = path.stat()  # before the file is read, so that a change during reading is detected next time
         state = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if remembered is not None and state == (remembered.size, remembered.modified_ns, remembered.changed_ns):
             return remembered

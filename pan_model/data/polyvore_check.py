@@ -112,7 +112,16 @@ def pair_negatives(positives: Sequence[Tokens], negatives: Sequence[Tokens]) -> 
 def count_compatibilities(
     positives: Sequence[Tokens], negatives: Sequence[Tokens], sources: Sequence[int | None], real: Sequence[Tokens]
 ) -> CompatibilityCounts:
-    """Compare every negative with positives[source]. All outfits must be tokens, or all of them items."""
+    """Compare every negative with the positive that it derives from.
+
+    All outfits must consist of tokens, or all of them of items.
+
+    Args:
+        positives: The outfits labelled as real.
+        negatives: The outfits labelled as made up.
+        sources: The index of the positive of each negative, or None.
+        real: All outfits of the split.
+    """
     pairs = [(negative, source) for negative, source in zip(negatives, sources, strict=True) if source is not None]
     real_outfits = {frozenset(outfit) for outfit in real}
     return CompatibilityCounts(
@@ -127,7 +136,13 @@ def count_compatibilities(
 def count_blanks(
     questions: Sequence[TokenBlank], outfit_of: dict[str, ListedOutfit], name_of: dict[str, str]
 ) -> BlankCounts:
-    """Count defects. outfit_of holds the outfits by set_id, name_of the name by which a token is compared."""
+    """Count defects of fill-in-the-blank questions.
+
+    Args:
+        questions: The questions.
+        outfit_of: The outfits by set_id.
+        name_of: The name by which each token is compared: the token itself, or its item_id.
+    """
     counts = Counter[str]()
     for entry in questions:
         question, candidates = _rename(entry.question, name_of), _rename(entry.candidates, name_of)
@@ -150,7 +165,15 @@ def count_blanks(
 def check_compatibilities(
     questions: Sequence[TokenCompatibility], outfits: Sequence[ListedOutfit]
 ) -> tuple[CompatibilityCounts, CompatibilityCounts, bool]:
-    """Count by tokens and by items. The last value says whether negatives are paired with positives by order."""
+    """Count defects of compatibility questions.
+
+    Args:
+        questions: The questions.
+        outfits: The outfits of the split.
+
+    Returns:
+        The counts by tokens, the counts by items, and whether negatives are paired with positives by order.
+    """
     item_of = items_by_token(outfits)
     positives = [question.tokens for question in questions if question.positive]
     negatives = [question.tokens for question in questions if not question.positive]
@@ -163,7 +186,7 @@ def check_compatibilities(
 
 
 def check_blanks(questions: Sequence[TokenBlank], outfits: Sequence[ListedOutfit]) -> tuple[BlankCounts, BlankCounts]:
-    """Count by tokens and by items."""
+    """Return the defects of fill-in-the-blank questions, counted by tokens and by items."""
     item_of = items_by_token(outfits)
     outfit_of = {outfit.set_id: outfit for outfit in outfits}
     return count_blanks(questions, outfit_of, {token: token for token in item_of}), count_blanks(
@@ -175,9 +198,9 @@ def describe_compatibilities(questions: Sequence[TokenCompatibility], outfits: S
     """Yield the lines of a report of `check_compatibilities`."""
     tokens, items, by_order = check_compatibilities(questions, outfits)
     num_positives = len(questions) - tokens.num_negatives
-    pairing = "in its place" if by_order else "that shares the most items"
+    pairing = "at the same position" if by_order else "that shares the most items"
     yield f"{num_positives} positives, {tokens.num_negatives} negatives, each compared with the positive {pairing}"
-    yield f"outfits that hold one twice: {_twice(tokens.repeats, items.repeats)}"
+    yield f"outfits with a repeated item: {_twice(tokens.repeats, items.repeats)}"
     yield f"negatives equal to their positive: {_twice(tokens.copies, items.copies)}"
     yield f"negatives equal to any outfit of the split: {_twice(tokens.real, items.real)}"
     if tokens.unrelated:
@@ -185,9 +208,9 @@ def describe_compatibilities(questions: Sequence[TokenCompatibility], outfits: S
     yield f"how many tokens a negative changes: {_distribution(tokens.changed)}"
     yield f"how many items a negative changes: {_distribution(items.changed)}"
     memory = _twice(f"{tokens.ceiling_of_memory:.3f}", f"{items.ceiling_of_memory:.3f}")
-    yield f"AUC of a judge that knows every real outfit, 1 - f/2: {memory}"
+    yield f"AUC of a scorer that has memorised every real outfit, 1 - f/2: {memory}"
     ceiling = _twice(f"{tokens.ceiling_without_order:.3f}", f"{items.ceiling_without_order:.3f}")
-    yield f"AUC that no scorer blind to order can pass, 1 - f^2/2: {ceiling}"
+    yield f"highest AUC of a scorer that ignores order, 1 - f^2/2: {ceiling}"
 
 
 def describe_blanks(questions: Sequence[TokenBlank], outfits: Sequence[ListedOutfit]) -> Iterator[str]:
@@ -199,16 +222,18 @@ def describe_blanks(questions: Sequence[TokenBlank], outfits: Sequence[ListedOut
     yield f"with a wrong candidate of the same outfit: {_twice(tokens.same_outfit, items.same_outfit)}"
     yield f"with a candidate that the question holds already: {_twice(tokens.asked, items.asked)}"
     yield f"with the right candidate in the question already: {_twice(tokens.answer_asked, items.answer_asked)}"
-    yield f"with one twice in the question itself: {_twice(tokens.question_repeats, items.question_repeats)}"
+    yield f"with a repeated item in the question itself: {_twice(tokens.question_repeats, items.question_repeats)}"
 
 
 def _parser() -> OneLineParser:
     parser = OneLineParser(
         prog="python -m pan_model.data.polyvore_check",
-        description="Count copies, repeats and giveaways in a question file of Polyvore Outfits.",
+        description="Count copies, repeated items and revealed answers in a question file of Polyvore Outfits.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="compatibility .txt or fill-in-the-blank .json")
-    parser.add_argument("--outfits", type=Path, required=True, help="valid.json or test.json, whichever it asks about")
+    parser.add_argument(
+        "--outfits", type=Path, required=True, help="the outfits that FILE is about: valid.json or test.json"
+    )
     return parser
 
 

@@ -84,21 +84,23 @@ def resample(
 def _parser() -> OneLineParser:
     parser = OneLineParser(
         prog="python -m pan_model.data.polyvore_resample",
-        description="Draw fill-in-the-blank and compatibility questions of Polyvore Outfits anew, for valid and test.",
+        description="Draw new fill-in-the-blank and compatibility questions of Polyvore Outfits, for valid and test.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help=f"holds {METADATA_FILE} and the folder of the version")
-    parser.add_argument("--version", choices=VERSIONS, default="nondisjoint", help="which split of the outfits")
+    parser.add_argument("--version", choices=VERSIONS, default="nondisjoint", help="version of the dataset")
     parser.add_argument("--seed", type=_natural, default=0, metavar="S", help="the same seed draws the same questions")
     parser.add_argument(
-        "--candidates", type=_natural, default=NUM_CANDIDATES, metavar="N", help="of a fill-in-the-blank question"
+        "--candidates", type=_natural, default=NUM_CANDIDATES, metavar="N", help="number of candidates of a question"
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="the folder of the version when not given")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="output folder; by default the folder of the version"
+    )
     return parser
 
 
 def _natural(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise argparse.ArgumentTypeError(f"expected a whole number, not negative, got '{text}'")
+        raise argparse.ArgumentTypeError(f"expected a non-negative integer, got '{text}'")
     return int(text)
 
 

@@ -9,7 +9,7 @@ from typing import cast
 
 from pan_model.errors import UserError
 
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is not UTF-8
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # surrogateescape decodes bytes that are not UTF-8 to these
 _SHOWN = 80  # characters of a bad line that a message repeats
 
 
@@ -44,11 +44,11 @@ def bad_line(path: Path, line: int, expected: str, text: str) -> UserError:
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80  # characters of a bad value that a message repeats
 
-_WAY_OUT = "the file is damaged: get or make it anew"
+_WAY_OUT = "the file is damaged: download or create it again"
 
 
 def read_json(path: Path) -> object:
-    """Read a JSON file. Raise UserError with the line and column if it cannot be read or is not JSON."""
+    """Read a JSON file. Raise UserError if it cannot be read, or with the line and column if it is not JSON."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             return json.load(file)

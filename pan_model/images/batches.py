@@ -19,7 +19,7 @@ from pan_model.shapes import Float, Int, UInt8
 
 
 class _Batch(NamedTuple):
-    """The items of a batch, the position of the first one in the epoch, and the seed of the epoch."""
+    """The items of a batch, the position of its first item in the epoch, and the seed of the epoch."""
 
     indices: Int[np.ndarray, "B"]
     first_place: int

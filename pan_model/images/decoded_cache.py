@@ -67,7 +67,7 @@ class DecodedImages:
     def _stored(self) -> UInt8[np.ndarray, "R H W 3"]:
         stored = _open(self.path, (self.num_stored, self.side, self.side, 3))
         if stored is None:
-            raise UserError(f"{self.path}: no longer holds the images that were put there; start again.")
+            raise UserError(f"{self.path}: no longer holds the cached images; run the command again.")
         return stored
 
     def __getstate__(self) -> dict[str, Any]:

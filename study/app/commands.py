@@ -21,8 +21,8 @@ def run_command(words: Sequence[str], script: Path | None = None) -> int:
     """
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
     command = "the same command and --resume" if is_submitted(script) else f"uv run study/run.py {again}"
-    go_on = f"all finished epochs are saved; resume with: {command}"
-    return run_with_screen(lambda screen: _run(words, screen, script), go_on)
+    resume_hint = f"all finished epochs are saved; resume with: {command}"
+    return run_with_screen(lambda screen: _run(words, screen, script), resume_hint)
 
 
 def collate_command(words: Sequence[str]) -> int:
@@ -37,8 +37,8 @@ def status_command(words: Sequence[str]) -> int:
 
 def final_command(words: Sequence[str]) -> int:
     """Run study/final.py."""
-    go_on = "run it again; if the folder final/ exists already, it is complete"
-    return run_with_screen(lambda screen: _final(words, screen), go_on)
+    resume_hint = "run it again; if the folder final/ exists already, it is complete"
+    return run_with_screen(lambda screen: _final(words, screen), resume_hint)
 
 
 def _run(words: Sequence[str], screen: Terminal, script: Path | None) -> int:
@@ -125,6 +125,6 @@ def _final(words: Sequence[str], screen: Terminal) -> int:
     return train_final(config, screen)
 
 
-def run_with_screen(command: Callable[[Terminal], int], how_to_go_on: str) -> int:
+def run_with_screen(command: Callable[[Terminal], int], resume_hint: str) -> int:
     """Run a command of a study and return its exit code; rules are named by the flags that the user typed."""
-    return run_with_exit_code(lambda: command(Terminal()), how_to_go_on, resumable=(StoreError,), rephrase=name_flags)
+    return run_with_exit_code(lambda: command(Terminal()), resume_hint, resumable=(StoreError,), rephrase=name_flags)

@@ -58,7 +58,7 @@ def images_on_this_node(images: DecodedImages, server: Any, own_cache: Path) -> 
             return copy
     size: Any = ray.get(server.size_of.remote(str(images.path)))
     if not size:
-        raise UserError(f"{images.path}: no longer holds the images that were put there; start again.")
+        raise UserError(f"{images.path}: no longer holds the cached images; run the command again.")
     return _first_with_room(copies, size, lambda path: _fetch(images.path, path, size, server))
 
 

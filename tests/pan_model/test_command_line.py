@@ -34,7 +34,7 @@ def parser() -> OneLineParser:
         (["--color=red"], "unknown flag or stray word '--color=red'; did you mean --colour?"),
         (["--col", "red"], "unknown flag or stray word '--col'; did you mean --colour?"),
         (["stray"], "unknown flag or stray word 'stray'; --help shows every flag."),
-        (["--colour=--"], "argument --colour: '--' is no value; --help shows every flag."),
+        (["--colour=--"], "argument --colour: '--' is not a value; --help shows every flag."),
         (["--size", "big"], "argument --size: invalid int value: 'big'; --help shows every flag."),
     ],
 )

@@ -119,14 +119,14 @@ def test_writes_all_files_and_makes_their_folder(tmp_path: Path) -> None:
 
 def test_leaves_what_is_there_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "2.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(UserError, match=r"2\.txt: is already there; move it away or give another --output\."):
+    with pytest.raises(UserError, match=r"2\.txt: already exists; move it away or give another --output\."):
         write_new_files({tmp_path / "1.txt": "one", tmp_path / "2.txt": "two"})
     assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_a_link_to_nowhere_is_there_too(tmp_path: Path) -> None:
     (tmp_path / "1.txt").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"1\.txt: is already there"):
+    with pytest.raises(UserError, match=r"1\.txt: already exists"):
         write_new_files({tmp_path / "1.txt": "one"})
 
 

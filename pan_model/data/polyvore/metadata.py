@@ -15,7 +15,13 @@ _FILE_FORM = 'an object {"<item_id>": {"category_id", "title", "url_name", "desc
 
 
 class Metadata(NamedTuple):
-    """Categories and texts of the requested items, in their order. num_others counts the other items of the file."""
+    """Metadata of the requested items, in their order.
+
+    Attributes:
+        category_ids: The category of each item.
+        texts: The texts of each item.
+        num_others: Number of further items in the file.
+    """
 
     category_ids: tuple[str, ...]
     texts: tuple[ItemText, ...]
@@ -24,6 +30,10 @@ class Metadata(NamedTuple):
 
 def read_metadata(path: Path, item_ids: Sequence[str]) -> Metadata:
     """Read the categories and texts of items. Missing texts are empty.
+
+    Args:
+        path: The metadata file.
+        item_ids: The ids of the requested items.
 
     Raises:
         UserError: The file has no entry of an item, or a category_id or text is not a string.

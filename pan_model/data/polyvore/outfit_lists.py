@@ -99,7 +99,7 @@ def _read_outfit(entry: object, place: str) -> ListedOutfit:
     indices = tuple(index for _, index in pairs)
     if len(set(indices)) < len(indices):
         repeated = next(index for index in indices if indices.count(index) > 1)
-        raise UserError(f"{place}: expected an index of its own for each item, got {repeated} twice.")
+        raise UserError(f"{place}: expected a unique index for each item, got {repeated} twice.")
     return ListedOutfit(set_id, tuple(item_id for item_id, _ in pairs), indices)
 
 

@@ -83,7 +83,10 @@ def read_polyvore(
 def polyvore_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
     """Return the items of the outfits of each split, ascending. In nondisjoint an item can be in several splits."""
     if not isinstance(items.relations, Outfits):
-        raise TypeError(f"{items.image_root}: expected items of outfits, as read by read_polyvore, got others.")
+        raise TypeError(
+            f"{items.image_root}: expected items with outfits, as returned by read_polyvore, "
+            f"got {type(items.relations).__name__}."
+        )
     return {split: items.relations.items_of(split) for split in items.relations.outfits}
 
 
@@ -152,9 +155,9 @@ def _require_layout(folder: Path, version: str) -> None:
         raise UserError(f"{folder}: no such folder; --data-root must hold {folder.name}/ with {METADATA_FILE}.")
     names = (*OUTFIT_FILES.values(), *original_files())
     layout = f"{METADATA_FILE}, images/ and {version}/ with {', '.join(names)}"
-    for part in (folder / "images", folder / version):
-        if not part.is_dir():
-            raise UserError(f"{part}: no such folder; {folder} must hold {layout}.")
+    for subfolder in (folder / "images", folder / version):
+        if not subfolder.is_dir():
+            raise UserError(f"{subfolder}: no such folder; {folder} must hold {layout}.")
     for file in (folder / METADATA_FILE, *(folder / version / name for name in names)):
         if not file.is_file():
             raise UserError(f"{file}: no such file; {folder} must hold {layout}.")

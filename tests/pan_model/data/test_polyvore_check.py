@@ -45,14 +45,14 @@ def test_tells_copies_by_tokens_and_by_items(
     (tmp_path / "questions.txt").write_text("\n".join(lines), encoding="utf-8")
     assert main([str(tmp_path / "questions.txt"), "--outfits", str(outfits_file)]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "4 positives, 4 negatives, each compared with the positive in its place",
-        "outfits that hold one twice: 0 by tokens, 1 by items",
+        "4 positives, 4 negatives, each compared with the positive at the same position",
+        "outfits with a repeated item: 0 by tokens, 1 by items",
         "negatives equal to their positive: 1 by tokens, 2 by items",
         "negatives equal to any outfit of the split: 2 by tokens, 3 by items",
         "how many tokens a negative changes: 0 (once), 1 (twice), 2 (once)",
         "how many items a negative changes: 0 (twice), 1 (once), 2 (once)",
-        "AUC of a judge that knows every real outfit, 1 - f/2: 0.875 by tokens, 0.750 by items",
-        "AUC that no scorer blind to order can pass, 1 - f^2/2: 0.969 by tokens, 0.875 by items",
+        "AUC of a scorer that has memorised every real outfit, 1 - f/2: 0.875 by tokens, 0.750 by items",
+        "highest AUC of a scorer that ignores order, 1 - f^2/2: 0.969 by tokens, 0.875 by items",
     ]
 
 
@@ -85,7 +85,7 @@ def test_finds_what_is_amiss_in_blanks(tmp_path: Path, outfits_file: Path, capsy
         "with a wrong candidate of the same outfit: 1 by tokens, 3 by items",
         "with a candidate that the question holds already: 1 by tokens, 3 by items",
         "with the right candidate in the question already: 0 by tokens, 1 by items",
-        "with one twice in the question itself: 0 by tokens, 1 by items",
+        "with a repeated item in the question itself: 0 by tokens, 1 by items",
     ]
 
 

@@ -178,7 +178,7 @@ def test_an_existing_file_is_an_error(folder: Path, capsys: pytest.CaptureFixtur
     existing = folder / "nondisjoint" / "compatibility_test_resampled.txt"
     existing.write_text("mine", encoding="utf-8")
     assert main([str(folder)]) == 2
-    assert capsys.readouterr().err == (f"error: {existing}: is already there; move it away or give another --output.\n")
+    assert capsys.readouterr().err == (f"error: {existing}: already exists; move it away or give another --output.\n")
     assert existing.read_text(encoding="utf-8") == "mine"
     assert {path.name for path in existing.parent.iterdir()} & NAMES == {existing.name}
 

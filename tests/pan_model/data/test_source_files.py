@@ -67,7 +67,7 @@ def test_says_where_a_file_is_no_json(path: Path, content: bytes, said: str) -> 
     with pytest.raises(UserError, match="expected") as caught:
         read_json(path)
     assert str(caught.value).startswith(f"{path}{said}")
-    assert str(caught.value).endswith("; the file is damaged: get or make it anew.")
+    assert str(caught.value).endswith("; the file is damaged: download or create it again.")
     assert "\n" not in str(caught.value)
 
 

@@ -73,7 +73,7 @@ PLAIN = "item_id to be a plain file name (letters, digits, '_', '-', '.')"
         ([listed("3", (7, 1), ("8", 2))], f" outfit 1 (set_id '3'): expected {ITEM}, got 7."),
         (
             [listed("3", ("7", 1), ("8", 1))],
-            " outfit 1 (set_id '3'): expected an index of its own for each item, got 1 twice.",
+            " outfit 1 (set_id '3'): expected a unique index for each item, got 1 twice.",
         ),
         *(
             (

@@ -271,7 +271,7 @@ def test_refuses_a_bad_harder_file_too(lay: Lay) -> None:
 
 def test_splits_only_what_has_outfits(tmp_path: Path) -> None:
     draw_demo(tmp_path / "demo", DemoConfig(num_classes=8, images_per_class=1, image_size=16))
-    with pytest.raises(TypeError, match="expected items of outfits"):
+    with pytest.raises(TypeError, match="expected items with outfits"):
         polyvore_split(read_cub(tmp_path / "demo"))
 
 
