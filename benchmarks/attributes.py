@@ -1,8 +1,8 @@
 """When do attribute labels help? Few-shot accuracy on val by gate, lambda, number of labels and training classes.
 
-Prints a Markdown table. For each setting of two recipes it has the accuracy of the best epoch, averaged over seeds, and
-the lead over the same recipe without labels (mean, smallest and largest over seeds). It needs a dataset with attributes
-in CUB's layout:
+Prints a Markdown table. For each setting of two recipes it shows the accuracy of the best epoch, averaged over seeds,
+and the lead over the same recipe without labels (mean, smallest and largest over seeds). It needs a dataset with
+attributes in CUB's layout:
 
     .venv/bin/python benchmarks/attributes.py --data-root DATA --backbone mobilenet_v2 --weights FILE --seeds 3
 """

@@ -8,7 +8,7 @@ without work, on CUB's space, two at a time. Every measurement starts its own pr
 
 CPU time is that of the driver over the last 100 trials, memory growth that from the 10th trial to the last. Other
 processes on the machine hardly change either. With --last 100, only the last 100 trials of each size run; the earlier
-ones are written to the ledger, or to OptunaSearch's study, beforehand. Tune's own memory of them is then not included.
+ones are written to the ledger, or to OptunaSearch's study, beforehand. Tune's memory use for them is then not included.
 """
 
 import argparse
@@ -145,6 +145,7 @@ def ended_before(num_trials: int) -> list[FrozenTrial]:
 
 
 def make_search(root: Path, num_trials: int) -> DatasetSearch:
+    """Return the search of a study on CUB with the trivial metric."""
     return DatasetSearch(
         paths=StudyPaths(root).dataset("cub"),
         objective=Objective(METRIC, "max"),
@@ -175,24 +176,28 @@ def fill_ledger(search: DatasetSearch, num_trials: int) -> None:
 
 
 def run_study(num_trials: int, last: int, folder: Path, meter: Meter) -> None:
+    """Run the last trials of a study and record the driver's state after each of them."""
     from study.tuning.ray_executor import run_trials
 
     search = make_search(folder, num_trials)
     fill_ledger(search, num_trials - last)
     progress = SearchProgress(search.records(), search.objective)
-    known = progress.ended
+    ended_at_start = progress.ended
 
-    def tell() -> None:
-        if progress.ended > known + len(meter.moments):
+    def record_ended() -> None:
+        if progress.ended > ended_at_start + len(meter.moments):
             meter.record()
 
     trainable = tune.with_parameters(TrivialTrial, search=search)
     slots = Slots(count=SLOTS, cpus=1, gpus=0.0)
     budget = Budget(meter=GpuMeter(lambda: 0.0))
-    run_trials(trainable, [search], StudyConfig(), slots, budget=budget, progress={"cub": progress}, update=tell)
+    run_trials(
+        trainable, [search], StudyConfig(), slots, budget=budget, progress={"cub": progress}, update=record_ended
+    )
 
 
 def run_tune(num_trials: int, last: int, folder: Path, meter: Meter, *, reuse_actors: bool) -> None:
+    """Run the last trials with Ray Tune and OptunaSearch, and record the driver's state after each of them."""
     study = optuna.create_study(storage=(storage := optuna.storages.InMemoryStorage()), direction="maximize")
     study.add_trials(ended_before(num_trials - last))
     sampler = TPESampler(seed=0)
@@ -248,6 +253,7 @@ def measure(system: str, num_trials: int, last: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure every system at every size and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000], help="sizes of studies")
     parser.add_argument("--last", type=int, default=0, help="run only the last N trials of each size; 0: all")

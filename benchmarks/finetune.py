@@ -34,9 +34,9 @@ NUM_CLASSES, IMAGES_PER_CLASS = 64, 8
 CLASSES_PER_STEP, STEP_IMAGES_PER_CLASS = 16, 4
 IMAGES_PER_STEP = CLASSES_PER_STEP * STEP_IMAGES_PER_CLASS
 VARIANTS = {
-    "whole steps": {"images_at_once": IMAGES_PER_STEP},
-    "whole steps in float32": {"images_at_once": IMAGES_PER_STEP, "mixed_precision": False},
-    "gradient caching": {"images_at_once": IMAGES_PER_STEP // 4},
+    "whole steps": {"batch_size": IMAGES_PER_STEP},
+    "whole steps in float32": {"batch_size": IMAGES_PER_STEP, "mixed_precision": False},
+    "gradient caching": {"batch_size": IMAGES_PER_STEP // 4},
 }
 RATIOS = {
     "mixed precision / float32": ("whole steps", "whole steps in float32"),

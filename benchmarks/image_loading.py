@@ -2,8 +2,8 @@
 
 Prints two Markdown tables. The first compares decoding every image in every epoch with reading it from the cache, with
 a centre crop and with augmentation, by number of worker processes: the medians over alternating epochs, and their
-ratio. The second trains a backbone on triplets and has the share of time in which the device waits for images. Without
---data-root, images are generated; with it, they are those of a dataset in CUB's layout:
+ratio. The second trains a backbone on triplets and shows the share of time in which the device waits for images.
+Without --data-root, images are generated; with it, they are those of a dataset in CUB's layout:
 
     .venv/bin/python benchmarks/image_loading.py --data-root DATA --backbone resnet18 --workers 0 2
 """
@@ -38,13 +38,13 @@ GENERATED_SIZE = (500, 375)  # px, about that of a photograph of CUB
 
 @dataclass(frozen=True)
 class DecodedEachTime:
-    """Stands in for DecodedImages, without a cache."""
+    """A replacement of DecodedImages that decodes on every access."""
 
     items: Items
     image_size: int
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The same pixels as those of DecodedImages."""
+        """Return the same pixels as DecodedImages."""
         return np.stack([load_square(self.items.image_path(int(index)), self.image_size) for index in indices])
 
 
@@ -76,6 +76,7 @@ def read_items(arguments: argparse.Namespace, folder: Path) -> Items:
 
 
 def images_per_second(batches: ImageBatches, num_images: int, batch: int, epoch: int) -> float:
+    """Load all images once in random order and return the images per second."""
     order = np.random.default_rng(epoch).permutation(num_images)
     start = time.perf_counter()
     for _ in batches.epoch(np.array_split(order, -(-num_images // batch)), (0, epoch)):
@@ -171,6 +172,7 @@ def timed(stream: Iterator[torch.Tensor], waits: list[float], device: torch.devi
 
 
 def synchronise(device: torch.device) -> None:
+    """Wait until a GPU is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

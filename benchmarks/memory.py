@@ -39,10 +39,12 @@ def status_mb(key: str) -> float:
 
 
 def noise(num_items: int) -> np.ndarray:
+    """Return features of noise."""
     return np.random.default_rng(0).standard_normal((num_items, DIM), dtype=np.float32)
 
 
 def polyvore() -> OutfitTask:
+    """Return a task of the size of Polyvore Outfits, with random outfits."""
     generator = np.random.default_rng(1)
     splits = np.array_split(generator.permutation(NUM_ITEMS), np.cumsum([204679, 25132]))
     outfits = {
@@ -138,6 +140,7 @@ def measure(name: str) -> None:
 
 
 def main() -> None:
+    """Measure every case in its own process."""
     for name in CASES:
         process = multiprocessing.get_context("spawn").Process(target=measure, args=(name,))
         process.start()

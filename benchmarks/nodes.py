@@ -66,6 +66,7 @@ def run_study(folder: Path, address: str, name: str, num_trials: int, max_epochs
 
 
 def main() -> None:
+    """Run a study for each number of nodes and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--num-trials", type=int, default=24)

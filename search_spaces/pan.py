@@ -40,7 +40,7 @@ class SearchSpace:
 
     @property
     def supported(self) -> tuple[str, ...]:
-        """Return all encoders that can be searched, the default ones first."""
+        """All encoders that can be searched, the default ones first."""
         return self.encoders + self.more_encoders
 
     def among(self, encoders: Sequence[str]) -> "SearchSpace":

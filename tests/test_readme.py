@@ -110,7 +110,7 @@ def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Mo
         elif "--check" in command:
             assert "a study can read it" in run(command, checkout)
         elif "pan_model.data.download" in command:
-            assert "is there already, nothing was downloaded" in run(command, checkout)
+            assert "already exists, nothing was downloaded" in run(command, checkout)
         elif "study/run.py" in command:
             trials = "3" if "--resume" in command else "2"
             assert "cub" in run(f"{command} {small} --num-trials {trials}", checkout)

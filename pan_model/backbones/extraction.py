@@ -86,13 +86,13 @@ class LocalExtractor:
 class ExtractionThreads:
     """Threads that each decode a batch, then run the network on it.
 
-    `hopeless` is set once the job has failed; the threads then only check images.
+    `job_failed` is set once the job has failed; the threads then only check images.
     """
 
     def __init__(
         self, extraction: Extraction, pool: ThreadPoolExecutor, batch_size: int | None, read: ReadImages | None
     ) -> None:
-        self.hopeless = Event()
+        self.job_failed = Event()
         self._extraction = extraction
         self._pool = pool
         self._read = read
@@ -107,9 +107,9 @@ class ExtractionThreads:
     def _extract(self, indices: range) -> Extracted:
         images, unreadable = self._read_batch(indices)
         if unreadable and not self._extraction.skip_bad_images:
-            self.hopeless.set()
+            self.job_failed.set()
         values = np.zeros((len(indices), self._extraction.feature_dim), dtype=np.float32)
-        if images and not self.hopeless.is_set():
+        if images and not self.job_failed.is_set():
             with self._device_free:
                 rows = _forward(self._extraction.backbone, torch.stack(list(images.values())))
             values[[index - indices.start for index in images]] = rows

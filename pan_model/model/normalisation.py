@@ -16,7 +16,7 @@ ROWS_BATCH_SIZE = 4096
 """Rows of features in memory at a time, in double precision; a class with more rows is not split."""
 
 STEEPEST_AT = 1e-3
-"""The slope closer to 0 is that at this value: the true one, p |x|^(p - 1), is infinite at 0."""
+"""Smallest |x| at which the gradient of `signed_power` is evaluated. The true one, p |x|^(p - 1), is infinite at 0."""
 
 RowsAt = Callable[[Tensor], Tensor]
 """Return the rows (R, D) at R positions."""

@@ -130,7 +130,7 @@ class Pan(nn.Module):
         if self.similarity.joint.symmetric:
             index_1, index_2 = np.minimum(index_1, index_2), np.maximum(index_1, index_2)
         codes, inverse = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
-        first, second = (torch.from_numpy(part).to(embeddings.device) for part in np.divmod(codes, len(embeddings)))
+        first, second = (torch.from_numpy(index).to(embeddings.device) for index in np.divmod(codes, len(embeddings)))
         size = batch_size or PAIRS_BATCH_SIZE[embeddings.device.type]
         # Many small tensors would fragment memory.
         scores = torch.empty(len(codes), device=embeddings.device)

@@ -13,7 +13,7 @@ from pan_model.errors import UserError
 from pan_model.shapes import Float
 
 DROPPED = -1e4
-"""The relevance logit of a dropped condition: finite, with a relevance of exactly 0."""
+"""The relevance logit of a dropped condition. It is finite, and its softmax is exactly 0."""
 
 
 class Joint(StrEnum):

@@ -36,7 +36,7 @@ def normalised_baseline(task: Task, split: Split, features: Float[np.ndarray, "n
 def normalised_features(task: Task, config: NormalisationConfig) -> Float[np.ndarray, "N D"]:
     """Normalise all features as a model of the task does, fitted on its training items."""
     features = features_on(torch.device("cpu"), task.featured.features)
-    items, groups = (torch.from_numpy(part) for part in task.normalisation_groups())
+    items, groups = (torch.from_numpy(indices) for indices in task.normalisation_groups())
     normalisation = Normalisation(config, task.featured.feature_dim)
     normalisation.fit(features, groups, items)
     return normalisation.normalise_all(features).numpy()

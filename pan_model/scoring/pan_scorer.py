@@ -14,7 +14,7 @@ from pan_model.shapes import Float, Int
 from pan_model.tasks.task import SetScorer, Task
 
 EdgesAround = Callable[[Int[np.ndarray, "Q"], Int[np.ndarray, "C S"]], Int[np.ndarray, "2 L"]]
-"""Return the edges, pairs of items, that may be used to compare some queries and sets."""
+"""Return the edges, pairs of items, that may be used to compare the queries and sets of a question."""
 
 EMBEDDING_BATCH_SIZE = 4096
 """Items that are embedded at a time; a question to a graph scorer is not split."""
@@ -83,8 +83,8 @@ def graph_scorer(model: Pan, inputs: Float[Tensor, "N D"], edges_around: EdgesAr
     @torch.inference_mode()
     def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         model.eval()
-        edges = [edges_around(asked, of) for asked, of in zip(queries, sets, strict=True)]
-        linked = np.array([of_one.shape[1] > 0 for of_one in edges], dtype=bool)
+        edges = [edges_around(candidates, members) for candidates, members in zip(queries, sets, strict=True)]
+        linked = np.array([question_edges.shape[1] > 0 for question_edges in edges], dtype=bool)
         scores = np.empty((*queries.shape, sets.shape[1]), dtype=np.float32)
         if not linked.all():
             scores[~linked] = unlinked.score(queries[~linked], sets[~linked])
@@ -126,7 +126,7 @@ class _Subgraph(NamedTuple):
 
 def _subgraph(queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], edges: Int[np.ndarray, "2 L"]) -> _Subgraph:
     items = np.unique(np.concatenate([queries, sets.ravel(), edges.ravel()]))
-    return _Subgraph(items, *(np.searchsorted(items, part) for part in (edges, queries, sets)))
+    return _Subgraph(items, *(np.searchsorted(items, indices) for indices in (edges, queries, sets)))
 
 
 def _pieces(subgraphs: list[_Subgraph]) -> Iterator[list[_Subgraph]]:
@@ -143,8 +143,8 @@ def _score_subgraphs(
     sizes = [len(subgraph.items) for subgraph in subgraphs]
     first = np.cumsum([0, *sizes[:-1]])
     items, edges = (
-        torch.from_numpy(part).to(inputs.device)
-        for part in (
+        torch.from_numpy(indices).to(inputs.device)
+        for indices in (
             np.concatenate([subgraph.items for subgraph in subgraphs]),
             np.concatenate([subgraph.edges + at for subgraph, at in zip(subgraphs, first, strict=True)], axis=1),
         )

@@ -63,7 +63,17 @@ def eligible_classes(items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"])
 def draw_episodes(
     items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"], num_episodes: int, generator: np.random.Generator
 ) -> Episodes:
-    """Draw episodes from items with their classes; classes with fewer than 6 items are left out."""
+    """Draw episodes. Classes with fewer than 6 items are left out.
+
+    Args:
+        items: The item indices, shape (n,).
+        classes: The class of each of these items, shape (n,).
+        num_episodes: B, the number of episodes.
+        generator: The source of random numbers.
+
+    Raises:
+        UserError: There are fewer than 5 classes with 6 items.
+    """
     groups = eligible_classes(items, classes)
     drawn = [_draw_episode(groups, generator) for _ in range(num_episodes)]
     places = NUM_WAYS * NUM_QUERIES

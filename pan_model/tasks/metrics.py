@@ -10,7 +10,12 @@ def episode_accuracy(
 ) -> Float[np.ndarray, "B"]:
     """Return the share of each episode's queries whose best-scored class is correct.
 
-    `asked` masks the queries that count. A NaN score makes its episode NaN.
+    A NaN score makes its episode NaN.
+
+    Args:
+        scores: The score of each of Q queries for each of C classes, in B episodes.
+        answers: The correct class of each query.
+        asked: Whether each query counts; padded slots do not.
 
     >>> scores = np.array([[[0.9, 0.1], [0.2, 0.1]]])
     >>> episode_accuracy(scores, np.array([[0, 1]]), np.array([[True, True]])).tolist()

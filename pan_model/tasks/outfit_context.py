@@ -32,6 +32,14 @@ class OutfitContext:
     ) -> Int[np.ndarray, "2 L"]:
         """Return at most `context` edges for each item of the set, breadth first from it; each edge once.
 
+        Args:
+            candidates: The candidates of the question.
+            items: The items of the set.
+            context: The most edges for each item of the set.
+
+        Returns:
+            Edges as pairs of items; none if there are fewer than two candidates.
+
         >>> outfits = OutfitContext([(0, 1), (1, 2), (2, 3), (1, 4)])
         >>> outfits.edges_around(np.array([0, 4]), np.array([1]), 2).tolist()
         [[1, 2], [2, 3]]
@@ -48,17 +56,17 @@ class OutfitContext:
         seen, waiting = {start}, deque([start])
         while waiting:
             item = waiting.popleft()
-            for other in self._neighbours(item, hidden):
-                edges[min(item, other), max(item, other)] = None
+            for neighbour in self._neighbours(item, hidden):
+                edges[min(item, neighbour), max(item, neighbour)] = None
                 if len(edges) == most:
                     return list(edges)
-                if other not in seen:
-                    seen.add(other)
-                    waiting.append(other)
+                if neighbour not in seen:
+                    seen.add(neighbour)
+                    waiting.append(neighbour)
         return list(edges)
 
     def _neighbours(self, item: int, hidden: frozenset[int]) -> Iterator[int]:
         """Yield the items that share an outfit with an item, outfit by outfit in file order."""
         for outfit in self._outfits_of.get(item, ()):
             if hidden.isdisjoint(outfit):
-                yield from (other for other in outfit if other != item)
+                yield from (neighbour for neighbour in outfit if neighbour != item)

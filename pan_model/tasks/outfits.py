@@ -21,19 +21,19 @@ from pan_model.shapes import Float, Int
 from pan_model.tasks.metrics import choice_accuracy, share_beaten
 from pan_model.tasks.outfit_context import OutfitContext
 from pan_model.tasks.outfit_pairs import NonEdges, outfit_pairs
-from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig, cut_into_steps, draw_pairs, halve_pairs
+from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig, draw_pairs, halve_pairs, split_into_steps
 from pan_model.tasks.task import CosineScoring, SetScorer, Task
 
 FITB, COMPAT = "fitb_accuracy", "compat_auc"
 
 EDGES_PURPOSE = 7
-"""Separates the random numbers that split edges from positives from others of the same seed."""
+"""Key that separates the random numbers of `split_edges` from others of the same seed."""
 
-NUM_WATCHED = 100
-"""Outfits of train with questions; train only shows overfitting."""
+NUM_TRAIN_OUTFITS = 100
+"""Outfits of train that have questions. Evaluation on train only shows overfitting."""
 
 NUM_CHECKED = 50
-"""Outfits of a split that are checked first for whether it allows any question."""
+"""Outfits of a split that are checked first when its questions are validated."""
 
 PAIRS_BATCH_SIZE = 8192
 """Pairs of items that are scored at a time: bounds memory at a few times (P, E) floats."""
@@ -57,13 +57,13 @@ class OutfitTask(Task):
     def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
         super().__init__(featured, seed=seed, train_on=train_on)
         if not isinstance(featured.relations, Outfits):
-            raise TypeError("items of outfits expected, as read_polyvore gives them.")
+            raise TypeError(f"an outfit task needs items with outfits, got {type(featured.relations).__name__}.")
         self._outfits = featured.relations
         self._training_outfits = tuple(chain.from_iterable(self._outfits.outfits[split] for split in train_on))
         self._positives = outfit_pairs(self._training_outfits)
         self._negatives = NonEdges(self.training_items, self._positives)
         self._questions: dict[Split, Questions] = {}
-        self._pairs_of_the_paper = 0
+        self._paper_num_pairs = 0
         self._contexts: dict[Split, OutfitContext] = {}
         for split in (Split.VAL, Split.TEST):
             self._check_questions(split)
@@ -78,9 +78,9 @@ class OutfitTask(Task):
         """Draw pairs that share an outfit, and as many that share none (`pan_model.tasks.pairs.draw_pairs`)."""
         if config.pairs is PairSampling.BALANCED:
             raise UserError("pairs balanced needs classes; outfits have none. Choose fixed or fresh.")
-        num_pairs = config.pairs_per_epoch or self._pairs_of_the_paper
+        num_pairs = config.pairs_per_epoch or self._paper_num_pairs
         pairs = draw_pairs(self._positives, self._negatives.draw, num_pairs, generator)
-        return cut_into_steps(pairs, config.steps_per_epoch)
+        return split_into_steps(pairs, config.steps_per_epoch)
 
     def split_edges(self, seed: int) -> tuple["OutfitTask", Int[np.ndarray, "2 L"]]:
         """Split the pairs that share an outfit into positives to train on and edges.
@@ -90,7 +90,7 @@ class OutfitTask(Task):
         """
         learning = copy(self)
         learning._positives, edges = halve_pairs(self._positives, np.random.default_rng([seed, EDGES_PURPOSE]))
-        learning._pairs_of_the_paper = 2 * learning._positives.shape[1]
+        learning._paper_num_pairs = 2 * learning._positives.shape[1]
         return learning, edges
 
     def edges_around(
@@ -128,7 +128,7 @@ class OutfitTask(Task):
 
     def _questions_of(self, split: Split) -> Questions:
         if split not in self._questions:
-            self._questions[split] = self._draw(split, NUM_WATCHED if split is Split.TRAIN else None)
+            self._questions[split] = self._draw(split, NUM_TRAIN_OUTFITS if split is Split.TRAIN else None)
         return self._questions[split]
 
     def _draw(self, split: Split, most: int | None) -> Questions:

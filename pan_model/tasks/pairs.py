@@ -116,7 +116,7 @@ def draw_pairs(
     num_pairs: int,
     generator: np.random.Generator,
 ) -> Pairs:
-    """Draw an epoch's pairs, shuffled and in random order: positives without repetition, and as many negatives.
+    """Draw an epoch's pairs in random order: positives without repetition, and as many negatives.
 
     Args:
         positives: All T positives.
@@ -188,7 +188,17 @@ def draw_balanced_items(
     images_per_class: int,
     generator: np.random.Generator,
 ) -> Int[np.ndarray, "B"]:
-    """Draw some classes and some items of each; all classes, or all items of a class, if there are fewer."""
+    """Draw some classes and some items of each; all classes, or all items of a class, if there are fewer.
+
+    Args:
+        classes: The class of each of N items.
+        classes_per_step: The number of classes to draw.
+        images_per_class: The number of items of each class.
+        generator: The source of random numbers.
+
+    Returns:
+        Positions in `classes`, class by class.
+    """
     labels = np.unique(classes)
     chosen = generator.choice(labels, size=min(classes_per_step, len(labels)), replace=False)
     return np.concatenate(
@@ -205,6 +215,15 @@ def draw_steps(
     """Draw an epoch's pairs, one entry for each step; indices are positions in `classes`.
 
     There are fewer steps than `steps_per_epoch` if there are fewer pairs.
+
+    Args:
+        positives: All T positives.
+        classes: The class of each of N items.
+        config: How pairs are drawn, their number and the number of steps.
+        generator: The source of random numbers.
+
+    Raises:
+        UserError: There are too few positives, or a single class.
     """
     num_steps = config.steps_per_epoch
     if config.pairs is PairSampling.BALANCED:
@@ -221,10 +240,10 @@ def draw_steps(
             for _ in range(min(num_steps, config.pairs_per_epoch))
         ]
     pairs = draw_pairs(positives, partial(draw_negatives, classes), config.pairs_per_epoch, generator)
-    return cut_into_steps(pairs, num_steps)
+    return split_into_steps(pairs, num_steps)
 
 
-def cut_into_steps(pairs: Pairs, num_steps: int) -> list[Pairs]:
+def split_into_steps(pairs: Pairs, num_steps: int) -> list[Pairs]:
     """Split pairs into steps of nearly equal size; fewer steps if there are fewer pairs than steps."""
-    pieces = zip(*(np.array_split(part, num_steps) for part in pairs), strict=True)
-    return [Pairs(*piece) for piece in pieces if len(piece[0])]
+    steps = zip(*(np.array_split(column, num_steps) for column in pairs), strict=True)
+    return [Pairs(*step) for step in steps if len(step[0])]

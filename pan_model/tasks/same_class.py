@@ -13,7 +13,7 @@ from pan_model.tasks.pairs import Pairs, PairsConfig, draw_steps, halve_pairs, s
 from pan_model.tasks.task import Task
 
 EDGES_PURPOSE = 4
-"""Separates the random numbers that split edges from positives from others of the same seed."""
+"""Key that separates the random numbers of `split_edges` from others of the same seed."""
 
 
 class SameClassTask(Task):
@@ -27,12 +27,12 @@ class SameClassTask(Task):
         super().__init__(featured, seed=seed, train_on=train_on)
         self._training_classes = featured.classes[self.training_items]
         self._positives = same_class_pairs(self._training_classes)
-        self._pairs_of_the_paper = 0
+        self._paper_num_pairs = 0
 
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
         """Draw pairs of the same class and of two classes, see `pan_model.tasks.pairs.draw_steps`."""
         if not config.pairs_per_epoch:
-            config = replace(config, pairs_per_epoch=self._pairs_of_the_paper)
+            config = replace(config, pairs_per_epoch=self._paper_num_pairs)
         steps = draw_steps(self._positives, self._training_classes, config, generator)
         return [
             Pairs(self.training_items[step.index_1], self.training_items[step.index_2], step.same) for step in steps
@@ -45,7 +45,7 @@ class SameClassTask(Task):
         """
         learning = copy(self)
         learning._positives, edges = halve_pairs(self._positives, np.random.default_rng([seed, EDGES_PURPOSE]))
-        learning._pairs_of_the_paper = 2 * learning._positives.shape[1]
+        learning._paper_num_pairs = 2 * learning._positives.shape[1]
         return learning, self.training_items[edges]
 
     def edges_around(

@@ -1,4 +1,4 @@
-"""Fine-tuning: how a trial trains its backbone, and the backbone and images that it starts from."""
+"""Configuration of fine-tuning: how a trial trains its backbone, and the backbone and images that it uses."""
 
 import math
 from dataclasses import dataclass
@@ -47,13 +47,13 @@ class FinetuneConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FinetuneStart:
-    """What a trial that trains its backbone starts from, besides the frozen features.
+    """The backbone and the images of a trial that trains its backbone.
 
     Attributes:
         backbone: The backbone with its initial weights. A trial trains a copy.
         images: The decoded images of the task's N items, in order.
         num_workers: Processes that prepare training images ahead, and as many again for evaluation.
-        images_at_once: Images in a batch that goes through the backbone with its activations; by default chosen by
+        batch_size: Images in a batch that goes through the backbone with its activations; by default chosen by
             device. It bounds memory, and changes results by rounding only.
         mixed_precision: Whether the backbone trains in mixed precision on a GPU.
     """
@@ -61,13 +61,13 @@ class FinetuneStart:
     backbone: Backbone
     images: DecodedImages
     num_workers: int = 0
-    images_at_once: int | None = None
+    batch_size: int | None = None
     mixed_precision: bool = True
 
     def __post_init__(self) -> None:
-        if self.images_at_once is not None and self.images_at_once < 1:
-            raise UserError(f"images_at_once must be at least 1, got {self.images_at_once}.")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UserError(f"batch_size must be at least 1, got {self.batch_size}.")
 
     def batch_size_on(self, device: torch.device) -> int:
-        """Return how many images go through the backbone at a time on a device."""
-        return self.images_at_once or max(1, PIXELS_BATCH_SIZE[device.type] // self.images.image_size**2)
+        """Return the number of images that go through the backbone at a time on a device."""
+        return self.batch_size or max(1, PIXELS_BATCH_SIZE[device.type] // self.images.image_size**2)

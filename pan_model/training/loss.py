@@ -169,11 +169,20 @@ class TrainingLoss:
         share: float,
         batch_size: int,
     ) -> Int[Tensor, "H"]:
-        """Return the positions of the hardest share of P pairs, for the current model without dropout."""
+        """Return the positions of the hardest share of P pairs, for the current model without dropout.
+
+        Args:
+            inputs: The normalised features of the step's items.
+            index_1: The first item of each pair.
+            index_2: The second item of each pair.
+            same: Whether the two items are of the same class or outfit.
+            share: The share of positives, and of negatives, to return, in (0, 1].
+            batch_size: Pairs that are scored at a time.
+        """
         self._model.eval()
         losses = [
-            pair_losses(self._compare(inputs, one, two)[0], alike)
-            for one, two, alike in zip(
+            pair_losses(self._compare(inputs, items_1, items_2)[0], batch_same)
+            for items_1, items_2, batch_same in zip(
                 index_1.split(batch_size), index_2.split(batch_size), same.split(batch_size), strict=True
             )
         ]

@@ -98,7 +98,7 @@ class Trainer:
         self.model = new_pan(
             config, conditions, feature_dim=featured.feature_dim, num_classes=len(np.unique(classes))
         ).to(device)
-        varied, groups = (torch.from_numpy(part).to(device) for part in task.normalisation_groups())
+        varied, groups = (torch.from_numpy(indices).to(device) for indices in task.normalisation_groups())
         self.model.normalisation.fit(features, groups, varied)
         self._normalised = (
             self.model.normalisation.normalise_all(features)
@@ -262,12 +262,12 @@ class Trainer:
         return max(1, TRAINING_BATCH_SIZE * WIDE // max(WIDE, self.model.encoder.embedding_dim))
 
     def _on_device(self, pairs: Pairs) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Tensor]:
-        index_1, index_2, same = (torch.from_numpy(part).to(self.device) for part in pairs)
+        index_1, index_2, same = (torch.from_numpy(column).to(self.device) for column in pairs)
         return index_1, index_2, same
 
 
 def new_pan(config: TrialConfig, conditions: Conditions, *, feature_dim: int, num_classes: int) -> Pan:
-    """Build a model whose initial weights depend on the trial's seed alone; the random state is left as it was."""
+    """Build a model whose initial weights depend on the trial's seed alone. Torch's random state is kept."""
     with seeded(config.train.seed, torch.device("cpu")):
         return Pan(config.model, feature_dim=feature_dim, num_classes=num_classes, condition_names=conditions.names)
 

@@ -164,9 +164,9 @@ class NodeExtractor:
         indices = range(int(block["start"][0]), int(block["stop"][0]))
         can_fail = not self._extraction.skip_bad_images
         if can_fail and ray.get(self._server.aborted.remote()):
-            self._threads.hopeless.set()
+            self._threads.job_failed.set()
         batches = list(self._threads.extract(indices))
-        if can_fail and self._threads.hopeless.is_set():
+        if can_fail and self._threads.job_failed.is_set():
             self._server.abort.remote()
         return _table(indices, batches, self._reader.sent_to)
 

@@ -61,28 +61,33 @@ def fetch_cub(
     """
     folder = data_root / FOLDER
     if (folder / LISTING).is_file():
-        say(f"{folder} is there already, nothing was downloaded; --check looks at it.")
+        say(already_downloaded(folder))
         return folder
     _check_place(folder)
     given = data_root / f"{FOLDER}.tgz"
     if given.exists():
-        say(f"{given} lies there and is taken.")
+        say(f"using the existing archive {given}")
         _check_given(given, archive)
         _unpack(given, folder)
     else:
         part = _download(data_root, archive, say, config or FetchConfig(), progress)
         _unpack_part(part, folder)
-    say(f"{folder} is there now.")
+    say(f"{folder} is complete")
     return folder
+
+
+def already_downloaded(folder: Path) -> str:
+    """Return the message for a dataset that is not downloaded because its folder exists."""
+    return f"{folder} already exists, nothing was downloaded; use --check to check it."
 
 
 def _check_place(folder: Path) -> None:
     if folder.exists() or folder.is_symlink():
-        raise UserError(f"{folder}: is there, but holds no {LISTING}; move it away and run this again.")
+        raise UserError(f"{folder}: exists, but holds no {LISTING}; move it away and run the command again.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder.parent}: cannot be made ({first_line(error)}).") from error
+        raise UserError(f"{folder.parent}: cannot be created ({first_line(error)}).") from error
 
 
 def _check_given(given: Path, archive: Archive) -> None:
@@ -91,7 +96,9 @@ def _check_given(given: Path, archive: Archive) -> None:
     except OSError as error:
         raise UserError(f"{given}: cannot be read ({first_line(error)}).") from error
     if digest != archive.md5:
-        raise UserError(f"{given}: MD5 must be {archive.md5}, got {digest}; move the file away and run this again.")
+        raise UserError(
+            f"{given}: MD5 must be {archive.md5}, got {digest}; move the file away and run the command again."
+        )
 
 
 def _download(
@@ -102,7 +109,7 @@ def _download(
     try:
         fetch(archive.url, part, Checksum("md5", archive.md5), config=config, progress=progress, room=_ROOM)
     except FetchError as error:
-        kept = "; what came is kept, run this again to go on from there" if part.exists() else ""
+        kept = "; the partial download is kept, run the command again to resume it" if part.exists() else ""
         raise UserError(
             f"{FOLDER}.tgz cannot be downloaded from {archive.url} to {data_root} ({error}){kept}."
         ) from error

@@ -11,15 +11,15 @@ from pathlib import Path
 from pan_model.data.download.layout_report import (
     LayoutReport,
     Verdict,
+    count_images,
     count_lines,
     find_file,
     first_names,
     list_archives,
+    list_leftovers,
     load_json,
-    look_for_images,
-    look_for_leftovers,
-    look_in,
     read_lines,
+    require_folder,
 )
 from pan_model.data.source_files import is_hidden
 
@@ -42,7 +42,7 @@ HARDER = (
 def check_cub(folder: Path) -> LayoutReport:
     """Check the folder of CUB-200-2011."""
     report = LayoutReport("cub", folder)
-    if not look_in(report):
+    if not require_folder(report):
         return report
     images = [line.split(maxsplit=1)[-1] for line in read_lines(report, "images.txt")]
     shown = [name for name in images if not is_hidden(name)]
@@ -54,15 +54,15 @@ def check_cub(folder: Path) -> LayoutReport:
     names = find_file(report, ("attributes/attributes.txt", "attributes.txt", "../attributes.txt"))
     if names:
         count_lines(report, names, "attributes", 312)
-    look_for_images(report, [Path("images") / name for name in shown])
-    look_for_leftovers(report, "images")
+    count_images(report, [Path("images") / name for name in shown])
+    list_leftovers(report, "images")
     return report
 
 
 def check_in_shop(folder: Path) -> LayoutReport:
     """Check the folder of In-Shop Clothes Retrieval."""
     report = LayoutReport("inshop", folder)
-    if not look_in(report):
+    if not require_folder(report):
         return report
     partition = find_file(report, ("Eval/list_eval_partition.txt", "list_eval_partition.txt"))
     rows = [line.split() for line in read_lines(report, partition)[2:]] if partition else []
@@ -72,19 +72,19 @@ def check_in_shop(folder: Path) -> LayoutReport:
         ("list_attr_cloth.txt", "attributes", 463),
         ("list_attr_items.txt", "items with attributes", 3997 + 3985),
     ):
-        place = find_file(report, tuple(f"{part}/{name}" for part in IN_SHOP_ATTRIBUTES))
+        place = find_file(report, tuple(f"{subfolder}/{name}" for subfolder in IN_SHOP_ATTRIBUTES))
         if place:
             report.count(place, max(len(read_lines(report, place)) - 2, 0), unit, official)
     listed = [row[0] for row in rows if len(row) == 3 and not is_hidden(row[0])]
-    look_for_images(report, _place_in_shop_images(folder, listed))
-    look_for_leftovers(report, "img", "Img")
+    count_images(report, _place_in_shop_images(folder, listed))
+    list_leftovers(report, "img", "Img")
     return report
 
 
 def check_polyvore(folder: Path) -> LayoutReport:
     """Check the folder of Polyvore Outfits. One complete version is enough."""
     report = LayoutReport("polyvore", folder)
-    if not look_in(report):
+    if not require_folder(report):
         return report
     metadata = load_json(report, "polyvore_item_metadata.json", dict)
     if metadata is not None:
@@ -95,8 +95,8 @@ def check_polyvore(folder: Path) -> LayoutReport:
         items |= dict.fromkeys(_check_version(report, version, whole))
     if metadata is not None and (unknown := [item for item in items if item not in metadata]):
         report.add(Verdict.BROKEN, f"{len(unknown)} items of the outfits have no metadata {first_names(unknown)}")
-    look_for_images(report, [Path("images") / f"{item}.jpg" for item in items])
-    look_for_leftovers(report, "images")
+    count_images(report, [Path("images") / f"{item}.jpg" for item in items])
+    list_leftovers(report, "images")
     return report
 
 
@@ -105,7 +105,7 @@ CHECKS: dict[str, tuple[str, Callable[[Path], LayoutReport]]] = {
     "inshop": ("In-shop", check_in_shop),
     "polyvore": ("polyvore_outfits", check_polyvore),
 }
-"""The folder of each dataset below the data root, and its check."""
+"""For each dataset, its folder below the data root and the function that checks it."""
 
 
 def dataset_folder(dataset: str, data_root: Path) -> Path:
@@ -154,7 +154,7 @@ def _check_version(report: LayoutReport, version: str, whole: list[str]) -> list
     """Check a version of Polyvore Outfits. Return the items of its outfits if its files are complete."""
     folder = report.folder / version
     if not folder.is_dir():
-        hint = f"a study with --polyvore-split {whole[0]} does without" if whole else "one version will do"
+        hint = f"a study with --polyvore-split {whole[0]} does not need it" if whole else "one version is enough"
         begun = any((report.folder / known).is_dir() for known in VERSIONS)
         report.add(Verdict.NOTE if begun else Verdict.MISSING, f"{version}/: not there; {hint}")
         return []
@@ -192,7 +192,7 @@ def _check_questions(report: LayoutReport, version: str) -> None:
             empty = (folder / name).stat().st_size == 0
             report.add(Verdict.BROKEN if empty else Verdict.THERE, f"{version}/{name}{': empty' if empty else ''}")
     harder = [name for name in HARDER if (folder / name).is_file()]
-    which = first_names(harder) if harder else "(a study does without)"
+    which = first_names(harder) if harder else "(a study does not need them)"
     report.add(Verdict.NOTE, f"{version}/: {len(harder)} of {len(HARDER)} files of harder questions {which}")
 
 

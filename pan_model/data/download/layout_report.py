@@ -15,7 +15,7 @@ SHOWN = 3  # names listed in a finding
 
 
 class Verdict(StrEnum):
-    """The kind of a finding. A study cannot read datasets with missing or broken files."""
+    """The kind of a finding. A study cannot read a dataset with missing or broken files."""
 
     THERE = "there"
     NOTE = "note"
@@ -50,7 +50,7 @@ class LayoutReport:
         self.findings.append(Finding(verdict, text))
 
     def count(self, what: str, number: int, unit: str, official: int | None = None) -> None:
-        """Add a count, with the official one if it is known.
+        """Add a finding with a count, and with the official count if it differs.
 
         >>> report = LayoutReport("cub", Path("CUB_200_2011"))
         >>> report.count("images.txt", 2952, "images", 11788)
@@ -71,7 +71,7 @@ class LayoutReport:
             yield f"  {finding.verdict:<8} {finding.text}"
         counts = Counter(finding.verdict for finding in self.findings)
         faults = [f"{counts[verdict]} {verdict}" for verdict in (Verdict.MISSING, Verdict.BROKEN) if counts[verdict]]
-        odd = "; what is odd need not be wrong, a subset is fine" if counts[Verdict.ODD] else ""
+        odd = "; odd findings need not be errors, a subset is fine" if counts[Verdict.ODD] else ""
         yield f"a study can read it{odd}" if self.readable else f"a study cannot read it yet: {', '.join(faults)}"
 
 
@@ -92,7 +92,7 @@ PLACES = (".", "Anno", "Eval", "Img", "img", "images", "attributes", "nondisjoin
 _CHUNK = 1 << 22  # bytes
 
 
-def look_in(report: LayoutReport) -> bool:
+def require_folder(report: LayoutReport) -> bool:
     """Return whether the folder exists. Add a finding if not."""
     if not report.folder.is_dir():
         report.add(Verdict.MISSING, f"no folder {report.folder}")
@@ -156,8 +156,8 @@ def load_json(report: LayoutReport, name: str, kind: type) -> Any:
     return None
 
 
-def look_for_images(report: LayoutReport, images: Sequence[Path]) -> None:
-    """Add the number of listed images that exist, are missing or are empty."""
+def count_images(report: LayoutReport, images: Sequence[Path]) -> None:
+    """Add findings with the numbers of listed images that exist, are missing or are empty."""
     sizes = [_size(report.folder / image) for image in images]
     missing = [str(image) for image, size in zip(images, sizes, strict=True) if size is None]
     empty = [str(image) for image, size in zip(images, sizes, strict=True) if size == 0]
@@ -178,8 +178,8 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def look_for_leftovers(report: LayoutReport, *image_folders: str) -> None:
-    """Add hidden files of macOS, archives that were not unpacked, and the unused pickle."""
+def list_leftovers(report: LayoutReport, *image_folders: str) -> None:
+    """Add findings for hidden files of macOS, archives that were not unpacked, and the unused pickle."""
     hidden: list[str] = []
     for folder in image_folders:
         for place, _, names in os.walk(report.folder / folder):

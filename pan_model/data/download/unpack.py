@@ -16,11 +16,11 @@ _CORRUPT = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
 class ArchiveError(UserError):
-    """The archive is damaged or not allowed, as opposed to errors of the disk."""
+    """The archive is damaged or has members that are not allowed. Not raised for errors of the disk."""
 
 
 def unpack(archive: Path, folder: Path, *, needs: str, moves: dict[str, str] | None = None) -> None:
-    """Unpack the folder of the archive with the name of `folder`. It appears complete or not at all.
+    """Unpack the folder of the archive that has the name of `folder`, atomically.
 
     Args:
         archive: The archive.

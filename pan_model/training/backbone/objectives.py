@@ -15,7 +15,7 @@ from pan_model.training.backbone.triplets import Groups, TripletSampler, triplet
 
 
 @runtime_checkable
-class Objective(Protocol):
+class BackboneObjective(Protocol):
     """Draws the steps of an epoch as positions of training items, and computes the loss of a batch of a step.
 
     The loss of a step is the mean of the losses of its batches, weighted by their sizes.

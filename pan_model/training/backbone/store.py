@@ -48,12 +48,21 @@ def training_key(
     weights_sha256: str,
     config: BackboneTrainingConfig,
 ) -> str:
-    """Return the sha256 of everything that a training's result depends on; groups hold positions in image_names."""
-    parts = hashlib.sha256(json.dumps(image_names).encode())
-    for part in groups:
-        parts.update(part.astype("<i8").tobytes())
+    """Return the sha256 of everything that the result of a training depends on.
+
+    Args:
+        fingerprint: The fingerprint of the dataset.
+        image_names: The names of the training images.
+        groups: The groups of the images, as positions in `image_names`.
+        features: The backbone, its pooling and the image size.
+        weights_sha256: The checksum of the initial weights.
+        config: The configuration of the training.
+    """
+    images = hashlib.sha256(json.dumps(image_names).encode())
+    for indices in groups:
+        images.update(indices.astype("<i8").tobytes())
     network = [features.backbone, features.pooling, features.image_size, weights_sha256]
-    return content_key(CACHE_FORMAT, fingerprint, parts.hexdigest(), *network, asdict(config))
+    return content_key(CACHE_FORMAT, fingerprint, images.hexdigest(), *network, asdict(config))
 
 
 class TrainingStore:

@@ -1,7 +1,7 @@
-"""Representation learning outside the trials: a backbone trained once on the training images, then read from a cache.
+"""Train a backbone before the trials, on the training images of a dataset, and cache the result.
 
-siamese is PAN's first stage on CUB, proxynca is ProxyNCA++. What the backbone learns is a state-dict file like any
-other: features are extracted with it, and it can be given with --weights.
+The kind siamese is PAN's first stage on CUB; proxynca is ProxyNCA++. The result is a state-dict file: a study extracts
+features with it, and --weights accepts it.
 """
 
 from collections.abc import Callable
@@ -22,19 +22,19 @@ from pan_model.training.backbone.images import TrainingImages
 from pan_model.training.backbone.store import TrainedBackbone, TrainingStore, training_key
 from pan_model.training.backbone.trainer import BackboneTrainer
 
-PROGRESS_PARTS = 1000
-"""In so many parts an epoch's progress is told."""
+PROGRESS_UNITS = 1000
+"""Number of progress units of an epoch."""
 
 
 class Stage(StrEnum):
-    """What a progress callback is told about: images (counted one by one), or epochs (in thousandths)."""
+    """The stages of a training. Progress is counted in images while decoding, and in thousandths of epochs after it."""
 
     DECODING = "decoding"
     TRAINING = "training"
 
 
 Progress = Callable[[Stage, int, int], None]
-"""Called with what is done and what there is to do in a stage."""
+"""Called with the stage, the finished units and the total units of the stage."""
 
 
 def train_backbone(
@@ -47,16 +47,24 @@ def train_backbone(
     num_workers: int = 0,
     device: torch.device | str | None = None,
 ) -> TrainedBackbone:
-    """The backbone of `features`, trained from its weights on the training images alone.
+    """Train a backbone on the training images, starting from the weights of `features`, or return it from the cache.
 
-    No other image is opened, so that there is nothing to choose an epoch by: the last one counts. The result is kept in
-    `cache_dir` under a key of all it depends on (fingerprint, training items and groups, backbone, pooling, weights,
-    image size, config), not of workers and device; a training that was cut goes on after its last finished epoch. What
-    was learned beside the backbone (proxies, the embedding before them) is not kept. The device is CUDA where there is
-    one.
+    The weights of the last epoch are returned: no other image is opened, so there is no validation to choose an epoch
+    by. The cache key covers everything that the result depends on, but not the device or the number of workers. An
+    interrupted training resumes after its last finished epoch. The weights of the objective (proxies) are discarded.
 
-    Raises UserError when images or weights cannot be read, the cache cannot be written, there is nothing to tell apart,
-    or the loss is no longer finite.
+    Args:
+        images: The training items and their groups.
+        features: The backbone, its initial weights, its pooling and the image size.
+        config: The configuration of the training.
+        cache_dir: The cache folder.
+        progress: Called while images are decoded and after each training step.
+        num_workers: Number of processes that prepare images; 0 prepares them in this process.
+        device: The device that trains; by default CUDA if available.
+
+    Raises:
+        UserError: Images or weights cannot be read, the cache cannot be written, there are too few classes or outfits,
+            or the loss is not finite.
     """
     backbone = build_backbone(features.backbone, features.pooling)
     weights_sha256 = load_weights(backbone, features.weights)
@@ -66,9 +74,9 @@ def train_backbone(
     if trained := store.trained():
         return trained
     check_writable(store.path.parent, "the trained backbone")
-    tell = progress or (lambda _stage, _done, _total: None)
+    report = progress or (lambda _stage, _done, _total: None)
     size, target = features.image_size, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    decoded = load_decoded_images(items, images.fingerprint, size, cache_dir, progress=partial(tell, Stage.DECODING))
+    decoded = load_decoded_images(items, images.fingerprint, size, cache_dir, progress=partial(report, Stage.DECODING))
     batches = ImageBatches(
         decoded,
         image_size=size,
@@ -78,19 +86,19 @@ def train_backbone(
     )
     try:
         trainer = BackboneTrainer(backbone, groups, batches, config, image_size=size, device=target)
-        return _train(trainer, store, config.epochs, tell)
+        return _train(trainer, store, config.epochs, report)
     finally:
         batches.close()
 
 
-def _train(trainer: BackboneTrainer, store: TrainingStore, num_epochs: int, tell: Progress) -> TrainedBackbone:
+def _train(trainer: BackboneTrainer, store: TrainingStore, num_epochs: int, report: Progress) -> TrainedBackbone:
     if state := store.checkpoint():
         trainer.load_state_dict(state)
     for epoch in range(trainer.epoch, num_epochs):
-        trainer.train_epoch(partial(_tell_epoch, tell, epoch, num_epochs))
+        trainer.train_epoch(partial(_report_epoch, report, epoch, num_epochs))
         store.save_checkpoint(trainer.state_dict())
     return store.save_trained(trainer.backbone.network, trainer.losses)
 
 
-def _tell_epoch(tell: Progress, epoch: int, num_epochs: int, share: float) -> None:
-    tell(Stage.TRAINING, round((epoch + share) * PROGRESS_PARTS), num_epochs * PROGRESS_PARTS)
+def _report_epoch(report: Progress, epoch: int, num_epochs: int, share: float) -> None:
+    report(Stage.TRAINING, round((epoch + share) * PROGRESS_UNITS), num_epochs * PROGRESS_UNITS)

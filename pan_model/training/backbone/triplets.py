@@ -30,7 +30,7 @@ def triplet_loss(
     >>> round(triplet_loss(a, p, n, 0.2).item(), 4)
     0.2
     """
-    anchors, positives, negatives = (F.normalize(part, dim=1) for part in (anchors, positives, negatives))
+    anchors, positives, negatives = (F.normalize(features, dim=1) for features in (anchors, positives, negatives))
     gap = (anchors - positives).square().sum(dim=1) - (anchors - negatives).square().sum(dim=1)
     return F.relu(gap + margin).mean()
 

@@ -196,7 +196,7 @@ def test_a_training_split_without_questions_is_not_watched(worn: FeaturedItems):
 
 
 def test_items_of_classes_are_refused(featured: FeaturedItems):
-    with pytest.raises(TypeError, match="items of outfits expected"):
+    with pytest.raises(TypeError, match="an outfit task needs items with outfits, got"):
         OutfitTask(featured, seed=0)
 
 

@@ -193,7 +193,7 @@ def lists(steps: list[Pairs]) -> list[list[list[int]]]:
         (10**6, 1, [720]),
     ],
 )
-def test_an_epoch_s_pairs_are_cut_into_steps(
+def test_an_epoch_s_pairs_are_split_into_steps(
     sampling: PairSampling, pairs_per_epoch: int, steps_per_epoch: int, sizes: list[int]
 ):
     steps = steps_of(pairs=sampling, pairs_per_epoch=pairs_per_epoch, steps_per_epoch=steps_per_epoch)

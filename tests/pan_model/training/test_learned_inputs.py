@@ -218,12 +218,12 @@ def test_an_item_s_features_do_not_depend_on_its_batch(make: Make):
     assert not inputs.of(items).requires_grad
 
 
-@pytest.mark.parametrize(("images_at_once", "pause"), [(None, 1), (5, 2)])
+@pytest.mark.parametrize(("batch_size", "pause"), [(None, 1), (5, 2)])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
-    make: Make, run: Run, images_at_once: int | None, pause: int
+    make: Make, run: Run, batch_size: int | None, pause: int
 ):
     """The backbone rests in the first epoch, and learns in the second."""
-    changes = {"images_at_once": images_at_once}
+    changes = {"batch_size": batch_size}
     whole, first = (make(changes, **EVERYTHING) for _ in range(2))
     history, records = run(whole, 4), run(first, pause)
     state = saved(first.state_dict())
@@ -252,14 +252,14 @@ def test_same_seed_gives_the_same_numbers_and_evaluating_changes_none(make: Make
     assert not equal(weights(another), weights(other))
 
 
-@pytest.mark.parametrize("batch_size", [8192, 50])
-def test_a_step_in_pieces_is_the_whole_step(make: Make, monkeypatch: pytest.MonkeyPatch, batch_size: int):
+@pytest.mark.parametrize("pairs_batch_size", [8192, 50])
+def test_a_step_in_pieces_is_the_whole_step(make: Make, monkeypatch: pytest.MonkeyPatch, pairs_batch_size: int):
     """Gradients are compared after one step: Adam's first one only knows their signs."""
     gradients: list[dict[str, Tensor]] = []
     losses: list[float | int] = []
-    monkeypatch.setattr("pan_model.training.trainer.TRAINING_BATCH_SIZE", batch_size)
-    for images_at_once in (1000, 6, 1):
-        learned = make({"images_at_once": images_at_once}, **BACKBONE, steps_per_epoch=1, hard_pair_share=0.5)
+    monkeypatch.setattr("pan_model.training.trainer.TRAINING_BATCH_SIZE", pairs_batch_size)
+    for batch_size in (1000, 6, 1):
+        learned = make({"batch_size": batch_size}, **BACKBONE, steps_per_epoch=1, hard_pair_share=0.5)
         losses.append(learned.train_epoch()["loss/total"])
         assert learned.backbone is not None
         parameters = dict(learned.backbone.named_parameters()) | dict(learned.model.named_parameters())
@@ -277,16 +277,16 @@ def gradients_of(trainer: Trainer) -> Tensor:
     return torch.cat([weight.grad.flatten().cpu() for weight in weights_with_gradient if weight.grad is not None])
 
 
-@pytest.mark.parametrize("images_at_once", [1000, 6])
+@pytest.mark.parametrize("batch_size", [1000, 6])
 @pytest.mark.parametrize(("precision", "tolerance"), [(torch.bfloat16, 0.5), (torch.float16, 0.2)])
 def test_mixed_precision_gives_the_gradient_but_for_rounding(
-    make: Make, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype, tolerance: float, images_at_once: int
+    make: Make, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype, tolerance: float, batch_size: int
 ):
     """A CPU computes in 16 bits too, if slowly. These features are nearly parallel, which makes more of rounding."""
     gradients: list[Tensor] = []
     for used in (torch.float32, precision):
         monkeypatch.setattr("pan_model.training.learned_inputs.fastest_precision", lambda _, used=used: used)
-        learned = make({"images_at_once": images_at_once}, **BACKBONE, steps_per_epoch=1)
+        learned = make({"batch_size": batch_size}, **BACKBONE, steps_per_epoch=1)
         learned.train_epoch()
         gradients.append(gradients_of(learned))
         assert all(value.dtype != precision for value in weights(learned).values())
@@ -294,7 +294,7 @@ def test_mixed_precision_gives_the_gradient_but_for_rounding(
     assert (rounded - exact).norm() < tolerance * exact.norm()
     assert not torch.equal(rounded, exact)
     monkeypatch.setattr("pan_model.training.learned_inputs.fastest_precision", lambda _: precision)
-    switched_off = make({"images_at_once": images_at_once, "mixed_precision": False}, **BACKBONE, steps_per_epoch=1)
+    switched_off = make({"batch_size": batch_size, "mixed_precision": False}, **BACKBONE, steps_per_epoch=1)
     switched_off.train_epoch()
     assert torch.equal(gradients_of(switched_off), exact)
 
@@ -304,7 +304,7 @@ def test_a_gpu_trains_as_a_cpu_does(planted_images: Planted, configure: Configur
     task, start = planted_images
     config = configure(**RECIPE | BACKBONE)
     for mixed_precision, tolerance in ((False, 1e-3), (True, 0.05)):
-        start = replace(start, mixed_precision=mixed_precision, images_at_once=6)
+        start = replace(start, mixed_precision=mixed_precision, batch_size=6)
         one, other = (Trainer(task, config, torch.device(device), start) for device in ("cpu", "cuda"))
         for _ in range(2):
             expected = one.train_epoch()["loss/total"]
@@ -391,8 +391,8 @@ def test_a_start_has_the_images_of_all_items_and_takes_some_at_once(make: Make, 
     fewer = images.select(np.arange(len(images)) < 30)
     with pytest.raises(UserError, match="needs the images of all 140 items, got 30"):
         make({"images": fewer}, **BACKBONE)
-    with pytest.raises(UserError, match="images_at_once must be at least 1, got 0"):
-        make({"images_at_once": 0}, **BACKBONE)
+    with pytest.raises(UserError, match="batch_size must be at least 1, got 0"):
+        make({"batch_size": 0}, **BACKBONE)
     start = planted_images.start
     assert start.batch_size_on(CPU) == 16 * 7**2
-    assert replace(start, images_at_once=3).batch_size_on(CPU) == 3
+    assert replace(start, batch_size=3).batch_size_on(CPU) == 3

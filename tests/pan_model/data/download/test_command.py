@@ -96,7 +96,7 @@ def test_dataset_that_is_there_is_left_alone(
     listing.parent.mkdir(parents=True)
     listing.write_text("mine")
     assert get() == 0
-    assert "is there already" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
     assert listing.read_text() == "mine"
     assert file_server.asked == []
 
@@ -106,7 +106,7 @@ def test_folder_that_is_no_dataset_is_not_touched(
 ) -> None:
     (tmp_path / "data" / "CUB_200_2011").mkdir(parents=True)
     assert get() == 2
-    assert_one_line(capsys, "CUB_200_2011: is there, but holds no images.txt; move it away")
+    assert_one_line(capsys, "CUB_200_2011: exists, but holds no images.txt; move it away")
 
 
 def test_cut_download_goes_on(
@@ -114,7 +114,7 @@ def test_cut_download_goes_on(
 ) -> None:
     file_server.drop_after = [4000, 0, 0, 0]
     assert get() == 2
-    assert_one_line(capsys, "the connection was dropped after 4000 of", "run this again to go on")
+    assert_one_line(capsys, "the connection was dropped after 4000 of", "run the command again to resume it")
     assert left_in(tmp_path / "data") == {"CUB_200_2011.tgz.part", "CUB_200_2011.tgz.part.origin"}
     file_server.asked.clear()
     assert get() == 0
@@ -144,7 +144,7 @@ def test_refused_connection(get: Command, tmp_path: Path, capsys: pytest.Capture
 def test_place_that_cannot_be_made(get: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").write_text("a file")
     assert get() == 2
-    assert_one_line(capsys, "data: cannot be made")
+    assert_one_line(capsys, "data: cannot be created")
 
 
 @pytest.mark.parametrize(
@@ -231,8 +231,8 @@ def test_datasets_by_request_say_where(name: str, url: str, tmp_path: Path, caps
         (["cubs"], "unknown dataset 'cubs'; choose from cub, inshop, polyvore."),
         ([], "NAME"),
         (["cub", "--nonsense"], "--nonsense"),
-        (["inshop", "--url", "http://x/y"], "--url and --md5 are of use only where cub is downloaded"),
-        (["cub", "--check", "--md5", "0" * 32], "--url and --md5 are of use only where cub is downloaded"),
+        (["inshop", "--url", "http://x/y"], "--url and --md5 apply only to a download of cub"),
+        (["cub", "--check", "--md5", "0" * 32], "--url and --md5 apply only to a download of cub"),
         (["cub", "--md5", "12"], "--md5 must be 32 hexadecimal digits"),
         (["cub", "--url", "file:///etc/passwd"], "expected an http:// or https:// address"),
     ],
