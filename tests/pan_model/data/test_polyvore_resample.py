@@ -225,7 +225,7 @@ def test_refuses_an_item_without_category(folder: Path, capsys: pytest.CaptureFi
         (["--candidates", "1"], "--candidates must be at least 2, got 1."),
         (
             ["--seed", "-1"],
-            "argument --seed: expected a whole number, not negative, got '-1'; --help shows every flag.",
+            "argument --seed: expected a non-negative integer, got '-1'; --help shows every flag.",
         ),
         (["--version", "joint"], "argument --version: invalid choice: 'joint' (choose from "),
         (
