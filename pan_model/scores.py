@@ -1,4 +1,4 @@
-"""Scores of single questions, their mean with its interval, and the numbers of an epoch. Needs numpy alone."""
+"""Scores of single questions, their mean with its interval, and the numbers of an epoch. Imports only numpy."""
 
 from typing import NamedTuple
 

@@ -93,7 +93,14 @@ def extract_features(
 
 
 def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weights_sha256: str) -> Path:
-    """Return the cache file of features, named by the sha256 of everything that they depend on."""
+    """Return the cache file of features, named by the sha256 of everything that they depend on.
+
+    Args:
+        cache_dir: The cache folder.
+        fingerprint: The fingerprint of the items.
+        config: The backbone, its pooling and the image size.
+        weights_sha256: The checksum of the backbone's weights.
+    """
     pooling = [] if config.pooling is Pooling.AVG else [config.pooling.value]  # older caches hold averages only
     key = content_key(CACHE_FORMAT, fingerprint, config.backbone, weights_sha256, config.image_size, *pooling)
     return cache_dir / "features" / f"{key}.safetensors"

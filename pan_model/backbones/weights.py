@@ -163,7 +163,7 @@ def _read_state_dict(path: Path, content: bytes) -> StateDict:
                 state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except LOAD_ERRORS as error:
         raise UserError(
-            f"weights {path}: truncated, or not a file of tensors alone ({type(error).__name__}); "
+            f"weights {path}: truncated, or not a file of tensors only ({type(error).__name__}); "
             "save one with torch.save(model.state_dict(), FILE) or as .safetensors."
         ) from error
     return _check_state_dict(state, path)

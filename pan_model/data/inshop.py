@@ -203,7 +203,7 @@ def _check_parts(path: Path, images: Sequence[_Image]) -> None:
         known = first.setdefault(image.product, image)
         if (known.role is Role.TRAIN) != (image.role is Role.TRAIN):
             raise UserError(
-                f"{path} line {image.line}: expected item {image.product} in train alone or not at all, "
+                f"{path} line {image.line}: expected item {image.product} either in train only or not in train, "
                 f"got {image.role.name.lower()} and, on line {known.line}, {known.role.name.lower()}."
             )
 

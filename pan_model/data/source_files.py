@@ -34,6 +34,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 def bad_line(path: Path, line: int, expected: str, text: str) -> UserError:
     """Return an error with the expected and the actual content of a line. Long lines are truncated.
 
+    Args:
+        path: The file.
+        line: The 1-based number of the line.
+        expected: A description of the expected content.
+        text: The actual content.
+
     >>> str(bad_line(Path("images.txt"), 3, "two fields", "one"))
     "images.txt line 3: expected two fields, got 'one'."
     """

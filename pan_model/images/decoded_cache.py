@@ -52,7 +52,7 @@ class DecodedImages:
 
     @property
     def is_stored(self) -> bool:
-        """Whether this process sees the file, with images of the expected number and size."""
+        """Whether the file exists on this machine, with images of the expected number and size."""
         return _open(self.path, (self.num_stored, self.side, self.side, 3)) is not None
 
     def read(self, indices: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B H W 3"]:
@@ -109,7 +109,14 @@ def load_decoded_images(
 
 
 def cache_path(cache_dir: Path, items: Items, fingerprint: str, image_size: int) -> Path:
-    """Return the path of the cached images, named by the SHA-256 of everything they depend on."""
+    """Return the path of the cached images, named by the SHA-256 of everything they depend on.
+
+    Args:
+        cache_dir: The cache folder.
+        items: The items; they may be a selection of the dataset.
+        fingerprint: The fingerprint of the dataset.
+        image_size: Side of the crops that will be taken, px.
+    """
     return cache_dir / CACHE_FOLDER / f"{content_key(CACHE_FORMAT, fingerprint, items.image_names, image_size)}.npy"
 
 

@@ -134,7 +134,7 @@ def draw_pairs(
     negatives = negatives_of(num_positives, generator)
     index = np.concatenate([chosen, negatives], axis=1)
     same = np.arange(index.shape[1]) < num_positives
-    index = generator.permuted(index, axis=0)  # a joint that depends on the order must not learn from it
+    index = generator.permuted(index, axis=0)  # an order-dependent joint must not exploit the order
     order = generator.permutation(index.shape[1])
     return Pairs(index[0, order], index[1, order], same[order])
 

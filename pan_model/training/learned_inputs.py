@@ -31,7 +31,7 @@ class LearnedInputs:
 
     The backbone is always in evaluation mode: batch normalisation keeps the statistics of the initial weights (its
     scale and shift are trained), and nothing is dropped. An item's features therefore depend on no other item, and
-    evaluation sees the features that were trained. Training augments images and uses mixed precision on a GPU;
+    evaluation uses the features that were trained. Training augments images and uses mixed precision on a GPU;
     evaluation does neither. During warm-up epochs the frozen features are used.
     """
 

@@ -61,7 +61,7 @@ class Trainer:
 
     Every random draw of epoch e depends on (seed, e), so that a run resumed from `state_dict` equals an uninterrupted
     one bit for bit, on the same machine with the same number of threads. On a GPU this holds inside
-    `deterministic_arithmetic`. Training leaves torch's random state as it was.
+    `deterministic_arithmetic`. Torch's random state is kept.
 
     Attributes:
         task: The training pairs and the metrics.
@@ -267,7 +267,14 @@ class Trainer:
 
 
 def new_pan(config: TrialConfig, conditions: Conditions, *, feature_dim: int, num_classes: int) -> Pan:
-    """Build a model whose initial weights depend on the trial's seed alone. Torch's random state is kept."""
+    """Build a model whose initial weights depend only on the trial's seed. Torch's random state is kept.
+
+    Args:
+        config: The trial's configuration.
+        conditions: The conditions of the model.
+        feature_dim: D, the number of features of an item.
+        num_classes: The number of training classes.
+    """
     with seeded(config.train.seed, torch.device("cpu")):
         return Pan(config.model, feature_dim=feature_dim, num_classes=num_classes, condition_names=conditions.names)
 

@@ -52,6 +52,12 @@ class LayoutReport:
     def count(self, what: str, number: int, unit: str, official: int | None = None) -> None:
         """Add a finding with a count, and with the official count if it differs.
 
+        Args:
+            what: The file.
+            number: The count.
+            unit: What is counted.
+            official: The count in the official dataset, if known.
+
         >>> report = LayoutReport("cub", Path("CUB_200_2011"))
         >>> report.count("images.txt", 2952, "images", 11788)
         >>> report.findings[0].text
@@ -124,7 +130,14 @@ def read_lines(report: LayoutReport, name: str) -> list[str]:
 
 
 def count_lines(report: LayoutReport, name: str, unit: str, official: int) -> None:
-    """Count the lines of a large file, such as the 3.7 million labels of CUB."""
+    """Count the lines of a large file, such as the 3.7 million labels of CUB, and add a finding.
+
+    Args:
+        report: The report to add to.
+        name: The file, relative to the folder of the report.
+        unit: What a line stands for, such as "attributes".
+        official: The number of lines in the official dataset.
+    """
     number, last = 0, b"\n"
     try:
         with (report.folder / name).open("rb") as file:

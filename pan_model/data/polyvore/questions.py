@@ -64,7 +64,7 @@ class QuestionFiles:
     )
 
     def renumber(self, numbers: list[int]) -> "QuestionFiles":
-        """Renumber all items. Questions about an item without a new number (-1) are removed."""
+        """Return the questions with new item numbers. Questions about an item without a new number (-1) are removed."""
         return QuestionFiles(
             fitb={key: tuple(_renumber_fitb(questions, numbers)) for key, questions in self.fitb.items()},
             compat={key: tuple(_renumber_compat(questions, numbers)) for key, questions in self.compat.items()},

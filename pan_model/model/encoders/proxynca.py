@@ -51,6 +51,12 @@ def proxynca_loss(
 
     d is the Euclidean distance of L2-normalised vectors. Scaling both by 3, as published, equals T = 1/9.
 
+    Args:
+        embeddings: The embeddings of N items.
+        proxies: One proxy for each of C classes.
+        classes: The class of each item, 0 to C - 1.
+        temperature: T.
+
     >>> x = torch.tensor([[1.0, 0.0]])
     >>> proxies = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
     >>> loss = proxynca_loss(x, proxies, torch.tensor([0]), 1.0)  # -log(e^0 / (e^0 + e^-2))

@@ -25,6 +25,12 @@ def triplet_loss(
     d is the squared distance of L2-normalised vectors. Squared distance and margin are those of PAN's first stage; the
     normalisation is ours (not published), since a margin of 0.2 is negligible for features of length 30.
 
+    Args:
+        anchors: The features of the anchors.
+        positives: The features of items of the anchors' classes or outfits.
+        negatives: The features of items of other classes or outfits.
+        margin: The margin between the two distances.
+
     >>> import torch
     >>> a, p, n = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]], [[0.0, 3.0]]])  # both are at sqrt(2)
     >>> round(triplet_loss(a, p, n, 0.2).item(), 4)

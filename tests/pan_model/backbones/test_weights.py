@@ -111,7 +111,7 @@ def test_file_that_does_not_fit(
         ({"state_dict": {"a": torch.ones(1)}}, "name to tensor, got 'state_dict': dict"),
         ({1: torch.ones(1)}, "name to tensor, got 1: Tensor"),
         (OrderedDict(a=torch.tensor([1.0, float("nan")])), "values must be finite, a holds NaN or infinity"),
-        (threading.Barrier, r"not a file of tensors alone \(UnpicklingError\); save one with torch\.save"),
+        (threading.Barrier, r"not a file of tensors only \(UnpicklingError\); save one with torch\.save"),
     ],
 )
 def test_file_that_holds_something_else(tmp_path: Path, backbone: Backbone, content: object, message: str) -> None:
@@ -127,7 +127,7 @@ def test_truncated_file(tmp_path: Path, backbone: Backbone, whole_state: State, 
     path = tmp_path / f"w{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(whole_state, path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(UserError, match=r"^weights .*: truncated, or not a file of tensors alone[^\n]*$"):
+    with pytest.raises(UserError, match=r"^weights .*: truncated, or not a file of tensors only[^\n]*$"):
         load_weights(backbone, str(path))
     assert_untouched(backbone)
 
@@ -135,7 +135,7 @@ def test_truncated_file(tmp_path: Path, backbone: Backbone, whole_state: State, 
 def test_file_of_no_known_kind(tmp_path: Path, backbone: Backbone) -> None:
     for number, content in enumerate([b"garbage", b"\x80\x04garbage", b"PK\x03\x04zip", pickle.dumps(print)]):
         (tmp_path / f"{number}.pth").write_bytes(content)
-        with pytest.raises(UserError, match=rf"{number}\.pth: truncated, or not a file of tensors alone"):
+        with pytest.raises(UserError, match=rf"{number}\.pth: truncated, or not a file of tensors only"):
             load_weights(backbone, str(tmp_path / f"{number}.pth"))
 
 

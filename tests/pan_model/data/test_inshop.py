@@ -190,7 +190,7 @@ FORM = '"<path> <item id> train|query|gallery"'
         ),
         (
             "img/x.jpg id_3 train",
-            " line 5: expected item id_3 in train alone or not at all, got query and, on line 3, train.",
+            " line 5: expected item id_3 either in train only or not in train, got query and, on line 3, train.",
         ),
     ],
 )
