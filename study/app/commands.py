@@ -21,27 +21,27 @@ def run_command(words: Sequence[str], script: Path | None = None) -> int:
     """
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
     command = "the same command and --resume" if is_submitted(script) else f"uv run study/run.py {again}"
-    resume_hint = f"all finished epochs are saved; resume with: {command}"
-    return run_with_screen(lambda screen: _run(words, screen, script), resume_hint)
+    go_on = f"all finished epochs are saved; resume with: {command}"
+    return run_with_terminal(lambda terminal: _run(words, terminal, script), go_on)
 
 
 def collate_command(words: Sequence[str]) -> int:
     """Run study/collate.py."""
-    return run_with_screen(lambda screen: _collate(words, screen), "run it again")
+    return run_with_terminal(lambda terminal: _collate(words, terminal), "run it again")
 
 
 def status_command(words: Sequence[str]) -> int:
     """Run study/status.py."""
-    return run_with_screen(lambda screen: _status(words, screen), "run it again")
+    return run_with_terminal(lambda terminal: _status(words, terminal), "run it again")
 
 
 def final_command(words: Sequence[str]) -> int:
     """Run study/final.py."""
-    resume_hint = "run it again; if the folder final/ exists already, it is complete"
-    return run_with_screen(lambda screen: _final(words, screen), resume_hint)
+    go_on = "run it again; if the folder final/ exists already, it is complete"
+    return run_with_terminal(lambda terminal: _final(words, terminal), go_on)
 
 
-def _run(words: Sequence[str], screen: Terminal, script: Path | None) -> int:
+def _run(words: Sequence[str], terminal: Terminal, script: Path | None) -> int:
     from study.app.dry_run import describe_plan
     from study.config.resume import check_same_flags, find_study, same_files
     from study.reporting.collation import collate
@@ -53,18 +53,18 @@ def _run(words: Sequence[str], screen: Terminal, script: Path | None) -> int:
     use_all_threads(script)
     if config.dry_run:
         for line in describe_plan(config):
-            screen.say(line)
+            terminal.say(line)
         return 0
     found = find_study(config)
     if found is not None:
         check_same_flags(found, config)
         if _is_finished(config) and same_files(found, config):
-            screen.say(f"study {config.study_name} is done: every trial has run.")
-            return report_study(config, collate(config.results, over=True), screen)
+            terminal.say(f"study {config.study_name} is done: every trial has run.")
+            return report_study(config, collate(config.results, over=True), terminal)
 
     from study.app.run_study import conduct_study  # importing torch takes seconds, which an error need not wait for
 
-    return conduct_study(config, found, screen)
+    return conduct_study(config, found, terminal)
 
 
 def _is_finished(config: StudyConfig) -> bool:
@@ -77,7 +77,7 @@ def _is_finished(config: StudyConfig) -> bool:
     )
 
 
-def _collate(words: Sequence[str], screen: Terminal) -> int:
+def _collate(words: Sequence[str], terminal: Terminal) -> int:
     from study.reporting.collation import collate, copy_results
     from study.storage.location import locate
     from study.storage.paths import StudyPaths
@@ -95,15 +95,15 @@ def _collate(words: Sequence[str], screen: Terminal) -> int:
     parsed = parser.parse(words)
     results = StudyPaths(locate(parsed.folder))
     for dataset, (records, _) in collate(results).items():
-        screen.say(f"{dataset}: {len(records)} trials, {count_by_status(records)}")
-        screen.say(f"  {results.dataset(dataset).trials_table}")
-    screen.say(f"  {results.summary}")
+        terminal.say(f"{dataset}: {len(records)} trials, {count_by_status(records)}")
+        terminal.say(f"  {results.dataset(dataset).trials_table}")
+    terminal.say(f"  {results.summary}")
     if parsed.copy is not None:
-        screen.say(f"{copy_results(results, locate(parsed.copy))} files copied to {parsed.copy}")
+        terminal.say(f"{copy_results(results, locate(parsed.copy))} files copied to {parsed.copy}")
     return 0
 
 
-def _status(words: Sequence[str], screen: Terminal) -> int:
+def _status(words: Sequence[str], terminal: Terminal) -> int:
     from study.reporting.status import describe_status
     from study.storage.location import locate
     from study.storage.paths import StudyPaths
@@ -113,18 +113,18 @@ def _status(words: Sequence[str], screen: Terminal) -> int:
     )
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
     for line in describe_status(StudyPaths(locate(parser.parse(words).folder))):
-        screen.say(line)
+        terminal.say(line)
     return 0
 
 
-def _final(words: Sequence[str], screen: Terminal) -> int:
+def _final(words: Sequence[str], terminal: Terminal) -> int:
     config = read_final_config(words)
 
     from study.app.train_final import train_final  # importing torch takes seconds, which an error need not wait for
 
-    return train_final(config, screen)
+    return train_final(config, terminal)
 
 
-def run_with_screen(command: Callable[[Terminal], int], resume_hint: str) -> int:
+def run_with_terminal(command: Callable[[Terminal], int], how_to_go_on: str) -> int:
     """Run a command of a study and return its exit code; rules are named by the flags that the user typed."""
-    return run_with_exit_code(lambda: command(Terminal()), resume_hint, resumable=(StoreError,), rephrase=name_flags)
+    return run_with_exit_code(lambda: command(Terminal()), how_to_go_on, resumable=(StoreError,), rephrase=name_flags)

@@ -25,13 +25,13 @@ from study.reporting.report import report_study
 from study.storage.files import exists, storage_of, write_json, write_whole
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
-from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen
+from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
 from study.trials.question_scores import QuestionLists, interval_of, write_baselines
 from study.tuning.budget import Budget, GpuMeter
 from study.tuning.search import search_datasets
 
 
-def conduct_study(config: StudyConfig, found: dict[str, Any] | None, screen: Terminal) -> int:
+def conduct_study(config: StudyConfig, found: dict[str, Any] | None, terminal: Terminal) -> int:
     """Run the trials that a study lacks, and report.
 
     Nothing is written to the output before all datasets are read and checked and their features are extracted.
@@ -39,7 +39,7 @@ def conduct_study(config: StudyConfig, found: dict[str, Any] | None, screen: Ter
     Args:
         config: The study.
         found: The study.json of an earlier run, None for a new study.
-        screen: Shows progress and results.
+        terminal: Shows progress and results.
 
     Returns:
         The exit code: 0, or 1 if no trial completed.
@@ -52,70 +52,72 @@ def conduct_study(config: StudyConfig, found: dict[str, Any] | None, screen: Ter
         config = replace(config, ray_address=find_cluster(config.ray_address))
     with deterministic_arithmetic(), ExitStack() as stack:
         # A cluster is joined first, since its nodes prepare data as well. Ray on this machine starts when it is needed.
-        joined = _join_cluster(config, stack, screen) if config.ray_address else None
+        joined = _join_cluster(config, stack, terminal) if config.ray_address else None
         _check_gpu_hours(config, torch.cuda.is_available() if joined is None else any(node.gpus for node in joined))
         meter = None if joined is None else _gpu_meter(config)  # GPU-hours of data preparation count as well
-        prepared = [_prepare(plan, config, joined, screen) for plan in config.plans]
+        prepared = [_prepare(plan, config, joined, terminal) for plan in config.plans]
         if joined is not None:
-            _tell_small_stores(prepared, screen)
+            _print_store_hints(prepared, terminal)
         content = describe_study(config, [part.record for part in prepared], found)
-        _check_same_study(config, found, content, screen)
-        baselines = [_baselines(plan, part, config, screen) for plan, part in zip(config.plans, prepared, strict=True)]
+        _check_same_study(config, found, content, terminal)
+        baselines = [
+            _baselines(plan, part, config, terminal) for plan, part in zip(config.plans, prepared, strict=True)
+        ]
         if config.executor is Executor.SERIAL:
             slots = _serial_slots(config)
         else:
-            nodes = joined or stack.enter_context(_ray_session(config, screen))
-            slots = allocate_slots(config, nodes, _measure_gpu_need(config, prepared, nodes, screen))
+            nodes = joined or stack.enter_context(_ray_session(config, terminal))
+            slots = allocate_slots(config, nodes, _measure_gpu_need(config, prepared, nodes, terminal))
         meter = meter or _gpu_meter(config)
         budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
         _write_study(config, prepared, baselines, content)
         try:
-            search_datasets(config, prepared, slots, budget, screen)
+            search_datasets(config, prepared, slots, budget, terminal)
         finally:
             collated = collate(config.results, over=True)
         ended_by = budget.end
-    return report_study(config, collated, screen, ended_by)
+    return report_study(config, collated, terminal, ended_by)
 
 
-def _join_cluster(config: StudyConfig, stack: ExitStack, screen: Terminal) -> tuple[Node, ...]:
+def _join_cluster(config: StudyConfig, stack: ExitStack, terminal: Terminal) -> tuple[Node, ...]:
     """Join the cluster until the stack closes, describe it and the code that runs, and check its nodes."""
     from study.nodes.preflight import check_cluster
 
-    nodes = stack.enter_context(_ray_session(config, screen))
-    screen.say(describe_cluster(str(config.ray_address), nodes))
-    screen.say(describe_code())
-    check_cluster(config, nodes, screen)
+    nodes = stack.enter_context(_ray_session(config, terminal))
+    terminal.say(describe_cluster(str(config.ray_address), nodes))
+    terminal.say(describe_code())
+    check_cluster(config, nodes, terminal)
     return nodes
 
 
 def _check_same_study(
-    config: StudyConfig, found: dict[str, Any] | None, content: dict[str, Any], screen: Terminal
+    config: StudyConfig, found: dict[str, Any] | None, content: dict[str, Any], terminal: Terminal
 ) -> None:
     """Raise UserError if the earlier study of this name differs; otherwise print whether it is resumed or started."""
     if found is not None:
         check_same(found, content["signed"], config.results.root)
-        screen.say(f"going on with study {config.study_name}")
+        terminal.say(f"going on with study {config.study_name}")
     elif config.resume:
-        screen.say(f"no study {config.study_name} in {config.output} yet: starting it")
+        terminal.say(f"no study {config.study_name} in {config.output} yet: starting it")
 
 
-def _ray_session(config: StudyConfig, screen: Terminal) -> AbstractContextManager[tuple[Node, ...]]:
+def _ray_session(config: StudyConfig, terminal: Terminal) -> AbstractContextManager[tuple[Node, ...]]:
     from study.nodes.ray_session import (
         ray_session,  # importing Ray takes seconds
     )
 
-    return ray_session(config, screen.say)
+    return ray_session(config, terminal.say)
 
 
-def _tell_small_stores(prepared: list[PreparedDataset], screen: Terminal) -> None:
+def _print_store_hints(prepared: list[PreparedDataset], terminal: Terminal) -> None:
     from study.nodes.preflight import store_hints
 
     for line in store_hints(sum(part.featured.features.nbytes for part in prepared)):
-        screen.say(line)
+        terminal.say(line)
 
 
 def _prepare(
-    plan: DatasetPlan, config: StudyConfig, joined: tuple[Node, ...] | None, screen: Terminal
+    plan: DatasetPlan, config: StudyConfig, joined: tuple[Node, ...] | None, terminal: Terminal
 ) -> PreparedDataset:
     kept = config.results.dataset(plan.dataset).backbone
     trained = plan.backbone_training is not None and exists(kept)
@@ -130,27 +132,27 @@ def _prepare(
         trained_backbone=storage_of(kept).copy_to_disk(kept, config.cache_dir) if trained else None,
         data_workers=loading_processes_here(config.data_workers),
         skip_bad_images=config.skip_bad_images,
-        extractor=LOCAL if joined is None else _cluster_extractor(plan, joined, screen),
+        extractor=LOCAL if joined is None else _cluster_extractor(plan, joined, terminal),
     )
-    return prepare_on_screen(preparation, screen)
+    return prepare_with_progress(preparation, terminal)
 
 
-def _cluster_extractor(plan: DatasetPlan, nodes: tuple[Node, ...], screen: Terminal) -> Extractor:
+def _cluster_extractor(plan: DatasetPlan, nodes: tuple[Node, ...], terminal: Terminal) -> Extractor:
     from study.nodes.feature_extraction import ClusterExtractor
 
-    return ClusterExtractor(nodes=nodes, say=lambda line: screen.say(f"{plan.dataset}: {line}"))
+    return ClusterExtractor(nodes=nodes, say=lambda line: terminal.say(f"{plan.dataset}: {line}"))
 
 
 def _baselines(
-    plan: DatasetPlan, prepared: PreparedDataset, config: StudyConfig, screen: Terminal
+    plan: DatasetPlan, prepared: PreparedDataset, config: StudyConfig, terminal: Terminal
 ) -> dict[str, QuestionLists]:
-    with screen.live() as show:
+    with terminal.live() as show:
         baselines = validation_baselines(
             prepared, seed=config.seed, max_epochs=plan.max_epochs, cache_dir=config.cache_dir, show=show
         )
     objective = find_dataset(plan.dataset).task.objective.name
     values = ", ".join(f"{name} {interval_of(questions[objective]).mean:.4f}" for name, questions in baselines.items())
-    screen.say(f"{plan.dataset}: baselines' {objective} on val: {values}")
+    terminal.say(f"{plan.dataset}: baselines' {objective} on val: {values}")
     return baselines
 
 
@@ -181,7 +183,7 @@ def _gpu_meter(config: StudyConfig) -> GpuMeter:
 
 
 def _measure_gpu_need(
-    config: StudyConfig, prepared: list[PreparedDataset], nodes: Sequence[Node], screen: Terminal
+    config: StudyConfig, prepared: list[PreparedDataset], nodes: Sequence[Node], terminal: Terminal
 ) -> float:
     """Return the measured part of a GPU that a trial needs; 0 without GPUs or if a share was given."""
     if config.gpus_per_trial is not None or not any(node.gpus for node in nodes):
@@ -192,10 +194,10 @@ def _measure_gpu_need(
     need = 0.0
     for plan, part in zip(config.plans, prepared, strict=True):
         waiting = "" if count_gpus() else ", as soon as the cluster has started a machine that has one"
-        screen.say(f"{plan.dataset}: measuring on a GPU how much of it a trial needs{waiting}")
+        terminal.say(f"{plan.dataset}: measuring on a GPU how much of it a trial needs{waiting}")
         use = probe_gpu(part, largest_trials(plan.space, max_epochs=plan.max_epochs, seed=config.seed))
         if use is not None:
-            screen.say(f"{plan.dataset}: a trial takes up to {use}")
+            terminal.say(f"{plan.dataset}: a trial takes up to {use}")
             need = max(need, use.share)
     return need
 

@@ -38,7 +38,7 @@ from study.storage.location import Location, absolute, in_store
 from study.storage.paths import BACKBONE, StudyPaths
 from study.terminal import Terminal
 from study.trials.paper_setting import PaperSetting, paper_setting_of_final
-from study.trials.preparation import Preparation, PreparedDataset, prepare_on_screen
+from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
 from study.trials.question_scores import BASELINES, from_entry
 
 FINAL_SCHEMA = "pan-study/final/1"
@@ -52,12 +52,12 @@ LEFTOVERS = (WEIGHTS, CONFIG, MODEL_BACKBONE, "model_card.md")
 TRAIN_ON = (Split.TRAIN, Split.VAL)
 
 
-def train_final(config: FinalConfig, screen: Terminal) -> int:
+def train_final(config: FinalConfig, terminal: Terminal) -> int:
     """Train from each seed, test all models on the same questions, and write the folder at the end.
 
     Args:
         config: The flags.
-        screen: Shows progress and results.
+        terminal: Shows progress and results.
 
     Returns:
         The exit code, 0.
@@ -70,18 +70,18 @@ def train_final(config: FinalConfig, screen: Terminal) -> int:
         raise UserError(f"{config.folder}: exists; move it, or give another --output.")
     storage_of(config.folder).check_writable(config.folder, "the final training", "--output", probe=UNFINISHED)
     with deterministic_arithmetic():
-        prepared = _prepare(best, config, screen)
-        paper = _train_paper_setting(prepared, config, screen)
-        trainers = _train_seeds(best, prepared, config.seeds, screen)
-        screen.say("testing, once")
+        prepared = _prepare(best, config, terminal)
+        paper = _train_paper_setting(prepared, config, terminal)
+        trainers = _train_seeds(best, prepared, config.seeds, terminal)
+        terminal.say("testing, once")
         metrics = _test(trainers, paper, best) | {"left_out": prepared.left_out}
     _write_whole(config.folder, trainers[0], prepared, best, metrics)
-    _say(config.folder, trainers[0].task.objective.name, metrics, screen)
-    _summarise(config.folder, prepared.dataset, screen)
+    _print_results(config.folder, trainers[0].task.objective.name, metrics, terminal)
+    _summarise(config.folder, prepared.dataset, terminal)
     return 0
 
 
-def _prepare(best: dict[str, Any], config: FinalConfig, screen: Terminal) -> PreparedDataset:
+def _prepare(best: dict[str, Any], config: FinalConfig, terminal: Terminal) -> PreparedDataset:
     """Prepare the study's data and features; they are compared with the study before any image is opened."""
     described = best["features"]
     features = FeaturesConfig(
@@ -102,7 +102,7 @@ def _prepare(best: dict[str, Any], config: FinalConfig, screen: Terminal) -> Pre
         skip_bad_images=config.skip_bad_images,
         check_fingerprint=partial(_check_same, best, config, options, features),
     )
-    return prepare_on_screen(preparation, screen)
+    return prepare_with_progress(preparation, terminal)
 
 
 def _check_same(
@@ -164,33 +164,33 @@ def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
     return options
 
 
-def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, screen: Terminal) -> PaperSetting:
+def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, terminal: Terminal) -> PaperSetting:
     """Train the baseline `paper_setting`, or read it from the cache. It comes first: the cache may be unusable."""
-    with screen.live() as show:
+    with terminal.live() as show:
         space = SPACES[prepared.dataset]
         paper = paper_setting_of_final(
             prepared, space.paper_setting, paper_epochs=space.paper_epochs, cache_dir=config.cache_dir, show=show
         )
-    screen.say(f"baseline paper_setting: trained {paper.epoch} epochs on train and val")
+    terminal.say(f"baseline paper_setting: trained {paper.epoch} epochs on train and val")
     return paper
 
 
-def _train_seeds(best: dict[str, Any], prepared: PreparedDataset, seeds: int, screen: Terminal) -> list[Trainer]:
+def _train_seeds(best: dict[str, Any], prepared: PreparedDataset, seeds: int, terminal: Terminal) -> list[Trainer]:
     trial = TrialConfig.from_flat(best["config"])
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=trial.train.seed, train_on=TRAIN_ON)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     finals = [replace(trial, train=replace(trial.train, seed=seed)) for seed in range(seeds)]
-    return [_train(Trainer(task, final, device, prepared.start), best["metric"]["epoch"], screen) for final in finals]
+    return [_train(Trainer(task, final, device, prepared.start), best["metric"]["epoch"], terminal) for final in finals]
 
 
-def _train(trainer: Trainer, epochs: int, screen: Terminal) -> Trainer:
+def _train(trainer: Trainer, epochs: int, terminal: Terminal) -> Trainer:
     seed = trainer.config.train.seed
-    with screen.live() as show:
+    with terminal.live() as show:
         while trainer.epoch < epochs:
             trainer.train_epoch()
             show(lambda: f"seed {seed}: epoch {trainer.epoch}/{epochs}")
     trainer.close()
-    screen.say(f"seed {seed}: trained {epochs} epochs on train and val")
+    terminal.say(f"seed {seed}: trained {epochs} epochs on train and val")
     return trainer
 
 
@@ -266,7 +266,7 @@ def _exists_already(folder: Location) -> bool:
     )
 
 
-def _summarise(folder: Location, dataset: str, screen: Terminal) -> None:
+def _summarise(folder: Location, dataset: str, terminal: Terminal) -> None:
     """Add the test scores to the study's summary, if the folder belongs to a study."""
     results = StudyPaths(absolute(folder).parent.parent)
     if not (exists(results.study) and absolute(folder) == results.dataset(dataset).final_metrics.parent):
@@ -274,19 +274,19 @@ def _summarise(folder: Location, dataset: str, screen: Terminal) -> None:
     try:
         summary = collate(results)[dataset].summary
     except (UserError, OSError) as error:  # what was trained is there all the same
-        screen.say(f"the summary is as it was: {error}")
+        terminal.say(f"the summary is as it was: {error}")
         return
-    screen.say(f"  {os.path.relpath(str(results.summary)) if absolute(folder) != folder else results.summary}")
+    terminal.say(f"  {os.path.relpath(str(results.summary)) if absolute(folder) != folder else results.summary}")
     for caution in summary.cautions:
-        screen.say(f"caution: {caution}")
+        terminal.say(f"caution: {caution}")
 
 
-def _say(folder: Location, objective: str, metrics: dict[str, Any], screen: Terminal) -> None:
+def _print_results(folder: Location, objective: str, metrics: dict[str, Any], terminal: Terminal) -> None:
     model = from_entry(metrics["metrics"][objective], "mean")
-    screen.say(f"PAN {objective} (test, {len(metrics['seeds'])} seeds): {model}")
+    terminal.say(f"PAN {objective} (test, {len(metrics['seeds'])} seeds): {model}")
     for name, values in metrics["baselines"].items():
         ahead = from_entry(metrics["paired"][name][objective], "difference")
-        screen.say(f"  {name}: {from_entry(values[objective], 'mean')}; PAN ahead by {ahead}")
-    screen.say("made:")
+        terminal.say(f"  {name}: {from_entry(values[objective], 'mean')}; PAN ahead by {ahead}")
+    terminal.say("made:")
     for path in storage_of(folder).list_folder(folder):
-        screen.say(f"  {path}")
+        terminal.say(f"  {path}")

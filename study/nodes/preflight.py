@@ -36,13 +36,13 @@ BYTES_PER_PARAMETER = 12
 """Checkpoint bytes for each trained parameter: its value and two moments in 32 bits."""
 
 
-def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Terminal) -> None:
+def check_cluster(config: StudyConfig, nodes: Sequence[Node], terminal: Terminal) -> None:
     """Probe every node of the cluster that was joined. Nothing is left in the output.
 
     Args:
         config: The study.
         nodes: The nodes that are alive or may be started.
-        screen: Shows hints about what need not fail.
+        terminal: Shows hints about what need not fail.
 
     Raises:
         UserError: If anything would fail later; the message is one line with all problems.
@@ -50,7 +50,7 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Terminal) 
     alive = alive_nodes()
     check_gpus(config, nodes)
     for line in hints(config, nodes, more_to_come=len(nodes) > len(alive)):
-        screen.say(line)
+        terminal.say(line)
     with output_marker(config.output) as marker:
         request = ProbeRequest(marker=marker.path, content=marker.content, gpu=config.gpus_per_trial != 0)
         expected = probe({**request, "marker": "", "gpu": False})
@@ -59,7 +59,7 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], screen: Terminal) 
     for node in alive:
         result = results.get(node.node_id)
         if result is None:
-            screen.say(f"node {node.name} left the cluster while it was probed")
+            terminal.say(f"node {node.name} left the cluster while it was probed")
         elif isinstance(result, NodeProblem):
             problems.append(result)
         else:

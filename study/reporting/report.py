@@ -14,25 +14,25 @@ from study.terminal import Terminal
 from study.trials.ledger import Status, count_by_status, count_ended
 
 
-def report_study(config: StudyConfig, collated: Mapping[str, Collated], screen: Terminal, ended_by: str = "") -> int:
+def report_study(config: StudyConfig, collated: Mapping[str, Collated], terminal: Terminal, ended_by: str = "") -> int:
     """Print the result of each dataset, the files of the study and the commands that may follow.
 
     Args:
         config: The study.
         collated: The trials and the summary of each dataset.
-        screen: Where to print.
+        terminal: Where to print.
         ended_by: Why the search ended early, if a limit of time or hardware ended it.
 
     Returns:
         The exit code: 0, or 1 if no trial completed on any dataset.
     """
-    completed = [_report_dataset(config, plan, collated[plan.dataset], ended_by, screen) for plan in config.plans]
-    screen.say("made:")
+    completed = [_report_dataset(config, plan, collated[plan.dataset], ended_by, terminal) for plan in config.plans]
+    terminal.say("made:")
     for path in _files_made(config):
-        screen.say(f"  {path}")
+        terminal.say(f"  {path}")
     commands = next_commands(config, {plan.dataset: collated[plan.dataset].summary for plan in config.plans})
     for line in ("next:", *(f"  {command}" for command in commands)) if commands else ():
-        screen.say(line)
+        terminal.say(line)
     return 0 if any(completed) else 1
 
 
@@ -55,33 +55,33 @@ def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) 
 
 
 def _report_dataset(
-    config: StudyConfig, plan: DatasetPlan, collated: Collated, ended_by: str, screen: Terminal
+    config: StudyConfig, plan: DatasetPlan, collated: Collated, ended_by: str, terminal: Terminal
 ) -> bool:
     """Print the result of one dataset; return whether a trial completed."""
     records, summary = collated
-    screen.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records, over=True)}")
+    terminal.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records, over=True)}")
     if count_ended(records) < plan.num_trials:
         reason = ended_by or "the space was used up"
-        screen.say(f"{plan.dataset}: {reason} before {plan.num_trials} trials had ended; --resume goes on")
+        terminal.say(f"{plan.dataset}: {reason} before {plan.num_trials} trials had ended; --resume goes on")
     if any(record.status is Status.FAILED for record in records):
         table = config.results.dataset(plan.dataset).trials_table
-        screen.say(f"{plan.dataset}: the column error of {table} says why trials failed")
+        terminal.say(f"{plan.dataset}: the column error of {table} says why trials failed")
     if summary.best is None:
-        screen.say(f"{plan.dataset}: no trial completed")
+        terminal.say(f"{plan.dataset}: no trial completed")
         return False
     record, value, epoch = summary.best
-    screen.say(f"{plan.dataset}: best {summary.metric} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
-    say_comparison(summary, screen)
+    terminal.say(f"{plan.dataset}: best {summary.metric} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
+    print_comparison(summary, terminal)
     return True
 
 
-def say_comparison(summary: DatasetSummary, screen: Terminal) -> None:
+def print_comparison(summary: DatasetSummary, terminal: Terminal) -> None:
     """Print each baseline's score on val with PAN's lead, and the cautions."""
     for scores in summary.scores:
         if scores.val is not None and scores.val_ahead is not None:
-            screen.say(f"  {scores.method}: {scores.val.mean:.4f}; PAN ahead by {scores.val_ahead}")
+            terminal.say(f"  {scores.method}: {scores.val.mean:.4f}; PAN ahead by {scores.val_ahead}")
     for caution in summary.cautions:
-        screen.say(f"  caution: {caution}")
+        terminal.say(f"  caution: {caution}")
 
 
 def _files_made(config: StudyConfig) -> list[Location]:

@@ -172,20 +172,22 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
     )
 
 
-def prepare_on_screen(preparation: Preparation, screen: Terminal) -> PreparedDataset:
+def prepare_with_progress(preparation: Preparation, terminal: Terminal) -> PreparedDataset:
     """Prepare a dataset, show the progress, and print its size and what was left out."""
     dataset, started_s = preparation.dataset, time.monotonic()
-    with screen.live(at_once=True) as show:
+    with terminal.live(at_once=True) as show:
         prepared = prepare_dataset(preparation, show_work(dataset, show))
     sizes = ", ".join(f"{size} {split}" for split, size in prepared.split_sizes.items())
     origin = "from the cache" if prepared.from_cache else f"made in {duration(time.monotonic() - started_s)}"
-    screen.say(f"{dataset}: {sizes} images, {preparation.features.backbone} features {origin}")
+    terminal.say(f"{dataset}: {sizes} images, {preparation.features.backbone} features {origin}")
     if preparation.backbone_training is not None:
-        screen.say(f"{dataset}: backbone trained by {preparation.backbone_training.kind}: {prepared.trained_backbone}")
+        terminal.say(
+            f"{dataset}: backbone trained by {preparation.backbone_training.kind}: {prepared.trained_backbone}"
+        )
     for reason, count in prepared.left_out.items():
-        screen.say(f"{dataset}: {count} left out ({reason})")
+        terminal.say(f"{dataset}: {count} left out ({reason})")
     for name, why in prepared.unreadable.items():
-        screen.say(f"{dataset}: left out {name}: {why}")
+        terminal.say(f"{dataset}: left out {name}: {why}")
     return prepared
 
 

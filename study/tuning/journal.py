@@ -59,19 +59,19 @@ class Journal:
         self._file = JournalFileBackend(str(path))
         self._num_trials = sum(record.status is not Status.RUNNING for record in records)
 
-    def begin(self, trial_id: str, parameters: Parameters) -> int:
+    def trial_started(self, trial_id: str, parameters: Parameters) -> int:
         """Write the start of a trial, and return its number in the journal."""
         self._append(_trial_entry(trial_id, parameters, TrialState.RUNNING) | {"datetime_start": _now()})
         self._num_trials += 1
         return self._num_trials - 1
 
-    def report(self, number: int, epoch: int, value: float) -> None:
+    def epoch_reported(self, number: int, epoch: int, value: float) -> None:
         """Write an epoch of a trial."""
         self._append(
             _entry(JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE, trial_id=number, step=epoch, intermediate_value=value)
         )
 
-    def end(self, number: int, state: TrialState, value: float | None) -> None:
+    def trial_finished(self, number: int, state: TrialState, value: float | None) -> None:
         """Write the end of a trial."""
         values = None if value is None else [value]
         operation = JournalOperation.SET_TRIAL_STATE_VALUES

@@ -15,7 +15,7 @@ from study.tuning.progress import SearchProgress, progress_line
 
 
 def search_datasets(
-    config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, budget: Budget, screen: Terminal
+    config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, budget: Budget, terminal: Terminal
 ) -> None:
     """Run the trials that the ledgers lack, and show how far they are.
 
@@ -24,7 +24,7 @@ def search_datasets(
         prepared: The datasets, in the order of the study's plans.
         slots: The hardware of one trial, and how many trials run at a time.
         budget: The time and the GPU hours after which the search ends.
-        screen: Where progress is shown.
+        terminal: Where progress is shown.
 
     Raises:
         UserError: If the search space suggests an invalid trial, or a node that joined later may not run trials.
@@ -44,7 +44,7 @@ def search_datasets(
     lines = [progress_line(search.dataset, search.num_trials, progress[search.dataset]) for search in searches]
     missing = [search for search in searches if progress[search.dataset].ended < search.num_trials]
     datasets = {dataset.dataset: dataset for dataset in prepared}
-    with screen.live(at_once=True) as show:
+    with terminal.live(at_once=True) as show:
 
         def update() -> None:
             show(lambda: "; ".join(line() for line in lines))

@@ -87,7 +87,7 @@ class LedgerSearch(OptunaSearch):
                 self._seen.add(name)
                 spec = self._make_spec(name, config)
                 trial.set_user_attr(NUMBER, spec.number)
-                journal_number = self._journal.begin(name, Parameters(trial.params, trial.distributions))
+                journal_number = self._journal.trial_started(name, Parameters(trial.params, trial.distributions))
                 self._suggested[trial_id] = SuggestedTrial(spec, trial, journal_number)
                 return {"spec": spec}
             self._optuna.tell(trial, state=STATES[Status.FAILED])
@@ -117,7 +117,7 @@ class LedgerSearch(OptunaSearch):
         value = final_value(record, self._search.objective)
         stopped = record.status is Status.STOPPED
         self._optuna.tell(suggested.trial, None if stopped else value, state=STATES[record.status])
-        self._journal.end(suggested.journal_number, STATES[record.status], value)
+        self._journal.trial_finished(suggested.journal_number, STATES[record.status], value)
         del self._suggested[trial_id]
         self._trial_finished(record)
 
@@ -149,7 +149,7 @@ class LedgerSearch(OptunaSearch):
         if epoch not in suggested.reported and math.isfinite(value):
             suggested.reported.add(epoch)
             suggested.trial.report(value, epoch)
-            self._journal.report(suggested.journal_number, epoch, value)
+            self._journal.epoch_reported(suggested.journal_number, epoch, value)
 
 
 class RoundRobinSearcher(Searcher):

@@ -10,7 +10,7 @@ import pytest
 
 import study.app.train_final
 from pan_model.errors import UserError
-from study.app.commands import final_command, run_command, run_with_screen
+from study.app.commands import final_command, run_command, run_with_terminal
 from study.storage.object_store import StoreError
 from study.terminal import Terminal
 
@@ -28,14 +28,14 @@ def own_signals() -> Generator[None]:
 
 
 def test_what_the_command_gives_is_the_exit_code():
-    assert run_with_screen(lambda _screen: 1, "again") == 1
+    assert run_with_terminal(lambda _terminal: 1, "again") == 1
 
 
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]):
-    def refuse(_screen: Terminal) -> int:
+    def refuse(_terminal: Terminal) -> int:
         raise UserError("words.txt line 2:\n  too long")
 
-    assert run_with_screen(refuse, "again") == 2
+    assert run_with_terminal(refuse, "again") == 2
     assert capsys.readouterr().err == "error: words.txt line 2: too long\n"
 
 
@@ -46,11 +46,11 @@ def test_a_rule_is_told_by_the_flag_that_people_type(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_an_interrupt(number: signal.Signals, capsys: pytest.CaptureFixture[str]):
-    def stop(_screen: Terminal) -> int:
+    def stop(_terminal: Terminal) -> int:
         os.kill(os.getpid(), number)
         return 0
 
-    assert run_with_screen(stop, "again") == 130
+    assert run_with_terminal(stop, "again") == 130
     assert capsys.readouterr().err == "interrupted; again\n"
 
 
@@ -59,19 +59,19 @@ def test_a_signal_is_an_interrupt(number: signal.Signals, capsys: pytest.Capture
 def test_an_error_that_comes_of_a_signal_is_one_too(
     number: signal.Signals, error: Exception, capsys: pytest.CaptureFixture[str]
 ):
-    def stop(_screen: Terminal) -> int:
+    def stop(_terminal: Terminal) -> int:
         try:
             os.kill(os.getpid(), number)
         finally:
             raise error
 
-    assert run_with_screen(stop, "again") == 130
+    assert run_with_terminal(stop, "again") == 130
     assert capsys.readouterr().err == "interrupted; again\n"
 
 
 def test_ctrl_c_that_a_shell_has_ignored_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    assert run_with_screen(lambda _screen: 0, "again") == 0
+    assert run_with_terminal(lambda _terminal: 0, "again") == 0
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
@@ -85,16 +85,16 @@ def test_a_final_training_that_is_interrupted_says_what_there_is(tmp_path: Path,
 
 
 def test_a_store_that_fails_is_a_line_with_how_to_go_on(capsys: pytest.CaptureFixture[str]):
-    def fail(_screen: Terminal) -> int:
+    def fail(_terminal: Terminal) -> int:
         raise StoreError("s3://bucket/file: cannot be written (no answer)")
 
-    assert run_with_screen(fail, "go on with: this") == 2
+    assert run_with_terminal(fail, "go on with: this") == 2
     assert capsys.readouterr().err == "error: s3://bucket/file: cannot be written (no answer); go on with: this\n"
 
 
 def test_an_error_of_ours_is_not_hidden():
-    def fail(_screen: Terminal) -> int:
+    def fail(_terminal: Terminal) -> int:
         raise RuntimeError("ours")
 
     with pytest.raises(RuntimeError, match="ours"):
-        run_with_screen(fail, "again")
+        run_with_terminal(fail, "again")

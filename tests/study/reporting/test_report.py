@@ -11,7 +11,7 @@ from rich.console import Console
 from pan_model.scores import Interval
 from study.config.study_config import StudyConfig
 from study.reporting.comparison import MethodScores
-from study.reporting.report import next_commands, say_comparison
+from study.reporting.report import next_commands, print_comparison
 from study.reporting.summary import DatasetSummary
 from study.terminal import Terminal
 from study.trials.ledger import Status, TrialRecord
@@ -38,7 +38,7 @@ def say() -> Callable[..., list[str]]:
     def lines(scores: list[MethodScores], *cautions: str) -> list[str]:
         screen = StringIO()
         summary = replace(EMPTY, scores=scores, cautions=list(cautions))
-        say_comparison(summary, Terminal(Console(file=screen, force_terminal=False, soft_wrap=True)))
+        print_comparison(summary, Terminal(Console(file=screen, force_terminal=False, soft_wrap=True)))
         return screen.getvalue().splitlines()
 
     return lines

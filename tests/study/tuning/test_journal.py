@@ -153,13 +153,13 @@ def test_a_journal_is_written_while_trials_run(tmp_path: Path, records: list[Tri
     journal = Journal(path, records, search())
     parameters = replay(SPACE, records[4].config)
     dashboard = load(path)  # it is open all the time
-    numbers = [journal.begin(name, parameters) for name in ("a", "b", "c", "d")]
+    numbers = [journal.trial_started(name, parameters) for name in ("a", "b", "c", "d")]
     assert numbers == [5, 6, 7, 8]
     for epoch, value in ((1, 0.1 + 0.2), (2, 0.5)):
-        journal.report(6, epoch, value)
-    journal.end(6, TrialState.COMPLETE, 0.1 + 0.2)
-    journal.end(7, TrialState.FAIL, None)
-    journal.end(8, TrialState.PRUNED, 0.5)
+        journal.epoch_reported(6, epoch, value)
+    journal.trial_finished(6, TrialState.COMPLETE, 0.1 + 0.2)
+    journal.trial_finished(7, TrialState.FAIL, None)
+    journal.trial_finished(8, TrialState.PRUNED, 0.5)
     assert dashboard.trials[:5] == read(path)[:5]
     assert [look(trial)[1:] for trial in dashboard.trials[5:]] == [
         (TrialState.RUNNING, None, parameters.values, {"trial_id": "a"}, {}),
