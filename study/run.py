@@ -1,6 +1,6 @@
 """Search, collate, export and report: `study/run.py --dataset NAME ..`, see --help.
 
-`ray submit` copies this one file to the home folder of a cluster's head node; `ray up` brought the package there.
+`ray submit` copies only this file to the home folder of a cluster's head node; `ray up` has copied the package there.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Terminal: what commands print. A progress line on a terminal; plain lines now and then in a log file."""
+"""Terminal: output of commands. Progress is one live line on a terminal, and occasional plain lines in a log file."""
 
 import math
 import time
@@ -10,17 +10,17 @@ from rich.live import Live
 from rich.text import Text
 
 Show = Callable[[Callable[[], str]], None]
-"""Shows a line of progress; the function that makes it is called only if it is shown."""
+"""Shows a progress line. The argument builds the line and is called only if the line is shown."""
 
 REFRESH_S = 0.5
 """Seconds between two updates of the progress line on a terminal."""
 
 QUIET_S = 60.0
-"""Seconds without output after which progress is printed where there is no terminal, such as in a log file."""
+"""Seconds without output after which progress is printed if output is not a terminal, such as a log file."""
 
 
 class Terminal:
-    """Prints lines, and shows progress: live on a terminal, seldom elsewhere."""
+    """Print lines, and show progress: live on a terminal, at most once in QUIET_S elsewhere."""
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
@@ -28,7 +28,7 @@ class Terminal:
         self._printed_s = clock()
 
     def say(self, line: str) -> None:
-        """Print a line, wherever output goes."""
+        """Print a line, on a terminal or in a log file."""
         self._console.print(Text(line))
         self._printed_s = self._clock()
 
@@ -37,10 +37,10 @@ class Terminal:
         """Show a progress line that each call replaces.
 
         Args:
-            at_once: Where there is no terminal, print the first line without waiting for QUIET_S.
+            at_once: If output is not a terminal, print the first line without waiting for QUIET_S.
 
         Yields:
-            A function that shows the next line. Where there is no terminal, it prints a line after QUIET_S without
+            A function that shows the next line. If output is not a terminal, it prints a line after QUIET_S without
             output.
         """
         if not self._console.is_terminal:
@@ -70,7 +70,16 @@ class Terminal:
 
 
 def show_work(dataset: str, show: Show, clock: Callable[[], float] = time.monotonic) -> Callable[[str, int, int], None]:
-    """Return a function that shows the progress of each kind of work; work that is done may start again."""
+    """Return a function that shows the progress of each kind of work.
+
+    Args:
+        dataset: The name that begins each line.
+        show: Shows a line.
+        clock: Returns seconds.
+
+    Returns:
+        A function of the kind of work, the amount that is done and the total. Work that is done may start again.
+    """
     started_s: dict[str, float] = {}
 
     def update(work: str, done: int, total: int) -> None:
@@ -83,21 +92,29 @@ def show_work(dataset: str, show: Show, clock: Callable[[], float] = time.monoto
 
 
 def work_line(dataset: str, work: str, done: int, total: int, since_s: float) -> str:
-    """Return a line about the progress of work before a search, with the time that is left."""
+    """Return a line about the progress of work before a search, with the time that is left.
+
+    Args:
+        dataset: The name of the dataset.
+        work: The kind of work.
+        done: The amount that is done.
+        total: The amount in all.
+        since_s: Seconds since the work began.
+    """
     line = f"{dataset}: {work}, {done / max(total, 1):.0%}"
     known = done > 0 and since_s >= 1
     return f"{line}, about {duration(since_s / done * (total - done))} left" if known else line
 
 
 def duration(seconds: float) -> str:
-    """Format seconds for people.
+    """Format seconds as hours, minutes and seconds, with at most two units.
 
     >>> duration(75), duration(5), duration(7260)
     ('1 min 15 s', '5 s', '2 h 1 min')
     """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    rounded_s = round(seconds)
+    if rounded_s < 60:
+        return f"{rounded_s} s"
+    if rounded_s < 3600:
+        return f"{rounded_s // 60} min {rounded_s % 60} s"
+    return f"{rounded_s // 3600} h {rounded_s % 3600 // 60} min"

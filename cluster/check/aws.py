@@ -5,7 +5,7 @@ from typing import Any
 
 from cluster.check.documents import is_placeholder
 from cluster.check.node_types import TYPES, check_capability, check_resources, find_machine, head_name, node_types
-from cluster.check.problem import Problem, mapping, nearest, sequence, step, whole
+from cluster.check.problem import Problem, integer, mapping, nearest, sequence, step
 from cluster.check.schemas import check_request, instance_types, regions
 from cluster.check.versions import Locked
 
@@ -98,7 +98,7 @@ def _check_machine(where: str, kind: dict[str, Any], locked: Locked, *, head: bo
     if machine is None:
         return problems
     resources = mapping(kind.get("resources"))
-    if whole(resources.get("GPU")) and not machine.gpus:
+    if integer(resources.get("GPU")) and not machine.gpus:
         return [
             Problem(
                 where=place,
@@ -156,7 +156,7 @@ def _check_disk(where: str, node_config: dict[str, Any]) -> list[Problem]:
     problems: list[Problem] = []
     for index, disk in enumerate(disks):
         ebs, at = mapping(disk.get("Ebs")), step(step(place, index), "Ebs")
-        size = whole(ebs.get("VolumeSize", 0), LEAST_DISK_GB)
+        size = integer(ebs.get("VolumeSize", 0), LEAST_DISK_GB)
         if disk.get("DeviceName") == ROOT_DEVICE and size < LEAST_DISK_GB:
             what = f"must be at least {LEAST_DISK_GB} GB for image, .venv and data, got {size}; raise it."
             problems.append(Problem(where=step(at, "VolumeSize"), what=what))

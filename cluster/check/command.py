@@ -17,13 +17,13 @@ from cluster.check.node_setup import check_commands, check_files
 from cluster.check.node_types import check_node_types, head_name, known_machines, node_types
 from cluster.check.onprem import check_onprem
 from cluster.check.pods import gpus_of
-from cluster.check.problem import Problem, mapping, nearest, sequence, whole
+from cluster.check.problem import Problem, integer, mapping, nearest, sequence
 from cluster.check.schemas import PROVIDERS, check_schema
 from cluster.check.versions import Locked, locked_versions
 from pan_model.command_line import BAD_INPUT, OneLineParser, run_with_exit_code
 
 REPORTED_HERE = {"head_node_type", "max_workers", "provider.type", "provider.head_ip", "provider.worker_ips"}
-"""Keys that have a check here, for which Ray only rejects the file as a whole."""
+"""Keys that have a check here. For errors in them, Ray rejects the file without naming the key."""
 
 
 def check_file(path: Path, here: Path | None = None) -> tuple[list[Problem], str]:
@@ -69,7 +69,7 @@ def _check_cluster(config: dict[str, Any], locked: Locked, here: Path) -> list[P
 
 
 def _without_repeats(schema: list[Problem], problems: list[Problem]) -> list[Problem]:
-    """Drop Ray's rejection of the whole file if a more specific problem explains it."""
+    """Drop Ray's rejection of the file if a more specific problem explains it."""
     explained = any(problem.where in REPORTED_HERE for problem in problems)
     return [*(problem for problem in schema if problem.where or not explained), *problems]
 
@@ -102,33 +102,33 @@ def describe(documents: list[Any]) -> str:
     config = mapping(documents[0])
     provider = mapping(config.get("provider"))
     if provider.get("type") == "local":
-        num_workers = whole(config.get("max_workers"), len(sequence(provider.get("worker_ips"))))
+        num_workers = integer(config.get("max_workers"), len(sequence(provider.get("worker_ips"))))
         return f"head {provider.get('head_ip')} and up to {num_workers} workers"
     return _describe_cloud(config)
 
 
 def _describe_pods(document: dict[str, Any]) -> str:
     groups = [
-        f"{whole(group.get('minReplicas'))} to {whole(group.get('maxReplicas'))} pods '{group.get('groupName')}' "
+        f"{integer(group.get('minReplicas'))} to {integer(group.get('maxReplicas'))} pods '{group.get('groupName')}' "
         f"of {gpus_of(group)} GPU"
         for group in worker_groups(document)
     ]
-    most = sum(whole(group.get("maxReplicas")) * gpus_of(group) for group in worker_groups(document))
+    most = sum(integer(group.get("maxReplicas")) * gpus_of(group) for group in worker_groups(document))
     return f"{document.get('kind')}: a head and {', '.join(groups)}, at most {most} GPUs"
 
 
 def _describe_cloud(config: dict[str, Any]) -> str:
     kind = str(mapping(config.get("provider")).get("type"))
-    most_at_all = whole(config.get("max_workers"))
+    most_at_all = integer(config.get("max_workers"))
     head, workers, most_gpus = "", list[str](), 0
     for name, node in node_types(config).items():
         machine = _machine(kind, mapping(node.get("node_config")))
         if name == head_name(config):
             head = machine
             continue
-        gpus, most = whole(mapping(node.get("resources")).get("GPU")), whole(node.get("max_workers"), most_at_all)
+        gpus, most = integer(mapping(node.get("resources")).get("GPU")), integer(node.get("max_workers"), most_at_all)
         most_gpus += gpus * min(most, most_at_all)
-        workers.append(f"{whole(node.get('min_workers'))} to {most} {machine} of {gpus} GPU{_memory(kind, machine)}")
+        workers.append(f"{integer(node.get('min_workers'))} to {most} {machine} of {gpus} GPU{_memory(kind, machine)}")
     gpus = f"at most {most_gpus} GPUs and {1 + most_at_all} machines billed by the hour"
     return (
         f"head {head}, then {', '.join(workers)}: {gpus}; workers stop after "

@@ -32,7 +32,7 @@ class _StrictLoader(yaml.SafeLoader):
         for key in (key for key in loaded if not isinstance(key, str)):
             what = f"keys must be strings, got {key}; quote it or remove it."
             self.problems.append(Problem(where=f"line {node.start_mark.line + 1}", what=what))
-        return {str(key): part for key, part in loaded.items()}
+        return {str(key): value for key, value in loaded.items()}
 
 
 def read_documents(path: Path) -> tuple[list[Any], list[Problem]]:
@@ -122,5 +122,5 @@ def _also(places: list[str]) -> str:
 def _strings(value: object, where: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         yield where, value
-    for key, part in [*mapping(value).items(), *enumerate(sequence(value))]:
-        yield from _strings(part, step(where, key))
+    for key, child in [*mapping(value).items(), *enumerate(sequence(value))]:
+        yield from _strings(child, step(where, key))

@@ -14,7 +14,7 @@ from cluster.check.node_types import (
     known_machines,
     node_types,
 )
-from cluster.check.problem import Problem, mapping, nearest, sequence, step, whole
+from cluster.check.problem import Problem, integer, mapping, nearest, sequence, step
 from cluster.check.schemas import check_keys
 from cluster.check.versions import Locked
 
@@ -74,7 +74,7 @@ def _check_machine(where: str, kind: dict[str, Any], locked: Locked, *, head: bo
         return problems
     added, problems = _with_accelerators(step(where, "node_config"), node_config, name, machine)
     resources = mapping(kind.get("resources"))
-    if whole(resources.get("GPU")) and not added.gpus:
+    if integer(resources.get("GPU")) and not added.gpus:
         what = f"resources declare a GPU, but '{name}' has none; choose g2 or a2, or n1 with guestAccelerators."
         return [*problems, Problem(where=place, what=what)]
     return [
@@ -100,7 +100,7 @@ def _with_accelerators(
         ]
     kind = str(accelerators[0].get("acceleratorType", "")).rsplit("/", 1)[-1]
     gpu, problems = find_machine(place, kind, "gcp_accelerators", known_machines("gcp_accelerators"))
-    count = whole(accelerators[0].get("acceleratorCount"))
+    count = integer(accelerators[0].get("acceleratorCount"))
     if gpu is None:
         return machine, problems
     if count < 1:
@@ -124,7 +124,7 @@ def _check_scheduling(where: str, kind: dict[str, Any], *, head: bool) -> list[P
         hint = nearest(str(model), ["SPOT", "STANDARD"]) or "; choose one."
         what = f"must be SPOT, or STANDARD at more than twice the price, got '{model or ''}'{hint}"
         problems.append(Problem(where=step(place, "provisioningModel"), what=what))
-    if whole(mapping(kind.get("resources")).get("GPU")) and scheduling.get("onHostMaintenance") != "TERMINATE":
+    if integer(mapping(kind.get("resources")).get("GPU")) and scheduling.get("onHostMaintenance") != "TERMINATE":
         what = (
             "must be TERMINATE, because machines with a GPU cannot migrate, got "
             f"'{scheduling.get('onHostMaintenance', '')}'."

@@ -6,7 +6,7 @@ from typing import Any
 
 from cluster.check.documents import is_placeholder
 from cluster.check.pods import GPU, check_declared_workers, check_pod, config_values, container_of, gpus_of
-from cluster.check.problem import Problem, mapping, nearest, sequence, step, whole
+from cluster.check.problem import Problem, integer, mapping, nearest, sequence, step
 from cluster.check.schemas import check_keys
 from cluster.check.versions import CHECKOUT, Locked, check_image
 
@@ -72,7 +72,7 @@ def _check_job(where: str, spec: dict[str, Any]) -> list[Problem]:
     if not re.search(r"(^|[\s/])study/run\.py\b", entrypoint):
         what = f"must run study/run.py, got '{entrypoint}'; see cluster/kuberay.yaml."
         problems.append(Problem(where=step(where, "entrypoint"), what=what))
-    elif whole(spec.get("backoffLimit")) and "--resume" not in entrypoint:
+    elif integer(spec.get("backoffLimit")) and "--resume" not in entrypoint:
         what = "must contain --resume, because backoffLimit runs it again and an existing study is an error; add it."
         problems.append(Problem(where=step(where, "entrypoint"), what=what))
     if spec.get("shutdownAfterJobFinishes") is not True and "clusterSelector" not in spec:
@@ -128,11 +128,11 @@ def _check_autoscaling(where: str, spec: dict[str, Any]) -> list[Problem]:
 
 def _check_group(where: str, group: dict[str, Any]) -> list[Problem]:
     problems: list[Problem] = []
-    least, most = whole(group.get("minReplicas")), group.get("maxReplicas")
+    least, most = integer(group.get("minReplicas")), group.get("maxReplicas")
     if not isinstance(most, int) or most < 1:
         what = f"must be at least 1, got {most if most is not None else 'nothing'}; it limits the cost."
         problems.append(Problem(where=step(where, "maxReplicas"), what=what))
-    elif not least <= whole(group.get("replicas"), least) <= most:
+    elif not least <= integer(group.get("replicas"), least) <= most:
         what = f"must be between minReplicas, {least}, and maxReplicas, {most}, got {group.get('replicas', least)}."
         problems.append(Problem(where=step(where, "replicas"), what=what))
     resources = mapping(container_of(group).get("resources"))

@@ -1,4 +1,4 @@
-"""What nodes run and receive: setup and start commands, uploaded files, and the ssh login."""
+"""Checks of node setup: setup and start commands, uploaded files, and the ssh login."""
 
 import re
 import stat
@@ -18,7 +18,7 @@ BOOTSTRAP = "--autoscaling-config=~/ray_bootstrap_config.yaml"
 
 def commands_of(config: dict[str, Any], keys: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return the commands under some keys, each with its path in the file."""
-    return [(step(key, index), str(c)) for key in keys for index, c in enumerate(sequence(config.get(key)))]
+    return [(step(key, index), str(command)) for key in keys for index, command in enumerate(sequence(config.get(key)))]
 
 
 def check_commands(config: dict[str, Any], locked: Locked, *, cloud: bool) -> list[Problem]:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.check.problem import Problem, mapping, nearest, step, whole
+from cluster.check.problem import Problem, integer, mapping, nearest, step
 from cluster.check.versions import Locked
 
 LONGEST_IDLE_MINUTES = 60
@@ -48,7 +48,7 @@ def _check_head(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> lis
     if head not in kinds:
         what = f"must be one of {', '.join(kinds)}, got '{head}'{nearest(head, kinds)}"
         return [Problem(where="head_node_type", what=what)]
-    if whole(kinds[head].get("max_workers")):
+    if integer(kinds[head].get("max_workers")):
         what = f"must be 0 for the head, got {kinds[head]['max_workers']}; otherwise Ray may start more heads."
         return [Problem(where=step(step(TYPES, head), "max_workers"), what=what)]
     return []
@@ -75,11 +75,11 @@ def _check_most(config: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> lis
         return [Problem(where="max_workers", what="no worker can start, so no trial can run; allow at least one.")]
     if not isinstance(most, int):
         return []
-    needed = sum(whole(kind.get("min_workers")) for kind in workers)
+    needed = sum(integer(kind.get("min_workers")) for kind in workers)
     if needed > most:
         what = f"must be at least {needed}, the sum of all min_workers, got {most}; raise it or lower them."
         return [Problem(where="max_workers", what=what)]
-    could = sum(whole(kind.get("max_workers"), most) for kind in workers)
+    could = sum(integer(kind.get("max_workers"), most) for kind in workers)
     if could < most:
         what = f"must be at most {could}, the sum of the node types' max_workers, got {most}; raise theirs or lower it."
         return [Problem(where="max_workers", what=what)]
@@ -96,7 +96,7 @@ def _check_old_key(config: dict[str, Any]) -> list[Problem]:
 def _check_kind(config: dict[str, Any], name: str, kind: dict[str, Any]) -> list[Problem]:
     where = step(TYPES, name)
     head = name == head_name(config)
-    least, most = whole(kind.get("min_workers")), whole(kind.get("max_workers"), whole(config.get("max_workers")))
+    least, most = integer(kind.get("min_workers")), integer(kind.get("max_workers"), integer(config.get("max_workers")))
     problems: list[Problem] = []
     if least < 0 or (least > most and not head):
         what = f"must be between 0 and max_workers, {most}, got {least}; further nodes never start."
@@ -111,7 +111,7 @@ def _check_kind(config: dict[str, Any], name: str, kind: dict[str, Any]) -> list
             "plans with them."
         )
         problems.append(Problem(where=step(where, "resources"), what=what))
-    elif not head and whole(resources["CPU"]) < 1:
+    elif not head and integer(resources["CPU"]) < 1:
         what = f"CPU must be at least 1, got {resources['CPU']}; every trial needs one."
         problems.append(Problem(where=step(where, "resources"), what=what))
     return problems

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from cluster.check.documents import is_placeholder
-from cluster.check.problem import Problem, mapping, sequence, step, whole
+from cluster.check.problem import Problem, integer, mapping, sequence, step
 
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?")
 
@@ -37,7 +37,7 @@ def _places(workers: list[Any]) -> list[tuple[str, Any]]:
 
 
 def _check_most(config: dict[str, Any], num_workers: int) -> list[Problem]:
-    least, most = whole(config.get("min_workers"), num_workers), whole(config.get("max_workers"), num_workers)
+    least, most = integer(config.get("min_workers"), num_workers), integer(config.get("max_workers"), num_workers)
     if most > num_workers:
         what = f"must be at most {num_workers}, the number of worker_ips, got {most}."
         return [Problem(where="max_workers", what=what)]

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from cluster.check.documents import is_placeholder
-from cluster.check.problem import Problem, mapping, nearest, sequence, step, whole
+from cluster.check.problem import Problem, integer, mapping, nearest, sequence, step
 from cluster.check.versions import Locked, check_image
 from pan_model.errors import UserError
 from study.nodes.resources import WORKERS, Node, read_workers
@@ -79,8 +79,8 @@ def check_pod(where: str, group: dict[str, Any], values: dict[str, Any], locked:
             problems.append(Problem(where=step(place, "resources.limits"), what=what))
     pod = mapping(mapping(group.get("template")).get("spec"))
     for kind in ("initContainers", "containers"):
-        for index, part in enumerate(map(mapping, sequence(pod.get(kind)))):
-            problems += _check_config_maps(step(step(where, f"template.spec.{kind}"), index), part, values)
+        for index, pod_container in enumerate(map(mapping, sequence(pod.get(kind)))):
+            problems += _check_config_maps(step(step(where, f"template.spec.{kind}"), index), pod_container, values)
     return problems + _check_output(place, environment_of(group, values), container)
 
 
@@ -88,7 +88,7 @@ def _check_config_maps(where: str, container: dict[str, Any], values: dict[str, 
     return [
         Problem(
             where=step(where, "envFrom"),
-            what=f"there is no ConfigMap '{name}' in this file{nearest(name, values) or '; add it.'}",
+            what=f"no ConfigMap '{name}' in this file{nearest(name, values) or '; add it.'}",
         )
         for name in config_maps_of(container)
         if name not in values
@@ -141,7 +141,7 @@ def check_declared_workers(where: str, spec: dict[str, Any], values: dict[str, A
 
 def _count(group: dict[str, Any]) -> int:
     """Return the largest number of pods of a group."""
-    return max(0, whole(group.get("maxReplicas"))) * max(1, whole(group.get("numOfHosts"), 1))
+    return max(0, integer(group.get("maxReplicas"))) * max(1, integer(group.get("numOfHosts"), 1))
 
 
 def _node(group: dict[str, Any]) -> Node:

@@ -1,4 +1,4 @@
-"""Problems of a cluster file, and access to the parts of a YAML document."""
+"""Problems of a cluster file, and typed access to values of a YAML document."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ def sequence(value: object) -> list[Any]:
     return list(cast(Sequence[Any], value)) if isinstance(value, list) else []
 
 
-def whole(value: object, default: int = 0) -> int:
+def integer(value: object, default: int = 0) -> int:
     """Return an integer as it is, and the default for anything else, which the schema check reports."""
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 

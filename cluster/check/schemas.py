@@ -64,11 +64,7 @@ def _prepare(config: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
             validate_config(prepared)
     except (ClickException, ValueError, RuntimeError, NotImplementedError, ValidationError) as error:
         return prepared, [_rejection(error)]
-    except (
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:  # Ray does not validate everything before it uses it
+    except (LookupError, TypeError, AttributeError) as error:  # Ray uses some values before it validates them
         return prepared, [_rejection(error)]
     return prepared, []
 
@@ -136,8 +132,8 @@ def _check(where: str, value: object, shape: Any) -> list[Problem]:
     if shape.type_name == "structure":
         return _check_structure(where, mapping(value), shape)
     if shape.type_name == "list":
-        parts = enumerate(sequence(value))
-        return [problem for index, part in parts for problem in _check(step(where, index), part, shape.member)]
+        children = enumerate(sequence(value))
+        return [problem for index, child in children for problem in _check(step(where, index), child, shape.member)]
     choices = getattr(shape, "enum", None) or []
     if choices and value not in choices:
         hint = nearest(str(value), choices) or f"; choose from {', '.join(choices)}."
@@ -147,9 +143,9 @@ def _check(where: str, value: object, shape: Any) -> list[Problem]:
 
 def _check_structure(where: str, value: dict[str, Any], shape: Any) -> list[Problem]:
     problems: list[Problem] = []
-    for key, part in value.items():
+    for key, child in value.items():
         if key in shape.members:
-            problems += _check(step(where, key), part, shape.members[key])
+            problems += _check(step(where, key), child, shape.members[key])
         else:
             hint = nearest(key, shape.members) or "; remove it."
             problems.append(Problem(where=step(where, key), what=f"EC2 has no such key{hint}"))

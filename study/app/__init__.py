@@ -1,4 +1,6 @@
 """The commands, from flags to exit code. Start at `commands.py`; may import every other folder of `study`.
 
-`run_study.py` and `train_final.py` are imported once the flags are valid, since they import torch.
+`flags.py` parses the command line, `dry_run.py` prints the plan of a study, `run_study.py` runs one, and
+`train_final.py` trains its best configuration again. The last two are imported only after the flags are checked, since
+they import torch.
 """

@@ -1,4 +1,7 @@
-"""Commands behind the scripts: command line in, exit code out, errors of the user as one line on stderr."""
+"""Commands behind the scripts: each takes a command line and returns an exit code.
+
+Errors of the user are printed as one line on stderr.
+"""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -18,11 +21,14 @@ def run_command(words: Sequence[str], script: Path | None = None) -> int:
     Args:
         words: The command line.
         script: The file that runs, which `ray submit` copies out of the package.
+
+    Returns:
+        The exit code.
     """
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
     command = "the same command and --resume" if is_submitted(script) else f"uv run study/run.py {again}"
-    go_on = f"all finished epochs are saved; resume with: {command}"
-    return run_with_terminal(lambda terminal: _run(words, terminal, script), go_on)
+    hint = f"all finished epochs are saved; resume with: {command}"
+    return run_with_terminal(lambda terminal: _run(words, terminal, script), hint)
 
 
 def collate_command(words: Sequence[str]) -> int:
@@ -37,8 +43,8 @@ def status_command(words: Sequence[str]) -> int:
 
 def final_command(words: Sequence[str]) -> int:
     """Run study/final.py."""
-    go_on = "run it again; if the folder final/ exists already, it is complete"
-    return run_with_terminal(lambda terminal: _final(words, terminal), go_on)
+    hint = "run it again; if the folder final/ exists already, it is complete"
+    return run_with_terminal(lambda terminal: _final(words, terminal), hint)
 
 
 def _run(words: Sequence[str], terminal: Terminal, script: Path | None) -> int:
@@ -55,20 +61,20 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None) -> int:
         for line in describe_plan(config):
             terminal.say(line)
         return 0
-    found = find_study(config)
-    if found is not None:
-        check_same_flags(found, config)
-        if _is_finished(config) and same_files(found, config):
+    earlier = find_study(config)
+    if earlier is not None:
+        check_same_flags(earlier, config)
+        if _is_finished(config) and same_files(earlier, config):
             terminal.say(f"study {config.study_name} is done: every trial has run.")
             return report_study(config, collate(config.results, over=True), terminal)
 
-    from study.app.run_study import conduct_study  # importing torch takes seconds, which an error need not wait for
+    from study.app.run_study import conduct_study  # after the checks: importing torch takes seconds
 
-    return conduct_study(config, found, terminal)
+    return conduct_study(config, earlier, terminal)
 
 
 def _is_finished(config: StudyConfig) -> bool:
-    """Return whether every dataset's ledger holds as many ended trials as the study is to have."""
+    """Return whether the ledger of every dataset holds as many ended trials as the study requests."""
     from study.trials.ledger import count_ended, read_ledger
 
     return all(
@@ -120,11 +126,16 @@ def _status(words: Sequence[str], terminal: Terminal) -> int:
 def _final(words: Sequence[str], terminal: Terminal) -> int:
     config = read_final_config(words)
 
-    from study.app.train_final import train_final  # importing torch takes seconds, which an error need not wait for
+    from study.app.train_final import train_final  # after the checks: importing torch takes seconds
 
     return train_final(config, terminal)
 
 
-def run_with_terminal(command: Callable[[Terminal], int], how_to_go_on: str) -> int:
-    """Run a command of a study and return its exit code; rules are named by the flags that the user typed."""
-    return run_with_exit_code(lambda: command(Terminal()), how_to_go_on, resumable=(StoreError,), rephrase=name_flags)
+def run_with_terminal(command: Callable[[Terminal], int], hint: str) -> int:
+    """Run a command of a study and return its exit code.
+
+    Args:
+        command: Prints to a terminal and returns an exit code. Rules in its errors are printed with the names of flags.
+        hint: How to continue after an interruption or a failure of a store.
+    """
+    return run_with_exit_code(lambda: command(Terminal()), hint, resumable=(StoreError,), rephrase=name_flags)

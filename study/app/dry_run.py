@@ -1,4 +1,4 @@
-"""Output of --dry-run: the resolved study, its search space, and whether its data are found."""
+"""Output of --dry-run: the resolved study, its search space, and whether its data exist."""
 
 from pan_model.datasets import find_dataset
 from search_spaces import SearchSpace
@@ -7,7 +7,7 @@ from study.config.study_config import DatasetPlan, StudyConfig
 
 
 def describe_plan(config: StudyConfig) -> list[str]:
-    """Describe a study in lines, from its flags alone; the data are not read."""
+    """Return lines that describe a study. Only its flags are used; the data are not read."""
     lines = [
         f"study {config.study_name} in {config.results.root}, seed {config.seed}",
         f"sampler {config.sampler}, scheduler {config.scheduler}, reduction factor {config.reduction_factor:g}, "

@@ -55,7 +55,7 @@ def final_parser() -> OneLineParser:
 
 
 def flag_table(config: type[StudyConfig | FinalConfig]) -> str:
-    """Return the Markdown table of a configuration's flags, as it stands in the README."""
+    """Return the Markdown table of a configuration's flags that the README contains."""
     rows = [("flag", "meaning", "default"), ("---", "---", "---")]
     for flag in flags_of(config).values():
         default = f"`{flag.environment}`, or {_default_text(flag)}" if flag.environment else _default_text(flag)
@@ -68,15 +68,15 @@ def flag_table(config: type[StudyConfig | FinalConfig]) -> str:
 
 
 BAR = r"\|"
-"""How a Markdown table has a bar in a cell."""
+"""A bar in a cell of a Markdown table."""
 
 
 RULE = re.compile(r"^(\w+) must (be at most |lie outside |)(\w+)")
-"""How a rule on a configuration's values begins: with a field, which may have to do with another one."""
+"""The beginning of a rule on a configuration's values: a field, and for some rules a second field."""
 
 
 def name_flags(message: str) -> str:
-    """Put flags in place of the fields that a rule is about, for people who typed flags.
+    """Replace the names of fields in a rule by the flags that the user typed.
 
     >>> name_flags("grace_epochs must be at most max_epochs, 9, got 10.")
     '--grace-epochs must be at most --max-epochs, 9, got 10.'
@@ -97,7 +97,7 @@ def name_flags(message: str) -> str:
 
 
 def _add_flags(parser: OneLineParser, config: type[StudyConfig | FinalConfig]) -> None:
-    """Add every flag that a configuration declares, below the heading of its group."""
+    """Add every flag that a configuration declares, under the heading of its group."""
     flags = flags_of(config)
     for group in Group:
         heading = parser.add_argument_group(group.value)
@@ -162,14 +162,14 @@ def _choice(kind: type[Choice]) -> Callable[[str], Choice]:
 
 
 class _Names(argparse.Action):
-    """Keeps the names as a tuple."""
+    """Store several names as a tuple."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, tuple(values))
 
 
 def _words_of_toml(path: Path, parser: OneLineParser) -> list[str]:
-    """Turn a TOML file into the words that would say the same on a command line."""
+    """Return the content of a TOML file as the words of an equivalent command line."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -201,6 +201,6 @@ def _words_of_key(path: Path, key: str, option: str, value: Any, action: argpars
             raise UserError(f"{path}: {key} must be true or false, got {value!r}.")
         return [option if value else option.replace("--", "--no-", 1)]
     values = value if isinstance(value, list) and isinstance(action, _Names) else [value]
-    if any(isinstance(one, bool | list | dict) for one in values):
+    if any(isinstance(element, bool | list | dict) for element in values):
         raise UserError(f"{path}: {key} must be a single value of its flag's kind, got {value!r}.")
     return [f"{option}={values[0]}"] if len(values) == 1 else [option, *map(str, values)]

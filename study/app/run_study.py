@@ -22,7 +22,7 @@ from study.nodes.resources import Node
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
 from study.reporting.collation import collate
 from study.reporting.report import report_study
-from study.storage.files import exists, storage_of, write_json, write_whole
+from study.storage.files import exists, storage_of, write_file, write_json
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
@@ -31,21 +31,21 @@ from study.tuning.budget import Budget, GpuMeter
 from study.tuning.search import search_datasets
 
 
-def conduct_study(config: StudyConfig, found: dict[str, Any] | None, terminal: Terminal) -> int:
+def conduct_study(config: StudyConfig, earlier: dict[str, Any] | None, terminal: Terminal) -> int:
     """Run the trials that a study lacks, and report.
 
-    Nothing is written to the output before all datasets are read and checked and their features are extracted.
+    Nothing is written to the output until all datasets are read and checked and their features are extracted.
 
     Args:
         config: The study.
-        found: The study.json of an earlier run, None for a new study.
+        earlier: The study.json of an earlier run, None for a new study.
         terminal: Shows progress and results.
 
     Returns:
         The exit code: 0, or 1 if no trial completed.
 
     Raises:
-        UserError: If an input is wrong, or the study found is another one.
+        UserError: If an input is wrong, or the earlier run was of a study with another signature.
     """
     if config.executor is Executor.RAY:
         configure_ray_environment()
@@ -58,10 +58,10 @@ def conduct_study(config: StudyConfig, found: dict[str, Any] | None, terminal: T
         prepared = [_prepare(plan, config, joined, terminal) for plan in config.plans]
         if joined is not None:
             _print_store_hints(prepared, terminal)
-        content = describe_study(config, [part.record for part in prepared], found)
-        _check_same_study(config, found, content, terminal)
+        content = describe_study(config, [dataset.record for dataset in prepared], earlier)
+        _check_same_study(config, earlier, content, terminal)
         baselines = [
-            _baselines(plan, part, config, terminal) for plan, part in zip(config.plans, prepared, strict=True)
+            _baselines(plan, dataset, config, terminal) for plan, dataset in zip(config.plans, prepared, strict=True)
         ]
         if config.executor is Executor.SERIAL:
             slots = _serial_slots(config)
@@ -91,20 +91,18 @@ def _join_cluster(config: StudyConfig, stack: ExitStack, terminal: Terminal) -> 
 
 
 def _check_same_study(
-    config: StudyConfig, found: dict[str, Any] | None, content: dict[str, Any], terminal: Terminal
+    config: StudyConfig, earlier: dict[str, Any] | None, content: dict[str, Any], terminal: Terminal
 ) -> None:
     """Raise UserError if the earlier study of this name differs; otherwise print whether it is resumed or started."""
-    if found is not None:
-        check_same(found, content["signed"], config.results.root)
-        terminal.say(f"going on with study {config.study_name}")
+    if earlier is not None:
+        check_same(earlier, content["signed"], config.results.root)
+        terminal.say(f"resuming study {config.study_name}")
     elif config.resume:
         terminal.say(f"no study {config.study_name} in {config.output} yet: starting it")
 
 
 def _ray_session(config: StudyConfig, terminal: Terminal) -> AbstractContextManager[tuple[Node, ...]]:
-    from study.nodes.ray_session import (
-        ray_session,  # importing Ray takes seconds
-    )
+    from study.nodes.ray_session import ray_session  # importing Ray takes seconds
 
     return ray_session(config, terminal.say)
 
@@ -112,15 +110,15 @@ def _ray_session(config: StudyConfig, terminal: Terminal) -> AbstractContextMana
 def _print_store_hints(prepared: list[PreparedDataset], terminal: Terminal) -> None:
     from study.nodes.preflight import store_hints
 
-    for line in store_hints(sum(part.featured.features.nbytes for part in prepared)):
+    for line in store_hints(sum(dataset.featured.features.nbytes for dataset in prepared)):
         terminal.say(line)
 
 
 def _prepare(
     plan: DatasetPlan, config: StudyConfig, joined: tuple[Node, ...] | None, terminal: Terminal
 ) -> PreparedDataset:
-    kept = config.results.dataset(plan.dataset).backbone
-    trained = plan.backbone_training is not None and exists(kept)
+    backbone = config.results.dataset(plan.dataset).backbone
+    is_trained = plan.backbone_training is not None and exists(backbone)
     preparation = Preparation(
         dataset=plan.dataset,
         data_root=config.data_root,
@@ -129,7 +127,7 @@ def _prepare(
         options=plan.options,
         regime=config.regime,
         backbone_training=plan.backbone_training,
-        trained_backbone=storage_of(kept).copy_to_disk(kept, config.cache_dir) if trained else None,
+        trained_backbone=storage_of(backbone).copy_to_disk(backbone, config.cache_dir) if is_trained else None,
         data_workers=loading_processes_here(config.data_workers),
         skip_bad_images=config.skip_bad_images,
         extractor=LOCAL if joined is None else _cluster_extractor(plan, joined, terminal),
@@ -157,7 +155,7 @@ def _baselines(
 
 
 def _check_gpu_hours(config: StudyConfig, has_gpus: bool) -> None:
-    """Raise UserError if there are no GPUs whose hours could be used up."""
+    """Raise UserError if GPU-hours are limited and there is no GPU."""
     if config.max_gpu_hours is not None and not has_gpus:
         raise UserError("--max-gpu-hours needs a cluster with GPUs, got none; --time-budget ends a study without them.")
 
@@ -185,17 +183,17 @@ def _gpu_meter(config: StudyConfig) -> GpuMeter:
 def _measure_gpu_need(
     config: StudyConfig, prepared: list[PreparedDataset], nodes: Sequence[Node], terminal: Terminal
 ) -> float:
-    """Return the measured part of a GPU that a trial needs; 0 without GPUs or if a share was given."""
+    """Return the measured share of a GPU that a trial needs; 0 without GPUs or if the study sets a share."""
     if config.gpus_per_trial is not None or not any(node.gpus for node in nodes):
         return 0.0
     from study.nodes.gpu_memory import largest_trials, probe_gpu
     from study.nodes.ray_session import count_gpus
 
     need = 0.0
-    for plan, part in zip(config.plans, prepared, strict=True):
+    for plan, dataset in zip(config.plans, prepared, strict=True):
         waiting = "" if count_gpus() else ", as soon as the cluster has started a machine that has one"
         terminal.say(f"{plan.dataset}: measuring on a GPU how much of it a trial needs{waiting}")
-        use = probe_gpu(part, largest_trials(plan.space, max_epochs=plan.max_epochs, seed=config.seed))
+        use = probe_gpu(dataset, largest_trials(plan.space, max_epochs=plan.max_epochs, seed=config.seed))
         if use is not None:
             terminal.say(f"{plan.dataset}: a trial takes up to {use}")
             need = max(need, use.share)
@@ -208,16 +206,16 @@ def _write_study(
     baselines: list[dict[str, QuestionLists]],
     content: dict[str, Any],
 ) -> None:
-    """Write study.json, the baselines and trained backbones, before the first trial."""
+    """Write study.json, the baselines and the trained backbones. Called before the first trial."""
     write_json(config.results.study, content)
-    for part, questions in zip(prepared, baselines, strict=True):
-        write_baselines(config.results.dataset(part.dataset).baselines, questions)
-        _keep_backbone(config, part)
+    for dataset, questions in zip(prepared, baselines, strict=True):
+        write_baselines(config.results.dataset(dataset.dataset).baselines, questions)
+        _keep_backbone(config, dataset)
 
 
 def _keep_backbone(config: StudyConfig, prepared: PreparedDataset) -> None:
-    """Copy the trained backbone to the results, which are useless without it; the cache may be deleted."""
+    """Copy the trained backbone to the results, which need it: the cache may be deleted."""
     file = config.results.dataset(prepared.dataset).backbone
     trained = prepared.trained_backbone
     if trained is not None and not exists(file):
-        write_whole(file, lambda path: shutil.copyfile(trained, path))
+        write_file(file, lambda path: shutil.copyfile(trained, path))

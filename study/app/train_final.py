@@ -47,13 +47,13 @@ UNFINISHED = f".{METRICS}."
 """Prefix of the files that test whether a store can be written."""
 
 LEFTOVERS = (WEIGHTS, CONFIG, MODEL_BACKBONE, "model_card.md")
-"""Files that an interrupted final training may leave in a store; they are overwritten."""
+"""Files that an interrupted final training may leave in a store; the next one overwrites them."""
 
 TRAIN_ON = (Split.TRAIN, Split.VAL)
 
 
 def train_final(config: FinalConfig, terminal: Terminal) -> int:
-    """Train from each seed, test all models on the same questions, and write the folder at the end.
+    """Train from each seed, test all models on the same questions, and write the folder last.
 
     Args:
         config: The flags.
@@ -63,7 +63,7 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
         The exit code, 0.
 
     Raises:
-        UserError: If the folder exists, or the data or the weights are not those of the study. Nothing is written.
+        UserError: If the folder exists, or the data or the weights are not those of the study. Nothing is written then.
     """
     best = read_best_config(config.best_config)
     if _exists_already(config.folder):
@@ -75,14 +75,14 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
         trainers = _train_seeds(best, prepared, config.seeds, terminal)
         terminal.say("testing, once")
         metrics = _test(trainers, paper, best) | {"left_out": prepared.left_out}
-    _write_whole(config.folder, trainers[0], prepared, best, metrics)
+    _write_folder(config.folder, trainers[0], prepared, best, metrics)
     _print_results(config.folder, trainers[0].task.objective.name, metrics, terminal)
     _summarise(config.folder, prepared.dataset, terminal)
     return 0
 
 
 def _prepare(best: dict[str, Any], config: FinalConfig, terminal: Terminal) -> PreparedDataset:
-    """Prepare the study's data and features; they are compared with the study before any image is opened."""
+    """Prepare the study's data and features; compare the data with the study before any image is opened."""
     described = best["features"]
     features = FeaturesConfig(
         backbone=described["backbone"],
@@ -106,7 +106,7 @@ def _prepare(best: dict[str, Any], config: FinalConfig, terminal: Terminal) -> P
 
 
 def _check_same(
-    best: dict[str, Any], config: FinalConfig, options: ReaderOptions, features: FeaturesConfig, found: str
+    best: dict[str, Any], config: FinalConfig, options: ReaderOptions, features: FeaturesConfig, fingerprint: str
 ) -> None:
     """Raise UserError if the data or the weights are not those of the study.
 
@@ -115,15 +115,15 @@ def _check_same(
         config: The flags.
         options: How the data were read.
         features: The features to extract.
-        found: The fingerprint of the data.
+        fingerprint: The fingerprint of the data.
     """
     studied = best["data"]["fingerprint"]
-    if found != studied:
+    if fingerprint != studied:
         words = f" with the words of {options.attribute_words}" if options.attribute_words else ""
         way_out = "--data-root and the --attribute-words" if words else "--data-root"
         raise UserError(
             f"{config.best_config}: data.fingerprint is {studied}, but the data below {config.data_root}{words} have "
-            f"{found}; give the {way_out} of the study."
+            f"{fingerprint}; give the {way_out} of the study."
         )
     studied = best["features"]["weights_sha256"]
     sha256 = load_weights(build_backbone(features.backbone, features.pooling), features.weights)
@@ -135,7 +135,7 @@ def _check_same(
 
 
 def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:
-    """Return the weights to use: the given ones, else the study's trained backbone, else the name in the file."""
+    """Return the weights to use: those of --weights, else the study's trained backbone, else those of the file."""
     features = best["features"]
     if config.weights is not None or "backbone_training" not in features:
         return config.weights or features["weights"]
@@ -165,7 +165,7 @@ def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
 
 
 def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, terminal: Terminal) -> PaperSetting:
-    """Train the baseline `paper_setting`, or read it from the cache. It comes first: the cache may be unusable."""
+    """Train the baseline `paper_setting`, or read it from the cache. Called first, since the cache may be unusable."""
     with terminal.live() as show:
         space = SPACES[prepared.dataset]
         paper = paper_setting_of_final(
@@ -243,15 +243,15 @@ def _backbone_of(trainer: Trainer, best: dict[str, Any], prepared: PreparedDatas
     return backbone
 
 
-def _write_whole(
+def _write_folder(
     folder: Location, trainer: Trainer, prepared: PreparedDataset, best: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
-    def write(here: Path) -> None:
-        write_json(here / METRICS, metrics)
+    def write(temporary: Path) -> None:
+        write_json(temporary / METRICS, metrics)
         save_model(
-            trainer.model, trainer.config, prepared.features, here, backbone=_backbone_of(trainer, best, prepared)
+            trainer.model, trainer.config, prepared.features, temporary, backbone=_backbone_of(trainer, best, prepared)
         )
-        write_model_card(here / "model_card.md", best, metrics, trainer.model)
+        write_model_card(temporary / "model_card.md", best, metrics, trainer.model)
 
     storage_of(folder).write_folder(folder, write, last=METRICS)
 
@@ -273,8 +273,8 @@ def _summarise(folder: Location, dataset: str, terminal: Terminal) -> None:
         return
     try:
         summary = collate(results)[dataset].summary
-    except (UserError, OSError) as error:  # what was trained is there all the same
-        terminal.say(f"the summary is as it was: {error}")
+    except (UserError, OSError) as error:  # the models are trained and written all the same
+        terminal.say(f"the summary was not updated: {error}")
         return
     terminal.say(f"  {os.path.relpath(str(results.summary)) if absolute(folder) != folder else results.summary}")
     for caution in summary.cautions:

@@ -1,13 +1,15 @@
-"""Closed choices of a study: the values that a flag may have."""
+"""Enumerations of the values of flags."""
 
 from enum import StrEnum
 
 
 class Regime(StrEnum):
-    """Whether backbones are trained in trials or before them.
+    """Whether trials train the backbone.
 
-    frozen: backbone features are extracted once and shared by all trials. finetune: each trial trains the backbone.
-    A finetune trial starts from the same features, which the baselines use as well.
+    Attributes:
+        FROZEN: Features are extracted once and shared by all trials.
+        FINETUNE: Each trial trains the backbone. It starts from the weights of the extracted features, which the
+            baselines use.
     """
 
     FROZEN = "frozen"
@@ -15,21 +17,21 @@ class Regime(StrEnum):
 
 
 class Scheduler(StrEnum):
-    """asha stops weak trials early; none trains each trial to its last epoch."""
+    """How trials are stopped early: `asha` stops weak ones, `none` trains each trial to its last epoch."""
 
     ASHA = "asha"
     NONE = "none"
 
 
 class Sampler(StrEnum):
-    """tpe learns from finished trials; random does not."""
+    """How parameters are suggested: `tpe` learns from finished trials, `random` does not."""
 
     TPE = "tpe"
     RANDOM = "random"
 
 
 class Executor(StrEnum):
-    """Where trials run: on Ray, or one after another in this process."""
+    """Where trials run: `ray` on Ray, `serial` one after another in this process."""
 
     RAY = "ray"
     SERIAL = "serial"

@@ -1,7 +1,7 @@
-"""Declaration of flags: metadata on the fields of a configuration, from which all else about a flag is derived.
+"""Declaration of flags: metadata on the fields of a configuration.
 
-`study.app.flags` builds the parser, `--help`, the keys of a TOML file and the table of the README from it, and
-`StudyConfig.signed` the signature of a study.
+`study.app.flags` derives the parser, `--help`, the keys of a TOML file and the table of the README from the metadata,
+and `StudyConfig.signed` the signature of a study.
 """
 
 import argparse
@@ -32,12 +32,13 @@ class Signed(Enum):
     """Whether a flag's value is part of the signature, which must be the same for a study to be resumed."""
 
     NO = auto()
+    """Not signed."""
     STUDY = auto()
-    """Once, for the whole study."""
+    """Signed once, for the study."""
     DATASET = auto()
-    """For each dataset, after its defaults are filled in."""
+    """Signed for each dataset, after its defaults are filled in."""
     CONTENT = auto()
-    """By what the named file or choice holds, not by its name."""
+    """Signed by the content of the named file or choice, not by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +52,9 @@ class Flag:
         help: The meaning, in Markdown with backticks only.
         group: The heading it belongs to.
         default: The default value; None if it depends on the dataset or the machine.
-        default_text: The default in words, in Markdown; the value if it is empty.
+        default_text: The default in words, in Markdown; if empty, the default value is shown.
         environment: The environment variable that replaces the default.
-        signed: Its part in the signature.
+        signed: Whether and how the value is signed.
         many: Whether it takes several values.
         positional: Whether it is an argument without dashes.
     """
@@ -82,7 +83,7 @@ class Flag:
 
 
 class FlagOptions(TypedDict, total=False):
-    """What a declaration may add; see `Flag`."""
+    """Optional arguments of a declaration; see `Flag`."""
 
     group: Required[Group]
     name: str
@@ -93,7 +94,7 @@ class FlagOptions(TypedDict, total=False):
 
 
 def flag(default: Value, read: Callable[[str], Any], metavar: str, help: str, **options: Unpack[FlagOptions]) -> Value:
-    """Declare a field of a configuration as a flag; see `Flag` for the arguments. Its default name is the field's."""
+    """Declare a field of a configuration as a flag; see `Flag` for the arguments. The default name is the field's."""
     return field(default=default, metadata={"read": read, "metavar": metavar, "help": help, **options})
 
 
@@ -139,7 +140,7 @@ def read_location(text: str) -> Location:
 
 
 def read_folder(text: str) -> Path:
-    """Read a folder on this machine."""
+    """Read a folder of this machine."""
     if "://" in text:
         raise argparse.ArgumentTypeError(f"must be a folder of this machine, or one that all share, got '{text}'")
     return Path(text)

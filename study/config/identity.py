@@ -1,4 +1,4 @@
-"""Identity: hashes that name a trial or a study by everything that changes its results, and nothing else."""
+"""Identity: hashes of everything that changes the results of a trial or a study, and of nothing else."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ def digest(value: Any) -> str:
 
 
 def trial_id(fingerprint: str, features: Mapping[str, Any], config: Mapping[str, Scalar]) -> str:
-    """Return 12 hex digits that name a trial.
+    """Return the id of a trial, 12 hex digits.
 
     Args:
-        fingerprint: Identifies the data.
+        fingerprint: The fingerprint of the data.
         features: The `features` of best_config.json; weights are identified by their content, not by their file.
         config: The flat configuration, with seed and epochs.
     """
@@ -31,8 +31,8 @@ def trial_id(fingerprint: str, features: Mapping[str, Any], config: Mapping[str,
 
 
 def content_of(features: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what identifies features: everything but the name of the weights, whose hash is included.
+    """Return the entries that identify features: all except the name of the weights, whose hash is among them.
 
-    Pooling avg is left out, so that trials keep the names they had before there was a choice.
+    Pooling `avg` is left out, so that trials of releases without other poolings keep their ids.
     """
     return {key: value for key, value in features.items() if key != "weights" and (key, value) != ("pooling", "avg")}

@@ -1,4 +1,4 @@
-"""Provenance: the code and the libraries that made a result."""
+"""Provenance: the versions of the code and of the libraries that made a result."""
 
 import platform
 import subprocess
@@ -10,7 +10,7 @@ LIBRARIES = ("torch", "torchvision", "ray", "optuna", "numpy")
 
 
 def provenance() -> dict[str, str]:
-    """Return the time, the commit and the versions of libraries."""
+    """Return the current time, the commit of the code, and the versions of Python and of the libraries."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": git_commit(),
@@ -30,9 +30,8 @@ def git_commit() -> str:
         return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        git(
-            "ls-files", "--error-unmatch", Path(__file__).name
-        )  # the checkout of this code, not one that contains its environment
+        # Fails in a checkout that only contains the environment in which this code is installed.
+        git("ls-files", "--error-unmatch", Path(__file__).name)
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -1,4 +1,4 @@
-"""Resume rules: whether a study may start, and whether it is the same study as the one found under its name."""
+"""Resume rules: whether a study may start, and whether it is the same as an earlier study of its name."""
 
 import json
 from collections.abc import Sequence
@@ -45,9 +45,9 @@ DIGESTS_OF_0_1 = {
     "455658ac8615": "1cb22800ccc9",
     "89c9d6f7c8cb": "61bc9e0d18b4",
 }
-"""Today's digest of each space that version 0.1 had, and the digest that version 0.1 wrote into study.json.
+"""The current digest of each search space of version 0.1, and the digest that version 0.1 wrote into study.json.
 
-A space that is changed later has no row, and a study of version 0.1 that searched it is refused.
+A space that has changed since has no row: a study of version 0.1 that searched it cannot be resumed.
 """
 
 SOMETIMES_SIGNED = ("encoders", "pooling", "backbone_training")
@@ -65,14 +65,14 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
     unfinished = f".{file.name}."  # left by a run that was killed while it wrote the first file
     if in_store(root):  # first, since its message about a store is the clearest
         storage_of(root).check_writable(root, "the study", "--output", probe=unfinished)
-    found = exists(file)
-    if not found and not _is_free(root, unfinished):
-        raise UserError(f"{root}: is in the way and is no study; move it, or give another --name or --output.")
+    exists_already = exists(file)
+    if not exists_already and not _is_free(root, unfinished):
+        raise UserError(f"{root}: exists and is not a study; move it, or give another --name or --output.")
     if not in_store(root):
         storage_of(root).check_writable(root, "the study", "--output", probe=unfinished)
-    if found and not config.resume:
-        raise UserError(f"{root}: this study exists; go on with it by --resume, or give another --name or --output.")
-    return read_study(file) if found else None
+    if exists_already and not config.resume:
+        raise UserError(f"{root}: this study exists; resume it with --resume, or give another --name or --output.")
+    return read_study(file) if exists_already else None
 
 
 def _is_free(root: Location, unfinished: str) -> bool:
@@ -82,28 +82,31 @@ def _is_free(root: Location, unfinished: str) -> bool:
     return all(path.name.startswith(unfinished) for path in storage_of(root).list_folder(root))
 
 
-def same_files(found: dict[str, Any], config: StudyConfig) -> bool:
-    """Return whether weights and attribute words have the same names; if not, their content must be compared."""
-    return all(_same_files(found["datasets"][plan.dataset], plan) for plan in config.plans)
+def same_files(earlier: dict[str, Any], config: StudyConfig) -> bool:
+    """Return whether weights and attribute words have the same names as in an earlier run.
+
+    If they do not, their content must be compared.
+    """
+    return all(_same_files(earlier["datasets"][plan.dataset], plan) for plan in config.plans)
 
 
-def _same_files(found: dict[str, Any], plan: DatasetPlan) -> bool:
+def _same_files(earlier: dict[str, Any], plan: DatasetPlan) -> bool:
     options = plan.options.to_json(find_dataset(plan.dataset).options)
-    return (plan.features.weights, options) == (found["features"]["weights"], found["data"].get("options", {}))
+    return (plan.features.weights, options) == (earlier["features"]["weights"], earlier["data"].get("options", {}))
 
 
-def check_same(found: dict[str, Any], signed: dict[str, Any], root: Location) -> None:
+def check_same(earlier: dict[str, Any], signed: dict[str, Any], root: Location) -> None:
     """Compare the signed content of a study with that of an earlier run.
 
     Args:
-        found: The study.json of the earlier run.
+        earlier: The study.json of the earlier run.
         signed: The content to compare with.
         root: The study's folder, for the message.
 
     Raises:
         UserError: If they differ. The message shows each difference.
     """
-    before = _with_current_digests(found["signed"], signed)
+    before = _with_current_digests(earlier["signed"], signed)
     was, now = _leaves(before), _leaves(signed)
     differences = [
         f"{key} was {was.get(key, 'absent')}, now {now[key]}" for key in now if key in was and was[key] != now[key]
@@ -114,18 +117,18 @@ def check_same(found: dict[str, Any], signed: dict[str, Any], root: Location) ->
         raise UserError(f"{root}: is another study ({'; '.join(differences)}); {_way_out(before, signed)}")
 
 
-def _with_current_digests(found: dict[str, Any], signed: dict[str, Any]) -> dict[str, Any]:
-    """Replace digests of search spaces as version 0.1 wrote them by today's, where the space is still the same."""
-    datasets = dict(found["datasets"])
+def _with_current_digests(earlier: dict[str, Any], signed: dict[str, Any]) -> dict[str, Any]:
+    """Replace digests of search spaces that version 0.1 wrote by current ones, if the space has not changed."""
+    datasets = dict(earlier["datasets"])
     for name in datasets.keys() & signed["datasets"].keys():
         space = signed["datasets"][name].get("space")
         if space in DIGESTS_OF_0_1 and datasets[name].get("space") == DIGESTS_OF_0_1[space]:
             datasets[name] = {**datasets[name], "space": space}
-    return {**found, "datasets": datasets}
+    return {**earlier, "datasets": datasets}
 
 
 def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:
-    """Return what the user can do about a difference; no flag brings back a search space that the program changed."""
+    """Return the way out of a difference; no flag restores a search space of an earlier release."""
     both = was["datasets"].keys() & now["datasets"].keys()
     same_program = was["regime"] != now["regime"] or all(
         was["datasets"][name].get("space") == now["datasets"][name]["space"]
@@ -137,19 +140,32 @@ def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:
     return "the search space has changed since: finish it with the version that began it, or give another --name."
 
 
-def check_same_flags(found: dict[str, Any], config: StudyConfig) -> None:
-    """Compare what depends on the flags alone, before any work is done; see `check_same`."""
+def check_same_flags(earlier: dict[str, Any], config: StudyConfig) -> None:
+    """Compare the signed content that depends only on flags, before any work is done; see `check_same`.
+
+    Args:
+        earlier: The study.json of the earlier run.
+        config: The study.
+
+    Raises:
+        UserError: If a flag differs.
+    """
     signed = config.signed()
-    known = {key: found["signed"].get(key) for key in signed if key != "datasets"}
+    known = {key: earlier["signed"].get(key) for key in signed if key != "datasets"}
     datasets = {
-        name: {key: part[key] for key in (*signed["datasets"].get(name, part), *SOMETIMES_SIGNED) if key in part}
-        for name, part in found["signed"]["datasets"].items()
+        name: {key: entry[key] for key in (*signed["datasets"].get(name, entry), *SOMETIMES_SIGNED) if key in entry}
+        for name, entry in earlier["signed"]["datasets"].items()
     }
     check_same({"signed": {**known, "datasets": datasets}}, signed, config.results.root)
 
 
 def sign(config: StudyConfig, records: Sequence[DatasetRecord]) -> dict[str, Any]:
-    """Return everything that must be the same for a study to be resumed."""
+    """Return the signed content of a study, which must be the same for the study to be resumed.
+
+    Args:
+        config: The study.
+        records: The record of each prepared dataset.
+    """
     signed = config.signed()
     for dataset in records:
         signed["datasets"][dataset.dataset] |= {
@@ -162,11 +178,16 @@ def sign(config: StudyConfig, records: Sequence[DatasetRecord]) -> dict[str, Any
 def describe_study(
     config: StudyConfig,
     records: Sequence[DatasetRecord],
-    found: dict[str, Any] | None,
+    earlier: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the content of study.json.
 
-    The first provenance of a resumed study is kept, and that of this run is added.
+    The provenance of the first run of a resumed study is kept, and that of this run is added.
+
+    Args:
+        config: The study.
+        records: The record of each prepared dataset.
+        earlier: The study.json of an earlier run, None for a new study.
     """
     signed = sign(config, records)
     by_name = {dataset.dataset: dataset for dataset in records}
@@ -196,12 +217,13 @@ def describe_study(
             }
             for plan in config.plans
         },
-        "provenance": provenance() if found is None else found["provenance"],
-        "resumed": [] if found is None else [*found.get("resumed", []), provenance()],
+        "provenance": provenance() if earlier is None else earlier["provenance"],
+        "resumed": [] if earlier is None else [*earlier.get("resumed", []), provenance()],
     }
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the values of a nested mapping as JSON, by their dotted path."""
     leaves: dict[str, str] = {}
     for key, value in tree.items():
         leaves |= (

@@ -1,4 +1,4 @@
-"""The space that a study searches: its dataset's own, with the encoders and for the regime that were chosen."""
+"""The space that a study searches: that of the dataset, restricted to the chosen encoders and adapted to the regime."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ def choose_space(dataset: str, encoders: tuple[str, ...] | None, regime: Regime)
     """Return the search space of a dataset.
 
     Args:
-        dataset: Its name.
+        dataset: The name of the dataset.
         encoders: The encoders to search; None for the dataset's default.
         regime: Whether trials train the backbone.
 
@@ -34,15 +34,20 @@ def choose_space(dataset: str, encoders: tuple[str, ...] | None, regime: Regime)
     return chosen if regime is Regime.FROZEN else finetuned(chosen)
 
 
-def whole_space(dataset: str, regime: Regime) -> SearchSpace:
+def full_space(dataset: str, regime: Regime) -> SearchSpace:
     """Return the search space with every encoder that the dataset supports in a regime."""
     return choose_space(dataset, _supported_in(dataset, regime).supported, regime)
 
 
 def replay(space: SearchSpace, config: dict[str, Scalar]) -> Parameters:
-    """Return the parameters that a space suggests when every value is the configuration's.
+    """Return the parameters of a configuration, with the distributions that the space suggests them from.
 
-    Raises ValueError when the configuration is not of this space.
+    Args:
+        space: The search space.
+        config: The values of the parameters.
+
+    Raises:
+        ValueError: If the configuration is not in the space.
     """
     trial = FixedTrial(config)
     space.suggest(trial)

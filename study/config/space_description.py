@@ -1,7 +1,7 @@
 """Structure of a search space: every parameter, its distribution and the choices it depends on.
 
-A space is define-by-run, so its structure is read off by running it: `explore_space` visits its branches in an order
-that no sampler and no random stream has a part in. `--dry-run` prints the structure, and a study's signature holds its
+A space is define-by-run, so its structure is found by running it: `explore_space` visits its branches in an order that
+depends on no sampler and no random numbers. `--dry-run` prints the structure, and the signature of a study contains its
 digest.
 """
 
@@ -26,13 +26,19 @@ from search_spaces import SearchSpace
 from study.config.identity import digest
 
 WIDTH = 100
-"""Longer lines are wrapped."""
+"""Number of characters after which lines are wrapped."""
 
 Suggest = Callable[[BaseTrial], dict[str, Scalar]]
 
 
 class Branch(NamedTuple):
-    """One run of a space: the values that it was given, their distributions, and values that are not suggested."""
+    """One run of a space.
+
+    Attributes:
+        values: The value of each suggested parameter.
+        distributions: The distribution of each suggested parameter.
+        constants: Values of the configuration that are not suggested.
+    """
 
     values: dict[str, Scalar]
     distributions: dict[str, BaseDistribution]
@@ -40,7 +46,7 @@ class Branch(NamedTuple):
 
     @property
     def structure(self) -> Hashable:
-        """Everything but the values that were given, and the order of the parameters."""
+        """The distributions and the constants, without the order of the parameters."""
         return frozenset(self.distributions.items()), repr(sorted(self.constants.items()))
 
     def to_json(self) -> dict[str, Any]:
@@ -49,13 +55,13 @@ class Branch(NamedTuple):
         return {"distributions": distributions, "constants": self.constants}
 
 
-@cache  # it takes a moment, and a study needs it several times
+@cache  # a study explores the same space several times
 def explore_space(suggest: Suggest) -> tuple[Branch, ...]:
     """Run a space along all its branches.
 
     The first run takes every parameter's first choice, or its lowest value. From a run whose structure is new, each
-    parameter in turn is changed to each of its other choices, or to its highest value; from the first run, each two
-    choices are changed together as well, for what depends on both.
+    parameter in turn is changed to each of its other choices, or to its highest value. From the first run, each two
+    choices are also changed together, to find parameters that depend on both.
 
     Returns:
         Every run, starting with the first one.
@@ -109,11 +115,11 @@ def _values(distribution: BaseDistribution) -> Sequence[Any]:
 
 
 _CATEGORICAL: dict[str, CategoricalDistribution] = {}
-"""Distributions by the text of their choices: the same object each time makes comparisons cheap."""
+"""Distributions by the text of their choices: comparing identical objects is cheap."""
 
 
 class _GivenTrial(FixedTrial):
-    """A trial of given values; where none is given, or it is not allowed there, the first or lowest one."""
+    """A trial of given values. A missing or disallowed value is replaced by the first choice or the lowest value."""
 
     def __init__(self, values: Mapping[str, Scalar]) -> None:
         super().__init__(dict(values))
@@ -147,10 +153,10 @@ class _GivenTrial(FixedTrial):
 
 
 def space_digest(space: SearchSpace) -> str:
-    """Return 12 hex digits that name everything trials are suggested by.
+    """Return a digest of everything that determines the trials a space suggests, 12 hex digits.
 
-    Hashed are the first trials, and of every structure that branches have its distributions and constants at full
-    precision and the values that lead to it.
+    It hashes the first trials and, for every structure of the branches, the distributions and constants at full
+    precision and the values that lead to the structure.
     """
     by_structure: dict[Hashable, list[Branch]] = {}
     for branch in explore_space(space.suggest):
@@ -170,11 +176,11 @@ def describe_space(space: SearchSpace) -> list[str]:
     paper = space.paper_setting
     lines = [f"the paper's setting: {_join(paper)}"]
     lines += [f"first trial {number}: {_compare(point, paper)}" for number, point in enumerate(space.first_trials, 1)]
-    return [*_describe_parameters(space.suggest), *(part for line in lines for part in _wrap(line))]
+    return [*_describe_parameters(space.suggest), *(wrapped for line in lines for wrapped in _wrap(line))]
 
 
 def _compare(point: Mapping[str, Scalar], paper: Mapping[str, Scalar]) -> str:
-    """Describe a first trial by what it changes in the paper's setting."""
+    """Describe a first trial by its differences from the paper's setting."""
     changed = {key: value for key, value in point.items() if paper.get(key) != value}
     return f"the paper's setting, but {_join(changed)}" if changed else "the paper's setting"
 

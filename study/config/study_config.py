@@ -1,4 +1,4 @@
-"""Study configuration: all flags, checked, and the plan of each dataset with its defaults filled in."""
+"""Study configuration: the checked flags, and the plan of each dataset with its defaults filled in."""
 
 import math
 from dataclasses import dataclass, field
@@ -35,12 +35,12 @@ DEFAULT_CACHE = user_cache_path("pan-study")
 """Default of --cache-dir: a folder in the user's cache folder."""
 
 LARGEST = 10**9
-"""Largest number of trials, epochs or cores, and largest seed; arithmetic on such numbers is exact."""
+"""Largest number of trials, epochs or cores, and largest seed: arithmetic on such numbers is exact."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetPlan:
-    """What a study does on one dataset, with every default filled in."""
+    """The plan of a study for one dataset, with every default filled in."""
 
     dataset: str
     num_trials: int
@@ -59,7 +59,7 @@ class DatasetPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """The flags of study/run.py. None stands for a default that depends on the dataset or the machine."""
+    """The flags of study/run.py. The value None is a default that depends on the dataset or the machine."""
 
     datasets: tuple[str, ...] = flag(
         ("demo",),
@@ -109,7 +109,7 @@ class StudyConfig:
         False,
         bool,
         "",
-        "go on with the study of that name",
+        "resume the study of that name",
         group=Group.STUDY,
         default_text="off: an existing study is an error",
     )
@@ -163,7 +163,7 @@ class StudyConfig:
         None,
         int,
         "PX",
-        "side of the square image that the backbone gets",
+        "side of the square images that the backbone takes",
         group=Group.BACKBONE,
         default_text="224; demo 64",
         signed=Signed.DATASET,
@@ -357,7 +357,7 @@ class StudyConfig:
         return tuple(self._plan(dataset) for dataset in self.datasets)
 
     def signed(self) -> dict[str, Any]:
-        """Return what must be the same for a study to be resumed, except what depends on the data."""
+        """Return the signed content of a study, except the entries that depend on the data."""
         return {
             **{
                 name: getattr(self, name) for name, flag in flags_of(StudyConfig).items() if flag.signed is Signed.STUDY
@@ -366,7 +366,7 @@ class StudyConfig:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return every flag with its value, for study.json."""
+        """Return the value of every flag, for study.json."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: str(value) if isinstance(value, Location) else value for name, value in values.items()}
 
@@ -461,8 +461,8 @@ class FinalConfig:
 def _signed_dataset(plan: DatasetPlan) -> dict[str, Any]:
     """Return the signed content of one dataset.
 
-    Encoders, pooling and backbone training are included only if they differ from the default, so that studies that
-    were begun before these flags existed can be resumed.
+    Encoders, pooling and backbone training are included only if they differ from the default, so that studies of
+    releases without these flags can be resumed.
     """
     flags = flags_of(StudyConfig)
     signed_options = {name for name in OPTIONS if flags[name].signed is Signed.DATASET}

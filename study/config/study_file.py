@@ -1,4 +1,4 @@
-"""study.json: the record of a study, from which its tables can be made without its data."""
+"""study.json: the record of a study, from which its tables can be rebuilt without its data."""
 
 import json
 from dataclasses import dataclass, field
@@ -17,16 +17,16 @@ WAY_OUT = "bring the file back from a copy, or begin a study under another --nam
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRecord:
-    """What study.json records of a dataset once it is prepared.
+    """The entry of a prepared dataset in study.json.
 
     Attributes:
-        dataset: Its name.
-        fingerprint: Identifies the data by content.
+        dataset: The name of the dataset.
+        fingerprint: The fingerprint of the data.
         features: The `features` of best_config.json.
         splits: Number of items that a search uses, by split.
         left_out: Number of items and questions left out, by reason.
         unreadable: Why each unreadable image could not be read.
-        options: The reader's options that the dataset has.
+        options: The values of the options that the dataset's reader has.
     """
 
     dataset: str
@@ -39,13 +39,13 @@ class DatasetRecord:
 
 
 class _Schema(JsonModel, extra="allow"):
-    """The field that says which kind of file it is."""
+    """The field `schema`, which is checked before the others."""
 
     schema_: Literal["pan-study/study/1"] = Field(alias="schema")
 
 
 class _Dataset(JsonModel, extra="allow"):
-    """The entry of one dataset."""
+    """The fields of a dataset's entry that are read back."""
 
     num_trials: int
     max_epochs: int
@@ -65,7 +65,7 @@ class StudyJson(JsonModel, extra="allow"):
 
 
 def read_study(file: Location) -> dict[str, Any]:
-    """Read a study.json.
+    """Return the content of a study.json.
 
     Raises:
         UserError: If it is missing, damaged or incomplete. The message names the file and the missing fields.

@@ -1,8 +1,8 @@
-"""Nodes: everything about machines. Ray is started or joined here; nodes are counted, probed and sent files.
+"""Nodes: start or join Ray, count and probe machines, send files to them, and divide them among trials.
 
 Start at `ray_session.py`, which yields the nodes of a study (`resources.py`). `preflight.py` checks them,
-`feature_extraction.py` and `gpu_memory.py` work on them, and `slots.py` divides them among trials. Trials use
-`requirements.py`, `image_transfer.py` and `file_server.py`. `deployment.py` checks the code that runs.
+`feature_extraction.py` and `gpu_memory.py` run work on them, and `slots.py` divides them among trials. Trials use
+`requirements.py`, `image_transfer.py` and `file_server.py`. `deployment.py` checks the version of the code.
 
 May import `terminal`, `storage`, `config` and `trials`, but not `ray.tune`. `resources.py`, `ray_address.py` and
 `deployment.py` load neither torch nor Ray; `node_probe.py` is sent to nodes as source and imports the standard library.

@@ -1,4 +1,4 @@
-"""Deployment: checks that the code on this machine is the code that the user submitted, and undoes Ray's limits.
+"""Deployment: check that this machine runs the code that the user submitted, and undo limits that Ray sets.
 
 `ray submit` copies study/run.py only. The package comes from the last `ray up` or `ray rsync-up`, so it may be older
 than the user's checkout.
@@ -32,11 +32,11 @@ def check_code(
     """Raise UserError if the package does not match the script, the version of the cluster's YAML, or the lock.
 
     Args:
-        script: The file that runs.
+        script: The script that runs.
         environment: The environment variables of the process.
         package: The folder of the package `study`.
         prefix: The virtual environment. Its file .installed is compared with the lock if the process was submitted; on
-            a user's machine `make setup` does that.
+            a user's machine `make setup` compares them.
     """
     _check_script(script, package)
     _check_version(environment.get(VERSION))
@@ -45,7 +45,7 @@ def check_code(
 
 
 def describe_code() -> str:
-    """Return a line with the version, folder and commit of the code that runs."""
+    """Return a line with the version, the folder and the commit of the code."""
     return f"the code is PAN Study {version('pan-study')} of {PACKAGE.parent}, commit {git_commit()}"
 
 
@@ -58,13 +58,13 @@ def is_submitted(script: Path | None, environment: Mapping[str, str] = os.enviro
 
 
 def use_all_threads(script: Path | None, environment: Mapping[str, str] = os.environ) -> int | None:
-    """Undo Ray's limit of one thread for work of the driver: features and baselines.
+    """Undo Ray's limit of one thread for the work of the driver: features and baselines.
 
-    Ray exports OMP_NUM_THREADS=1 to what it runs on a head node. A limit in a process that Ray did not start is the
-    user's, as in a Slurm script, and stays. Trials set their own number of threads.
+    Ray exports OMP_NUM_THREADS=1 to the processes that it runs on a head node. In other processes the user has set the
+    limit, as in a Slurm script, and it stays. Trials set their own number of threads.
 
     Args:
-        script: The file that runs.
+        script: The script that runs.
         environment: The environment variables of the process.
 
     Returns:
@@ -72,7 +72,7 @@ def use_all_threads(script: Path | None, environment: Mapping[str, str] = os.env
     """
     if not is_submitted(script, environment) or environment.get("OMP_NUM_THREADS") != "1":
         return None
-    import torch  # takes a second, and commands that fail early need not wait for it
+    import torch  # here, since importing torch takes a second
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(cores)
@@ -89,8 +89,8 @@ def check_output_stays(output: Location, environment: Mapping[str, str] = os.env
 
 
 def _check_script(script: Path | None, package: Path) -> None:
-    own = package / "run.py"
-    if script is None or script.resolve() == own or script.read_text("utf-8") == own.read_text("utf-8"):
+    packaged = package / "run.py"
+    if script is None or script.resolve() == packaged or script.read_text("utf-8") == packaged.read_text("utf-8"):
         return
     raise UserError(
         f"{script}: is not the study/run.py of {package.parent}, which it would run: one of them is older; "
@@ -108,7 +108,7 @@ def _check_version(wanted: str | None) -> None:
 
 
 def _check_lock(lock: Path, installed: Path) -> None:
-    """Compare the lock with the end of .installed, where `make setup` notes what it installed."""
+    """Compare the lock with the end of .installed, where `make setup` copies the lock that it installed."""
     if not (lock.is_file() and installed.is_file()):
         return
     if not installed.read_text("utf-8").endswith(lock.read_text("utf-8")):

@@ -30,16 +30,16 @@ from study.nodes.file_server import file_server, read_file, this_node
 from study.nodes.resources import Node
 
 FEW_IMAGES = 2000
-"""Fewer images are extracted by the driver: four cores take a minute or two, less than the start of a cloud machine."""
+"""Number of images below which the driver extracts them: it takes less time than the start of a cloud machine."""
 
 CPUS_PER_WORKER = 4
-"""Cores of a worker without a GPU. Few, so that small nodes take part; more than one, since each worker loads torch."""
+"""Cores of a worker without a GPU: few, so that small nodes are used; more than one, since each worker loads torch."""
 
 BLOCKS_PER_WORKER = 8
 """Blocks of items for each worker. Small blocks keep all workers busy until the end."""
 
 MAX_CONCURRENT_BLOCKS = 2
-"""Blocks that a worker has at a time: threads that have finished the first block continue with the second."""
+"""Number of blocks that a worker processes at a time: threads that finish the first continue with the second."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,14 @@ def allocate_workers(nodes: Sequence[Node]) -> Workers:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterExtractor:
-    """Extracts features on all nodes of a cluster, including those that its autoscaler may start.
+    """Extract features on all nodes of a cluster, including those that its autoscaler may start.
 
-    A node reads the images that it shares with the driver's node. The driver reads the others and sends them.
+    A node reads the images that it shares with the driver's node. The driver reads and sends the others.
 
     Attributes:
         nodes: The nodes of the cluster.
-        say: Shows a line on the screen, once for each node that does not share the images.
-        few: Fewer images than this are extracted by the driver.
+        say: Prints a line.
+        few: Number of images below which the driver extracts them.
 
     Raises:
         UserError: If a worker fails.
@@ -131,7 +131,7 @@ class ClusterExtractor:
 
 
 class NodeExtractor:
-    """A worker on a node: it loads the backbone once, then extracts one block of items after another."""
+    """A worker on a node: load the backbone once, then extract the features of one block of items after another."""
 
     def __init__(self, job: Any, sizes: Any, server: Any, workers: Workers) -> None:
         """Load the backbone.
@@ -160,7 +160,7 @@ class NodeExtractor:
         )
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Extract the items from start to stop; return a row for each of them."""
+        """Extract the features of the items from start to stop; return a row for each item."""
         indices = range(int(block["start"][0]), int(block["stop"][0]))
         can_fail = not self._extraction.skip_bad_images
         if can_fail and ray.get(self._server.aborted.remote()):
@@ -172,7 +172,7 @@ class NodeExtractor:
 
 
 class NodeReader:
-    """Reads images as they are on the driver's node: from this node if the size is the same, else from the server."""
+    """Read the images of the driver's node: from this node if the file has the same size, else from the server."""
 
     def __init__(self, extraction: Extraction, image_root: Path, sizes: Int[np.ndarray, "N"], server: Any) -> None:
         self.sent_to = ""
@@ -182,7 +182,7 @@ class NodeReader:
         self._server = server
 
     def __call__(self, indices: range) -> list[Content]:
-        """Return the images of items; those that this node lacks are fetched with one request."""
+        """Return the images of items. Those that this node lacks are fetched with one request."""
         contents: dict[int, Content] = {index: read_file(self._image_root / self._names[index]) for index in indices}
         missing = [index for index, content in contents.items() if not self._is_same(index, content)]
         if missing:
@@ -218,7 +218,7 @@ def _run(extraction: Extraction, workers: Workers, server: Any) -> Generator[dic
 
 
 class Stream:
-    """Runs Ray Data in a process of its own, so that its output does not reach the screen."""
+    """Run Ray Data in a separate process, so that its output does not reach the terminal."""
 
     def __init__(self, blocks: Sequence[range], arguments: dict[str, Any]) -> None:
         DataContext.get_current().enable_progress_bars = False

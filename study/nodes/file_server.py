@@ -1,4 +1,4 @@
-"""File server: sends files of the driver's node, in chunks, to nodes of the cluster that cannot read them."""
+"""File server: send files of the driver's node, in chunks, to nodes of the cluster that cannot read them."""
 
 import zlib
 from collections.abc import Generator, Sequence
@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pan_model.shapes import UInt8
 
 MAX_CONCURRENT_REQUESTS = 16
-"""How many requests the server answers at a time. It holds at most as many chunks in memory."""
+"""Number of requests that the server answers concurrently, and of chunks that it holds in memory."""
 
 
 class Chunk(NamedTuple):
@@ -57,7 +57,7 @@ class FileServer:
         return Chunk(content, checksum_of(content))
 
     def abort(self) -> None:
-        """Set the abort flag: the work of all nodes is in vain."""
+        """Set the abort flag: the result of all nodes is no longer needed."""
         self._aborted = True
 
     def aborted(self) -> bool:

@@ -1,4 +1,4 @@
-"""GPU memory: how much of a GPU the largest trials of a study need, measured by running one epoch of each."""
+"""GPU memory: measure the share of a GPU that the largest trials of a study need, by running one epoch of each."""
 
 import random
 import subprocess
@@ -28,10 +28,10 @@ from study.nodes.image_transfer import start_on_this_node
 from study.trials.preparation import PreparedDataset
 
 DRAWS = 3
-"""The number of large trials for each encoder. They differ in the choices that are not numbers, which are random."""
+"""Number of large trials for each encoder. Their choices that are not numbers are random."""
 
 MARGIN = 1.25
-"""The factor on the measured peak, since not every trial of a study is measured."""
+"""Factor on the measured peak, since not every trial of a study is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ class MemoryUse:
     """Memory of a GPU in bytes.
 
     Attributes:
-        context: What a process allocates outside torch: its CUDA context and kernels.
-        peak: The most that torch reserved for a trial.
-        total: What all trials of the GPU may share: its memory without that of other processes.
+        context: The memory that a process allocates outside torch: its CUDA context and kernels.
+        peak: The largest memory that torch reserved for a trial.
+        total: The memory that all trials of the GPU share: its memory without that of other processes.
     """
 
     context: int
@@ -58,7 +58,7 @@ class MemoryUse:
         return min(1.0, (self.context + MARGIN * self.peak) / self.total)
 
     def __str__(self) -> str:
-        """Describe the use for the screen.
+        """Describe the use in gigabytes and as a share.
 
         >>> print(MemoryUse(context=10**9, peak=2 * 10**9, total=24 * 10**9))
         3.0 GB of 24.0 GB, which is 0.146 of a GPU with room to spare
@@ -69,7 +69,7 @@ class MemoryUse:
 
 @runtime_checkable
 class Meter(Protocol):
-    """Measures the memory of a device."""
+    """Interface of a meter for the memory of a device."""
 
     def start(self) -> None:
         """Reset the peak."""
@@ -82,7 +82,7 @@ class Meter(Protocol):
 
 @contextmanager
 def second_context() -> Generator[bool]:
-    """Open a CUDA context on this process's GPU in another process; yield False if the GPU admits one process only."""
+    """Open a CUDA context on this process's GPU in another process; yield False if the GPU allows only one process."""
     code = "import torch; torch.cuda.mem_get_info(); print(flush=True); input()"
     words = [sys.executable, "-c", code]
     with subprocess.Popen(
@@ -96,10 +96,10 @@ def second_context() -> Generator[bool]:
 
 
 class CudaMeter:
-    """Measures the memory that this process takes of its GPU, without that of other processes.
+    """Measure the memory that this process uses on its GPU, without that of other processes.
 
-    The driver reports what all processes together have allocated. What a second, idle process adds to it is the size of
-    a CUDA context. What is allocated besides one context and torch's memory belongs to other processes.
+    The GPU's driver reports the memory that all processes have allocated together. A second, idle process adds the size
+    of one CUDA context. Memory besides one context and that of torch belongs to other processes.
     """
 
     def __init__(self, open_context: Callable[[], AbstractContextManager[bool]] = second_context) -> None:
@@ -132,7 +132,7 @@ class CudaMeter:
 
 
 class LargestSampler(BaseSampler):
-    """Suggests the largest of each count and size, the lowest of each float, and a random one of other choices."""
+    """Suggest the largest value of counts and sizes, the lowest value of floats, and random values of other choices."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -164,7 +164,13 @@ class LargestSampler(BaseSampler):
 
 
 def largest_trials(space: SearchSpace, *, max_epochs: int, seed: int) -> list[TrialConfig]:
-    """Return the trials that are likely to need most memory: the first of a space, and large ones of each encoder."""
+    """Return the trials that are likely to need the most memory: the first trials of a space, and large ones.
+
+    Args:
+        space: The search space.
+        max_epochs: The last epoch of a trial.
+        seed: The seed of every trial.
+    """
     suggested = [space.suggest(FixedTrial(point)) for point in space.first_trials]
     for encoder in space.encoders:
         samplers = [LargestSampler(seed) for seed in range(DRAWS)]
@@ -203,7 +209,15 @@ def measure_need(
 
 
 def measure_on_cuda(prepared: PreparedDataset, configs: Sequence[TrialConfig]) -> MemoryUse | None:
-    """Measure on this process's GPU; return None if torch has none, and all of its memory if a trial does not fit."""
+    """Measure trials on this process's GPU.
+
+    Args:
+        prepared: The data of the trials.
+        configs: The trials.
+
+    Returns:
+        The largest use, None if torch finds no GPU, or all memory of the GPU if a trial does not fit.
+    """
     if not torch.cuda.is_available():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Image transfer: a node that cannot read the cache of decoded images copies it once for all its trials."""
+"""Image transfer: copy the cache of decoded images to a node that cannot read it, once for all trials of the node."""
 
 import fcntl
 import shutil
@@ -19,7 +19,7 @@ from pan_model.training.finetuning import FinetuneStart
 from study.nodes.file_server import Chunk
 
 CHUNK_BYTES = 2**26
-"""The size of a chunk. Two are in memory at a time: one is written while the next one is sent."""
+"""Size of a chunk. Two chunks are in memory at a time: one is written while the next is sent."""
 
 
 def start_on_this_node(start: FinetuneStart, server: Any) -> FinetuneStart:
@@ -113,7 +113,7 @@ def _fetch(source: Path, path: Path, size: int, server: Any) -> None:
         size: The size of the file in bytes.
         server: The actor that serves the driver's files.
     """
-    for left_over in path.parent.glob(f"{path.stem}.*.tmp"):  # of a process that died while it held the lock
+    for left_over in path.parent.glob(f"{path.stem}.*.tmp"):  # left by a process that died while it held the lock
         with suppress(OSError):
             left_over.unlink()
     with atomic_cache_write(path, "images") as temporary, temporary.open("wb") as file:
@@ -124,11 +124,11 @@ def _fetch(source: Path, path: Path, size: int, server: Any) -> None:
                 raise OSError(f"the chunk at byte {file.tell()} was damaged in transfer")
             file.write(chunk.content.data)
         if file.tell() != size:
-            raise OSError(f"{source} has changed: of {size} bytes {file.tell()} came")
+            raise OSError(f"{source} has changed: expected {size} bytes, received {file.tell()}")
 
 
 def _chunks(source: Path, size: int, server: Any) -> Iterator[Chunk | OSError]:
-    """Yield the chunks of a file in order, each requested before the one ahead of it is yielded."""
+    """Yield the chunks of a file in order; each is requested before the previous one is yielded."""
     ranges = [(start, min(CHUNK_BYTES, size - start)) for start in range(0, size, CHUNK_BYTES)]
     pending = [server.read_chunk.remote(str(source), *first) for first in ranges[:1]]
     for following in [*ranges[1:], None]:

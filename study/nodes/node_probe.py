@@ -1,7 +1,7 @@
-"""Node probe: the versions, the code, the output and the GPU of the node that runs it.
+"""Node probe: report the versions, the code, the output and the GPU of the node that runs it.
 
-The driver sends this module's source to every node, so that a node with stale code can run it, too. The module imports
-only the standard library at its top, since a node may lack everything else.
+The driver sends the source of this module to every node, so that nodes with other code can run it. At its top the
+module imports only the standard library, since a node may lack everything else.
 """
 
 import hashlib
@@ -24,11 +24,17 @@ LIBRARIES = ("ray", "torch", "torchvision", "optuna", "numpy", "pan-study")
 ABSENT = "absent"
 
 SHARE_TIMEOUT_S = 10.0
-"""How long a new file may take to become visible to all nodes of a shared file system."""
+"""Time until a new file is visible to all nodes of a shared file system, at most."""
 
 
 class ProbeRequest(TypedDict):
-    """What to look for: a marker (path or URL, or empty) with its content, and whether to test the GPU."""
+    """The request of a probe.
+
+    Attributes:
+        marker: Path or URL of a file that the node must be able to read; empty for none.
+        content: The content of that file.
+        gpu: Whether to test the GPU.
+    """
 
     marker: str
     content: str
@@ -36,12 +42,12 @@ class ProbeRequest(TypedDict):
 
 
 class ProbeResult(TypedDict):
-    """What a node has.
+    """The result of a probe.
 
     Attributes:
         versions: Versions of Python and of distributions, by name.
         code: Digests of packages, by name.
-        token: Whether its Ray requires a token.
+        token: Whether Ray on the node requires a token.
         marker: Why the marker cannot be read; empty if it can.
         gpu: Why the GPU cannot be used; empty if it can.
     """
@@ -65,7 +71,7 @@ def probe(request: ProbeRequest) -> ProbeResult:
 
 
 def code_digest(packages: Sequence[str] = PACKAGES) -> str:
-    """Return the SHA-256 (hex) of the sources of packages as this process imports them; "absent" if one is missing."""
+    """Return the SHA-256 (hex) of the sources of the packages that this process imports; ABSENT if one is missing."""
     total = hashlib.sha256()
     for package in packages:
         spec = importlib.util.find_spec(package)
@@ -79,7 +85,12 @@ def code_digest(packages: Sequence[str] = PACKAGES) -> str:
 
 
 def marker_problem(marker: str, content: str) -> str:
-    """Return why a marker does not have its content, or why its folder is not writable; empty if all is well."""
+    """Return why a marker cannot be read, or why its folder cannot be written; empty if both are possible.
+
+    Args:
+        marker: Path or URL of the marker.
+        content: The content that the marker must have.
+    """
     try:
         return _remote_problem(marker, content) if "://" in marker else _local_problem(Path(marker), content)
     except Exception as error:  # object stores raise errors of many classes
@@ -100,7 +111,7 @@ def gpu_problem() -> str:
 
 
 def node_name(address: str) -> str:
-    """Return the name of this node in messages: its address and its host name."""
+    """Return the name of this node for messages: the address and the host name."""
     return f"{address} ({socket.gethostname()})"
 
 

@@ -1,4 +1,4 @@
-"""Preflight: probe every node of a cluster before work begins, and report all that would fail later in one line."""
+"""Preflight: probe every node of a cluster before work begins, and report all problems in one line."""
 
 import os
 import secrets
@@ -27,7 +27,7 @@ SAME_TOKEN = "give RAY_AUTH_MODE=disabled to this command, or start Ray with RAY
 SHARE_OUTPUT = "give --output on a file system that all nodes share, or a bucket: --output s3://BUCKET/PREFIX"
 
 SHARED = {"nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "glusterfs", "beegfs", "gpfs", "9p", "virtiofs", "afs"}
-"""Types of file systems that machines share. File systems of type fuse.* may be shared, too."""
+"""Types of file systems that machines share. File systems of type fuse.* may be shared as well."""
 
 LEDGER_BYTES = 10**6
 """Disk space that a trial on frozen features needs; half of such trials need more."""
@@ -37,15 +37,15 @@ BYTES_PER_PARAMETER = 12
 
 
 def check_cluster(config: StudyConfig, nodes: Sequence[Node], terminal: Terminal) -> None:
-    """Probe every node of the cluster that was joined. Nothing is left in the output.
+    """Probe every node of the joined cluster. No file remains in the output.
 
     Args:
         config: The study.
         nodes: The nodes that are alive or may be started.
-        terminal: Shows hints about what need not fail.
+        terminal: Shows hints, which are no errors.
 
     Raises:
-        UserError: If anything would fail later; the message is one line with all problems.
+        UserError: If trials would fail on a node. The message is one line with all problems.
     """
     alive = alive_nodes()
     check_gpus(config, nodes)
@@ -82,7 +82,7 @@ def find_problems(node: NodeInfo, result: ProbeResult, expected: ProbeResult, ou
     if differences := _differences(result, expected):
         problems.append(NodeProblem(node.name, f"has {', '.join(differences)}", SAME_CODE))
     if expected["token"] and not result["token"]:
-        # Such a Ray gets no answer from this command, takes it for dead, and ends each trial as it begins.
+        # Such a node cannot reach this command, counts it as dead, and ends each trial as it begins.
         problems.append(NodeProblem(node.name, "runs without the token that this command asks for", SAME_TOKEN))
     if result["marker"]:
         problems.append(
@@ -104,7 +104,7 @@ def check_gpus(config: StudyConfig, nodes: Sequence[Node]) -> None:
 
 
 def check_disk_space(config: StudyConfig) -> list[NodeProblem]:
-    """Return a problem if the output's disk is smaller than the least that all trials write."""
+    """Return a problem if the disk of the output has less free space than the trials need at least."""
     path = local_path(config.output)
     if path is None:
         return []
@@ -141,7 +141,7 @@ def hints(config: StudyConfig, nodes: Sequence[Node], *, more_to_come: bool) -> 
 def store_hints(features_bytes: int) -> list[str]:
     """Return a hint about nodes whose object store cannot hold the features of all datasets.
 
-    Trials of a node share the features in Ray's object store. What does not fit there is read from disk.
+    Trials of a node share the features in Ray's object store. Features that do not fit there are read from disk.
 
     Args:
         features_bytes: The size of the features of all datasets, in bytes.
@@ -160,7 +160,7 @@ def store_hints(features_bytes: int) -> list[str]:
 
 
 class Marker(NamedTuple):
-    """A file in the output: its path or URL, and its content. Nodes that share the output can read it."""
+    """A file in the output, which nodes that share the output can read: its path or URL, and its content."""
 
     path: str
     content: str
@@ -195,7 +195,7 @@ def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
 
 
 def _differences(result: ProbeResult, expected: ProbeResult) -> list[str]:
-    """Return how versions and code of a node differ from those of this machine."""
+    """Return the differences between the versions and code of a node and those of this machine."""
     differences = [
         f"{name} {result['versions'].get(name, ABSENT)} instead of {version}"
         for name, version in expected["versions"].items()

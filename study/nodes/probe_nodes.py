@@ -1,4 +1,4 @@
-"""Probe nodes: run the same probe on every node of a cluster at the same time, and describe what is wrong."""
+"""Probe nodes: run the same probe on every node of a cluster concurrently, and describe the problems."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from study.nodes import node_probe
 from study.nodes.node_probe import ProbeRequest, ProbeResult
 
 PROBE_TIMEOUT_S = 120.0
-"""How long a node may take: loading torch from a cold disk takes a minute."""
+"""Time that a node has for a probe: loading torch from a cold disk takes a minute."""
 
 SAME_CODE = "bring every node to one state: `ray up` the cluster again, or `make setup` in the same checkout on each"
 
@@ -27,7 +27,13 @@ class NodeInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class NodeProblem:
-    """What is wrong with a node, and the way out."""
+    """A problem of a node.
+
+    Attributes:
+        node: The name of the node in messages.
+        what: The problem, a clause whose subject is the node.
+        way_out: The way out, an imperative.
+    """
 
     node: str
     what: str
@@ -35,7 +41,7 @@ class NodeProblem:
 
 
 def alive_nodes() -> list[NodeInfo]:
-    """Return the nodes of the cluster that was joined."""
+    """Return the nodes of the joined cluster that are alive."""
     return [
         NodeInfo(
             node["NodeID"],
@@ -50,18 +56,18 @@ def alive_nodes() -> list[NodeInfo]:
 def probe_nodes(
     nodes: Sequence[NodeInfo], request: ProbeRequest, timeout_s: float = PROBE_TIMEOUT_S
 ) -> dict[str, ProbeResult | NodeProblem]:
-    """Probe nodes at the same time.
+    """Probe nodes concurrently.
 
     Args:
         nodes: The nodes to probe.
-        request: What to look for. GPUs are probed only on nodes that have one.
-        timeout_s: How many seconds a node may take.
+        request: The request. GPUs are probed only on nodes that have one.
+        timeout_s: Seconds that a node may take.
 
     Returns:
         By node ID, the result, or the problem that prevented one. Nodes that have left the cluster are left out.
-        (Nodes on one machine share their name, but not their ID.)
+        Nodes on one machine share their name, but not their ID.
     """
-    # The probe travels as source: a node may lack the module, or have another version of it.
+    # The probe is sent as source: a node may lack the module, or have another version of it.
     source = Path(node_probe.__file__).read_text(encoding="utf-8")
     run_probe = ray.remote(num_cpus=0, max_retries=0)(
         lambda source, request: exec(str(source), space := {"__name__": "node_probe"}) or space["probe"](request)

@@ -1,4 +1,4 @@
-"""Ray address: which cluster a study joins. An address is tried first, since Ray itself waits minutes for an answer."""
+"""Ray address: find the cluster that a study joins. Connections are tested first, since Ray waits for minutes."""
 
 import os
 import socket
@@ -10,17 +10,16 @@ from study.nodes.resources import BOOTSTRAP, Node
 
 TIMEOUT_S = 5
 LOCAL = "local"
-"""The address that makes a study start Ray on this machine."""
-
+"""The address with which a study starts Ray on this machine."""
 
 RAY_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the trials write their own events
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output engine prints even if verbose is 0
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the study at once, the ledger is whole
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` uses the environment that is installed, nothing is to be packed
-    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # study/tuning/round_robin.py limits the trials that wait
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the study at once; the ledger stays consistent
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` uses the installed environment; Ray must not pack one
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # RoundRobinSearcher limits the pending trials
 }
-"""Environment variables that Ray and Tune read, RAY_ENABLE_UV_RUN_RUNTIME_ENV when `ray` is imported."""
+"""Environment variables of Ray and Tune. RAY_ENABLE_UV_RUN_RUNTIME_ENV is read when `ray` is imported."""
 
 
 def configure_ray_environment() -> None:
@@ -98,7 +97,7 @@ def describe_cluster(address: str, nodes: Sequence[Node]) -> str:
 
 
 def _local_ray(environment: Mapping[str, str]) -> str | None:
-    """Return the address that `ray start` notes on its machine."""
+    """Return the address that `ray start` stores on its machine."""
     folder = environment.get("RAY_TMPDIR") or environment.get("TMPDIR") or "/tmp"  # the order is Ray's
     file = Path(folder) / "ray" / "ray_current_cluster"
     return file.read_text(encoding="utf-8").strip() or None if file.is_file() else None

@@ -1,4 +1,4 @@
-"""Ray session: Ray for as long as a study runs, started on this machine or joined on a cluster."""
+"""Ray session: start Ray on this machine or join a cluster, for the duration of a study."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from study.nodes.ray_address import cluster_file, configure_ray_environment
 from study.nodes.resources import Node, count_machines, find_nodes, wait_for_machines
 
 MAX_STARTS = 3
-"""How often Ray is started before its start counts as failed."""
+"""Number of attempts to start Ray."""
 
 
 @contextmanager
@@ -28,8 +28,8 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
     """Start Ray on this machine, or join the cluster at --ray-address, and disconnect at the end.
 
     Args:
-        study: Supplies the address.
-        say: Shows a line on the screen while the session waits for machines.
+        study: The study; its `ray_address` is used.
+        say: Prints a line while the session waits for machines.
 
     Yields:
         The nodes that trials may use, including those that the autoscaler may start.
@@ -43,7 +43,7 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
         _start_ray()
     else:
         _join_ray(study.ray_address)
-    signal.signal(signal.SIGTERM, on_terminate)  # Ray's handler would end the process at once
+    signal.signal(signal.SIGTERM, on_terminate)  # Ray replaces it by a handler that ends the process at once
     try:
         if study.ray_address is not None:
             wait_for_machines(count_machines(cluster_file(study.ray_address)), lambda: len(_alive()), say)
@@ -66,7 +66,7 @@ def count_gpus() -> float:
 def captured_stderr() -> Generator[Callable[[], str]]:
     """Capture what this process, its C++ libraries included, writes to stderr; yield a function that returns it.
 
-    Ray's C++ core prints its own errors, and an error of a command is one line.
+    Ray's C++ core prints its own errors, but an error of a command must be one line.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as file:
@@ -116,10 +116,10 @@ def _join_ray(address: str) -> None:
 
 
 def _this_code(address: str) -> dict[str, Any] | None:
-    """Return a runtime environment that brings the driver's code to every node of a cluster that `ray up` made.
+    """Return a runtime environment that copies the driver's code to every node of a cluster that `ray up` made.
 
-    Return None for a Ray job, which has brought its working folder, and for nodes that were started by hand: several of
-    them may be on one machine, where their agents would write to one folder while workers read it.
+    Return None for a Ray job, which has copied its working folder, and for nodes that were started by hand: several of
+    them may be on one machine, where their agents would write to the same folder while workers read it.
     """
     if IN_A_JOB in os.environ or cluster_file(address) is None:
         return None

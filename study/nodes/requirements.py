@@ -6,24 +6,24 @@ from dataclasses import dataclass
 
 from pan_model.errors import UserError
 from study.nodes.node_probe import ABSENT, code_digest, gpu_problem
-from study.storage.files import read_if_there
+from study.storage.files import read_if_exists
 from study.storage.paths import StudyPaths
 
 REQUIREMENT_FAILURE = "requirement_failure"
-"""The key of a trial's result that holds why its node may not run trials."""
+"""Key, in the result of a trial, of the reason why its node must not run trials."""
 
 MOUNT_TIMEOUT_S = 30.0
-"""How long the mount of a shared folder may take on a node that has just started."""
+"""Time until a shared folder is mounted on a node that has just started, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeRequirements:
-    """What a node must have to run trials.
+    """The requirements that a node must meet to run trials.
 
     Attributes:
         results: The paths of the study, which the node must share.
         study: SHA-256 (hex) of study.json.
-        code: SHA-256 (hex) of the driver's code (study.nodes.node_probe).
+        code: SHA-256 (hex) of the driver's code, see `node_probe.code_digest`.
         gpu: Whether torch must be able to use a GPU.
     """
 
@@ -34,30 +34,42 @@ class NodeRequirements:
 
 
 def node_requirements(results: StudyPaths, *, gpu: bool) -> NodeRequirements:
-    """Return the requirements of a study whose study.json is written, as this machine meets them."""
+    """Return the requirements of a study: the code of this machine and the study.json that has been written.
+
+    Args:
+        results: The paths of the study.
+        gpu: Whether nodes must be able to use a GPU.
+    """
     return NodeRequirements(results=results, study=_study_digest(results), code=code_digest(), gpu=gpu)
 
 
 def check_requirements(requirements: NodeRequirements, mount_timeout_s: float = MOUNT_TIMEOUT_S) -> str:
-    """Return why this node may not run trials, and the way out; empty if it may."""
+    """Check the requirements on this node.
+
+    Args:
+        requirements: The requirements.
+        mount_timeout_s: Seconds to wait for study.json.
+
+    Returns:
+        Why this node must not run trials, and the way out; empty if it meets the requirements.
+    """
     if code_digest() != requirements.code:
         return "runs other code than the study; bring it to the same state (`ray up` again, or `make setup`)"
     end_s = time.monotonic() + mount_timeout_s
     while (digest := _study_digest(requirements.results)) != requirements.study and time.monotonic() < end_s:
         time.sleep(0.5)
     if digest != requirements.study:
-        why = "it is not there" if digest == ABSENT else "another one is there"
-        return (
-            f"does not share {requirements.results.study}, {why}; give --output on a file system that all nodes share"
-        )
+        reason = "it is not there" if digest == ABSENT else "another one is there"
+        file = requirements.results.study
+        return f"does not share {file}, {reason}; give --output on a file system that all nodes share"
     if requirements.gpu and (problem := gpu_problem()):
-        return f"has a GPU that cannot be used: {problem}; mend it, or give --gpus-per-trial 0"
+        return f"has a GPU that cannot be used: {problem}; fix it, or give --gpus-per-trial 0"
     return ""
 
 
 def _study_digest(results: StudyPaths) -> str:
     try:
-        content = read_if_there(results.study, "look at its rights")
+        content = read_if_exists(results.study, "look at its rights")
     except UserError:  # an object store that does not answer raises OSError instead, and the trial starts again
         return ABSENT
     return ABSENT if content is None else hashlib.sha256(content).hexdigest()

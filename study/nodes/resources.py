@@ -1,4 +1,4 @@
-"""Resources: the nodes of a cluster and what each of them has, including workers that are yet to start.
+"""Resources: the CPUs and GPUs of the nodes of a cluster, including workers that are yet to start.
 
 `python -m cluster.check` imports this module: it must load neither torch nor Ray.
 """
@@ -19,13 +19,13 @@ WORKERS = "PAN_STUDY_WORKERS"
 """Environment variable with the workers that an autoscaler may start: "4 x CPU=7,GPU=1", kinds joined by " + "."""
 
 HEAD_RESOURCE = "node:__internal_head__"
-"""The resource that Ray gives to the head node only."""
+"""The resource that only the head node has."""
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
-"""Where `ray up` leaves the cluster's YAML on the head node."""
+"""The cluster's YAML, which `ray up` copies to the head node."""
 
 JOIN_TIMEOUT_S = 600.0
-"""How long a study waits for workers. On a fresh machine `make setup` downloads gigabytes before the node joins."""
+"""Time that a study waits for workers. On a new machine, `make setup` downloads gigabytes before the node joins."""
 
 POLL_S = 2.0
 
@@ -70,7 +70,7 @@ def find_nodes(
     Args:
         alive: The Ray resources of each node that is alive.
         address: The address of the cluster, or None for a Ray that the study starts itself.
-        bootstrap: The cluster's YAML, if this machine is its head node.
+        bootstrap: The cluster's YAML if this machine is its head node, else None.
         environment: The environment variables of the process.
 
     Raises:
@@ -87,7 +87,7 @@ def find_nodes(
 
 
 def count_machines(bootstrap: Path | None) -> int:
-    """Return how many on-premise machines a cluster's YAML lists, head included.
+    """Return the number of on-premise machines that a cluster's YAML lists, including the head.
 
     Return 1 without a YAML, and for a cloud provider, whose machines start on demand. The CPUs and GPUs of on-premise
     machines are unknown until they join.
@@ -112,7 +112,7 @@ def wait_for_machines(
     Args:
         wanted: The number of machines of the cluster.
         count_alive: Returns the number of machines that have joined.
-        say: Shows a line on the screen.
+        say: Prints a line.
         clock: Returns the time in seconds.
         sleep: Waits for a number of seconds.
     """

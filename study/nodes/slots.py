@@ -1,4 +1,4 @@
-"""Slots: how the CPUs and GPUs of a cluster are divided among trials."""
+"""Slots: divide the CPUs and GPUs of a cluster among trials."""
 
 import math
 import os
@@ -14,12 +14,18 @@ from study.config.study_config import StudyConfig
 from study.nodes.resources import Node
 
 REFRESH_S = 5.0
-"""How long a count of slots is valid before Ray is queried again."""
+"""Time that a count of slots is valid before Ray is queried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slots:
-    """The CPUs and GPUs of each trial, and the number of trials that run at a time."""
+    """Equal slots, one for each trial that runs at a time.
+
+    Attributes:
+        cpus: The CPUs of a slot.
+        gpus: The GPUs of a slot: a share of one GPU, or whole GPUs.
+        count: The number of slots.
+    """
 
     cpus: int
     gpus: float
@@ -63,7 +69,13 @@ def allocate_slots(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0)
 
 
 def count_slots(study: StudyConfig, slots: Slots, nodes: Sequence[Node]) -> int:
-    """Return how many trials of the given slot size run at a time on the nodes."""
+    """Return the number of trials that run at a time on the nodes.
+
+    Args:
+        study: Supplies `cpus_per_trial` and `max_concurrent`.
+        slots: The size of a slot.
+        nodes: The nodes that trials may use.
+    """
     count = sum(_trials_on_node(study, slots.gpus, node) for node in nodes)
     return min(count, study.max_concurrent or count)
 
@@ -71,8 +83,8 @@ def count_slots(study: StudyConfig, slots: Slots, nodes: Sequence[Node]) -> int:
 def current_slots(study: StudyConfig, slots: Slots, clock: Callable[[], float] = time.monotonic) -> Callable[[], int]:
     """Return a function that counts the slots of the nodes that a cluster has now.
 
-    Nodes that join are used, and nodes that are lost are not waited for. The count is at least 1, so that a trial waits
-    for a node if none is left. It is constant for a Ray that the study started itself.
+    The count includes nodes that joined and excludes nodes that were lost. It is at least 1, so that a trial waits for
+    a node if none is left. It is constant if the study started Ray itself.
 
     Args:
         study: Supplies the address of the cluster.
@@ -159,7 +171,7 @@ def loading_processes(given: int | None, *, cpus: int, on_gpu: bool) -> int:
 
 
 def loading_processes_here(given: int | None) -> int:
-    """Return `loading_processes` for this process, which trains on all CPUs and on the GPU if there is one."""
+    """Return `loading_processes` for this process, which trains on all CPUs, and on a GPU if one is available."""
     return loading_processes(given, cpus=os.cpu_count() or 1, on_gpu=torch.cuda.is_available())
 
 

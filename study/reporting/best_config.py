@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from pan_model.errors import UserError
 from pan_model.objective import Objective
-from study.storage.files import read_if_there, write_json
+from study.storage.files import read_if_exists, write_json
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths
@@ -20,7 +20,7 @@ from study.trials.ledger import Status, TrialRecord, best_completed
 
 SCHEMA_FILE = Path(__file__).parents[1] / "best_config.schema.json"
 BEST_CONFIG_SCHEMA = "pan-study/best-config/1"
-MADE_BY = "give one that study/run.py made; study/collate.py makes a study's anew"
+MADE_BY = "give one that study/run.py made; study/collate.py rebuilds it"
 
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -63,7 +63,7 @@ class Config(JsonModel, extra="allow"):
 
 
 class Features(JsonModel, extra="forbid"):
-    """Which features the trial was trained on."""
+    """The features that the trial was trained on."""
 
     regime: Literal["frozen", "finetune"]
     backbone: Name
@@ -111,7 +111,7 @@ class Data(JsonModel, extra="forbid"):
 
 
 class Provenance(JsonModel, extra="allow"):
-    """When and with which versions the study was begun."""
+    """The time of the study's start, and the versions of code and libraries."""
 
     __pydantic_extra__: dict[str, str] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -189,7 +189,7 @@ def read_best_config(path: Location) -> dict[str, Any]:
     """
     from pan_model.config import TrialConfig  # here, because it needs torch, which collation does not
 
-    content = read_if_there(path, MADE_BY)
+    content = read_if_exists(path, MADE_BY)
     if content is None:
         raise UserError(f"{path}: cannot be read (No such file or directory); {MADE_BY}.")
     parse_model(path, content, BestConfigFile, f"see {SCHEMA_FILE.name}, or {MADE_BY}")

@@ -16,7 +16,7 @@ from study.reporting.comparison import MethodScores
 from study.reporting.final_metrics import FinalScores
 
 EDGE = 0.05
-"""The share of a range at either end, on the range's own scale, that counts as its edge."""
+"""The share of a range, at either end and on the scale of the range, that counts as its edge."""
 
 
 def find_cautions(
@@ -28,7 +28,7 @@ def find_cautions(
     on val and test that disagree.
 
     Args:
-        space: All that can be searched.
+        space: The search space with all encoders.
         config: The winner's configuration.
         epoch: The winner's best epoch, counted from 1.
         scores: The scores of PAN, first, and of the baselines.
@@ -42,7 +42,13 @@ def find_cautions(
 
 
 def find_foreign_final(folder: Path, final: FinalScores | None, winner: str) -> list[str]:
-    """Return a caution if a final training was of another trial than the winner; its scores then do not count."""
+    """Return a caution if a final training was not of the winner; its scores then do not count.
+
+    Args:
+        folder: The folder of the final training, for the message.
+        final: The scores of the final training, None if there was none.
+        winner: The id of the winner.
+    """
     if final is None or final.trial_id == winner:
         return []
     return [
@@ -63,7 +69,7 @@ def find_short_paper(paper: Mapping[str, Any]) -> list[str]:
 
 
 def find_edges(space: SearchSpace, config: Mapping[str, Scalar]) -> list[str]:
-    """Return the winner's parameters that are at an end of their range beyond which there may be better values."""
+    """Return a caution for each parameter of the winner at an edge of its range beyond which values may be better."""
     try:
         parameters, distributions = replay(space, dict(config))
     except ValueError:  # the study was begun with another space
@@ -101,7 +107,7 @@ def _find_last_epoch(config: Mapping[str, Scalar], epoch: int) -> list[str]:
 
 
 def _find_defeats(scores: Sequence[MethodScores]) -> list[str]:
-    """Return the baselines that are better than the winner, on val or test, by more than the interval."""
+    """Return a caution for each baseline that is better than the winner, on val or test, by more than the interval."""
     leads = [(method.method, "val", method.val_ahead) for method in scores]
     leads += [(method.method, "test", method.test_ahead) for method in scores]
     return [f"PAN is behind {method} on {split}, {lead}" for method, split, lead in leads if lead and lead.high < 0]

@@ -32,7 +32,7 @@ def collate(results: StudyPaths, *, over: bool = False) -> dict[str, Collated]:
         The trials and the summary of each dataset.
 
     Raises:
-        UserError: If there is no study, or one of its files is damaged.
+        UserError: If the folder holds no study, or a file of the study is damaged.
     """
     study = read_begun_study(results)
     ledger: dict[str, list[TrialRecord]] = {}
@@ -47,14 +47,14 @@ def collate(results: StudyPaths, *, over: bool = False) -> dict[str, Collated]:
 
 
 def read_begun_study(results: StudyPaths) -> dict[str, Any]:
-    """Return the content of study.json; raise UserError if there is none."""
+    """Return the content of study.json; raise UserError if it does not exist."""
     if not exists(results.study):
         raise UserError(f"{results.root}: holds no study.json; give the folder of a study, such as results/demo.")
     return read_study(results.study)
 
 
 def _read_with_winner(files: DatasetPaths, objective: Objective) -> list[TrialRecord]:
-    """Return the trials, the winner with its scores of all questions; those of all trials would fill the memory."""
+    """Read the trials. Only the winner has scores of single questions: those of all trials would fill the memory."""
     records = read_ledger(files.trials, best=False)
     best = best_completed(records, objective)
     if best is None:

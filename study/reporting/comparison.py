@@ -1,4 +1,4 @@
-"""PAN compared with its baselines: each method's scores on train, val and test, and PAN's lead with intervals."""
+"""Comparison of PAN with the baselines: scores on train, val and test, and PAN's lead with intervals."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from study.trials.question_scores import BASELINES, QuestionLists, interval_ahea
 
 @dataclass(frozen=True, kw_only=True)
 class MethodScores:
-    """One method's value of the objective on each split, None where it is unknown.
+    """The value of the objective for one method on each split, None if it is unknown.
 
     Attributes:
         method: PAN or a baseline's name.

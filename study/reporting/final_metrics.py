@@ -1,4 +1,4 @@
-"""metrics.json of a final training: the numbers that go into it, and what a study reads back from it."""
+"""metrics.json of a final training: compute its entries, and read the scores for the summary of a study."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 
 from pan_model.errors import UserError
 from pan_model.scores import Interval, QuestionScores
-from study.storage.files import read_if_there
+from study.storage.files import read_if_exists
 from study.storage.json_models import JsonModel, parse_model
 from study.storage.location import Location
 from study.trials.question_scores import as_entry, interval_ahead, interval_of
@@ -44,7 +44,7 @@ class DifferenceEntry(JsonModel):
 
 
 class FinalMetricsFile(JsonModel):
-    """What a study reads from metrics.json; files of earlier releases lack paper_setting, or some baselines."""
+    """The fields of metrics.json that are read; files of earlier releases lack paper_setting, or some baselines."""
 
     trial_id: str
     metrics: dict[str, MeanEntry]
@@ -61,7 +61,7 @@ class FinalScores:
         trial_id: The trial that was trained again.
         test: Each method's score on the test split.
         ahead: PAN's lead over each baseline.
-        paper: What the file says about paper_setting.
+        paper: The entry paper_setting of the file.
     """
 
     trial_id: str
@@ -71,7 +71,7 @@ class FinalScores:
 
 
 def read_final(path: Location, metric: str) -> FinalScores | None:
-    """Return the scores in a metrics.json, or None if there is no such file.
+    """Return the scores in a metrics.json, or None if the file does not exist.
 
     Args:
         path: The file.
@@ -80,7 +80,7 @@ def read_final(path: Location, metric: str) -> FinalScores | None:
     Raises:
         UserError: If the file is damaged or lacks the metric of a method.
     """
-    content = read_if_there(path, LEAVE_OUT)
+    content = read_if_exists(path, LEAVE_OUT)
     if content is None:
         return None
     final = parse_model(path, content, FinalMetricsFile, LEAVE_OUT)

@@ -1,4 +1,4 @@
-"""The model card: what a trained model is, how it compares with the baselines, and what the numbers cover."""
+"""The model card of a trained model: its configuration, its comparison with the baselines, and how to use it."""
 
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
 
 
 def _describe_features(features: dict[str, Any]) -> str:
-    """Return what the features are, by how the backbone was trained."""
+    """Describe the features by the training of the backbone."""
     described = "features, trained with it," if features["regime"] == Regime.FINETUNE else "frozen features"
     if "backbone_training" in features:
         described += f", after training by {features['backbone_training']} for {features['backbone_epochs']} epochs,"
@@ -114,7 +114,7 @@ def _describe_features(features: dict[str, Any]) -> str:
 
 
 def _describe_limit(paper: dict[str, Any]) -> str:
-    """Return by how much the epochs of paper_setting were limited, empty if they were not."""
+    """Describe the limit on the epochs of paper_setting; empty if they were not limited."""
     limit, paper_epochs = paper["chosen_of_epochs"], paper["paper_epochs"]
     if limit == paper_epochs:
         return ""

@@ -20,7 +20,7 @@ def report_study(config: StudyConfig, collated: Mapping[str, Collated], terminal
     Args:
         config: The study.
         collated: The trials and the summary of each dataset.
-        terminal: Where to print.
+        terminal: Prints the lines.
         ended_by: Why the search ended early, if a limit of time or hardware ended it.
 
     Returns:
@@ -62,7 +62,7 @@ def _report_dataset(
     terminal.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records, over=True)}")
     if count_ended(records) < plan.num_trials:
         reason = ended_by or "the space was used up"
-        terminal.say(f"{plan.dataset}: {reason} before {plan.num_trials} trials had ended; --resume goes on")
+        terminal.say(f"{plan.dataset}: {reason} before {plan.num_trials} trials had ended; --resume continues")
     if any(record.status is Status.FAILED for record in records):
         table = config.results.dataset(plan.dataset).trials_table
         terminal.say(f"{plan.dataset}: the column error of {table} says why trials failed")

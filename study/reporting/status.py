@@ -1,4 +1,4 @@
-"""The status of a study, read from the files that it has written so far. Nothing is written."""
+"""The status of a study, read from its files. Nothing is written."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -40,7 +40,7 @@ def describe_status(results: StudyPaths, now_s: Callable[[], float] = time.time)
         now_s: The clock, in Unix seconds.
 
     Raises:
-        UserError: If there is no study, or one of its files is damaged.
+        UserError: If the folder holds no study, or a file of the study is damaged.
     """
     study = read_begun_study(results)
     commit = study["provenance"]["git_commit"]
@@ -81,9 +81,8 @@ def _describe_running(record: TrialRecord, objective: Objective, max_epochs: int
 def _describe_pace(ended: int, planned: int, times: Times, now_s: float) -> str:
     quiet_s = now_s - times.last
     if quiet_s > QUIET_S:
-        return (
-            f"  no epoch for {duration(quiet_s)}: if the study was interrupted, the same command with --resume goes on"
-        )
+        line = f"  no epoch for {duration(quiet_s)}: if the study was interrupted, the same command with --resume"
+        return f"{line} continues it"
     if not ended or ended >= planned:
         return f"  last epoch {duration(max(0.0, quiet_s))} ago"
     left_s = (times.last - times.begun) / ended * (planned - ended)
@@ -91,7 +90,7 @@ def _describe_pace(ended: int, planned: int, times: Times, now_s: float) -> str:
 
 
 def _times(trials: Location, records: Iterable[TrialRecord]) -> Times | None:
-    """Return the times, None before the first epoch; pauses of an interrupted study count."""
+    """Return the times, including pauses of an interrupted study; None before the first epoch."""
     begun, last = storage_of(trials).times_in_subfolders(trials, "config.json", "history.jsonl")
     by_trial = {
         record.trial_id: last[record.trial_id] for record in records if record.history and record.trial_id in last

@@ -1,4 +1,4 @@
-"""The summary of a study: summary.md for reading, summary.csv with one row a dataset."""
+"""The summary of a study: summary.md for people, summary.csv with one row for each dataset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from pan_model.objective import Objective
 from pan_model.scores import Interval
 from study.config.choices import Regime
-from study.config.search_space import whole_space
+from study.config.search_space import full_space
 from study.reporting.cautions import find_cautions, find_foreign_final, find_short_paper
 from study.reporting.comparison import MethodScores, check_same_questions, compare_methods
 from study.reporting.final_metrics import read_final
@@ -29,7 +29,19 @@ HOW_TO_READ = (
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSummary:
-    """The result on one dataset; best is the winner, its value and its epoch, None if no trial completed."""
+    """The result on one dataset.
+
+    Attributes:
+        dataset: The name of the dataset.
+        metric: The name of the objective.
+        planned: The number of trials that the study requests.
+        by_status: The number of trials by status.
+        epochs_spent: The number of epochs of all trials.
+        epochs_saved: The number of epochs that completed and stopped trials did not run.
+        best: The winner, its value and its epoch; None if no trial completed.
+        scores: The scores of PAN and the baselines.
+        cautions: The cautions about the winner.
+    """
 
     dataset: str
     metric: str
@@ -83,7 +95,7 @@ def _compare(
     foreign = find_foreign_final(Path(files.dataset, files.final_metrics.parent.name), final, winner.trial_id)
     final = None if foreign else final
     scores = compare_methods(metric, winner, epoch, baselines, final)
-    cautions = find_cautions(whole_space(files.dataset, regime), winner.config, epoch, scores)
+    cautions = find_cautions(full_space(files.dataset, regime), winner.config, epoch, scores)
     return scores, [*foreign, *cautions, *find_short_paper(final.paper if final else {})]
 
 
@@ -154,7 +166,7 @@ def _columns(scores: MethodScores) -> dict[str, float | None]:
 def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
     statuses = [status.value for status in Status]
     heads = ("dataset", "metric", "best (val)", *statuses, "epochs spent", "saved")
-    running = "(interrupted, --resume goes on)" if over else "(or interrupted: --resume goes on)"
+    running = "(interrupted, --resume continues)" if over else "(or interrupted: --resume continues)"
     rows = [
         (
             summary.dataset,

@@ -1,4 +1,4 @@
-"""Tables: trials.csv and history.csv, rows as CSV and rows as Markdown."""
+"""Tables: trials.csv and history.csv, and the formats CSV and Markdown."""
 
 import csv
 import io
@@ -12,7 +12,13 @@ from study.trials.ledger import TrialRecord
 
 
 def write_tables(results: DatasetPaths, records: list[TrialRecord], objective: Objective) -> None:
-    """Write trials.csv, one row a trial, and history.csv, one row a trial and epoch."""
+    """Write trials.csv, with a row for each trial, and history.csv, with a row for each epoch of each trial.
+
+    Args:
+        results: The files of the dataset.
+        records: The trials of the dataset.
+        objective: The objective of the dataset.
+    """
     rows = [trial_row(record, objective) for record in records]
     first_columns = ("trial_id", "status", "metric", "epoch", "wall_s", "error")
     write_text(results.trials_table, to_csv(first_columns, rows))

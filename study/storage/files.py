@@ -1,6 +1,6 @@
-"""Files of a study wherever its results are: `storage_of` chooses the storage, functions read and write text and JSON.
+"""Files of a study on a disk or in an object store, and functions that read and write text and JSON.
 
-A file is written whole or not at all: a reader sees the old content or the new.
+`storage_of` chooses the storage. Writes are atomic: a reader sees the old content or the new.
 """
 
 import json
@@ -23,7 +23,7 @@ L = TypeVar("L", bound=Location)
 
 @runtime_checkable  # for beartype, which checks types while tests run
 class Storage(Protocol[L]):
-    """What a study does with files. `LocalStorage` does it on a disk, `ObjectStorage` in an object store."""
+    """Operations on files. `LocalStorage` implements them for a disk, `ObjectStorage` for an object store."""
 
     def write(self, path: L, write: Callable[[Path], object]) -> None:
         """Let `write` fill a local file that then replaces `path`; folders are created."""
@@ -60,7 +60,7 @@ class Storage(Protocol[L]):
         ...
 
     def exists(self, path: L) -> bool:
-        """Return whether there is a file, or a folder with files."""
+        """Return whether a file exists, or a folder with files."""
         ...
 
     def remove(self, path: L) -> None:
@@ -68,7 +68,7 @@ class Storage(Protocol[L]):
         ...
 
     def remove_unfinished(self, path: L) -> None:
-        """Remove what processes left that died while they wrote `path`."""
+        """Remove temporary files of processes that died while they wrote `path`."""
         ...
 
     def list_folder(self, folder: L) -> list[L]:
@@ -92,9 +92,9 @@ class Storage(Protocol[L]):
 
         Args:
             folder: The folder, which need not exist.
-            what: What is to be written there, for the message.
-            flag: The flag that names another folder, for the message.
-            probe: How the name of an object begins that may be written to a store, and is removed again.
+            what: The content to be written, for the message.
+            flag: The flag that sets the folder, for the message.
+            probe: Prefix of the name of an object that is written to a store as a test, and removed.
         """
         ...
 
@@ -108,14 +108,14 @@ def storage_of(location: Location) -> Storage[Any]:
     return _OBJECTS if in_store(location) else _LOCAL
 
 
-def write_whole(path: Location, write: Callable[[Path], object]) -> None:
+def write_file(path: Location, write: Callable[[Path], object]) -> None:
     """Let `write` fill a local file that then replaces `path`."""
     storage_of(path).write(path, write)
 
 
 def write_text(path: Location, text: str) -> None:
     """Write a text file in UTF-8; line ends stay as they are."""
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def write_json(path: Location, value: Any) -> None:
@@ -129,7 +129,7 @@ def append_line(path: Location, line: str) -> None:
 
 
 def exists(path: Location) -> bool:
-    """Return whether there is a file, or a folder with files."""
+    """Return whether a file exists, or a folder with files."""
     return storage_of(path).exists(path)
 
 
@@ -143,30 +143,30 @@ def read_json(path: Location, way_out: str) -> Any:
 
     Args:
         path: The file.
-        way_out: What the user can do about a damaged file, in the imperative, without a full stop.
+        way_out: The way out if the file is damaged: an imperative without a full stop, for the message.
 
     Raises:
-        UserError: If the file is missing, unreadable or no JSON.
+        UserError: If the file is missing, unreadable or not JSON.
         StoreError: If a store does not answer.
     """
-    content = read_if_there(path, way_out)
+    content = read_if_exists(path, way_out)
     if content is None:
         raise UserError(f"{path}: cannot be read (No such file or directory); {way_out}.")
     return parse_json(path, content, way_out)
 
 
-def read_if_there(path: Location, way_out: str) -> bytes | None:
+def read_if_exists(path: Location, way_out: str) -> bytes | None:
     """Return a file's content, None if it does not exist; see `read_json`."""
     try:
         return storage_of(path).read(path)
-    except StoreError:  # an OSError as well, but one that no change to the file mends
+    except StoreError:  # also an OSError, but changing the file does not help
         raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {way_out}.") from error
 
 
 def parse_json(path: Location, content: bytes, way_out: str) -> Any:
-    """Return the value of a JSON file that was read already; see `read_json`."""
+    """Parse the content of a JSON file; see `read_json`."""
     try:
         return json.loads(content.decode("utf-8"))
     except ValueError as error:
@@ -174,7 +174,7 @@ def parse_json(path: Location, content: bytes, way_out: str) -> Any:
 
 
 def copy_all(copies: Mapping[Location, Path]) -> None:
-    """Copy files to local files, some of them at a time.
+    """Copy files to local files in batches.
 
     Args:
         copies: The copy of each file. A file that no longer exists is left out.
@@ -185,10 +185,10 @@ def copy_all(copies: Mapping[Location, Path]) -> None:
         prefetched = storage_of(batch[0]).prefetch(batch)
         for original in batch:
             content = (
-                prefetched[original] if original in prefetched else read_if_there(original, "copy the others by hand")
+                prefetched[original] if original in prefetched else read_if_exists(original, "copy the others by hand")
             )
             if content is not None:
-                write_whole(copies[original], partial(_write_bytes, content))
+                write_file(copies[original], partial(_write_bytes, content))
 
 
 def _write_bytes(content: bytes, file: Path) -> None:

@@ -1,7 +1,7 @@
-"""Typed JSON files: a base model, and readers that turn what pydantic finds into one line about a file.
+"""Typed JSON files: a base model, and readers that report the errors of pydantic as one line about a file.
 
 Example:
-    A file's model says which fields the file has and what their values may be::
+    The model of a file declares its fields and their types::
 
         class HostJson(JsonModel, extra="forbid"):
             address: str
@@ -20,18 +20,17 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from pan_model.errors import UserError
-from study.storage.files import read_if_there
+from study.storage.files import read_if_exists
 from study.storage.location import Location
 
 MAX_SHOWN_CHARS = 60
-"""Longest value that an error message shows; longer ones are truncated."""
+"""Length after which a value in an error message is truncated."""
 
 
 class JsonModel(BaseModel):
     """Base of models of JSON files: immutable, no conversion between types, unknown fields ignored.
 
-    A file whose fields are all known declares its model with ``extra="forbid"``; one whose further fields must be
-    kept declares it with ``extra="allow"``.
+    Declare a model with ``extra="forbid"`` to reject unknown fields, and with ``extra="allow"`` to keep them.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
@@ -57,24 +56,24 @@ def read_model(path: Location, model: type[M], way_out: str) -> M:
     Args:
         path: The file, on a disk or in an object store.
         model: The model of the file's content.
-        way_out: What the user can do about a damaged file, in the imperative, without a full stop.
+        way_out: The way out if the file is damaged: an imperative without a full stop, for the message.
 
     Returns:
         The content as an instance of `model`.
 
     Raises:
-        UserError: If the file is missing, unreadable, no JSON or not as the model says. The message is one line that
-            names the file, the field, the rule, the value and the way out.
+        UserError: If the file is missing, unreadable, not JSON or does not match the model. The message is one line
+            that names the file, the field, the rule, the value and the way out.
         StoreError: If an object store does not answer.
     """
-    content = read_if_there(path, way_out)
+    content = read_if_exists(path, way_out)
     if content is None:
         raise UserError(f"{path}: cannot be read (No such file or directory); {way_out}.")
     return parse_model(path, content, model, way_out)
 
 
 def parse_model(path: Location, content: bytes, model: type[M], way_out: str) -> M:
-    """Validate the content of a JSON file that was read already; see `read_model`."""
+    """Validate the content of a JSON file; see `read_model`."""
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
@@ -82,7 +81,7 @@ def parse_model(path: Location, content: bytes, model: type[M], way_out: str) ->
 
 
 def _describe(errors: Sequence[ErrorDetails]) -> str:
-    """Return what is wrong with a file in one line: all fields that it lacks, or the first value that breaks a rule."""
+    """Describe the errors in one line: all missing fields, or the first value that breaks a rule."""
     first = errors[0]
     if first["type"] == "json_invalid":
         return f"is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})"

@@ -1,4 +1,4 @@
-"""Storage in a folder of this machine, or of a file system that several machines share."""
+"""Storage in a folder of this machine, or on a file system that several machines share."""
 
 import os
 from collections.abc import Callable, Generator, Sequence
@@ -46,7 +46,7 @@ class LocalStorage:
             yield file
 
     def prefetch(self, paths: Sequence[Path]) -> dict[Path, bytes | None]:
-        """Return nothing: files of a disk are read one by one."""
+        """Return an empty mapping: files on a disk are read one by one."""
         return {}
 
     def copy_to_disk(self, path: Path, folder: Path) -> Path:

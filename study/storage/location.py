@@ -1,4 +1,4 @@
-"""A location: where results are, a folder of this machine or a prefix of an object store such as s3://bucket/prefix."""
+"""Locations of results: a folder of this machine, or a prefix in an object store such as s3://bucket/prefix."""
 
 import re
 from pathlib import Path
@@ -15,10 +15,10 @@ STORE_PACKAGES: dict[str, str] = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 """The package that each kind of store needs, by the scheme of its URLs; tests cover s3 only."""
 
 REQUEST_ATTEMPTS = 6
-"""Number of attempts after which a request has failed, with waits of up to 1, 2, 4, 8 and 16 s between them."""
+"""Number of attempts of a request, with waits of up to 1, 2, 4, 8 and 16 s between them."""
 
 MAX_CONCURRENT_REQUESTS = 32
-"""Number of requests to a store at the same time."""
+"""Largest number of concurrent requests to a store."""
 
 S3_CONFIG: dict[str, Any] = {
     "retries": {"mode": "standard", "total_max_attempts": REQUEST_ATTEMPTS},
@@ -30,7 +30,8 @@ S3_CONFIG: dict[str, Any] = {
 """
 
 FILE_SYSTEM_OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": S3_CONFIG}}
-"""Arguments of each store's fsspec file system. They travel to other machines with a location: no secret may be here.
+"""Arguments of each store's fsspec file system. They are sent to other machines with a location, so they must not
+contain secrets.
 """
 
 FORBIDDEN_IN_URL = re.compile(r"[*?#\[\]]")
@@ -38,11 +39,11 @@ URL_LIKE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)(/*)(.*)", re.DOTALL)
 
 
 def locate(text: str) -> Location:
-    """Return the location of a folder's name or a store's URL.
+    """Parse the path of a folder or the URL of a store.
 
     Raises:
-        UserError: If the text looks like a URL but is of no known store, has no bucket or has wildcards, or if the
-            store's package is not installed.
+        UserError: If the text looks like a URL but its store is unknown, its bucket is missing or it has wildcards, or
+            if the package of the store is not installed.
 
     >>> str(locate("results") / "demo"), str(locate("s3://bucket") / "demo")
     ('results/demo', 's3://bucket/demo')
@@ -53,7 +54,7 @@ def locate(text: str) -> Location:
     scheme, slashes, rest = url.groups()
     if scheme not in STORE_PACKAGES:
         known = ", ".join(f"{store}://" for store in STORE_PACKAGES)
-        raise UserError(f"'{text}' is in no store that is known; give a folder, or a URL that begins with {known}")
+        raise UserError(f"'{text}' is not in a known store; give a folder, or a URL that begins with {known}")
     if FORBIDDEN_IN_URL.search(rest):
         raise UserError(f"'{text}' must be without *, ?, [, ] and #, which are not allowed in the URL of a store")
     if slashes != "//" or not rest:
@@ -79,6 +80,6 @@ def in_store(location: Location) -> bool:
 
 
 def absolute(location: Location) -> Location:
-    """Return the absolute form of a location, by which any process in a cluster finds it; URLs stay as they are."""
+    """Return a location in its absolute form, which any process in a cluster can use; URLs are unchanged."""
     path = local_path(location)
     return location if path is None else path.absolute()

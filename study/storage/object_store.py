@@ -1,8 +1,8 @@
 """Storage in an object store such as S3, through fsspec.
 
-An object is written whole or not at all. Every failure is raised as a StoreError, an OSError with a one-line message.
-The store's own client repeats a request that fails for a while (500, 503, a broken connection, no answer), on S3
-botocore: see REQUEST_ATTEMPTS. A read that is interrupted while its content arrives is repeated here.
+Writes are atomic. Every failure is raised as a StoreError, an OSError with a one-line message. The client of the store,
+on S3 botocore, repeats requests that fail temporarily (500, 503, a broken connection, no answer): see REQUEST_ATTEMPTS.
+Reads that are interrupted while the content arrives are repeated here.
 """
 
 import errno
@@ -22,15 +22,15 @@ from pan_model.files import atomic_write, content_key
 from study.storage.location import MAX_CONCURRENT_REQUESTS
 
 READ_ATTEMPTS = 4
-"""How often an object is read whose content is interrupted on the way, after waits of 0.1, 0.2 and 0.4 s."""
+"""Number of attempts to read an object, with waits of 0.1, 0.2 and 0.4 s after interrupted ones."""
 
 
 class StoreError(OSError):
-    """The store did not answer, or refused a request; the message is one line."""
+    """A store did not answer or refused a request. The message is one line."""
 
 
 class ObjectStorage:
-    """Objects of a store; a folder is the common beginning of their keys. See `Storage`."""
+    """Objects of a store. A folder is a common prefix of their keys. See `Storage`."""
 
     def write(self, path: UPath, write: Callable[[Path], object]) -> None:
         """Let `write` fill a local file and put it: readers see the old object or the new one."""
@@ -40,14 +40,14 @@ class ObjectStorage:
             self._put(path, temporary)
 
     def write_folder(self, folder: UPath, write: Callable[[Path], object], *, last: str) -> None:
-        """Let `write` fill a local folder and put its files one by one, the file `last` as the last one."""
+        """Let `write` fill a local folder and put its files one by one, ending with the file `last`."""
         with tempfile.TemporaryDirectory(prefix="pan-study-") as temporary:
             write(Path(temporary))
             for file in sorted(Path(temporary).iterdir(), key=lambda file: (file.name == last, file.name)):
                 self._put(folder / file.name, file)
 
     def append(self, path: UPath, line: str) -> None:
-        """Write the whole object again with one line more, so it should be small."""
+        """Append a line by writing the object again, so it should be small."""
         content = (self.read(path) or b"") + line.encode()
         self.write(path, lambda temporary: temporary.write_bytes(content))
 
@@ -105,7 +105,7 @@ class ObjectStorage:
                 return
 
     def remove_unfinished(self, path: UPath) -> None:
-        """Do nothing: an object that was not written whole does not exist."""
+        """Do nothing: objects are never written in part."""
 
     def list_folder(self, folder: UPath) -> list[UPath]:
         """Return the objects and folders directly in a folder, sorted by name."""
@@ -127,7 +127,7 @@ class ObjectStorage:
     def times_in_subfolders(self, folder: UPath, *names: str) -> list[dict[str, float]]:
         """Return for each name the modification time of that object in each subfolder, in Unix seconds.
 
-        The listing of S3 has the times; other stores may need one request an object.
+        The listing of S3 contains the times; other stores may need one request for each object.
         """
         depth = len(folder.parts) + 2
         with _store_errors(folder, "listed"):
@@ -144,14 +144,14 @@ class ObjectStorage:
         ]
 
     def check_writable(self, folder: UPath, what: str, flag: str, *, probe: str) -> None:
-        """Raise UserError if an object cannot be written; it has a name that begins with `probe` and is removed."""
+        """Raise UserError if an object cannot be written. The name of the test object begins with `probe`."""
         path = folder / f"{probe}{uuid4().hex}"
         try:
             self.write(path, Path.touch)
             self.remove(path)
         except StoreError as error:
             raise UserError(
-                f"{what} cannot be written to {folder}: {error}; mend that, or give another {flag}."
+                f"{what} cannot be written to {folder}: {error}; fix that, or give another {flag}."
             ) from error
 
     def _put(self, path: UPath, file: Path) -> None:
@@ -162,22 +162,20 @@ class ObjectStorage:
 def _file_system(location: UPath) -> Any:
     file_system: Any = location.fs
     if location.protocol == "s3":
-        file_system.retries = 1  # those of s3fs would multiply with botocore's
+        file_system.retries = 1  # the retries of s3fs would multiply those of botocore
     return file_system
 
 
 def _is_interrupted(content: Any) -> bool:
     """Return whether a read failed while the content arrived."""
-    from s3fs.core import (
-        S3_RETRYABLE_ERRORS,  # here, because s3fs takes a second to import, and results on a disk do not need it
-    )
+    from s3fs.core import S3_RETRYABLE_ERRORS  # importing s3fs takes a second, and results on a disk do not need it
 
     return isinstance(content, S3_RETRYABLE_ERRORS)
 
 
 @contextmanager
 def _store_errors(location: UPath, action: str) -> Generator[None]:
-    """Raise a StoreError for whatever the store's library raises; errors of botocore, for example, are no OSErrors."""
+    """Convert any error of the store's library to a StoreError: errors of botocore, for example, are not OSErrors."""
     try:
         yield
     except Exception as error:
@@ -191,7 +189,7 @@ def _reason(error: Exception, location: UPath) -> str:
     """Return the reason in one line, with what to check."""
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, FileNotFoundError):
-        return f"{message}; is there a bucket {location.drive}?"
+        return f"{message}; does the bucket {location.drive} exist?"
     if isinstance(error, PermissionError) or "redentials" in message:
         return f"{message}; check the credentials: AWS_* in the environment, a profile or the machine's role"
     return message

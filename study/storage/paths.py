@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from study.storage.location import Location
 
 BACKBONE = "backbone.safetensors"
-"""Name of the file in a dataset's folder that has the weights of a backbone trained before the search."""
+"""Name of the file, in a dataset's folder, with the weights of a backbone trained before the search."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class DatasetPaths:
 
     @property
     def folder(self) -> Location:
-        """results/NAME/<dataset>."""
+        """The dataset's folder, results/NAME/<dataset>."""
         return self.root / self.dataset
 
     @property

@@ -1,4 +1,4 @@
-"""Baselines that all trials of a study share: their scores of the validation questions."""
+"""Scores of the baselines that all trials of a study share, on the validation questions."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from study.trials.question_scores import QuestionLists, as_lists
 def validation_baselines(
     prepared: PreparedDataset, *, seed: int, max_epochs: int, cache_dir: Path, show: Show
 ) -> dict[str, QuestionLists]:
-    """Return each baseline's scores of a study's validation questions; train paper_setting unless the cache has it.
+    """Return the scores of each baseline on the validation questions; train paper_setting unless it is in the cache.
 
     Args:
         prepared: The dataset with its features.
-        seed: The study's seed, from which the questions are drawn.
+        seed: The seed of the study, with which the questions are drawn.
         max_epochs: The epochs of the study's trials.
-        cache_dir: Where the trained paper_setting is kept.
+        cache_dir: The cache folder of the trained paper_setting.
         show: Shows the progress.
     """
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=seed)

@@ -1,4 +1,4 @@
-"""The host of a trial, in the trial's folder: it distinguishes a failure of the trial from the loss of its node."""
+"""The host of a trial, stored in the trial's folder to distinguish a failure of the trial from the loss of its node."""
 
 from dataclasses import asdict, dataclass
 
@@ -6,12 +6,19 @@ from study.storage.files import exists, read_json, remove, write_json
 from study.storage.location import Location
 
 HOST = "host.json"
-"""The file's name. After the end of a trial it holds the host on which the trial ran last."""
+"""Name of the file. After the end of a trial it holds the host on which the trial ran last."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialHost:
-    """The process of a trial, and its node by Ray's node id, IP address and host name."""
+    """The process of a trial and its node.
+
+    Attributes:
+        node_id: The id of the node in Ray.
+        address: The IP address of the node.
+        hostname: The host name of the node.
+        pid: The id of the process.
+    """
 
     node_id: str
     address: str
@@ -31,5 +38,5 @@ def read_host(folder: Location) -> TrialHost | None:
 
 
 def forget_host(folder: Location) -> None:
-    """Remove the host of a trial that no longer runs on it."""
+    """Remove the host of a trial that no longer runs there."""
     remove(folder / HOST)

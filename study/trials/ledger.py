@@ -1,11 +1,10 @@
-"""The ledger: one folder a trial, from which the whole study can be rebuilt.
+"""The ledger: one folder for each trial, from which all results of a study can be rebuilt.
 
-The trial itself writes its epochs, its completion and its failure. The driver writes that a scheduler stopped the
+The process of a trial writes its epochs, its completion and its failure. The driver writes that a scheduler stopped the
 trial, or that its worker died too often. The first status written is final.
 
-A trial may be killed at any instant because of the order of writing: config.json first; for each epoch the
-checkpoint, which contains the epoch's record, then best_epoch.json, then the epoch's line of history.jsonl;
-status.json last.
+The order of writing makes a trial safe to kill at any time: config.json first; for each epoch the checkpoint, which
+contains the record of the epoch, then best_epoch.json, then the line of history.jsonl; status.json last.
 """
 
 import json
@@ -22,12 +21,12 @@ from pan_model.objective import Objective
 from pan_model.scores import EpochRecord
 from study.storage.files import (
     append_line,
-    read_if_there,
+    read_if_exists,
     remove,
     storage_of,
+    write_file,
     write_json,
     write_text,
-    write_whole,
 )
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location
@@ -36,7 +35,7 @@ from study.trials.question_scores import CheckedQuestionLists
 LEAVE_OUT = "move its folder away to leave the trial out"
 RUN_AGAIN = "remove the file to run the trial again"
 REMOVE = "remove it"
-"""Ways out where a file of a trial is damaged."""
+"""Ways out if a file of a trial is damaged."""
 
 READ_BATCH_SIZE = 500
 """Number of trials whose files are read from a store concurrently; it bounds the memory for their contents."""
@@ -45,8 +44,11 @@ READ_BATCH_SIZE = 500
 class Status(StrEnum):
     """The state of a trial.
 
-    completed: at its last epoch, or ended by its own early stopping; stopped: by a scheduler; failed; running, which
-    includes interrupted trials.
+    Attributes:
+        COMPLETED: The trial reached its last epoch, or its early stopping ended it.
+        STOPPED: A scheduler stopped the trial.
+        FAILED: The trial raised an error, or its worker died too often.
+        RUNNING: The trial has not ended; it runs or was interrupted.
     """
 
     COMPLETED = "completed"
@@ -60,7 +62,7 @@ STATUS_ORDER = (Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.RUNNING)
 
 
 class ConfigFile(JsonModel, extra="forbid"):
-    """The content of config.json; number orders trials as they were suggested."""
+    """The content of config.json. `number` is the position of the trial in the order of suggestions."""
 
     trial_id: str
     number: int
@@ -68,16 +70,19 @@ class ConfigFile(JsonModel, extra="forbid"):
 
 
 class StatusFile(JsonModel):
-    """The content of status.json, which exists once a trial has ended; error is empty unless the trial failed."""
+    """The content of status.json, which exists once a trial has ended. `error` is empty unless the trial failed."""
 
     status: Status
     error: str
 
 
 class BestEpoch(JsonModel, extra="forbid"):
-    """The content of best_epoch.json: the score of every validation question in a trial's best epoch.
+    """The content of best_epoch.json: the score of every validation question in the best epoch of a trial.
 
-    questions are the model's scores by metric. baselines are those of each baseline that depends on the trial.
+    Attributes:
+        epoch: The best epoch.
+        questions: The scores of the model by metric.
+        baselines: The scores of each baseline that depends on the trial.
     """
 
     epoch: int
@@ -87,7 +92,17 @@ class BestEpoch(JsonModel, extra="forbid"):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """The content of one trial's ledger; number orders trials as they were suggested."""
+    """The content of one trial's ledger.
+
+    Attributes:
+        trial_id: The id of the trial.
+        number: The position of the trial in the order of suggestions, from 0.
+        config: The flat configuration.
+        status: The state of the trial.
+        error: The error of a failed trial; otherwise empty.
+        history: The record of each epoch.
+        best: The scores of all validation questions in the best epoch; None if they were not read or written.
+    """
 
     trial_id: str
     number: int
@@ -98,7 +113,7 @@ class TrialRecord:
     best: BestEpoch | None = None
 
     def best_epoch(self, objective: Objective) -> EpochRecord | None:
-        """Return the record of the best epoch, the first of equals; None before the first epoch."""
+        """Return the record of the best epoch, the earliest if several are equal; None before the first epoch."""
         return max(self.history, key=lambda record: objective.signed(record[objective.name]), default=None)
 
     @property
@@ -111,8 +126,8 @@ class TrialLedger:
     """Read and write one trial's folder: config.json, checkpoint/state.pt, best_epoch.json, history.jsonl, status.json.
 
     Args:
-        folder: The trial's folder, named by its trial_id.
-        fetched: Contents of the trial's files that were read from a store already, with those of other trials.
+        folder: The folder of the trial, named by its trial_id.
+        fetched: Contents of files that were read from a store in advance; they may include files of other trials.
     """
 
     def __init__(self, folder: Location, fetched: Mapping[Location, bytes | None] | None = None) -> None:
@@ -129,7 +144,12 @@ class TrialLedger:
         return [self._config, self._status, self._history, *([self.best_epoch_file] if best else [])]
 
     def open(self, *, number: int, config: dict[str, Scalar]) -> None:
-        """Write config.json, unless an earlier run wrote it."""
+        """Write config.json, unless it exists.
+
+        Args:
+            number: The position of the trial in the order of suggestions.
+            config: The flat configuration.
+        """
         if self._read(self._config, LEAVE_OUT) is None:
             write_json(self._config, {"trial_id": self.folder.name, "number": number, "config": config})
 
@@ -137,21 +157,21 @@ class TrialLedger:
         """Write an epoch: the checkpoint, then best_epoch.json, then the line of history.jsonl.
 
         Args:
-            record: The epoch's numbers.
-            state: What the trainer needs to continue after this epoch.
+            record: The numbers of the epoch.
+            state: The state of the trainer after this epoch.
             best: The scores of this epoch if it is the best so far.
         """
         import torch  # here, so that reading a ledger does not need it
 
         best_content = None if best is None else best.model_dump()
         content = {"record": record, "state": state, "best": best_content}
-        write_whole(self._checkpoint, lambda path: torch.save(content, path))
+        write_file(self._checkpoint, lambda path: torch.save(content, path))
         if best_content is not None:
             write_json(self.best_epoch_file, best_content)
         append_line(self._history, _line(record))
 
     def restore(self) -> dict[str, Any] | None:
-        """Return the state after the last saved epoch, or None; make the other files end with the same epoch."""
+        """Return the trainer's state after the last saved epoch, or None; make the other files end with that epoch."""
         import torch
 
         storage = storage_of(self._checkpoint)
@@ -170,15 +190,15 @@ class TrialLedger:
         return saved["state"]
 
     def close(self, status: Status, error: str = "") -> None:
-        """Write how the trial ended, unless an earlier call did."""
+        """Write the final status, unless one was written before."""
         if self._read(self._status, RUN_AGAIN) is None:
             write_json(self._status, {"status": status, "error": error})
 
     def history(self) -> list[EpochRecord]:
-        """Return the epochs so far; a truncated last line does not count.
+        """Return the record of each epoch; a truncated last line is ignored.
 
         Raises:
-            UserError: If a line is no epoch.
+            UserError: If a line is not the record of an epoch.
         """
         content = self._read(self._history, LEAVE_OUT) or b""
         try:
@@ -202,7 +222,7 @@ class TrialLedger:
         return written.status, written.error
 
     def read(self, *, best: bool = True) -> TrialRecord:
-        """Return everything but the checkpoint. The files of a store are read concurrently.
+        """Read all files except the checkpoint; files in a store are read concurrently.
 
         Args:
             best: Whether to read best_epoch.json.
@@ -232,7 +252,7 @@ class TrialLedger:
         return None if content is None else parse_model(self.best_epoch_file, content, BestEpoch, REMOVE)
 
     def _read(self, file: Location, way_out: str) -> bytes | None:
-        return self._fetched[file] if file in self._fetched else read_if_there(file, way_out)
+        return self._fetched[file] if file in self._fetched else read_if_exists(file, way_out)
 
 
 def _line(record: EpochRecord) -> str:
@@ -240,12 +260,12 @@ def _line(record: EpochRecord) -> str:
 
 
 def read_ledger(trials: Location, *, best: bool = True) -> list[TrialRecord]:
-    """Return all trials of a dataset in the order in which they were suggested.
+    """Read all trials of a dataset, in the order in which they were suggested.
 
-    A folder without config.json is not yet a trial.
+    Folders without config.json are ignored.
 
     Args:
-        trials: The folder that has one folder a trial.
+        trials: The folder that contains one folder for each trial.
         best: Whether to read best_epoch.json, the score of every validation question, of every trial.
 
     Raises:
@@ -277,7 +297,7 @@ def count_by_status(records: Iterable[TrialRecord], *, over: bool = False) -> st
 
 
 def name_counts(counts: Mapping[Status, int], *, over: bool = False) -> str:
-    """Return the counts that are not 0 in words; see `count_by_status`."""
+    """Return the counts that are not 0, such as "3 completed, 5 stopped"; see `count_by_status`."""
     words = {status: "interrupted" if over and status is Status.RUNNING else status.value for status in STATUS_ORDER}
     return ", ".join(f"{counts[status]} {words[status]}" for status in STATUS_ORDER if counts.get(status)) or "none yet"
 
@@ -285,7 +305,7 @@ def name_counts(counts: Mapping[Status, int], *, over: bool = False) -> str:
 def best_completed(records: list[TrialRecord], objective: Objective) -> tuple[TrialRecord, float, int] | None:
     """Return the best completed trial, its best value and the epoch of that value.
 
-    The earliest of equally good trials wins. Returns None when no trial completed.
+    If several are equally good, return the earliest. Return None if no trial completed.
     """
     scored = [
         (record, float(best[objective.name]), int(best["epoch"]))

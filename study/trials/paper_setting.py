@@ -1,18 +1,19 @@
 """The baseline paper_setting: the paper's supervised setting of a dataset, trained once and kept in the cache.
 
-Its number of epochs is chosen on val, as PAN's is. The model is evaluated on val in up to 20 epochs, evenly spaced, of
-which the last epoch is always one. The best of these epochs is kept.
+The number of epochs is chosen on val, as that of PAN is. The model is evaluated on val in up to 20 epochs, evenly
+spaced and including the last epoch. The best of these epochs is kept.
 
-In a search the model trains on train, for as many epochs as the study's trials and at most 8192 pairs an epoch.
+In a search, the model trains on train, for as many epochs as the trials of the study and with at most 8192 pairs an
+epoch.
 
-In a final training it trains on all pairs, as in the paper, and two rules keep that to minutes instead of days:
+In a final training, it trains on all pairs, as in the paper. Two rules limit the time to minutes instead of days:
 
-1. It has at most 100 epochs, or as many as contain 5e6 pairs if these are more.
-2. It ends when 5 evaluations in a row were not better than the best one.
+1. The number of epochs is at most 100, or as many as contain 5e6 pairs if these are more.
+2. The training ends after 5 evaluations in a row that were not better than the best one.
 
-The model is then trained again on train + val for the number of epochs that was best.
+The model is then trained again on train + val for the best number of epochs.
 
-If no attribute of a training image is certain, the same setting trains without labels.
+If no attribute of any training image is certain, the setting is trained without labels.
 """
 
 import math
@@ -45,7 +46,7 @@ NUM_EVALUATIONS = 20
 """Largest number of evaluations on val while the number of epochs is chosen."""
 
 SEARCH_PAIRS_PER_EPOCH = 8192
-"""Largest number of pairs an epoch in a search; a final training has all of the paper's pairs."""
+"""Largest number of pairs an epoch in a search; a final training uses all pairs, as in the paper."""
 
 FINAL_PATIENCE = NUM_EVALUATIONS // 4
 """Number of evaluations without a better value on val that ends a final training."""
@@ -57,18 +58,18 @@ FINAL_MIN_EPOCHS = 100
 """Number of epochs that the limit on pairs never reduces: the paper's number on CUB."""
 
 CACHE_VERSION = 4
-"""Part of the cache key: raise it when the same setting trains differently."""
+"""Part of the cache key. Increase it when a change of the code changes the result of a training."""
 
 
 class PaperSetting(NamedTuple):
     """A trained baseline.
 
     Attributes:
-        config: What was trained.
-        model: The model after the last epoch.
+        config: The configuration of the model.
+        model: The trained model.
         device: The device of the model.
-        epoch: The number of epochs it was trained.
-        max_epochs: The number of epochs from which that number was chosen.
+        epoch: The number of epochs of its training.
+        max_epochs: The largest number of epochs that was considered.
     """
 
     config: TrialConfig
@@ -81,13 +82,13 @@ class PaperSetting(NamedTuple):
 def paper_setting_of_search(
     prepared: PreparedDataset, setting: Mapping[str, Scalar], *, max_epochs: int, cache_dir: Path, show: Show
 ) -> PaperSetting:
-    """Train on train and keep the epoch that is best on val, or take the result from the cache.
+    """Train on train and keep the epoch that is best on val, or read the result from the cache.
 
     Args:
         prepared: The dataset with its features.
         setting: The paper's setting, as a flat configuration.
         max_epochs: The epochs of the study's trials.
-        cache_dir: Where the trained model is kept.
+        cache_dir: The cache folder of the trained model.
         show: Shows the progress.
 
     Raises:
@@ -106,7 +107,7 @@ def paper_setting_of_final(
         prepared: The dataset with its features.
         setting: The paper's setting, as a flat configuration.
         paper_epochs: The number of epochs in the paper.
-        cache_dir: Where the trained models are kept.
+        cache_dir: The cache folder of the trained models.
         show: Shows the progress.
 
     Returns:
@@ -166,7 +167,7 @@ def _cached(
     train_on: tuple[Split, ...],
     train: Callable[[Trainer], None],
 ) -> PaperSetting:
-    """Return the model from the cache, or train one and cache it; `train` leaves the trainer at the epoch to keep."""
+    """Return the model from the cache, or train and cache it; `train` leaves the trainer at the epoch to keep."""
     key = digest(
         [
             CACHE_VERSION,
@@ -181,7 +182,7 @@ def _cached(
     trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if not _restore(trainer, file):
         check_writable(file.parent, "the baseline paper_setting")
-        trainer = Trainer(task, config, trainer.device)  # a damaged file may have been restored partly
+        trainer = Trainer(task, config, trainer.device)  # a damaged file may have been restored in part
         train(trainer)
         _save(trainer, file)
     return PaperSetting(config, trainer.model, trainer.device, trainer.epoch, config.train.max_epochs)

@@ -1,4 +1,4 @@
-"""Preparation: read and check a dataset, and extract its features, so that trials can start on it."""
+"""Preparation of a dataset for trials: read and check it, and extract its features."""
 
 import time
 from collections.abc import Callable
@@ -50,21 +50,21 @@ def _take_any(_fingerprint: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How a dataset is prepared: where it is, how it is read, which features it gets.
+    """How to prepare a dataset.
 
     Attributes:
-        dataset: Its name.
-        data_root: The folder that holds the dataset's folder.
+        dataset: The name of the dataset.
+        data_root: The parent of the dataset's folder.
         cache_dir: The cache of features, decoded images and trained backbones.
         features: The features to extract.
         options: How the data are read.
         regime: Whether trials train the backbone.
         backbone_training: How the backbone is trained before features are extracted; None if it is not trained.
         trained_backbone: The weights of an earlier training, which replace `backbone_training`.
-        data_workers: Number of processes that load images for a training in this process.
+        data_workers: Number of processes that load images for a training of the backbone.
         skip_bad_images: Whether unreadable images are left out.
-        extractor: Computes features that are not in the cache.
-        check_fingerprint: Raises UserError to refuse the data before any image is opened.
+        extractor: Computes the features that are not in the cache.
+        check_fingerprint: Called with the fingerprint before any image is opened; raises UserError to reject the data.
     """
 
     dataset: str
@@ -86,16 +86,16 @@ class PreparedDataset:
     """A dataset that is ready for trials.
 
     Attributes:
-        dataset: Its name.
+        dataset: The name of the dataset.
         featured: The items with their features.
-        fingerprint: Identifies the data by content.
+        fingerprint: The fingerprint of the data.
         features: The `features` of best_config.json.
         left_out: Number of items and questions left out, by reason.
         unreadable: Why each unreadable image could not be read.
         from_cache: Whether the features were in the cache.
-        options: The reader's options that the dataset has.
-        start: The start of trials that train their backbone.
-        trained_backbone: The weights of a backbone that was trained before the trials.
+        options: The values of the options that the dataset's reader has.
+        start: The start of trials that train their backbone; None if they do not.
+        trained_backbone: The weights of a backbone that was trained before the trials; None if none was.
     """
 
     dataset: str
@@ -131,14 +131,14 @@ class PreparedDataset:
 def prepare_dataset(preparation: Preparation, progress: Progress | None = None) -> PreparedDataset:
     """Read a dataset and extract its features.
 
-    Only the cache is written, and the demo is drawn if it is missing.
+    Nothing is written outside the cache, except that the demo is drawn if it is missing.
 
     Args:
-        preparation: How the dataset is prepared.
-        progress: Called as work proceeds.
+        preparation: How to prepare the dataset.
+        progress: Called with the kind of work, the amount that is done and the total.
 
     Raises:
-        UserError: If the data, the images or the weights are unusable for a study.
+        UserError: If the data, the images or the weights cannot be used for a study.
     """
     row = find_dataset(preparation.dataset)
     items = row.read(preparation.data_root / row.folder, preparation.options)
@@ -156,24 +156,32 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
         progress=partial(report, Work.EXTRACTING),
         extractor=preparation.extractor,
     )
-    kept = items.select(features.readable, "unreadable image")
-    task = _make_task(row, kept, features.values)
+    readable = items.select(features.readable, "unreadable image")
+    task = _make_task(row, readable, features.values)
     return PreparedDataset(
         dataset=preparation.dataset,
         featured=task.featured,
         fingerprint=identity,
         features=_describe_features(preparation, features),
-        left_out={**kept.left_out, **task.left_out},
+        left_out={**readable.left_out, **task.left_out},
         unreadable=features.unreadable,
         from_cache=features.from_cache,
         options=preparation.options.to_json(row.options),
-        start=_finetune_start(preparation, config, kept, identity, report),
+        start=_finetune_start(preparation, config, readable, identity, report),
         trained_backbone=trained,
     )
 
 
 def prepare_with_progress(preparation: Preparation, terminal: Terminal) -> PreparedDataset:
-    """Prepare a dataset, show the progress, and print its size and what was left out."""
+    """Prepare a dataset, show the progress, and print the number of images and those left out.
+
+    Args:
+        preparation: How to prepare the dataset.
+        terminal: Shows the progress and the result.
+
+    Raises:
+        UserError: If the data, the images or the weights cannot be used for a study.
+    """
     dataset, started_s = preparation.dataset, time.monotonic()
     with terminal.live(at_once=True) as show:
         prepared = prepare_dataset(preparation, show_work(dataset, show))
@@ -186,8 +194,8 @@ def prepare_with_progress(preparation: Preparation, terminal: Terminal) -> Prepa
         )
     for reason, count in prepared.left_out.items():
         terminal.say(f"{dataset}: {count} left out ({reason})")
-    for name, why in prepared.unreadable.items():
-        terminal.say(f"{dataset}: left out {name}: {why}")
+    for name, reason in prepared.unreadable.items():
+        terminal.say(f"{dataset}: left out {name}: {reason}")
     return prepared
 
 
@@ -217,7 +225,7 @@ def _train_backbone(preparation: Preparation, items: Items, identity: str, repor
 
 
 def _readable(preparation: Preparation, items: Items, identity: str, report: Progress) -> Bool[np.ndarray, "N"]:
-    """Return which images can be read, found by extracting features with the initial weights."""
+    """Return a mask of the images that can be read; it comes from extracting features with the initial weights."""
     return extract_features(
         items,
         identity,
@@ -258,14 +266,14 @@ def _describe_features(preparation: Preparation, features: Features) -> dict[str
 
 
 def _finetune_start(
-    preparation: Preparation, config: FeaturesConfig, kept: Items, identity: str, report: Progress
+    preparation: Preparation, config: FeaturesConfig, items: Items, identity: str, report: Progress
 ) -> FinetuneStart | None:
-    """Return the start of trials that train their backbone: the weights with which the features were extracted."""
+    """Return the start of trials that train their backbone: the weights that extracted the features, and the images."""
     if preparation.regime is Regime.FROZEN:
         return None
     backbone = build_backbone(config.backbone, config.pooling)
     load_weights(backbone, config.weights)
     images = load_decoded_images(
-        kept, identity, config.image_size, preparation.cache_dir, progress=partial(report, Work.DECODING)
+        items, identity, config.image_size, preparation.cache_dir, progress=partial(report, Work.DECODING)
     )
     return FinetuneStart(backbone=backbone.eval(), images=images, num_workers=preparation.data_workers)

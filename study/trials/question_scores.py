@@ -1,4 +1,4 @@
-"""Scores of single questions: as JSON, as intervals, compared between two methods, and the file baselines.json."""
+"""Scores of single questions: JSON form, intervals, differences of two methods, and the file baselines.json."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pan_model.data.splits import Split
 from pan_model.scores import Interval, QuestionScores, mean_interval
-from study.storage.files import read_if_there, write_json
+from study.storage.files import read_if_exists, write_json
 from study.storage.json_models import JsonModel, parse_model
 from study.storage.location import Location
 
@@ -17,30 +17,30 @@ BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_dis
 """All baselines in the order of tables."""
 
 QuestionLists = dict[str, list[float]]
-"""For each metric, one score a question, as JSON has it."""
+"""The score of each question by metric, in the form of JSON."""
 
 CheckedQuestionLists = Annotated[dict[str, Annotated[list[float], Field(min_length=1)]], Field(min_length=1)]
-"""`QuestionLists` as a field of a JSON file: at least one metric, at least one question each."""
+"""`QuestionLists` as a field of a JSON file, with at least one metric and at least one question for each."""
 
 
 class BaselinesFile(JsonModel):
-    """The content of baselines.json: how each baseline that all trials share scored the validation questions."""
+    """The content of baselines.json: the scores of each shared baseline on the validation questions."""
 
     questions: dict[str, CheckedQuestionLists]
 
 
 def as_lists(scores: QuestionScores) -> QuestionLists:
-    """Return scores of questions as JSON holds them; they read back exactly."""
+    """Convert scores of questions to lists for JSON; they read back exactly."""
     return {name: [float(question) for question in questions] for name, questions in scores.items()}
 
 
 def interval_of(questions: ArrayLike) -> Interval:
-    """Return the mean and the 95% interval over the questions."""
+    """Return the mean over the questions and its 95% interval."""
     return mean_interval(np.asarray(questions, dtype=np.float64))
 
 
 def interval_ahead(method: ArrayLike, baseline: ArrayLike) -> Interval:
-    """Return the mean difference between two methods on the same questions, with its 95% interval.
+    """Return the mean of `method` minus `baseline` over the same questions, with its 95% interval.
 
     >>> interval_ahead([1.0, 0.5], [0.5, 0.5]).mean
     0.25
@@ -73,10 +73,10 @@ def write_baselines(path: Location, baselines: dict[str, QuestionLists]) -> None
 
 
 def read_baselines(path: Location) -> dict[str, QuestionLists]:
-    """Return each baseline's scores from baselines.json; none if the study was interrupted before it was written.
+    """Read the scores of each baseline from baselines.json; empty if the study was interrupted before it was written.
 
     Raises:
         UserError: If the file is damaged.
     """
-    content = read_if_there(path, "remove the file")
+    content = read_if_exists(path, "remove the file")
     return {} if content is None else parse_model(path, content, BaselinesFile, "remove the file").questions

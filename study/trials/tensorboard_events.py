@@ -10,21 +10,21 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from pan_model.flat import Scalar
 from pan_model.scores import EpochRecord
-from study.storage.files import write_whole
+from study.storage.files import write_file
 from study.storage.location import Location, in_store
 
 
 class TrialEvents:
-    """Write a trial's event file; an epoch is in the file, or in the store, when `add_epoch` returns.
+    """Write the event file of a trial. `add_epoch` returns once the epoch is in the file, or in the store.
 
-    A trial that is continued writes its last epoch again, because it may have been killed after it wrote the ledger and
-    before it wrote the events. In a store the event file, which is small, is replaced after each epoch.
+    A trial that is continued writes its last epoch again, because it may have been killed between writing the ledger
+    and writing the events. In a store, the event file, which is small, is replaced after each epoch.
 
     Args:
-        folder: The trial's folder, tensorboard/<dataset>/<trial_id>.
-        config: The trial's hyperparameters.
-        metric: The objective's name.
-        last: The last epoch in the ledger if the trial is continued.
+        folder: The folder of the events, tensorboard/<dataset>/<trial_id>.
+        config: The hyperparameters of the trial.
+        metric: The name of the objective.
+        last: The last epoch in the ledger if the trial is continued; otherwise None.
     """
 
     def __init__(self, folder: Location, config: dict[str, Scalar], metric: str, *, last: EpochRecord | None) -> None:
@@ -43,7 +43,7 @@ class TrialEvents:
             self._flush()
 
     def add_epoch(self, record: EpochRecord) -> None:
-        """Write each number of an epoch as a scalar with its own name."""
+        """Write each number of an epoch as a scalar of the same name."""
         for name, value in record.items():
             if name != "epoch":
                 self._writer.add_scalar(name, value, int(record["epoch"]))
@@ -58,4 +58,4 @@ class TrialEvents:
     def _flush(self) -> None:
         self._writer.flush()
         for file in Path(self._local.name).iterdir() if self._local else ():
-            write_whole(self._folder / file.name, partial(shutil.copyfile, file))
+            write_file(self._folder / file.name, partial(shutil.copyfile, file))

@@ -1,4 +1,4 @@
-"""One trial: train and evaluate an epoch a step, and write the ledger and the events. Independent of Ray."""
+"""One trial: each step trains and evaluates one epoch and writes the ledger and the events. Independent of Ray."""
 
 import math
 from bdb import BdbQuit
@@ -55,10 +55,10 @@ class TrialSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEnvironment:
-    """What all trials of a study share besides the data.
+    """The environment that all trials of a study share.
 
     Attributes:
-        results: Where results go.
+        results: The paths of the results.
         num_threads: The number of CPU threads of a trial.
         device: The torch device of a trial.
         data_workers: The number of processes that load images for a trial that trains its backbone.
@@ -71,7 +71,13 @@ class TrialEnvironment:
 
 
 class Step(NamedTuple):
-    """The result of a step: the epoch reached, the objective (NaN for a failed trial) and whether the trial is over."""
+    """The result of a step.
+
+    Attributes:
+        epoch: The number of epochs so far.
+        value: The value of the objective; NaN for a failed trial.
+        done: Whether the trial has ended.
+    """
 
     epoch: int
     value: float
@@ -79,15 +85,16 @@ class Step(NamedTuple):
 
 
 class TrialRun:
-    """Run a trial, one epoch a step, from where its ledger stands; a trial that has ended only repeats its last step.
+    """Run a trial, one epoch a step, continuing after the last epoch of its ledger.
 
-    An error inside the trial is the trial's result: it has failed, with the error. An OSError is not; it is raised.
+    A trial that has ended repeats its last step. An exception inside the trial makes it a failed trial, except for an
+    OSError, which is raised.
 
     Args:
         spec: The trial.
-        environment: Where results go, and the threads and the device of the trial.
+        environment: The paths of the results, and the threads and the device of the trial.
         featured: The items of the dataset with their features.
-        start: What a trial that trains its backbone starts from.
+        start: The start of a trial that trains its backbone; None if it does not.
     """
 
     def __init__(
@@ -116,16 +123,20 @@ class TrialRun:
         return self._ledger.folder
 
     def step(self) -> Step:
-        """Run one epoch."""
+        """Run one epoch.
+
+        Raises:
+            OSError: If a file cannot be read or written. The next step continues from the ledger.
+        """
         if self._ledger.status()[0] is not Status.RUNNING:
             return self._step_of_ended()
         try:
             with computing_threads(self._environment.num_threads), deterministic_arithmetic():
                 return self._run_epoch(self._trainer or self._start())
-        except (OSError, BdbQuit):  # neither a failing disk nor leaving the debugger is the trial's result
+        except (OSError, BdbQuit):  # a failing disk, or leaving the debugger, is not a failure of the trial
             self.close()  # another step starts from the ledger
             raise
-        except Exception as error:  # a trial that raises is a failed trial; the study goes on
+        except Exception as error:  # a trial that raises is a failed trial; the study continues
             return self._fail(f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
@@ -172,14 +183,14 @@ class TrialRun:
         return self._step_of(record, done=done)
 
     def _best_of(self, epoch: int, value: float, val: Evaluation) -> BestEpoch | None:
-        """Return what is kept of an epoch if it is the best so far, else None."""
+        """Return the scores to store if an epoch is the best so far, else None."""
         if not self._task_class.objective.is_better(value, than=self._best[1] if self._best else None):
             return None
         self._best = (epoch, value)
         return BestEpoch(epoch=epoch, questions=as_lists(val.questions), baselines=self._baselines)
 
     def _is_over(self, trainer: Trainer) -> bool:
-        """Return whether the last epoch is reached, or the best one is as long ago as the trial's patience."""
+        """Return whether the last epoch is reached, or the patience is used up since the best one."""
         config = trainer.config.train
         waited = trainer.epoch - self._best[0] if self._best else 0
         return trainer.epoch >= config.max_epochs or 0 < config.patience <= waited

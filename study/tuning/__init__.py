@@ -1,6 +1,6 @@
-"""The search: Optuna suggests trials, an executor runs them, ASHA stops weak ones, and the ledger records their ends.
+"""The search: Optuna suggests trials, an executor runs them, ASHA stops weak ones, and the ledger records the results.
 
-Start reading at `search.py`, then `executor.py`, and one of `serial_executor.py` and `ray_executor.py`. May import
-`study.nodes`, `study.trials` and what lies below them. Only this folder imports `ray.tune`, and `search.py`,
-`budget.py` and `progress.py` do not: a finished study then need not wait for Ray's import.
+Start at `search.py`, then `executor.py`, and one of `serial_executor.py` and `ray_executor.py`. May import `nodes`,
+`trials`, `config`, `storage` and `terminal`. No other folder imports `ray.tune`. `search.py`, `budget.py` and
+`progress.py` do not import it either, since importing Ray takes seconds.
 """

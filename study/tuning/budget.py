@@ -1,18 +1,18 @@
-"""Budget: the time and the GPU hours after which a study ends."""
+"""Budget: limits of time and GPU hours after which a study ends."""
 
 import math
 import time
 from collections.abc import Callable
 
 GPU_COUNT_AGE_S = 5.0
-"""The greatest age of a count of the cluster's GPUs: a count takes some milliseconds."""
+"""Time that a count of the cluster's GPUs is valid: counting takes milliseconds."""
 
 
 class GpuMeter:
     """Add up billed GPU hours: those of all GPUs of the cluster, idle ones included.
 
     Args:
-        count_gpus: Returns the number of GPUs of all nodes that are alive. A count holds until the next one.
+        count_gpus: Returns the number of GPUs of all nodes that are alive. A count is valid until the next.
         clock: Returns seconds.
     """
 
@@ -21,7 +21,7 @@ class GpuMeter:
         self._read_s, self._gpus, self._hours = clock(), count_gpus(), 0.0
 
     def hours(self) -> float:
-        """Return the GPU hours since the meter was made."""
+        """Return the GPU hours since the meter was created."""
         age_s = self._clock() - self._read_s
         if age_s >= GPU_COUNT_AGE_S:
             self._hours += self._gpus * age_s / 3600
@@ -30,7 +30,7 @@ class GpuMeter:
 
 
 class Budget:
-    """What one run of a study may use.
+    """The limits of one run of a study.
 
     Args:
         seconds: The time after which the run ends; None for no limit.

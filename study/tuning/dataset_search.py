@@ -1,4 +1,4 @@
-"""One dataset's part of a study's search: its space, its objective, its limits and its files."""
+"""The search of a study on one dataset: space, objective, limits and files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from study.trials.ledger import TrialLedger, TrialRecord, read_ledger
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSearch:
-    """What is searched on one dataset.
+    """The search on one dataset.
 
     Attributes:
         paths: The dataset's files.
         objective: The metric that trials are compared by, and its direction.
         space: The search space.
-        num_trials: How many trials end before the search does, those of earlier runs included.
+        num_trials: The number of trials to end, including those of earlier runs.
         max_epochs: The last epoch of a trial.
         grace_epochs: The epoch of the first rung: ASHA stops no trial before it.
         seed: The seed of every trial.
@@ -44,7 +44,7 @@ class DatasetSearch:
         return self.paths.dataset
 
     def complete(self, suggested: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """Return the configuration of a trial: what the space suggests, with max_epochs and the seed."""
+        """Return the configuration of a trial: the suggested values, max_epochs and the seed."""
         return {**suggested, "max_epochs": self.max_epochs, "seed": self.seed}
 
     def identify(self, config: Mapping[str, Scalar]) -> str:
@@ -52,7 +52,7 @@ class DatasetSearch:
         return trial_id(self.fingerprint, self.features, config)
 
     def records(self) -> list[TrialRecord]:
-        """Read the trials that the ledger holds, without the scores of single questions."""
+        """Read the trials of the ledger, without the scores of single questions."""
         return read_ledger(self.paths.trials, best=False)
 
     def ledger(self, trial_id: str) -> TrialLedger:

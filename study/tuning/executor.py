@@ -1,4 +1,4 @@
-"""What executors share: one searcher, one scheduler and one journal for each dataset, made from the ledgers."""
+"""Objects that both executors use: a searcher, a scheduler and a journal for each dataset, built from the ledgers."""
 
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -20,9 +20,13 @@ from study.tuning.searcher import LedgerSearch, RoundRobinSearcher
 
 @dataclass(frozen=True, kw_only=True)
 class RunningSearch:
-    """The objects that an executor drives: what to try next, which trials to stop, and where trials are journaled.
+    """The objects that an executor drives.
 
-    num_missing is the number of trials that the ledgers lack.
+    Attributes:
+        searcher: Suggests the next trial.
+        scheduler: Decides which trials stop.
+        journals: The journal of each dataset.
+        num_missing: The number of trials that the ledgers lack.
     """
 
     searcher: RoundRobinSearcher
@@ -45,14 +49,17 @@ def open_search(
     count_slots: Callable[[], int],
     node_is_alive: Callable[[str], bool],
 ) -> Generator[RunningSearch]:
-    """Make the searchers and schedulers of a study, and leave journals that agree with the ledgers.
+    """Build the searchers and schedulers of a study, and make the journals agree with the ledgers at the end.
 
     Args:
         searches: The searches that lack trials.
         study: The study.
-        progress: The counts of each dataset; they are given every trial that ends.
-        count_slots: Returns how many trials may run now.
-        node_is_alive: Returns whether the node with an id is still there; a trial whose node is lost has not failed.
+        progress: The counts of each dataset, which are updated when a trial ends.
+        count_slots: Returns the number of trials that may run now.
+        node_is_alive: Returns whether the node with an id is alive; a trial whose node is lost has not failed.
+
+    Yields:
+        The objects to drive.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     missing: dict[str, int] = {}

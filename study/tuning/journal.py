@@ -1,4 +1,4 @@
-"""Optuna's journal and the sampler's memory, both made from the ledger."""
+"""Optuna's journal and the memory of the sampler, both built from the ledger."""
 
 import shutil
 import time
@@ -22,7 +22,7 @@ from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from study.config.choices import Sampler
 from study.config.search_space import Parameters, replay
-from study.storage.files import write_whole
+from study.storage.files import write_file
 from study.storage.location import Location, local_path
 from study.storage.object_store import StoreError
 from study.trials.ledger import Status, TrialRecord
@@ -34,24 +34,23 @@ STATES = {Status.COMPLETED: TrialState.COMPLETE, Status.STOPPED: TrialState.PRUN
 
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
-
 TRIALS_PER_WRITE = 1000
-"""How many trials are written to the disk at a time when a journal is written anew."""
+"""Number of trials that are written to the disk at a time when a journal is rebuilt."""
 
 COPY_INTERVAL_S = 30.0
-"""How far the copy in an object store may lag while trials run: the whole file is sent each time."""
+"""Time between two copies of a journal to an object store: each copy sends all of the file."""
 
 
 class Journal:
     """Write the journal while a search runs: a line for the start of a trial, for each epoch and for its end.
 
-    The journal is for dashboards; the sampler has its own memory. All parameters of a trial go into one line: Optuna
-    itself would write a line, take a lock and wait for the disk for each of them.
+    Dashboards read the journal; the sampler uses `SamplerMemory`. All parameters of a trial are written in one line:
+    for each parameter, Optuna would write a line, take a lock and wait for the disk.
 
     Args:
-        path: The journal's file, which is written anew.
-        records: The trials that the ledger holds already.
-        search: What is searched.
+        path: The file of the journal, which is rebuilt.
+        records: The trials of the ledger.
+        search: The search of the dataset.
     """
 
     def __init__(self, path: Path, records: Sequence[TrialRecord], search: DatasetSearch) -> None:
@@ -82,14 +81,14 @@ class Journal:
 
 
 class JournalCopy:
-    """Keep a journal in an object store up to date with a local file, in which lines can be appended.
+    """Keep a journal in an object store up to date with a local file, to which lines can be appended.
 
-    Results on a disk need no copy: `file` is then the journal itself. Nothing depends on the copy, since a study that
-    goes on writes its journal anew from the ledger.
+    Results on a disk need no copy: `file` is then the journal itself. Nothing depends on the copy, since a resumed
+    study rebuilds its journal from the ledger.
 
     Args:
-        journal: Where the journal belongs.
-        folder: Where the local file is, for results in an object store.
+        journal: The location of the journal.
+        folder: The folder of the local file, for results in an object store.
         clock: Returns seconds.
     """
 
@@ -109,17 +108,21 @@ class JournalCopy:
             return
         self._copied_s = self._clock()
         try:
-            write_whole(self._journal, partial(shutil.copyfile, self.file))
+            write_file(self._journal, partial(shutil.copyfile, self.file))
         except StoreError:
             if now:
                 raise
 
 
 def write_journal(path: Path, records: Sequence[TrialRecord], search: DatasetSearch) -> None:
-    """Replace the journal by one of the ledger's ended trials.
+    """Replace the journal by one of the ended trials of the ledger.
 
-    The file is replaced when the new one is complete. Locks that a killed process left are removed, since a study has
-    one driver at a time.
+    Locks that a killed process left are removed, since a study has one driver at a time.
+
+    Args:
+        path: The file of the journal, which is replaced when the new one is complete.
+        records: The trials of the ledger.
+        search: The search of the dataset.
     """
     for leftover in (*path.parent.glob(f"{path.name}.lock*"), *path.parent.glob(f".{path.name}*")):
         leftover.unlink(missing_ok=True)
@@ -133,7 +136,7 @@ def write_journal(path: Path, records: Sequence[TrialRecord], search: DatasetSea
 
 
 def correct_journal(path: Path, records: Sequence[TrialRecord], search: DatasetSearch) -> None:
-    """Write the journal anew if it differs from the ledger, as after trials that were interrupted or never started."""
+    """Rebuild the journal if it differs from the ledger, for example after trials were interrupted or never started."""
     journaled = _states_in(path)
     ended = {record.trial_id: STATES[record.status] for record in records if record.status is not Status.RUNNING}
     if len(journaled) != len(ended) or dict(journaled) != ended:
@@ -156,7 +159,7 @@ def _states_in(path: Path) -> list[tuple[str | None, TrialState]]:
 
 
 def remember(records: Sequence[TrialRecord], search: DatasetSearch) -> SamplerMemory:
-    """Return a sampler's memory of the ledger's completed and stopped trials."""
+    """Build the memory of a sampler from the completed and stopped trials of the ledger."""
     memory, direction = SamplerMemory(), DIRECTIONS[search.objective.mode]
     study = optuna.create_study(storage=memory, study_name=search.dataset, direction=direction)
     remembered = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
@@ -167,19 +170,19 @@ def remember(records: Sequence[TrialRecord], search: DatasetSearch) -> SamplerMe
 
 
 def make_sampler(kind: Sampler, seed: int, num_tried: int) -> BaseSampler:
-    """Make a sampler.
+    """Build a sampler.
 
     Args:
         kind: TPE or random.
         seed: The study's seed.
-        num_tried: How many trials the ledger holds: a study that goes on draws other numbers than it drew at first.
+        num_tried: The number of trials of the ledger: a resumed study draws other random numbers than before.
     """
     drawn = int(np.random.SeedSequence([seed, num_tried]).generate_state(1)[0])
     return TPESampler(seed=drawn) if kind is Sampler.TPE else RandomSampler(seed=drawn)
 
 
 def points_to_try(records: Sequence[TrialRecord], search: DatasetSearch) -> list[dict[str, Scalar]]:
-    """Return what is tried before the sampler suggests: interrupted trials, then first trials that never started."""
+    """Return the points to try before the sampler suggests: interrupted trials, then first trials not yet started."""
     interrupted = [replay(search.space, record.config).values for record in records if record.status is Status.RUNNING]
     started = {record.trial_id for record in records}
 
@@ -236,7 +239,7 @@ def _now() -> str:
 
 
 def final_value(record: TrialRecord, objective: Objective) -> float | None:
-    """Return the value of a trial for Optuna: the best of a completed one, the last of a stopped one, else None."""
+    """Return the value of a trial for Optuna: the best if it completed, the last if it was stopped, else None."""
     match record.status:
         case Status.COMPLETED:
             best = record.best_epoch(objective)

@@ -14,7 +14,7 @@ class SearchProgress:
     """Count the trials of one dataset by status and keep the best value so far, without reading the ledger again."""
 
     def __init__(self, records: Iterable[TrialRecord], objective: Objective) -> None:
-        """Start from the trials that the ledger holds already."""
+        """Start from the trials of the ledger."""
         self.objective = objective
         self.best: float | None = None
         self.counts: Counter[Status] = Counter()
@@ -54,7 +54,14 @@ class SearchProgress:
 def progress_line(
     dataset: str, num_trials: int, progress: SearchProgress, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[], str]:
-    """Return a function that makes the progress line of a search, with the time left at the pace since this call."""
+    """Return a function that returns the progress line of a search.
+
+    Args:
+        dataset: The name of the dataset.
+        num_trials: The number of trials of the search.
+        progress: The counts.
+        clock: Returns seconds. The time left is estimated from the pace since this call.
+    """
     started_s, ended_before = clock(), progress.ended
     return lambda: trials_line(dataset, num_trials, progress, ended_before, clock() - started_s)
 
@@ -64,9 +71,9 @@ def trials_line(dataset: str, num_trials: int, progress: SearchProgress, ended_b
 
     Args:
         dataset: The name of the dataset.
-        num_trials: How many trials the search runs in all.
+        num_trials: The number of trials of the search.
         progress: The counts.
-        ended_before: How many trials had ended when this run of the study began.
+        ended_before: The number of trials that had ended when this run of the study began.
         elapsed_s: Seconds since then.
     """
     line = f"{dataset}: {progress.ended}/{num_trials} trials, {name_counts(progress.counts)}"

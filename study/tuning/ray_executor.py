@@ -29,7 +29,7 @@ from study.tuning.ray_trial import RayTrial, SharedByWorkers
 from study.tuning.schedulers import spec_of
 
 CONNECT_TIMEOUT_S = 5.0
-"""How long a node may take to accept a connection before it counts as lost."""
+"""Time that a node has to accept a connection before it counts as lost."""
 
 
 def run_on_ray(
@@ -43,14 +43,14 @@ def run_on_ray(
     progress: Mapping[str, SearchProgress],
     update: Callable[[], None],
 ) -> None:
-    """Run the trials that searches lack, of all datasets at once; see `run_trials`.
+    """Run the trials that searches lack, of all datasets concurrently; see `run_trials`.
 
     Args:
         searches: The searches that lack trials.
-        environment: Where results go, and the threads and the device of a trial.
+        environment: The paths of the results, and the threads and the device of a trial.
         datasets: The prepared datasets, by name.
         study: The study; `ray_address` is set when it runs on a cluster.
-        slots: The hardware of one trial, and how many trials run at a time.
+        slots: The CPUs and GPUs of one trial, and the number of trials that run at a time.
         budget: The time and the GPU hours after which the search ends.
         progress: The counts of each dataset.
         update: Called whenever the counts have changed.
@@ -79,23 +79,23 @@ def run_trials(
     progress: Mapping[str, SearchProgress],
     update: Callable[[], None],
 ) -> None:
-    """Run the trials that searches lack, each by a trainable, until there are enough or the budget is used up.
+    """Run the trials that searches lack, each by a trainable, until all have ended or the budget is used up.
 
     Args:
         trainable: A class of `tune.Trainable` whose configuration holds a TrialSpec as "spec".
         searches: The searches that lack trials.
         study: The study.
-        slots: The hardware of one trial, and how many trials run at a time.
+        slots: The CPUs and GPUs of one trial, and the number of trials that run at a time.
         budget: The time and the GPU hours after which the search ends.
         progress: The counts of each dataset.
         update: Called whenever the counts have changed.
 
     Raises:
-        UserError: If the search space suggests an invalid trial, or a node that joined later may not run trials.
+        UserError: If the search space suggests an invalid trial, or a node that joined later must not run trials.
         StoreError: If the object store that holds the results fails.
     """
     configure_ray_environment()
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the ledger has the errors of trials
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors of trials are in the ledger
     stopper = SearchStopper(budget)
     count_slots = current_slots(study, slots)
     with (
@@ -115,7 +115,7 @@ def run_trials(
                 name="trials",
                 stop=stopper,
                 callbacks=[ProgressCallback(progress, update, search.copy_journals)],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the ledger has the checkpoints
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # checkpoints are in the ledger
                 failure_config=tune.FailureConfig(max_failures=1),  # the schedulers count failures
                 verbose=0,
             ),
@@ -144,14 +144,14 @@ def node_is_alive(node_id: str) -> bool:
 
 
 class SearchStopper(tune.Stopper):
-    """End a search when its budget is used up or a node reports that it may not run trials; stop no single trial."""
+    """End a search when its budget is used up or a node fails its requirements; stop no single trial."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget: Budget | None = budget
         self.requirement_failure = ""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the budget out: Tune pickles what it runs with, and a budget holds a connection to a cluster."""
+        """Leave the budget out: Tune pickles its stopper, and a budget holds a connection to a cluster."""
         return {"_budget": None, "requirement_failure": ""}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -215,7 +215,7 @@ class ProgressCallback(TrialProgressCallback):
 
 
 def _known_cause(error: BaseException) -> UserError | StoreError | None:
-    """Return the error of this project that ended Tune, which passes on errors of its callbacks as text."""
+    """Return the UserError or StoreError that ended Tune, or None; Tune converts errors of its callbacks to text."""
     *_, last = _chain(error)
     if isinstance(last, UserError | StoreError):
         return last

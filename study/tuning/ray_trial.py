@@ -24,14 +24,14 @@ from study.tuning.schedulers import spec_of
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SharedByWorkers:
-    """What all workers of a study share; Ray keeps one copy a node.
+    """Objects that all workers of a study share; Ray keeps one copy on each node.
 
     Attributes:
-        environment: Where results go, and the threads and the device of a trial.
+        environment: The paths of the results, and the threads and the device of a trial.
         datasets: The prepared datasets, by name.
-        gpu_share: The GPUs of one trial; of a part of a GPU, the memory is limited to that part.
-        file_server: Ray's handle of the actor that serves images to nodes that do not see the driver's cache, or None.
-        requirements: What a node must meet to run trials; None without a cluster.
+        gpu_share: The GPUs of one trial. A share of one GPU also limits the memory to that share.
+        file_server: The actor that serves images to nodes that cannot read the driver's cache, or None.
+        requirements: The requirements that a node must meet to run trials; None without a cluster.
     """
 
     environment: TrialEnvironment
@@ -42,10 +42,10 @@ class SharedByWorkers:
 
 
 class RayTrial(tune.Trainable):
-    """A trial of any of a study's datasets; Tune uses its worker again for the next trial."""
+    """A trial on any dataset of a study; Tune reuses its worker for the next trial."""
 
     def setup(self, config: dict[str, Any], shared: SharedByWorkers | None = None) -> None:
-        """Prepare the worker; the trial starts with its first step, since Tune may run it in another worker."""
+        """Prepare the worker. The trial starts with its first step, since Tune may move it to another worker before."""
         assert shared is not None
         if 0 < shared.gpu_share < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(shared.gpu_share)
@@ -54,7 +54,7 @@ class RayTrial(tune.Trainable):
         self._run: TrialRun | None = None
 
     def step(self) -> dict[str, Any]:
-        """Run one epoch; on a node that may not run trials, report why instead."""
+        """Run one epoch; on a node that fails its requirements, report the reason instead."""
         metric = find_dataset(self._spec.dataset).task.objective.name
         if self._requirements is not None:
             if failure := check_requirements(self._requirements):
@@ -72,7 +72,7 @@ class RayTrial(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """Close what the trial has open."""
+        """Close the trial."""
         if self._run is not None:
             self._run.close()
             self._run = None

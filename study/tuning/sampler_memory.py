@@ -1,4 +1,4 @@
-"""The sampler's memory: the best trials and the latest, so that the cost of a suggestion is bounded."""
+"""The memory of a sampler: the best and the latest trials, so that the cost of a suggestion is bounded."""
 
 import copy
 import heapq
@@ -12,10 +12,10 @@ NUMBER = "number"
 """The attribute by which trials are ordered: their number in the study, which interruptions do not change."""
 
 NUM_BEST = 25
-"""TPE takes a tenth of the trials as good ones, at most this many."""
+"""Number of best trials to keep: TPE counts a tenth of the trials as good ones, at most this many."""
 
 NUM_LATEST = 475
-"""At least 250: from there on TPE takes its greatest number of trials as good ones."""
+"""Number of latest trials to keep: from 250 trials on, TPE counts its largest number of trials as good ones."""
 
 LEARNED_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -23,13 +23,13 @@ LEARNED_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 class SamplerMemory(InMemoryStorage):
     """Optuna's storage for one study that keeps running trials and, of the ended ones, the best and the latest.
 
-    The best are those of TPE's order: completed trials by value, then pruned ones by how many epochs they reached. What
-    is kept depends on the trials alone, not on the order of their ends or on interruptions of the study. All other
-    trials are forgotten, as are failed ones, from which no sampler learns.
+    The best are the first in TPE's order: completed trials by value, then pruned ones by the number of their epochs.
+    The choice depends only on the trials, not on the order in which they ended or on interruptions of the study. All
+    other trials are forgotten, as are failed ones, from which no sampler learns.
 
     Args:
-        num_best: How many of the best trials to keep.
-        num_latest: How many of the latest trials to keep.
+        num_best: Number of best trials to keep.
+        num_latest: Number of latest trials to keep.
     """
 
     def __init__(self, *, num_best: int = NUM_BEST, num_latest: int = NUM_LATEST) -> None:
@@ -39,14 +39,14 @@ class SamplerMemory(InMemoryStorage):
         self._ended: dict[int, FrozenTrial] = {}
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Start a trial, or add one that has ended or that waits."""
+        """Start a trial, or add one that has ended or is waiting."""
         trial_id = super().create_new_trial(study_id, template_trial)
         self._running.add(trial_id)
         self._note(study_id, trial_id)
         return trial_id
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """End a trial, or start one that waited."""
+        """End a trial, or start a waiting one."""
         changed = super().set_trial_state_values(trial_id, state, values)
         self._note(self._trial_id_to_study_id_and_number[trial_id][0], trial_id)
         return changed
@@ -94,14 +94,21 @@ def choose(
     num_best: int = NUM_BEST,
     num_latest: int = NUM_LATEST,
 ) -> set[int]:
-    """Return the keys of the trials to keep, among completed and pruned ones."""
+    """Return the keys of the trials to keep.
+
+    Args:
+        ended: Completed and pruned trials.
+        direction: The direction of the objective.
+        num_best: Number of best trials to keep.
+        num_latest: Number of latest trials to keep.
+    """
     sign = 1.0 if direction is StudyDirection.MINIMIZE else -1.0
     best = heapq.nsmallest(num_best, ended, key=lambda name: rank(ended[name], sign))
     return {*best, *heapq.nlargest(num_latest, ended, key=lambda name: order(ended[name]))}
 
 
 def order(trial: FrozenTrial) -> int:
-    """Return the place of a trial in the order of suggestions."""
+    """Return the position of a trial in the order of suggestions."""
     return trial.user_attrs.get(NUMBER, trial.number)
 
 

@@ -1,4 +1,4 @@
-"""Schedulers: ASHA or none, which write stops and failures to the ledger."""
+"""Schedulers, ASHA or none, that write stops and failures to the ledger."""
 
 import math
 from collections import Counter
@@ -22,14 +22,14 @@ def spec_of(config: Mapping[str, Any]) -> TrialSpec:
 class FailureCount:
     """Count the failures of each trial, and close the ledger of one that fails too often.
 
-    A trial whose node is lost has not failed: a spot machine may go any number of times. Tune allows one failure at
-    first (its max_failures is 1); from then on a trial's own limit is kept one ahead of its failures, so that this
-    count decides. A trial that is given up starts once more and finds its end in the ledger.
+    A trial whose node is lost has not failed: spot machines may be lost any number of times. Tune allows one failure at
+    first (its max_failures is 1). Then the limit of each trial is kept one above its failures, so that this count
+    decides. A trial that is given up starts once more and reads its final status from the ledger.
 
     Args:
         search: The search that the trials belong to.
-        max_failures: How many failures of a trial are allowed.
-        node_is_alive: Returns whether the node with an id is still there.
+        max_failures: Number of failures that a trial may have.
+        node_is_alive: Returns whether the node with an id is alive.
     """
 
     def __init__(self, search: DatasetSearch, max_failures: int, node_is_alive: Callable[[str], bool]) -> None:
@@ -72,13 +72,13 @@ class LedgerFIFO(FIFOScheduler):
 
 
 class LedgerASHA(ASHAScheduler):
-    """ASHA that writes its stops to the ledger, and whose rungs are filled from the ledger when a study goes on.
+    """ASHA that writes its stops to the ledger, and fills its rungs from the ledger when a study is resumed.
 
     Args:
         search: The search that the trials belong to.
-        records: The trials that the ledger holds already.
-        study: The study; its reduction factor and its limit of failures count.
-        node_is_alive: Returns whether the node with an id is still there.
+        records: The trials of the ledger.
+        study: Supplies `reduction_factor` and `max_failures`.
+        node_is_alive: Returns whether the node with an id is alive.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class LedgerASHA(ASHAScheduler):
         for milestone, rung in self._rungs:
             for record in records:
                 reached = [epoch for epoch in record.history if epoch["epoch"] >= milestone]
-                # A trial that was interrupted right after the epoch of a rung has no decision there yet.
+                # A trial that was interrupted right after the epoch of a rung has no decision at that rung yet.
                 undecided = record.status is Status.RUNNING and len(reached) == 1
                 if reached and not undecided:
                     rung[record.trial_id] = search.objective.signed(reached[0][search.objective.name])
@@ -112,7 +112,7 @@ class LedgerASHA(ASHAScheduler):
         return self._brackets[0]._rungs  # pyright: ignore[reportPrivateUsage]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Add a trial; one that goes on keeps its places on the rungs."""
+        """Add a trial; a resumed one keeps its places on the rungs."""
         super().on_trial_add(tune_controller, trial)
         trial_id = spec_of(trial.config).trial_id
         for _, rung in self._rungs:
@@ -120,7 +120,7 @@ class LedgerASHA(ASHAScheduler):
                 rung[trial.trial_id] = rung.pop(trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return whether a trial goes on after an epoch, and write a stop to the ledger."""
+        """Return whether a trial continues after an epoch, and write a stop to the ledger."""
         decision = super().on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP:
             self._search.ledger(spec_of(trial.config).trial_id).close(Status.STOPPED)
@@ -149,11 +149,11 @@ class PerDatasetScheduler(FIFOScheduler):
         self._of(trial).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return whether a trial goes on after an epoch."""
+        """Return whether a trial continues after an epoch."""
         return self._of(trial).on_trial_result(tune_controller, trial, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Take note of a trial that has ended."""
+        """Pass the end of a trial to the scheduler of its dataset."""
         self._of(trial).on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
@@ -171,8 +171,8 @@ class PerDatasetScheduler(FIFOScheduler):
 def forget_ended(tune_controller: Any) -> None:
     """Remove the trials that have ended from Tune's controller, or do nothing without one.
 
-    Tune keeps some 60 KB of each trial and writes all of them into every snapshot of the experiment: 0.6 GB for 10,000
-    trials. The trial that is ending now is removed when the next one ends.
+    Tune keeps about 60 KB of each trial and writes them to every snapshot of the experiment: 0.6 GB for 10,000 trials.
+    The trial that is ending now is removed when the next one ends.
     """
     if tune_controller is None:
         return

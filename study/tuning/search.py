@@ -1,4 +1,4 @@
-"""Search: run the trials of all datasets of a study, on slots that they share, until there are enough."""
+"""Search: run the missing trials of all datasets of a study, on slots that the datasets share."""
 
 from pan_model.datasets import find_dataset
 from study.config.choices import Executor
@@ -17,18 +17,18 @@ from study.tuning.progress import SearchProgress, progress_line
 def search_datasets(
     config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, budget: Budget, terminal: Terminal
 ) -> None:
-    """Run the trials that the ledgers lack, and show how far they are.
+    """Run the trials that the ledgers lack, and show the progress.
 
     Args:
         config: The study.
         prepared: The datasets, in the order of the study's plans.
-        slots: The hardware of one trial, and how many trials run at a time.
+        slots: The CPUs and GPUs of one trial, and the number of trials that run at a time.
         budget: The time and the GPU hours after which the search ends.
-        terminal: Where progress is shown.
+        terminal: Shows the progress.
 
     Raises:
-        UserError: If the search space suggests an invalid trial, or a node that joined later may not run trials.
-            The study is whole then.
+        UserError: If the search space suggests an invalid trial, or a node that joined later must not run trials.
+            The ledgers are consistent then.
     """
     environment = TrialEnvironment(
         results=StudyPaths(absolute(config.results.root)),

@@ -21,12 +21,19 @@ from study.tuning.journal import STATES, Journal, final_value, make_sampler, poi
 from study.tuning.sampler_memory import NUMBER
 
 MAX_REPEATS = 100
-"""How many suggestions in a row may repeat earlier trials before the space counts as used up."""
+"""Number of suggestions in a row that may repeat earlier trials before the space counts as used up."""
 
 
 @dataclass(frozen=True)
 class SuggestedTrial:
-    """A trial that was suggested and has not ended: as it runs, as Optuna's, and its number in the journal."""
+    """A suggested trial that has not ended.
+
+    Attributes:
+        spec: The specification with which it runs.
+        trial: The trial of Optuna.
+        journal_number: The number of the trial in the journal.
+        reported: The epochs that were reported.
+    """
 
     spec: TrialSpec
     trial: optuna.Trial
@@ -35,16 +42,16 @@ class SuggestedTrial:
 
 
 class LedgerSearch(OptunaSearch):
-    """The searcher of one dataset: OptunaSearch that takes the end of a trial from the ledger.
+    """The searcher of one dataset: an OptunaSearch that reads the end of a trial from the ledger.
 
     It never suggests a trial twice in a study. The sampler learns from a memory of bounded size, so that the cost of a
     suggestion does not grow with the number of trials.
 
     Args:
-        search: What is searched.
-        records: The trials that the ledger holds already.
-        study: The study.
-        journal: Where Optuna's journal is written.
+        search: The search of the dataset.
+        records: The trials of the ledger.
+        study: Supplies `sampler` and `seed`.
+        journal: The file of Optuna's journal.
         trial_finished: Called with every trial that ends.
     """
 
@@ -74,7 +81,7 @@ class LedgerSearch(OptunaSearch):
         )
 
     def suggest(self, trial_id: str) -> Any:
-        """Suggest a trial that this study has not had yet: a Tune configuration whose "spec" is a TrialSpec.
+        """Suggest a trial that is new to this study: a Tune configuration whose "spec" is a TrialSpec.
 
         Raises:
             UserError: If the search space suggests an invalid value.
@@ -100,7 +107,7 @@ class LedgerSearch(OptunaSearch):
             self._report(self._suggested[trial_id], int(result["epoch"]), value)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Report the end of a trial to Optuna as it stands in the ledger; an interrupted trial has not ended."""
+        """Report the end of a trial to Optuna as the ledger has it; an interrupted trial has not ended."""
         suggested = self._suggested.get(trial_id)
         if suggested is None:
             return
@@ -122,7 +129,7 @@ class LedgerSearch(OptunaSearch):
         self._trial_finished(record)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write an empty file: a study goes on from its ledger."""
+        """Write an empty file: a study is resumed from its ledger."""
         Path(checkpoint_path).touch()
 
     @property
@@ -139,7 +146,7 @@ class LedgerSearch(OptunaSearch):
             raise UserError(f"the search space of {self._search.dataset} suggests an invalid trial: {rule}") from rule
 
     def _number_of(self, name: str) -> int:
-        """Return the number of a trial; one that goes on keeps its number."""
+        """Return the number of a trial; a resumed one keeps its number."""
         if name in self._numbers:
             return self._numbers.pop(name)
         self._next_number += 1
@@ -157,8 +164,8 @@ class RoundRobinSearcher(Searcher):
 
     Args:
         searchers: The searcher of each dataset.
-        missing: How many trials each dataset lacks.
-        count_slots: Returns how many trials may run now.
+        missing: The number of trials that each dataset lacks.
+        count_slots: Returns the number of trials that may run now.
     """
 
     def __init__(
@@ -171,7 +178,7 @@ class RoundRobinSearcher(Searcher):
         self._running: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return no state: Tune pickles its searcher, but a study goes on from its ledger."""
+        """Return no state: Tune pickles its searcher, but a study is resumed from its ledger."""
         return {}
 
     def suggest(self, trial_id: str) -> Any:
@@ -199,9 +206,9 @@ class RoundRobinSearcher(Searcher):
             self._searchers[self._running.pop(trial_id)].on_trial_complete(trial_id, result, error)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write an empty file: a study goes on from its ledger."""
+        """Write an empty file: a study is resumed from its ledger."""
         Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
-        """Raise NotImplementedError: a study goes on from its ledger."""
+        """Raise NotImplementedError: a study is resumed from its ledger."""
         raise NotImplementedError

@@ -21,11 +21,11 @@ from study.tuning.progress import SearchProgress
 from study.tuning.schedulers import spec_of
 
 THIS_PROCESS = "serial"
-"""Stands in host.json where Ray's id of a node would."""
+"""The node id in host.json, in place of one of Ray."""
 
 
 class SerialTrial:
-    """A trial as schedulers see it: the attributes and methods of `ray.tune.experiment.Trial` that they use."""
+    """A trial for schedulers: the attributes and methods of `ray.tune.experiment.Trial` that they use."""
 
     def __init__(self, trial_id: str, config: dict[str, Any]) -> None:
         self.trial_id = trial_id
@@ -60,12 +60,12 @@ def run_serially(
 ) -> None:
     """Run the trials that searches lack, one at a time, with the searchers and schedulers that also drive Ray.
 
-    A trial that runs when the budget is used up, or when a KeyboardInterrupt comes, stays running in the ledger and
-    goes on with the next run of the study.
+    A trial that runs when the budget is used up, or when a KeyboardInterrupt is raised, stays running in the ledger and
+    continues in the next run of the study.
 
     Args:
         searches: The searches that lack trials.
-        environment: Where results go, and the threads and the device of a trial.
+        environment: The paths of the results, and the threads and the device of a trial.
         datasets: The prepared datasets, by name.
         study: The study.
         budget: Checked before each trial and after each epoch.
@@ -108,7 +108,7 @@ class _SerialExecutor:
                     run = run or self._start(spec)
                     step = run.step()
                 except bdb.BdbQuit as left:
-                    raise KeyboardInterrupt from left  # whoever leaves the debugger ends the study, not the trial
+                    raise KeyboardInterrupt from left  # leaving the debugger ends the study, not the trial
                 except Exception as error:  # as with Ray, an error that leaves a trial is a failure of its worker
                     if run is not None:
                         run.close()
@@ -150,7 +150,7 @@ class _SerialExecutor:
     def _recover(self, trial: SerialTrial, error: Exception) -> bool:
         """Count a failure; return whether the trial starts again.
 
-        A trial that is given up starts once more and then finds in its ledger that it has failed.
+        A trial that is given up starts once more and reads from its ledger that it has failed.
         """
         trial.fail(error)
         recovers = trial.should_recover()

@@ -124,7 +124,7 @@ def test_a_killed_driver_goes_on_with_resume(cluster: Any):
     assert len(before) < 6
     typed = cluster.type(*words, "--resume")
     assert typed.code == 0
-    assert "going on with study cut" in typed.said
+    assert "resuming study cut" in typed.said
     assert len(statuses(cluster.results, "cut")) == 6
     assert before <= {file.parent.name for file in ledger.glob("*/status.json")}
 

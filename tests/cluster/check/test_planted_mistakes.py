@@ -1001,7 +1001,7 @@ MISTAKES = [
             "/data}]\n        containers:\n          - name: ray-head"
         ),
         (
-            "RayCluster.spec.headGroupSpec.template.spec.initContainers[0].envFrom: there is no ConfigMap "
+            "RayCluster.spec.headGroupSpec.template.spec.initContainers[0].envFrom: no ConfigMap "
             "'pan-stdy' in this file; did you mean 'pan-study'?"
         ),
     ),

@@ -34,7 +34,7 @@ def test_a_study_ends_with_its_gpu_hours_and_is_whole(
     ended = commands.run("run", *words, "--max-gpu-hours", "0.5")  # of 100 GPUs: 18 s
     assert "error:" not in ended.err  # Ray itself may say that it called an actor off
     assert "hint: the cluster has 100 GPUs, which --gpus-per-trial 0 leaves idle" in ended.out
-    assert "demo: the GPU hours were used up before 500 trials had ended; --resume goes on" in ended.out
+    assert "demo: the GPU hours were used up before 500 trials had ended; --resume continues" in ended.out
     records = read_ledger(StudyPaths(tmp_path / "demo").dataset("demo").trials)
     assert len(records) > 0
     assert count_ended(records) < 500

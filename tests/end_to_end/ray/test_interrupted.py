@@ -76,7 +76,7 @@ def test_interrupt_ends_with_130_and_one_line(interrupted: dict[str, Any], name:
 
 
 def test_the_command_of_that_line_goes_on(interrupted: dict[str, Any]) -> None:
-    assert "going on with study demo" in interrupted["SIGTERM"].out
+    assert "resuming study demo" in interrupted["SIGTERM"].out
 
 
 def test_interrupted_study_has_its_tables(interrupted: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ def test_killed_study_can_be_collated_as_it_stands(killed: dict[str, Any]) -> No
 def test_killed_study_goes_on_to_its_end(killed: dict[str, Any], check_whole: Callable[[Any], None]) -> None:
     finished = killed["finished"]
     assert (finished.code, finished.err) == (0, "")
-    assert "going on with study demo" in finished.out
+    assert "resuming study demo" in finished.out
     records = read_ledger(killed["results"].dataset("demo").trials)
     assert len(records) == 3
     for record in records:

@@ -40,7 +40,7 @@ def test_a_study_goes_on_on_a_terminal(done_on_ray: Any, tmp_path: Path):
     study = done_on_ray.copied(tmp_path / "results")
     code, screen = run_on_a_terminal([*study.words, "--resume", "--num-trials=7"], tmp_path)
     assert code == 0, screen
-    assert "going on with study demo" in screen
+    assert "resuming study demo" in screen
     assert re.search(r"demo: \d/7 trials, (\d|none) ", screen)
     assert "demo: best few_shot_accuracy 0." in screen
     records = read_ledger(study.files.trials)

@@ -127,7 +127,7 @@ def test_output_that_is_in_the_way_is_refused_and_left_alone(
     (output / "demo" / "thesis.tex").write_text("years of work")
     result = run_here(*flags(output), "--resume")
     assert result.code == 2
-    assert result.err.startswith(f"error: {output / 'demo'}: is in the way and is no study; ")
+    assert result.err.startswith(f"error: {output / 'demo'}: exists and is not a study; ")
     assert [path.name for path in output.rglob("*")] == ["demo", "thesis.tex"]
 
 

@@ -220,7 +220,7 @@ def test_a_damaged_study_keeps_its_summary_and_has_its_final_training(
     before = study.results.summary.read_bytes()
     ended = run_here(study.files.best_config, *shared, "--seeds=1", command=final_command)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[-1].startswith(f"the summary is as it was: {damaged}: lacks status, error; ")
+    assert ended.out.splitlines()[-1].startswith(f"the summary was not updated: {damaged}: lacks status, error; ")
     assert study.results.summary.read_bytes() == before
     assert study.files.final_metrics.exists()
 

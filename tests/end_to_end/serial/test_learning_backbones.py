@@ -67,7 +67,7 @@ def test_the_study_goes_on_without_training_again(study: Any, best: dict[str, An
     words[words.index("--cache-dir") + 1] = str(tmp_path / "cache")
     again = run_here(*words, "--resume")
     assert again.code == 0, again
-    assert "going on with study" in again.out
+    assert "resuming study" in again.out
     assert "backbone training" not in again.out
     assert len(read_ledger(copy.files.trials)) == 3
 

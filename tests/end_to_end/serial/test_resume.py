@@ -36,8 +36,7 @@ def test_name_that_is_taken_is_refused(
     again = run_here(*done.words)
     assert again.code == 2
     assert again.err == (
-        f"error: {done.results.root}: this study exists; go on with it by --resume, or give another --name or "
-        "--output.\n"
+        f"error: {done.results.root}: this study exists; resume it with --resume, or give another --name or --output.\n"
     )
     assert snapshot(done.output) == before
 
@@ -93,7 +92,7 @@ def test_more_trials_extend_a_study(
     before = snapshot(study.files.trials)
     longer = run_here(*study.words, "--resume", "--num-trials=8")
     assert (longer.code, longer.err) == (0, "")
-    assert "going on with study demo" in longer.out
+    assert "resuming study demo" in longer.out
     after = snapshot(study.files.trials)
     assert after.items() >= before.items()
     records = read_ledger(study.files.trials)

@@ -111,7 +111,7 @@ def test_what_was_made_and_what_is_next_are_urls(gone_through: dict[str, Any]):
 def test_the_same_command_without_resume_is_refused(gone_through: dict[str, Any], run_here: Any, flags: Any):
     again = run_here(*flags(URL))
     assert (again.code, again.out) == (2, "")
-    assert again.err.startswith(f"error: {URL}/demo: this study exists; go on with it by --resume")
+    assert again.err.startswith(f"error: {URL}/demo: this study exists; resume it with --resume")
 
 
 def test_a_copy_for_people_has_the_journal_and_the_events(

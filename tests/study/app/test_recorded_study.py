@@ -28,7 +28,7 @@ def words(tmp_path: Path) -> list[str]:
 
 def test_a_study_of_version_0_1_is_resumed(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]):
     assert run_command([*words, "--name", "recorded", "--num-trials", "4"]) == 0, capsys.readouterr().err
-    assert "going on with study recorded" in capsys.readouterr().out
+    assert "resuming study recorded" in capsys.readouterr().out
     trials = tmp_path / "results" / "recorded" / "demo" / "trials"
     recorded = RECORDED / "demo" / "trials"
     assert files_below(trials / COMPLETED) == files_below(recorded / COMPLETED)

@@ -358,7 +358,7 @@ def test_a_study_is_gone_on_with_only_when_asked(study_config: Make):
     config = study_config()
     content = {"schema": STUDY_SCHEMA} | {field: {} for field in FIELDS} | {"name": "demo", "signature": ""}
     write_json(config.results.study, content)
-    with pytest.raises(UserError, match=r"results/demo: this study exists; go on with it by --resume, or give another"):
+    with pytest.raises(UserError, match=r"results/demo: this study exists; resume it with --resume, or give another"):
         find_study(config)
     assert find_study(study_config(resume=True)) == content
 
@@ -368,7 +368,7 @@ def test_something_else_is_in_the_way(study_config: Make, resume: bool):
     config = study_config(resume=resume)
     config.results.root.mkdir(parents=True)
     (config.results.root / "thesis.tex").touch()
-    with pytest.raises(UserError, match=r"results/demo: is in the way and is no study; move it, or give another"):
+    with pytest.raises(UserError, match=r"results/demo: exists and is not a study; move it, or give another"):
         find_study(config)
 
 
@@ -376,7 +376,7 @@ def test_a_file_is_in_the_way(study_config: Make):
     config = study_config()
     config.output.mkdir()
     config.results.root.touch()
-    with pytest.raises(UserError, match=r"results/demo: is in the way and is no study"):
+    with pytest.raises(UserError, match=r"results/demo: exists and is not a study"):
         find_study(config)
 
 
@@ -434,7 +434,7 @@ def test_what_only_looks_like_the_rest_of_a_killed_study_is_in_the_way(study_con
     config.results.root.mkdir(parents=True)
     for name in (".study.json.17", ".study.jsonc"):
         (config.results.root / name).touch()
-    with pytest.raises(UserError, match=r"results/demo: is in the way and is no study"):
+    with pytest.raises(UserError, match=r"results/demo: exists and is not a study"):
         find_study(config)
 
 

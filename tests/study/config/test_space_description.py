@@ -12,7 +12,7 @@ from search_spaces.pan import SearchSpace
 from study.config import space_description
 from study.config.choices import Regime
 from study.config.resume import DIGESTS_OF_0_1
-from study.config.search_space import choose_space, whole_space
+from study.config.search_space import choose_space, full_space
 from study.config.space_description import WIDTH, describe_space, explore_space, space_digest
 
 
@@ -75,7 +75,7 @@ def test_every_parameter_of_every_space_is_shown(dataset: str):
 @pytest.mark.parametrize("dataset", SPACES)
 @pytest.mark.parametrize("regime", Regime)
 def test_spaces_of_version_0_1_are_recognised(dataset: str, regime: Regime):
-    for space in (choose_space(dataset, None, regime), whole_space(dataset, regime)):
+    for space in (choose_space(dataset, None, regime), full_space(dataset, regime)):
         assert space_digest(space) in DIGESTS_OF_0_1, "a study of version 0.1 cannot be resumed"
     known = {"demo": "6150829c999e", "cub": "a430312fdee0", "inshop": "dc2555650b53", "polyvore": "2a8ba3d741ec"}
     assert DIGESTS_OF_0_1[space_digest(SPACES[dataset])] == known[dataset]

@@ -100,7 +100,7 @@ def test_a_file_arrives_whole_or_not_at_all(
     image_transfer._fetch(images.path, copy, size, local_server)
     assert copy.read_bytes() == images.path.read_bytes()
     copy.unlink()
-    with pytest.raises(UserError, match=rf"has changed: of {size + 10} bytes {size} came"):
+    with pytest.raises(UserError, match=rf"has changed: expected {size + 10} bytes, received {size}"):
         image_transfer._fetch(images.path, copy, size + 10, local_server)
     images.path.unlink()
     with pytest.raises(UserError, match=r"^images cannot be cached in \S+ \(.*No such file.*$"):

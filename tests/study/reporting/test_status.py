@@ -84,7 +84,7 @@ def test_a_study_that_runs(results: StudyPaths, put: Callable[..., None]):
 def test_a_study_that_was_cut_is_asked_about(results: StudyPaths, put: Callable[..., None]):
     put(0, Status.RUNNING, 0.5, after_s=100)
     assert stand(results, 7300)[-1] == (
-        "  no epoch for 2 h 0 min: if the study was interrupted, the same command with --resume goes on"
+        "  no epoch for 2 h 0 min: if the study was interrupted, the same command with --resume continues it"
     )
 
 

@@ -180,8 +180,8 @@ def test_the_table_reads_back_exactly(written: StudyPaths, records: list[TrialRe
 def test_the_page_shows_each_dataset_and_its_winner(written: StudyPaths, records: list[TrialRecord]):
     lines = written.summary.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# Study mine"
-    assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 (or interrupted: --resume goes on) | 15 | 6 |" in lines
-    assert f"| cub | {METRIC} | none | 0 | 1 | 2 | 1 (or interrupted: --resume goes on) | 6 | 6 |" in lines
+    assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 (or interrupted: --resume continues) | 15 | 6 |" in lines
+    assert f"| cub | {METRIC} | none | 0 | 1 | 2 | 1 (or interrupted: --resume continues) | 6 | 6 |" in lines
     assert f"No trial has completed; {METRIC}:" in lines
     assert f"Trial trial0, epoch 9; {METRIC}:" in lines
     assert f"**Caution**: {CAUTION}." in lines
@@ -192,7 +192,7 @@ def test_the_page_shows_each_dataset_and_its_winner(written: StudyPaths, records
 def test_when_all_is_over_a_trial_that_runs_in_the_ledger_was_cut(results: StudyPaths, records: list[TrialRecord]):
     write_summary(results, STUDY, {"demo": records, "cub": records[:1]}, over=True)
     lines = results.summary.read_text(encoding="utf-8").splitlines()
-    assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 (interrupted, --resume goes on) | 15 | 6 |" in lines
+    assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 (interrupted, --resume continues) | 15 | 6 |" in lines
     assert f"| cub | {METRIC} | 0.7000 | 1 | 0 | 0 | 0 | 9 | 0 |" in lines
     assert [row["running"] for row in read_rows(results)] == ["1", "0"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from pan_model.errors import UserError
-from study.storage.files import read_json, storage_of, write_json, write_text, write_whole
+from study.storage.files import read_json, storage_of, write_file, write_json, write_text
 
 
 def test_writes_make_folders_and_leave_nothing_but_the_file(tmp_path: Path):
@@ -35,7 +35,7 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path):
         assert path.read_text(encoding="utf-8") == "old"
         temporary.write_text("new", encoding="utf-8")
 
-    write_whole(path, write)
+    write_file(path, write)
     assert path.read_text(encoding="utf-8") == "new"
 
 
@@ -43,13 +43,13 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "file"
     write_text(path, "old")
     with pytest.raises(OSError, match="no space left"):
-        write_whole(path, _fill_the_disk)
+        write_file(path, _fill_the_disk)
     assert path.read_text(encoding="utf-8") == "old"
 
 
 def test_a_write_that_fails_leaves_no_temporary_file(tmp_path: Path):
     with pytest.raises(OSError, match="no space left"):
-        write_whole(tmp_path / "file", _fill_the_disk)
+        write_file(tmp_path / "file", _fill_the_disk)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -74,7 +74,7 @@ def test_two_writers_of_a_file_do_not_disturb_each_other(tmp_path: Path):
         temporary.write_text("mine")
         write_text(tmp_path / "file", "the other's")
 
-    write_whole(tmp_path / "file", write)
+    write_file(tmp_path / "file", write)
     assert (tmp_path / "file").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

@@ -84,7 +84,7 @@ def test_a_store_that_is_down_is_a_line_after_a_bounded_time(store: Any, bucket:
 
 def test_a_bucket_that_is_not_there_is_named(store: Any):
     with pytest.raises(
-        UserError, match=r"the study cannot be written to s3://nobody/x: .*; is there a bucket nobody\?"
+        UserError, match=r"the study cannot be written to s3://nobody/x: .*; does the bucket nobody exist\?"
     ):
         STORE.check_writable(locate("s3://nobody/x"), "the study", "--output", probe=".x")
 

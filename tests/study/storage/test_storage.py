@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from upath import UPath
 
-from study.storage.files import Storage, append_line, copy_all, exists, read_if_there, remove, storage_of, write_text
+from study.storage.files import Storage, append_line, copy_all, exists, read_if_exists, remove, storage_of, write_text
 from study.storage.local_storage import LocalStorage
 from study.storage.location import Location
 from study.storage.object_store import ObjectStorage
@@ -31,10 +31,10 @@ def test_the_location_decides_on_the_storage(tmp_path: Path) -> None:
 def test_a_file_is_written_read_replaced_and_removed(anywhere: Location) -> None:
     file = anywhere / "a" / "b" / "file"
     assert not exists(file)
-    assert read_if_there(file, "") is None
+    assert read_if_exists(file, "") is None
     for content in ("old", "n\u00e9w\r\n"):
         write_text(file, content)
-        assert read_if_there(file, "") == content.encode()
+        assert read_if_exists(file, "") == content.encode()
     assert exists(file)
     assert exists(anywhere / "a")
     for _ in range(2):
