@@ -27,8 +27,8 @@ def run_command(words: Sequence[str], script: Path | None = None) -> int:
     """
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
     command = "the same command and --resume" if is_submitted(script) else f"uv run study/run.py {again}"
-    hint = f"all finished epochs are saved; resume with: {command}"
-    return run_with_terminal(lambda terminal: _run(words, terminal, script), hint)
+    resume_hint = f"all finished epochs are saved; resume with: {command}"
+    return run_with_terminal(lambda terminal: _run(words, terminal, script), resume_hint)
 
 
 def collate_command(words: Sequence[str]) -> int:
@@ -43,8 +43,8 @@ def status_command(words: Sequence[str]) -> int:
 
 def final_command(words: Sequence[str]) -> int:
     """Run study/final.py."""
-    hint = "run it again; if the folder final/ exists already, it is complete"
-    return run_with_terminal(lambda terminal: _final(words, terminal), hint)
+    resume_hint = "run it again; if the folder final/ exists already, it is complete"
+    return run_with_terminal(lambda terminal: _final(words, terminal), resume_hint)
 
 
 def _run(words: Sequence[str], terminal: Terminal, script: Path | None) -> int:
@@ -131,11 +131,11 @@ def _final(words: Sequence[str], terminal: Terminal) -> int:
     return train_final(config, terminal)
 
 
-def run_with_terminal(command: Callable[[Terminal], int], hint: str) -> int:
+def run_with_terminal(command: Callable[[Terminal], int], resume_hint: str) -> int:
     """Run a command of a study and return its exit code.
 
     Args:
         command: Prints to a terminal and returns an exit code. Rules in its errors are printed with the names of flags.
-        hint: How to continue after an interruption or a failure of a store.
+        resume_hint: How to continue after an interruption or a failure of a store.
     """
-    return run_with_exit_code(lambda: command(Terminal()), hint, resumable=(StoreError,), rephrase=name_flags)
+    return run_with_exit_code(lambda: command(Terminal()), resume_hint, resumable=(StoreError,), rephrase=name_flags)
