@@ -42,10 +42,10 @@ from study.nodes.ray_address import configure_ray_environment
 from study.nodes.slots import Slots
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status
+from study.trials.trial import spec_of
 from study.tuning.budget import Budget, GpuMeter
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.progress import SearchProgress
-from study.tuning.schedulers import spec_of
 
 SPACE = SPACES["cub"]
 METRIC, EPOCHS, SLOTS = "few_shot_accuracy", 3, 2

@@ -9,7 +9,11 @@ from pan_model.shapes import Bool
 
 
 class Gate(StrEnum):
-    """f_a: labels a pair from the attributes of its images. AND_XOR is the compound concat[AND, XOR]."""
+    """f_a: labels a pair from the attributes of its images.
+
+    A gate must be symmetric in its two arguments, since a pair of images has no order. A compound gate, such as
+    AND_XOR = concat[AND, XOR], concatenates the outputs of elementary gates; COMPOUNDS lists them.
+    """
 
     AND = "AND"
     OR = "OR"
@@ -21,8 +25,12 @@ class Gate(StrEnum):
 
     @property
     def parts(self) -> "tuple[Gate, ...]":
-        """The elementary gates whose outputs are concatenated: two for AND_XOR, else the gate itself."""
-        return (Gate.AND, Gate.XOR) if self is Gate.AND_XOR else (self,)
+        """The elementary gates whose outputs are concatenated: those of a compound gate, else the gate itself."""
+        return COMPOUNDS.get(self, (self,))
+
+
+COMPOUNDS = {Gate.AND_XOR: (Gate.AND, Gate.XOR)}
+"""The elementary gates of each compound gate, in the order of its outputs."""
 
 
 def condition_targets(
@@ -55,4 +63,4 @@ def _elementary(a1: Tensor, a2: Tensor, gate: Gate) -> Tensor:
         case Gate.NAND:
             return ~(a1 & a2)
         case Gate.AND_XOR:
-            raise AssertionError("AND_XOR is compound; its parts are elementary.")
+            raise AssertionError(f"{gate} is compound; its parts are elementary.")

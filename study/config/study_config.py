@@ -99,8 +99,8 @@ class StudyConfig:
         DEFAULT_CACHE,
         read_folder,
         "DIR",
-        "cache of features, decoded images, trained backbones and the `paper_setting` baseline, by content key; must "
-        "lie outside output and data",
+        "cache of features, decoded images, trained backbones and the `paper_setting` baseline; entries are named by a "
+        "hash of what they depend on; must lie outside output and data",
         group=Group.STUDY,
         default_text="`pan-study` in the user's cache folder",
         environment="PAN_STUDY_CACHE_DIR",
@@ -172,7 +172,7 @@ class StudyConfig:
         Pooling.AVG,
         Pooling,
         "|".join(Pooling),
-        "how each feature is pooled over the map; `max` as in ProxyNCA++; a vision transformer has no map",
+        "how each feature is pooled over the map; `max` as in ProxyNCA++; has no effect on vision transformers",
         group=Group.BACKBONE,
         signed=Signed.DATASET,
     )
@@ -207,8 +207,7 @@ class StudyConfig:
         "N",
         "processes that load images where a backbone is trained",
         group=Group.BACKBONE,
-        default_text="with a GPU one less than there are CPUs (in a trial, than `--cpus-per-trial`), at most 8; "
-        "without, 0",
+        default_text="with a GPU: CPUs - 1, at most 8 (in a trial: `--cpus-per-trial` - 1); without: 0",
     )
     num_trials: int | None = flag(
         None, int, "N", "trials for each dataset", group=Group.SEARCH, default_text="demo 16, others 64"
@@ -235,7 +234,7 @@ class StudyConfig:
         None,
         float,
         "H",
-        "stop after H billed GPU-hours of the cluster, idle time included",
+        "stop after H GPU-hours of the cluster, counted for every GPU that is up, idle or not",
         group=Group.SEARCH,
         default_text="no limit",
     )
@@ -279,7 +278,7 @@ class StudyConfig:
         3.0,
         float,
         "F",
-        "ASHA lets the best 1/F of the trials continue at each rung",
+        "at each of ASHA's decision epochs (rungs) the best 1/F of the trials continue",
         group=Group.SEARCH,
         signed=Signed.STUDY,
     )
@@ -291,12 +290,18 @@ class StudyConfig:
         "F",
         "a part of one GPU, or whole GPUs; 0.25 puts four trials on one",
         group=Group.RESOURCES,
-        default_text="an even share of all GPUs, at least what a trial was measured to need",
+        default_text="an equal share, no smaller than the measured need of a trial",
     )
     max_concurrent: int | None = flag(
         None, int, "N", "trials that run at the same time", group=Group.RESOURCES, default_text="all slots"
     )
-    max_failures: int = flag(2, int, "N", "how often a trial starts again after its worker died", group=Group.RESOURCES)
+    max_failures: int = flag(
+        2,
+        int,
+        "N",
+        "how many times a trial restarts after its worker process died; a lost node does not count",
+        group=Group.RESOURCES,
+    )
     executor: Executor = flag(
         Executor.RAY,
         Executor,

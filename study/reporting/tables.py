@@ -2,13 +2,23 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pan_model.objective import Objective
 from study.storage.files import write_text
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import TrialRecord
+
+TRIAL_COLUMNS: Mapping[str, Callable[[TrialRecord, Objective], Any]] = {
+    "trial_id": lambda record, _: record.trial_id,
+    "status": lambda record, _: record.status,
+    "metric": lambda record, objective: (record.best_epoch(objective) or {}).get(objective.name),
+    "epoch": lambda record, objective: (record.best_epoch(objective) or {}).get("epoch"),
+    "wall_s": lambda record, _: record.wall_s,
+    "error": lambda record, _: record.error,
+}
+"""The first columns of trials.csv: the value of each for a trial. The trial's configuration follows."""
 
 
 def write_tables(results: DatasetPaths, records: list[TrialRecord], objective: Objective) -> None:
@@ -20,22 +30,15 @@ def write_tables(results: DatasetPaths, records: list[TrialRecord], objective: O
         objective: The objective of the dataset.
     """
     rows = [trial_row(record, objective) for record in records]
-    first_columns = ("trial_id", "status", "metric", "epoch", "wall_s", "error")
-    write_text(results.trials_table, to_csv(first_columns, rows))
+    write_text(results.trials_table, to_csv([*TRIAL_COLUMNS], rows))
     epochs = [{"trial_id": record.trial_id, **epoch} for record in records for epoch in record.history]
     write_text(results.history_table, to_csv(("trial_id", "epoch", objective.name), epochs))
 
 
 def trial_row(record: TrialRecord, objective: Objective) -> dict[str, Any]:
     """Return one trial's row: its best epoch and its configuration."""
-    best = record.best_epoch(objective)
     return {
-        "trial_id": record.trial_id,
-        "status": record.status,
-        "metric": None if best is None else best[objective.name],
-        "epoch": None if best is None else best["epoch"],
-        "wall_s": record.wall_s,
-        "error": record.error,
+        **{column: value_of(record, objective) for column, value_of in TRIAL_COLUMNS.items()},
         **{f"config.{key}": value for key, value in record.config.items()},
     }
 

@@ -2,8 +2,9 @@
 
 import math
 from bdb import BdbQuit
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -51,6 +52,11 @@ class TrialSpec:
         """
         typed = TrialConfig.from_flat(config)
         return cls(trial_id=trial_id, number=number, dataset=dataset, config=config, trial_config=typed)
+
+
+def spec_of(config: Mapping[str, Any]) -> TrialSpec:
+    """Return the specification that a searcher put into a trial's configuration for Tune."""
+    return config["spec"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,13 +20,12 @@ from study.nodes.requirements import REQUIREMENT_FAILURE, node_requirements
 from study.nodes.slots import Slots, current_slots
 from study.storage.object_store import StoreError
 from study.trials.preparation import PreparedDataset
-from study.trials.trial import TrialEnvironment
+from study.trials.trial import TrialEnvironment, spec_of
 from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.executor import open_search
 from study.tuning.progress import SearchProgress
 from study.tuning.ray_trial import RayTrial, SharedByWorkers
-from study.tuning.schedulers import spec_of
 
 CONNECT_TIMEOUT_S = 5.0
 """Time that a node has to accept a connection before it counts as lost."""

@@ -18,8 +18,7 @@ from study.nodes.node_probe import node_name
 from study.nodes.requirements import REQUIREMENT_FAILURE, NodeRequirements, check_requirements
 from study.trials.host import TrialHost, write_host
 from study.trials.preparation import PreparedDataset
-from study.trials.trial import TrialEnvironment, TrialRun
-from study.tuning.schedulers import spec_of
+from study.trials.trial import TrialEnvironment, TrialRun, spec_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,13 +10,8 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from study.config.study_config import StudyConfig
 from study.trials.host import forget_host, read_host
 from study.trials.ledger import Status, TrialRecord
-from study.trials.trial import TrialSpec
+from study.trials.trial import spec_of
 from study.tuning.dataset_search import DatasetSearch
-
-
-def spec_of(config: Mapping[str, Any]) -> TrialSpec:
-    """Return the specification in a trial's Tune configuration."""
-    return config["spec"]
 
 
 class FailureCount:

@@ -13,12 +13,11 @@ from ray.tune.schedulers import TrialScheduler
 from study.config.study_config import StudyConfig
 from study.trials.host import TrialHost, write_host
 from study.trials.preparation import PreparedDataset
-from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec
+from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec, spec_of
 from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.executor import RunningSearch, open_search
 from study.tuning.progress import SearchProgress
-from study.tuning.schedulers import spec_of
 
 THIS_PROCESS = "serial"
 """The node id in host.json, in place of one of Ray."""

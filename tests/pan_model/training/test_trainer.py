@@ -237,7 +237,7 @@ GOLDEN = Path(__file__).parent / "golden" / "history.json"
 def test_history_is_the_recorded_one(
     task: FewShotTask, configure: Configure, run: Run, case_name: str, case: dict[str, Any]
 ):
-    """Record it again: RECORD_GOLDEN=1 .venv/bin/python -m pytest tests/pan_model/test_train.py -k recorded."""
+    """Compare with the recording. To record again, set RECORD_GOLDEN=1 and run this file with `-k recorded`."""
     history = run(Trainer(task, configure(learning_rate=1e-3, **case), CPU), 3)
     recorded = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
     if os.environ.get("RECORD_GOLDEN"):
