@@ -7,9 +7,17 @@ neither torch nor torchvision.
     >>> sorted(pan_model.DATASETS)
     ['cub', 'demo', 'inshop', 'polyvore']
 
-A folder imports only from those to its left: errors, shapes, objective, scores, files, reproducibility <- data
-<- images <- backbones <- model <- tasks <- scoring <- training, config <- trained. `data/download` and `datasets` come
-after data: they import the readers, and name the tasks as strings.
+A folder imports only its own level of this list and those before it:
+
+- the modules that are not named below, such as `errors.py`, `shapes.py`, `objective.py`, `scores.py` and `files.py`
+- `data`
+- `images`
+- `backbones`
+- `model`
+- `tasks`
+- `scoring`
+- `training`, `config.py`
+- `trained.py`, `datasets.py`, `pan_scorer.py`; `data/download` is a command and may import `datasets.py`
 
 Start reading at `model/pan.py` for the network, or at `training/trainer.py` for how a trial is trained.
 """

@@ -1,8 +1,8 @@
 """Search spaces: for each dataset, a define-by-run `suggest` function and the first trials of a study.
 
-Imports Optuna's trial classes, neither torch nor ray. Start reading at `pan.suggest_pan`, which all datasets share.
-Each dataset's module sets the encoders, the pairs per epoch and the paper's settings. `finetune` derives the spaces of
-`--regime finetune`.
+Imports Optuna's trial classes. Imports neither torch nor ray. Start reading at `pan.suggest_pan`, which all datasets
+share. Each dataset's module sets the encoders, the pairs per epoch and the paper's settings. `finetune` derives the
+spaces of `--regime finetune`.
 """
 
 from search_spaces import cub, demo, inshop, polyvore

@@ -1,6 +1,14 @@
 """Hyperparameter studies of PAN: configure, prepare, search, collate, export and report, and final training.
 
-Start at `app/commands.py`. In the order terminal, storage, config, trials, nodes, tuning, a folder imports only those
-before it; reporting imports trials and those before it, app imports all. Importing this package has no effect on the
-process.
+Start at `app/commands.py`. A folder imports only folders that precede it in this list:
+
+- `terminal.py`, `storage`
+- `config`
+- `trials`
+- `nodes`
+- `tuning`
+- `reporting`, which imports only `trials` and those before it
+- `app`
+
+Importing this package has no effect on the process.
 """

@@ -1,4 +1,4 @@
-"""The CNN under PAN: architectures, weights, feature extraction, precision. Start at `architectures.py`.
+"""The image backbone: architectures, weights, feature extraction, precision. Start at `architectures.py`.
 
 May import data, images and the modules at the top of the package. `config.py` imports neither torch nor torchvision.
 """

@@ -207,7 +207,7 @@ class StudyConfig:
         "N",
         "processes that load images where a backbone is trained",
         group=Group.BACKBONE,
-        default_text="with a GPU: CPUs - 1, at most 8 (in a trial: `--cpus-per-trial` - 1); without: 0",
+        default_text="with a GPU: CPUs - 1 (in a trial: `--cpus-per-trial` - 1), at most 8; without: 0",
     )
     num_trials: int | None = flag(
         None, int, "N", "trials for each dataset", group=Group.SEARCH, default_text="demo 16, others 64"

@@ -2,5 +2,5 @@
 
 Start at `search.py`, then `executor.py`, and one of `serial_executor.py` and `ray_executor.py`. May import `nodes`,
 `trials`, `config`, `storage` and `terminal`. No other folder imports `ray.tune`. `search.py`, `budget.py` and
-`progress.py` do not import it either, since importing Ray takes seconds.
+`progress.py` do not import it either, so a finished study does not import Ray.
 """

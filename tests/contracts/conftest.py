@@ -74,7 +74,7 @@ def find_drawer(name: str, row: Dataset, drawers: Path = DRAWERS) -> ModuleType:
         pytest.fail(
             f"dataset {name} has no drawer: write {path} with a function draw(folder: Path) -> None that makes a "
             f"small valid {row.folder}/, at least 5 classes or products in val and test; see the others there, and "
-            'CONTRIBUTING.md, "How to add a dataset".'
+            'CONTRIBUTING.md, "Add a dataset".'
         )
     return _load(path.stem, path.read_text(encoding="utf-8"), path)
 
