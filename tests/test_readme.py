@@ -48,8 +48,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("study", "pan_model", "search_spaces", "cluster", "pyproject.toml", "README.md", "Makefile", ".venv"):
         (folder / name).symlink_to(ROOT / name)
-    (folder / "DATA").mkdir()
-    draw_demo(folder / "DATA" / "CUB_200_2011", DemoConfig(num_classes=20, images_per_class=8))
+    for data in ("data/demo", "DATA/CUB_200_2011"):  # small ones, where the commands look for them
+        (folder / data).parent.mkdir()
+        draw_demo(folder / data, DemoConfig(num_classes=20, images_per_class=8, image_size=32))
     return folder
 
 
@@ -113,10 +114,10 @@ def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Mo
             assert "already exists, nothing was downloaded" in run(command, checkout)
         elif "study/run.py" in command:
             trials = "3" if "--resume" in command else "2"
-            assert "cub" in run(f"{command} {small} --num-trials {trials}", checkout)
+            assert "cub" in run(f"{command} {small} --num-trials {trials} --executor serial", checkout)
         elif "study/final.py" in command:
             assert command in said.replace(f" --cache-dir {checkout.parent / 'cache'}", "")
-            run(f"{command} --cache-dir {checkout.parent / 'cache'}", checkout)
+            run(f"{command} --cache-dir {checkout.parent / 'cache'} --seeds 1", checkout)
         elif "study/status.py" in command:
             assert "cub: 3/3 trials" in run(command, checkout)
         else:

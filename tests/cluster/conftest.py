@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pan_model.data.demo import DemoConfig, draw_demo
+
 ROOT = Path(__file__).parents[2]
 MARK = "PAN_STUDY_LOOPBACK"
 """Of the environment of every process that is started here, on either side: so they are found again, and ended."""
@@ -248,6 +250,7 @@ def _lay_out(loopback: Loopback, tools: dict[str, Any], config: dict[str, Any]) 
     folder, ports = loopback.folder, loopback.ports
     for name in ("head", "bin", "laptop/.ray", "h", "w", "l", "data", "results", "cache"):
         (folder / name).mkdir(parents=True)
+    draw_demo(folder / "data" / "demo", DemoConfig(num_classes=24, images_per_class=12, image_size=32))
     for key in ("host_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
     (folder / "bin" / "ssh").write_text(SSH.format(ssh=tools["ssh"], **ports), encoding="utf-8")
