@@ -26,7 +26,7 @@ def test_a_late_node_without_the_shared_folder_ends_the_study_which_can_go_on(
     results = StudyPaths(output / "demo")
 
     def words(num_trials: int) -> list[str]:
-        more = ["--scheduler=none", "--max-epochs=40", f"--num-trials={num_trials}", "--max-failures=0"]
+        more = ["--scheduler=none", "--max-epochs=20", f"--num-trials={num_trials}", "--max-failures=0"]
         return flags(output, *more)
 
     started = commands.start("run", *words(500), "--ray-address", cluster.address)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def running(commands: Any, flags: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A study that runs on while it is looked at, then is killed."""
     output = tmp_path_factory.mktemp("running")
-    words = flags(output, "--scheduler=none", "--max-epochs=200", "--num-trials=50", "--executor=serial")
+    words = flags(output, "--scheduler=none", "--max-epochs=20", "--num-trials=500", "--executor=serial")
     started = commands.start("run", *words)
     results = StudyPaths(output / "demo")
     started.wait_until(lambda: any(record.history for record in read_ledger(results.dataset("demo").trials)))

@@ -17,7 +17,7 @@ from study.trials.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
-LONG = ("--scheduler=none", "--max-epochs=30", "--num-trials=3")
+LONG = ("--scheduler=none", "--max-epochs=20", "--num-trials=3")
 Folders = Callable[[StudyPaths], list[Path]]
 States = Callable[[StudyPaths], dict[str, TrialState]]
 

@@ -34,7 +34,7 @@ def study(
     output = tmp_path_factory.mktemp("lost")
     results = StudyPaths(output / "demo")
     files = results.dataset("demo")
-    words = ["--scheduler=none", "--max-epochs=40", "--num-trials=2", "--max-failures=1", "--max-concurrent=1"]
+    words = ["--scheduler=none", "--max-epochs=20", "--num-trials=2", "--max-failures=1", "--max-concurrent=1"]
     started = commands.start("run", *flags(output, *words))
     before: dict[int, list[int]] = {}
     killed: list[int] = []

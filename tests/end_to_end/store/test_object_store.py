@@ -47,7 +47,7 @@ def gone_through(
     store: Any, commands: Any, run_here: Any, flags: Callable[..., list[str]], results: StudyPaths
 ) -> dict[str, Any]:
     """Two drivers on Ray, one killed and one whose store goes away, then one without Ray that comes to the end."""
-    words = flags(URL, "--scheduler=none", "--max-epochs=4", f"--num-trials={NUM_TRIALS}", "--max-failures=0")
+    words = flags(URL, "--scheduler=none", "--max-epochs=3", f"--num-trials={NUM_TRIALS}", "--max-failures=0")
 
     def in_the_middle() -> bool:
         time.sleep(0.2)
