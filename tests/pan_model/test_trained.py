@@ -78,7 +78,7 @@ def test_other_weights_than_the_study_s_are_refused(save: Save):
     content = json.loads((folder / "config.json").read_text())
     content["features"]["weights_sha256"] = "0" * 64
     (folder / "config.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"config.json: features.weights_sha256 is 0000.*, but those of random have"):
+    with pytest.raises(UserError, match=r"config.json: features.weights_sha256 is 0000.*, but the weights random have"):
         load_backbone(folder)
 
 

@@ -134,7 +134,7 @@ def test_damaged_file_is_made_again(items: Items, cache_dir: Path, harm: str) ->
 def test_file_that_went_is_an_error_of_one_line(items: Items, cache_dir: Path) -> None:
     images = load(items, cache_dir)
     images.path.unlink()
-    with pytest.raises(UserError, match=r"\.npy: no longer holds the images .* start again\.$"):
+    with pytest.raises(UserError, match=r"\.npy: no longer holds the cached images; run the command again\.$"):
         images.read(np.array([0]))
 
 

@@ -105,7 +105,7 @@ def test_a_file_arrives_whole_or_not_at_all(
     images.path.unlink()
     with pytest.raises(UserError, match=r"^images cannot be cached in \S+ \(.*No such file.*$"):
         image_transfer._fetch(images.path, copy, size, local_server)
-    with pytest.raises(UserError, match="no longer holds the images"):
+    with pytest.raises(UserError, match="no longer holds the cached images"):
         images_on_this_node(images, local_server, tmp_path / "own")
     assert list(copy.parent.iterdir()) == []
 
