@@ -42,7 +42,7 @@ def eventful(
     second = cluster.add()
     with joined(cluster.address) as addresses:
         wait_until(lambda: len(addresses()) == 2, "two nodes")
-    words = ["--scheduler=none", "--max-epochs=20", f"--num-trials={TRIALS}", "--max-failures=0"]
+    words = ["--scheduler=none", "--max-epochs=40", f"--num-trials={TRIALS}", "--max-failures=0"]
     started = commands.start("run", *flags(output, *words, "--ray-address", cluster.address))
 
     def running() -> dict[str, str]:
@@ -55,7 +55,7 @@ def eventful(
 
     def caught() -> list[Path]:
         there = [folder for folder in trial_folders(results) if running().get(folder.name) == second.address]
-        return [folder for folder in there if 3 <= len(epochs_of(folder)) < 15]
+        return [folder for folder in there if 3 <= len(epochs_of(folder)) < 30]
 
     started.wait_until(lambda: bool(caught()))
     [cut, *_] = caught()
