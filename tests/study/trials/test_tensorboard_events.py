@@ -14,11 +14,18 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of tensorboard's own imports
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+    from tensorboard.summary.writer import event_file_writer
 
 CONFIG = {"encoder": "siamese", "lambda": 1e-5, "num_conditions": 96}
 EPOCHS: list[dict[str, Any]] = [
     {"epoch": e, "accuracy": e / 4, "loss/total": 1 / e, "time/train_s": 0.5} for e in range(1, 5)
 ]
+
+
+@pytest.fixture(autouse=True)
+def first_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Number event files from 0: files of one second are read in the order of their names, and "10" is before "9"."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
 def events(folder: Path, last: dict[str, Any] | None = None) -> TrialEvents:
