@@ -62,9 +62,8 @@ def _prepare(config: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         with _quiet():
             prepared = prepare_config(copy.deepcopy(config))
             validate_config(prepared)
-    except (ClickException, ValueError, RuntimeError, NotImplementedError, ValidationError) as error:
-        return prepared, [_rejection(error)]
-    except (LookupError, TypeError, AttributeError) as error:  # Ray uses some values before it validates them
+    # Ray uses some values before it validates them, which raises the last three.
+    except (ClickException, ValidationError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
         return prepared, [_rejection(error)]
     return prepared, []
 
