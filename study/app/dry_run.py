@@ -2,8 +2,9 @@
 
 from pan_model.datasets import find_dataset
 from search_spaces import SearchSpace
+from study.config.dataset_plan import DatasetPlan
 from study.config.space_description import describe_space
-from study.config.study_config import DatasetPlan, StudyConfig
+from study.config.study_config import StudyConfig
 
 
 def describe_plan(config: StudyConfig) -> list[str]:

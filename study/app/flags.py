@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from pan_model.command_line import OneLineParser
 from pan_model.errors import UserError
+from study.config.final_config import FinalConfig
 from study.config.flags import Flag, Group, flags_of
-from study.config.study_config import FinalConfig, StudyConfig
+from study.config.study_config import StudyConfig
 
 Choice = TypeVar("Choice", bound=StrEnum)
 

@@ -14,8 +14,9 @@ from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from pan_model.reproducibility import deterministic_arithmetic
 from study.config.choices import Executor
+from study.config.dataset_plan import DatasetPlan
 from study.config.resume import check_same, describe_study
-from study.config.study_config import DatasetPlan, StudyConfig
+from study.config.study_config import StudyConfig
 from study.nodes.deployment import describe_code
 from study.nodes.ray_address import configure_ray_environment, describe_cluster, find_cluster
 from study.nodes.resources import Node

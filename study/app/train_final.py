@@ -26,8 +26,8 @@ from pan_model.trained import CONFIG, WEIGHTS, save_model
 from pan_model.training.trainer import Trainer
 from search_spaces import SPACES
 from study.config.choices import Regime
+from study.config.final_config import FinalConfig
 from study.config.provenance import provenance
-from study.config.study_config import FinalConfig
 from study.nodes.slots import loading_processes_here
 from study.reporting.best_config import read_best_config
 from study.reporting.collation import collate

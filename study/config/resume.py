@@ -6,9 +6,10 @@ from typing import Any
 
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
+from study.config.dataset_plan import DatasetPlan
 from study.config.identity import digest
 from study.config.provenance import provenance
-from study.config.study_config import DatasetPlan, StudyConfig
+from study.config.study_config import StudyConfig
 from study.config.study_file import STUDY_SCHEMA, DatasetRecord, read_study
 from study.storage.files import exists, storage_of
 from study.storage.location import Location, in_store

@@ -1,7 +1,7 @@
-"""Study configuration: the checked flags, and the plan of each dataset with its defaults filled in."""
+"""The configuration of a study: the checked flags of study/run.py."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +13,24 @@ from pan_model.datasets import DATASETS, OPTIONS, ReaderOptions, find_dataset
 from pan_model.errors import UserError
 from pan_model.model.encoders import ENCODERS
 from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
-from search_spaces import SPACES, SearchSpace
 from study.config.choices import Executor, Regime, Sampler, Scheduler
+from study.config.dataset_plan import DatasetPlan
 from study.config.flags import (
     Group,
     Signed,
-    argument,
     flag,
     flags_of,
     read_duration,
     read_folder,
     read_location,
-    same_flag,
 )
 from study.config.search_space import choose_space
-from study.config.space_description import space_digest
-from study.storage.location import Location, local_path
+from study.config.value_rules import LARGEST, check_at_least, check_cache_outside
+from study.storage.location import Location
 from study.storage.paths import StudyPaths
 
 DEFAULT_CACHE = user_cache_path("pan-study")
 """Default of --cache-dir: a folder in the user's cache folder."""
-
-LARGEST = 10**9
-"""Largest number of trials, epochs or cores, and largest seed: arithmetic on such numbers is exact."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetPlan:
-    """The plan of a study for one dataset, with every default filled in."""
-
-    dataset: str
-    num_trials: int
-    max_epochs: int
-    grace_epochs: int
-    features: FeaturesConfig
-    space: SearchSpace
-    options: ReaderOptions = field(default_factory=ReaderOptions)
-    backbone_training: BackboneTrainingConfig | None = None
-
-    def __post_init__(self) -> None:
-        _at_least(1, num_trials=self.num_trials, max_epochs=self.max_epochs, grace_epochs=self.grace_epochs)
-        if self.grace_epochs > self.max_epochs:
-            raise UserError(f"grace_epochs must be at most max_epochs, {self.max_epochs}, got {self.grace_epochs}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,10 +301,10 @@ class StudyConfig:
             raise UserError(f"dataset must name each dataset once, got {' '.join(self.datasets)}.")
         if self.encoders is not None and len(set(self.encoders)) != len(self.encoders):
             raise UserError(f"encoders must name each encoder once, got {' '.join(self.encoders)}.")
-        _at_least(1, cpus_per_trial=self.cpus_per_trial, max_concurrent=self.max_concurrent)
-        _at_least(1, backbone_epochs=self.backbone_epochs)
-        _at_least(0, gpus_per_trial=self.gpus_per_trial, max_failures=self.max_failures, seed=self.seed)
-        _at_least(0, data_workers=self.data_workers)
+        check_at_least(1, cpus_per_trial=self.cpus_per_trial, max_concurrent=self.max_concurrent)
+        check_at_least(1, backbone_epochs=self.backbone_epochs)
+        check_at_least(0, gpus_per_trial=self.gpus_per_trial, max_failures=self.max_failures, seed=self.seed)
+        check_at_least(0, data_workers=self.data_workers)
         if self.backbone_epochs is not None and self.backbone_training is BackboneTraining.NONE:
             raise UserError("--backbone-epochs needs --backbone-training siamese or proxynca, got none.")
         if (self.gpus_per_trial or 0) > 1 and not float(self.gpus_per_trial or 0).is_integer():
@@ -341,7 +317,7 @@ class StudyConfig:
             raise UserError(f"name must be a plain folder name, got '{self.study_name}'.")
         if self.executor is Executor.SERIAL and self.ray_address is not None:
             raise UserError(f"--ray-address needs --executor ray, got serial and '{self.ray_address}'; leave one out.")
-        _check_cache_outside(self.cache_dir, output=self.output, data_root=self.data_root)
+        check_cache_outside(self.cache_dir, output=self.output, data_root=self.data_root)
         for dataset in self.datasets:
             self._plan(dataset)  # raises UserError if a rule of the dataset is broken
         self._check_options()
@@ -363,11 +339,11 @@ class StudyConfig:
 
     def signed(self) -> dict[str, Any]:
         """Return the signed content of a study, except the entries that depend on the data."""
+        flags = flags_of(StudyConfig)
+        options = [name for name in OPTIONS if flags[name].signed is Signed.DATASET]
         return {
-            **{
-                name: getattr(self, name) for name, flag in flags_of(StudyConfig).items() if flag.signed is Signed.STUDY
-            },
-            "datasets": {plan.dataset: _signed_dataset(plan) for plan in self.plans},
+            **{name: getattr(self, name) for name, flag in flags.items() if flag.signed is Signed.STUDY},
+            "datasets": {plan.dataset: plan.signed(options) for plan in self.plans},
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -379,7 +355,7 @@ class StudyConfig:
         row = find_dataset(dataset)
         space = choose_space(dataset, self.encoders, self.regime)
         max_epochs = space.max_epochs if self.max_epochs is None else self.max_epochs
-        _at_least(1, max_epochs=max_epochs)
+        check_at_least(1, max_epochs=max_epochs)
         weights = row.weights if self.weights is None else self.weights
         return DatasetPlan(
             dataset=dataset,
@@ -415,94 +391,3 @@ class StudyConfig:
             supporting = " or ".join(dataset for dataset, row in DATASETS.items() if name in row.options)
             got = " ".join(self.datasets)
             raise UserError(f"--{name.replace('_', '-')} needs {supporting} among --dataset, got {got}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinalConfig:
-    """The flags of study/final.py. The default output is final/ next to best_config.json."""
-
-    best_config: Location = field(metadata=argument(read_location, "best_config.json", "file made by study/run.py"))
-    seeds: int = flag(5, int, "N", "number of trainings, from the seeds 0 to N-1", group=Group.STUDY)
-    data_root: Path = same_flag(StudyConfig, "data_root")
-    output: Location | None = flag(
-        None,
-        read_location,
-        "DIR",
-        "folder of the results",
-        group=Group.STUDY,
-        default_text="`final/` next to best_config.json",
-    )
-    cache_dir: Path = same_flag(StudyConfig, "cache_dir")
-    weights: str | None = flag(
-        None,
-        str,
-        "W",
-        "the backbone's weights, if the file has moved since the search",
-        group=Group.STUDY,
-        default_text="those of the search",
-    )
-    data_workers: int | None = same_flag(StudyConfig, "data_workers")
-    skip_bad_images: bool = same_flag(StudyConfig, "skip_bad_images")
-    attribute_words: Path | None = flag(
-        None,
-        Path,
-        "FILE",
-        "`polyvore`: the attribute words, if the file has moved since the search",
-        group=Group.STUDY,
-        default_text="those of the search",
-    )
-
-    def __post_init__(self) -> None:
-        _at_least(1, seeds=self.seeds)
-        _at_least(0, data_workers=self.data_workers)
-        _check_cache_outside(self.cache_dir, output=self.folder, data_root=self.data_root)
-
-    @property
-    def folder(self) -> Location:
-        """The folder of the results."""
-        return self.best_config.parent / "final" if self.output is None else self.output
-
-
-def _signed_dataset(plan: DatasetPlan) -> dict[str, Any]:
-    """Return the signed content of one dataset.
-
-    Encoders, pooling and backbone training are included only if they differ from the default, so that studies of
-    releases without these flags can be resumed.
-    """
-    flags = flags_of(StudyConfig)
-    signed_options = {name for name in OPTIONS if flags[name].signed is Signed.DATASET}
-    signed: dict[str, Any] = {
-        "max_epochs": plan.max_epochs,
-        "grace_epochs": plan.grace_epochs,
-        "backbone": plan.features.backbone,
-        "image_size": plan.features.image_size,
-        "space": space_digest(plan.space),
-        **plan.options.to_json(set(find_dataset(plan.dataset).options) & signed_options),
-    }
-    if plan.space is not SPACES[plan.dataset]:
-        signed["encoders"] = " ".join(plan.space.encoders)
-    if plan.features.pooling is not Pooling.AVG:
-        signed["pooling"] = plan.features.pooling.value
-    if plan.backbone_training is not None:
-        signed["backbone_training"] = {
-            "kind": str(plan.backbone_training.kind),
-            "epochs": plan.backbone_training.epochs,
-        }
-    return signed
-
-
-def _at_least(least: int, **values: float | None) -> None:
-    for name, value in values.items():
-        if value is None:
-            continue
-        if not value >= least:
-            raise UserError(f"{name} must be at least {least}, got {value}.")
-        if value > LARGEST:
-            raise UserError(f"{name} must be at most {LARGEST}, got a larger number.")
-
-
-def _check_cache_outside(cache_dir: Path, **folders: Location) -> None:
-    for name, folder in folders.items():
-        path = local_path(folder)
-        if path is not None and cache_dir.resolve().is_relative_to(path.resolve()):
-            raise UserError(f"cache_dir must lie outside {name}, {folder}, got {cache_dir}.")

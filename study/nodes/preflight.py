@@ -15,7 +15,8 @@ from pan_model.backbones.architectures import build_backbone
 from pan_model.errors import UserError
 from pan_model.files import existing_parent
 from study.config.choices import Regime
-from study.config.study_config import DatasetPlan, StudyConfig
+from study.config.dataset_plan import DatasetPlan
+from study.config.study_config import StudyConfig
 from study.nodes.node_probe import ABSENT, ProbeRequest, ProbeResult, probe
 from study.nodes.probe_nodes import SAME_CODE, NodeInfo, NodeProblem, alive_nodes, describe_problems, probe_nodes
 from study.nodes.resources import Node

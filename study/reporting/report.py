@@ -4,7 +4,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from study.config.study_config import DEFAULT_CACHE, DatasetPlan, StudyConfig
+from study.config.dataset_plan import DatasetPlan
+from study.config.study_config import DEFAULT_CACHE, StudyConfig
 from study.reporting.collation import Collated
 from study.reporting.summary import DatasetSummary
 from study.storage.files import exists

@@ -3,8 +3,10 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.config.study_config import StudyConfig
@@ -46,8 +48,22 @@ class FailureCount:
             trial.max_failures = trial.num_failures + 1
             return
         ledger.open(number=spec.number, config=spec.config)
-        lines = str(trial.get_error() or "its worker died").strip().splitlines()
-        ledger.close(Status.FAILED, f"given up after {failures} failures: {lines[-1]}")
+        ledger.close(Status.FAILED, f"given up after {failures} failures: {_last_error(trial)}")
+
+
+def _last_error(trial: Any) -> str:
+    """Return the last line of the last error of a trial."""
+    if isinstance(
+        trial, Trial
+    ):  # its get_error reads a copy that Tune makes later, in the background
+        try:
+            text = Path(trial.error_file or "").read_text(encoding="utf-8")
+        except OSError:  # the driver's disk may be full
+            text = ""
+    else:
+        text = str(trial.get_error() or "")
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "its worker died"
 
 
 class LedgerFIFO(FIFOScheduler):

@@ -2,7 +2,8 @@
 
 from pan_model.datasets import find_dataset
 from study.config.choices import Executor
-from study.config.study_config import DatasetPlan, StudyConfig
+from study.config.dataset_plan import DatasetPlan
+from study.config.study_config import StudyConfig
 from study.nodes.slots import Slots, loading_processes
 from study.storage.location import absolute
 from study.storage.paths import StudyPaths

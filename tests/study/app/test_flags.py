@@ -16,7 +16,8 @@ from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
 from study.app.flags import flag_table, name_flags, read_final_config, read_study_config, run_parser
 from study.config.choices import Executor, Regime, Sampler, Scheduler
-from study.config.study_config import FinalConfig, StudyConfig
+from study.config.final_config import FinalConfig
+from study.config.study_config import StudyConfig
 
 FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "dataset": ("datasets", '["cub", "demo"]', ("cub", "demo"), ["--dataset", "demo"], ("demo",)),

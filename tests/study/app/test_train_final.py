@@ -8,8 +8,8 @@ import pytest
 
 from pan_model.errors import UserError
 from study.app.train_final import train_final
+from study.config.final_config import FinalConfig
 from study.config.provenance import provenance
-from study.config.study_config import FinalConfig
 from study.reporting.best_config import BEST_CONFIG_SCHEMA
 from study.storage.files import write_json
 from study.terminal import Terminal

@@ -15,6 +15,7 @@ from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
 from search_spaces import SPACES
 from study.config.choices import Executor, Regime, Sampler, Scheduler
+from study.config.dataset_plan import DatasetPlan
 from study.config.flags import Signed, flags_of
 from study.config.identity import digest
 from study.config.resume import (
@@ -26,7 +27,7 @@ from study.config.resume import (
     same_files,
     sign,
 )
-from study.config.study_config import DatasetPlan, StudyConfig
+from study.config.study_config import StudyConfig
 from study.config.study_file import STUDY_SCHEMA, DatasetRecord, StudyJson, read_study
 from study.storage.files import write_json
 

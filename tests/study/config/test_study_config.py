@@ -12,7 +12,9 @@ from pan_model.datasets import DATASETS, ReaderOptions
 from pan_model.errors import UserError
 from search_spaces import SPACES
 from study.config.choices import Executor
-from study.config.study_config import DatasetPlan, FinalConfig, StudyConfig
+from study.config.dataset_plan import DatasetPlan
+from study.config.final_config import FinalConfig
+from study.config.study_config import StudyConfig
 
 Make = Callable[..., StudyConfig]
 

@@ -1,0 +1,60 @@
+"""The plan of a study for one dataset, with every default filled in."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from pan_model.backbones.config import FeaturesConfig, Pooling
+from pan_model.datasets import ReaderOptions, find_dataset
+from pan_model.errors import UserError
+from pan_model.training.backbone.config import BackboneTrainingConfig
+from search_spaces import SPACES, SearchSpace
+from study.config.space_description import space_digest
+from study.config.value_rules import check_at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetPlan:
+    """The plan of a study for one dataset, with every default filled in."""
+
+    dataset: str
+    num_trials: int
+    max_epochs: int
+    grace_epochs: int
+    features: FeaturesConfig
+    space: SearchSpace
+    options: ReaderOptions = field(default_factory=ReaderOptions)
+    backbone_training: BackboneTrainingConfig | None = None
+
+    def __post_init__(self) -> None:
+        check_at_least(1, num_trials=self.num_trials, max_epochs=self.max_epochs, grace_epochs=self.grace_epochs)
+        if self.grace_epochs > self.max_epochs:
+            raise UserError(f"grace_epochs must be at most max_epochs, {self.max_epochs}, got {self.grace_epochs}.")
+
+    def signed(self, options: Collection[str]) -> dict[str, Any]:
+        """Return the signed content of the dataset.
+
+        Encoders, pooling and backbone training are included only if they differ from the default, so that studies of
+        releases without these flags can be resumed.
+
+        Args:
+            options: The reader options that are signed by their value.
+        """
+        signed: dict[str, Any] = {
+            "max_epochs": self.max_epochs,
+            "grace_epochs": self.grace_epochs,
+            "backbone": self.features.backbone,
+            "image_size": self.features.image_size,
+            "space": space_digest(self.space),
+            **self.options.to_json(set(find_dataset(self.dataset).options) & set(options)),
+        }
+        if self.space is not SPACES[self.dataset]:
+            signed["encoders"] = " ".join(self.space.encoders)
+        if self.features.pooling is not Pooling.AVG:
+            signed["pooling"] = self.features.pooling.value
+        if self.backbone_training is not None:
+            signed["backbone_training"] = {
+                "kind": str(self.backbone_training.kind),
+                "epochs": self.backbone_training.epochs,
+            }
+        return signed
