@@ -1,25 +1,33 @@
 """The identity of a dataset: a hash of its contents, independent of its folder.
 
-Reading every image takes minutes for a large dataset, so the hash of each image is remembered in the cache folder
-together with the file's size and times. An unchanged image is not read again.
+Reading every image takes minutes for a large dataset, so the hash and the kinds of each image are remembered in the
+cache folder together with the file's size and times. An unchanged image is not read again.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pan_model.data.image_kinds import ImageKind, find_kinds
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.files import atomic_write, content_key
 
-CACHE_FORMAT = "pan-study/fingerprints/1"
+CACHE_FORMAT = "pan-study/fingerprints/2"
+DECODING = b"pan-study/decoding/2"
+"""Part of the fingerprint if images are turned, transparent or deep: earlier versions decoded them to other pixels.
+
+Their features, decoded images and trials of earlier versions are thereby not used.
+"""
+
+DECODED_ANEW = {ImageKind.TURNED, ImageKind.TRANSPARENT, ImageKind.DEEP}
 RACY_NS = 5_000_000_000
 """Files that changed less than this before they were read are not remembered.
 
@@ -32,15 +40,36 @@ Clock = Callable[[], int]
 
 @dataclass(frozen=True)
 class _FileHash:
-    """The SHA-256 of a file that had this size (bytes), modification time and change time (ns)."""
+    """The SHA-256 and the kinds of an image file that had this size (bytes), modification and change time (ns)."""
 
     size: int
     modified_ns: int
     changed_ns: int
     digest: str
+    kinds: tuple[ImageKind, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetContents:
+    """What the files of a dataset contain.
+
+    Attributes:
+        fingerprint: "sha256:" and 64 hexadecimal digits.
+        digests: The SHA-256 of each item's image file.
+        kinds: What is special about each item's image file.
+    """
+
+    fingerprint: str
+    digests: tuple[str, ...]
+    kinds: tuple[tuple[ImageKind, ...], ...]
 
 
 def fingerprint(items: Items, cache_dir: Path | None = None, *, clock: Clock = time.time_ns) -> str:
+    """Return the fingerprint of a dataset; see `read_contents`."""
+    return read_contents(items, cache_dir, clock=clock).fingerprint
+
+
+def read_contents(items: Items, cache_dir: Path | None = None, *, clock: Clock = time.time_ns) -> DatasetContents:
     """Hash names, classes, attributes, certainty, relations and the bytes of every image.
 
     Two copies of a dataset in different folders have the same fingerprint. A changed label, pixel or order of the items
@@ -52,32 +81,37 @@ def fingerprint(items: Items, cache_dir: Path | None = None, *, clock: Clock = t
             or cannot be written is ignored.
         clock: The current time, for tests.
 
-    Returns:
-        "sha256:" and 64 hexadecimal digits.
-
     Raises:
         UserError: An image cannot be read.
     """
+    files = _hash_images(items, cache_dir, clock)
+    of_items = [files[name] for name in items.image_names]
     digest = hashlib.sha256()
-    for field in _fields(items, cache_dir, clock):
+    for field in _fields(items, files.values()):
         digest.update(len(field).to_bytes(8, "little"))  # marks the boundary between fields
         digest.update(field)
-    return f"sha256:{digest.hexdigest()}"
+    return DatasetContents(
+        fingerprint=f"sha256:{digest.hexdigest()}",
+        digests=tuple(file.digest for file in of_items),
+        kinds=tuple(file.kinds for file in of_items),
+    )
 
 
-def _fields(items: Items, cache_dir: Path | None, clock: Clock) -> Iterator[bytes]:
+def _fields(items: Items, files: Collection[_FileHash]) -> Iterator[bytes]:
     yield json.dumps([items.class_names, items.image_names, items.attribute_names]).encode()
     yield items.classes.astype("<i8").tobytes()
     yield items.attributes.astype(np.uint8).tobytes()
     yield items.certainty.tobytes()
     if items.relations is not None:
         yield items.relations.content()
-    for file_hash in _hash_images(items, cache_dir, clock):
-        yield bytes.fromhex(file_hash.digest)
+    for file in files:
+        yield bytes.fromhex(file.digest)
+    if any(DECODED_ANEW.intersection(file.kinds) for file in files):
+        yield DECODING
 
 
-def _hash_images(items: Items, cache_dir: Path | None, clock: Clock) -> Iterable[_FileHash]:
-    """Return the hash of every image, and remember those that are new."""
+def _hash_images(items: Items, cache_dir: Path | None, clock: Clock) -> dict[str, _FileHash]:
+    """Return the hash of every image by name, and remember those that are new."""
     if cache_dir is None:
         table, remembered = None, dict[str, _FileHash]()
     else:
@@ -95,7 +129,7 @@ def _hash_images(items: Items, cache_dir: Path | None, clock: Clock) -> Iterable
     }
     if table is not None and any(remembered.get(name) != entry for name, entry in settled.items()):
         _write_table(table, remembered | settled)
-    return hashes.values()
+    return hashes
 
 
 def _hash_file(path: Path, remembered: _FileHash | None) -> _FileHash:
@@ -106,9 +140,10 @@ def _hash_file(path: Path, remembered: _FileHash | None) -> _FileHash:
         if remembered is not None and state == (remembered.size, remembered.modified_ns, remembered.changed_ns):
             return remembered
         with path.open("rb") as file:
-            return _FileHash(*state, hashlib.file_digest(file, "sha256").hexdigest())
+            content = file.read()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+    return _FileHash(*state, hashlib.sha256(content).hexdigest(), find_kinds(content))
 
 
 def _read_table(path: Path) -> dict[str, _FileHash]:
@@ -119,13 +154,14 @@ def _read_table(path: Path) -> dict[str, _FileHash]:
         return {}
     if checksum != _checksum(content):
         return {}
-    return {name: _FileHash(*entry) for name, entry in json.loads(content).items()}
+    return {
+        name: _FileHash(*entry[:4], kinds=tuple(ImageKind(kind) for kind in entry[4]))
+        for name, entry in json.loads(content).items()
+    }
 
 
 def _write_table(path: Path, hashes: dict[str, _FileHash]) -> None:
-    content = json.dumps(
-        {name: (entry.size, entry.modified_ns, entry.changed_ns, entry.digest) for name, entry in hashes.items()}
-    )
+    content = json.dumps({name: astuple(entry) for name, entry in hashes.items()})
     with suppress(OSError), atomic_write(path) as temporary:
         temporary.write_text(f"{_checksum(content)}\n{content}", encoding="utf-8", newline="")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pan_model.data.items import Items
 from pan_model.errors import UserError
+from pan_model.images.colours import to_rgb
 from pan_model.shapes import Float, UInt8
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of R, G, B in 0..1
@@ -26,8 +27,8 @@ def load_image(path: Path, image_size: int, content: Content = None) -> Float[Te
     """Read an image and apply the evaluation transform of ImageNet.
 
     The shorter side is resized (bilinear, antialiased) to image_size * 256 / 224 px. The central square of image_size
-    px is cropped. RGB values in 0..1 are normalised by the mean and standard deviation of ImageNet. Grey and palette
-    images are converted to RGB.
+    px is cropped. RGB values in 0..1 are normalised by the mean and standard deviation of ImageNet. `to_rgb` in
+    colours.py says how images of other kinds become RGB, and turns those with an EXIF orientation.
 
     Args:
         path: The file.
@@ -35,7 +36,7 @@ def load_image(path: Path, image_size: int, content: Content = None) -> Float[Te
         content: The content of the file. If it is given, the file is not opened.
 
     Raises:
-        UserError: The file is missing, not an image, damaged or truncated.
+        UserError: The file is missing, not an image, damaged or truncated, or the range of its values is unknown.
     """
     pixels = _read_centre(path, image_size, image_size, content)
     return normalise(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])[0]
@@ -79,7 +80,7 @@ def _read_centre(path: Path, image_size: int, side: int, content: Content = None
         if isinstance(content, OSError):
             raise content
         with Image.open(path if content is None else BytesIO(content)) as image:
-            return np.array(_resized_centre(_to_rgb(image), image_size, side), dtype=np.uint8)
+            return np.array(_resized_centre(to_rgb(image), image_size, side), dtype=np.uint8)
     except Exception as error:  # PIL's decoders raise errors of many types on damaged files
         raise UserError(f"{path}: not a readable image ({_reason(error)}).") from error
 
@@ -90,11 +91,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    # PIL warns if a palette with transparency is converted to RGB directly.
-    return (image.convert("RGBA") if "transparency" in image.info else image).convert("RGB")
 
 
 def _resized_centre(image: Image.Image, image_size: int, side: int) -> Image.Image:

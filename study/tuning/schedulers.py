@@ -53,9 +53,7 @@ class FailureCount:
 
 def _last_error(trial: Any) -> str:
     """Return the last line of the last error of a trial."""
-    if isinstance(
-        trial, Trial
-    ):  # its get_error reads a copy that Tune makes later, in the background
+    if isinstance(trial, Trial):  # its get_error reads a copy that Tune makes later, in the background
         try:
             text = Path(trial.error_file or "").read_text(encoding="utf-8")
         except OSError:  # the driver's disk may be full

@@ -1,5 +1,7 @@
 """The fingerprint follows the contents, never the place."""
 
+import hashlib
+import json
 import os
 import shutil
 import time
@@ -10,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from pan_model.data.cub import read_cub
 from pan_model.data.demo import DemoConfig, draw_demo
-from pan_model.data.fingerprint import fingerprint
+from pan_model.data.fingerprint import fingerprint, read_contents
+from pan_model.data.image_kinds import ImageKind
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 
@@ -82,6 +86,58 @@ def test_names_an_image_that_cannot_be_read(folder: Path) -> None:
     items.image_path(3).unlink()
     with pytest.raises(UserError, match=rf"{items.image_names[3]}: cannot be read \(No such file or directory\)"):
         fingerprint(items)
+
+
+def save_turned(path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (8, 4)).save(path, exif=exif)
+
+
+KINDS: dict[str, tuple[Callable[[Path], None], tuple[ImageKind, ...]]] = {
+    "turned": (save_turned, (ImageKind.TURNED,)),
+    "transparent": (lambda path: Image.new("RGBA", (8, 4), (1, 2, 3, 4)).save(path), (ImageKind.TRANSPARENT,)),
+    "opaque": (lambda path: Image.new("RGBA", (8, 4), (1, 2, 3, 255)).save(path), ()),
+    "16 bits": (lambda path: Image.new("I;16", (8, 4), 700).save(path, transparency=3), (ImageKind.DEEP,)),
+    "frames": (
+        lambda path: Image.new("L", (8, 4)).save(path, "TIFF", save_all=True, append_images=[Image.new("L", (8, 4))]),
+        (ImageKind.FRAMES,),
+    ),
+    "plain": (lambda path: Image.new("RGB", (8, 4)).save(path), ()),
+    "no image": (lambda path: path.write_text("text") and None, ()),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_are_found_and_remembered(folder: Path, tmp_path: Path, kind: str) -> None:
+    items = read_cub(folder)
+    save, expected = KINDS[kind]
+    save(items.image_path(3))
+    first, second = (read_contents(items, tmp_path / "cache", clock=later) for _ in range(2))
+    assert first == second
+    assert [kinds for kinds in first.kinds if kinds] == ([expected] if expected else [])
+    assert first.kinds[3] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_changed"),
+    [("turned", True), ("transparent", True), ("16 bits", True)]
+    + [(kind, False) for kind in ("opaque", "frames", "plain", "no image")],
+)
+def test_fingerprint_of_images_that_were_decoded_otherwise_differs_from_that_of_earlier_versions(
+    folder: Path, kind: str, is_changed: bool
+) -> None:
+    items = read_cub(folder)
+    KINDS[kind][0](items.image_path(3))
+    fields = [
+        json.dumps([items.class_names, items.image_names, items.attribute_names]).encode(),
+        items.classes.astype("<i8").tobytes(),
+        items.attributes.astype(np.uint8).tobytes(),
+        items.certainty.tobytes(),
+        *(hashlib.sha256(items.image_path(index).read_bytes()).digest() for index in range(len(items))),
+    ]
+    before = hashlib.sha256(b"".join(len(field).to_bytes(8, "little") + field for field in fields)).hexdigest()
+    assert (fingerprint(items) != f"sha256:{before}") == is_changed
 
 
 LATER = 3600 * 10**9  # ns
