@@ -64,8 +64,8 @@ def run_with_exit_code(
 ) -> int:
     """Run a command and return its exit code. User errors are printed to stderr as one line.
 
-    SIGTERM and Ctrl-C interrupt the command. A library that is interrupted during its cleanup may raise a different
-    error, so every error after a signal counts as an interrupt.
+    SIGTERM, SIGHUP (a closed terminal) and Ctrl-C interrupt the command. A library that is interrupted during its
+    cleanup may raise a different error, so every error after a signal counts as an interrupt.
 
     Args:
         command: Returns an exit code, or None for 0.
@@ -96,7 +96,10 @@ def run_with_exit_code(
 
 
 class _Signals:
-    """Convert SIGTERM and Ctrl-C to KeyboardInterrupt within a block, and record whether one was received."""
+    """Convert SIGTERM, SIGHUP and Ctrl-C to KeyboardInterrupt within a block, and record whether one was received.
+
+    The message of the KeyboardInterrupt is the name of the signal.
+    """
 
     def __init__(self) -> None:
         self.received = False
@@ -104,6 +107,8 @@ class _Signals:
 
     def __enter__(self) -> "_Signals":
         self._handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._interrupt)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # `nohup` ignores it
+            self._handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._interrupt)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ignored in background jobs
             self._handlers[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
         return self
@@ -112,6 +117,6 @@ class _Signals:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+    def _interrupt(self, number: int, _frame: FrameType | None) -> None:
         self.received = True
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)

@@ -4,6 +4,7 @@ Errors of the user are printed as one line on stderr.
 """
 
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,9 +27,9 @@ def run_command(words: Sequence[str], script: Path | None = None) -> int:
         The exit code.
     """
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
-    command = "the same command and --resume" if is_submitted(script) else f"uv run study/run.py {again}"
+    command = f"submit study/run.py again with {again}" if is_submitted(script) else f"uv run study/run.py {again}"
     resume_hint = f"all finished epochs are saved; resume with: {command}"
-    return run_with_terminal(lambda terminal: _run(words, terminal, script), resume_hint)
+    return run_with_terminal(lambda terminal: _run(words, terminal, script, command), resume_hint)
 
 
 def collate_command(words: Sequence[str]) -> int:
@@ -47,11 +48,12 @@ def final_command(words: Sequence[str]) -> int:
     return run_with_terminal(lambda terminal: _final(words, terminal), resume_hint)
 
 
-def _run(words: Sequence[str], terminal: Terminal, script: Path | None) -> int:
+def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_command: str) -> int:
     from study.app.dry_run import describe_plan
     from study.config.resume import check_same_flags, find_study, same_files
     from study.reporting.collation import collate
     from study.reporting.report import report_study
+    from study.storage.driver_file import finish_driver
 
     check_code(script)
     config = read_study_config(words)
@@ -65,12 +67,13 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None) -> int:
     if earlier is not None:
         check_same_flags(earlier, config)
         if _is_finished(config) and same_files(earlier, config):
+            finish_driver(config.results, time.time())
             terminal.say(f"study {config.study_name} is done: every trial has run.")
             return report_study(config, collate(config.results, over=True), terminal)
 
     from study.app.run_study import conduct_study  # after the checks: importing torch takes seconds
 
-    return conduct_study(config, earlier, terminal)
+    return conduct_study(config, earlier, terminal, resume_command=resume_command)
 
 
 def _is_finished(config: StudyConfig) -> bool:
@@ -85,6 +88,7 @@ def _is_finished(config: StudyConfig) -> bool:
 
 def _collate(words: Sequence[str], terminal: Terminal) -> int:
     from study.reporting.collation import collate, copy_results
+    from study.storage.driver_file import is_over, read_driver
     from study.storage.location import locate
     from study.storage.paths import StudyPaths
     from study.trials.ledger import count_by_status
@@ -100,8 +104,9 @@ def _collate(words: Sequence[str], terminal: Terminal) -> int:
     )
     parsed = parser.parse(words)
     results = StudyPaths(locate(parsed.folder))
-    for dataset, (records, _) in collate(results).items():
-        terminal.say(f"{dataset}: {len(records)} trials, {count_by_status(records)}")
+    over = is_over(read_driver(results), time.time())
+    for dataset, (records, _) in collate(results, over=over).items():
+        terminal.say(f"{dataset}: {len(records)} trials, {count_by_status(records, over=over)}")
         terminal.say(f"  {results.dataset(dataset).trials_table}")
     terminal.say(f"  {results.summary}")
     if parsed.copy is not None:

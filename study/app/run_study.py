@@ -1,7 +1,7 @@
 """Run a study, from its configuration to its reports: prepare, search, collate, export, report."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
@@ -21,18 +21,22 @@ from study.nodes.deployment import describe_code
 from study.nodes.ray_address import configure_ray_environment, describe_cluster, find_cluster
 from study.nodes.resources import Node
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
-from study.reporting.collation import collate
+from study.reporting.collation import Collated, collate
 from study.reporting.report import report_study
+from study.storage.driver_file import DriverRecord, DriverState
 from study.storage.files import exists, storage_of, write_file, write_json
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
+from study.trials.ledger import count_ended
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
 from study.trials.question_scores import QuestionLists, interval_of, write_baselines
 from study.tuning.budget import Budget, GpuMeter
 from study.tuning.search import search_datasets
 
 
-def conduct_study(config: StudyConfig, earlier: dict[str, Any] | None, terminal: Terminal) -> int:
+def conduct_study(
+    config: StudyConfig, earlier: dict[str, Any] | None, terminal: Terminal, *, resume_command: str = ""
+) -> int:
     """Run the trials that a study lacks, and report.
 
     Nothing is written to the output until all datasets are read and checked and their features are extracted.
@@ -41,6 +45,7 @@ def conduct_study(config: StudyConfig, earlier: dict[str, Any] | None, terminal:
         config: The study.
         earlier: The study.json of an earlier run, None for a new study.
         terminal: Shows progress and results.
+        resume_command: The command that resumes the study, for driver.json.
 
     Returns:
         The exit code: 0, or 1 if no trial completed.
@@ -72,12 +77,30 @@ def conduct_study(config: StudyConfig, earlier: dict[str, Any] | None, terminal:
         meter = meter or _gpu_meter(config)
         budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
         _write_study(config, prepared, baselines, content)
-        try:
-            search_datasets(config, prepared, slots, budget, terminal)
-        finally:
-            collated = collate(config.results, over=True)
-        ended_by = budget.end
+        with DriverRecord(config.results, resume_command) as driver:
+            try:
+                search_datasets(config, prepared, slots, budget, terminal)
+            finally:
+                collated = collate(config.results, over=True)
+            ended_by = budget.end
+            driver.ends(*_end(config, collated, ended_by))
     return report_study(config, collated, terminal, ended_by)
+
+
+def _end(config: StudyConfig, collated: Mapping[str, Collated], ended_by: str) -> tuple[DriverState, str]:
+    """Return the state and the reason with which a search without an error ends.
+
+    Args:
+        config: The study.
+        collated: The trials of each dataset.
+        ended_by: The limit that ended the search; empty if none did.
+    """
+    lacks_trials = any(count_ended(collated[plan.dataset].records) < plan.num_trials for plan in config.plans)
+    if lacks_trials and ended_by:
+        return DriverState.INTERRUPTED, ended_by
+    if all(dataset.summary.best is None for dataset in collated.values()):
+        return DriverState.FAILED, "no trial completed"
+    return DriverState.DONE, "the space was used up" if lacks_trials else ""
 
 
 def _join_cluster(config: StudyConfig, stack: ExitStack, terminal: Terminal) -> tuple[Node, ...]:

@@ -77,6 +77,11 @@ class StudyPaths:
         return self.root / "study.json"
 
     @property
+    def driver(self) -> Location:
+        """The process that runs the study, and how it ended."""
+        return self.root / "driver.json"
+
+    @property
     def summary(self) -> Location:
         """summary.md, for reading."""
         return self.root / "summary.md"

@@ -59,7 +59,8 @@ def test_running_study_says_where_it_is(running: Any, run_here: Callable[..., An
     files = {path for path in results.root.rglob("*") if "trials" not in path.parts}
     started.wait_until(tells_of_a_running_trial)
     assert said[0].startswith("study demo, begun ")
-    assert "/500 trials, " in said[1]
+    assert said[1].startswith("running since ")
+    assert "/500 trials, " in said[2]
     assert "last epoch " in said[-1]
     written = {path for path in results.root.rglob("*") if "trials" not in path.parts} - files
     assert all("tensorboard" in path.parts or path.name.startswith((".optuna", "optuna")) for path in written)
