@@ -4,11 +4,14 @@ import argparse
 import difflib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 from pan_model.errors import UserError
+from pan_model.machine_faults import find_machine_fault
+from pan_model.output_streams import steady_output
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -65,34 +68,67 @@ def run_with_exit_code(
     """Run a command and return its exit code. User errors are printed to stderr as one line.
 
     SIGTERM, SIGHUP (a closed terminal) and Ctrl-C interrupt the command. A library that is interrupted during its
-    cleanup may raise a different error, so every error after a signal counts as an interrupt.
+    cleanup may raise a different error, so every error after a signal counts as an interrupt. So does an exit that a
+    library chooses. The command goes on if nothing reads its output any more.
 
     Args:
         command: Returns an exit code, or None for 0.
-        resume_hint: What the user can do after an interrupt or an error of `resumable`.
+        resume_hint: What the user can do after an interrupt, a fault of the machine or an error of `resumable`.
         resumable: Errors after which the same command can be run again, such as a store that does not answer.
         rephrase: Applied to the messages of UserError.
 
     Returns:
-        The exit code of the command, 2 for a user error, 130 after an interrupt.
+        The exit code of the command, 2 for a user error or a fault of the machine, 130 after an interrupt.
     """
     suffix = f"; {resume_hint}" if resume_hint else ""
-    with _Signals() as signals:
+    reason = ""
+    with steady_output(), _Signals() as signals, _QuietThreads():
         try:
             return command() or 0
         except KeyboardInterrupt:
             signals.received = True
-        except (UserError, PermissionError, *resumable) as error:
+        except SystemExit as ended:
+            if ended.code in (None, 0):  # --help
+                return 0
+            reason = f" (a library ended the command with {ended.code!r})"
+        except Exception as error:
             if not signals.received:
-                line = " ".join(str(error).split())
-                line = f"{line}{suffix}" if isinstance(error, resumable) else rephrase(line)
+                line = _line_of(error, suffix, resumable, rephrase)
+                if line is None:
+                    raise
                 print(f"error: {line}", file=sys.stderr)
                 return BAD_INPUT
-        except Exception:
-            if not signals.received:
-                raise
-    print(f"interrupted{suffix}", file=sys.stderr)
+        print(f"interrupted{reason}{suffix}", file=sys.stderr)
     return INTERRUPTED
+
+
+def _line_of(
+    error: Exception, suffix: str, resumable: tuple[type[Exception], ...], rephrase: Callable[[str], str]
+) -> str | None:
+    """Return the line about an error that is no defect; None for a defect."""
+    line = " ".join(str(error).split())
+    if isinstance(error, resumable):
+        return f"{line}{suffix}"
+    if isinstance(error, UserError):
+        return rephrase(line)
+    if fault := find_machine_fault(error):
+        return f"{' '.join(str(fault).split())}{suffix}"
+    return line if isinstance(error, PermissionError) else None
+
+
+class _QuietThreads:
+    """Print no traceback of a thread that ends by a fault of the machine: the main thread reports the fault."""
+
+    def __enter__(self) -> None:
+        self._before = threading.excepthook
+        threading.excepthook = self._report
+
+    def __exit__(self, *_: object) -> None:
+        threading.excepthook = self._before
+
+    def _report(self, ended: threading.ExceptHookArgs) -> None:
+        if ended.exc_value is None or find_machine_fault(ended.exc_value) is None:
+            self._before(ended)
 
 
 class _Signals:

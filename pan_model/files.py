@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from pan_model.errors import UserError
+from pan_model.machine_faults import faults_at
 
 
 @contextmanager
@@ -24,27 +25,32 @@ def atomic_write(path: Path) -> Generator[Path]:
 
     The folder is created if it does not exist. If the block raises, the temporary file is removed and `path` is left as
     it was. A killed process leaves a file named `.<name>.<random digits>`.
+
+    Raises:
+        MachineFault: The file cannot be written because of the machine, whatever library writes it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    with faults_at(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary_name(path)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
 def scratch_folder(path: Path) -> Generator[Path]:
     """Yield a new empty folder on the disk of `path`, next to it; remove the folder when the block ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(path)
-    temporary.mkdir()
     try:
+        with faults_at(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -57,7 +63,7 @@ def atomic_folder(folder: Path) -> Generator[Path]:
     Raises:
         OSError: `folder` exists and is not empty.
     """
-    with scratch_folder(folder) as temporary:
+    with scratch_folder(folder) as temporary, faults_at(folder):
         yield temporary
         temporary.rename(folder)
 
@@ -130,6 +136,34 @@ def check_writable(folder: Path, what: str, flag: str = "--cache-dir") -> None:
         raise UserError(
             f"{what} cannot be written to {folder}: {existing} is not a writable folder; give another {flag}."
         )
+
+
+def check_space(folder: Path, num_bytes: int, what: str, way_out: str = "give another --cache-dir") -> None:
+    """Raise UserError if the disk of a folder has too little free space.
+
+    Args:
+        folder: The folder; it need not exist.
+        num_bytes: The space that is needed, in bytes.
+        what: The content to be written, for the error message.
+        way_out: The way out, besides making room.
+    """
+    free = shutil.disk_usage(existing_parent(folder)).free
+    if num_bytes > free:
+        raise UserError(
+            f"{what} cannot be cached in {folder}: they take {file_size(num_bytes)}, {file_size(free)} are free; "
+            f"make room there, or {way_out}."
+        )
+
+
+def file_size(num_bytes: int) -> str:
+    """Format a number of bytes.
+
+    >>> file_size(120_000), file_size(16_000_000), file_size(2_500_000_000)
+    ('120 KB', '16 MB', '2.5 GB')
+    """
+    if num_bytes < 10**6:
+        return f"{num_bytes / 1e3:.0f} KB"
+    return f"{num_bytes / 1e6:.0f} MB" if num_bytes < 10**9 else f"{num_bytes / 1e9:.1f} GB"
 
 
 def existing_parent(folder: Path) -> Path:

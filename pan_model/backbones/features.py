@@ -17,7 +17,7 @@ from pan_model.backbones.extraction import Extraction, Extractor, LocalExtractor
 from pan_model.backbones.weights import load_weights
 from pan_model.data.items import Items
 from pan_model.errors import UserError
-from pan_model.files import atomic_cache_write, check_writable, content_key
+from pan_model.files import atomic_cache_write, check_space, check_writable, content_key
 from pan_model.images.decoding import check_readable
 from pan_model.shapes import Bool, Float
 
@@ -84,6 +84,7 @@ def extract_features(
         feature_dim=measure_feature_dim(backbone, config.image_size),
         skip_bad_images=skip_bad_images,
     )
+    check_space(path.parent, 4 * len(items) * extraction.feature_dim, "features")
     values, unreadable = _extract(extraction, extractor, progress)
     features = _leave_out(values, unreadable, items, weights_sha256)
     check_readable(items, features.unreadable, skip_bad_images=skip_bad_images)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,14 @@ from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
+from pan_model.machine_faults import MachineFault
 from pan_model.reproducibility import deterministic_arithmetic
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
 from study.config.resume import check_same, describe_study
 from study.config.study_config import StudyConfig
 from study.nodes.deployment import describe_code
+from study.nodes.disk_space import check_disk_space
 from study.nodes.ray_address import configure_ray_environment, describe_cluster, find_cluster
 from study.nodes.resources import Node
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
@@ -27,7 +29,7 @@ from study.storage.driver_file import DriverRecord, DriverState
 from study.storage.files import exists, storage_of, write_file, write_json
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
-from study.trials.ledger import count_ended
+from study.trials.ledger import Status, count_ended, read_ledger
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
 from study.trials.question_scores import QuestionLists, interval_of, write_baselines
 from study.tuning.budget import Budget, GpuMeter
@@ -56,6 +58,7 @@ def conduct_study(
     if config.executor is Executor.RAY:
         configure_ray_environment()
         config = replace(config, ray_address=find_cluster(config.ray_address))
+    check_disk_space(config)
     with deterministic_arithmetic(), ExitStack() as stack:
         # A cluster is joined first, since its nodes prepare data as well. Ray on this machine starts when it is needed.
         joined = _join_cluster(config, stack, terminal) if config.ray_address else None
@@ -80,8 +83,14 @@ def conduct_study(
         with DriverRecord(config.results, resume_command) as driver:
             try:
                 search_datasets(config, prepared, slots, budget, terminal)
-            finally:
-                collated = collate(config.results, over=True)
+            except MachineFault:
+                with suppress(UserError, OSError):  # the tables may be on the same disk; the ledger has it all
+                    collate(config.results, over=True)
+                raise
+            except BaseException:
+                collate(config.results, over=True)
+                raise
+            collated = collate(config.results, over=True)
             ended_by = budget.end
             driver.ends(*_end(config, collated, ended_by))
     return report_study(config, collated, terminal, ended_by)
@@ -121,8 +130,19 @@ def _check_same_study(
     if earlier is not None:
         check_same(earlier, content["signed"], config.results.root)
         terminal.say(f"resuming study {config.study_name}")
+        _say_tried_again(config, terminal)
     elif config.resume:
         terminal.say(f"no study {config.study_name} in {config.output} yet: starting it")
+
+
+def _say_tried_again(config: StudyConfig, terminal: Terminal) -> None:
+    """Print how many trials earlier releases closed as failed because of a fault of the machine, which run again."""
+    for plan in config.plans:
+        records = read_ledger(config.results.dataset(plan.dataset).trials, best=False)
+        faults = [record.error for record in records if record.status is Status.RUNNING and record.error]
+        if faults:
+            count = f"{len(faults)} trial{'' if len(faults) == 1 else 's'}"
+            terminal.say(f"{plan.dataset}: {count} failed because of the machine ({faults[0]}): tried again")
 
 
 def _ray_session(config: StudyConfig, terminal: Terminal) -> AbstractContextManager[tuple[Node, ...]]:

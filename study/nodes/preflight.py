@@ -1,21 +1,15 @@
 """Preflight: probe every node of a cluster before work begins, and report all problems in one line."""
 
-import os
 import secrets
-import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import ray
-import torch
 
-from pan_model.backbones.architectures import build_backbone
 from pan_model.errors import UserError
 from pan_model.files import existing_parent
-from study.config.choices import Regime
-from study.config.dataset_plan import DatasetPlan
 from study.config.study_config import StudyConfig
 from study.nodes.node_probe import ABSENT, ProbeRequest, ProbeResult, probe
 from study.nodes.probe_nodes import SAME_CODE, NodeInfo, NodeProblem, alive_nodes, describe_problems, probe_nodes
@@ -29,12 +23,6 @@ SHARE_OUTPUT = "give --output on a file system that all nodes share, or a bucket
 
 SHARED = {"nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "glusterfs", "beegfs", "gpfs", "9p", "virtiofs", "afs"}
 """Types of file systems that machines share. File systems of type fuse.* may be shared as well."""
-
-LEDGER_BYTES = 10**6
-"""Disk space that a trial on frozen features needs; half of such trials need more."""
-
-BYTES_PER_PARAMETER = 12
-"""Checkpoint bytes for each trained parameter: its value and two moments in 32 bits."""
 
 
 def check_cluster(config: StudyConfig, nodes: Sequence[Node], terminal: Terminal) -> None:
@@ -65,7 +53,6 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], terminal: Terminal
             problems.append(result)
         else:
             problems += find_problems(node, result, expected, config.output)
-    problems += check_disk_space(config)
     if problems:
         raise UserError(describe_problems(problems))
 
@@ -102,19 +89,6 @@ def check_gpus(config: StudyConfig, nodes: Sequence[Node]) -> None:
             f"--gpus-per-trial {config.gpus_per_trial:g}: no node of the cluster has a GPU, alive or yet to start; "
             "add nodes that have one, or give --gpus-per-trial 0."
         )
-
-
-def check_disk_space(config: StudyConfig) -> list[NodeProblem]:
-    """Return a problem if the disk of the output has less free space than the trials need at least."""
-    path = local_path(config.output)
-    if path is None:
-        return []
-    free = shutil.disk_usage(existing_parent(path.absolute())).free
-    needed = sum(plan.num_trials * _trial_bytes(config, plan) for plan in config.plans)
-    if free >= needed:
-        return []
-    what = f"has {free / 1e9:.1f} GB free for --output {config.output}, but the trials need {needed / 1e9:.1f} GB"
-    return [NodeProblem(os.uname().nodename, what, "give another --output or fewer --num-trials")]
 
 
 def hints(config: StudyConfig, nodes: Sequence[Node], *, more_to_come: bool) -> list[str]:
@@ -209,12 +183,3 @@ def _differences(result: ProbeResult, expected: ProbeResult) -> list[str]:
     if stale:
         differences.append(f"other code of {' and '.join(stale)}")
     return differences
-
-
-def _trial_bytes(config: StudyConfig, plan: DatasetPlan) -> int:
-    """Return the least number of bytes that a trial writes."""
-    if config.regime is Regime.FROZEN:
-        return LEDGER_BYTES
-    with torch.device("meta"):
-        backbone = build_backbone(plan.features.backbone, plan.features.pooling)
-    return LEDGER_BYTES + BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in backbone.parameters())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from pan_model.files import atomic_folder, atomic_write, check_writable
+from pan_model.machine_faults import faults_at
 
 
 class LocalStorage:
@@ -24,7 +25,7 @@ class LocalStorage:
 
     def append(self, path: Path, line: str) -> None:
         """Append a line and flush it to the disk."""
-        with path.open("a", encoding="utf-8") as lines:
+        with faults_at(path), path.open("a", encoding="utf-8") as lines:
             lines.write(line)
             lines.flush()
             os.fsync(lines.fileno())

@@ -7,16 +7,19 @@ The order of writing makes a trial safe to kill at any time: config.json first; 
 contains the record of the epoch, then best_epoch.json, then the line of history.jsonl; status.json last.
 """
 
+import errno
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
+from pan_model.machine_faults import MachineFault, is_fault_text
 from pan_model.objective import Objective
 from pan_model.scores import EpochRecord
 from study.storage.files import (
@@ -29,7 +32,7 @@ from study.storage.files import (
     write_text,
 )
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
-from study.storage.location import Location
+from study.storage.location import Location, local_path
 from study.trials.question_scores import CheckedQuestionLists
 
 LEAVE_OUT = "move its folder away to leave the trial out"
@@ -99,7 +102,7 @@ class TrialRecord:
         number: The position of the trial in the order of suggestions, from 0.
         config: The flat configuration.
         status: The state of the trial.
-        error: The error of a failed trial; otherwise empty.
+        error: The error of a failed trial, or the fault of the machine that interrupted it; otherwise empty.
         history: The record of each epoch.
         best: The scores of all validation questions in the best epoch; None if they were not read or written.
     """
@@ -160,12 +163,21 @@ class TrialLedger:
             record: The numbers of the epoch.
             state: The state of the trainer after this epoch.
             best: The scores of this epoch if it is the best so far.
+
+        Raises:
+            MachineFault: If the trial's folder is gone, or a file cannot be written because of the machine.
         """
         import torch  # here, so that reading a ledger does not need it
 
+        self._require_folder()
         best_content = None if best is None else best.model_dump()
         content = {"record": record, "state": state, "best": best_content}
-        write_file(self._checkpoint, lambda path: torch.save(content, path))
+
+        def save(path: Path) -> None:
+            with path.open("wb") as file:  # given a path, torch does not report why it cannot write
+                torch.save(content, file)
+
+        write_file(self._checkpoint, save)
         if best_content is not None:
             write_json(self.best_epoch_file, best_content)
         append_line(self._history, _line(record))
@@ -191,7 +203,7 @@ class TrialLedger:
 
     def close(self, status: Status, error: str = "") -> None:
         """Write the final status, unless one was written before."""
-        if self._read(self._status, RUN_AGAIN) is None:
+        if self.status()[0] is Status.RUNNING:
             write_json(self._status, {"status": status, "error": error})
 
     def history(self) -> list[EpochRecord]:
@@ -214,12 +226,17 @@ class TrialLedger:
         return records
 
     def status(self) -> tuple[Status, str]:
-        """Return the state of the trial, and the error of a failed one."""
+        """Return the state of the trial, and the error of a failed one.
+
+        A trial that earlier releases closed as failed because of a fault of the machine, such as a full disk, is
+        running: it has no result yet, and its error is the fault.
+        """
         content = self._read(self._status, RUN_AGAIN)
         if content is None:
             return Status.RUNNING, ""
         written = parse_model(self._status, content, StatusFile, RUN_AGAIN)
-        return written.status, written.error
+        is_fault = written.status is Status.FAILED and is_fault_text(written.error)
+        return Status.RUNNING if is_fault else written.status, written.error
 
     def read(self, *, best: bool = True) -> TrialRecord:
         """Read all files except the checkpoint; files in a store are read concurrently.
@@ -246,6 +263,12 @@ class TrialLedger:
             history=self.history(),
             best=self._read_best() if best else None,
         )
+
+    def _require_folder(self) -> None:
+        """Raise MachineFault if the folder that `open` made on a disk is gone, which a write would create again."""
+        path = local_path(self._config)
+        if path is not None and not path.exists():
+            raise MachineFault(errno.ENOENT, str(self.folder))
 
     def _read_best(self) -> BestEpoch | None:
         content = self._read(self.best_epoch_file, REMOVE)

@@ -3,6 +3,7 @@
 import math
 from bdb import BdbQuit
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
 from pan_model.flat import Scalar
+from pan_model.machine_faults import find_machine_fault
 from pan_model.reproducibility import computing_threads, deterministic_arithmetic
 from pan_model.scores import EpochRecord
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline
@@ -94,7 +96,7 @@ class TrialRun:
     """Run a trial, one epoch a step, continuing after the last epoch of its ledger.
 
     A trial that has ended repeats its last step. An exception inside the trial makes it a failed trial, except for an
-    OSError, which is raised.
+    OSError, or an error that a fault of the machine has caused: these are raised, and the trial is still running.
 
     Args:
         spec: The trial.
@@ -132,6 +134,7 @@ class TrialRun:
         """Run one epoch.
 
         Raises:
+            MachineFault: If a file cannot be read or written because of the machine.
             OSError: If a file cannot be read or written. The next step continues from the ledger.
         """
         if self._ledger.status()[0] is not Status.RUNNING:
@@ -139,17 +142,24 @@ class TrialRun:
         try:
             with computing_threads(self._environment.num_threads), deterministic_arithmetic():
                 return self._run_epoch(self._trainer or self._start())
-        except (OSError, BdbQuit):  # a failing disk, or leaving the debugger, is not a failure of the trial
-            self.close()  # another step starts from the ledger
+        except BdbQuit:  # leaving the debugger is not a failure of the trial
+            self.close()
             raise
-        except Exception as error:  # a trial that raises is a failed trial; the study continues
-            return self._fail(f"{type(error).__name__}: {error}")
+        except Exception as error:
+            fault = find_machine_fault(error)
+            if fault is None and not isinstance(error, OSError):  # a trial that raises is a failed trial
+                return self._fail(f"{type(error).__name__}: {error}")
+            with suppress(OSError):  # the events may be on the same disk
+                self.close()  # another step starts from the ledger
+            if fault is None or fault is error:
+                raise
+            raise fault from error
 
     def close(self) -> None:
         """Close the event file and release the model."""
-        if self._events is not None:
-            self._events.close()
-        self._trainer = self._events = None
+        events, self._trainer, self._events = self._events, None, None
+        if events is not None:
+            events.close()
 
     def _start(self) -> Trainer:
         config = self._spec.trial_config

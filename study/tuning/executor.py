@@ -2,12 +2,14 @@
 
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 
+from pan_model.errors import UserError
+from pan_model.machine_faults import MachineFault
 from study.config.choices import Scheduler
 from study.config.study_config import StudyConfig
 from study.trials.ledger import count_ended
@@ -85,8 +87,19 @@ def open_search(
                 journals=list(journals.values()),
                 num_missing=sum(missing.values()),
             )
-        finally:
-            for search in searches:
-                if search.dataset in searchers:
-                    correct_journal(journals[search.dataset].file, search.records(), search)
-                    journals[search.dataset].copy(now=True)
+        except MachineFault:  # the journals may be on the same disk; a resumed study writes them anew
+            with suppress(UserError, OSError):
+                _correct_journals(searches, {name: journals[name] for name in searchers})
+            raise
+        except BaseException:
+            _correct_journals(searches, {name: journals[name] for name in searchers})
+            raise
+        _correct_journals(searches, {name: journals[name] for name in searchers})
+
+
+def _correct_journals(searches: Sequence[DatasetSearch], journals: Mapping[str, JournalCopy]) -> None:
+    """Make the journals that were opened agree with the ledgers."""
+    for search in searches:
+        if search.dataset in journals:
+            correct_journal(journals[search.dataset].file, search.records(), search)
+            journals[search.dataset].copy(now=True)

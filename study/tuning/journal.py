@@ -19,6 +19,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from pan_model.files import atomic_write
 from pan_model.flat import Scalar
+from pan_model.machine_faults import faults_at
 from pan_model.objective import Objective
 from study.config.choices import Sampler
 from study.config.search_space import Parameters, replay
@@ -55,6 +56,7 @@ class Journal:
 
     def __init__(self, path: Path, records: Sequence[TrialRecord], search: DatasetSearch) -> None:
         write_journal(path, records, search)
+        self._path = path
         self._file = JournalFileBackend(str(path))
         self._num_trials = sum(record.status is not Status.RUNNING for record in records)
 
@@ -77,7 +79,8 @@ class Journal:
         self._append(_entry(operation, trial_id=number, state=state, values=values, datetime_complete=_now()))
 
     def _append(self, line: dict[str, Any]) -> None:
-        self._file.append_logs([line])
+        with faults_at(self._path):
+            self._file.append_logs([line])
 
 
 class JournalCopy:

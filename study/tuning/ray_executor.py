@@ -9,10 +9,10 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import TuneError
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from pan_model.errors import UserError
+from pan_model.machine_faults import MachineFault, fault_of_text, find_machine_fault
 from study.config.study_config import StudyConfig
 from study.nodes.file_server import file_server
 from study.nodes.ray_address import configure_ray_environment
@@ -25,7 +25,7 @@ from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.executor import open_search
 from study.tuning.progress import SearchProgress
-from study.tuning.ray_trial import RayTrial, SharedByWorkers
+from study.tuning.ray_trial import MACHINE_FAULT, RayTrial, SharedByWorkers
 
 CONNECT_TIMEOUT_S = 5.0
 """Time that a node has to accept a connection before it counts as lost."""
@@ -92,6 +92,8 @@ def run_trials(
     Raises:
         UserError: If the search space suggests an invalid trial, or a node that joined later must not run trials.
         StoreError: If the object store that holds the results fails.
+        MachineFault: If a file cannot be read or written because of this machine or a node. Trials are never failed by
+            it.
     """
     configure_ray_environment()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors of trials are in the ledger
@@ -121,10 +123,14 @@ def run_trials(
         )
         try:
             tuner.fit()
-        except TuneError as error:
+        except Exception as error:
+            if stopper.fault is not None:  # Tune may meet the full disk as well
+                raise stopper.fault from error
             if cause := _known_cause(error):
                 raise cause from error
             raise
+        if stopper.fault is not None:
+            raise stopper.fault
     if stopper.requirement_failure:
         raise UserError(f"{stopper.requirement_failure}. All finished epochs are saved; resume with --resume.")
 
@@ -143,24 +149,26 @@ def node_is_alive(node_id: str) -> bool:
 
 
 class SearchStopper(tune.Stopper):
-    """End a search when its budget is used up or a node fails its requirements; stop no single trial."""
+    """End a search when its budget is used up, or a node fails its requirements or has a fault."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget: Budget | None = budget
         self.requirement_failure = ""
+        self.fault: MachineFault | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the budget out: Tune pickles its stopper, and a budget holds a connection to a cluster."""
-        return {"_budget": None, "requirement_failure": ""}
+        return {"_budget": None, "requirement_failure": "", "fault": None}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Keep the first failure to meet the requirements; return False, since no single trial is stopped here."""
+        """Keep the first requirement failure and the first fault; return False: no single trial is stopped here."""
+        self.fault = self.fault or result.get(MACHINE_FAULT)
         self.requirement_failure = self.requirement_failure or result.get(REQUIREMENT_FAILURE, "")
         return False
 
     def stop_all(self) -> bool:
         """Return whether the search ends."""
-        return bool(self.requirement_failure) or (self._budget is not None and self._budget.used_up)
+        return bool(self.requirement_failure or self.fault) or (self._budget is not None and self._budget.used_up)
 
 
 class ProgressCallback(TrialProgressCallback):
@@ -213,14 +221,19 @@ class ProgressCallback(TrialProgressCallback):
         self._trial_ended()
 
 
-def _known_cause(error: BaseException) -> UserError | StoreError | None:
-    """Return the UserError or StoreError that ended Tune, or None; Tune converts errors of its callbacks to text."""
+def _known_cause(error: BaseException) -> UserError | StoreError | MachineFault | None:
+    """Return the error of the user, the store or the machine that ended Tune, or None.
+
+    Tune converts errors of its callbacks to text.
+    """
     *_, last = _chain(error)
-    if isinstance(last, UserError | StoreError):
+    if isinstance(last, UserError | StoreError | MachineFault):
         return last
     name = f"{StoreError.__module__}.{StoreError.__qualname__}: "
     lines = str(last).strip().splitlines()
-    return StoreError(lines[-1].removeprefix(name)) if lines and lines[-1].startswith(name) else None
+    if lines and lines[-1].startswith(name):
+        return StoreError(lines[-1].removeprefix(name))
+    return find_machine_fault(error) or (fault_of_text(lines[-1]) if lines else None)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,9 +1,11 @@
 """A trial inside a Ray worker: the trainable that Tune runs."""
 
+import errno
 import math
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +15,16 @@ from ray import tune
 from ray.util import get_node_ip_address
 
 from pan_model.datasets import find_dataset
+from pan_model.machine_faults import MachineFault, find_machine_fault
 from study.nodes.image_transfer import start_on_this_node
 from study.nodes.node_probe import node_name
 from study.nodes.requirements import REQUIREMENT_FAILURE, NodeRequirements, check_requirements
 from study.trials.host import TrialHost, write_host
 from study.trials.preparation import PreparedDataset
 from study.trials.trial import TrialEnvironment, TrialRun, spec_of
+
+MACHINE_FAULT = "machine_fault"
+"""Key, in the result of a trial, of the MachineFault that ended it on its node."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,16 +59,32 @@ class RayTrial(tune.Trainable):
         self._run: TrialRun | None = None
 
     def step(self) -> dict[str, Any]:
-        """Run one epoch; on a node that fails its requirements, report the reason instead."""
+        """Run one epoch; on a node that fails its requirements, or whose disk fails, report the reason instead."""
+        try:
+            return self._run_epoch()
+        except Exception as error:
+            if (fault := find_machine_fault(error)) is None:
+                raise
+            on_cluster = self._shared.requirements is not None
+            node = node_name(get_node_ip_address()) if on_cluster else ""
+            named = MachineFault(fault.errno or errno.EIO, fault.place, fault.node or node)
+            return self._ended_early() | {MACHINE_FAULT: named}
+
+    def _run_epoch(self) -> dict[str, Any]:
         metric = find_dataset(self._spec.dataset).task.objective.name
         if self._requirements is not None:
             if failure := check_requirements(self._requirements):
                 message = f"node {node_name(get_node_ip_address())} {failure}"
-                return {"epoch": 0, metric: math.nan, "done": True, REQUIREMENT_FAILURE: message}
+                return self._ended_early() | {REQUIREMENT_FAILURE: message}
             self._requirements = None  # checked once in a process
         self._run = self._run or self._start()
         step = self._run.step()
         return {"epoch": step.epoch, metric: step.value, "done": step.done}
+
+    def _ended_early(self) -> dict[str, Any]:
+        """Return the result of a trial that must not go on here; it stays running in the ledger."""
+        metric = find_dataset(self._spec.dataset).task.objective.name
+        return {"epoch": 0, metric: math.nan, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Switch to another trial in the same process."""
@@ -73,7 +95,8 @@ class RayTrial(tune.Trainable):
     def cleanup(self) -> None:
         """Close the trial."""
         if self._run is not None:
-            self._run.close()
+            with suppress(OSError):  # the epochs are in the ledger
+                self._run.close()
             self._run = None
 
     def _start(self) -> TrialRun:

@@ -1,6 +1,8 @@
 """Schedulers, ASHA or none, that write stops and failures to the ledger."""
 
+import errno
 import math
+import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +11,9 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from pan_model.machine_faults import MachineFault, fault_of_text
 from study.config.study_config import StudyConfig
+from study.storage.object_store import StoreError
 from study.trials.host import forget_host, read_host
 from study.trials.ledger import Status, TrialRecord
 from study.trials.trial import spec_of
@@ -36,10 +40,18 @@ class FailureCount:
         self._counted = Counter[str]()
 
     def count(self, trial: Any) -> None:
-        """Count a failure of a trial's worker, unless the worker's node is lost."""
+        """Count a failure of a trial's worker, unless the worker's node is lost.
+
+        Raises:
+            MachineFault: If a fault of the machine is the reason. The trial is still running in the ledger.
+        """
         spec = spec_of(trial.config)
         ledger = self._search.ledger(spec.trial_id)
         host = read_host(ledger.folder)
+        if fault := _machine_fault(trial):
+            elsewhere = host is not None and host.hostname != socket.gethostname()
+            node = host.hostname if host is not None and elsewhere else fault.node
+            raise MachineFault(fault.errno or errno.EIO, fault.place, node)
         forget_host(ledger.folder)  # a worker that dies before it writes its host has failed
         lost = host is not None and not self._node_is_alive(host.node_id)
         self._counted[spec.trial_id] += not lost
@@ -53,15 +65,23 @@ class FailureCount:
 
 def _last_error(trial: Any) -> str:
     """Return the last line of the last error of a trial."""
-    if isinstance(trial, Trial):  # its get_error reads a copy that Tune makes later, in the background
-        try:
-            text = Path(trial.error_file or "").read_text(encoding="utf-8")
-        except OSError:  # the driver's disk may be full
-            text = ""
-    else:
-        text = str(trial.get_error() or "")
-    lines = text.strip().splitlines()
+    lines = _error_text(trial).strip().splitlines()
     return lines[-1] if lines else "its worker died"
+
+
+def _machine_fault(trial: Any) -> MachineFault | None:
+    """Return the fault of the machine that a worker reported with its last error, such as a full disk of Ray."""
+    from_store = f"{StoreError.__module__}.{StoreError.__qualname__}: "
+    return None if _last_error(trial).startswith(from_store) else fault_of_text(_error_text(trial))
+
+
+def _error_text(trial: Any) -> str:
+    if not isinstance(trial, Trial):
+        return str(trial.get_error() or "")
+    try:  # its get_error reads a copy that Tune makes later, in the background
+        return Path(trial.error_file or "").read_text(encoding="utf-8")
+    except OSError:  # the driver's disk may be full
+        return ""
 
 
 class LedgerFIFO(FIFOScheduler):

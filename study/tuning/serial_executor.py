@@ -5,11 +5,13 @@ import os
 import socket
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
+from pan_model.machine_faults import find_machine_fault
 from study.config.study_config import StudyConfig
 from study.trials.host import TrialHost, write_host
 from study.trials.preparation import PreparedDataset
@@ -70,6 +72,9 @@ def run_serially(
         budget: Checked before each trial and after each epoch.
         progress: The counts of each dataset.
         update: Called whenever the counts have changed.
+
+    Raises:
+        MachineFault: If a file cannot be read or written because of the machine. Trials are never failed by it.
     """
     with open_search(searches, study, progress, count_slots=lambda: 1, node_is_alive=lambda _: True) as search:
         executor = _SerialExecutor(search, environment, datasets, budget, progress, update)
@@ -110,8 +115,11 @@ class _SerialExecutor:
                     raise KeyboardInterrupt from left  # leaving the debugger ends the study, not the trial
                 except Exception as error:  # as with Ray, an error that leaves a trial is a failure of its worker
                     if run is not None:
-                        run.close()
+                        with suppress(OSError):
+                            run.close()
                         run = None
+                    if fault := find_machine_fault(error):  # ends the search; the trial stays running in the ledger
+                        raise fault from error
                     if self._recover(trial, error):
                         continue
                     break

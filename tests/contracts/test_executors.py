@@ -1,6 +1,7 @@
 """Every executor runs the same trials and leaves the same files."""
 
 import csv
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.machine_faults import MachineFault
 from pan_model.tasks.few_shot import FewShotTask
 from search_spaces import SearchSpace
 from study.config.choices import Executor, Sampler
@@ -25,6 +27,7 @@ from study.config.study_config import StudyConfig
 from study.nodes.ray_session import ray_session
 from study.nodes.slots import Slots
 from study.reporting.tables import write_tables
+from study.storage.files import write_json
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord
 from study.trials.preparation import PreparedDataset
@@ -259,6 +262,44 @@ def test_every_epoch_is_in_tensorboard(interrupted: dict[str, Any]):
 def test_the_serial_executor_leaves_the_same(interrupted: dict[str, Any], prepared: PreparedDataset, tmp_path: Path):
     serial = run_interrupted(Executor.SERIAL, tmp_path, prepared)
     assert left_by(interrupted["search"]) == left_by(serial["search"])
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system of its own, with room for one checkpoint; unmounted at the end."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a file system is not permitted")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_search_and_fails_no_trial(
+    executor: Executor, prepared: PreparedDataset, tmp_path: Path, full_disk: Path
+):
+    search = search_in(tmp_path / "results", replace(SPACE, num_trials=2))
+    trial = search.paths.trials / id_of(search, COMPLETED)
+    trial.mkdir(parents=True)
+    (trial / "checkpoint").symlink_to(full_disk)
+    with pytest.raises(MachineFault, match=r"checkpoint/state.pt: No space left on device; make room there$"):
+        run_search(executor, search, prepared)
+    [before] = search.records()
+    assert (before.status, len(before.history)) == (Status.RUNNING, 1)
+    subprocess.run(["mount", "-o", "remount,size=1m", str(full_disk)], check=True)
+    write_json(trial / "status.json", {"status": "failed", "error": EARLIER_FAULT})
+    run_search(executor, search, prepared)
+    after = by_id(search)
+    assert {record.trial_id: record.status for record in after.values()} == {
+        trial.name: Status.COMPLETED,
+        id_of(search, BROKEN): Status.FAILED,
+    }
+    assert after[trial.name].history[0] == before.history[0]
+
+
+EARLIER_FAULT = "given up after 3 failures: OSError: [Errno 28] No space left on device"
+"""The error of a trial on a full disk in earlier releases, which is tried again."""
 
 
 def suggest_invalid(trial: Any) -> dict[str, Any]:

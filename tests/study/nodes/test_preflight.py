@@ -1,10 +1,8 @@
 """The preflight, given the results of probes. Real nodes are probed in tests/end_to_end/nodes."""
 
 import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +10,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
 from pan_model.errors import UserError
-from study.config.choices import Regime
 from study.config.study_config import StudyConfig
 from study.nodes.node_probe import ABSENT, ProbeResult
-from study.nodes.preflight import check_disk_space, check_gpus, file_system, find_problems, hints, output_marker
+from study.nodes.preflight import check_gpus, file_system, find_problems, hints, output_marker
 from study.nodes.probe_nodes import NodeInfo, describe_problems
 from study.nodes.resources import Node
 from study.storage.object_store import StoreError
@@ -110,18 +107,6 @@ def test_a_local_output_is_a_hint_when_nodes_are_yet_to_start(
         said = hints(study, [], more_to_come=True)
         assert [f"lies on this machine's {kind}" in line for line in said] == [True] * told
         assert hints(study, [], more_to_come=False) == []
-
-
-@pytest.mark.parametrize(
-    ("free", "regime", "told"), [(16e6, "frozen", False), (15e6, "frozen", True), (1e9, "finetune", True)]
-)
-def test_a_disk_too_small_for_the_trials_is_a_problem(
-    study_config: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch, free: float, regime: str, told: bool
-):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(free)))
-    problems = check_disk_space(study_config(num_trials=16, regime=Regime(regime)))
-    assert bool(problems) is told
-    assert all("free for --output" in problem.what for problem in problems)
 
 
 def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path):
