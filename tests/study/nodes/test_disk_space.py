@@ -13,7 +13,7 @@ from study.nodes.disk_space import check_disk_space
 
 
 @pytest.mark.parametrize(
-    ("free", "regime", "needed"), [(16e6, "frozen", ""), (15e6, "frozen", "16 MB"), (120e3, "finetune", r"\d+ MB")]
+    ("free", "regime", "needed"), [(16e6, "frozen", ""), (15e6, "frozen", "16 MB"), (120e3, "finetune", r"[\d.]+ GB")]
 )
 def test_a_disk_too_small_for_the_trials_is_refused(
     study_config: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch, free: float, regime: str, needed: str
