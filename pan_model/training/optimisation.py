@@ -12,7 +12,11 @@ from pan_model.errors import UserError
 
 
 class Schedule(StrEnum):
-    """The learning rate over time: constant, or half a cosine from its value to 0 over max_epochs epochs."""
+    """The learning rate over time: constant, or half a cosine from its value to 0 over the epochs of the schedule.
+
+    The cosine starts again from its value if a trial has more epochs than its schedule (warm restarts: SGDR,
+    Loshchilov & Hutter, ICLR 2017).
+    """
 
     CONSTANT = "constant"
     COSINE = "cosine"
@@ -32,6 +36,8 @@ class TrainConfig:
         feature_dropout: The share of an item's normalised features that is dropped in training.
         patience: Epochs without a better validation value after which a trial ends; 0 disables early stopping.
         max_epochs: The number of epochs.
+        schedule_epochs: The epochs of the schedule; None for max_epochs. A trial that gets more epochs later keeps the
+            number that it was begun with.
         seed: Determines initial weights, pairs and dropout.
     """
 
@@ -42,6 +48,7 @@ class TrainConfig:
     feature_dropout: float = 0.0
     patience: int = 0
     max_epochs: int
+    schedule_epochs: int | None = None
     seed: int
 
     def __post_init__(self) -> None:
@@ -56,6 +63,8 @@ class TrainConfig:
             raise UserError(f"patience must be 0 (no early stopping) or more epochs, got {self.patience}.")
         if self.max_epochs < 1:
             raise UserError(f"max_epochs must be at least 1, got {self.max_epochs}.")
+        if self.schedule_epochs is not None and self.schedule_epochs < 1:
+            raise UserError(f"schedule_epochs must be at least 1, got {self.schedule_epochs}.")
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed must be at least 0 and below 2**63, got {self.seed}.")
 
@@ -73,9 +82,11 @@ class Optimisation:
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
         )
-        num_steps = config.max_epochs * steps_per_epoch
+        num_steps = (config.schedule_epochs or config.max_epochs) * steps_per_epoch
+        restarts = config.schedule_epochs is not None
         self._scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self._adam, lambda step: share_of_learning_rate(config.schedule, step / num_steps)
+            self._adam,
+            lambda step: share_of_learning_rate(config.schedule, (step % num_steps if restarts else step) / num_steps),
         )
         self._first = [[weight.detach().clone() for weight in group["params"]] for group in self._adam.param_groups]
 
@@ -98,9 +109,11 @@ class Optimisation:
         return {"adam": self._adam.state_dict(), "steps": self._scheduler.last_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state of another optimisation."""
+        """Restore the state of another optimisation, whose schedule may have ended where this one continues."""
         self._adam.load_state_dict(state["adam"])
         self._scheduler.last_epoch = state["steps"]
+        for group, rate in zip(self._adam.param_groups, self._scheduler.base_lrs, strict=True):
+            group["lr"] = rate * self._scheduler.lr_lambdas[0](state["steps"])
 
 
 def share_of_learning_rate(schedule: Schedule, done: float) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pan_model.command_line import OneLineParser, run_with_exit_code
+from pan_model.datasets import find_dataset
 from study.app.flags import name_flags, read_final_config, read_study_config
 from study.config.study_config import StudyConfig
 from study.nodes.deployment import check_code, check_output_stays, is_submitted, use_all_threads
@@ -50,7 +51,7 @@ def final_command(words: Sequence[str]) -> int:
 
 def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_command: str) -> int:
     from study.app.dry_run import describe_plan
-    from study.config.resume import check_same_flags, find_study, same_files
+    from study.config.resume import check_same_flags, find_study, same_files, with_earlier_epochs
     from study.reporting.collation import collate
     from study.reporting.report import report_study
     from study.storage.driver_file import finish_driver
@@ -65,6 +66,7 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
         return 0
     earlier = find_study(config)
     if earlier is not None:
+        config = with_earlier_epochs(config, earlier)
         check_same_flags(earlier, config)
         if _is_finished(config) and same_files(earlier, config):
             finish_driver(config.results, time.time())
@@ -78,10 +80,18 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
 
 def _is_finished(config: StudyConfig) -> bool:
     """Return whether the ledger of every dataset holds as many ended trials as the study requests."""
-    from study.trials.ledger import count_ended, read_ledger
+    from study.trials.more_epochs import count_missing, read_for_search
 
     return all(
-        count_ended(read_ledger(config.results.dataset(plan.dataset).trials, best=False)) >= plan.num_trials
+        count_missing(
+            read_for_search(
+                config.results.dataset(plan.dataset).trials,
+                find_dataset(plan.dataset).task.objective,
+                plan.max_epochs,
+            ),
+            plan.num_trials,
+        )
+        == 0
         for plan in config.plans
     )
 

@@ -30,6 +30,7 @@ from study.storage.files import exists, storage_of, write_file, write_json
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
 from study.trials.ledger import Status, count_ended, read_ledger
+from study.trials.more_epochs import describe_more_epochs
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
 from study.trials.question_scores import QuestionLists, interval_of, write_baselines
 from study.tuning.budget import Budget, GpuMeter
@@ -131,6 +132,13 @@ def _check_same_study(
         check_same(earlier, content["signed"], config.results.root)
         terminal.say(f"resuming study {config.study_name}")
         _say_tried_again(config, terminal)
+        for plan in config.plans:
+            if plan.max_epochs > (before := earlier["datasets"][plan.dataset]["max_epochs"]):
+                trials, objective = (
+                    config.results.dataset(plan.dataset).trials,
+                    find_dataset(plan.dataset).task.objective,
+                )
+                terminal.say(f"{plan.dataset}: {describe_more_epochs(trials, objective, before, plan.max_epochs)}")
     elif config.resume:
         terminal.say(f"no study {config.study_name} in {config.output} yet: starting it")
 

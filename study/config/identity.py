@@ -22,12 +22,39 @@ def digest(value: Any) -> str:
 def trial_id(fingerprint: str, features: Mapping[str, Any], config: Mapping[str, Scalar]) -> str:
     """Return the id of a trial, 12 hex digits.
 
+    A trial that gets more epochs later keeps its id: the hash takes the epochs that it was begun with.
+
     Args:
         fingerprint: The fingerprint of the data.
         features: The `features` of best_config.json; weights are identified by their content, not by their file.
         config: The flat configuration, with seed and epochs.
     """
-    return digest({"fingerprint": fingerprint, "features": content_of(features), "config": dict(config)})[:12]
+    return digest({"fingerprint": fingerprint, "features": content_of(features), "config": as_begun(config)})[:12]
+
+
+def as_begun(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return the configuration with which a trial was begun, before it got more epochs.
+
+    >>> as_begun({"max_epochs": 40, "schedule_epochs": 20})
+    {'max_epochs': 20}
+    """
+    begun = dict(config)
+    if "schedule_epochs" in begun:
+        begun["max_epochs"] = begun.pop("schedule_epochs")
+    return begun
+
+
+def with_more_epochs(config: Mapping[str, Scalar], max_epochs: int) -> dict[str, Scalar]:
+    """Return the configuration of a trial that goes on to a later last epoch; its schedule keeps its length.
+
+    >>> with_more_epochs({"max_epochs": 20}, 40)
+    {'max_epochs': 40, 'schedule_epochs': 20}
+    """
+    return (
+        dict(config)
+        if config["max_epochs"] == max_epochs
+        else {**config, "max_epochs": max_epochs, "schedule_epochs": as_begun(config)["max_epochs"]}
+    )
 
 
 def content_of(features: Mapping[str, Any]) -> dict[str, Any]:

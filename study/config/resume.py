@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
-from study.config.dataset_plan import DatasetPlan
+from study.config.dataset_plan import DatasetPlan, default_grace_epochs
 from study.config.identity import digest
 from study.config.provenance import provenance
 from study.config.study_config import StudyConfig
@@ -83,6 +84,13 @@ def _is_free(root: Location, unfinished: str) -> bool:
     return all(path.name.startswith(unfinished) for path in storage_of(root).list_folder(root))
 
 
+def with_earlier_epochs(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
+    """Return a study that resumes an earlier run: without --max-epochs it has the epochs of that run."""
+    if config.max_epochs is not None:
+        return config
+    return replace(config, max_epochs=earlier.get("config", {}).get("max_epochs"))
+
+
 def same_files(earlier: dict[str, Any], config: StudyConfig) -> bool:
     """Return whether weights and attribute words have the same names as in an earlier run.
 
@@ -99,6 +107,8 @@ def _same_files(earlier: dict[str, Any], plan: DatasetPlan) -> bool:
 def check_same(earlier: dict[str, Any], signed: dict[str, Any], root: Location) -> None:
     """Compare the signed content of a study with that of an earlier run.
 
+    More epochs are no difference, nor are the default grace epochs that follow from them.
+
     Args:
         earlier: The study.json of the earlier run.
         signed: The content to compare with.
@@ -107,7 +117,7 @@ def check_same(earlier: dict[str, Any], signed: dict[str, Any], root: Location) 
     Raises:
         UserError: If they differ. The message shows each difference.
     """
-    before = _with_current_digests(earlier["signed"], signed)
+    before = _with_more_epochs(_with_current_digests(earlier["signed"], signed), signed, root)
     was, now = _leaves(before), _leaves(signed)
     differences = [
         f"{key} was {was.get(key, 'absent')}, now {now[key]}" for key in now if key in was and was[key] != now[key]
@@ -125,6 +135,25 @@ def _with_current_digests(earlier: dict[str, Any], signed: dict[str, Any]) -> di
         space = signed["datasets"][name].get("space")
         if space in DIGESTS_OF_0_1 and datasets[name].get("space") == DIGESTS_OF_0_1[space]:
             datasets[name] = {**datasets[name], "space": space}
+    return {**earlier, "datasets": datasets}
+
+
+def _with_more_epochs(earlier: dict[str, Any], signed: dict[str, Any], root: Location) -> dict[str, Any]:
+    """Replace the epochs of each dataset by larger ones of this run; raise UserError if this run has fewer."""
+    datasets = dict(earlier["datasets"])
+    for name in datasets.keys() & signed["datasets"].keys():
+        was, now = datasets[name].get("max_epochs"), signed["datasets"][name]["max_epochs"]
+        if was is None or was == now:
+            continue
+        if now < was:
+            raise UserError(
+                f"{root}: --max-epochs must be at least {was}, the epochs that {name} has there, got {now}; "
+                "leave the flag out to keep them."
+            )
+        datasets[name] = {**datasets[name], "max_epochs": now}
+        if datasets[name].get("grace_epochs") == default_grace_epochs(was):
+            follows = signed["datasets"][name]["grace_epochs"] == default_grace_epochs(now)
+            datasets[name]["grace_epochs"] = default_grace_epochs(now if follows else was)
     return {**earlier, "datasets": datasets}
 
 
@@ -192,6 +221,7 @@ def describe_study(
     """
     signed = sign(config, records)
     by_name = {dataset.dataset: dataset for dataset in records}
+    this_run = provenance()
     return {
         "schema": STUDY_SCHEMA,
         "name": config.study_name,
@@ -203,6 +233,7 @@ def describe_study(
                 "num_trials": plan.num_trials,
                 "max_epochs": plan.max_epochs,
                 "grace_epochs": plan.grace_epochs,
+                **_history_of_epochs(plan, earlier, this_run["created"]),
                 "objective": {
                     "name": find_dataset(plan.dataset).task.objective.name,
                     "mode": find_dataset(plan.dataset).task.objective.mode,
@@ -218,9 +249,21 @@ def describe_study(
             }
             for plan in config.plans
         },
-        "provenance": provenance() if earlier is None else earlier["provenance"],
-        "resumed": [] if earlier is None else [*earlier.get("resumed", []), provenance()],
+        "provenance": this_run if earlier is None else earlier["provenance"],
+        "resumed": [] if earlier is None else [*earlier.get("resumed", []), this_run],
     }
+
+
+def _history_of_epochs(plan: DatasetPlan, earlier: dict[str, Any] | None, now: str) -> dict[str, Any]:
+    """Return the entry max_epochs_history, with each max_epochs and when it was set; nothing if it never changed."""
+    if earlier is None or plan.dataset not in earlier["datasets"]:
+        return {}
+    entry = earlier["datasets"][plan.dataset]
+    history = entry.get("max_epochs_history")
+    if entry["max_epochs"] != plan.max_epochs:
+        begun = {"max_epochs": entry["max_epochs"], "since": earlier["provenance"]["created"]}
+        history = [*(history or [begun]), {"max_epochs": plan.max_epochs, "since": now}]
+    return {} if history is None else {"max_epochs_history": history}
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -14,7 +14,7 @@ from pan_model.errors import UserError
 from pan_model.model.encoders import ENCODERS
 from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
 from study.config.choices import Executor, Regime, Sampler, Scheduler
-from study.config.dataset_plan import DatasetPlan
+from study.config.dataset_plan import DatasetPlan, default_grace_epochs
 from study.config.flags import (
     Group,
     Signed,
@@ -192,9 +192,9 @@ class StudyConfig:
         None,
         int,
         "E",
-        "epochs of a full trial",
+        "epochs of a full trial; with `--resume` more than before: completed trials continue",
         group=Group.SEARCH,
-        default_text="demo 9, others 20",
+        default_text="demo 9, others 20; with `--resume` as before",
         signed=Signed.DATASET,
     )
     time_budget_s: float | None = flag(
@@ -361,7 +361,7 @@ class StudyConfig:
             dataset=dataset,
             num_trials=space.num_trials if self.num_trials is None else self.num_trials,
             max_epochs=max_epochs,
-            grace_epochs=math.ceil(max_epochs / 3) if self.grace_epochs is None else self.grace_epochs,
+            grace_epochs=default_grace_epochs(max_epochs) if self.grace_epochs is None else self.grace_epochs,
             features=FeaturesConfig(
                 backbone=row.backbone if self.backbone is None else self.backbone,
                 weights=weights,

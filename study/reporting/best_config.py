@@ -174,11 +174,20 @@ def export_best_config(results: DatasetPaths, study: dict[str, Any], records: li
             },
         },
         "data": {key: data[key] for key in ("fingerprint", "splits", "options") if key in data},
-        "provenance": study["provenance"],
+        "provenance": {**study["provenance"], **_history_of_epochs(of_dataset)},
     }
     BestConfigFile.model_validate(content)
     write_json(results.best_config, content)
     return True
+
+
+def _history_of_epochs(of_dataset: dict[str, Any]) -> dict[str, str]:
+    """Return the history of the study's max_epochs, such as "20, 40 since 2026-11-27T06:00:00"; empty if unchanged."""
+    begun, *raised = of_dataset.get("max_epochs_history") or [None]
+    if not raised:
+        return {}
+    later = [f"{entry['max_epochs']} since {entry['since']}" for entry in raised]
+    return {"max_epochs": ", ".join([str(begun["max_epochs"]), *later])}
 
 
 def read_best_config(path: Location) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The ledger: one folder for each trial, from which all results of a study can be rebuilt.
 
 The process of a trial writes its epochs, its completion and its failure. The driver writes that a scheduler stopped the
-trial, or that its worker died too often. The first status written is final.
+trial, or that its worker died too often. The first status written is final, except that the driver reopens a completed
+trial that gets more epochs: first it writes the configuration with the new last epoch, then it removes the status. If
+it dies in between, the trial is completed with fewer epochs than its configuration has, and is reopened again.
 
 The order of writing makes a trial safe to kill at any time: config.json first; for each epoch the checkpoint, which
 contains the record of the epoch, then best_epoch.json, then the line of history.jsonl; status.json last.
@@ -24,6 +26,7 @@ from pan_model.objective import Objective
 from pan_model.scores import EpochRecord
 from study.storage.files import (
     append_line,
+    exists,
     read_if_exists,
     remove,
     storage_of,
@@ -155,6 +158,27 @@ class TrialLedger:
         """
         if self._read(self._config, LEAVE_OUT) is None:
             write_json(self._config, {"trial_id": self.folder.name, "number": number, "config": config})
+
+    def reopen(self, config: dict[str, Scalar]) -> None:
+        """Let a trial that is completed or running go on with a configuration that has more epochs.
+
+        Do nothing for a new trial, or if the trial runs with this configuration.
+
+        Args:
+            config: The flat configuration.
+        """
+        content = self._read(self._config, LEAVE_OUT)
+        if content is None:
+            return
+        written = parse_model(self._config, content, ConfigFile, LEAVE_OUT)
+        if written.config != config:
+            write_json(self._config, {"trial_id": written.trial_id, "number": written.number, "config": config})
+        if self.status()[0] is Status.COMPLETED:
+            remove(self._status)
+
+    def has_checkpoint(self) -> bool:
+        """Return whether a checkpoint exists; without one, a trial starts again from its first epoch."""
+        return exists(self._checkpoint)
 
     def add_epoch(self, record: EpochRecord, state: dict[str, Any], best: BestEpoch | None = None) -> None:
         """Write an epoch: the checkpoint, then best_epoch.json, then the line of history.jsonl.

@@ -9,7 +9,8 @@ from pan_model.objective import Objective
 from search_spaces import SearchSpace
 from study.config.identity import trial_id
 from study.storage.paths import DatasetPaths
-from study.trials.ledger import TrialLedger, TrialRecord, read_ledger
+from study.trials.ledger import TrialLedger, TrialRecord
+from study.trials.more_epochs import read_for_search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +45,24 @@ class DatasetSearch:
         return self.paths.dataset
 
     def complete(self, suggested: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """Return the configuration of a trial: the suggested values, max_epochs and the seed."""
-        return {**suggested, "max_epochs": self.max_epochs, "seed": self.seed}
+        """Return the configuration of a new trial: the suggested values, max_epochs and the seed."""
+        values = {key: value for key, value in suggested.items() if key != "schedule_epochs"}
+        return {**values, "max_epochs": self.max_epochs, "seed": self.seed}
 
     def identify(self, config: Mapping[str, Scalar]) -> str:
         """Return the id of the trial with a complete configuration."""
         return trial_id(self.fingerprint, self.features, config)
 
+    def identify_as_new(self, config: Mapping[str, Scalar]) -> str:
+        """Return the id that a configuration has in a trial that starts now.
+
+        Trials that differ only in the epochs that they were begun with have the same.
+        """
+        return self.identify(self.complete(config))
+
     def records(self) -> list[TrialRecord]:
-        """Read the trials of the ledger, without the scores of single questions."""
-        return read_ledger(self.paths.trials, best=False)
+        """Read the trials as this search sees them: completed ones that get more epochs are running."""
+        return read_for_search(self.paths.trials, self.objective, self.max_epochs)
 
     def ledger(self, trial_id: str) -> TrialLedger:
         """Return the ledger of one trial."""

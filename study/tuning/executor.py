@@ -12,7 +12,8 @@ from pan_model.errors import UserError
 from pan_model.machine_faults import MachineFault
 from study.config.choices import Scheduler
 from study.config.study_config import StudyConfig
-from study.trials.ledger import count_ended
+from study.trials.ledger import read_ledger
+from study.trials.more_epochs import count_missing
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.journal import JournalCopy, correct_journal
 from study.tuning.progress import SearchProgress
@@ -74,7 +75,7 @@ def open_search(
                 dataset, records = search.dataset, search.records()
                 (Path(folder) / dataset).mkdir()
                 journals[dataset] = JournalCopy(search.paths.journal, Path(folder) / dataset)
-                missing[dataset] = max(0, search.num_trials - count_ended(records))
+                missing[dataset] = count_missing(records, search.num_trials)
                 finished = progress[dataset].trial_finished
                 searchers[dataset] = LedgerSearch(search, records, study, journals[dataset].file, finished)
                 if study.scheduler is Scheduler.ASHA:
@@ -101,5 +102,6 @@ def _correct_journals(searches: Sequence[DatasetSearch], journals: Mapping[str, 
     """Make the journals that were opened agree with the ledgers."""
     for search in searches:
         if search.dataset in journals:
-            correct_journal(journals[search.dataset].file, search.records(), search)
+            records = read_ledger(search.paths.trials, best=False)
+            correct_journal(journals[search.dataset].file, records, search)
             journals[search.dataset].copy(now=True)

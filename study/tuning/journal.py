@@ -187,10 +187,10 @@ def make_sampler(kind: Sampler, seed: int, num_tried: int) -> BaseSampler:
 def points_to_try(records: Sequence[TrialRecord], search: DatasetSearch) -> list[dict[str, Scalar]]:
     """Return the points to try before the sampler suggests: interrupted trials, then first trials not yet started."""
     interrupted = [replay(search.space, record.config).values for record in records if record.status is Status.RUNNING]
-    started = {record.trial_id for record in records}
+    started = {search.identify_as_new(record.config) for record in records}
 
     def starts_first(point: dict[str, Scalar]) -> bool:
-        return search.identify(search.complete(search.space.suggest(FixedTrial(point)))) not in started
+        return search.identify_as_new(search.space.suggest(FixedTrial(point))) not in started
 
     return [*interrupted, *filter(starts_first, search.space.first_trials)]
 

@@ -8,6 +8,7 @@ from study.nodes.slots import Slots, loading_processes
 from study.storage.location import absolute
 from study.storage.paths import StudyPaths
 from study.terminal import Terminal
+from study.trials.more_epochs import count_missing
 from study.trials.preparation import PreparedDataset
 from study.trials.trial import TrialEnvironment
 from study.tuning.budget import Budget
@@ -41,9 +42,10 @@ def search_datasets(
         _dataset_search(config, plan, dataset, environment.results)
         for plan, dataset in zip(config.plans, prepared, strict=True)
     ]
-    progress = {search.dataset: SearchProgress(search.records(), search.objective) for search in searches}
+    records = {search.dataset: search.records() for search in searches}
+    progress = {search.dataset: SearchProgress(records[search.dataset], search.objective) for search in searches}
     lines = [progress_line(search.dataset, search.num_trials, progress[search.dataset]) for search in searches]
-    missing = [search for search in searches if progress[search.dataset].ended < search.num_trials]
+    missing = [search for search in searches if count_missing(records[search.dataset], search.num_trials)]
     datasets = {dataset.dataset: dataset for dataset in prepared}
     with terminal.live(at_once=True) as show:
 

@@ -65,8 +65,12 @@ class LedgerSearch(OptunaSearch):
     ) -> None:
         self._search = search
         self._trial_finished = trial_finished
-        self._seen = {record.trial_id for record in records if record.status is not Status.RUNNING}
-        self._numbers = {record.trial_id: record.number for record in records if record.status is Status.RUNNING}
+        self._seen = {
+            search.identify_as_new(record.config) for record in records if record.status is not Status.RUNNING
+        }
+        self._unfinished = {
+            search.identify_as_new(record.config): record for record in records if record.status is Status.RUNNING
+        }
         self._next_number = len(records)
         self._suggested: dict[str, SuggestedTrial] = {}
         self._journal = Journal(journal, records, search)
@@ -93,8 +97,10 @@ class LedgerSearch(OptunaSearch):
             if name not in self._seen:
                 self._seen.add(name)
                 spec = self._make_spec(name, config)
+                self._search.ledger(spec.trial_id).reopen(spec.config)
                 trial.set_user_attr(NUMBER, spec.number)
-                journal_number = self._journal.trial_started(name, Parameters(trial.params, trial.distributions))
+                parameters = Parameters(trial.params, trial.distributions)
+                journal_number = self._journal.trial_started(spec.trial_id, parameters)
                 self._suggested[trial_id] = SuggestedTrial(spec, trial, journal_number)
                 return {"spec": spec}
             self._optuna.tell(trial, state=STATES[Status.FAILED])
@@ -138,19 +144,17 @@ class LedgerSearch(OptunaSearch):
         return self._ot_study
 
     def _make_spec(self, name: str, config: dict[str, Any]) -> TrialSpec:
+        """Return the specification of a new trial, or of an unfinished one, which keeps its id and its number."""
+        record = self._unfinished.pop(name, None)
+        if record is None:
+            number = self._next_number
+            self._next_number += 1
+        else:
+            name, number, config = record.trial_id, record.number, record.config
         try:
-            return TrialSpec.from_flat(
-                trial_id=name, number=self._number_of(name), dataset=self._search.dataset, config=config
-            )
+            return TrialSpec.from_flat(trial_id=name, number=number, dataset=self._search.dataset, config=config)
         except UserError as rule:
             raise UserError(f"the search space of {self._search.dataset} suggests an invalid trial: {rule}") from rule
-
-    def _number_of(self, name: str) -> int:
-        """Return the number of a trial; a resumed one keeps its number."""
-        if name in self._numbers:
-            return self._numbers.pop(name)
-        self._next_number += 1
-        return self._next_number - 1
 
     def _report(self, suggested: SuggestedTrial, epoch: int, value: float) -> None:
         if epoch not in suggested.reported and math.isfinite(value):

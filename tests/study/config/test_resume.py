@@ -26,6 +26,7 @@ from study.config.resume import (
     find_study,
     same_files,
     sign,
+    with_earlier_epochs,
 )
 from study.config.study_config import StudyConfig
 from study.config.study_file import STUDY_SCHEMA, DatasetRecord, StudyJson, read_study
@@ -73,6 +74,9 @@ OPERATIONAL: dict[str, Any] = {
 }
 BY_CONTENT = {"weights", "attribute_words"}
 """Only what is in the file tells."""
+
+MAY_GROW = {"max_epochs"}
+"""A study may be resumed with more."""
 
 BESIDE: dict[str, Any] = {field: {"datasets": ("polyvore",), "name": "demo"} for field in ReaderOptions().__dict__} | {
     "backbone_epochs": {"backbone_training": BackboneTraining.PROXYNCA}
@@ -131,7 +135,7 @@ def test_what_is_operational_does_not_change_the_signature(study_config: Make, p
     assert sign(one, prepare(one)) == sign(other, prepare(other))
 
 
-@pytest.mark.parametrize("field", SIGNED)
+@pytest.mark.parametrize("field", sorted(SIGNED.keys() - MAY_GROW))
 def test_all_else_changes_the_signature_and_is_shown(study_config: Make, prepare: Prepare, field: str):
     beside = BESIDE.get(field, {})
     one, other = study_config(**beside), study_config(**beside, **{field: SIGNED[field]})
@@ -143,7 +147,7 @@ def test_all_else_changes_the_signature_and_is_shown(study_config: Make, prepare
         check_same(found, sign(other, prepare(other)), one.results.root)
 
 
-@pytest.mark.parametrize("field", sorted(SIGNED.keys() - BY_CONTENT))
+@pytest.mark.parametrize("field", sorted(SIGNED.keys() - BY_CONTENT - MAY_GROW))
 def test_flags_alone_tell_before_any_work_is_done(study_config: Make, prepare: Prepare, field: str):
     beside = BESIDE.get(field, {})
     one, other = study_config(**beside), study_config(**beside, **{field: SIGNED[field]})
@@ -166,7 +170,7 @@ def test_flags_alone_let_the_same_study_pass(study_config: Make, prepare: Prepar
         ({"sampler": Sampler.RANDOM}, r'\(sampler was "tpe", now "random"\)'),
         ({"skip_bad_images": True}, r"\(skip_bad_images was false, now true\)"),
         ({"image_size": 96}, r"\(datasets\.demo\.image_size was 64, now 96\)"),
-        ({"max_epochs": 12, "grace_epochs": 3}, r"\(datasets\.demo\.max_epochs was 9, now 12\)"),
+        ({"max_epochs": 12, "grace_epochs": 2}, r"\(datasets\.demo\.grace_epochs was 3, now 2\)"),
         ({"seed": 7, "reduction_factor": 2.0}, r"\((?=.*seed was 0, now 7)(?=.*reduction_factor was 3\.0, now 2\.0)"),
         ({"datasets": ("demo", "cub")}, r"datasets\.cub\.max_epochs was absent, now 20"),
         ({"datasets": ("demo", "polyvore")}, r"datasets\.polyvore\.polyvore_split was absent, now \"nondisjoint\""),
@@ -183,6 +187,58 @@ def test_each_difference_is_shown_with_both_values(
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=shown):
         check_same_flags(found, other)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({}, {"max_epochs": 12}),
+        ({}, {"max_epochs": 12, "grace_epochs": 3}),
+        ({"max_epochs": 9, "grace_epochs": 2}, {"max_epochs": 30, "grace_epochs": 2}),
+        ({"datasets": ("demo", "cub")}, {"datasets": ("demo", "cub"), "max_epochs": 20}),
+    ],
+)
+def test_a_study_may_get_more_epochs(study_config: Make, prepare: Prepare, before: dict[str, Any], now: dict[str, Any]):
+    one, other = study_config(**before), study_config(**now)
+    found = {"signed": sign(one, prepare(one))}
+    check_same_flags(found, other)
+    check_same(found, sign(other, prepare(other)), one.results.root)
+    assert digest(found["signed"]) != digest(sign(other, prepare(other)))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "shown"),
+    [
+        (
+            {},
+            {"max_epochs": 8},
+            r"--max-epochs must be at least 9, the epochs that demo has there, got 8; leave the flag",
+        ),
+        ({"datasets": ("demo", "cub")}, {"datasets": ("demo", "cub"), "max_epochs": 15}, "at least 20.* cub .* got 15"),
+        ({"grace_epochs": 2}, {"max_epochs": 12}, r"\(datasets\.demo\.grace_epochs was 2, now 4\)"),
+    ],
+)
+def test_fewer_epochs_and_other_grace_epochs_are_refused(
+    study_config: Make, prepare: Prepare, before: dict[str, Any], now: dict[str, Any], shown: str
+):
+    one = study_config(**before)
+    with pytest.raises(UserError, match=shown):
+        check_same_flags({"signed": sign(one, prepare(one))}, study_config(**now))
+
+
+def test_the_history_of_epochs_is_recorded_and_later_runs_keep_the_larger_number(study_config: Make, prepare: Prepare):
+    studies: list[dict[str, Any]] = [{}]
+    for max_epochs in (None, 12, None, 20):
+        config = study_config(max_epochs=max_epochs)
+        if studies[-1]:
+            config = with_earlier_epochs(config, studies[-1])
+        studies.append(describe_study(config, prepare(config), studies[-1] or None))
+    entries = [study["datasets"]["demo"] for study in studies[1:]]
+    assert [entry["max_epochs"] for entry in entries] == [9, 12, 12, 20]
+    assert "max_epochs_history" not in entries[0]
+    histories = [[step["max_epochs"] for step in entry["max_epochs_history"]] for entry in entries[1:]]
+    assert histories == [[9, 12], [9, 12], [9, 12, 20]]
+    assert entries[2]["max_epochs_history"] == entries[1]["max_epochs_history"]
 
 
 def test_other_encoders_are_shown_and_the_same_flags_are_the_way_out(study_config: Make, prepare: Prepare):

@@ -286,12 +286,12 @@ def test_replay_finds_the_parameters_again(suggested: Callable[[int], dict[str, 
 def test_interrupted_trials_come_first_then_the_first_trials_that_never_started(
     record: Make, records: list[TrialRecord]
 ):
-    first = [search().identify(search().complete(SPACE.suggest(FixedTrial(point)))) for point in SPACE.first_trials]
+    first = [search().complete(SPACE.suggest(FixedTrial(point))) for point in SPACE.first_trials]
     assert points_to_try([], search()) == list(SPACE.first_trials)
-    started = record(6, Status.COMPLETED, 0.5, trial_id=first[0])
+    started = record(6, Status.COMPLETED, 0.5, config=first[0])
     interrupted = replay(SPACE, records[4].config).values
     assert points_to_try([*records, started], search()) == [interrupted, *SPACE.first_trials[1:]]
-    all_started = [record(7, Status.FAILED, trial_id=name) for name in first]
+    all_started = [record(7, Status.FAILED, config=config) for config in first]
     assert points_to_try(all_started, search()) == []
 
 
