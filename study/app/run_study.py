@@ -29,8 +29,8 @@ from study.storage.driver_file import DriverRecord, DriverState
 from study.storage.files import exists, storage_of, write_file, write_json
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
-from study.trials.ledger import Status, count_ended, read_ledger
-from study.trials.more_epochs import describe_more_epochs
+from study.trials.ledger import Status, read_ledger
+from study.trials.more_epochs import as_searched, count_missing, describe_more_epochs
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
 from study.trials.question_scores import QuestionLists, interval_of, write_baselines
 from study.tuning.budget import Budget, GpuMeter
@@ -105,7 +105,18 @@ def _end(config: StudyConfig, collated: Mapping[str, Collated], ended_by: str) -
         collated: The trials of each dataset.
         ended_by: The limit that ended the search; empty if none did.
     """
-    lacks_trials = any(count_ended(collated[plan.dataset].records) < plan.num_trials for plan in config.plans)
+    lacks_trials = any(
+        count_missing(
+            as_searched(
+                collated[plan.dataset].records,
+                config.results.dataset(plan.dataset).trials,
+                find_dataset(plan.dataset).task.objective,
+                plan.max_epochs,
+            ),
+            plan.num_trials,
+        )
+        for plan in config.plans
+    )
     if lacks_trials and ended_by:
         return DriverState.INTERRUPTED, ended_by
     if all(dataset.summary.best is None for dataset in collated.values()):

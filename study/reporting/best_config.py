@@ -183,11 +183,9 @@ def export_best_config(results: DatasetPaths, study: dict[str, Any], records: li
 
 def _history_of_epochs(of_dataset: dict[str, Any]) -> dict[str, str]:
     """Return the history of the study's max_epochs, such as "20, 40 since 2026-11-27T06:00:00"; empty if unchanged."""
-    begun, *raised = of_dataset.get("max_epochs_history") or [None]
-    if not raised:
-        return {}
-    later = [f"{entry['max_epochs']} since {entry['since']}" for entry in raised]
-    return {"max_epochs": ", ".join([str(begun["max_epochs"]), *later])}
+    history: list[dict[str, Any]] = of_dataset.get("max_epochs_history", [])
+    later = [f"{entry['max_epochs']} since {entry['since']}" for entry in history[1:]]
+    return {"max_epochs": ", ".join([str(history[0]["max_epochs"]), *later])} if history else {}
 
 
 def read_best_config(path: Location) -> dict[str, Any]:

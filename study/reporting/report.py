@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from pan_model.datasets import find_dataset
 from study.config.dataset_plan import DatasetPlan
 from study.config.study_config import DEFAULT_CACHE, StudyConfig
 from study.reporting.collation import Collated
@@ -12,7 +13,8 @@ from study.storage.files import exists
 from study.storage.location import Location, in_store
 from study.storage.paths import StudyPaths
 from study.terminal import Terminal
-from study.trials.ledger import Status, count_by_status, count_ended
+from study.trials.ledger import Status, count_by_status
+from study.trials.more_epochs import as_searched, count_missing
 
 
 def report_study(config: StudyConfig, collated: Mapping[str, Collated], terminal: Terminal, ended_by: str = "") -> int:
@@ -61,7 +63,9 @@ def _report_dataset(
     """Print the result of one dataset; return whether a trial completed."""
     records, summary = collated
     terminal.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records, over=True)}")
-    if count_ended(records) < plan.num_trials:
+    objective = find_dataset(plan.dataset).task.objective
+    searched = as_searched(records, config.results.dataset(plan.dataset).trials, objective, plan.max_epochs)
+    if count_missing(searched, plan.num_trials):
         reason = ended_by or "the space was used up"
         terminal.say(f"{plan.dataset}: {reason} before {plan.num_trials} trials had ended; --resume continues")
     if any(record.status is Status.FAILED for record in records):

@@ -23,6 +23,7 @@ from study.storage.location import Location
 from study.storage.paths import StudyPaths
 from study.terminal import duration
 from study.trials.ledger import Status, TrialRecord, best_completed, count_by_status, count_ended, read_ledger
+from study.trials.more_epochs import as_searched, count_missing
 
 QUIET_S = 600.0
 """Seconds without an epoch after which a study without driver.json counts as interrupted."""
@@ -69,7 +70,8 @@ def describe_status(
         records = read_ledger(files.trials, best=False)
         times = _times(files.trials, records)
         last += [times.last] if times else []
-        missing += max(0, entry["num_trials"] - count_ended(records))
+        searched = as_searched(records, files.trials, Objective(**entry["objective"]), entry["max_epochs"])
+        missing += count_missing(searched, entry["num_trials"])
         by_dataset += _describe_dataset(dataset, entry, records, times, now, over)
     if driver is None:
         lines.append(_guess_state(missing, max(last, default=None), now))

@@ -328,7 +328,7 @@ def read_ledger(trials: Location, *, best: bool = True) -> list[TrialRecord]:
     return sorted(records, key=lambda record: (record.number, record.trial_id))
 
 
-def count_ended(records: list[TrialRecord]) -> int:
+def count_ended(records: Iterable[TrialRecord]) -> int:
     """Return the number of trials that are completed, stopped or failed."""
     return sum(record.status is not Status.RUNNING for record in records)
 

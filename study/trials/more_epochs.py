@@ -15,16 +15,21 @@ from study.trials.ledger import Status, TrialLedger, TrialRecord, count_ended, r
 
 
 def read_for_search(trials: Location, objective: Objective, max_epochs: int) -> list[TrialRecord]:
-    """Read the trials of a dataset as a search sees them, without the scores of single questions.
+    """Read the trials of a dataset as a search sees them; see `as_searched`."""
+    return as_searched(read_ledger(trials, best=False), trials, objective, max_epochs)
 
-    A trial that goes on is running, and its configuration has the search's `max_epochs`.
+
+def as_searched(
+    records: Sequence[TrialRecord], trials: Location, objective: Objective, max_epochs: int
+) -> list[TrialRecord]:
+    """Return trials as a search sees them: one that goes on is running, with the search's `max_epochs`.
 
     Args:
+        records: The trials as the ledger has them.
         trials: The folder that contains one folder for each trial.
         objective: The metric that early stopping compares.
         max_epochs: The last epoch of a trial.
     """
-    records = read_ledger(trials, best=False)
     return [
         replace(record, status=Status.RUNNING, config=with_more_epochs(record.config, max_epochs))
         if record.status is Status.RUNNING
@@ -67,7 +72,7 @@ def count_missing(records: Sequence[TrialRecord], num_trials: int) -> int:
     Trials that got more epochs go on whatever the number of trials is.
 
     Args:
-        records: The trials as `read_for_search` returns them.
+        records: The trials as `as_searched` returns them.
         num_trials: The number of trials of the study.
     """
     continued = sum(record.status is Status.RUNNING and "schedule_epochs" in record.config for record in records)
