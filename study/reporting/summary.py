@@ -1,5 +1,6 @@
 """The summary of a study: summary.md for people, summary.csv with one row for each dataset."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from study.config.choices import Regime
 from study.config.search_space import full_space
 from study.reporting.cautions import find_cautions, find_foreign_final, find_short_paper
 from study.reporting.comparison import MethodScores, check_same_questions, compare_methods
-from study.reporting.final_metrics import read_final
+from study.reporting.final_metrics import PAN, read_final
 from study.reporting.tables import markdown_table, parameter_table, to_csv
 from study.storage.files import write_text
 from study.storage.location import Location
@@ -149,14 +150,18 @@ def summary_row(summary: DatasetSummary) -> dict[str, Any]:
         "epochs_saved": summary.epochs_saved,
         **{key: value for scores in summary.scores for key, value in _columns(scores).items()},
         "cautions": "; ".join(summary.cautions),
-        **{f"config.{key}": value for key, value in (winner.config if winner else {}).items()},
+        "config": json.dumps(winner.config, ensure_ascii=False) if winner else None,
     }
 
 
 def _columns(scores: MethodScores) -> dict[str, float | None]:
-    """Return one method's columns: train.PAN, val.PAN, val_low.PAN, val_high.PAN, val_ahead.paper_setting, ..."""
-    columns = {"train": scores.train}
-    for name in ("val", "val_ahead", "test", "test_ahead"):
+    """Return one method's columns: train.PAN, val.PAN, val_low.PAN, val_high.PAN, val_ahead.paper_setting, ...
+
+    Only PAN has a score on train, and only the others a lead of PAN.
+    """
+    is_pan = scores.method == PAN
+    columns = {"train": scores.train} if is_pan else {}
+    for name in ("val", "test") if is_pan else ("val", "val_ahead", "test", "test_ahead"):
         interval: Interval | None = getattr(scores, name)
         mean, low, high = interval or (None, None, None)
         columns |= {name: mean, f"{name}_low": low, f"{name}_high": high}

@@ -17,6 +17,9 @@ TRIAL_COLUMNS: Mapping[str, Callable[[TrialRecord, Objective], Any]] = {
     "epoch": lambda record, objective: (record.best_epoch(objective) or {}).get("epoch"),
     "wall_s": lambda record, _: record.wall_s,
     "error": lambda record, _: record.error,
+    "number": lambda record, _: record.number,
+    "started": lambda record, _: record.started,
+    "ended": lambda record, _: record.ended,
 }
 """The first columns of trials.csv: the value of each for a trial. The trial's configuration follows."""
 

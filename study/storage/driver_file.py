@@ -11,19 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from pan_model.errors import UserError
 from study.storage.files import read_if_exists, write_text
 from study.storage.json_models import JsonModel, parse_model
 from study.storage.location import in_store
 from study.storage.paths import StudyPaths
+from study.storage.times import Time, to_iso, to_unix
 
 HEARTBEAT_S = 10.0
 """Seconds between two heartbeats on a disk."""
@@ -36,33 +36,6 @@ SILENT_AFTER_S = 300.0
 
 It is several intervals, because the clocks of two machines differ and a store may be slow.
 """
-
-
-def to_iso(unix_s: float) -> str:
-    """Return a time in ISO 8601, UTC, with milliseconds.
-
-    >>> to_iso(0.25)
-    '1970-01-01T00:00:00.250+00:00'
-    """
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
-
-
-def to_unix(time: str) -> float:
-    """Return the Unix seconds of a time in ISO 8601.
-
-    >>> to_unix("1970-01-01T00:00:01Z")
-    1.0
-    """
-    return datetime.fromisoformat(time).timestamp()
-
-
-def _check_time(time: str) -> str:
-    to_unix(time)
-    return time
-
-
-Time = Annotated[str, AfterValidator(_check_time)]
-"""A time in ISO 8601."""
 
 
 class DriverState(StrEnum):

@@ -12,8 +12,9 @@ contains the record of the epoch, then best_epoch.json, then the line of history
 import errno
 import json
 import math
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +37,7 @@ from study.storage.files import (
 )
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location, local_path
+from study.storage.times import Time, to_iso
 from study.trials.question_scores import CheckedQuestionLists
 
 LEAVE_OUT = "move its folder away to leave the trial out"
@@ -68,18 +70,27 @@ STATUS_ORDER = (Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.RUNNING)
 
 
 class ConfigFile(JsonModel, extra="forbid"):
-    """The content of config.json. `number` is the position of the trial in the order of suggestions."""
+    """The content of config.json.
+
+    `number` is the position of the trial in the order of suggestions. `started` is the time at which the trial began;
+    trials of version 0.1 lack it.
+    """
 
     trial_id: str
     number: int
+    started: Time | None = None
     config: dict[str, JsonScalar]
 
 
 class StatusFile(JsonModel):
-    """The content of status.json, which exists once a trial has ended. `error` is empty unless the trial failed."""
+    """The content of status.json, which exists once a trial has ended.
+
+    `error` is empty unless the trial failed. `ended` is the time of the end; trials of version 0.1 lack it.
+    """
 
     status: Status
     error: str
+    ended: Time | None = None
 
 
 class BestEpoch(JsonModel, extra="forbid"):
@@ -108,6 +119,8 @@ class TrialRecord:
         error: The error of a failed trial, or the fault of the machine that interrupted it; otherwise empty.
         history: The record of each epoch.
         best: The scores of all validation questions in the best epoch; None if they were not read or written.
+        started: The time at which the trial began for the first time, in ISO 8601; None in trials of version 0.1.
+        ended: The time at which the trial ended; None while it runs and in trials of version 0.1.
     """
 
     trial_id: str
@@ -117,6 +130,8 @@ class TrialRecord:
     error: str = ""
     history: list[EpochRecord] = field(default_factory=list[EpochRecord])
     best: BestEpoch | None = None
+    started: str | None = field(default=None, compare=False)
+    ended: str | None = field(default=None, compare=False)
 
     def best_epoch(self, objective: Objective) -> EpochRecord | None:
         """Return the record of the best epoch, the earliest if several are equal; None before the first epoch."""
@@ -134,10 +149,17 @@ class TrialLedger:
     Args:
         folder: The folder of the trial, named by its trial_id.
         fetched: Contents of files that were read from a store in advance; they may include files of other trials.
+        clock: Returns Unix seconds.
     """
 
-    def __init__(self, folder: Location, fetched: Mapping[Location, bytes | None] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Location,
+        fetched: Mapping[Location, bytes | None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.folder = folder
+        self._clock = clock
         self._config = folder / "config.json"
         self._history = folder / "history.jsonl"
         self.best_epoch_file = folder / "best_epoch.json"
@@ -157,7 +179,9 @@ class TrialLedger:
             config: The flat configuration.
         """
         if self._read(self._config, LEAVE_OUT) is None:
-            write_json(self._config, {"trial_id": self.folder.name, "number": number, "config": config})
+            started = to_iso(self._clock())
+            content = {"trial_id": self.folder.name, "number": number, "started": started, "config": config}
+            write_json(self._config, content)
 
     def reopen(self, config: dict[str, Scalar]) -> None:
         """Let a trial that is completed or running go on with a configuration that has more epochs.
@@ -228,7 +252,7 @@ class TrialLedger:
     def close(self, status: Status, error: str = "") -> None:
         """Write the final status, unless one was written before."""
         if self.status()[0] is Status.RUNNING:
-            write_json(self._status, {"status": status, "error": error})
+            write_json(self._status, {"status": status, "error": error, "ended": to_iso(self._clock())})
 
     def history(self) -> list[EpochRecord]:
         """Return the record of each epoch; a truncated last line is ignored.
@@ -255,12 +279,17 @@ class TrialLedger:
         A trial that earlier releases closed as failed because of a fault of the machine, such as a full disk, is
         running: it has no result yet, and its error is the fault.
         """
+        end = self._read_end()
+        return end.status, end.error
+
+    def _read_end(self) -> StatusFile:
+        """Return the content of status.json; that of a running trial if the file does not exist or is of a fault."""
         content = self._read(self._status, RUN_AGAIN)
         if content is None:
-            return Status.RUNNING, ""
+            return StatusFile(status=Status.RUNNING, error="")
         written = parse_model(self._status, content, StatusFile, RUN_AGAIN)
         is_fault = written.status is Status.FAILED and is_fault_text(written.error)
-        return Status.RUNNING if is_fault else written.status, written.error
+        return StatusFile(status=Status.RUNNING, error=written.error) if is_fault else written
 
     def read(self, *, best: bool = True) -> TrialRecord:
         """Read all files except the checkpoint; files in a store are read concurrently.
@@ -277,15 +306,17 @@ class TrialLedger:
         if content is None:
             raise UserError(f"{self._config}: cannot be read (No such file or directory); {LEAVE_OUT}.")
         written = parse_model(self._config, content, ConfigFile, LEAVE_OUT)
-        status, error = self.status()
+        end = self._read_end()
         return TrialRecord(
             trial_id=written.trial_id,
             number=written.number,
             config=written.config,
-            status=status,
-            error=error,
+            status=end.status,
+            error=end.error,
             history=self.history(),
             best=self._read_best() if best else None,
+            started=written.started,
+            ended=end.ended,
         )
 
     def _require_folder(self) -> None:

@@ -80,7 +80,7 @@ def test_study_leaves_these_files_and_no_others(done: Any, snapshot: Callable[[P
     ledger = ("config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json", "host.json")
     assert len(trials) == NUM_TRIALS
     assert paths - {"demo/report.html"} == {
-        *(f"demo/{name}" for name in ("study.json", "summary.md", "summary.csv")),
+        *(f"demo/{name}" for name in ("study.json", "driver.json", "summary.md", "summary.csv")),
         *(
             f"demo/demo/{name}"
             for name in ("baselines.json", "best_config.json", "trials.csv", "history.csv", "optuna.log")
@@ -127,8 +127,9 @@ def test_first_trials_are_the_papers_settings(records: list[Any]) -> None:
 
 def test_trials_table_agrees_with_the_ledger(rows: list[dict[str, str]], records: list[Any]) -> None:
     assert [row["trial_id"] for row in rows] == [record.trial_id for record in records]
-    assert list(rows[0])[:6] == ["trial_id", "status", "metric", "epoch", "wall_s", "error"]
-    assert all(column.startswith("config.") for column in list(rows[0])[6:])
+    first = ["trial_id", "status", "metric", "epoch", "wall_s", "error", "number", "started", "ended"]
+    assert list(rows[0])[:9] == first
+    assert all(column.startswith("config.") for column in list(rows[0])[9:])
     for row, record in zip(rows, records, strict=True):
         best = max(record.history, key=lambda epoch: epoch[METRIC])
         assert row["status"] == record.status

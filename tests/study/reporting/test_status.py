@@ -13,10 +13,11 @@ import pytest
 from pan_model.errors import UserError
 from study.config.study_file import STUDY_SCHEMA
 from study.reporting.status import describe_status
-from study.storage.driver_file import DriverRecord, DriverState, read_driver, to_iso
+from study.storage.driver_file import DriverRecord, DriverState, read_driver
 from study.storage.files import write_json, write_text
 from study.storage.location import Location
 from study.storage.paths import StudyPaths
+from study.storage.times import to_iso
 from study.trials.ledger import Status, TrialRecord
 
 BEGUN_S = 1_000_000.0

@@ -1,7 +1,9 @@
 import csv
 import io
+import json
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ from hypothesis import strategies as st
 
 from pan_model.objective import Objective
 from study.reporting.tables import to_csv, trial_row, write_tables
+from study.storage.files import write_json
+from study.storage.location import Location
 from study.storage.paths import StudyPaths
-from study.trials.ledger import Status, TrialRecord, best_completed
+from study.trials.ledger import Status, TrialRecord, best_completed, read_ledger
 
 METRIC = "few_shot_accuracy"
+FIRST = ["trial_id", "status", "metric", "epoch", "wall_s", "error"]
 Make = Callable[..., TrialRecord]
 
 
@@ -38,9 +43,10 @@ def test_one_row_a_trial(tmp_path: Path, records: list[TrialRecord]):
     write_tables(files, records, Objective(METRIC, "max"))
     text = files.trials_table.read_text(encoding="utf-8")
     head = text.splitlines()[0].split(",")
-    assert head[:6] == ["trial_id", "status", "metric", "epoch", "wall_s", "error"]
-    assert all(column.startswith("config.") for column in head[6:])
-    assert {column.removeprefix("config.") for column in head[6:]} == {k for one in records for k in one.config}
+    assert head[:9] == [*FIRST, "number", "started", "ended"]
+    assert all(column.startswith("config.") for column in head[9:])
+    assert {column.removeprefix("config.") for column in head[9:]} == {k for one in records for k in one.config}
+    assert [int(row["number"]) for row in rows_of(text)] == [0, 1, 2, 3, 4]
     assert [[row[c] for c in head[:6]] for row in rows_of(text)] == [
         ["trial0", "completed", "0.75", "2", "4.5", ""],
         ["trial1", "stopped", "0.9", "1", "1.5", ""],
@@ -48,6 +54,26 @@ def test_one_row_a_trial(tmp_path: Path, records: list[TrialRecord]):
         ["trial3", "failed", "0.25", "1", "1.5", "loss/total is nan in epoch 2"],
         ["trial4", "running", "0.3", "1", "3.0", ""],
     ]
+
+
+def test_trials_have_times_unless_they_were_made_before_times_were_written(
+    tmp_path: Path, records: list[TrialRecord], write_trial: Callable[[Location, TrialRecord], None]
+):
+    files = StudyPaths(tmp_path).dataset("demo")
+    for one in records:
+        write_trial(files.trials, one)
+    before = files.trials / "trial0"
+    for name, column in (("config.json", "started"), ("status.json", "ended")):
+        content = json.loads((before / name).read_bytes())
+        write_json(before / name, {key: value for key, value in content.items() if key != column})
+    write_tables(files, read_ledger(files.trials), Objective(METRIC, "max"))
+    times = [(row["started"], row["ended"]) for row in rows_of(files.trials_table.read_text(encoding="utf-8"))]
+    assert times[0] == ("", "")
+    assert times[4][1] == ""  # it runs
+    now = datetime.now(UTC)
+    for started, ended in times[1:4]:
+        assert datetime.fromisoformat(started) <= datetime.fromisoformat(ended) <= now
+        assert datetime.fromisoformat(started).utcoffset() == timedelta()
 
 
 def test_the_configuration_reads_back_exactly(tmp_path: Path, records: list[TrialRecord]):
@@ -71,7 +97,7 @@ def test_one_row_a_trial_and_epoch(tmp_path: Path, records: list[TrialRecord]):
 def test_a_study_without_trials_has_tables_with_heads(tmp_path: Path):
     files = StudyPaths(tmp_path).dataset("demo")
     write_tables(files, [], Objective(METRIC, "max"))
-    assert files.trials_table.read_text(encoding="utf-8") == "trial_id,status,metric,epoch,wall_s,error\n"
+    assert files.trials_table.read_text(encoding="utf-8") == ",".join([*FIRST, "number", "started", "ended"]) + "\n"
     assert files.history_table.read_text(encoding="utf-8") == f"trial_id,epoch,{METRIC}\n"
 
 

@@ -10,6 +10,7 @@ import torch
 
 from pan_model.data.featured_items import FeaturedItems
 from study.storage.paths import StudyPaths
+from study.trials.ledger import TrialLedger
 from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec
 
 
@@ -60,7 +61,7 @@ def left() -> Callable[[TrialEnvironment], dict[str, Any]]:
         return {
             "history": [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines],
             "best": json.loads((folder / "best_epoch.json").read_text(encoding="utf-8")),
-            "status": json.loads((folder / "status.json").read_text(encoding="utf-8")),
+            "status": TrialLedger(folder).status(),
             "checkpoint": list(leaves(state)),
         }
 
