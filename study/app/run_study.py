@@ -29,6 +29,7 @@ from study.storage.driver_file import DriverRecord, DriverState
 from study.storage.files import exists, storage_of, write_file, write_json
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
+from study.trials.data_cautions import find_chance
 from study.trials.ledger import Status, read_ledger
 from study.trials.more_epochs import as_searched, count_missing, describe_more_epochs
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
@@ -73,6 +74,9 @@ def conduct_study(
         baselines = [
             _baselines(plan, dataset, config, terminal) for plan, dataset in zip(config.plans, prepared, strict=True)
         ]
+        for dataset, questions in zip(prepared, baselines, strict=True):
+            if found := _find_chance(dataset, questions, config, terminal):
+                content["datasets"][dataset.dataset]["data"]["cautions"] = [*dataset.cautions, *found]
         if config.executor is Executor.SERIAL:
             slots = _serial_slots(config)
         else:
@@ -215,6 +219,16 @@ def _baselines(
     values = ", ".join(f"{name} {interval_of(questions[objective]).mean:.4f}" for name, questions in baselines.items())
     terminal.say(f"{plan.dataset}: baselines' {objective} on val: {values}")
     return baselines
+
+
+def _find_chance(
+    prepared: PreparedDataset, baselines: dict[str, QuestionLists], config: StudyConfig, terminal: Terminal
+) -> list[str]:
+    """Return and print a caution if no baseline is better than random answers."""
+    cautions = find_chance(find_dataset(prepared.dataset).task(prepared.featured, seed=config.seed), baselines)
+    for caution in cautions:
+        terminal.say(f"{prepared.dataset}: caution: {caution}")
+    return cautions
 
 
 def _check_gpu_hours(config: StudyConfig, has_gpus: bool) -> None:

@@ -74,7 +74,7 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
         paper = _train_paper_setting(prepared, config, terminal)
         trainers = _train_seeds(best, prepared, config.seeds, terminal)
         terminal.say("testing, once")
-        metrics = _test(trainers, paper, best) | {"left_out": prepared.left_out}
+        metrics = _test(trainers, paper, best) | {"left_out": prepared.left_out, "cautions": prepared.cautions}
     _write_folder(config.folder, trainers[0], prepared, best, metrics)
     _print_results(config.folder, trainers[0].task.objective.name, metrics, terminal)
     _summarise(config.folder, prepared.dataset, terminal)

@@ -245,6 +245,7 @@ def describe_study(
                     "left_out": by_name[plan.dataset].left_out,
                     "unreadable": by_name[plan.dataset].unreadable,
                     **({"options": options} if (options := by_name[plan.dataset].options) else {}),
+                    **({"cautions": cautions} if (cautions := by_name[plan.dataset].cautions) else {}),
                 },
             }
             for plan in config.plans

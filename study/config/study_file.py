@@ -27,6 +27,7 @@ class DatasetRecord:
         left_out: Number of items and questions left out, by reason.
         unreadable: Why each unreadable image could not be read.
         options: The values of the options that the dataset's reader has.
+        cautions: Reasons to doubt the data.
     """
 
     dataset: str
@@ -36,6 +37,7 @@ class DatasetRecord:
     left_out: dict[str, int]
     unreadable: dict[str, str]
     options: dict[str, str] = field(default_factory=dict[str, str])
+    cautions: list[str] = field(default_factory=list[str])
 
 
 class _Schema(JsonModel, extra="allow"):

@@ -132,7 +132,8 @@ def _results(metrics: dict[str, Any]) -> list[str]:
 
 
 def _cautions(metrics: dict[str, Any]) -> str:
-    return "".join(f"\n**Caution**: {caution}.\n" for caution in find_short_paper(metrics["paper_setting"]))
+    cautions = [*metrics.get("cautions", []), *find_short_paper(metrics.get("paper_setting", {}))]
+    return "".join(f"\n**Caution**: {caution}.\n" for caution in cautions)
 
 
 def _left_out(left_out: dict[str, int]) -> str:

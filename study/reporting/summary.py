@@ -41,7 +41,7 @@ class DatasetSummary:
         epochs_saved: The number of epochs that completed and stopped trials did not run.
         best: The winner, its value and its epoch; None if no trial completed.
         scores: The scores of PAN and the baselines.
-        cautions: The cautions about the winner.
+        cautions: The cautions about the data and the winner.
     """
 
     dataset: str
@@ -80,7 +80,7 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
         epochs_saved=sum(entry["max_epochs"] - len(record.history) for record in ended),
         best=best,
         scores=scores,
-        cautions=cautions,
+        cautions=[*entry.get("data", {}).get("cautions", []), *cautions],
     )
 
 
@@ -194,15 +194,16 @@ def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
 
 def _describe_best(summary: DatasetSummary) -> list[str]:
     methods = _describe_methods(summary)
+    cautions = [f"**Caution**: {caution}.\n" for caution in summary.cautions]
     if summary.best is None:
-        return [f"No trial has completed; {summary.metric}:", "", *methods]
+        return [f"No trial has completed; {summary.metric}:", "", *methods, "", *cautions]
     winner, _, epoch = summary.best
     return [
         f"Trial {winner.trial_id}, epoch {epoch}; {summary.metric}:",
         "",
         *methods,
         "",
-        *(f"**Caution**: {caution}.\n" for caution in summary.cautions),
+        *cautions,
         *parameter_table(winner.config),
     ]
 

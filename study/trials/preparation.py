@@ -16,7 +16,7 @@ from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL, Features, extract_features
 from pan_model.backbones.weights import load_weights
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.fingerprint import fingerprint
+from pan_model.data.fingerprint import read_contents
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.datasets import Dataset, ReaderOptions, find_dataset
@@ -31,6 +31,7 @@ from pan_model.training.finetuning import FinetuneStart
 from study.config.choices import Regime
 from study.config.study_file import DatasetRecord
 from study.terminal import Terminal, duration, show_work
+from study.trials.data_cautions import find_data_cautions
 
 Progress = Callable[["Work", int, int], None]
 """Called with the kind of work, the amount that is done and the total."""
@@ -92,6 +93,7 @@ class PreparedDataset:
         features: The `features` of best_config.json.
         left_out: Number of items and questions left out, by reason.
         unreadable: Why each unreadable image could not be read.
+        cautions: Reasons to doubt the data.
         from_cache: Whether the features were in the cache.
         options: The values of the options that the dataset's reader has.
         start: The start of trials that train their backbone; None if they do not.
@@ -106,6 +108,7 @@ class PreparedDataset:
     unreadable: dict[str, str]
     from_cache: bool
     options: dict[str, str] = field(default_factory=dict[str, str])
+    cautions: list[str] = field(default_factory=list[str])
     start: FinetuneStart | None = None
     trained_backbone: Path | None = None
 
@@ -120,6 +123,7 @@ class PreparedDataset:
             left_out=self.left_out,
             unreadable=self.unreadable,
             options=self.options,
+            cautions=self.cautions,
         )
 
     @property
@@ -142,7 +146,8 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
     """
     row = find_dataset(preparation.dataset)
     items = row.read(preparation.data_root / row.folder, preparation.options)
-    identity = fingerprint(items, preparation.cache_dir)
+    contents = read_contents(items, preparation.cache_dir)
+    identity = contents.fingerprint
     preparation.check_fingerprint(identity)
     report = progress or (lambda _work, _done, _total: None)
     trained = _train_backbone(preparation, items, identity, report)
@@ -165,6 +170,7 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
         features=_describe_features(preparation, features),
         left_out={**readable.left_out, **task.left_out},
         unreadable=features.unreadable,
+        cautions=find_data_cautions(items, contents, features.readable, task.featured.splits, features.values),
         from_cache=features.from_cache,
         options=preparation.options.to_json(row.options),
         start=_finetune_start(preparation, config, readable, identity, report),
@@ -196,6 +202,8 @@ def prepare_with_progress(preparation: Preparation, terminal: Terminal) -> Prepa
         terminal.say(f"{dataset}: {count} left out ({reason})")
     for name, reason in prepared.unreadable.items():
         terminal.say(f"{dataset}: left out {name}: {reason}")
+    for caution in prepared.cautions:
+        terminal.say(f"{dataset}: caution: {caution}")
     return prepared
 
 
