@@ -17,13 +17,16 @@ from cluster.check.node_setup import check_commands, check_files
 from cluster.check.node_types import check_node_types, head_name, known_machines, node_types
 from cluster.check.onprem import check_onprem
 from cluster.check.pods import gpus_of
-from cluster.check.problem import Problem, integer, mapping, nearest, sequence
+from cluster.check.problem import Problem, integer, mapping, nearest, one_line, sequence
 from cluster.check.schemas import PROVIDERS, check_schema
 from cluster.check.versions import Locked, locked_versions
 from pan_model.command_line import BAD_INPUT, OneLineParser, run_with_exit_code
 
 REPORTED_HERE = {"head_node_type", "max_workers", "provider.type", "provider.head_ip", "provider.worker_ips"}
 """Keys that have a check here. For errors in them, Ray rejects the file without naming the key."""
+
+CLUSTER_KEYS = {"provider", "cluster_name", "available_node_types"}
+"""A file without any of these keys is another file."""
 
 
 def check_file(path: Path, here: Path | None = None) -> tuple[list[Problem], str]:
@@ -46,6 +49,9 @@ def check_file(path: Path, here: Path | None = None) -> tuple[list[Problem], str
         problems.append(
             Problem(where="", what="a cluster file must be a single mapping of keys; see cluster/config.yaml.")
         )
+    elif not CLUSTER_KEYS & set(mapping(documents[0])):
+        what = "the file describes no cluster: it has neither provider nor cluster_name; see cluster/config.yaml."
+        return [*problems, Problem(where="", what=what)], ""
     else:
         problems += _check_cluster(mapping(documents[0]), locked_versions(), here or Path.cwd())
     return list(dict.fromkeys(problems)), "" if problems else describe(documents)
@@ -87,9 +93,9 @@ def main(words: Sequence[str]) -> int:
             problems, description = check_file(path)
             num_wrong += len(problems)
             for problem in problems:
-                print(f"{path}: {problem}", file=sys.stderr)
+                print(one_line(f"{path}: {problem}"), file=sys.stderr)
             if not problems:
-                print(f"{path}: good; {description}.")
+                print(one_line(f"{path}: good; {description}."))
         return BAD_INPUT if num_wrong else 0
 
     return run_with_exit_code(check_all)

@@ -1,5 +1,6 @@
 """Read a cluster file: YAML with strict keys, and placeholders that are still to be filled in."""
 
+import json
 import re
 from collections.abc import Hashable, Iterator
 from pathlib import Path
@@ -38,15 +39,20 @@ class _StrictLoader(yaml.SafeLoader):
 def read_documents(path: Path) -> tuple[list[Any], list[Problem]]:
     """Return the documents of a file and its YAML errors; no document if the file cannot be parsed."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        return [], [Problem(where="", what=f"the file cannot be read: {reason}.")]
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        return [], [Problem(where="", what=f"the file cannot be read: {error.strerror}.")]
+    except UnicodeDecodeError:
+        return [], [Problem(where="", what="the file cannot be read: it is not UTF-8 text; save it as UTF-8.")]
+    if binary := next((line for line, words in enumerate(text.split("\n"), 1) if "\0" in words), None):
+        what = "contains a NUL character, as in UTF-16 or a binary file; save it as UTF-8 text."
+        return [], [Problem(where=f"line {binary}", what=what)]
     loader = _StrictLoader(text)
     documents: list[Any] = []
     try:
         while loader.check_data():
             documents.append(loader.get_data())
+        json.dumps(documents, default=str)  # refuses a value that contains itself through an anchor
     except yaml.MarkedYAMLError as error:
         return [], [*loader.problems, _syntax(error, text)]
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -9,9 +9,9 @@ from cluster.check.node_types import (
     Machine,
     check_capability,
     check_resources,
+    find_accelerator,
     find_machine,
     head_name,
-    known_machines,
     node_types,
 )
 from cluster.check.problem import Problem, integer, mapping, nearest, sequence, step
@@ -99,7 +99,7 @@ def _with_accelerators(
             )
         ]
     kind = str(accelerators[0].get("acceleratorType", "")).rsplit("/", 1)[-1]
-    gpu, problems = find_machine(place, kind, "gcp_accelerators", known_machines("gcp_accelerators"))
+    gpu, problems = find_accelerator(place, kind)
     count = integer(accelerators[0].get("acceleratorCount"))
     if gpu is None:
         return machine, problems

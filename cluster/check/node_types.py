@@ -1,6 +1,7 @@
 """Node types of a cloud cluster: the head, the numbers of workers, and the machines they name."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -140,13 +141,29 @@ def known_machines(kind: str) -> dict[str, Machine]:
     return {name: Machine(**row) for name, row in rows.items()}
 
 
+NAMES = {
+    "aws": re.compile(r"[a-z]+\d+[a-z0-9-]*\.(nano|micro|small|medium|large|\d*xlarge|metal(-\d+xl)?)"),
+    "gcp": re.compile(
+        r"[a-z]\d[a-z]?-(micro|small|medium|(standard|high(mem|cpu|gpu)|(ultra|mega|hyper)mem|(mega|ultra|edge|max)gpu)"
+        r"-\d+g?(-[a-z]+)*)|([a-z]\d[a-z]?-)?custom-(micro|small|medium|\d+)-\d+(-ext)?"
+    ),
+}
+"""How each cloud forms the names of its machines. New machines have names of this form as well."""
+
+OTHER_ACCELERATOR = re.compile(r"nvidia-(l4|rtx|(tesla-)?[a-z]+\d\d).*")
+"""Google's GPUs that cannot be added to a machine, such as nvidia-l4 and nvidia-tesla-a100."""
+
+
 def find_machine(where: str, name: str, kind: str, sold: Iterable[str] = ()) -> tuple[Machine | None, list[Problem]]:
     """Look up a machine by its name.
+
+    Another machine is suggested only for a name that no machine can have: neither the table nor `sold` lists all
+    machines, and another one may cost many times as much.
 
     Args:
         where: Path of the name in the file.
         name: The machine type.
-        kind: Table of cluster/instance_types.toml.
+        kind: Table of cluster/instance_types.toml, aws or gcp.
         sold: Further names that exist although the table does not list them.
 
     Returns:
@@ -156,11 +173,23 @@ def find_machine(where: str, name: str, kind: str, sold: Iterable[str] = ()) -> 
     if name in known:
         return known[name], []
     names = set(sold)
-    if name in names or (not names and not nearest(name, known)):
+    hint = nearest(name, known) or nearest(name, names)
+    if name in names or NAMES[kind].fullmatch(name) or not hint:
         what = f"'{name}' is not in cluster/instance_types.toml; add a line there with its CPUs and GPUs."
         return None, [Problem(where=where, what=what)]
-    hint = nearest(name, known) or nearest(name, names)
-    return None, [Problem(where=where, what=f"unknown machine '{name}'{hint or '; see cluster/instance_types.toml.'}")]
+    return None, [Problem(where=where, what=f"unknown machine '{name}'{hint}")]
+
+
+def find_accelerator(where: str, name: str) -> tuple[Machine | None, list[Problem]]:
+    """Look up a GPU that can be added to an n1 machine: the GPU, or None and a problem. The table lists all of them."""
+    known = known_machines("gcp_accelerators")
+    if name in known:
+        return known[name], []
+    hint = nearest(name, known)
+    if hint and not OTHER_ACCELERATOR.fullmatch(name):
+        return None, [Problem(where=where, what=f"unknown machine '{name}'{hint}")]
+    what = f"n1 machines accept {', '.join(known)}, got '{name}'; others are part of a machine, as in g2-standard-8."
+    return None, [Problem(where=where, what=what)]
 
 
 def check_resources(where: str, resources: dict[str, Any], name: str, machine: Machine, *, head: bool) -> list[Problem]:

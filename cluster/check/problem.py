@@ -1,6 +1,7 @@
 """Problems of a cluster file, and typed access to values of a YAML document."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,7 +20,26 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" if self.where else self.what
+        return one_line(f"{self.where}: {self.what}" if self.where else self.what)
+
+
+LONGEST_LINE = 500
+"""Longer lines are shortened in the middle, where the value is: the rule stands before it, the way out behind it."""
+
+
+def one_line(text: str) -> str:
+    """Return a text as one printable line of at most LONGEST_LINE characters.
+
+    Line breaks, tabs and other control characters become one space each run.
+
+    >>> one_line("got 'make\\n\\tsetup'; remove it."), len(one_line("x" * 9000))
+    ("got 'make setup'; remove it.", 500)
+    """
+    line = re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]*[\x00-\x1f\x7f-\x9f\u2028\u2029]\s*", " ", text).strip()
+    if len(line) <= LONGEST_LINE:
+        return line
+    end = 160
+    return f"{line[: LONGEST_LINE - end - 4]} .. {line[-end:]}"
 
 
 def mapping(value: object) -> dict[str, Any]:
