@@ -4,7 +4,15 @@ import re
 from typing import Any
 
 from cluster.check.documents import is_placeholder
-from cluster.check.node_types import TYPES, check_capability, check_resources, find_machine, head_name, node_types
+from cluster.check.node_types import (
+    NodeType,
+    check_account,
+    check_machine,
+    check_same_image,
+    check_stopped,
+    find_machine,
+    node_types,
+)
 from cluster.check.problem import Problem, integer, mapping, nearest, sequence, step
 from cluster.check.schemas import check_request, instance_types, regions
 from cluster.check.versions import Locked
@@ -26,18 +34,17 @@ ANY_ADDRESS = ("0.0.0.0/0", "::/0")
 def check_aws(config: dict[str, Any], locked: Locked) -> list[Problem]:
     """Check the parts of an AWS cluster file that Ray passes to AWS without validation."""
     problems = [*_check_region(config), *_check_login(config), *_check_ray_group(config)]
-    for name, kind in node_types(config).items():
-        head = name == head_name(config)
-        node_config = mapping(kind.get("node_config"))
-        where = step(step(TYPES, name), "node_config")
+    problems += [*check_stopped(config, default=True), *check_same_image(_images(config))]
+    for kind in node_types(config):
+        where, node_config = kind.place, kind.node_config
         problems += [
             *check_request(where, node_config),
             *_check_image(where, node_config),
-            *_check_machine(step(TYPES, name), kind, locked, head=head),
-            *_check_market(where, node_config, head=head),
+            *_check_machine(kind, locked),
+            *_check_market(where, node_config, head=kind.head),
             *_check_disk(where, node_config),
             *_check_reach(where, node_config),
-            *_check_rights(where, node_config),
+            *_check_rights(kind),
         ]
     return problems
 
@@ -65,9 +72,8 @@ def _check_login(config: dict[str, Any]) -> list[Problem]:
     """Check that a private key and the name of its key pair are given together. Without both, Ray creates them."""
     own = "ssh_private_key" in mapping(config.get("auth"))
     problems: list[Problem] = []
-    for name, kind in node_types(config).items():
-        node_config = mapping(kind.get("node_config"))
-        where = step(step(step(TYPES, name), "node_config"), "KeyName")
+    for kind in node_types(config):
+        node_config, where = kind.node_config, step(kind.place, "KeyName")
         if own and "KeyName" not in node_config and "UserData" not in node_config:
             problems.append(Problem(where=where, what="missing; name the key pair of auth.ssh_private_key."))
         if not own and "KeyName" in node_config:
@@ -76,6 +82,11 @@ def _check_login(config: dict[str, Any]) -> list[Problem]:
             )
             problems.append(Problem(where=where, what=what))
     return problems
+
+
+def _images(config: dict[str, Any]) -> list[tuple[str, str]]:
+    images = [(step(kind.place, "ImageId"), str(kind.node_config.get("ImageId"))) for kind in node_types(config)]
+    return [(where, image) for where, image in images if IMAGE.fullmatch(image)]
 
 
 def _check_image(where: str, node_config: dict[str, Any]) -> list[Problem]:
@@ -89,26 +100,15 @@ def _check_image(where: str, node_config: dict[str, Any]) -> list[Problem]:
     return [Problem(where=step(where, "ImageId"), what=what)]
 
 
-def _check_machine(where: str, kind: dict[str, Any], locked: Locked, *, head: bool) -> list[Problem]:
-    place = step(step(where, "node_config"), "InstanceType")
-    name = mapping(kind.get("node_config")).get("InstanceType")
+def _check_machine(kind: NodeType, locked: Locked) -> list[Problem]:
+    place = step(kind.place, "InstanceType")
+    name = kind.node_config.get("InstanceType")
     if not isinstance(name, str):
         return [Problem(where=place, what=f"must name an instance type, such as g6.2xlarge, got '{name or ''}'.")]
     machine, problems = find_machine(place, name, "aws", instance_types())
     if machine is None:
         return problems
-    resources = mapping(kind.get("resources"))
-    if integer(resources.get("GPU")) and not machine.gpus:
-        return [
-            Problem(
-                where=place,
-                what=f"resources declare a GPU, but '{name}' has none; choose g4dn, g5, g6, g6e, p4d or p5.",
-            )
-        ]
-    return [
-        *check_resources(where, resources, name, machine, head=head),
-        *check_capability(place, name, machine, locked),
-    ]
+    return check_machine(kind, place, name, machine, locked, "choose g4dn, g5, g6, g6e, p4d or p5.")
 
 
 def _check_market(where: str, node_config: dict[str, Any], *, head: bool) -> list[Problem]:
@@ -203,9 +203,15 @@ def _check_ray_group(config: dict[str, Any]) -> list[Problem]:
     return problems
 
 
-def _check_rights(where: str, node_config: dict[str, Any]) -> list[Problem]:
-    profile = mapping(node_config.get("IamInstanceProfile"))
-    if profile.get("Name") or profile.get("Arn"):
-        return []
-    what = "missing, so the machine cannot read the bucket; name the instance profile created in cluster/README.md."
-    return [Problem(where=step(where, "IamInstanceProfile"), what=what)]
+def _check_rights(kind: NodeType) -> list[Problem]:
+    profile = mapping(kind.node_config.get("IamInstanceProfile"))
+    name = str(profile.get("Name") or profile.get("Arn") or "").rsplit("/", 1)[-1]
+    problems = check_account(kind, step(kind.place, "IamInstanceProfile"), name, "instance profile")
+    options, where = mapping(kind.node_config.get("MetadataOptions")), step(kind.place, "MetadataOptions")
+    if options.get("HttpTokens", "required") == "optional":
+        what = "must be required, got 'optional', with which forged requests can read the machine's credentials."
+        problems.append(Problem(where=step(where, "HttpTokens"), what=what))
+    if options.get("HttpEndpoint") == "disabled":
+        what = "must be enabled, got 'disabled': the machine reads the credentials of its profile there; remove it."
+        problems.append(Problem(where=step(where, "HttpEndpoint"), what=what))
+    return problems

@@ -14,7 +14,7 @@ from cluster.check.documents import find_placeholders, read_documents
 from cluster.check.gcp import check_gcp
 from cluster.check.kuberay import check_kuberay, is_kuberay, worker_groups
 from cluster.check.node_setup import check_commands, check_files
-from cluster.check.node_types import check_node_types, head_name, known_machines, node_types
+from cluster.check.node_types import OLD_KEYS, check_node_types, fill_defaults, known_machines, node_types
 from cluster.check.onprem import check_onprem
 from cluster.check.pods import gpus_of
 from cluster.check.problem import Problem, integer, mapping, nearest, one_line, sequence
@@ -22,7 +22,15 @@ from cluster.check.schemas import PROVIDERS, check_schema
 from cluster.check.versions import Locked, locked_versions
 from pan_model.command_line import BAD_INPUT, OneLineParser, run_with_exit_code
 
-REPORTED_HERE = {"head_node_type", "max_workers", "provider.type", "provider.head_ip", "provider.worker_ips"}
+REPORTED_HERE = {
+    *OLD_KEYS,
+    "available_node_types",
+    "head_node_type",
+    "max_workers",
+    "provider.type",
+    "provider.head_ip",
+    "provider.worker_ips",
+}
 """Keys that have a check here. For errors in them, Ray rejects the file without naming the key."""
 
 CLUSTER_KEYS = {"provider", "cluster_name", "available_node_types"}
@@ -53,7 +61,11 @@ def check_file(path: Path, here: Path | None = None) -> tuple[list[Problem], str
         what = "the file describes no cluster: it has neither provider nor cluster_name; see cluster/config.yaml."
         return [*problems, Problem(where="", what=what)], ""
     else:
-        problems += _check_cluster(mapping(documents[0]), locked_versions(), here or Path.cwd())
+        config = mapping(documents[0])
+        if mapping(config.get("provider")).get("type") in ("aws", "gcp"):
+            config = fill_defaults(config)
+        documents = [config]
+        problems += _check_cluster(config, locked_versions(), here or Path.cwd())
     return list(dict.fromkeys(problems)), "" if problems else describe(documents)
 
 
@@ -65,7 +77,7 @@ def _check_cluster(config: dict[str, Any], locked: Locked, here: Path) -> list[P
         what = f"must be one of {', '.join(PROVIDERS)}, got '{kind or ''}'{hint}"
         return _without_repeats(schema, [Problem(where="provider.type", what=what)])
     problems = [
-        *check_commands(config, locked, cloud=kind != "local"),
+        *check_commands(config, locked, here, cloud=kind != "local"),
         *check_files(config, here, cloud=kind != "local"),
     ]
     if kind == "local":
@@ -76,8 +88,12 @@ def _check_cluster(config: dict[str, Any], locked: Locked, here: Path) -> list[P
 
 def _without_repeats(schema: list[Problem], problems: list[Problem]) -> list[Problem]:
     """Drop Ray's rejection of the file if a more specific problem explains it."""
-    explained = any(problem.where in REPORTED_HERE for problem in problems)
-    return [*(problem for problem in schema if problem.where or not explained), *problems]
+    explained = {problem.where for problem in problems}
+    ours = bool(explained & REPORTED_HERE)
+    return [
+        *(problem for problem in schema if problem.where not in OLD_KEYS and (problem.where or not ours)),
+        *problems,
+    ]
 
 
 def main(words: Sequence[str]) -> int:
@@ -127,14 +143,15 @@ def _describe_cloud(config: dict[str, Any]) -> str:
     kind = str(mapping(config.get("provider")).get("type"))
     most_at_all = integer(config.get("max_workers"))
     head, workers, most_gpus = "", list[str](), 0
-    for name, node in node_types(config).items():
-        machine = _machine(kind, mapping(node.get("node_config")))
-        if name == head_name(config):
+    for node in node_types(config):
+        machine = _machine(kind, node.node_config)
+        if node.head:
             head = machine
             continue
-        gpus, most = integer(mapping(node.get("resources")).get("GPU")), integer(node.get("max_workers"), most_at_all)
+        gpus, most = integer(node.resources.get("GPU")), integer(node.values.get("max_workers"), most_at_all)
         most_gpus += gpus * min(most, most_at_all)
-        workers.append(f"{integer(node.get('min_workers'))} to {most} {machine} of {gpus} GPU{_memory(kind, machine)}")
+        least = integer(node.values.get("min_workers"))
+        workers.append(f"{least} to {most} {machine} of {gpus} GPU{_memory(kind, machine)}")
     gpus = f"at most {most_gpus} GPUs and {1 + most_at_all} machines billed by the hour"
     return (
         f"head {head}, then {', '.join(workers)}: {gpus}; workers stop after "

@@ -8,31 +8,61 @@ from pathlib import Path
 from typing import Any
 
 from cluster.check.documents import is_placeholder
-from cluster.check.problem import Problem, mapping, sequence, step
+from cluster.check.exports import check_exports
+from cluster.check.problem import Problem, commands_of, mapping, sequence, step
+from cluster.check.ray_start import check_start
 from cluster.check.versions import Locked, check_export
 
 SETUP = ("setup_commands", "head_setup_commands", "worker_setup_commands")
-START = ("head_start_ray_commands", "worker_start_ray_commands")
-BOOTSTRAP = "--autoscaling-config=~/ray_bootstrap_config.yaml"
 
 
-def commands_of(config: dict[str, Any], keys: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Return the commands under some keys, each with its path in the file."""
-    return [(step(key, index), str(command)) for key in keys for index, command in enumerate(sequence(config.get(key)))]
+def check_commands(config: dict[str, Any], locked: Locked, here: Path, *, cloud: bool) -> list[Problem]:
+    """Check the commands of a cluster file.
 
+    Commands must set up the machines of a cloud, and on-premise machines to which the file uploads this checkout.
+    Other on-premise machines may be set up by hand.
 
-def check_commands(config: dict[str, Any], locked: Locked, *, cloud: bool) -> list[Problem]:
-    """Check the commands of a cluster file. Only cloud machines must be set up by them."""
+    Args:
+        config: The cluster file.
+        locked: Versions of this checkout.
+        here: The folder to which paths in the file are relative.
+        cloud: Whether the machines are those of a cloud.
+    """
     setup = commands_of(config, SETUP)
-    problems = [*_check_installs(setup, locked), *check_export(setup, locked, required=cloud), *_check_output(setup)]
-    if cloud:
-        problems += [*_check_lock(config, setup), *_check_exports(setup)]
-    return problems + _check_start(config)
+    place = checkout_place(config, here)
+    problems = [*_check_installs(setup, locked), *_check_output(setup), *check_start(config)]
+    if (cloud or place) and not sequence(config.get("setup_commands")):
+        what = (
+            "missing, so Ray would install another Ray than requirements.lock has; copy those of cluster/config.yaml."
+        )
+        if not cloud:
+            what = "missing, so nothing is installed on the machines; copy those of cluster/onprem.yaml."
+        return [*problems, Problem(where="setup_commands", what=what)]
+    if cloud and "head_setup_commands" not in config:
+        what = (
+            "missing, so Ray would run its default, which installs packages for the cloud besides those of "
+            f"requirements.lock; add those of cluster/{'config' if _is_aws(config) else 'gcp'}.yaml."
+        )
+        problems.append(Problem(where="head_setup_commands", what=what))
+    if cloud or place:
+        problems += [*_check_lock(place or "~/pan-study", setup), *check_exports(config, setup, cloud=cloud)]
+    return [*problems, *check_export(setup, locked, required=cloud)]
 
 
-def _check_lock(config: dict[str, Any], setup: list[tuple[str, str]]) -> list[Problem]:
-    mounts = [place for place, source in mapping(config.get("file_mounts")).items() if source == "."]
-    place = mounts[0].rstrip("/") if mounts else "~/pan-study"
+def _is_aws(config: dict[str, Any]) -> bool:
+    return mapping(config.get("provider")).get("type") == "aws"
+
+
+def checkout_place(config: dict[str, Any], here: Path) -> str | None:
+    """Return the folder on the nodes to which the file uploads a checkout, or None."""
+    mounts = mapping(config.get("file_mounts")).items()
+    places = [
+        place for place, source in mounts if (here / Path(str(source)).expanduser() / "requirements.lock").is_file()
+    ]
+    return places[0].rstrip("/") if places else None
+
+
+def _check_lock(place: str, setup: list[tuple[str, str]]) -> list[Problem]:
     text = "\n".join(command for _, command in setup)
     problems: list[Problem] = []
     if not re.search(rf"cd {re.escape(place)} && make setup\b", text):
@@ -45,7 +75,7 @@ def _check_lock(config: dict[str, Any], setup: list[tuple[str, str]]) -> list[Pr
         )
         problems.append(Problem(where="setup_commands", what=what))
     bin_of = place.removeprefix("~/")
-    if not re.search(rf"PATH=(\$HOME|~)/{re.escape(bin_of)}/\.venv/bin:\$PATH", text):
+    if not re.search(rf"PATH=\"?(\$HOME|~)/{re.escape(bin_of)}/\.venv/bin:\$PATH", text):
         what = f"no command puts .venv/bin first on PATH; add: export PATH=$HOME/{bin_of}/.venv/bin:$PATH"
         problems.append(Problem(where="setup_commands", what=what))
     return problems
@@ -63,19 +93,6 @@ def _check_installs(setup: list[tuple[str, str]], locked: Locked) -> list[Proble
     return problems
 
 
-def _check_exports(setup: list[tuple[str, str]]) -> list[Problem]:
-    text = "\n".join(command for _, command in setup)
-    consequences = {
-        "PAN_STUDY_OUTPUT": "so results would be lost with the head's disk; set it to a bucket URL or a shared folder",
-        "PAN_STUDY_DATA_ROOT": "so a study would read data from `data`; set it to a folder that every node has",
-    }
-    return [
-        Problem(where="setup_commands", what=f"no command exports {name}, {consequence}.")
-        for name, consequence in consequences.items()
-        if f"export {name}=" not in text
-    ]
-
-
 def _check_output(setup: list[tuple[str, str]]) -> list[Problem]:
     """Check that results go where the locked packages can write: s3fs is among them, gcsfs is not."""
     text = "\n".join(command for _, command in setup)
@@ -91,38 +108,6 @@ def _check_output(setup: list[tuple[str, str]]) -> list[Problem]:
                 "mounts one."
             )
             problems.append(Problem(where=where, what=what))
-    return problems
-
-
-def _check_start(config: dict[str, Any]) -> list[Problem]:
-    head, worker = (commands_of(config, (key,)) for key in START)
-    grows = mapping(config.get("provider")).get("worker_ips") != []
-    problems: list[Problem] = []
-    starts = [(where, command) for where, command in head if "ray start" in command]
-    for where, command in starts:
-        if "--head" not in command:
-            problems.append(Problem(where=where, what="the head's `ray start` must have --head; add it."))
-        if grows and "--autoscaling-config" not in command:
-            problems.append(
-                Problem(where=where, what=f"the head's `ray start` must have {BOOTSTRAP}, or no worker starts; add it.")
-            )
-        if re.search(r"--dashboard-host[= ](0\.0\.0\.0|::)", command):
-            what = (
-                "--dashboard-host must be 127.0.0.1, because the dashboard runs code; `ray dashboard` tunnels "
-                "through ssh."
-            )
-            problems.append(Problem(where=where, what=what))
-    for where, command in worker:
-        if "ray start" in command and "$RAY_HEAD_IP" not in command:
-            what = "a worker's `ray start` must have --address=$RAY_HEAD_IP:6379, which Ray sets; add it."
-            problems.append(Problem(where=where, what=what))
-    for key, of in zip(START, (head, worker), strict=True):
-        if (grows or key == START[0]) and not any("ray start" in command for _, command in of):
-            what = (
-                "no command is `ray start`; add it as in cluster/config.yaml, because Ray's default opens the "
-                "dashboard to all."
-            )
-            problems.append(Problem(where=key, what=what))
     return problems
 
 

@@ -28,11 +28,11 @@ LONGEST_LINE = 500
 
 
 def one_line(text: str) -> str:
-    """Return a text as one printable line of at most LONGEST_LINE characters.
+    r"""Return a text as one printable line of at most LONGEST_LINE characters.
 
     Line breaks, tabs and other control characters become one space each run.
 
-    >>> one_line("got 'make\\n\\tsetup'; remove it."), len(one_line("x" * 9000))
+    >>> one_line("got 'make\n\tsetup'; remove it."), len(one_line("x" * 9000))
     ("got 'make setup'; remove it.", 500)
     """
     line = re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]*[\x00-\x1f\x7f-\x9f\u2028\u2029]\s*", " ", text).strip()
@@ -76,3 +76,8 @@ def step(where: str, key: str | int) -> str:
     if isinstance(key, int):
         return f"{where}[{key}]"
     return f"{where}.{key}" if where else key
+
+
+def commands_of(config: dict[str, Any], keys: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return the commands under some keys of a cluster file, each with its path in the file."""
+    return [(step(key, index), str(command)) for key in keys for index, command in enumerate(sequence(config.get(key)))]
