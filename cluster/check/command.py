@@ -12,11 +12,11 @@ from typing import Any
 from cluster.check.aws import check_aws
 from cluster.check.documents import find_placeholders, read_documents
 from cluster.check.gcp import check_gcp
-from cluster.check.kuberay import check_kuberay, is_kuberay, worker_groups
+from cluster.check.kuberay import KINDS, check_kuberay, cluster_spec, is_kuberay, worker_groups
 from cluster.check.node_setup import check_commands, check_files
 from cluster.check.node_types import OLD_KEYS, check_node_types, fill_defaults, known_machines, node_types
 from cluster.check.onprem import check_onprem
-from cluster.check.pods import gpus_of
+from cluster.check.pods import gpus_of, is_autoscaled, pods_of
 from cluster.check.problem import Problem, integer, mapping, nearest, one_line, sequence
 from cluster.check.schemas import PROVIDERS, check_schema
 from cluster.check.versions import Locked, locked_versions
@@ -120,7 +120,9 @@ def main(words: Sequence[str]) -> int:
 def describe(documents: list[Any]) -> str:
     """Describe the cluster that a file starts: the head, the fewest and the most workers, and all their GPUs."""
     if is_kuberay(documents):
-        return "; ".join(_describe_pods(mapping(document)) for document in documents if "spec" in mapping(document))
+        return "; ".join(
+            _describe_pods(document) for document in map(mapping, documents) if document.get("kind") in KINDS
+        )
     config = mapping(documents[0])
     provider = mapping(config.get("provider"))
     if provider.get("type") == "local":
@@ -130,13 +132,14 @@ def describe(documents: list[Any]) -> str:
 
 
 def _describe_pods(document: dict[str, Any]) -> str:
-    groups = [
-        f"{integer(group.get('minReplicas'))} to {integer(group.get('maxReplicas'))} pods '{group.get('groupName')}' "
-        f"of {gpus_of(group)} GPU"
-        for group in worker_groups(document)
-    ]
-    most = sum(integer(group.get("maxReplicas")) * gpus_of(group) for group in worker_groups(document))
-    return f"{document.get('kind')}: a head and {', '.join(groups)}, at most {most} GPUs"
+    autoscaled = is_autoscaled(cluster_spec(document))
+    groups, most = list[str](), 0
+    for group in worker_groups(document):
+        num_pods = pods_of(group, autoscaled=autoscaled)
+        most += num_pods * gpus_of(group)
+        range_of = f"{integer(group.get('minReplicas'))} to {num_pods}" if autoscaled else f"{num_pods}"
+        groups.append(f"{range_of} pods '{group.get('groupName')}' of {gpus_of(group)} GPU")
+    return f"{document.get('kind')}: a head and {', '.join(groups)}, {'at most ' if autoscaled else ''}{most} GPUs"
 
 
 def _describe_cloud(config: dict[str, Any]) -> str:

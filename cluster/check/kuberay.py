@@ -5,12 +5,32 @@ from pathlib import Path
 from typing import Any
 
 from cluster.check.documents import is_placeholder
-from cluster.check.pods import GPU, check_declared_workers, check_pod, config_values, container_of, gpus_of
+from cluster.check.pods import (
+    GPU,
+    check_declared_workers,
+    check_head_data,
+    check_pod,
+    config_values,
+    container_of,
+    gpus_of,
+    is_autoscaled,
+)
 from cluster.check.problem import Problem, integer, mapping, nearest, sequence, step
+from cluster.check.ray_job import check_job
 from cluster.check.schemas import check_keys
 from cluster.check.versions import CHECKOUT, Locked, check_image
 
-KINDS = ("RayCluster", "RayJob")
+KINDS = ("RayCluster", "RayJob", "RayCronJob")
+"""KubeRay's resources that can run a study."""
+
+SERVICE = "RayService"
+"""KubeRay's resource that serves a model with Ray Serve."""
+
+KEYS_OF_CRON_JOB = ("schedule", "suspend", "jobTemplate")
+
+
+KUBERNETES = ("ConfigMap", "None")
+"""Kinds beside KubeRay's that are read here, and an empty document."""
 
 
 def is_kuberay(documents: list[Any]) -> bool:
@@ -22,15 +42,18 @@ def check_kuberay(documents: list[Any], locked: Locked, checkout: Path = CHECKOU
     """Check every RayCluster and RayJob of a file, and that all pods use the same image."""
     clusters = [mapping(document) for document in documents if mapping(document).get("kind") in KINDS]
     others = [str(mapping(document).get("kind")) for document in documents if mapping(document) not in clusters]
+    others = [kind for kind in others if kind not in KUBERNETES]
     problems = [
         Problem(where="kind", what=f"unknown kind '{kind}'{nearest(kind, KINDS)}")
         for kind in others
-        if nearest(kind, KINDS)
+        if nearest(kind, KINDS) and kind != SERVICE
     ]
+    if SERVICE in others:
+        what = "a RayService serves models and cannot run a study; write a RayJob or a RayCluster."
+        problems.append(Problem(where="kind", what=what))
     if not clusters and not problems:
-        problems = [
-            Problem(where="kind", what=f"the file must contain a RayCluster or a RayJob, got {', '.join(others)}.")
-        ]
+        kinds = ", ".join(str(mapping(document).get("kind")) for document in documents if document)
+        problems = [Problem(where="kind", what=f"the file must contain a RayCluster or a RayJob, got {kinds}.")]
     values = config_values(documents)
     for document in clusters:
         problems += _check_document(document, values, locked)
@@ -41,46 +64,48 @@ def check_kuberay(documents: list[Any], locked: Locked, checkout: Path = CHECKOU
 
 
 def worker_groups(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the worker groups of a RayCluster, or of the cluster of a RayJob."""
-    return [mapping(group) for group in sequence(_cluster_spec(document).get("workerGroupSpecs"))]
+    """Return the worker groups of a RayCluster, or of the cluster of a RayJob or RayCronJob."""
+    return [mapping(group) for group in sequence(cluster_spec(document).get("workerGroupSpecs"))]
 
 
-def _cluster_spec(document: dict[str, Any]) -> dict[str, Any]:
+def cluster_spec(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of a RayCluster, or of the cluster of a RayJob or RayCronJob."""
     spec = mapping(document.get("spec"))
-    return mapping(spec.get("rayClusterSpec")) if document.get("kind") == "RayJob" else spec
+    if document.get("kind") == "RayCronJob":
+        spec = mapping(spec.get("jobTemplate"))
+    return spec if document.get("kind") == "RayCluster" else mapping(spec.get("rayClusterSpec"))
 
 
 def _check_document(document: dict[str, Any], values: dict[str, Any], locked: Locked) -> list[Problem]:
     kind = str(document["kind"])
     spec, where = mapping(document.get("spec")), f"{kind}.spec"
-    problems = check_keys(where, spec, kind, newer=True)
+    problems: list[Problem] = []
+    if kind == "RayCronJob":
+        problems += _check_schedule(where, spec)
+        spec, where = mapping(spec.get("jobTemplate")), step(where, "jobTemplate")
+    problems += check_keys(where, spec, "RayCluster" if kind == "RayCluster" else "RayJob", newer=True)
     if document.get("apiVersion") != "ray.io/v1":
         what = f"must be ray.io/v1, got '{document.get('apiVersion', '')}'."
         problems.append(Problem(where=f"{kind}.apiVersion", what=what))
-    if kind == "RayJob":
-        problems += _check_job(where, spec)
+    if kind != "RayCluster":
+        problems += check_job(where, spec)
         if "clusterSelector" in spec:
             return problems
         where = step(where, "rayClusterSpec")
         problems += check_keys(where, mapping(spec.get("rayClusterSpec")), "RayCluster", newer=True)
-    return problems + _check_cluster(where, _cluster_spec(document), values, locked)
+    return problems + _check_cluster(where, cluster_spec(document), values, locked)
 
 
-def _check_job(where: str, spec: dict[str, Any]) -> list[Problem]:
-    problems: list[Problem] = []
-    entrypoint = str(spec.get("entrypoint", ""))
-    if not re.search(r"(^|[\s/])study/run\.py\b", entrypoint):
-        what = f"must run study/run.py, got '{entrypoint}'; see cluster/kuberay.yaml."
-        problems.append(Problem(where=step(where, "entrypoint"), what=what))
-    elif integer(spec.get("backoffLimit")) and "--resume" not in entrypoint:
-        what = "must contain --resume, because backoffLimit runs it again and an existing study is an error; add it."
-        problems.append(Problem(where=step(where, "entrypoint"), what=what))
-    if spec.get("shutdownAfterJobFinishes") is not True and "clusterSelector" not in spec:
-        what = (
-            f"must be true, got {spec.get('shutdownAfterJobFinishes', 'nothing')}; otherwise the cluster "
-            "keeps running and costs money."
-        )
-        problems.append(Problem(where=step(where, "shutdownAfterJobFinishes"), what=what))
+def _check_schedule(where: str, spec: dict[str, Any]) -> list[Problem]:
+    problems = [
+        Problem(where=step(where, key), what=f"unknown key{nearest(key, KEYS_OF_CRON_JOB)}")
+        for key in spec
+        if key not in KEYS_OF_CRON_JOB and nearest(key, KEYS_OF_CRON_JOB)
+    ]
+    schedule = spec.get("schedule")
+    if not isinstance(schedule, str) or not re.fullmatch(r"@\w+( \w+)?|(\S+\s+){4}\S+", schedule.strip()):
+        what = f"must be five fields as of cron, such as '0 2 * * *', got '{schedule or ''}'."
+        problems.append(Problem(where=step(where, "schedule"), what=what))
     return problems
 
 
@@ -105,18 +130,24 @@ def _check_cluster(where: str, spec: dict[str, Any], values: dict[str, Any], loc
         what = "missing, so no trial can run; add a group, as in cluster/kuberay.yaml."
         problems.append(Problem(where=step(where, "workerGroupSpecs"), what=what))
     problems += check_pod(step(where, "headGroupSpec"), head, values, locked)
+    problems += check_head_data(step(where, "headGroupSpec"), head, values)
     for index, group in enumerate(map(mapping, groups)):
         place = step(step(where, "workerGroupSpecs"), index)
-        problems += [*check_keys(place, group, "worker_group", newer=True), *_check_group(place, group)]
+        problems += [
+            *check_keys(place, group, "worker_group", newer=True),
+            *_check_group(place, group, autoscaled=is_autoscaled(spec)),
+        ]
         problems += check_pod(place, group, values, locked)
     return problems
 
 
 def _check_autoscaling(where: str, spec: dict[str, Any]) -> list[Problem]:
     problems: list[Problem] = []
-    if spec.get("enableInTreeAutoscaling") is not True:
-        what = "must be true, or workers are neither started nor removed."
-        problems.append(Problem(where=step(where, "enableInTreeAutoscaling"), what=what))
+    if not is_autoscaled(spec):
+        if any(integer(mapping(group).get("replicas")) for group in sequence(spec.get("workerGroupSpecs"))):
+            return []
+        what = "must be true, or workers are neither started nor removed. A fixed number of workers needs replicas."
+        return [Problem(where=step(where, "enableInTreeAutoscaling"), what=what)]
     idle = mapping(spec.get("autoscalerOptions")).get("idleTimeoutSeconds")
     if not isinstance(idle, int) or not 60 <= idle <= 3600:
         what = (
@@ -126,29 +157,36 @@ def _check_autoscaling(where: str, spec: dict[str, Any]) -> list[Problem]:
     return problems
 
 
-def _check_group(where: str, group: dict[str, Any]) -> list[Problem]:
+def _check_group(where: str, group: dict[str, Any], *, autoscaled: bool) -> list[Problem]:
     problems: list[Problem] = []
     least, most = integer(group.get("minReplicas")), group.get("maxReplicas")
+    replicas = integer(group.get("replicas"), least)
+    if most is None and not autoscaled:
+        most = max(replicas, 1)  # the operator's default is a large number
     if not isinstance(most, int) or most < 1:
         what = f"must be at least 1, got {most if most is not None else 'nothing'}; it limits the cost."
         problems.append(Problem(where=step(where, "maxReplicas"), what=what))
-    elif not least <= integer(group.get("replicas"), least) <= most:
-        what = f"must be between minReplicas, {least}, and maxReplicas, {most}, got {group.get('replicas', least)}."
+    elif not least <= replicas <= most:
+        what = f"must be between minReplicas, {least}, and maxReplicas, {most}, got {replicas}."
         problems.append(Problem(where=step(where, "replicas"), what=what))
     resources = mapping(container_of(group).get("resources"))
     place = step(where, "template.spec.containers[0].resources")
     limits, requests = mapping(resources.get("limits")), mapping(resources.get("requests"))
-    if gpus_of(group) < 1:
+    for key in limits:
+        if key != GPU and nearest(key, [GPU]):
+            problems.append(Problem(where=step(place, "limits"), what=f"unknown resource '{key}'{nearest(key, [GPU])}"))
+    declares = GPU in limits or requests.get(GPU, 0) not in (0, "0")
+    if declares and gpus_of(group) < 1 and limits.get(GPU) not in (0, "0"):
         what = f"{GPU} must be at least 1, or no trial has a GPU, got {limits.get(GPU, 'nothing')}; add it."
         problems.append(Problem(where=step(place, "limits"), what=what))
-    if GPU in requests and requests[GPU] != limits.get(GPU):
+    elif GPU in requests and requests[GPU] != limits.get(GPU, 0):
         what = f"{GPU} must equal its limit, {limits.get(GPU, 'nothing')}, got {requests[GPU]}; change one of the two."
         problems.append(Problem(where=step(place, "requests"), what=what))
     return problems
 
 
 def _images(document: dict[str, Any]) -> list[tuple[str, str]]:
-    groups = [mapping(_cluster_spec(document).get("headGroupSpec")), *worker_groups(document)]
+    groups = [mapping(cluster_spec(document).get("headGroupSpec")), *worker_groups(document)]
     return [("image", str(container_of(group)["image"])) for group in groups if "image" in container_of(group)]
 
 

@@ -331,6 +331,6 @@ def check_account(kind: NodeType, where: str, account: str, noun: str) -> list[P
         what = f"missing, so the machine cannot read the bucket; name the {noun} created in cluster/README.md."
         return [Problem(where=where, what=what)]
     if kind.head and re.search(r"\bpan-study-worker\b", account):
-        what = f"the head needs a {noun} that may start workers, such as pan-study-head, got '{account}'."
+        what = f"the head's {noun} must be one that may start workers, such as pan-study-head, got '{account}'."
         return [Problem(where=where, what=what)]
     return []

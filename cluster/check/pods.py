@@ -12,6 +12,7 @@ from pan_model.errors import UserError
 from study.nodes.resources import WORKERS, Node, read_workers
 
 GPU = "nvidia.com/gpu"
+DATA_ROOT = "PAN_STUDY_DATA_ROOT"
 
 
 def container_of(group: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +108,30 @@ def _check_output(where: str, environment: dict[Any, Any], container: dict[str, 
     return [Problem(where=step(where, "envFrom"), what=what)]
 
 
+def check_head_data(where: str, head: dict[str, Any], values: dict[str, Any]) -> list[Problem]:
+    """Check that the head's pod has the datasets, and lets its ConfigMaps name their folder."""
+    place, container = step(where, "template.spec.containers[0]"), container_of(head)
+    if any(name not in values for name in config_maps_of(container)):
+        return []
+    environment = environment_of(head, values)
+    if DATA_ROOT not in environment:
+        what = f"{DATA_ROOT} is missing, so a study would read data from `data`; set it to a folder of the head's pod."
+        return [Problem(where=step(place, "envFrom"), what=what)]
+    root = str(environment[DATA_ROOT] or "").rstrip("/")
+    pod = mapping(mapping(head.get("template")).get("spec"))
+    empty = {mapping(volume).get("name") for volume in sequence(pod.get("volumes")) if "emptyDir" in mapping(volume)}
+    mounts = [mapping(mount) for mount in sequence(container.get("volumeMounts"))]
+    names = {
+        mount.get("name") for mount in mounts if f"{root}/".startswith(f"{str(mount.get('mountPath')).rstrip('/')}/")
+    }
+    fetchers = [mapping(fetcher) for fetcher in sequence(pod.get("initContainers"))]
+    filled = {mapping(mount).get("name") for fetcher in fetchers for mount in sequence(fetcher.get("volumeMounts"))}
+    if not root or not names & empty or names & filled:
+        return []
+    what = f"no container copies the datasets to {root}, which is empty when the pod starts; see cluster/kuberay.yaml."
+    return [Problem(where=step(where, "template.spec.initContainers"), what=what)]
+
+
 def check_declared_workers(where: str, spec: dict[str, Any], values: dict[str, Any]) -> list[Problem]:
     """Check that PAN_STUDY_WORKERS in the head's environment declares all worker groups at their largest.
 
@@ -119,29 +144,46 @@ def check_declared_workers(where: str, spec: dict[str, Any], values: dict[str, A
     """
     groups = [mapping(group) for group in sequence(spec.get("workerGroupSpecs"))]
     head = mapping(spec.get("headGroupSpec"))
+    autoscaled = is_autoscaled(spec)
     known = all(name in values for name in config_maps_of(container_of(head)))
-    if not known or not groups or not all(_count(group) and _node(group).cpus for group in groups):
+    if (
+        not known
+        or not groups
+        or not all(pods_of(group, autoscaled=autoscaled) and _node(group).cpus for group in groups)
+    ):
         return []
     place = step(where, "headGroupSpec.template.spec.containers[0].envFrom")
-    wanted = " + ".join(_describe(group) for group in groups)
+    wanted = " + ".join(_describe(group, pods_of(group, autoscaled=autoscaled)) for group in groups)
     environment = environment_of(head, values)
     if WORKERS not in environment:
+        if not autoscaled:  # all workers start with the cluster
+            return []
         what = f"{WORKERS} is missing; a study plans with it before workers start; add {WORKERS}: {wanted}"
         return [Problem(where=place, what=what)]
     declared = environment[WORKERS]
     if declared is None:
         return []
     try:
-        same = Counter(read_workers(str(declared))) == Counter(node for group in groups for node in _nodes(group))
+        same = Counter(read_workers(str(declared))) == Counter(
+            node for group in groups for node in _nodes(group, pods_of(group, autoscaled=autoscaled))
+        )
     except UserError as error:
         return [Problem(where=place, what=str(error))]
-    what = f"{WORKERS} must match workerGroupSpecs at maxReplicas, '{wanted}', got '{declared}'; change one of the two."
+    size = "maxReplicas" if autoscaled else "replicas"
+    what = f"{WORKERS} must match workerGroupSpecs at {size}, '{wanted}', got '{declared}'; change one of the two."
     return [] if same else [Problem(where=place, what=what)]
 
 
-def _count(group: dict[str, Any]) -> int:
+def is_autoscaled(spec: dict[str, Any]) -> bool:
+    """Return whether a cluster starts and removes workers on demand. Otherwise it has `replicas` of each group."""
+    return spec.get("enableInTreeAutoscaling") is True
+
+
+def pods_of(group: dict[str, Any], *, autoscaled: bool) -> int:
     """Return the largest number of pods of a group."""
-    return max(0, integer(group.get("maxReplicas"))) * max(1, integer(group.get("numOfHosts"), 1))
+    most = integer(group.get("maxReplicas"))
+    num_pods = most if autoscaled else integer(group.get("replicas"), most)
+    return max(0, num_pods) * max(1, integer(group.get("numOfHosts"), 1))
 
 
 def _node(group: dict[str, Any]) -> Node:
@@ -155,10 +197,10 @@ def _number(value: object) -> float:
     return float(str(value)) if str(value).isdigit() else 0.0
 
 
-def _nodes(group: dict[str, Any]) -> list[Node]:
-    return [_node(group)] * _count(group)
+def _nodes(group: dict[str, Any], num_pods: int) -> list[Node]:
+    return [_node(group)] * num_pods
 
 
-def _describe(group: dict[str, Any]) -> str:
+def _describe(group: dict[str, Any], num_pods: int) -> str:
     node = _node(group)
-    return f"{_count(group)} x CPU={node.cpus:g}{f',GPU={node.gpus:g}' if node.gpus else ''}"
+    return f"{num_pods} x CPU={node.cpus:g}{f',GPU={node.gpus:g}' if node.gpus else ''}"

@@ -175,7 +175,7 @@ MISTAKES = [
     ),
     Mistake(
         "no resources",
-        AWS,
+        GCP,
         "resources: {CPU: 8, GPU: 1}",
         "resources: {}",
         (
@@ -1128,6 +1128,654 @@ MISTAKES = [
             " clusters."
         ),
     ),
+    Mistake(
+        "no type of the head",
+        AWS,
+        "head_node_type: head\n",
+        "",
+        "head_node_type: missing, and Ray's default is none of head, gpu; add head_node_type: head",
+    ),
+    Mistake(
+        "no node types",
+        AWS,
+        "available_node_types:\n",
+        "metadata_2:\n",
+        "available_node_types: missing; declare a head and a worker, as in cluster/config.yaml.",
+    ),
+    Mistake(
+        "a node type without its machine",
+        AWS,
+        "    node_config:\n      InstanceType: g6",
+        "    nod_config:\n      InstanceType: g6",
+        "available_node_types.gpu: 'node_config' is missing; add it.",
+    ),
+    Mistake(
+        "a machine as early versions of Ray describe it",
+        AWS,
+        "head_node_type: head",
+        "worker_nodes: {InstanceType: g6.2xlarge}\nhead_node_type: head",
+        "worker_nodes: Ray no longer accepts this key; describe the machine in available_node_types",
+    ),
+    Mistake(
+        "machines that stop",
+        AWS,
+        "cache_stopped_nodes: false",
+        "# ",
+        ("provider.cache_stopped_nodes: must be false; otherwise Ray stops idle machines instead of terminating them"),
+    ),
+    Mistake(
+        "machines that stop",
+        GCP,
+        "  type: gcp",
+        "  type: gcp\n  cache_stopped_nodes: true",
+        ("provider.cache_stopped_nodes: must be false; otherwise Ray stops idle machines instead of terminating them"),
+    ),
+    Mistake(
+        "another image of the workers",
+        AWS,
+        (
+            "g6.2xlarge  # 8 vCPUs for 8 trials on one L4 with 24 GB; cores limit trials on features\n      "
+            "ImageId: *image"
+        ),
+        "g6.2xlarge\n      ImageId: ami-0123456789abcdef1",
+        (
+            "available_node_types.gpu.node_config.ImageId: must be the head's image, 'ami-0123456789abcdef0', so "
+            "that all nodes have the same Python, got 'ami-0123456789abcdef1'."
+        ),
+    ),
+    Mistake(
+        "another image of the workers",
+        GCP,
+        "diskSizeGb: 150, diskType: *disk, sourceImage: *image",
+        "diskSizeGb: 150, diskType: *disk, sourceImage: projects/birds/global/images/worker",
+        "available_node_types.gpu.node_config.disks: must be the head's image, ",
+    ),
+    Mistake(
+        "the workers' rights on the head",
+        AWS,
+        "{Name: pan-study-head}",
+        "{Name: pan-study-worker}",
+        (
+            "available_node_types.head.node_config.IamInstanceProfile: the head's instance profile must be one "
+            "that may start workers, such as pan-study-head, got 'pan-study-worker'."
+        ),
+    ),
+    Mistake(
+        "the workers' rights on the head",
+        GCP,
+        "email: *head_account",
+        "email: *worker_account",
+        (
+            "available_node_types.head.node_config.serviceAccounts: the head's service account must be one that "
+            "may start workers"
+        ),
+    ),
+    Mistake(
+        "credentials for forged requests",
+        AWS,
+        "HttpTokens: required",
+        "HttpTokens: optional",
+        "available_node_types.head.node_config.MetadataOptions.HttpTokens: must be required, got 'optional'",
+    ),
+    Mistake(
+        "no client of Google's",
+        GCP,
+        " && python -m pip install google-api-python-client",
+        "",
+        ("head_setup_commands: no command installs google-api-python-client, without which the head starts no workers"),
+    ),
+    Mistake(
+        "Ray's own setup of the head",
+        GCP,
+        "head_setup_commands:\n  - python -m ensurepip && python -m pip install google-api-python-client",
+        "# ",
+        "head_setup_commands: missing, so Ray would run its default, which installs packages for the cloud besides",
+    ),
+    Mistake(
+        "Ray's own setup of the head",
+        AWS,
+        "head_setup_commands: []\n",
+        "",
+        "head_setup_commands: missing, so Ray would run its default, which installs packages for the cloud besides",
+    ),
+    Mistake(
+        "no setup at all",
+        AWS,
+        "setup_commands:  # run on every node",
+        "initialization_commands:  # ",
+        "setup_commands: missing, so Ray would install another Ray than requirements.lock has",
+    ),
+    Mistake(
+        "no driver",
+        GCP,
+        '      metadata: {items: [{key: install-nvidia-driver, value: "True"}]}',
+        "      # ",
+        (
+            "available_node_types.gpu.node_config.metadata: must contain {key: install-nvidia-driver, value: "
+            '"True"}, or the machine has no driver'
+        ),
+    ),
+    Mistake(
+        "no wait for the driver",
+        GCP,
+        "until nvidia-smi >",
+        "until true >",
+        "worker_setup_commands: no command waits for the GPU's driver, which the first start installs",
+    ),
+    Mistake(
+        "no external address",
+        GCP,
+        "          accessConfigs: [{name: External NAT, type: ONE_TO_ONE_NAT}]\n",
+        "",
+        (
+            "available_node_types.head.node_config.networkInterfaces: the head has no external address for ssh; "
+            "add accessConfigs"
+        ),
+    ),
+    Mistake(
+        "an account without scopes",
+        GCP,
+        ', scopes: ["https://www.googleapis.com/auth/cloud-platform"]',
+        "",
+        (
+            "available_node_types.head.node_config.serviceAccounts: scopes must contain "
+            "https://www.googleapis.com/auth/cloud-platform, got none"
+        ),
+    ),
+    Mistake(
+        "spot machines that stop",
+        GCP,
+        "        instanceTerminationAction: DELETE",
+        "        # ",
+        (
+            "available_node_types.gpu.node_config.scheduling.instanceTerminationAction: must be DELETE, got '': "
+            "stopped machines still cost money."
+        ),
+    ),
+    Mistake(
+        "a spot machine that restarts",
+        GCP,
+        "automaticRestart: false",
+        "automaticRestart: true",
+        "available_node_types.gpu.node_config.scheduling.automaticRestart: must be false, got True",
+    ),
+    Mistake(
+        "a share that is not mounted",
+        GCP,
+        "(mountpoint -q /mnt/pan-study || sudo mount -t nfs $PAN_STUDY_SHARE /mnt/pan-study)",
+        "true",
+        (
+            "setup_commands[3]: no command mounts a share at /mnt/pan-study/results, so results stay on each "
+            "machine's disk"
+        ),
+    ),
+    Mistake(
+        "a bucket as a share",
+        GCP,
+        "sudo mount -t nfs $PAN_STUDY_SHARE /mnt/pan-study",
+        "gcsfuse birds /mnt/pan-study",
+        (
+            "setup_commands[3]: results need a share that can rename, append to and lock files, which gcsfuse "
+            "cannot; mount NFS."
+        ),
+    ),
+    Mistake(
+        "a share without its address",
+        GCP,
+        "  - *share\n",
+        "",
+        "setup_commands[9]: uses $PAN_STUDY_SHARE, which no command exports; see",
+    ),
+    Mistake(
+        "results in the home folder of each machine",
+        AWS,
+        "PAN_STUDY_OUTPUT=$PAN_STUDY_BUCKET/results",
+        "PAN_STUDY_OUTPUT=$HOME/results",
+        "setup_commands[2]: no command mounts a share at $HOME/results, so results stay on each machine's disk",
+    ),
+    Mistake(
+        "no copy of the datasets",
+        AWS,
+        "  - aws s3 sync --only-show-errors $PAN_STUDY_BUCKET/data ~/data",
+        "  # ",
+        "setup_commands[3]: no command copies the datasets to $HOME/data; add one as in cluster/config.yaml",
+    ),
+    Mistake(
+        "no mode of Ray's ports",
+        AWS,
+        "export RAY_AUTH_MODE=",
+        "export AUTH_MODE=",
+        (
+            "setup_commands: no command exports RAY_AUTH_MODE, which all nodes must share; add: export "
+            "RAY_AUTH_MODE=disabled"
+        ),
+    ),
+    Mistake(
+        "another mode of Ray's ports",
+        AWS,
+        "RAY_AUTH_MODE=disabled",
+        "RAY_AUTH_MODE=off",
+        "setup_commands[4]: RAY_AUTH_MODE must be token or disabled, got 'off'.",
+    ),
+    Mistake(
+        "exports that no shell reads",
+        AWS,
+        "  - grep -qs pan-study ~/.bashrc || echo '. ~/.pan-study' >> ~/.bashrc",
+        "  # ",
+        (
+            "setup_commands: no command makes ~/.bashrc read ~/.pan-study, which has the exports; add: echo '. "
+            "~/.pan-study' >> ~/.bashrc"
+        ),
+    ),
+    Mistake(
+        "an export that ends at once",
+        AWS,
+        "echo 'export RAY_AUTH_MODE=disabled' >> ~/.pan-study",
+        "export RAY_AUTH_MODE=disabled",
+        "setup_commands[4]: the export of RAY_AUTH_MODE ends with this command; append it to ~/.bashrc",
+    ),
+    Mistake(
+        "a head that starts over a running Ray",
+        AWS,
+        "head_start_ray_commands:\n  - ray stop\n",
+        "head_start_ray_commands:\n",
+        (
+            "head_start_ray_commands: no command runs `ray stop` before `ray start`, which fails when Ray is "
+            "running; add: ray stop"
+        ),
+    ),
+    Mistake(
+        "a worker at another port",
+        AWS,
+        "$RAY_HEAD_IP:6379",
+        "$RAY_HEAD_IP:6380",
+        (
+            "worker_start_ray_commands[1]: a worker must join port 6379, on which the head's `ray start` listens, "
+            "got 6380"
+        ),
+    ),
+    Mistake(
+        "another file for the autoscaler",
+        AWS,
+        "--autoscaling-config=~/ray_bootstrap_config.yaml",
+        "--autoscaling-config=~/cluster.yaml",
+        (
+            "head_start_ray_commands[1]: the head's `ray start` must have "
+            "--autoscaling-config=~/ray_bootstrap_config.yaml, or no worker starts, got ~/cluster.yaml"
+        ),
+    ),
+    Mistake(
+        "a dashboard on the network",
+        AWS,
+        "--dashboard-host=127.0.0.1",
+        "--dashboard-host=10.0.0.1",
+        "head_start_ray_commands[1]: --dashboard-host must be 127.0.0.1",
+    ),
+    Mistake(
+        "a worker that is a head",
+        AWS,
+        "ray start --address=$RAY_HEAD_IP:6379",
+        "ray start --head",
+        "worker_start_ray_commands[1]: a worker's `ray start` must not have --head",
+    ),
+    Mistake(
+        "version 2 of the autoscaler",
+        LOCAL,
+        "    export RAY_enable_autoscaler_v2=0;\n",
+        "",
+        "head_start_ray_commands[1]: RAY_enable_autoscaler_v2=0 must be set before `ray start`, or no worker joins",
+    ),
+    Mistake(
+        "version 2 of the autoscaler by its value",
+        LOCAL,
+        "RAY_enable_autoscaler_v2=0",
+        "RAY_enable_autoscaler_v2=1",
+        "head_start_ray_commands[1]: RAY_enable_autoscaler_v2=0 must be set before `ray start`, or no worker joins",
+    ),
+    Mistake(
+        "the autoscaler's version without effect",
+        LOCAL,
+        "    export RAY_enable_autoscaler_v2=0;\n",
+        "    RAY_enable_autoscaler=0;\n",
+        "head_start_ray_commands[1]: RAY_enable_autoscaler_v2=0 must be set before `ray start`, or no worker joins",
+    ),
+    Mistake(
+        "no token",
+        LOCAL,
+        "  - ray get-auth-token --generate > /dev/null",
+        "  - echo",
+        (
+            "head_setup_commands: no command creates the token of RAY_AUTH_MODE=token; add: ray get-auth-token "
+            "--generate"
+        ),
+    ),
+    Mistake(
+        "workers without the token",
+        LOCAL,
+        "cluster_synced_files: [~/.ray/auth_token]",
+        "cluster_synced_files: []",
+        "cluster_synced_files: must contain ~/.ray/auth_token, or workers have no token and cannot join; add it.",
+    ),
+    Mistake(
+        "no mode of Ray's ports",
+        LOCAL,
+        "export RAY_AUTH_MODE=token",
+        "# ",
+        (
+            "setup_commands: no command exports RAY_AUTH_MODE, which all nodes must share; add: export "
+            "RAY_AUTH_MODE=token"
+        ),
+    ),
+    Mistake(
+        "results that workers do not see",
+        LOCAL,
+        "export PAN_STUDY_OUTPUT=",
+        "export OUTPUT=",
+        "setup_commands: no command exports PAN_STUDY_OUTPUT, so workers would not see the results",
+    ),
+    Mistake(
+        "no setup from the lock",
+        LOCAL,
+        "make setup",
+        "make stup",
+        "setup_commands: no command installs requirements.lock; add: cd ~/pan-study && make setup",
+    ),
+    Mistake(
+        "no environment on PATH",
+        LOCAL,
+        'export PATH="$HOME/pan-study/.venv/bin:$PATH"',
+        "# ",
+        "setup_commands: no command puts .venv/bin first on PATH",
+    ),
+    Mistake(
+        "exports that no shell reads",
+        LOCAL,
+        "  - grep -q pan-study.sh ~/.bashrc || echo '. ~/.pan-study.sh' >> ~/.bashrc",
+        "  # ",
+        "setup_commands: no command makes ~/.bashrc read ~/.pan-study.sh",
+    ),
+    Mistake(
+        "the environment in the mount",
+        LOCAL,
+        "ln -s ~/.pan-study-venv .venv",
+        "cp -r ~/.pan-study-venv .venv",
+        "setup_commands: no command replaces .venv by a link",
+    ),
+    Mistake(
+        "a worker over a running Ray",
+        LOCAL,
+        "worker_start_ray_commands:\n  - ray stop\n",
+        "worker_start_ray_commands:\n",
+        "worker_start_ray_commands: no command runs `ray stop` before `ray start`",
+    ),
+    Mistake(
+        "no bounds for the autoscaler",
+        LOCAL,
+        " --autoscaling-config=~/ray_bootstrap_config.yaml",
+        "",
+        "head_start_ray_commands[1]: the head's `ray start` must have --autoscaling-config",
+    ),
+    Mistake(
+        "a machine not in the table: n1-standard-2",
+        GCP,
+        "machineType: g2-standard-8",
+        "machineType: n1-standard-2",
+        (
+            "available_node_types.gpu.node_config.machineType: 'n1-standard-2' is not in "
+            "cluster/instance_types.toml; add a line there with its CPUs and GPUs."
+        ),
+    ),
+    Mistake(
+        "a machine not in the table: c3-standard-8",
+        GCP,
+        "machineType: g2-standard-8",
+        "machineType: c3-standard-8",
+        (
+            "available_node_types.gpu.node_config.machineType: 'c3-standard-8' is not in "
+            "cluster/instance_types.toml; add a line there with its CPUs and GPUs."
+        ),
+    ),
+    Mistake(
+        "a machine not in the table: a3-highgpu-8g",
+        GCP,
+        "machineType: g2-standard-8",
+        "machineType: a3-highgpu-8g",
+        (
+            "available_node_types.gpu.node_config.machineType: 'a3-highgpu-8g' is not in "
+            "cluster/instance_types.toml; add a line there with its CPUs and GPUs."
+        ),
+    ),
+    Mistake(
+        "a machine newer than the list of names",
+        AWS,
+        "InstanceType: g6.2xlarge",
+        "InstanceType: g9.2xlarge",
+        (
+            "available_node_types.gpu.node_config.InstanceType: 'g9.2xlarge' is not in "
+            "cluster/instance_types.toml; add a line"
+        ),
+    ),
+    Mistake(
+        "an accelerator that n1 does not accept",
+        GCP,
+        "machineType: g2-standard-8",
+        "guestAccelerators: [{acceleratorType: nvidia-l4, acceleratorCount: 1}]\n      machineType: n1-standard-8",
+        (
+            "available_node_types.gpu.node_config.guestAccelerators: n1 machines accept nvidia-tesla-t4, "
+            "nvidia-tesla-p4, nvidia-tesla-v100, nvidia-tesla-p100, got 'nvidia-l4'"
+        ),
+    ),
+    Mistake(
+        "two ways to delete the cluster",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n  deletionStrategy:\n    "
+            "deletionRules:\n      - {policy: DeleteCluster, condition: {jobStatus: SUCCEEDED}}\n      - {policy: "
+            "DeleteCluster, condition: {jobStatus: FAILED}}\n"
+        ),
+        (
+            "RayJob.spec.deletionStrategy.deletionRules: the operator refuses deletionRules together with "
+            "shutdownAfterJobFinishes; remove one of the two."
+        ),
+    ),
+    Mistake(
+        "old and new ways to delete the cluster",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        (
+            "  deletionStrategy:\n    deletionRules:\n      - {policy: DeleteCluster, condition: {jobStatus: "
+            "SUCCEEDED}}\n      - {policy: DeleteCluster, condition: {jobStatus: FAILED}}\n    onSuccess: "
+            "{policy: DeleteCluster}\n"
+        ),
+        (
+            "RayJob.spec.deletionStrategy.deletionRules: the operator refuses deletionRules together with "
+            "onSuccess; remove one of the two."
+        ),
+    ),
+    Mistake(
+        "a cluster that stays after a failure",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        (
+            "  deletionStrategy:\n    deletionRules:\n      - {policy: DeleteCluster, condition: {jobStatus: "
+            "SUCCEEDED}}\n"
+        ),
+        (
+            "RayJob.spec.deletionStrategy.deletionRules: no rule deletes the cluster after FAILED, so it keeps "
+            "running and costs money; add {policy: DeleteCluster, condition: {jobStatus: FAILED, ttlSeconds: 600}}"
+        ),
+    ),
+    Mistake(
+        "a head that stays",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        (
+            "  deletionStrategy:\n    deletionRules:\n      - {policy: DeleteNone, condition: {jobStatus: "
+            "SUCCEEDED}}\n      - {policy: DeleteNone, condition: {jobStatus: FAILED}}\n"
+        ),
+        "RayJob.spec.deletionStrategy.deletionRules: no rule deletes the cluster after SUCCEEDED or FAILED",
+    ),
+    Mistake(
+        "workers deleted under the autoscaler",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        (
+            "  deletionStrategy:\n    deletionRules:\n      - {policy: DeleteWorkers, condition: {jobStatus: "
+            "SUCCEEDED}}\n      - {policy: DeleteCluster, condition: {jobStatus: SUCCEEDED}}\n      - {policy: "
+            "DeleteCluster, condition: {jobStatus: FAILED}}\n"
+        ),
+        (
+            "RayJob.spec.deletionStrategy.deletionRules[0].policy: the operator refuses DeleteWorkers with "
+            "enableInTreeAutoscaling; write DeleteCluster."
+        ),
+    ),
+    Mistake(
+        "a policy misspelt",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        (
+            "  deletionStrategy:\n    deletionRules:\n      - {policy: DelteCluster, condition: {jobStatus: "
+            "SUCCEEDED}}\n      - {policy: DeleteCluster, condition: {jobStatus: FAILED}}\n"
+        ),
+        (
+            "RayJob.spec.deletionStrategy.deletionRules[0].policy: must be one of DeleteCluster, DeleteWorkers, "
+            "DeleteSelf, DeleteNone, got 'DelteCluster'; did you mean 'DeleteCluster'?"
+        ),
+    ),
+    Mistake(
+        "a job deleted before its cluster",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        (
+            "  deletionStrategy:\n    deletionRules:\n      - {policy: DeleteCluster, condition: {jobStatus: "
+            "SUCCEEDED, ttlSeconds: 60}}\n      - {policy: DeleteSelf, condition: {jobStatus: SUCCEEDED}}\n      "
+            "- {policy: DeleteCluster, condition: {jobStatus: FAILED}}\n"
+        ),
+        (
+            "RayJob.spec.deletionStrategy.deletionRules: ttlSeconds of DeleteSelf after SUCCEEDED must be at "
+            "least 60, that of DeleteCluster, got 0."
+        ),
+    ),
+    Mistake(
+        "a rule without its condition",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        "  deletionStrategy:\n    deletionRules:\n      - {policy: DeleteCluster}\n",
+        (
+            "RayJob.spec.deletionStrategy.deletionRules[0].condition: must contain jobStatus: SUCCEEDED or "
+            "FAILED, or jobDeploymentStatus: Failed, got nothing."
+        ),
+    ),
+    Mistake(
+        "a policy for success alone",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        "  deletionStrategy: {onSuccess: {policy: DeleteCluster}}\n",
+        "RayJob.spec.deletionStrategy.onFailure: missing; the operator requires both onSuccess and onFailure",
+    ),
+    Mistake(
+        "a policy that deletes nothing",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        "  deletionStrategy: {onSuccess: {policy: DeleteCluster}, onFailure: {policy: DeleteNone}}\n",
+        (
+            "RayJob.spec.deletionStrategy.onFailure.policy: must be DeleteCluster or DeleteSelf, got "
+            "'DeleteNone'; otherwise the cluster keeps running"
+        ),
+    ),
+    Mistake(
+        "a time without a shutdown",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        (
+            "  ttlSecondsAfterFinished: 600\n  deletionStrategy:\n    deletionRules:\n      - {policy: "
+            "DeleteCluster, condition: {jobStatus: SUCCEEDED}}\n      - {policy: DeleteCluster, condition: "
+            "{jobStatus: FAILED}}\n"
+        ),
+        (
+            "RayJob.spec.ttlSecondsAfterFinished: the operator accepts it only with shutdownAfterJobFinishes: "
+            "true; write ttlSeconds in deletionRules."
+        ),
+    ),
+    Mistake(
+        "an empty strategy",
+        KUBERAY,
+        (
+            "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n  "
+            "ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
+        ),
+        "  deletionStrategy: {}\n",
+        "RayJob.spec.deletionStrategy: the operator requires deletionRules, or both onSuccess and onFailure",
+    ),
+    Mistake(
+        "a service",
+        KUBERAY,
+        "kind: RayJob",
+        "kind: RayService",
+        "kind: a RayService serves models and cannot run a study; write a RayJob or a RayCluster.",
+    ),
+    Mistake(
+        "a GPU by another name",
+        KUBERAY,
+        "limits: {cpu: 7, memory: 24Gi, nvidia.com/gpu: 1}",
+        "limits: {cpu: 7, memory: 24Gi, nvidia.com/gpus: 1}",
+        (
+            "RayCluster.spec.workerGroupSpecs[0].template.spec.containers[0].resources.limits: unknown resource "
+            "'nvidia.com/gpus'; did you mean 'nvidia.com/gpu'?"
+        ),
+    ),
+    Mistake(
+        "no data root",
+        KUBERAY,
+        "  PAN_STUDY_DATA_ROOT: /data",
+        "  DATA_ROOT: /data",
+        (
+            "RayCluster.spec.headGroupSpec.template.spec.containers[0].envFrom: PAN_STUDY_DATA_ROOT is missing, "
+            "so a study would read data from `data`"
+        ),
+    ),
+    Mistake(
+        "no copy of the datasets",
+        KUBERAY,
+        "        initContainers: &fetch\n",
+        "        sidecars: &fetch\n",
+        "RayCluster.spec.headGroupSpec.template.spec.initContainers: no container copies the datasets to /data",
+    ),
 ]
 
 
@@ -1150,5 +1798,5 @@ def test_a_mistake_is_reported_in_one_clear_line(mistake: Mistake, filled: Calla
 
 
 def test_no_mistake_is_planted_twice():
-    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 122
+    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 191
     assert len({(mistake.file, mistake.before, mistake.after) for mistake in MISTAKES}) == len(MISTAKES)
