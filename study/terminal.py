@@ -1,6 +1,7 @@
-"""Terminal: output of commands. Progress is one live line on a terminal, and occasional plain lines in a log file."""
+"""Terminal: output of commands. Progress is live lines on a terminal, and occasional plain lines in a log file."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 Show = Callable[[Callable[[], str]], None]
-"""Shows a progress line. The argument builds the line and is called only if the line is shown."""
+"""Shows progress. The argument builds the lines, joined by line ends, and is called only if they are shown."""
 
 REFRESH_S = 0.5
 """Seconds between two updates of the progress line on a terminal."""
@@ -23,7 +24,9 @@ class Terminal:
     """Print lines, and show progress: live on a terminal, at most once in QUIET_S elsewhere."""
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        # Not FORCE_COLOR and the like: lines are redrawn only where somebody sees them.
+        self._console = console or Console(highlight=False, soft_wrap=True, force_terminal=sys.stdout.isatty())
+        self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._clock = clock
         self._printed_s = clock()
 
@@ -32,9 +35,14 @@ class Terminal:
         self._console.print(Text(line))
         self._printed_s = self._clock()
 
+    def log(self, make: Callable[[], str]) -> None:
+        """Print a line, unless progress is shown live."""
+        if not self._is_live:
+            self.say(make())
+
     @contextmanager
     def live(self, *, at_once: bool = False) -> Generator[Show]:
-        """Show a progress line that each call replaces.
+        """Show progress lines that each call replaces; those wider than the terminal are truncated.
 
         Args:
             at_once: If output is not a terminal, print the first line without waiting for QUIET_S.
@@ -43,7 +51,7 @@ class Terminal:
             A function that shows the next line. If output is not a terminal, it prints a line after QUIET_S without
             output.
         """
-        if not self._console.is_terminal:
+        if not self._is_live:
             yield self._print_after_quiet(at_once)
             return
         with Live(console=self._console, transient=True, auto_refresh=False) as line:

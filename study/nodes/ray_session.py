@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from study.nodes.deployment import IN_A_JOB, PACKAGE
 from study.nodes.node_probe import PACKAGES
 from study.nodes.ray_address import cluster_file, configure_ray_environment
 from study.nodes.resources import Node, count_machines, find_nodes, wait_for_machines
+from study.terminal import duration
 
 MAX_STARTS = 3
 """Number of attempts to start Ray."""
@@ -29,7 +31,7 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
 
     Args:
         study: The study; its `ray_address` is used.
-        say: Prints a line while the session waits for machines.
+        say: Prints a line when Ray starts, and while the session waits for machines.
 
     Yields:
         The nodes that trials may use, including those that the autoscaler may start.
@@ -40,7 +42,10 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
     configure_ray_environment()
     on_terminate = signal.getsignal(signal.SIGTERM)
     if study.ray_address is None:
+        say("starting Ray on this machine")
+        begun_s = time.monotonic()
         _start_ray()
+        say(f"Ray has started in {duration(time.monotonic() - begun_s)}")
     else:
         _join_ray(study.ray_address)
     signal.signal(signal.SIGTERM, on_terminate)  # Ray replaces it by a handler that ends the process at once

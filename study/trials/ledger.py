@@ -196,7 +196,8 @@ class TrialLedger:
             return
         written = parse_model(self._config, content, ConfigFile, LEAVE_OUT)
         if written.config != config:
-            write_json(self._config, {"trial_id": written.trial_id, "number": written.number, "config": config})
+            reopened = written.model_copy(update={"config": config})
+            write_json(self._config, reopened.model_dump(exclude_none=True))
         if self.status()[0] is Status.COMPLETED:
             remove(self._status)
 

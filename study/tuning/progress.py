@@ -7,20 +7,34 @@ from collections.abc import Callable, Iterable
 
 from pan_model.objective import Objective
 from study.terminal import duration
-from study.trials.ledger import Status, TrialRecord, name_counts
+from study.trials.ledger import Status, TrialRecord
+
+WORDS = {Status.COMPLETED: "done", Status.STOPPED: "stopped", Status.FAILED: "failed", Status.RUNNING: "running"}
+"""The words of the progress line, which are short."""
 
 
 class SearchProgress:
-    """Count the trials of one dataset by status and keep the best value so far, without reading the ledger again."""
+    """Count the trials of one dataset by status and keep the best value so far, without reading the ledger again.
 
-    def __init__(self, records: Iterable[TrialRecord], objective: Objective) -> None:
-        """Start from the trials of the ledger."""
+    Args:
+        records: The trials of the ledger at the start.
+        objective: The objective of the dataset.
+        report: Called with each trial that ends later, after it was counted.
+    """
+
+    def __init__(
+        self,
+        records: Iterable[TrialRecord],
+        objective: Objective,
+        report: Callable[[TrialRecord], None] = lambda _: None,
+    ) -> None:
         self.objective = objective
+        self._report = report
         self.best: float | None = None
         self.counts: Counter[Status] = Counter()
         self._statuses: dict[str, Status] = {}
         for record in records:
-            self.trial_finished(record)
+            self._count_record(record)
 
     @property
     def ended(self) -> int:
@@ -38,7 +52,11 @@ class SearchProgress:
             self.best = value
 
     def trial_finished(self, record: TrialRecord) -> None:
-        """Count a trial with the status and the best value of its record."""
+        """Count a trial that has ended with the status and the best value of its record."""
+        self._count_record(record)
+        self._report(record)
+
+    def _count_record(self, record: TrialRecord) -> None:
         self._count(record.trial_id, record.status)
         best = record.best_epoch(self.objective)
         if best is not None:
@@ -67,7 +85,7 @@ def progress_line(
 
 
 def trials_line(dataset: str, num_trials: int, progress: SearchProgress, ended_before: int, elapsed_s: float) -> str:
-    """Return one line: trials by status, the best value so far and the time left.
+    """Return one line, the most important first: a narrow terminal truncates its end.
 
     Args:
         dataset: The name of the dataset.
@@ -76,10 +94,30 @@ def trials_line(dataset: str, num_trials: int, progress: SearchProgress, ended_b
         ended_before: The number of trials that had ended when this run of the study began.
         elapsed_s: Seconds since then.
     """
-    line = f"{dataset}: {progress.ended}/{num_trials} trials, {name_counts(progress.counts)}"
+    parts = [f"{dataset} {progress.ended}/{num_trials}"]
     if progress.best is not None:
-        line += f"; best {progress.objective.name} {progress.best:.4f}"
+        parts.append(f"best {progress.best:.4f}")
     if progress.ended > ended_before:
-        left_s = elapsed_s / (progress.ended - ended_before) * (num_trials - progress.ended)
-        line += f"; about {duration(left_s)} left"
-    return line
+        left_s = elapsed_s / (progress.ended - ended_before) * max(0, num_trials - progress.ended)
+        parts.append(f"{duration(left_s)} left")
+    counts = [f"{progress.counts[status]} {word}" for status, word in WORDS.items() if progress.counts[status]]
+    return " | ".join([*parts, ", ".join(counts)] if counts else parts)
+
+
+def ended_line(dataset: str, num_trials: int, progress: SearchProgress, record: TrialRecord) -> str:
+    """Return one line about a trial that has ended.
+
+    Args:
+        dataset: The name of the dataset.
+        num_trials: The number of trials of the search.
+        progress: The counts, the trial included.
+        record: The trial.
+    """
+    line = f"{dataset} {progress.ended}/{num_trials}: trial {record.number} ({record.trial_id}) {record.status}"
+    best = record.best_epoch(progress.objective)
+    if best is not None:
+        line += f", {progress.objective.name} {best[progress.objective.name]:.4f} in epoch {best['epoch']}"
+    if record.error:
+        line += f", {' '.join(record.error.split())}"
+    line += f", {duration(record.wall_s)}"
+    return line if progress.best is None else f"{line}; best so far {progress.best:.4f}"

@@ -1,5 +1,7 @@
 """Search: run the missing trials of all datasets of a study, on slots that the datasets share."""
 
+from functools import partial
+
 from pan_model.datasets import find_dataset
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
@@ -8,12 +10,13 @@ from study.nodes.slots import Slots, loading_processes
 from study.storage.location import absolute
 from study.storage.paths import StudyPaths
 from study.terminal import Terminal
+from study.trials.ledger import TrialRecord
 from study.trials.more_epochs import count_missing
 from study.trials.preparation import PreparedDataset
 from study.trials.trial import TrialEnvironment
 from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
-from study.tuning.progress import SearchProgress, progress_line
+from study.tuning.progress import SearchProgress, ended_line, progress_line
 
 
 def search_datasets(
@@ -42,15 +45,23 @@ def search_datasets(
         _dataset_search(config, plan, dataset, environment.results)
         for plan, dataset in zip(config.plans, prepared, strict=True)
     ]
+
+    def report(search: DatasetSearch, record: TrialRecord) -> None:
+        counts = progress[search.dataset]
+        terminal.log(lambda: ended_line(search.dataset, search.num_trials, counts, record))
+
     records = {search.dataset: search.records() for search in searches}
-    progress = {search.dataset: SearchProgress(records[search.dataset], search.objective) for search in searches}
+    progress = {
+        search.dataset: SearchProgress(records[search.dataset], search.objective, partial(report, search))
+        for search in searches
+    }
     lines = [progress_line(search.dataset, search.num_trials, progress[search.dataset]) for search in searches]
     missing = [search for search in searches if count_missing(records[search.dataset], search.num_trials)]
     datasets = {dataset.dataset: dataset for dataset in prepared}
     with terminal.live(at_once=True) as show:
 
         def update() -> None:
-            show(lambda: "; ".join(line() for line in lines))
+            show(lambda: "\n".join(line() for line in lines))
 
         update()
         if not missing:

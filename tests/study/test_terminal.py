@@ -1,3 +1,4 @@
+import re
 import time
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -122,6 +123,59 @@ def test_a_long_line_is_cut_to_the_terminal(watched: Terminal, written: StringIO
     with watched.live() as show:
         show(lambda: "[red]" + "x" * 100)
     assert "[red]" + "x" * 54 + "…" in written.getvalue()
+
+
+LINES = "\n".join(
+    f"{name} 15/16 | best 0.9231 | 1 min 40 s left | 9 done, 6 stopped, 1 running" for name in ("cub", "polyvore")
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (80, LINES.split("\n")),
+        (60, [f"{line[:59]}…" if len(line) > 60 else line for line in LINES.split("\n")]),
+        (40, [f"{line[:39]}…" for line in LINES.split("\n")]),
+    ],
+)
+def test_every_dataset_has_a_line_whose_end_a_narrow_terminal_leaves_out(
+    written: StringIO, monkeypatch: pytest.MonkeyPatch, columns: int, shown: list[str]
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    with Terminal(Console(file=written, force_terminal=True, legacy_windows=False)).live() as show:
+        show(lambda: LINES)
+        lines = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", written.getvalue()).splitlines()
+    assert [line.rstrip() for line in lines if line.strip()] == shown
+    assert not re.search(r"\x1b\[[\d;]*m", written.getvalue())
+
+
+def plain_console(written: StringIO, monkeypatch: pytest.MonkeyPatch, how: str) -> Console | None:
+    """An output on which nothing is redrawn."""
+    if how == "dumb":
+        monkeypatch.setenv("TERM", "dumb")
+        return Console(file=written, force_terminal=True, soft_wrap=True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", written)
+    return None
+
+
+@pytest.mark.parametrize("how", ["dumb", "piped"])
+def test_where_nothing_can_be_redrawn_output_is_whole_lines(
+    written: StringIO, monkeypatch: pytest.MonkeyPatch, how: str, clock: Clock
+):
+    terminal = Terminal(plain_console(written, monkeypatch, how), clock)
+    with terminal.live(at_once=True) as show:
+        show(lambda: LINES)
+        terminal.log(lambda: "a trial has ended")
+        show(lambda: "too early")
+    terminal.say("done")
+    assert written.getvalue() == f"{LINES}\na trial has ended\ndone\n"
+
+
+def test_where_progress_is_live_trials_that_end_have_no_lines(watched: Terminal, written: StringIO):
+    watched.log(lambda: "a trial has ended")
+    assert written.getvalue() == ""
 
 
 def test_an_error_inside_goes_through(watched: Terminal):

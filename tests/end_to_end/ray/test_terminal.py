@@ -41,7 +41,7 @@ def test_a_study_goes_on_on_a_terminal(done_on_ray: Any, tmp_path: Path):
     code, screen = run_on_a_terminal([*study.words, "--resume", "--num-trials=7"], tmp_path)
     assert code == 0, screen
     assert "resuming study demo" in screen
-    assert re.search(r"demo: \d/7 trials, (\d|none) ", screen)
+    assert re.search(r"demo \d/7 \| best 0\.\d{4} \| ", screen)
     assert "demo: best few_shot_accuracy 0." in screen
     records = read_ledger(study.files.trials)
     assert {record.status for record in records} <= {Status.COMPLETED, Status.STOPPED}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pan_model.objective import Objective
 from study.trials.ledger import Status, TrialRecord, count_ended
-from study.tuning.progress import SearchProgress, trials_line
+from study.tuning.progress import SearchProgress, ended_line, trials_line
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -52,12 +52,43 @@ def test_a_trial_that_goes_on_is_one(record: Make):
 
 def test_progress_of_a_search(record: Make):
     progress = SearchProgress([], Objective(METRIC, "max"))
-    assert trials_line("demo", 10, progress, 0, 0.0) == "demo: 0/10 trials, none yet"
+    assert trials_line("demo", 10, progress, 0, 0.0) == "demo 0/10"
     progress.trial_finished(record(0, Status.RUNNING))
-    assert trials_line("demo", 10, progress, 0, 3.0) == "demo: 0/10 trials, 1 running"
+    assert trials_line("demo", 10, progress, 0, 3.0) == "demo 0/10 | 1 running"
     for trial in (record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)):
         progress.trial_finished(trial)
-    line = "demo: 3/10 trials, 1 completed, 1 stopped, 1 failed, 1 running; best few_shot_accuracy 0.7500"
-    assert trials_line("demo", 10, progress, 0, 30.0) == line + "; about 1 min 10 s left"
-    assert trials_line("demo", 10, progress, 2, 30.0) == line + "; about 3 min 30 s left"
-    assert trials_line("demo", 10, progress, 3, 30.0) == line
+    counts = "1 done, 1 stopped, 1 failed, 1 running"
+    assert trials_line("demo", 10, progress, 0, 30.0) == f"demo 3/10 | best 0.7500 | 1 min 10 s left | {counts}"
+    assert trials_line("demo", 10, progress, 2, 30.0) == f"demo 3/10 | best 0.7500 | 3 min 30 s left | {counts}"
+    assert trials_line("demo", 10, progress, 3, 30.0) == f"demo 3/10 | best 0.7500 | {counts}"
+    assert trials_line("demo", 2, progress, 0, 30.0) == f"demo 3/2 | best 0.7500 | 0 s left | {counts}"
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "values", "error", "line"),
+    [
+        (3, Status.COMPLETED, (0.5, 0.75, 0.7), "", "few_shot_accuracy 0.7500 in epoch 2, 4 s; best so far 0.9000"),
+        (4, Status.STOPPED, (0.95,), "", "few_shot_accuracy 0.9500 in epoch 1, 2 s; best so far 0.9500"),
+        (5, Status.FAILED, (), "ValueError: it\nbroke", "ValueError: it broke, 0 s; best so far 0.9000"),
+    ],
+)
+def test_a_trial_that_ends_is_reported(
+    record: Make, number: int, status: Status, values: tuple[float, ...], error: str, line: str
+):
+    lines: list[str] = []
+
+    def report(trial: TrialRecord) -> None:
+        lines.append(ended_line("demo", 16, progress, trial))
+
+    progress = SearchProgress([record(0, Status.COMPLETED, 0.9)], Objective(METRIC, "max"), report)
+    assert lines == []  # it ended in an earlier run
+    progress.trial_started(f"trial{number}")
+    progress.trial_finished(record(number, status, *values, error=error))
+    assert lines == [f"demo 2/16: trial {number} (trial{number}) {status}, {line}"]
+
+
+def test_before_the_first_value_there_is_no_best(record: Make):
+    progress = SearchProgress([], Objective(METRIC, "max"))
+    failed = record(0, Status.FAILED, error="x")
+    progress.trial_finished(failed)
+    assert ended_line("demo", 2, progress, failed) == "demo 1/2: trial 0 (trial0) failed, x, 0 s"
