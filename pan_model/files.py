@@ -15,8 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
-from pan_model.errors import UserError
-from pan_model.machine_faults import faults_at
+from pan_model.errors import UserError, faults_at
 
 
 @contextmanager

@@ -11,8 +11,7 @@ import torch
 from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL
 from pan_model.datasets import find_dataset
-from pan_model.errors import UserError
-from pan_model.machine_faults import MachineFault
+from pan_model.errors import MachineFault, UserError
 from pan_model.reproducibility import deterministic_arithmetic
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from pan_model.errors import faults_at
 from pan_model.files import atomic_folder, atomic_write, check_writable
-from pan_model.machine_faults import faults_at
 
 
 class LocalStorage:

@@ -20,9 +20,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pan_model.errors import UserError
+from pan_model.errors import MachineFault, UserError, is_fault_text
 from pan_model.flat import Scalar
-from pan_model.machine_faults import MachineFault, is_fault_text
 from pan_model.objective import Objective
 from pan_model.scores import EpochRecord
 from study.storage.files import (

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from pan_model.errors import faults_at
 from pan_model.flat import Scalar
-from pan_model.machine_faults import faults_at
 from pan_model.scores import EpochRecord
 from study.storage.files import write_file
 from study.storage.location import Location, in_store

@@ -13,8 +13,8 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.datasets import find_dataset
+from pan_model.errors import find_machine_fault
 from pan_model.flat import Scalar
-from pan_model.machine_faults import find_machine_fault
 from pan_model.reproducibility import computing_threads, deterministic_arithmetic
 from pan_model.scores import EpochRecord
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline

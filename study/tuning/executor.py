@@ -8,8 +8,7 @@ from pathlib import Path
 
 import optuna
 
-from pan_model.errors import UserError
-from pan_model.machine_faults import MachineFault
+from pan_model.errors import MachineFault, UserError
 from study.config.choices import Scheduler
 from study.config.study_config import StudyConfig
 from study.trials.ledger import read_ledger

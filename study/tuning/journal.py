@@ -17,9 +17,9 @@ from optuna.storages.journal._storage import JournalOperation  # the operation c
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
+from pan_model.errors import faults_at
 from pan_model.files import atomic_write
 from pan_model.flat import Scalar
-from pan_model.machine_faults import faults_at
 from pan_model.objective import Objective
 from study.config.choices import Sampler
 from study.config.search_space import Parameters, replay

@@ -11,8 +11,7 @@ import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from pan_model.errors import UserError
-from pan_model.machine_faults import MachineFault, fault_of_text, find_machine_fault
+from pan_model.errors import MachineFault, UserError, fault_of_text, find_machine_fault
 from study.config.study_config import StudyConfig
 from study.nodes.file_server import file_server
 from study.nodes.ray_address import configure_ray_environment

@@ -15,7 +15,7 @@ from ray import tune
 from ray.util import get_node_ip_address
 
 from pan_model.datasets import find_dataset
-from pan_model.machine_faults import MachineFault, find_machine_fault
+from pan_model.errors import MachineFault, find_machine_fault
 from study.nodes.image_transfer import start_on_this_node
 from study.nodes.node_probe import node_name
 from study.nodes.requirements import REQUIREMENT_FAILURE, NodeRequirements, check_requirements

@@ -11,7 +11,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from pan_model.machine_faults import MachineFault, fault_of_text
+from pan_model.errors import MachineFault, fault_of_text
 from study.config.study_config import StudyConfig
 from study.storage.object_store import StoreError
 from study.trials.host import forget_host, read_host

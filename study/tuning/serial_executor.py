@@ -11,7 +11,7 @@ from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
-from pan_model.machine_faults import find_machine_fault
+from pan_model.errors import find_machine_fault
 from study.config.study_config import StudyConfig
 from study.trials.host import TrialHost, write_host
 from study.trials.preparation import PreparedDataset

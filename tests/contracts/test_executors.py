@@ -18,8 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.errors import UserError
-from pan_model.machine_faults import MachineFault
+from pan_model.errors import MachineFault, UserError
 from pan_model.tasks.few_shot import FewShotTask
 from search_spaces import SearchSpace
 from study.config.choices import Executor, Sampler

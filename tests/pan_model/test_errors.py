@@ -15,9 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from pan_model.command_line import run_with_exit_code
-from pan_model.errors import UserError
+from pan_model.errors import MachineFault, UserError, fault_of_text, find_machine_fault
 from pan_model.files import atomic_cache_write, atomic_write
-from pan_model.machine_faults import MachineFault, fault_of_text, find_machine_fault
 
 FULL_DISK = "No space left on device"
 TENSORS = {"a": torch.zeros(200_000)}
@@ -103,7 +102,7 @@ def test_other_errors_are_none(error: Exception):
 def test_it_survives_a_pickle_and_a_traceback():
     fault = MachineFault(errno.ENOSPC, "results/a", "10.0.0.2")
     assert str(pickle.loads(pickle.dumps(fault))) == f"node 10.0.0.2: results/a: {FULL_DISK}; make room there"
-    read = fault_of_text(f"pan_model.machine_faults.MachineFault: {fault}")
+    read = fault_of_text(f"pan_model.errors.MachineFault: {fault}")
     assert str(read) == str(fault)
 
 
