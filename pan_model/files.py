@@ -4,6 +4,7 @@ All files and folders that must appear atomically are written with `atomic_write
 old or the new content, never a mixture.
 """
 
+import codecs
 import hashlib
 import json
 import os
@@ -83,6 +84,62 @@ def atomic_cache_write(path: Path, what: str) -> Generator[Path]:
             yield temporary
     except OSError as error:
         raise UserError(f"{what} cannot be cached in {path.parent} ({error}); give another --cache-dir.") from error
+
+
+def read_user_text(path: Path) -> str:
+    """Read a text file that a user wrote; see `decode_user_text`.
+
+    Raises:
+        UserError: The file cannot be read, or is not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+    try:
+        return decode_user_text(content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}.") from error
+
+
+def decode_user_text(content: bytes) -> str:
+    r"""Decode text that a user wrote: UTF-8 with or without a byte order mark, lines that end in LF, CRLF or CR.
+
+    Args:
+        content: The content of the file.
+
+    Returns:
+        The text without a byte order mark. Lines end in LF.
+
+    Raises:
+        UserError: The content is UTF-16, as PowerShell writes it, or no UTF-8 text. The message is a clause without
+            the name of the file.
+
+    >>> decode_user_text(b"\xef\xbb\xbfa\r\nb\rc")
+    'a\nb\nc'
+    """
+    refuse_utf16(content)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        broken, line = content[error.start : error.end], before.count(b"\n") + 1
+        raise UserError(
+            f"expected UTF-8 text, got {broken!r}; it is in line {line}, save the file with the encoding UTF-8"
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def refuse_utf16(content: bytes) -> None:
+    """Raise UserError if the beginning of a file, at least 4 bytes, shows that it is UTF-16 text.
+
+    The message is a clause without the name of the file.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise UserError(
+            "expected UTF-8 text, got UTF-16, which PowerShell's > writes; save it with the encoding UTF-8 "
+            "(in PowerShell: | Out-File -Encoding utf8)"
+        )
 
 
 def content_key(*content: Any) -> str:

@@ -17,6 +17,7 @@ from pan_model.backbones.config import Pooling
 from pan_model.backbones.weights import load_weights, load_weights_file
 from pan_model.config import TrialConfig
 from pan_model.errors import UserError
+from pan_model.files import decode_user_text
 from pan_model.model.pan import Pan
 
 MODEL_SCHEMA = "pan-study/model/1"
@@ -108,7 +109,7 @@ def load_backbone(folder: Path | str) -> Backbone:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        content = json.loads(decode_user_text((folder / CONFIG).read_bytes()))
     except (OSError, ValueError) as error:
         raise UserError(_incomplete(folder, error)) from error
     if not isinstance(content, dict) or content.get("schema") != MODEL_SCHEMA:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from pan_model.errors import UserError
+from pan_model.files import read_user_text, refuse_utf16
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # surrogateescape decodes bytes that are not UTF-8 to these
 _SHOWN = 80  # characters of a bad line that a message repeats
@@ -20,6 +21,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         UserError: The file cannot be read, or a line is not UTF-8.
     """
     try:
+        with path.open("rb") as file:
+            start = file.read(4)
+        try:
+            refuse_utf16(start)
+        except UserError as error:
+            raise UserError(f"{path}: {error}.") from error
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(file, start=1):
                 text = line.strip()
@@ -55,19 +62,13 @@ _WAY_OUT = "the file is damaged: download or create it again"
 
 def read_json(path: Path) -> object:
     """Read a JSON file. Raise UserError if it cannot be read, or with the line and column if it is not JSON."""
+    text = read_user_text(path)
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            return json.load(file)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+        return json.loads(text)
     except json.JSONDecodeError as error:
         got = error.doc[error.pos : error.pos + 20]
         place = f"{path} line {error.lineno} column {error.colno}"
         raise UserError(f"{place}: expected JSON ({error.msg}), got {_SHORT.repr(got)}; {_WAY_OUT}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: expected UTF-8 text, got {error.object[error.start : error.end]!r}; {_WAY_OUT}."
-        ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of nested lists
         raise UserError(f"{path}: expected JSON, got {' '.join(str(error).split())}; {_WAY_OUT}.") from error
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pan_model.command_line import OneLineParser
 from pan_model.errors import UserError
+from pan_model.files import decode_user_text
 from study.config.final_config import FinalConfig
 from study.config.flags import Flag, Group, flags_of
 from study.config.study_config import StudyConfig
@@ -172,7 +173,7 @@ class _Names(argparse.Action):
 def _words_of_toml(path: Path, parser: OneLineParser) -> list[str]:
     """Return the content of a TOML file as the words of an equivalent command line."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(decode_user_text(path.read_bytes()))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:

@@ -4,7 +4,6 @@ The contract for other programs is the JSON Schema in study/best_config.schema.j
 files, which a test checks.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from pan_model.errors import UserError
 from pan_model.objective import Objective
-from study.storage.files import read_if_exists, write_json
+from study.storage.files import parse_json, read_if_exists, write_json
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths
@@ -200,7 +199,7 @@ def read_best_config(path: Location) -> dict[str, Any]:
     if content is None:
         raise UserError(f"{path}: cannot be read (No such file or directory); {MADE_BY}.")
     parse_model(path, content, BestConfigFile, f"see {SCHEMA_FILE.name}, or {MADE_BY}")
-    best = json.loads(content)
+    best = parse_json(path, content, MADE_BY)
     try:
         TrialConfig.from_flat(best["config"])
     except UserError as rule:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
 from pan_model.errors import UserError
+from pan_model.files import decode_user_text
 from study.storage.local_storage import LocalStorage
 from study.storage.location import Location, in_store
 from study.storage.object_store import ObjectStorage, StoreError
@@ -168,7 +169,7 @@ def read_if_exists(path: Location, way_out: str) -> bytes | None:
 def parse_json(path: Location, content: bytes, way_out: str) -> Any:
     """Parse the content of a JSON file; see `read_json`."""
     try:
-        return json.loads(content.decode("utf-8"))
+        return json.loads(decode_user_text(content))
     except ValueError as error:
         raise UserError(f"{path}: is not JSON ({error}); {way_out}.") from error
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from pan_model.errors import UserError
+from pan_model.files import decode_user_text
 from study.storage.files import read_if_exists
 from study.storage.location import Location
 
@@ -75,9 +76,11 @@ def read_model(path: Location, model: type[M], way_out: str) -> M:
 def parse_model(path: Location, content: bytes, model: type[M], way_out: str) -> M:
     """Validate the content of a JSON file; see `read_model`."""
     try:
-        return model.model_validate_json(content)
+        return model.model_validate_json(decode_user_text(content))
     except ValidationError as error:
         raise UserError(f"{path}: {_describe(error.errors(include_url=False))}; {way_out}.") from error
+    except UserError as error:
+        raise UserError(f"{path}: is not JSON ({error}); {way_out}.") from error
 
 
 def _describe(errors: Sequence[ErrorDetails]) -> str:

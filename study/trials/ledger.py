@@ -262,7 +262,7 @@ class TrialLedger:
         """
         content = self._read(self._history, LEAVE_OUT) or b""
         try:
-            lines = content[: content.rfind(b"\n") + 1].decode("utf-8").splitlines()
+            lines = content[: content.rfind(b"\n") + 1].decode("utf-8-sig").splitlines()
             records = [json.loads(line) for line in lines]
         except ValueError as error:
             raise UserError(f"{self._history}: must hold a JSON object a line ({error}); {LEAVE_OUT}.") from error

@@ -1,5 +1,6 @@
 """Atomic writes, names of cache entries, new files all or none, and folders that cannot be written."""
 
+import codecs
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,6 +17,7 @@ from pan_model.files import (
     check_writable,
     content_key,
     existing_parent,
+    read_user_text,
     write_new_files,
 )
 
@@ -166,3 +168,29 @@ def test_folder_that_can_be_made_is_not_made(tmp_path: Path) -> None:
 def test_nearest_folder_that_is_there(tmp_path: Path) -> None:
     assert existing_parent(tmp_path) == tmp_path
     assert existing_parent(tmp_path / "not" / "yet") == tmp_path
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_text_of_a_user_may_have_a_mark_and_any_line_ends(tmp_path: Path, mark: bytes, end: str):
+    path = tmp_path / "words.txt"
+    path.write_bytes(mark + f"Düne{end}{end}b{end}".encode())
+    assert read_user_text(path) == "Düne\n\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "a = 1".encode("utf-16"),
+            r"words\.txt: expected UTF-8 text, got UTF-16, which PowerShell's > writes; save it",
+        ),
+        ("a = 1".encode("utf-16-be"), r"words\.txt: expected UTF-8 text, got UTF-16"),
+        ("a\r\nb\rDüne".encode("latin-1"), r"words\.txt: expected UTF-8 text, got b'\\xfc'; it is in line 3, save"),
+    ],
+)
+def test_text_of_a_user_in_another_encoding_is_refused(tmp_path: Path, content: bytes, message: str):
+    path = tmp_path / "words.txt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_user_text(path)

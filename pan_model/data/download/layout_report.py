@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.data.source_files import HIDDEN, is_hidden
+from pan_model.errors import UserError
+from pan_model.files import refuse_utf16
 
 SHOWN = 3  # names listed in a finding
 
@@ -117,13 +119,18 @@ def find_file(report: LayoutReport, places: Sequence[str]) -> str | None:
 def read_lines(report: LayoutReport, name: str) -> list[str]:
     """Return the non-blank lines of a file. Add a finding if it cannot be read."""
     try:
-        text = (report.folder / name).read_text(encoding="utf-8-sig", errors="replace")
+        content = (report.folder / name).read_bytes()
+        refuse_utf16(content)
+    except UserError as error:
+        report.add(Verdict.BROKEN, f"{name}: {error}")
+        return []
     except FileNotFoundError:
         report.add(Verdict.MISSING, name)
         return []
     except OSError as error:
         report.add(Verdict.BROKEN, f"{name}: cannot be read ({error.strerror})")
         return []
+    text = content.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         report.add(Verdict.BROKEN, f"{name}: empty")
     return [line.strip() for line in text.split("\n") if line.strip()]

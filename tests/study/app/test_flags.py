@@ -255,6 +255,18 @@ def test_an_empty_file_name_is_refused():
         read_study_config(["--config", ""])
 
 
+def test_a_file_from_notepad_has_a_byte_order_mark(toml: Path):
+    toml.write_bytes("\ufeffname = 'düne'\r\nnum_trials = 3\r".encode())
+    config = read_study_config(["--config", str(toml)])
+    assert (config.study_name, config.num_trials) == ("düne", 3)
+
+
+def test_a_file_from_powershell_is_utf16(toml: Path):
+    toml.write_bytes("num_trials = 3".encode("utf-16"))
+    with pytest.raises(UserError, match=r"study\.toml: is not TOML \(expected UTF-8 text, got UTF-16, .* Out-File"):
+        read_study_config(["--config", str(toml)])
+
+
 def test_a_file_that_is_not_text(toml: Path):
     toml.write_bytes(b"name = '\xff'")
     with pytest.raises(UserError, match=r"study\.toml: is not TOML \(.+\)\."):

@@ -95,3 +95,7 @@ def test_what_is_no_object_is_refused() -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"study.json: cannot be read \(No such file or directory\); bring"):
         read_model(tmp_path / "study.json", File, WAY_OUT)
+
+
+def test_an_editor_may_add_a_byte_order_mark() -> None:
+    assert parse_model(Path("study.json"), b"\xef\xbb\xbf" + json.dumps(WHOLE).encode(), File, WAY_OUT) == parse(WHOLE)
