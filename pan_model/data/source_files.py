@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from pan_model.errors import UserError
-from pan_model.files import read_user_text, refuse_utf16
+from pan_model.files import decode_user_text, refuse_utf16
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # surrogateescape decodes bytes that are not UTF-8 to these
 _SHOWN = 80  # characters of a bad line that a message repeats
@@ -62,9 +62,12 @@ _WAY_OUT = "the file is damaged: download or create it again"
 
 def read_json(path: Path) -> object:
     """Read a JSON file. Raise UserError if it cannot be read, or with the line and column if it is not JSON."""
-    text = read_user_text(path)
     try:
-        return json.loads(text)
+        return json.loads(decode_user_text(path.read_bytes()))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}; {_WAY_OUT}.") from error
     except json.JSONDecodeError as error:
         got = error.doc[error.pos : error.pos + 20]
         place = f"{path} line {error.lineno} column {error.colno}"
