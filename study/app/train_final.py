@@ -1,7 +1,9 @@
 """Final training: train a best configuration on train + val from several seeds, and test it once."""
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +28,7 @@ from pan_model.trained import CONFIG, WEIGHTS, save_model
 from pan_model.training.trainer import Trainer
 from search_spaces import SPACES
 from study.config.choices import Regime
-from study.config.final_config import FinalConfig
+from study.config.final_config import NONE, FinalConfig
 from study.config.provenance import provenance
 from study.nodes.slots import loading_processes_here
 from study.reporting.best_config import read_best_config
@@ -36,11 +38,12 @@ from study.reporting.model_card import write_model_card
 from study.storage.files import exists, storage_of, write_json
 from study.storage.location import Location, absolute, in_store
 from study.storage.paths import BACKBONE, StudyPaths
-from study.terminal import Terminal
+from study.terminal import Terminal, duration
 from study.trials.paper_setting import PaperSetting, paper_setting_of_final
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
-from study.trials.question_scores import BASELINES, from_entry
+from study.trials.question_scores import from_entry
 
+PAPER_SETTING = "paper_setting"
 FINAL_SCHEMA = "pan-study/final/1"
 METRICS = "metrics.json"
 UNFINISHED = f".{METRICS}."
@@ -69,16 +72,33 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
     if _exists_already(config.folder):
         raise UserError(f"{config.folder}: exists; move it, or give another --output.")
     storage_of(config.folder).check_writable(config.folder, "the final training", "--output", probe=UNFINISHED)
+    times_s: dict[str, float] = {}
     with deterministic_arithmetic():
-        prepared = _prepare(best, config, terminal)
-        paper = _train_paper_setting(prepared, config, terminal)
-        trainers = _train_seeds(best, prepared, config.seeds, terminal)
+        with _timed("preparation", times_s):
+            prepared = _prepare(best, config, terminal)
+        paper = None
+        if PAPER_SETTING in config.baseline_names:
+            with _timed(f"baseline {PAPER_SETTING}", times_s):
+                paper = _train_paper_setting(prepared, config, terminal)
+        with _timed(f"PAN, {config.seeds} seeds", times_s):
+            trainers = _train_seeds(best, prepared, config.seeds, terminal)
         terminal.say("testing, once")
-        metrics = _test(trainers, paper, best) | {"left_out": prepared.left_out, "cautions": prepared.cautions}
+        with _timed("testing", times_s):
+            metrics = _test(trainers, paper, config.baseline_names, best)
+        metrics |= {"left_out": prepared.left_out, "cautions": prepared.cautions}
     _write_folder(config.folder, trainers[0], prepared, best, metrics)
+    terminal.say(f"time: {', '.join(f'{name} {duration(time_s)}' for name, time_s in times_s.items())}")
     _print_results(config.folder, trainers[0].task.objective.name, metrics, terminal)
     _summarise(config.folder, prepared.dataset, terminal)
     return 0
+
+
+@contextmanager
+def _timed(name: str, times_s: dict[str, float]) -> Generator[None]:
+    """Add the seconds that the block takes to `times_s`."""
+    started_s = time.monotonic()
+    yield
+    times_s[name] = time.monotonic() - started_s
 
 
 def _prepare(best: dict[str, Any], config: FinalConfig, terminal: Terminal) -> PreparedDataset:
@@ -166,10 +186,24 @@ def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
 
 def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, terminal: Terminal) -> PaperSetting:
     """Train the baseline `paper_setting`, or read it from the cache. Called first, since the cache may be unusable."""
+    others = [name for name in config.baseline_names if name != PAPER_SETTING] or [NONE]
+
+    def announce(epochs: int, epoch_s: float) -> None:
+        terminal.say(
+            f"baseline {PAPER_SETTING}: up to {epochs} epochs of all pairs, of which the best on val is chosen, at "
+            f"most about {duration(epochs * epoch_s)}; then as many on train and val; leave it out with "
+            f"--baselines {' '.join(others)}"
+        )
+
     with terminal.live() as show:
         space = SPACES[prepared.dataset]
         paper = paper_setting_of_final(
-            prepared, space.paper_setting, paper_epochs=space.paper_epochs, cache_dir=config.cache_dir, show=show
+            prepared,
+            space.paper_setting,
+            paper_epochs=space.paper_epochs,
+            cache_dir=config.cache_dir,
+            show=show,
+            announce=announce,
         )
     terminal.say(f"baseline paper_setting: trained {paper.epoch} epochs on train and val")
     return paper
@@ -194,15 +228,18 @@ def _train(trainer: Trainer, epochs: int, terminal: Terminal) -> Trainer:
     return trainer
 
 
-def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]) -> dict[str, Any]:
-    """Evaluate all models and all baselines on the same questions of the test split."""
+def _test(
+    trainers: Sequence[Trainer], paper: PaperSetting | None, names: Sequence[str], best: dict[str, Any]
+) -> dict[str, Any]:
+    """Evaluate all models and the named baselines on the same questions of the test split."""
     task = trainers[0].task
     scores = [_answer(task, trainer) for trainer in trainers]
     scorers = untrained_baselines(task) | {
         NORMALISED: normalised_baseline(task, Split.TEST, trainers[0].normalised_features(Split.TEST)),
-        "paper_setting": pan_scorer(paper.model, task, Split.TEST, paper.device),
     }
-    baselines = {name: task.evaluate_fully(scorers[name], Split.TEST) for name in BASELINES}
+    if paper is not None:
+        scorers[PAPER_SETTING] = pan_scorer(paper.model, task, Split.TEST, paper.device)
+    baselines = {name: task.evaluate_fully(scorers[name], Split.TEST) for name in names}
     return {
         "schema": FINAL_SCHEMA,
         "dataset": best["dataset"],
@@ -212,17 +249,21 @@ def _test(trainers: Sequence[Trainer], paper: PaperSetting, best: dict[str, Any]
         "baselines": baseline_metrics(baselines),
         "paired": paired_differences(scores, baselines),
         "scoring": trainers[0].config.scoring.scoring.value,
-        "paper_setting": {
-            "config": paper.config.to_flat(),
-            "epochs": paper.epoch,
-            "chosen_of_epochs": paper.max_epochs,
-            "paper_epochs": SPACES[best["dataset"]].paper_epochs,
-        },
+        **({} if paper is None else {PAPER_SETTING: _describe_paper(paper, best["dataset"])}),
         "questions": {name: len(questions) for name, questions in scores[0].items()},
         "epochs": trainers[0].epoch,
         "trained_on": [split.value for split in TRAIN_ON],
         "trial_id": best["trial_id"],
         "provenance": provenance(),
+    }
+
+
+def _describe_paper(paper: PaperSetting, dataset: str) -> dict[str, Any]:
+    return {
+        "config": paper.config.to_flat(),
+        "epochs": paper.epoch,
+        "chosen_of_epochs": paper.max_epochs,
+        "paper_epochs": SPACES[dataset].paper_epochs,
     }
 
 

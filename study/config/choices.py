@@ -35,3 +35,7 @@ class Executor(StrEnum):
 
     RAY = "ray"
     SERIAL = "serial"
+
+
+BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance", "paper_setting")
+"""The names of all baselines, in the order of tables."""

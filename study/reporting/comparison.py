@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from pan_model.errors import UserError
 from pan_model.scores import Interval
+from study.config.choices import BASELINES
 from study.reporting.final_metrics import PAN, FinalScores
 from study.storage.location import Location
 from study.trials.ledger import TrialRecord
-from study.trials.question_scores import BASELINES, QuestionLists, interval_ahead, interval_of
+from study.trials.question_scores import QuestionLists, interval_ahead, interval_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.model.pan import Pan, Scoring
-from study.config.choices import Regime
+from study.config.choices import BASELINES, Regime
 from study.reporting.cautions import find_short_paper
 from study.reporting.tables import markdown_table, parameter_table
 from study.trials.question_scores import from_entry
@@ -23,10 +23,9 @@ conditions, and how relevant each condition is to the pair. A query is scored ag
 
 {results}
 
-Intervals are 95% over questions, each averaged over the seeds: they cover other questions about the same classes, not
-other classes, species or shops. In brackets after a baseline: PAN's lead over it, question by question.
-paper_setting is the paper's supervised setting, trained on the same images for {paper_epochs} epochs, a number chosen
-on val as PAN's was{paper_limit}. Of the data, {left_out}.
+Intervals are 95% over questions, each averaged over the seeds, and clipped to the range of the metric: they cover other
+questions about the same classes, not other classes, species or shops.
+{baselines}Of the data, {left_out}.
 {cautions}
 ## How to use it
 
@@ -86,8 +85,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         image_size=features["image_size"],
         scoring=metrics["scoring"],
         how_scored=HOW_SCORED[Scoring(metrics["scoring"])],
-        paper_epochs=metrics["paper_setting"]["epochs"],
-        paper_limit=_describe_limit(metrics["paper_setting"]),
+        baselines=_describe_baselines(metrics),
         num_conditions=len(model.condition_names),
         num_seeds=len(metrics["seeds"]),
         epochs=metrics["epochs"],
@@ -111,6 +109,24 @@ def _describe_features(features: dict[str, Any]) -> str:
     if "backbone_training" in features:
         described += f", after training by {features['backbone_training']} for {features['backbone_epochs']} epochs,"
     return described
+
+
+def _describe_baselines(metrics: dict[str, Any]) -> str:
+    """Describe the baselines that were run, and name those that were not."""
+    lines: list[str] = []
+    if metrics["baselines"]:
+        lines.append("In brackets after a baseline: PAN's lead over it, question by question.\n")
+    else:
+        lines.append("No baseline was run: nothing here shows whether PAN is better than simpler methods.\n")
+    if paper := metrics.get("paper_setting"):
+        lines.append(
+            f"paper_setting is the paper's supervised setting, trained on the same images for {paper['epochs']} epochs,"
+            f" a number chosen\non val as PAN's was{_describe_limit(paper)}.\n"
+        )
+    missing = [name for name in BASELINES if name not in metrics["baselines"]]
+    if metrics["baselines"] and missing:
+        lines.append(f"Baselines that were not run: {', '.join(missing)}.\n")
+    return "".join(lines)
 
 
 def _describe_limit(paper: dict[str, Any]) -> str:

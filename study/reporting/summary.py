@@ -24,7 +24,8 @@ HOW_TO_READ = (
     'All methods answer the same questions; intervals are 95% over questions, those of "ahead" question by question.',
     "The best trial was chosen on val, so its value there is optimistic. Where the value on train, from fewer",
     "questions, is far above that on val, the model overfits the training classes. The test split is read once, by",
-    "`study/final.py`, which trains paper_setting again, longer and on train + val.",
+    "`study/final.py`. On val, paper_setting has as many epochs as the trials and at most 8192 pairs in each; on test,",
+    "all pairs and up to the paper's number of epochs, on train + val.",
 )
 
 

@@ -3,10 +3,11 @@
 The number of epochs is chosen on val, as that of PAN is. The model is evaluated on val in up to 20 epochs, evenly
 spaced and including the last epoch. The best of these epochs is kept.
 
-In a search, the model trains on train, for as many epochs as the trials of the study and with at most 8192 pairs an
-epoch.
+In a search, the comparison is quick: the model trains on train, for as many epochs as the trials of the study, and
+each epoch has at most 8192 pairs.
 
-In a final training, it trains on all pairs, as in the paper. Two rules limit the time to minutes instead of days:
+In a final training, the comparison is as in the paper: each epoch has all pairs of the training images, and the number
+of epochs is the paper's. Two rules limit the time to minutes instead of days:
 
 1. The number of epochs is at most 100, or as many as contain 5e6 pairs if these are more.
 2. The training ends after 5 evaluations in a row that were not better than the best one.
@@ -17,6 +18,7 @@ If no attribute of any training image is certain, the setting is trained without
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -98,8 +100,18 @@ def paper_setting_of_search(
     return _best_on_val(prepared, config, NUM_EVALUATIONS, cache_dir, show)
 
 
+Announce = Callable[[int, float], None]
+"""Called after the first epoch with the largest number of epochs, and the seconds that the first one took."""
+
+
 def paper_setting_of_final(
-    prepared: PreparedDataset, setting: Mapping[str, Scalar], *, paper_epochs: int, cache_dir: Path, show: Show
+    prepared: PreparedDataset,
+    setting: Mapping[str, Scalar],
+    *,
+    paper_epochs: int,
+    cache_dir: Path,
+    show: Show,
+    announce: Announce,
 ) -> PaperSetting:
     """Choose the number of epochs on val with all pairs, then train that number of epochs on train + val.
 
@@ -109,6 +121,7 @@ def paper_setting_of_final(
         paper_epochs: The number of epochs in the paper.
         cache_dir: The cache folder of the trained models.
         show: Shows the progress.
+        announce: Called after the first epoch; not called if the model is in the cache.
 
     Returns:
         The model trained on train + val. Its max_epochs is the number of epochs after the limits of this module.
@@ -120,7 +133,7 @@ def paper_setting_of_final(
     task = find_dataset(prepared.dataset).task(prepared.featured, seed=SEED)
     max_epochs = min(paper_epochs, max(FINAL_MIN_EPOCHS, FINAL_MAX_PAIRS // count_pairs(task, config)))
     config = _with_epochs(config, max_epochs)
-    epoch = _best_on_val(prepared, config, FINAL_PATIENCE, cache_dir, show).epoch
+    epoch = _best_on_val(prepared, config, FINAL_PATIENCE, cache_dir, show, announce).epoch
     paper = _cached(
         prepared,
         _with_epochs(config, epoch),
@@ -155,9 +168,20 @@ def _configure(
 
 
 def _best_on_val(
-    prepared: PreparedDataset, config: TrialConfig, patience: int, cache_dir: Path, show: Show
+    prepared: PreparedDataset,
+    config: TrialConfig,
+    patience: int,
+    cache_dir: Path,
+    show: Show,
+    announce: Announce = lambda _epochs, _epoch_s: None,
 ) -> PaperSetting:
-    return _cached(prepared, config, cache_dir, (Split.TRAIN,), lambda trainer: _train_to_best(trainer, patience, show))
+    def train(trainer: Trainer) -> None:
+        started_s = time.monotonic()
+        _train_to(trainer, 1, show)
+        announce(trainer.config.train.max_epochs, time.monotonic() - started_s)
+        _train_to_best(trainer, patience, show)
+
+    return _cached(prepared, config, cache_dir, (Split.TRAIN,), train)
 
 
 def _cached(

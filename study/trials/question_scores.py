@@ -13,9 +13,6 @@ from study.storage.files import read_if_exists, write_json
 from study.storage.json_models import JsonModel, parse_model
 from study.storage.location import Location
 
-BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance", "paper_setting")
-"""All baselines in the order of tables."""
-
 QuestionLists = dict[str, list[float]]
 """The score of each question by metric, in the form of JSON."""
 
@@ -35,17 +32,26 @@ def as_lists(scores: QuestionScores) -> QuestionLists:
 
 
 def interval_of(questions: ArrayLike) -> Interval:
-    """Return the mean over the questions and its 95% interval."""
-    return mean_interval(np.asarray(questions, dtype=np.float64))
+    """Return the mean over the questions and its 95% interval, clipped to 0 to 1, where all metrics lie.
+
+    >>> interval_of([1.0, 1.0, 0.9]).high
+    1.0
+    """
+    return _clip(mean_interval(np.asarray(questions, dtype=np.float64)), 0.0)
 
 
 def interval_ahead(method: ArrayLike, baseline: ArrayLike) -> Interval:
-    """Return the mean of `method` minus `baseline` over the same questions, with its 95% interval.
+    """Return the mean of `method` minus `baseline` over the same questions, with its 95% interval, clipped to -1 to 1.
 
     >>> interval_ahead([1.0, 0.5], [0.5, 0.5]).mean
     0.25
     """
-    return interval_of(np.asarray(method, dtype=np.float64) - np.asarray(baseline, dtype=np.float64))
+    return _clip(mean_interval(np.asarray(method, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)), -1.0)
+
+
+def _clip(interval: Interval, lowest: float) -> Interval:
+    """Clip the bounds of an interval to the values that a mean can have, up to 1."""
+    return Interval(interval.mean, max(interval.low, lowest), min(interval.high, 1.0))
 
 
 def as_entry(interval: Interval, key: str) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from pan_model.objective import Objective
 from search_spaces import SPACES
+from study.config.choices import BASELINES
 from study.reporting.best_config import SCHEMA_FILE, read_best_config
 from study.trials.ledger import Status, read_ledger
-from study.trials.question_scores import BASELINES, read_baselines
+from study.trials.question_scores import read_baselines
 
 NUM_TRIALS = 5
 MAX_EPOCHS = 3

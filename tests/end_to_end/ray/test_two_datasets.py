@@ -12,8 +12,8 @@ import pytest
 from pan_model.data.demo import DemoConfig, draw_demo
 from pan_model.tasks.retrieval import RECALL_AT
 from study.app.commands import final_command
+from study.config.choices import BASELINES
 from study.storage.paths import StudyPaths
-from study.trials.question_scores import BASELINES
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

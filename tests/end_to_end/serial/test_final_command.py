@@ -21,7 +21,7 @@ from pan_model.trained import load_model
 from search_spaces import SPACES
 from study.app.commands import final_command
 from study.app.train_final import TRAIN_ON
-from study.trials.question_scores import BASELINES
+from study.config.choices import BASELINES
 
 METRIC = "few_shot_accuracy"
 SEEDS = 2
@@ -368,3 +368,18 @@ def test_best_config_that_is_none_is_refused(
 def test_no_seeds_are_refused(best: Callable[..., Path], run_here: Callable[..., Any]) -> None:
     again = run_here(best(), "--seeds=0", command=final_command)
     assert (again.code, again.err) == (2, "error: --seeds must be at least 1, got 0.\n")
+
+
+def test_baselines_may_be_left_out(done: Any, run_here: Any, shared: tuple[str, ...], tmp_path: Path) -> None:
+    study = done.copied(tmp_path)
+    words = ("--baselines", "siamese_distance", "--seeds", "1")
+    finished = run_here(study.files.best_config, *shared, *words, command=final_command)
+    assert (finished.code, finished.err) == (0, "")
+    metrics = json.loads((study.files.folder / "final" / "metrics.json").read_text())
+    assert list(metrics["baselines"]) == list(metrics["paired"]) == ["siamese_distance"]
+    assert "paper_setting" not in metrics
+    [row] = csv.DictReader(study.results.summary_table.read_text().splitlines())
+    assert row["test.paper_setting"] == row["test.nearest_class_mean"] == ""
+    assert float(row["test.siamese_distance"]) == metrics["baselines"]["siamese_distance"][METRIC]["mean"]
+    [time] = [line for line in finished.out.splitlines() if line.startswith("time: ")]
+    assert [part.split(" ")[0] for part in time.removeprefix("time: ").split(", ")][:2] == ["preparation", "PAN"]

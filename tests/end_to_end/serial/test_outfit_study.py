@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from study.app.commands import final_command
+from study.config.choices import BASELINES
 from study.storage.paths import StudyPaths
-from study.trials.question_scores import BASELINES
 
 STYLES = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (50, 60, 200)}
 CATEGORIES = ("1", "2", "3")

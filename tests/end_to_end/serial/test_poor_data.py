@@ -13,8 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from pan_model.data.demo import DemoConfig, draw_demo
+from study.config.choices import BASELINES
 from study.storage.paths import StudyPaths
-from study.trials.question_scores import BASELINES
 
 
 @pytest.fixture(scope="module")

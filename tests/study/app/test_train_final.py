@@ -8,6 +8,7 @@ import pytest
 
 from pan_model.errors import UserError
 from study.app.train_final import train_final
+from study.config.choices import BASELINES
 from study.config.final_config import FinalConfig
 from study.config.provenance import provenance
 from study.reporting.best_config import BEST_CONFIG_SCHEMA
@@ -79,3 +80,33 @@ def test_the_split_is_that_of_the_study(refused: Callable[..., str], tmp_path: P
     folder = tmp_path / "data" / "polyvore_outfits"
     (folder / "images").mkdir(parents=True)
     assert refused({"polyvore_split": "disjoint"}).startswith(f"{folder}/disjoint: no such folder; ")
+
+
+class TestBaselines:
+    @pytest.mark.parametrize(
+        ("words", "names"),
+        [
+            (None, BASELINES),
+            (("none",), ()),
+            (("siamese_distance", "nearest_class_mean"), ("nearest_class_mean", "siamese_distance")),
+            (("paper_setting,nearest_class_mean",), ("nearest_class_mean", "paper_setting")),
+        ],
+    )
+    def test_are_those_that_are_named(self, tmp_path: Path, words: Any, names: tuple[str, ...]) -> None:
+        config = FinalConfig(best_config=tmp_path / "best_config.json", baselines=words, cache_dir=tmp_path / "cache")
+        assert config.baseline_names == names
+
+    @pytest.mark.parametrize(
+        ("words", "rule"),
+        [
+            (
+                ("papersetting",),
+                r"baselines must be of nearest_class_mean, .*, paper_setting, or none; got 'papersetting'",
+            ),
+            (("none", "siamese_distance"), r"must name each baseline once, or none alone; got none siamese_distance"),
+            (("siamese_distance", "siamese_distance"), r"must name each baseline once, or none alone"),
+        ],
+    )
+    def test_that_are_unknown_or_repeated_are_refused(self, tmp_path: Path, words: tuple[str, ...], rule: str) -> None:
+        with pytest.raises(UserError, match=rule):
+            FinalConfig(best_config=tmp_path / "best_config.json", baselines=words, cache_dir=tmp_path / "cache")

@@ -62,3 +62,14 @@ def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
     write_model_card(tmp_path / "model_card.md", best, METRICS | {"scoring": scoring.value} | AT_THE_END, model)
     card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
     assert "\n\n**Caution**: the best epoch of paper_setting, 100, is the last of its epochs; " in card
+    without = {name: value for name, value in METRICS.items() if name != "paper_setting"}
+    none = without | {"baselines": {}, "paired": {}, "scoring": scoring.value}
+    write_model_card(tmp_path / "model_card.md", best, none, model)
+    card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
+    assert "No baseline was run: nothing here shows whether PAN is better than simpler methods." in card
+    assert "paper_setting" not in card
+    baselines = {"siamese_distance": METRICS["baselines"]["paper_setting"]}
+    paired = {"siamese_distance": METRICS["paired"]["paper_setting"]}
+    write_model_card(tmp_path / "model_card.md", best, none | {"baselines": baselines, "paired": paired}, model)
+    card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
+    assert "not run: nearest_class_mean, nearest_class_mean_normalised, paper_setting." in card

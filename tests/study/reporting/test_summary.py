@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from pan_model.errors import UserError
+from study.config.choices import BASELINES
 from study.reporting.summary import DatasetSummary, summarise_dataset, summary_row, write_summary
 from study.storage.files import write_json
 from study.storage.paths import StudyPaths
 from study.trials.ledger import BestEpoch, Status, TrialRecord
-from study.trials.question_scores import BASELINES, write_baselines
+from study.trials.question_scores import write_baselines
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]

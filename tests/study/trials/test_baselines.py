@@ -11,10 +11,11 @@ from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, siamese_
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from search_spaces import SPACES
+from study.config.choices import BASELINES
 from study.trials.baselines import validation_baselines
 from study.trials.paper_setting import paper_setting_of_search
 from study.trials.preparation import PreparedDataset
-from study.trials.question_scores import BASELINES, QuestionLists
+from study.trials.question_scores import QuestionLists
 
 METRIC = "few_shot_accuracy"
 

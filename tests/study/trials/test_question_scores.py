@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pan_model.errors import UserError
 from pan_model.scores import Interval
+from study.config.choices import BASELINES
 from study.trials.question_scores import (
-    BASELINES,
     as_entry,
     as_lists,
     from_entry,
@@ -36,6 +36,11 @@ def slow_interval(values: list[float]) -> tuple[float, float, float]:
 def test_an_interval_is_the_mean_and_196_standard_errors():
     assert interval_of(SCORES) == pytest.approx(slow_interval(SCORES), rel=1e-12)
     assert interval_of([0.25]) == (0.25, 0.25, 0.25)
+
+
+def test_bounds_are_values_that_a_mean_can_have():
+    assert interval_of([0.0, 1.0]) == (0.5, 0.0, 1.0)
+    assert interval_ahead([1.0, 0.0], [0.0, 1.0]) == (0.0, -1.0, 1.0)
 
 
 def test_a_lead_is_taken_question_by_question():
