@@ -55,27 +55,29 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
     from study.reporting.collation import collate
     from study.reporting.report import report_study
     from study.storage.driver_file import finish_driver
+    from study.trials.first_trials import choose_first_trials
 
     check_code(script)
     config = read_study_config(words)
     check_output_stays(config.output)
     use_all_threads(script)
     if config.dry_run:
-        for line in describe_plan(config):
+        for line in describe_plan(config, choose_first_trials(config, None)):
             terminal.say(line)
         return 0
     earlier = find_study(config)
     if earlier is not None:
         config = with_earlier_epochs(config, earlier)
         check_same_flags(earlier, config)
-        if _is_finished(config) and same_files(earlier, config):
-            finish_driver(config.results, time.time())
-            terminal.say(f"study {config.study_name} is done: every trial has run.")
-            return report_study(config, collate(config.results, over=True), terminal)
+    first_trials = choose_first_trials(config, earlier)
+    if earlier is not None and _is_finished(config) and same_files(earlier, config):
+        finish_driver(config.results, time.time())
+        terminal.say(f"study {config.study_name} is done: every trial has run.")
+        return report_study(config, collate(config.results, over=True), terminal)
 
     from study.app.run_study import conduct_study  # after the checks: importing torch takes seconds
 
-    return conduct_study(config, earlier, terminal, resume_command=resume_command)
+    return conduct_study(config, earlier, first_trials, terminal, resume_command=resume_command)
 
 
 def _is_finished(config: StudyConfig) -> bool:

@@ -1,14 +1,22 @@
 """Output of --dry-run: the resolved study, its search space, and whether its data exist."""
 
+from collections.abc import Mapping
+
 from pan_model.datasets import find_dataset
 from search_spaces import SearchSpace
 from study.config.dataset_plan import DatasetPlan
 from study.config.space_description import describe_space
 from study.config.study_config import StudyConfig
+from study.trials.first_trials import FirstTrials
 
 
-def describe_plan(config: StudyConfig) -> list[str]:
-    """Return lines that describe a study. Only its flags are used; the data are not read."""
+def describe_plan(config: StudyConfig, first_trials: Mapping[str, FirstTrials] | None = None) -> list[str]:
+    """Return lines that describe a study. Only its flags are used; the data are not read.
+
+    Args:
+        config: The study.
+        first_trials: The first trials of --try and --warm-start, by dataset.
+    """
     lines = [
         f"study {config.study_name} in {config.results.root}, seed {config.seed}",
         f"sampler {config.sampler}, scheduler {config.scheduler}, reduction factor {config.reduction_factor:g}, "
@@ -17,7 +25,8 @@ def describe_plan(config: StudyConfig) -> list[str]:
         f"features are cached in {config.cache_dir}",
     ]
     for plan in config.plans:
-        lines += ["", *_describe_dataset(config, plan), *describe_space(plan.space)]
+        given = [f"  {line}" for line in (first_trials or {}).get(plan.dataset, FirstTrials()).lines()]
+        lines += ["", *_describe_dataset(config, plan), *given, *describe_space(plan.space)]
     return lines
 
 

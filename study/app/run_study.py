@@ -29,6 +29,7 @@ from study.storage.files import exists, storage_of, write_file, write_json
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
 from study.trials.data_cautions import find_chance
+from study.trials.first_trials import FirstTrials
 from study.trials.ledger import Status, read_ledger
 from study.trials.more_epochs import as_searched, count_missing, describe_more_epochs
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
@@ -38,7 +39,12 @@ from study.tuning.search import search_datasets
 
 
 def conduct_study(
-    config: StudyConfig, earlier: dict[str, Any] | None, terminal: Terminal, *, resume_command: str = ""
+    config: StudyConfig,
+    earlier: dict[str, Any] | None,
+    first_trials: Mapping[str, FirstTrials],
+    terminal: Terminal,
+    *,
+    resume_command: str = "",
 ) -> int:
     """Run the trials that a study lacks, and report.
 
@@ -47,6 +53,7 @@ def conduct_study(
     Args:
         config: The study.
         earlier: The study.json of an earlier run, None for a new study.
+        first_trials: The first trials of --try and --warm-start, by dataset.
         terminal: Shows progress and results.
         resume_command: The command that resumes the study, for driver.json.
 
@@ -69,7 +76,12 @@ def conduct_study(
         if joined is not None:
             _print_store_hints(prepared, terminal)
         content = describe_study(config, [dataset.record for dataset in prepared], earlier)
+        for dataset, first in first_trials.items():
+            content["datasets"][dataset] |= {"first_trials": first.trials} if first.trials else {}
         _check_same_study(config, earlier, content, terminal)
+        for dataset, first in first_trials.items():
+            for line in first.lines() if config.try_file or config.warm_start else ():
+                terminal.say(f"{dataset}: {line}")
         baselines = [
             _baselines(plan, dataset, config, terminal) for plan, dataset in zip(config.plans, prepared, strict=True)
         ]
@@ -86,7 +98,7 @@ def conduct_study(
         _write_study(config, prepared, baselines, content)
         with DriverRecord(config.results, resume_command) as driver:
             try:
-                search_datasets(config, prepared, slots, budget, terminal)
+                search_datasets(config, prepared, first_trials, slots, budget, terminal)
             except MachineFault:
                 with suppress(UserError, OSError):  # the tables may be on the same disk; the ledger has it all
                     collate(config.results, over=True)

@@ -225,6 +225,23 @@ class StudyConfig:
         many=True,
         signed=Signed.DATASET,
     )
+    try_file: Path | None = flag(
+        None,
+        Path,
+        "FILE",
+        "configurations to try first, complete or not: TOML, JSON or a `best_config.json`",
+        name="try",
+        group=Group.SEARCH,
+        default_text="none",
+    )
+    warm_start: Location | None = flag(
+        None,
+        read_location,
+        "DIR",
+        "results of another study whose 3 best completed configurations are tried next",
+        group=Group.SEARCH,
+        default_text="none",
+    )
     sampler: Sampler = flag(
         Sampler.TPE,
         Sampler,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from study.reporting.tables import markdown_table, parameter_table, to_csv
 from study.storage.files import write_text
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths, StudyPaths
+from study.trials.first_trials import find_trial
 from study.trials.ledger import Status, TrialLedger, TrialRecord, best_completed
 from study.trials.question_scores import QuestionLists, read_baselines
 
@@ -43,6 +44,7 @@ class DatasetSummary:
         best: The winner, its value and its epoch; None if no trial completed.
         scores: The scores of PAN and the baselines.
         cautions: The cautions about the data and the winner.
+        first_trials: The first trials that were given: the source, the id, the status and the best value of each.
     """
 
     dataset: str
@@ -54,6 +56,7 @@ class DatasetSummary:
     best: tuple[TrialRecord, float, int] | None
     scores: list[MethodScores]
     cautions: list[str]
+    first_trials: list[tuple[str, str, str, str]] = field(default_factory=list[tuple[str, str, str, str]])
 
 
 def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: list[TrialRecord]) -> DatasetSummary:
@@ -82,6 +85,7 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
         best=best,
         scores=scores,
         cautions=[*entry.get("data", {}).get("cautions", []), *cautions],
+        first_trials=[_first_trial_row(trial, records, objective) for trial in entry.get("first_trials", [])],
     )
 
 
@@ -189,8 +193,26 @@ def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
     ]
     lines = [f"# Study {study}", "", *markdown_table(heads, rows), "", *HOW_TO_READ]
     for summary in summaries:
-        lines += ["", f"## Best on {summary.dataset}", "", *_describe_best(summary)]
+        lines += ["", f"## Best on {summary.dataset}", "", *_describe_best(summary), *_describe_first_trials(summary)]
     return lines
+
+
+def _describe_first_trials(summary: DatasetSummary) -> list[str]:
+    """Return a table of the first trials that were given, and where they are from."""
+    if not summary.first_trials:
+        return []
+    heads = ("from", "trial", "status", summary.metric)
+    return ["", "Trials that were given:", "", *markdown_table(heads, summary.first_trials)]
+
+
+def _first_trial_row(
+    given: Mapping[str, Any], records: list[TrialRecord], objective: Objective
+) -> tuple[str, str, str, str]:
+    record = find_trial(given["config"], records)
+    if record is None:
+        return given["source"], "", "not started", ""
+    best = record.best_epoch(objective)
+    return given["source"], record.trial_id, record.status.value, f"{best[objective.name]:.4f}" if best else ""
 
 
 def _describe_best(summary: DatasetSummary) -> list[str]:

@@ -1,15 +1,19 @@
 """Search: run the missing trials of all datasets of a study, on slots that the datasets share."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from pan_model.datasets import find_dataset
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
+from study.config.search_space import replay
 from study.config.study_config import StudyConfig
 from study.nodes.slots import Slots, loading_processes
 from study.storage.location import absolute
 from study.storage.paths import StudyPaths
 from study.terminal import Terminal
+from study.trials.first_trials import FirstTrials
 from study.trials.ledger import TrialRecord
 from study.trials.more_epochs import count_missing
 from study.trials.preparation import PreparedDataset
@@ -20,13 +24,19 @@ from study.tuning.progress import SearchProgress, ended_line, progress_line
 
 
 def search_datasets(
-    config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, budget: Budget, terminal: Terminal
+    config: StudyConfig,
+    prepared: list[PreparedDataset],
+    first_trials: Mapping[str, FirstTrials],
+    slots: Slots,
+    budget: Budget,
+    terminal: Terminal,
 ) -> None:
     """Run the trials that the ledgers lack, and show the progress.
 
     Args:
         config: The study.
         prepared: The datasets, in the order of the study's plans.
+        first_trials: The first trials of --try and --warm-start, by dataset.
         slots: The CPUs and GPUs of one trial, and the number of trials that run at a time.
         budget: The time and the GPU hours after which the search ends.
         terminal: Shows the progress.
@@ -42,7 +52,7 @@ def search_datasets(
         data_workers=loading_processes(config.data_workers, cpus=slots.cpus, on_gpu=slots.gpus > 0),
     )
     searches = [
-        _dataset_search(config, plan, dataset, environment.results)
+        _dataset_search(config, plan, dataset, first_trials[plan.dataset], environment.results)
         for plan, dataset in zip(config.plans, prepared, strict=True)
     ]
 
@@ -77,12 +87,13 @@ def search_datasets(
 
 
 def _dataset_search(
-    config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, results: StudyPaths
+    config: StudyConfig, plan: DatasetPlan, prepared: PreparedDataset, first_trials: FirstTrials, results: StudyPaths
 ) -> DatasetSearch:
+    given = [replay(plan.space, trial["config"]).values for trial in first_trials.trials]
     return DatasetSearch(
         paths=results.dataset(plan.dataset),
         objective=find_dataset(plan.dataset).task.objective,
-        space=plan.space,
+        space=replace(plan.space, first_trials=(*given, *plan.space.first_trials)) if given else plan.space,
         num_trials=plan.num_trials,
         max_epochs=plan.max_epochs,
         grace_epochs=plan.grace_epochs,

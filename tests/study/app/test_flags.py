@@ -57,6 +57,8 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "max_concurrent": ("max_concurrent", "2", 2, ["--max-concurrent", "3"], 3),
     "max_gpu_hours": ("max_gpu_hours", "1.5", 1.5, ["--max-gpu-hours", "20"], 20.0),
     "max_failures": ("max_failures", "0", 0, ["--max-failures", "3"], 3),
+    "try": ("try_file", '"t1.toml"', Path("t1.toml"), ["--try", "t2.json"], Path("t2.json")),
+    "warm_start": ("warm_start", '"r/a"', Path("r/a"), ["--warm-start", "r/b"], Path("r/b")),
     "scheduler": ("scheduler", '"none"', Scheduler.NONE, ["--scheduler", "asha"], Scheduler.ASHA),
     "sampler": ("sampler", '"random"', Sampler.RANDOM, ["--sampler", "tpe"], Sampler.TPE),
     "grace_epochs": ("grace_epochs", "2", 2, ["--grace-epochs", "4"], 4),
@@ -348,6 +350,8 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "dry_run": st.booleans(),
     "executor": st.just("ray"),
     "ray_address": NAMES,
+    "try": NAMES,
+    "warm_start": NAMES,
 }
 
 

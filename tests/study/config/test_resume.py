@@ -67,6 +67,8 @@ OPERATIONAL: dict[str, Any] = {
     "gpus_per_trial": 0.5,
     "max_concurrent": 3,
     "max_failures": 5,
+    "try_file": Path("try.toml"),
+    "warm_start": Path("results/other"),
     "resume": True,
     "dry_run": True,
     "executor": Executor.SERIAL,
