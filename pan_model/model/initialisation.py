@@ -56,9 +56,12 @@ def start_as_distance(
     *,
     num_labelled: int = 0,
 ) -> None:
-    """Initialise free conditions as the calibrated closeness of pairs, with a spread of 10% and equal relevance.
+    """Initialise the conditions without labels so that PAN ranks pairs by their distance before it is trained.
 
-    Labelled conditions keep their random weights and start with a relevance near 0, unless there are no free ones.
+    Each of them starts as the closeness of a pair, scaled to predict `same`, with weights that vary by 10%. All have
+    the same relevance. Conditions with labels keep their random weights and start with a relevance near 0, unless all
+    conditions have labels.
+
     Draws from torch's generator.
 
     Args:
