@@ -1,6 +1,7 @@
 """Checks of a cluster on AWS: region, image, instance types, spot options, disks, network access and permissions."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from cluster.check.documents import is_placeholder
@@ -28,13 +29,16 @@ ROOT_DEVICE = "/dev/sda1"
 LEAST_DISK_GB = 100
 """The Deep Learning image takes about 60 GB, .venv 7, the three datasets 30."""
 
+POLICY = Path(__file__).parents[1] / "aws" / "head.json"
+"""What the head may do with machines."""
+
 ANY_ADDRESS = ("0.0.0.0/0", "::/0")
 
 
 def check_aws(config: dict[str, Any], locked: Locked) -> list[Problem]:
     """Check the parts of an AWS cluster file that Ray passes to AWS without validation."""
     problems = [*_check_region(config), *_check_login(config), *_check_ray_group(config)]
-    problems += [*check_stopped(config, default=True), *check_same_image(_images(config))]
+    problems += [*_check_name(config), *check_stopped(config, default=True), *check_same_image(_images(config))]
     for kind in node_types(config):
         where, node_config = kind.place, kind.node_config
         problems += [
@@ -47,6 +51,21 @@ def check_aws(config: dict[str, Any], locked: Locked) -> list[Problem]:
             *_check_rights(kind),
         ]
     return problems
+
+
+def _check_name(config: dict[str, Any]) -> list[Problem]:
+    """Check that the head may terminate the machines: the policy of cluster/README.md names the cluster."""
+    profiles = [mapping(kind.node_config.get("IamInstanceProfile")) for kind in node_types(config) if kind.head]
+    if not any(profile.get("Name") == "pan-study-head" for profile in profiles):
+        return []
+    named = re.findall(r'"ec2:ResourceTag/ray-cluster-name": "([^"]*)"', POLICY.read_text(encoding="utf-8"))
+    name = config.get("cluster_name", "default")
+    if not named or name in named:
+        return []
+    what = (
+        f"must be {named[0]}, as in cluster/aws/head.json, got '{name}'; otherwise the head cannot terminate workers."
+    )
+    return [Problem(where="cluster_name", what=what)]
 
 
 def _check_region(config: dict[str, Any]) -> list[Problem]:

@@ -87,8 +87,8 @@ def head_name(config: dict[str, Any]) -> str | None:
     """Return the name of the head node type, or the most probable one if the file names none or a missing one."""
     kinds = mapping(config.get(TYPES))
     named = config.get("head_node_type")
-    if named in kinds:
-        return str(named)
+    if isinstance(named, str) and named in kinds:
+        return named
     near = difflib.get_close_matches(str(named), kinds, n=1) if named is not None else []
     without_workers = [name for name, kind in kinds.items() if mapping(kind).get("max_workers") == 0]
     by_name = [name for name in kinds if "head" in name.lower()]
@@ -102,7 +102,7 @@ def check_node_types(config: dict[str, Any]) -> list[Problem]:
         *_check_head(config),
         *_check_idle(config),
         *_check_old_keys(config),
-        *(_check_most(config, [kind.values for kind in kinds if not kind.head]) if kinds else []),
+        *_check_most(config),
         *(problem for kind in kinds for problem in _check_kind(config, kind)),
     ]
 
@@ -114,7 +114,7 @@ def _check_head(config: dict[str, Any]) -> list[Problem]:
     if named is None:
         what = f"missing, and Ray's default is none of {', '.join(kinds)}; add head_node_type: {head_name(config)}"
         return [Problem(where="head_node_type", what=what)]
-    if named not in kinds:
+    if not isinstance(named, str) or named not in kinds:
         what = f"must be one of {', '.join(kinds)}, got '{named}'{nearest(str(named), kinds) or '.'}"
         return [Problem(where="head_node_type", what=what)]
     if integer(most := mapping(kinds[named]).get("max_workers")):
@@ -135,8 +135,12 @@ def _check_idle(config: dict[str, Any]) -> list[Problem]:
     return []
 
 
-def _check_most(config: dict[str, Any], workers: list[dict[str, Any]]) -> list[Problem]:
+def _check_most(config: dict[str, Any]) -> list[Problem]:
     most = config.get("max_workers")
+    head, kinds = head_name(config), mapping(config.get(TYPES))
+    if not kinds:
+        return []
+    workers = [mapping(kind) for name, kind in kinds.items() if name != head]
     if most == 0 or not workers:
         return [Problem(where="max_workers", what="no worker can start, so no trial can run; allow at least one.")]
     if not isinstance(most, int):

@@ -29,7 +29,7 @@ def check_start(config: dict[str, Any]) -> list[Problem]:
             problems += _check_worker(where, command, _port(head))
     for key, commands in zip(START, (head, worker), strict=True):
         if grows or key == START[0]:
-            problems += _check_order(key, [command for _, command in commands])
+            problems += _check_order(key, [command for _, command in commands], local=provider.get("type") == "local")
     return problems
 
 
@@ -78,13 +78,15 @@ def _port(head: list[tuple[str, str]]) -> int:
     return next((int(port[1]) for port in ports if port), PORT)
 
 
-def _check_order(key: str, commands: list[str]) -> list[Problem]:
+def _check_order(key: str, commands: list[str], *, local: bool) -> list[Problem]:
     """Check that Ray is started, and that a Ray of an earlier `ray up` is stopped before."""
     if not any("ray start" in command for command in commands):
         what = (
             "no command is `ray start`; add it as in cluster/config.yaml, because Ray's default opens the "
             "dashboard to all."
         )
+        if local:
+            what = "no command is `ray start` as in cluster/onprem.yaml; add it: by Ray's default, workers do not join."
         return [Problem(where=key, what=what)]
     if "ray stop" not in "\n".join(commands).partition("ray start")[0]:
         what = "no command runs `ray stop` before `ray start`, which fails when Ray is running; add: ray stop"

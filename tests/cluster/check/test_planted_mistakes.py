@@ -1776,6 +1776,30 @@ MISTAKES = [
         "        sidecars: &fetch\n",
         "RayCluster.spec.headGroupSpec.template.spec.initContainers: no container copies the datasets to /data",
     ),
+    Mistake(
+        "another name than the head may terminate",
+        AWS,
+        "cluster_name: pan-study",
+        "cluster_name: birds",
+        "cluster_name: must be pan-study, as in cluster/aws/head.json, got 'birds'; otherwise the head",
+    ),
+    Mistake(
+        "a list for the head's type",
+        AWS,
+        "head_node_type: head",
+        "head_node_type: [head]",
+        "head_node_type: must be one of head, gpu, got '['head']'.",
+    ),
+    Mistake(
+        "Ray's own start",
+        LOCAL,
+        (
+            "worker_start_ray_commands:\n  - ray stop\n"
+            "  - ulimit -n $(ulimit -Hn); ray start --address=$RAY_HEAD_IP:6379\n"
+        ),
+        "",
+        "worker_start_ray_commands: no command is `ray start` as in cluster/onprem.yaml; add it",
+    ),
 ]
 
 
@@ -1798,5 +1822,5 @@ def test_a_mistake_is_reported_in_one_clear_line(mistake: Mistake, filled: Calla
 
 
 def test_no_mistake_is_planted_twice():
-    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 191
+    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 194
     assert len({(mistake.file, mistake.before, mistake.after) for mistake in MISTAKES}) == len(MISTAKES)
