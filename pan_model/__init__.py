@@ -5,7 +5,7 @@ neither torch nor torchvision.
 
     >>> import pan_model
     >>> sorted(pan_model.DATASETS)
-    ['cub', 'demo', 'inshop', 'polyvore']
+    ['cub', 'demo', 'folder', 'inshop', 'polyvore']
 
 A folder imports only its own level of this list and those before it:
 

@@ -5,7 +5,7 @@ share. Each dataset's module sets the encoders, the pairs per epoch and the pape
 spaces of `--regime finetune`.
 """
 
-from search_spaces import cub, demo, inshop, polyvore
+from search_spaces import cub, demo, folder, inshop, polyvore
 from search_spaces.pan import SearchSpace
 
 SPACES: dict[str, SearchSpace] = {
@@ -13,5 +13,9 @@ SPACES: dict[str, SearchSpace] = {
     "cub": cub.SPACE,
     "inshop": inshop.SPACE,
     "polyvore": polyvore.SPACE,
+    "folder": folder.SPACE,
 }
 """The search space of each dataset. A new dataset adds one module and one row."""
+
+UNLABELLED_SPACES: dict[str, SearchSpace] = {"folder": folder.UNLABELLED}
+"""The search spaces of datasets whose images may have no attributes, for the case that they have none."""

@@ -51,9 +51,12 @@ def finetuned(space: SearchSpace) -> SearchSpace:
     )
 
 
-def without_graph(space: SearchSpace) -> SearchSpace:
-    """Return the space without the graph encoder, which needs the features of all training items in every step."""
-    why = "it needs the features of all training items in every step, which a trained backbone changes"
+TRAINED_BACKBONE = "it needs the features of all training items in every step, which a trained backbone changes"
+"""Why the graph encoder is not searched with `--regime finetune`."""
+
+
+def without_graph(space: SearchSpace, why: str = TRAINED_BACKBONE) -> SearchSpace:
+    """Return the space without the graph encoder, and the reason for it."""
     without = space.among([name for name in space.encoders if name != "graph"])
     return replace(
         without,

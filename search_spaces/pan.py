@@ -114,7 +114,12 @@ summary warns. The other ends are limits of the parameter itself, and lists of c
 
 
 def suggest_pan(
-    trial: BaseTrial, *, encoders: Sequence[str], pairs_per_epoch: int, pairs: Sequence[str] = PAIRS
+    trial: BaseTrial,
+    *,
+    encoders: Sequence[str],
+    pairs_per_epoch: int,
+    pairs: Sequence[str] = PAIRS,
+    supervisions: Sequence[str] = SUPERVISIONS,
 ) -> dict[str, Scalar]:
     """Suggest PAN's parameters and its training recipe. Parameters that depend on a choice are suggested after it.
 
@@ -124,11 +129,12 @@ def suggest_pan(
         pairs_per_epoch: Upper bound on the pairs of an epoch. It is the same for every trial of a dataset, whatever the
             number of steps, so that epochs of different trials can be compared.
         pairs: Ways to draw training pairs that the dataset supports.
+        supervisions: Kinds of supervision that the dataset supports.
 
     Returns:
         The flat configuration of the trial, without `max_epochs` and `seed`.
     """
-    supervision = trial.suggest_categorical("supervision", SUPERVISIONS)
+    supervision = trial.suggest_categorical("supervision", supervisions)
     encoder = trial.suggest_categorical("encoder", encoders)
     config: dict[str, Scalar] = {
         "encoder": encoder,

@@ -32,7 +32,7 @@ def commands() -> list[str]:
 
 def test_the_readme_has_the_commands_that_matter():
     assert [command for command in commands() if command.startswith("make")] == ["make study", "make test"]
-    assert len(commands()) == 12
+    assert len(commands()) == 14
 
 
 def test_the_flags_of_the_readme_are_those_of_the_parser():
@@ -51,6 +51,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for data in ("data/demo", "DATA/CUB_200_2011"):  # small ones, where the commands look for them
         (folder / data).parent.mkdir()
         draw_demo(folder / data, DemoConfig(num_classes=20, images_per_class=8, image_size=32))
+    shutil.copytree(folder / "DATA" / "CUB_200_2011" / "images", folder / "DATA" / "images")
     return folder
 
 
@@ -114,7 +115,8 @@ def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Mo
             assert "already exists, nothing was downloaded" in run(command, checkout)
         elif "study/run.py" in command:
             trials = "3" if "--resume" in command else "2"
-            assert "cub" in run(f"{command} {small} --num-trials {trials} --executor serial", checkout)
+            dataset = "folder" if "--dataset folder" in command else "cub"
+            assert f"{dataset}:" in run(f"{command} {small} --num-trials {trials} --executor serial", checkout)
         elif "study/final.py" in command:
             assert command in said.replace(f" --cache-dir {checkout.parent / 'cache'}", "")
             run(f"{command} --cache-dir {checkout.parent / 'cache'} --seeds 1", checkout)

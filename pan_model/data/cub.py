@@ -40,7 +40,7 @@ def read_cub(folder: Path) -> Items:
     listed = _read_images(listing)
     images = {key: image for key, image in listed.items() if not is_hidden(image.value)}
     _check_classes(folder, listed, images)
-    require_images(folder / "images", [image.value for image in images.values()], listing.name)
+    image_files = require_images(folder / "images", [image.value for image in images.values()], listing.name)
     names = _read_entries(_find_attribute_names(folder), _ATTRIBUTE_FORM)
     attributes, certainty = _read_labels(labels, list(listed), list(names))
     kept = np.array([key in images for key in listed], dtype=bool)
@@ -57,6 +57,8 @@ def read_cub(folder: Path) -> Items:
         certainty=certainty[kept],
         attribute_names=tuple(name.value for name in names.values()),
         left_out={HIDDEN_REASON: hidden} if hidden else {},
+        files=image_files.files,
+        notes=image_files.notes,
     )
 
 

@@ -119,11 +119,12 @@ def _hash_images(items: Items, cache_dir: Path | None, clock: Clock) -> dict[str
         remembered = _read_table(table)
     start_ns = clock()
 
-    def hash_image(name: str) -> _FileHash:
-        return _hash_file(items.image_root / name, remembered.get(name))
+    def hash_image(name: str, file: str) -> _FileHash:
+        return _hash_file(items.image_root / file, remembered.get(name))
 
     with ThreadPoolExecutor() as pool:  # hashing and reading both release the interpreter's lock
-        hashes = dict(zip(items.image_names, pool.map(hash_image, items.image_names), strict=True))
+        digests = pool.map(hash_image, items.image_names, items.file_names)
+        hashes = dict(zip(items.image_names, digests, strict=True))
     settled = {
         name: entry for name, entry in hashes.items() if max(entry.modified_ns, entry.changed_ns) < start_ns - RACY_NS
     }

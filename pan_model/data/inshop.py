@@ -21,7 +21,11 @@ LISTED_OTHERWISE = "item listed twice, with other attributes"
 WITHOUT_ATTRIBUTES = "item without attributes"
 WITHOUT_IMAGES = "item without images"
 
-_IMAGE_PLACES = ("img", "Img/img", "Img")
+IMAGE_PLACES = ("img", "Img/img", "Img", "img_highres", "Img/img_highres")
+"""The possible folders of the images; those of high resolution are used only where the others are missing."""
+
+ATTRIBUTE_PLACES = ("Anno", "Anno/attributes", ".")
+PARTITION_PLACES = ("Eval", ".")
 
 _PARTITION_HEADER = "image_name item_id evaluation_status"
 _NAMES_HEADER = "attribute_name"
@@ -46,7 +50,8 @@ def read_inshop(folder: Path) -> Items:
 
     Args:
         folder: The folder with list_eval_partition.txt (in Eval/ or `folder`), list_attr_cloth.txt and
-            list_attr_items.txt (in Anno/ or Anno/attributes/), and the images in img/, Img/img/ or Img/.
+            list_attr_items.txt (in Anno/, Anno/attributes/ or `folder`), and the images in img/, Img/img/, Img/,
+            img_highres/ or Img/img_highres/.
 
     Raises:
         UserError: A file or image is missing; a line is malformed, unknown, repeated or contradictory; a count differs
@@ -58,7 +63,7 @@ def read_inshop(folder: Path) -> Items:
     _check_parts(listing, images)
     image_names = tuple(image.name for image in images)
     root = _find_images(folder, image_names)
-    require_images(root, image_names, listing.name)
+    image_files = require_images(root, image_names, listing.name)
     attribute_names = unique_names(_read_names(names))
     class_names = sorted({image.product for image in images})
     values, left_out = _read_labels(labels, class_names, len(attribute_names))
@@ -75,6 +80,8 @@ def read_inshop(folder: Path) -> Items:
         attribute_names=attribute_names,
         left_out={reason: count for reason, count in left_out.items() if count},
         relations=Roles(roles=np.array([image.role for image in images], dtype=np.uint8)),
+        files=image_files.files,
+        notes=(*_describe_place(root), *image_files.notes),
     )
 
 
@@ -124,9 +131,9 @@ def _find_files(folder: Path) -> tuple[Path, Path, Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; --data-root must hold {folder.name}/ with {LAYOUT}.")
     return (
-        _find_file(folder, ("Eval", "."), "list_eval_partition.txt"),
-        _find_file(folder, ("Anno", "Anno/attributes"), "list_attr_cloth.txt"),
-        _find_file(folder, ("Anno", "Anno/attributes"), "list_attr_items.txt"),
+        _find_file(folder, PARTITION_PLACES, "list_eval_partition.txt"),
+        _find_file(folder, ATTRIBUTE_PLACES, "list_attr_cloth.txt"),
+        _find_file(folder, ATTRIBUTE_PLACES, "list_attr_items.txt"),
     )
 
 
@@ -141,10 +148,15 @@ def _find_file(folder: Path, places: tuple[str, ...], name: str) -> Path:
 
 def _find_images(folder: Path, names: Sequence[str]) -> Path:
     """Return the folder that holds one of the images, or the first existing folder if none does."""
-    roots = [folder / place for place in _IMAGE_PLACES if (folder / place).is_dir()]
+    roots = [folder / place for place in IMAGE_PLACES if (folder / place).is_dir()]
     if not roots:
-        raise UserError(f"{folder / _IMAGE_PLACES[0]}: no such folder, nor Img; {folder} must hold {LAYOUT}.")
+        raise UserError(f"{folder / IMAGE_PLACES[0]}: no such folder, nor Img; {folder} must hold {LAYOUT}.")
     return next((root for root in roots if any((root / name).is_file() for name in names)), roots[0])
+
+
+def _describe_place(root: Path) -> tuple[str, ...]:
+    """Describe an unusual folder of images."""
+    return (f"images are read in {root}",) if root.name == "img_highres" else ()
 
 
 def _read_table(path: Path, header: str) -> _Table:

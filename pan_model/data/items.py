@@ -40,6 +40,9 @@ class Items:
         attribute_names: The names of the attributes.
         left_out: How many entries the reader left out, by reason.
         relations: Roles or outfits, for datasets that have them.
+        files: The paths of the images on disk, which may differ from `image_names` in case or form of Unicode. They are
+            not part of the dataset's fingerprint. None if they are the same.
+        notes: What a user should know of how the dataset was read, one sentence each.
 
     Raises:
         UserError: There are no items, or shapes or class indices do not fit.
@@ -54,12 +57,16 @@ class Items:
     attribute_names: tuple[str, ...]
     left_out: dict[str, int] = field(default_factory=dict[str, int])
     relations: Relations | None = None
+    files: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         num_items = len(self.image_names)
         table = (num_items, len(self.attribute_names))
         if num_items == 0:
             raise UserError(f"{self.image_root}: the dataset has no items.")
+        if len(self.file_names) != num_items:
+            raise UserError(f"{self.image_root}: {num_items} images but {len(self.file_names)} files.")
         if self.classes.shape != (num_items,):
             raise UserError(f"{self.image_root}: {num_items} images but classes of shape {self.classes.shape}.")
         if self.attributes.shape != table or self.certainty.shape != table:
@@ -78,9 +85,14 @@ class Items:
         """Mask of the attribute labels with certainty 3 or 4."""
         return self.certainty >= CERTAIN_FROM
 
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The paths of the images on disk, relative to `image_root`."""
+        return self.image_names if self.files is None else self.files
+
     def image_path(self, index: int) -> Path:
         """Return the path of the image of an item."""
-        return self.image_root / self.image_names[index]
+        return self.image_root / self.file_names[index]
 
     def select(self, keep: Bool[np.ndarray, "N"], reason: str) -> "Items":
         """Keep some items and count the others in `left_out` under `reason`. Class indices do not change."""
@@ -89,10 +101,15 @@ class Items:
             return self
         return replace(
             self,
-            image_names=tuple(name for name, kept in zip(self.image_names, keep, strict=True) if kept),
+            image_names=_kept(self.image_names, keep),
+            files=None if self.files is None else _kept(self.files, keep),
             classes=self.classes[keep],
             attributes=self.attributes[keep],
             certainty=self.certainty[keep],
             left_out={**self.left_out, reason: self.left_out.get(reason, 0) + dropped},
             relations=self.relations.select(keep) if self.relations else None,
         )
+
+
+def _kept(names: tuple[str, ...], keep: Bool[np.ndarray, "N"]) -> tuple[str, ...]:
+    return tuple(name for name, kept in zip(names, keep, strict=True) if kept)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import cast
 
+from pan_model.data.lookup.image_files import FoundImages, find_images
 from pan_model.errors import UserError
 from pan_model.files import decode_user_text, refuse_utf16
 
@@ -130,10 +131,12 @@ def stays_inside(path: PurePosixPath) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def require_images(root: Path, names: Sequence[str], listing: str) -> None:
-    """Raise UserError if images are missing under `root`. The message names the first and counts all of them."""
-    missing = [name for name in names if not (root / name).is_file()]
-    if missing:
-        raise UserError(
-            f"{root / missing[0]}: no such image; {len(missing)} of the {len(names)} files of {listing} are missing."
-        )
+def require_images(root: Path, names: Sequence[str], listing: str) -> FoundImages:
+    """Return the files of listed images under `root`; see `find_images`.
+
+    Raises:
+        UserError: Images are missing. The message names the first and counts all of them.
+    """
+    return find_images(
+        root, names, listing, lambda missing: f"{missing} of the {len(names)} files of {listing} are missing"
+    )

@@ -1,5 +1,6 @@
 """Splits of datasets into train, validation and test, and the roles of images in retrieval."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -32,6 +33,73 @@ def few_shot_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
         Split.VAL: np.flatnonzero(k % 4 == 1),
         Split.TEST: np.flatnonzero(k % 4 == 3),
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassNeed:
+    """The classes that a task needs in val and in test, after `few_shot_split`.
+
+    Attributes:
+        num_classes: Number of classes with enough images, in val and in test.
+        num_images: Number of images of such a class.
+    """
+
+    num_classes: int
+    num_images: int
+
+    @property
+    def num_classes_in_all(self) -> int:
+        """Number of classes with enough images that suffice: the class 4n - 1 is the n-th of test."""
+        return 4 * self.num_classes
+
+    def describe_lack(self, class_sizes: Sequence[int]) -> str:
+        """Describe what is missing; empty if nothing is.
+
+        Args:
+            class_sizes: The number of images of each class, in the order of classes.
+
+        >>> ClassNeed(num_classes=5, num_images=6).describe_lack([6] * 12)
+        '12 classes; train 6, val 3, test 3; val and test need 5 classes with at least 6 images each: add 8 classes'
+        """
+        sizes = {Split.TRAIN: class_sizes[::2], Split.VAL: class_sizes[1::4], Split.TEST: class_sizes[3::4]}
+        enough = {split: sum(size >= self.num_images for size in sizes[split]) for split in (Split.VAL, Split.TEST)}
+        lacking = [str(split) for split, number in enough.items() if number < self.num_classes]
+        if not lacking:
+            return ""
+        counts = ", ".join(f"{split} {len(sizes[split])}" for split in Split)
+        num_small = sum(size < self.num_images for size in class_sizes)
+        more = self.num_classes_in_all - len(class_sizes)
+        ways = [f"add {more} classes"] if more > 0 else []
+        if num_small:
+            ways.append(f"add images to the {num_small} classes that have fewer, or remove these classes")
+        verb = "needs" if len(lacking) == 1 else "need"
+        return (
+            f"{len(class_sizes)} classes; {counts}; {' and '.join(lacking)} {verb} {self.num_classes} classes with at "
+            f"least {self.num_images} images each{self._describe_enough(enough, num_small)}: {'; '.join(ways)}"
+        )
+
+    def _describe_enough(self, enough: dict[Split, int], num_small: int) -> str:
+        if not num_small:
+            return ""
+        return f" ({', '.join(f'{split} has {number}' for split, number in enough.items())})"
+
+
+FEW_SHOT_NEED = ClassNeed(num_classes=5, num_images=6)
+"""5-way episodes of 5 support images and at least 1 query."""
+
+RETRIEVAL_NEED = ClassNeed(num_classes=2, num_images=2)
+"""A query and a gallery image of each class, and images of another class that could be confused with them."""
+
+
+class TaskName(StrEnum):
+    """The tasks that datasets with classes can have."""
+
+    FEW_SHOT = "few-shot"
+    RETRIEVAL = "retrieval"
+
+
+CLASS_NEEDS = {TaskName.FEW_SHOT: FEW_SHOT_NEED, TaskName.RETRIEVAL: RETRIEVAL_NEED}
+"""The classes that each task needs in val and in test."""
 
 
 class Role(IntEnum):
@@ -84,22 +152,22 @@ def inshop_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
 
 
 def queries_and_gallery(
-    split: Split, items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "N"], roles: Roles
+    split: Split, items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "N"], roles: Roles | None
 ) -> tuple[Int[np.ndarray, "Q"], Int[np.ndarray, "G"]]:
     """Divide the items of a split into queries and gallery.
 
-    Test has the official division. Train and val have none, so `alternate` divides them.
+    Test has the official division, if there is one. Otherwise `alternate` divides the items, as those of train and val.
 
     Args:
         split: The split.
         items: The indices of its items, shape (n,).
         classes: The classes of all items of the dataset, shape (N,).
-        roles: The roles of all items of the dataset.
+        roles: The roles of all items of the dataset; None if it has no official division.
 
     Returns:
         The item indices of the queries and of the gallery, each in the order of `items`.
     """
-    if split is not Split.TEST:
+    if split is not Split.TEST or roles is None:
         return alternate(items, classes[items])
     role = roles.roles[items]
     return items[role == Role.QUERY], items[role == Role.GALLERY]

@@ -1,4 +1,4 @@
-"""The retrieval task: trains on same-class pairs; metrics compare queries with a gallery (In-Shop)."""
+"""The retrieval task: trains on same-class pairs; metrics compare queries with a gallery (In-Shop, folders)."""
 
 from typing import ClassVar, NamedTuple
 
@@ -39,7 +39,8 @@ class Retrieval(NamedTuple):
 class RetrievalTask(SameClassTask):
     """Every query of a split is a question: is an image of its product among the best-scored of the whole gallery?
 
-    On train the queries and the gallery are a fixed sample. All seeds have the same questions.
+    On train the queries and the gallery are a fixed sample. All seeds have the same questions. In a dataset without
+    official roles, the images of each class are queries and gallery images by turns.
 
     Raises:
         UserError: A split has no query with a match in the gallery.
@@ -85,9 +86,8 @@ class RetrievalTask(SameClassTask):
 
     def _collect(self, split: Split) -> Retrieval:
         featured = self.featured
-        queries, gallery = queries_and_gallery(
-            split, featured.splits[split], featured.classes, roles_of(featured.relations)
-        )
+        roles = None if featured.relations is None else roles_of(featured.relations)
+        queries, gallery = queries_and_gallery(split, featured.splits[split], featured.classes, roles)
         if split is Split.TRAIN:
             queries, gallery = sample_products(queries, gallery, featured.classes)
         asked = np.isin(featured.classes[queries], featured.classes[gallery])

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pan_model.command_line import OneLineParser, run_with_exit_code
-from pan_model.datasets import find_dataset
 from study.app.flags import name_flags, read_final_config, read_study_config
 from study.config.study_config import StudyConfig
 from study.nodes.deployment import check_code, check_output_stays, is_submitted, use_all_threads
@@ -88,7 +87,7 @@ def _is_finished(config: StudyConfig) -> bool:
         count_missing(
             read_for_search(
                 config.results.dataset(plan.dataset).trials,
-                find_dataset(plan.dataset).task.objective,
+                plan.row.task.objective,
                 plan.max_epochs,
             ),
             plan.num_trials,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pan_model.datasets import find_dataset
+from pan_model.data.folder.reader import UNLABELLED
 from search_spaces import SearchSpace
 from study.config.dataset_plan import DatasetPlan
 from study.config.space_description import describe_space
@@ -31,13 +31,13 @@ def describe_plan(config: StudyConfig, first_trials: Mapping[str, FirstTrials] |
 
 
 def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
-    row = find_dataset(plan.dataset)
-    folder = config.data_root / row.folder
+    row, place = plan.row, plan.row.find_place(config.data_root)
     missing = "will be drawn there" if row.drawn else "not there: a run would stop here"
     return [
         f"{plan.dataset}: {plan.num_trials} trials of at most {plan.max_epochs} epochs, "
         f"stopped at {plan.grace_epochs} at the earliest, for {row.task.objective.name} ({row.task.objective.mode})",
-        f"  data {folder}: {'found' if folder.is_dir() else missing}",
+        f"  data {place.folder}: {'found' if place.folder.is_dir() else missing}",
+        *([] if plan.labelled else [f"  {UNLABELLED}"]),
         *_describe_options(plan),
         f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px, "
         f"pooling {plan.features.pooling}",
@@ -52,7 +52,7 @@ def _describe_training(plan: DatasetPlan) -> list[str]:
 
 
 def _describe_options(plan: DatasetPlan) -> list[str]:
-    options = plan.options.to_json(find_dataset(plan.dataset).options)
+    options = plan.options.to_json(plan.row.options)
     lines = [f"  {name.replace('_', ' ')} {value}" for name, value in options.items()]
     words = plan.options.attribute_words
     if words is not None and not words.is_file():

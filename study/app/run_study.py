@@ -10,7 +10,6 @@ import torch
 
 from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL
-from pan_model.datasets import find_dataset
 from pan_model.errors import MachineFault, UserError
 from pan_model.reproducibility import deterministic_arithmetic
 from study.config.choices import Executor
@@ -125,7 +124,7 @@ def _end(config: StudyConfig, collated: Mapping[str, Collated], ended_by: str) -
             as_searched(
                 collated[plan.dataset].records,
                 config.results.dataset(plan.dataset).trials,
-                find_dataset(plan.dataset).task.objective,
+                plan.row.task.objective,
                 plan.max_epochs,
             ),
             plan.num_trials,
@@ -162,7 +161,7 @@ def _check_same_study(
             if plan.max_epochs > (before := earlier["datasets"][plan.dataset]["max_epochs"]):
                 trials, objective = (
                     config.results.dataset(plan.dataset).trials,
-                    find_dataset(plan.dataset).task.objective,
+                    plan.row.task.objective,
                 )
                 terminal.say(f"{plan.dataset}: {describe_more_epochs(trials, objective, before, plan.max_epochs)}")
     elif config.resume:
@@ -226,7 +225,7 @@ def _baselines(
         baselines = validation_baselines(
             prepared, seed=config.seed, max_epochs=plan.max_epochs, cache_dir=config.cache_dir, show=show
         )
-    objective = find_dataset(plan.dataset).task.objective.name
+    objective = plan.row.task.objective.name
     values = ", ".join(f"{name} {interval_of(questions[objective]).mean:.4f}" for name, questions in baselines.items())
     terminal.say(f"{plan.dataset}: baselines' {objective} on val: {values}")
     return baselines
@@ -236,7 +235,7 @@ def _find_chance(
     prepared: PreparedDataset, baselines: dict[str, QuestionLists], config: StudyConfig, terminal: Terminal
 ) -> list[str]:
     """Return and print a caution if no baseline is better than random answers."""
-    cautions = find_chance(find_dataset(prepared.dataset).task(prepared.featured, seed=config.seed), baselines)
+    cautions = find_chance(prepared.row.task(prepared.featured, seed=config.seed), baselines)
     for caution in cautions:
         terminal.say(f"{prepared.dataset}: caution: {caution}")
     return cautions

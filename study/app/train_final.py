@@ -16,7 +16,7 @@ from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.backbones.weights import load_weights
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
-from pan_model.datasets import ReaderOptions, find_dataset
+from pan_model.datasets import ReaderOptions
 from pan_model.errors import UserError
 from pan_model.reproducibility import deterministic_arithmetic
 from pan_model.scores import QuestionScores
@@ -211,7 +211,7 @@ def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, termina
 
 def _train_seeds(best: dict[str, Any], prepared: PreparedDataset, seeds: int, terminal: Terminal) -> list[Trainer]:
     trial = TrialConfig.from_flat(best["config"])
-    task = find_dataset(prepared.dataset).task(prepared.featured, seed=trial.train.seed, train_on=TRAIN_ON)
+    task = prepared.row.task(prepared.featured, seed=trial.train.seed, train_on=TRAIN_ON)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     finals = [replace(trial, train=replace(trial.train, seed=seed)) for seed in range(seeds)]
     return [_train(Trainer(task, final, device, prepared.start), best["metric"]["epoch"], terminal) for final in finals]

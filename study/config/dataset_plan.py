@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pan_model.backbones.config import FeaturesConfig, Pooling
-from pan_model.datasets import ReaderOptions, find_dataset
+from pan_model.datasets import Dataset, ReaderOptions, find_dataset
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTrainingConfig
 from search_spaces import SPACES, SearchSpace
@@ -21,7 +21,10 @@ def default_grace_epochs(max_epochs: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetPlan:
-    """The plan of a study for one dataset, with every default filled in."""
+    """The plan of a study for one dataset, with every default filled in.
+
+    `labelled` is off if the images have no attributes; the space is then unsupervised.
+    """
 
     dataset: str
     num_trials: int
@@ -31,17 +34,23 @@ class DatasetPlan:
     space: SearchSpace
     options: ReaderOptions = field(default_factory=ReaderOptions)
     backbone_training: BackboneTrainingConfig | None = None
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         check_at_least(1, num_trials=self.num_trials, max_epochs=self.max_epochs, grace_epochs=self.grace_epochs)
         if self.grace_epochs > self.max_epochs:
             raise UserError(f"grace_epochs must be at most max_epochs, {self.max_epochs}, got {self.grace_epochs}.")
 
+    @property
+    def row(self) -> Dataset:
+        """The dataset, with the task of the plan."""
+        return find_dataset(self.dataset, self.options.task)
+
     def signed(self, options: Collection[str]) -> dict[str, Any]:
         """Return the signed content of the dataset.
 
-        Encoders, pooling and backbone training are included only if they differ from the default, so that studies of
-        releases without these flags can be resumed.
+        Encoders, pooling, backbone training, the task and missing attributes are included only if they differ from the
+        default, so that studies of releases without them can be resumed.
 
         Args:
             options: The reader options that are signed by their value.
@@ -54,6 +63,8 @@ class DatasetPlan:
             "space": space_digest(self.space),
             **self.options.to_json(set(find_dataset(self.dataset).options) & set(options)),
         }
+        if not self.labelled:
+            signed["labels"] = "none"
         if self.space is not SPACES[self.dataset]:
             signed["encoders"] = " ".join(self.space.encoders)
         if self.features.pooling is not Pooling.AVG:

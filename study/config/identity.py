@@ -19,7 +19,9 @@ def digest(value: Any) -> str:
     ).hexdigest()
 
 
-def trial_id(fingerprint: str, features: Mapping[str, Any], config: Mapping[str, Scalar]) -> str:
+def trial_id(
+    fingerprint: str, features: Mapping[str, Any], config: Mapping[str, Scalar], *, task: str | None = None
+) -> str:
     """Return the id of a trial, 12 hex digits.
 
     A trial that gets more epochs later keeps its id: the hash takes the epochs that it was begun with.
@@ -28,8 +30,10 @@ def trial_id(fingerprint: str, features: Mapping[str, Any], config: Mapping[str,
         fingerprint: The fingerprint of the data.
         features: The `features` of best_config.json; weights are identified by their content, not by their file.
         config: The flat configuration, with seed and epochs.
+        task: The task of `--task`; None for the dataset's default.
     """
-    return digest({"fingerprint": fingerprint, "features": content_of(features), "config": as_begun(config)})[:12]
+    content = {"fingerprint": fingerprint, "features": content_of(features), "config": as_begun(config)}
+    return digest(content if task is None else {**content, "task": task})[:12]
 
 
 def as_begun(config: Mapping[str, Scalar]) -> dict[str, Scalar]:

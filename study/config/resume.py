@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from study.config.dataset_plan import DatasetPlan, default_grace_epochs
 from study.config.identity import digest
@@ -52,7 +51,7 @@ DIGESTS_OF_0_1 = {
 A space that has changed since has no row: a study of version 0.1 that searched it cannot be resumed.
 """
 
-SOMETIMES_SIGNED = ("encoders", "pooling", "backbone_training")
+SOMETIMES_SIGNED = ("encoders", "pooling", "backbone_training", "labels", "task")
 """Keys of a dataset that are signed only if they differ from the default."""
 
 
@@ -100,7 +99,7 @@ def same_files(earlier: dict[str, Any], config: StudyConfig) -> bool:
 
 
 def _same_files(earlier: dict[str, Any], plan: DatasetPlan) -> bool:
-    options = plan.options.to_json(find_dataset(plan.dataset).options)
+    options = plan.options.to_json(plan.row.options)
     return (plan.features.weights, options) == (earlier["features"]["weights"], earlier["data"].get("options", {}))
 
 
@@ -162,7 +161,9 @@ def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:
     both = was["datasets"].keys() & now["datasets"].keys()
     same_program = was["regime"] != now["regime"] or all(
         was["datasets"][name].get("space") == now["datasets"][name]["space"]
-        or was["datasets"][name].get("encoders") != now["datasets"][name].get("encoders")
+        or any(
+            was["datasets"][name].get(key) != now["datasets"][name].get(key) for key in ("encoders", "labels", "task")
+        )
         for name in both
     )
     if same_program:
@@ -235,8 +236,8 @@ def describe_study(
                 "grace_epochs": plan.grace_epochs,
                 **_history_of_epochs(plan, earlier, this_run["created"]),
                 "objective": {
-                    "name": find_dataset(plan.dataset).task.objective.name,
-                    "mode": find_dataset(plan.dataset).task.objective.mode,
+                    "name": plan.row.task.objective.name,
+                    "mode": plan.row.task.objective.mode,
                 },
                 "features": by_name[plan.dataset].features,
                 "data": {
@@ -246,6 +247,7 @@ def describe_study(
                     "unreadable": by_name[plan.dataset].unreadable,
                     **({"options": options} if (options := by_name[plan.dataset].options) else {}),
                     **({"cautions": cautions} if (cautions := by_name[plan.dataset].cautions) else {}),
+                    **({"notes": list(notes)} if (notes := by_name[plan.dataset].notes) else {}),
                 },
             }
             for plan in config.plans

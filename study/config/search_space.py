@@ -5,9 +5,10 @@ from typing import NamedTuple
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial
 
+from pan_model.data.splits import TaskName
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
-from search_spaces import SPACES, SearchSpace
+from search_spaces import SPACES, UNLABELLED_SPACES, SearchSpace
 from search_spaces.finetune import finetuned, without_graph
 from study.config.choices import Regime
 
@@ -19,18 +20,28 @@ class Parameters(NamedTuple):
     distributions: dict[str, BaseDistribution]
 
 
-def choose_space(dataset: str, encoders: tuple[str, ...] | None, regime: Regime) -> SearchSpace:
+def choose_space(
+    dataset: str,
+    encoders: tuple[str, ...] | None,
+    regime: Regime,
+    *,
+    task: TaskName | None = None,
+    labelled: bool = True,
+) -> SearchSpace:
     """Return the search space of a dataset.
 
     Args:
         dataset: The name of the dataset.
         encoders: The encoders to search; None for the dataset's default.
         regime: Whether trials train the backbone.
+        task: The task of `--task`; None for the dataset's default.
+        labelled: Whether the images have attributes; otherwise the space is unsupervised.
 
     Raises:
         UserError: If the dataset does not support an encoder.
     """
-    chosen = _choose_encoders(_supported_in(dataset, regime), dataset, encoders)
+    supported = _supported_in(dataset, regime, task, labelled=labelled)
+    chosen = _choose_encoders(supported, dataset, encoders)
     return chosen if regime is Regime.FROZEN else finetuned(chosen)
 
 
@@ -54,8 +65,11 @@ def replay(space: SearchSpace, config: dict[str, Scalar]) -> Parameters:
     return Parameters(trial.params, trial.distributions)
 
 
-def _supported_in(dataset: str, regime: Regime) -> SearchSpace:
-    return SPACES[dataset] if regime is Regime.FROZEN else without_graph(SPACES[dataset])
+def _supported_in(dataset: str, regime: Regime, task: TaskName | None = None, *, labelled: bool = True) -> SearchSpace:
+    space = SPACES[dataset] if labelled else UNLABELLED_SPACES[dataset]
+    if task is TaskName.RETRIEVAL and "graph" in space.supported:
+        space = without_graph(space, "its queries have no neighbours with --task retrieval")
+    return space if regime is Regime.FROZEN else without_graph(space)
 
 
 def _choose_encoders(space: SearchSpace, dataset: str, encoders: tuple[str, ...] | None) -> SearchSpace:

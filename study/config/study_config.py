@@ -9,6 +9,7 @@ from platformdirs import user_cache_path
 
 from pan_model.backbones.config import FeaturesConfig, Pooling, WeightsSource
 from pan_model.data.polyvore.reader import PolyvoreSplit
+from pan_model.data.splits import TaskName
 from pan_model.datasets import DATASETS, OPTIONS, ReaderOptions, find_dataset
 from pan_model.errors import UserError
 from pan_model.model.encoders import ENCODERS
@@ -98,6 +99,15 @@ class StudyConfig:
         group=Group.STUDY,
         default_text="off: an error",
         signed=Signed.STUDY,
+    )
+    task: TaskName | None = flag(
+        None,
+        TaskName,
+        "|".join(TaskName),
+        f"{', '.join(f'`{name}`' for name, row in DATASETS.items() if row.other_tasks)}: what is learned and measured",
+        group=Group.STUDY,
+        default_text="`few-shot`; inshop `retrieval`",
+        signed=Signed.DATASET,
     )
     polyvore_split: PolyvoreSplit | None = flag(
         None,
@@ -314,6 +324,8 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if not self.datasets:
             raise UserError("dataset must name at least one dataset.")
+        for dataset in self.datasets:
+            find_dataset(dataset)  # before the rules on names: a path has a message of its own
         if len(set(self.datasets)) != len(self.datasets):
             raise UserError(f"dataset must name each dataset once, got {' '.join(self.datasets)}.")
         if self.encoders is not None and len(set(self.encoders)) != len(self.encoders):
@@ -370,7 +382,9 @@ class StudyConfig:
 
     def _plan(self, dataset: str) -> DatasetPlan:
         row = find_dataset(dataset)
-        space = choose_space(dataset, self.encoders, self.regime)
+        options = self._options_of(dataset)
+        labelled = row.is_labelled(row.find_place(self.data_root).folder)
+        space = choose_space(dataset, self.encoders, self.regime, task=options.task, labelled=labelled)
         max_epochs = space.max_epochs if self.max_epochs is None else self.max_epochs
         check_at_least(1, max_epochs=max_epochs)
         weights = row.weights if self.weights is None else self.weights
@@ -386,8 +400,9 @@ class StudyConfig:
                 pooling=self.pooling,
             ),
             space=space,
-            options=ReaderOptions(**{name: value for name, value in self._options().items() if name in row.options}),
+            options=options,
             backbone_training=self._backbone_training(from_random=weights == WeightsSource.RANDOM),
+            labelled=labelled,
         )
 
     def _backbone_training(self, *, from_random: bool) -> BackboneTrainingConfig | None:
@@ -396,6 +411,15 @@ class StudyConfig:
         return default_training(
             self.backbone_training, epochs=self.backbone_epochs, from_random=from_random, seed=self.seed
         )
+
+    def _options_of(self, dataset: str) -> ReaderOptions:
+        """Return the options of a dataset that were given; its default task is None."""
+        row = find_dataset(dataset)
+        given = {name: value for name, value in self._options().items() if name in row.options}
+        if "task" in given:
+            find_dataset(dataset, given["task"])  # raises UserError if the dataset does not have the task
+            given["task"] = None if given["task"] == row.task_name else given["task"]
+        return ReaderOptions(**given)
 
     def _options(self) -> dict[str, Any]:
         """Return the reader options that were given."""

@@ -28,6 +28,7 @@ class DatasetRecord:
         unreadable: Why each unreadable image could not be read.
         options: The values of the options that the dataset's reader has.
         cautions: Reasons to doubt the data.
+        notes: What a user should know of how the dataset was read, one sentence each.
     """
 
     dataset: str
@@ -38,6 +39,7 @@ class DatasetRecord:
     unreadable: dict[str, str]
     options: dict[str, str] = field(default_factory=dict[str, str])
     cautions: list[str] = field(default_factory=list[str])
+    notes: tuple[str, ...] = ()
 
 
 class _Schema(JsonModel, extra="allow"):

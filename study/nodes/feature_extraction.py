@@ -176,7 +176,7 @@ class NodeReader:
 
     def __init__(self, extraction: Extraction, image_root: Path, sizes: Int[np.ndarray, "N"], server: Any) -> None:
         self.sent_to = ""
-        self._names = extraction.items.image_names
+        self._names = extraction.items.file_names
         self._image_root = image_root
         self._sizes = sizes
         self._server = server
@@ -201,7 +201,7 @@ def _run(extraction: Extraction, workers: Workers, server: Any) -> Generator[dic
     """Start the workers, and yield the rows of each block."""
     items = extraction.items
     image_root = items.image_root.absolute()  # a worker has another working folder
-    sizes = np.array([_size(image_root / name) for name in items.image_names])
+    sizes = np.array([_size(image_root / name) for name in items.file_names])
     arguments = {
         "job": ray.put((extraction, image_root)),
         "sizes": ray.put(sizes),

@@ -18,7 +18,6 @@ from ray.exceptions import RayError, RayTaskError
 
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
-from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from pan_model.reproducibility import deterministic_arithmetic
 from pan_model.training.trainer import Trainer
@@ -198,7 +197,7 @@ def measure_need(
     uses: list[MemoryUse] = []
     for config in configs:
         meter.start()
-        task = find_dataset(prepared.dataset).task(prepared.featured, seed=config.train.seed)
+        task = prepared.row.task(prepared.featured, seed=config.train.seed)
         trainer = Trainer(task, config, device, prepared.start)
         trainer.train_epoch()
         trainer.evaluate(Split.VAL)

@@ -97,6 +97,7 @@ class Splits(JsonModel, extra="allow"):
 class ReadWith(JsonModel, extra="forbid"):
     """The options with which the dataset was read."""
 
+    task: Literal["few-shot", "retrieval"] = "few-shot"
     polyvore_split: Literal["nondisjoint", "disjoint"] = "nondisjoint"
     attribute_words: Name = "mined"
 

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from pan_model.datasets import find_dataset
 from study.config.dataset_plan import DatasetPlan
 from study.config.study_config import DEFAULT_CACHE, StudyConfig
 from study.reporting.collation import Collated
@@ -63,7 +62,7 @@ def _report_dataset(
     """Print the result of one dataset; return whether a trial completed."""
     records, summary = collated
     terminal.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records, over=True)}")
-    objective = find_dataset(plan.dataset).task.objective
+    objective = plan.row.task.objective
     searched = as_searched(records, config.results.dataset(plan.dataset).trials, objective, plan.max_epochs)
     if count_missing(searched, plan.num_trials):
         reason = ended_by or "the space was used up"

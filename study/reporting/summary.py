@@ -45,6 +45,7 @@ class DatasetSummary:
         scores: The scores of PAN and the baselines.
         cautions: The cautions about the data and the winner.
         first_trials: The first trials that were given: the source, the id, the status and the best value of each.
+        notes: What a user should know of how the dataset was read.
     """
 
     dataset: str
@@ -57,6 +58,7 @@ class DatasetSummary:
     scores: list[MethodScores]
     cautions: list[str]
     first_trials: list[tuple[str, str, str, str]] = field(default_factory=list[tuple[str, str, str, str]])
+    notes: tuple[str, ...] = ()
 
 
 def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: list[TrialRecord]) -> DatasetSummary:
@@ -86,6 +88,7 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
         scores=scores,
         cautions=[*entry.get("data", {}).get("cautions", []), *cautions],
         first_trials=[_first_trial_row(trial, records, objective) for trial in entry.get("first_trials", [])],
+        notes=tuple(entry.get("data", {}).get("notes", ())),
     )
 
 
@@ -193,7 +196,8 @@ def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
     ]
     lines = [f"# Study {study}", "", *markdown_table(heads, rows), "", *HOW_TO_READ]
     for summary in summaries:
-        lines += ["", f"## Best on {summary.dataset}", "", *_describe_best(summary), *_describe_first_trials(summary)]
+        lines += ["", f"## Best on {summary.dataset}", "", *(f"Data: {note}.\n" for note in summary.notes)]
+        lines += [*_describe_best(summary), *_describe_first_trials(summary)]
     return lines
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from pan_model.data.splits import Split
-from pan_model.datasets import find_dataset
 from pan_model.scoring.baselines import untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
 from search_spaces import SPACES
@@ -25,7 +24,7 @@ def validation_baselines(
         cache_dir: The cache folder of the trained paper_setting.
         show: Shows the progress.
     """
-    task = find_dataset(prepared.dataset).task(prepared.featured, seed=seed)
+    task = prepared.row.task(prepared.featured, seed=seed)
     paper = paper_setting_of_search(
         prepared, SPACES[prepared.dataset].paper_setting, max_epochs=max_epochs, cache_dir=cache_dir, show=show
     )

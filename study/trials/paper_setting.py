@@ -31,7 +31,6 @@ import torch
 
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
-from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from pan_model.files import atomic_write, check_writable
 from pan_model.flat import Scalar
@@ -130,7 +129,7 @@ def paper_setting_of_final(
         UserError: If the cache cannot be written, or the value on val is never a finite number.
     """
     config = _configure(prepared, setting, pairs_per_epoch=0, max_epochs=paper_epochs)
-    task = find_dataset(prepared.dataset).task(prepared.featured, seed=SEED)
+    task = prepared.row.task(prepared.featured, seed=SEED)
     max_epochs = min(paper_epochs, max(FINAL_MIN_EPOCHS, FINAL_MAX_PAIRS // count_pairs(task, config)))
     config = _with_epochs(config, max_epochs)
     epoch = _best_on_val(prepared, config, FINAL_PATIENCE, cache_dir, show, announce).epoch
@@ -192,6 +191,7 @@ def _cached(
     train: Callable[[Trainer], None],
 ) -> PaperSetting:
     """Return the model from the cache, or train and cache it; `train` leaves the trainer at the epoch to keep."""
+    task_name = prepared.options.get("task")
     key = digest(
         [
             CACHE_VERSION,
@@ -199,10 +199,11 @@ def _cached(
             content_of(prepared.features),
             config.to_flat(),
             [str(split) for split in train_on],
+            *([task_name] if task_name else []),
         ]
     )
     file = cache_dir / "paper_setting" / f"{key}.pt"
-    task = find_dataset(prepared.dataset).task(prepared.featured, seed=SEED, train_on=train_on)
+    task = prepared.row.task(prepared.featured, seed=SEED, train_on=train_on)
     trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if not _restore(trainer, file):
         check_writable(file.parent, "the baseline paper_setting")

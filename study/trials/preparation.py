@@ -81,6 +81,11 @@ class Preparation:
     extractor: Extractor = LOCAL
     check_fingerprint: Callable[[str], None] = _take_any
 
+    @property
+    def row(self) -> Dataset:
+        """The dataset, with the task of the options."""
+        return find_dataset(self.dataset, self.options.task)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedDataset:
@@ -96,6 +101,7 @@ class PreparedDataset:
         cautions: Reasons to doubt the data.
         from_cache: Whether the features were in the cache.
         options: The values of the options that the dataset's reader has.
+        notes: What a user should know of how the dataset was read, one sentence each.
         start: The start of trials that train their backbone; None if they do not.
         trained_backbone: The weights of a backbone that was trained before the trials; None if none was.
     """
@@ -109,8 +115,14 @@ class PreparedDataset:
     from_cache: bool
     options: dict[str, str] = field(default_factory=dict[str, str])
     cautions: list[str] = field(default_factory=list[str])
+    notes: tuple[str, ...] = ()
     start: FinetuneStart | None = None
     trained_backbone: Path | None = None
+
+    @property
+    def row(self) -> Dataset:
+        """The dataset, with the task that it was prepared for."""
+        return find_dataset(self.dataset, self.options.get("task"))
 
     @property
     def record(self) -> DatasetRecord:
@@ -124,6 +136,7 @@ class PreparedDataset:
             unreadable=self.unreadable,
             options=self.options,
             cautions=self.cautions,
+            notes=self.notes,
         )
 
     @property
@@ -144,8 +157,8 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
     Raises:
         UserError: If the data, the images or the weights cannot be used for a study.
     """
-    row = find_dataset(preparation.dataset)
-    items = row.read(preparation.data_root / row.folder, preparation.options)
+    row = preparation.row
+    items = row.read_from(preparation.data_root, preparation.options)
     contents = read_contents(items, preparation.cache_dir)
     identity = contents.fingerprint
     preparation.check_fingerprint(identity)
@@ -173,6 +186,7 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
         cautions=find_data_cautions(items, contents, features.readable, task.featured.splits, features.values),
         from_cache=features.from_cache,
         options=preparation.options.to_json(row.options),
+        notes=readable.notes,
         start=_finetune_start(preparation, config, readable, identity, report),
         trained_backbone=trained,
     )
@@ -198,6 +212,8 @@ def prepare_with_progress(preparation: Preparation, terminal: Terminal) -> Prepa
         terminal.say(
             f"{dataset}: backbone trained by {preparation.backbone_training.kind}: {prepared.trained_backbone}"
         )
+    for note in prepared.notes:
+        terminal.say(f"{dataset}: {note}")
     for reason, count in prepared.left_out.items():
         terminal.say(f"{dataset}: {count} left out ({reason})")
     for name, reason in prepared.unreadable.items():
@@ -211,7 +227,7 @@ def _train_backbone(preparation: Preparation, items: Items, identity: str, repor
     """Train the backbone on the training split if that is configured; return the file of its weights."""
     if preparation.backbone_training is None or preparation.trained_backbone is not None:
         return preparation.trained_backbone
-    row = find_dataset(preparation.dataset)
+    row = preparation.row
     if preparation.skip_bad_images:
         items = items.select(_readable(preparation, items, identity, report), "unreadable image")
     task = _make_task(row, items, np.empty((len(items), 0), dtype=np.float32))

@@ -12,7 +12,7 @@ import torch
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
-from pan_model.datasets import find_dataset
+from pan_model.datasets import Dataset, find_dataset
 from pan_model.errors import find_machine_fault
 from pan_model.flat import Scalar
 from pan_model.reproducibility import computing_threads, deterministic_arithmetic
@@ -37,6 +37,7 @@ class TrialSpec:
         dataset: The name of the dataset.
         config: The configuration as flat scalars, as the ledger holds it.
         trial_config: The same configuration as typed values.
+        task: The task of `--task`; None for the dataset's default.
     """
 
     trial_id: str
@@ -44,16 +45,24 @@ class TrialSpec:
     dataset: str
     config: dict[str, Scalar]
     trial_config: TrialConfig
+    task: str | None = None
+
+    @property
+    def row(self) -> Dataset:
+        """The dataset, with the task of the trial."""
+        return find_dataset(self.dataset, self.task)
 
     @classmethod
-    def from_flat(cls, *, trial_id: str, number: int, dataset: str, config: dict[str, Scalar]) -> "TrialSpec":
+    def from_flat(
+        cls, *, trial_id: str, number: int, dataset: str, config: dict[str, Scalar], task: str | None = None
+    ) -> "TrialSpec":
         """Build a specification from a flat configuration.
 
         Raises:
             UserError: If a value of the configuration is unknown, missing or invalid.
         """
         typed = TrialConfig.from_flat(config)
-        return cls(trial_id=trial_id, number=number, dataset=dataset, config=config, trial_config=typed)
+        return cls(trial_id=trial_id, number=number, dataset=dataset, config=config, trial_config=typed, task=task)
 
 
 def spec_of(config: Mapping[str, Any]) -> TrialSpec:
@@ -116,7 +125,7 @@ class TrialRun:
         self._environment = environment
         self._featured = featured
         self._finetune_start = None if start is None else replace(start, num_workers=environment.data_workers)
-        self._task_class = find_dataset(spec.dataset).task
+        self._task_class = spec.row.task
         self._paths = environment.results.dataset(spec.dataset)
         self._ledger = TrialLedger(self._paths.trials / spec.trial_id)
         self._ledger.open(number=spec.number, config=spec.config)

@@ -27,6 +27,7 @@ class DatasetSearch:
         seed: The seed of every trial.
         fingerprint: The fingerprint of the dataset's items.
         features: The description of the features, as in best_config.json.
+        task: The task of `--task`; None for the dataset's default.
     """
 
     paths: DatasetPaths
@@ -38,6 +39,7 @@ class DatasetSearch:
     seed: int
     fingerprint: str
     features: Mapping[str, Any]
+    task: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -51,7 +53,7 @@ class DatasetSearch:
 
     def identify(self, config: Mapping[str, Scalar]) -> str:
         """Return the id of the trial with a complete configuration."""
-        return trial_id(self.fingerprint, self.features, config)
+        return trial_id(self.fingerprint, self.features, config, task=self.task)
 
     def identify_as_new(self, config: Mapping[str, Scalar]) -> str:
         """Return the id that a configuration has in a trial that starts now.

@@ -14,7 +14,6 @@ import torch
 from ray import tune
 from ray.util import get_node_ip_address
 
-from pan_model.datasets import find_dataset
 from pan_model.errors import MachineFault, find_machine_fault
 from study.nodes.image_transfer import start_on_this_node
 from study.nodes.node_probe import node_name
@@ -71,7 +70,7 @@ class RayTrial(tune.Trainable):
             return self._ended_early() | {MACHINE_FAULT: named}
 
     def _run_epoch(self) -> dict[str, Any]:
-        metric = find_dataset(self._spec.dataset).task.objective.name
+        metric = self._spec.row.task.objective.name
         if self._requirements is not None:
             if failure := check_requirements(self._requirements):
                 message = f"node {node_name(get_node_ip_address())} {failure}"
@@ -83,7 +82,7 @@ class RayTrial(tune.Trainable):
 
     def _ended_early(self) -> dict[str, Any]:
         """Return the result of a trial that must not go on here; it stays running in the ledger."""
-        metric = find_dataset(self._spec.dataset).task.objective.name
+        metric = self._spec.row.task.objective.name
         return {"epoch": 0, metric: math.nan, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from pan_model.datasets import find_dataset
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
 from study.config.search_space import replay
@@ -92,7 +91,7 @@ def _dataset_search(
     given = [replay(plan.space, trial["config"]).values for trial in first_trials.trials]
     return DatasetSearch(
         paths=results.dataset(plan.dataset),
-        objective=find_dataset(plan.dataset).task.objective,
+        objective=plan.row.task.objective,
         space=replace(plan.space, first_trials=(*given, *plan.space.first_trials)) if given else plan.space,
         num_trials=plan.num_trials,
         max_epochs=plan.max_epochs,
@@ -100,4 +99,5 @@ def _dataset_search(
         seed=config.seed,
         fingerprint=prepared.fingerprint,
         features=prepared.features,
+        task=plan.options.task,
     )

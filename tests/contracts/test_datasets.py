@@ -47,7 +47,7 @@ def few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def copy(case: Case, tmp_path: Path) -> Path:
     """The drawn folder, to be damaged."""
-    return Path(shutil.copytree(case.folder, tmp_path / "data" / case.row.folder))
+    return Path(shutil.copytree(case.data_root, tmp_path / "data")) / case.row.folder
 
 
 def one_line(error: pytest.ExceptionInfo[UserError]) -> str:

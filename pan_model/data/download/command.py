@@ -1,4 +1,4 @@
-"""Download and check datasets: `python -m pan_model.data.download cub|inshop|polyvore --data-root DIR [--check]`."""
+"""Download and check datasets: `python -m pan_model.data.download NAME --data-root DIR [--check]`."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,6 +7,9 @@ from pathlib import Path
 from pan_model.command_line import BAD_INPUT, OneLineParser, run_with_exit_code
 from pan_model.data.download.cub_archive import MD5, URL, Archive, already_downloaded, fetch_cub
 from pan_model.data.download.layout_check import CHECKS, check_layout, dataset_folder
+from pan_model.data.polyvore.reader import PolyvoreSplit
+from pan_model.data.splits import FEW_SHOT_NEED, RETRIEVAL_NEED, TaskName
+from pan_model.datasets import ReaderOptions, describe_path, find_dataset
 from pan_model.errors import UserError
 from pan_model.fetch import show_progress
 
@@ -28,7 +31,14 @@ Polyvore Outfits (Vasileva et al., ECCV 2018) is available on request, for resea
      Each image must be images/<item_id>.jpg, so images in .parquet files must be extracted; typespaces.p is not
      needed."""
 
-INSTRUCTIONS = {"inshop": IN_SHOP, "polyvore": POLYVORE}
+FOLDER = f"""\
+Arrange your own images in a folder for each class, {{folder}}/<class>/<file>:
+  - few-shot needs {FEW_SHOT_NEED.num_classes_in_all} classes with at least {FEW_SHOT_NEED.num_images} images each;
+    --task retrieval {RETRIEVAL_NEED.num_classes_in_all} classes with at least {RETRIEVAL_NEED.num_images} images each.
+  - Optional: attributes.csv beside images/, with a header, a row for each image and a column for each attribute;
+    the first column is the path in images/, values are 1, 0 or nothing (unknown)."""
+
+INSTRUCTIONS = {"inshop": IN_SHOP, "polyvore": POLYVORE, "folder": FOLDER}
 """How to request each dataset that cannot be downloaded, with the placeholder {folder}."""
 
 
@@ -50,9 +60,15 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--check", action="store_true", help="download nothing, only report present, missing and unusual files"
     )
+    parser.add_argument(
+        "--task", choices=tuple(map(str, TaskName)), help="folder: the task that classes must suffice for (few-shot)"
+    )
     options = parser.parse(words)
     if options.dataset not in CHECKS:
-        raise UserError(f"unknown dataset '{options.dataset}'; choose from {', '.join(CHECKS)}.")
+        unknown = f"unknown dataset '{options.dataset}'; choose from {', '.join(CHECKS)}."
+        raise UserError(describe_path(options.dataset) or unknown)
+    if options.task and options.dataset != "folder":
+        raise UserError(f"--task applies only to folder, got {options.dataset}.")
     if (options.url or options.md5) and (options.check or options.dataset != "cub"):
         raise UserError("--url and --md5 apply only to a download of cub.")
     return options
@@ -67,28 +83,26 @@ def _run(options: argparse.Namespace) -> int:
         _download_cub(data_root, Archive(options.url or URL, options.md5 or MD5))
     elif not options.check:
         print(INSTRUCTIONS[options.dataset].format(folder=dataset_folder(options.dataset, data_root)))
-    report = check_layout(options.dataset, data_root)
+    task = TaskName(options.task or TaskName.FEW_SHOT)
+    report = check_layout(options.dataset, data_root, task)
     *lines, verdict = report.lines()
     for line in lines:
         print(line)
     if report.readable:
-        _read(options.dataset, data_root)
+        _read(options.dataset, data_root, task)
     print(verdict)
     return 0 if report.readable else BAD_INPUT
 
 
-def _read(dataset: str, data_root: Path) -> None:
+def _read(dataset: str, data_root: Path, task: TaskName) -> None:
     """Read the dataset as a study does. Raise UserError for errors that the check of the folder does not detect."""
-    from pan_model.data.polyvore.reader import PolyvoreSplit
-    from pan_model.datasets import (
-        ReaderOptions,  # not needed to check the folder
-        find_dataset,
-    )
-
-    row, folder = find_dataset(dataset), dataset_folder(dataset, data_root)
+    row = find_dataset(dataset)
+    folder = row.find_place(data_root).folder
     versions = [version for version in PolyvoreSplit if (folder / version).is_dir()]
     for version in versions or [PolyvoreSplit.NONDISJOINT]:
-        items = row.read(folder, ReaderOptions(polyvore_split=version))
+        items = row.read(folder, ReaderOptions(polyvore_split=version, task=task))
+        for note in items.notes:
+            print(f"  note     {note}")
         for reason, count in items.left_out.items():
             print(f"  note     {count} are left out ({reason})")
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pan_model.data.download.folder_check import check_folder
 from pan_model.data.download.layout_report import (
     LayoutReport,
     Verdict,
@@ -21,10 +22,12 @@ from pan_model.data.download.layout_report import (
     read_lines,
     require_folder,
 )
+from pan_model.data.inshop import ATTRIBUTE_PLACES, IMAGE_PLACES, PARTITION_PLACES
+from pan_model.data.lookup.placement import PLACES
+from pan_model.data.polyvore.reader import find_images_folder, find_version
 from pan_model.data.source_files import is_hidden
+from pan_model.data.splits import TaskName
 
-IN_SHOP_ATTRIBUTES = ("Anno", "Anno/attributes")
-IN_SHOP_IMAGES = (".", "Img")  # names in the list begin with img/
 IN_SHOP_OFFICIAL = {"train": 25882, "query": 14218, "gallery": 12612}
 VERSIONS = ("nondisjoint", "disjoint")
 OUTFITS = ("train.json", "valid.json", "test.json")
@@ -64,7 +67,7 @@ def check_in_shop(folder: Path) -> LayoutReport:
     report = LayoutReport("inshop", folder)
     if not require_folder(report):
         return report
-    partition = find_file(report, ("Eval/list_eval_partition.txt", "list_eval_partition.txt"))
+    partition = find_file(report, [str(Path(place, "list_eval_partition.txt")) for place in PARTITION_PLACES])
     rows = [line.split() for line in read_lines(report, partition)[2:]] if partition else []
     if partition:
         _count_partition(report, partition, rows)
@@ -72,12 +75,12 @@ def check_in_shop(folder: Path) -> LayoutReport:
         ("list_attr_cloth.txt", "attributes", 463),
         ("list_attr_items.txt", "items with attributes", 3997 + 3985),
     ):
-        place = find_file(report, tuple(f"{subfolder}/{name}" for subfolder in IN_SHOP_ATTRIBUTES))
+        place = find_file(report, [str(Path(subfolder, name)) for subfolder in ATTRIBUTE_PLACES])
         if place:
             report.count(place, max(len(read_lines(report, place)) - 2, 0), unit, official)
     listed = [row[0] for row in rows if len(row) == 3 and not is_hidden(row[0])]
     count_images(report, _place_in_shop_images(folder, listed))
-    list_leftovers(report, "img", "Img")
+    list_leftovers(report, "img", "Img", "img_highres")
     return report
 
 
@@ -89,36 +92,56 @@ def check_polyvore(folder: Path) -> LayoutReport:
     metadata = load_json(report, "polyvore_item_metadata.json", dict)
     if metadata is not None:
         report.count("polyvore_item_metadata.json", len(metadata), "items")
-    whole = [version for version in VERSIONS if _has_all(folder / version, (*OUTFITS, *QUESTIONS))]
+    versions = VERSIONS
+    if find_version(folder, VERSIONS[0]) == folder:
+        versions = (".",)
+        report.add(Verdict.NOTE, "outfits lie in the folder itself, in no folder of a version")
+    whole = [version for version in versions if _has_all(folder / version, (*OUTFITS, *QUESTIONS))]
     items: dict[str, None] = {}
-    for version in VERSIONS:
+    for version in versions:
         items |= dict.fromkeys(_check_version(report, version, whole))
     if metadata is not None and (unknown := [item for item in items if item not in metadata]):
         report.add(Verdict.BROKEN, f"{len(unknown)} items of the outfits have no metadata {first_names(unknown)}")
-    count_images(report, [Path("images") / f"{item}.jpg" for item in items])
+    images = find_images_folder(folder).relative_to(folder)
+    count_images(report, [images / f"{item}.jpg" for item in items])
     list_leftovers(report, "images")
     return report
 
 
-CHECKS: dict[str, tuple[str, Callable[[Path], LayoutReport]]] = {
-    "cub": ("CUB_200_2011", check_cub),
-    "inshop": ("In-shop", check_in_shop),
-    "polyvore": ("polyvore_outfits", check_polyvore),
+CHECKS: dict[str, Callable[[Path, TaskName], LayoutReport]] = {
+    "cub": lambda folder, _: check_cub(folder),
+    "inshop": lambda folder, _: check_in_shop(folder),
+    "polyvore": lambda folder, _: check_polyvore(folder),
+    "folder": check_folder,
 }
-"""For each dataset, its folder below the data root and the function that checks it."""
+"""For each dataset, the function that checks its folder, for a task."""
+
+FOLDERS = {"cub": "CUB_200_2011", "inshop": "In-shop", "polyvore": "polyvore_outfits", "folder": "images"}
+"""The usual folder of each dataset below the data root."""
 
 
 def dataset_folder(dataset: str, data_root: Path) -> Path:
     """Return the folder of a dataset."""
-    return data_root / CHECKS[dataset][0]
+    return data_root / FOLDERS[dataset]
 
 
-def check_layout(dataset: str, data_root: Path) -> LayoutReport:
-    """Check the folder of a dataset. Images are checked by name and size only."""
-    folder, check = CHECKS[dataset]
-    report = check(data_root / folder)
+def check_layout(dataset: str, data_root: Path, task: TaskName = TaskName.FEW_SHOT) -> LayoutReport:
+    """Check the folder of a dataset. Images are checked by name and size only.
+
+    Args:
+        dataset: The name of the dataset.
+        data_root: The folder that holds the dataset's folder.
+        task: The task for which the classes of `folder` must suffice.
+
+    Raises:
+        UserError: Several folders could be that of the dataset.
+    """
+    place = PLACES[dataset](data_root)
+    report = CHECKS[dataset](place.folder, task)
+    for text in filter(None, (place.note, place.hint)):
+        report.add(Verdict.NOTE, text)
     for archive in list_archives(data_root):
-        if archive.lower().startswith(folder.lower()):
+        if dataset != "folder" and archive.lower().startswith(FOLDERS[dataset].lower()):
             report.add(Verdict.ODD, f"../{archive}: an archive, which a study does not read")
     return report
 
@@ -140,14 +163,11 @@ def _count_partition(report: LayoutReport, name: str, rows: list[list[str]]) -> 
 
 
 def _place_in_shop_images(folder: Path, listed: list[str]) -> list[Path]:
-    """Return the paths of the listed images: in img/, Img/img/ or Img/, wherever the first existing one is."""
-    for name in listed:
-        for place in (Path(name), Path("Img") / name, Path("Img", *Path(name).parts[1:])):
-            if (folder / place).is_file():
-                num_removed = 1 if place == Path("Img", *Path(name).parts[1:]) else 0
-                root = Path() if place == Path(name) else Path("Img")
-                return [root.joinpath(*Path(path).parts[num_removed:]) for path in listed]
-    return [Path(name) for name in listed]
+    """Return the paths of the listed images in the first folder of images that holds one of them."""
+    names = [Path(*Path(name).parts[1:]) if Path(name).parts[0] == "img" else Path(name) for name in listed]
+    roots = [Path(place) for place in IMAGE_PLACES if (folder / place).is_dir()] or [Path(IMAGE_PLACES[0])]
+    root = next((root for root in roots if any((folder / root / name).is_file() for name in names)), roots[0])
+    return [root / name for name in names]
 
 
 def _check_version(report: LayoutReport, version: str, whole: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pan_model.data.lookup.image_files import match_files
 from pan_model.data.source_files import HIDDEN, is_hidden
 from pan_model.errors import UserError
 from pan_model.files import refuse_utf16
@@ -178,24 +179,22 @@ def load_json(report: LayoutReport, name: str, kind: type) -> Any:
 
 def count_images(report: LayoutReport, images: Sequence[Path]) -> None:
     """Add findings with the numbers of listed images that exist, are missing or are empty."""
-    sizes = [_size(report.folder / image) for image in images]
-    missing = [str(image) for image, size in zip(images, sizes, strict=True) if size is None]
-    empty = [str(image) for image, size in zip(images, sizes, strict=True) if size == 0]
+    matches = match_files(report.folder, [image.as_posix() for image in images])
+    missing = [str(image) for image, file in zip(images, matches.files, strict=True) if file is None]
+    empty = [file for file in matches.files if file is not None and (report.folder / file).stat().st_size == 0]
     if len(images) > len(missing):
         report.add(Verdict.THERE, f"{len(images) - len(missing)} of the {len(images)} listed images")
+    if matches.renamed:
+        renamed = first_names(ascii(matches.files[place]) for place in matches.renamed)
+        report.add(Verdict.NOTE, f"{len(matches.renamed)} images differ from their list in case or Unicode {renamed}")
     if missing:
-        report.add(Verdict.MISSING, f"{len(missing)} of the {len(images)} listed images {first_names(missing)}")
+        similar = matches.describe(missing[0])
+        text = f"{len(missing)} of the {len(images)} listed images {first_names(missing)}"
+        report.add(Verdict.MISSING, f"{text};{similar}" if similar else text)
     if empty:
         report.add(
             Verdict.BROKEN, f"{len(empty)} images of 0 bytes {first_names(empty)}; --skip-bad-images leaves them out"
         )
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except OSError:
-        return None
 
 
 def list_leftovers(report: LayoutReport, *image_folders: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pan_model.data.items import Items
+from pan_model.data.lookup.image_files import FoundImages, find_images
 from pan_model.data.polyvore.attribute_words import ItemText, label_words, mine_words, name_attributes, read_words
 from pan_model.data.polyvore.metadata import read_metadata
 from pan_model.data.polyvore.official_questions import original_files, read_question_files
@@ -46,7 +47,8 @@ def read_polyvore(
 
     Args:
         folder: The folder with polyvore_item_metadata.json, images/ and the folder of the version. That folder holds
-            {train,valid,test}.json, the original questions, and optionally the harder ones.
+            {train,valid,test}.json, the original questions, and optionally the harder ones. Without folders of
+            versions, these files may lie in `folder` itself.
         version: "nondisjoint" or "disjoint".
         words: The attribute words, or a file that lists them. None mines the most frequent words of the training items.
 
@@ -57,18 +59,22 @@ def read_polyvore(
     place = str(words) if isinstance(words, Path) else "words"
     if isinstance(words, Path):
         words = read_words(words)
-    listed = {split: read_outfits(folder / version / name) for split, name in OUTFIT_FILES.items()}
+    outfit_folder = find_version(folder, version)
+    listed = {split: read_outfits(outfit_folder / name) for split, name in OUTFIT_FILES.items()}
+    if outfit_folder == folder:
+        _check_flat_version(folder, version, listed)
     item_ids = list_item_ids(chain.from_iterable(listed.values()))
     image_names = tuple(f"{item_id}.jpg" for item_id in item_ids)
-    check_images(folder / "images", image_names)
+    image_root = find_images_folder(folder)
+    image_files = check_images(image_root, image_names)
     metadata = read_metadata(folder / METADATA_FILE, item_ids)
-    outfits, num_repeats = relate(folder / version, listed, item_ids, metadata.category_ids)
+    outfits, num_repeats = relate(outfit_folder, listed, item_ids, metadata.category_ids)
     if words is None:
         words = _mine_training_words(metadata.texts, outfits)
     attributes = label_words(metadata.texts, words, place=place)
     left_out = {"item of no outfit": metadata.num_others, "item that its outfit lists again": num_repeats}
     return Items(
-        image_root=folder / "images",
+        image_root=image_root,
         image_names=image_names,
         classes=outfits.categories,
         class_names=outfits.category_names,
@@ -77,6 +83,8 @@ def read_polyvore(
         attribute_names=name_attributes(words),
         left_out={reason: count for reason, count in left_out.items() if count},
         relations=outfits,
+        files=image_files.files,
+        notes=(*_describe_places(folder, outfit_folder, image_root, version), *image_files.notes),
     )
 
 
@@ -90,14 +98,48 @@ def polyvore_split(items: Items) -> dict[Split, Int[np.ndarray, "_"]]:
     return {split: items.relations.items_of(split) for split in items.relations.outfits}
 
 
-def check_images(root: Path, image_names: Sequence[str]) -> None:
-    """Raise UserError if images of items are missing. The message names the first and counts all of them."""
-    missing = [name for name in image_names if not (root / name).is_file()]
-    if missing:
+def find_version(folder: Path, version: str) -> Path:
+    """Return the folder of a version: its own, or `folder` if the outfits lie there and no version has a folder."""
+    flat = all((folder / name).is_file() for name in OUTFIT_FILES.values())
+    return folder if flat and not any((folder / name).is_dir() for name in VERSIONS) else folder / version
+
+
+def find_images_folder(folder: Path) -> Path:
+    """Return the folder of the images: images/, or `folder` if there is none and images lie there."""
+    images = folder / "images"
+    return folder if not images.is_dir() and any(folder.glob("*.[jJ][pP][gG]")) else images
+
+
+def check_images(root: Path, image_names: Sequence[str]) -> FoundImages:
+    """Return the files of the items' images.
+
+    Raises:
+        UserError: Images are missing. The message names the first and counts all of them.
+    """
+    return find_images(
+        root,
+        image_names,
+        "the outfits",
+        lambda missing: f"{missing} of the {len(image_names)} items of the outfits have none",
+    )
+
+
+def _check_flat_version(folder: Path, version: str, listed: dict[Split, tuple[ListedOutfit, ...]]) -> None:
+    """Raise UserError if files without a folder of a version cannot be those of `disjoint`, which was asked for."""
+    items = {split: set(list_item_ids(outfits)) for split, outfits in listed.items()}
+    shared = items[Split.TRAIN] & (items[Split.VAL] | items[Split.TEST])
+    if version == PolyvoreSplit.DISJOINT and shared:
         raise UserError(
-            f"{root / missing[0]}: no such image; "
-            f"{len(missing)} of the {len(image_names)} items of the outfits have none."
+            f"{folder / OUTFIT_FILES[Split.TRAIN]}: expected outfits of version disjoint, got {len(shared)} items that "
+            f"are in val or test as well; these files are nondisjoint: give --polyvore-split nondisjoint, or put those "
+            f"of disjoint into {folder / version}."
         )
+
+
+def _describe_places(folder: Path, outfit_folder: Path, image_root: Path, version: str) -> tuple[str, ...]:
+    """Describe files that lie in `folder` instead of in the folder of their version or in images/."""
+    flat = (f"outfits are read in {folder} itself, as version {version}",) if outfit_folder == folder else ()
+    return (*flat, f"images are read in {folder} itself") if image_root == folder else flat
 
 
 def relate(
@@ -155,9 +197,10 @@ def _require_layout(folder: Path, version: str) -> None:
         raise UserError(f"{folder}: no such folder; --data-root must hold {folder.name}/ with {METADATA_FILE}.")
     names = (*OUTFIT_FILES.values(), *original_files())
     layout = f"{METADATA_FILE}, images/ and {version}/ with {', '.join(names)}"
-    for subfolder in (folder / "images", folder / version):
+    outfit_folder = find_version(folder, version)
+    for subfolder in (find_images_folder(folder), outfit_folder):
         if not subfolder.is_dir():
             raise UserError(f"{subfolder}: no such folder; {folder} must hold {layout}.")
-    for file in (folder / METADATA_FILE, *(folder / version / name for name in names)):
+    for file in (folder / METADATA_FILE, *(outfit_folder / name for name in names)):
         if not file.is_file():
             raise UserError(f"{file}: no such file; {folder} must hold {layout}.")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pan_model.backbones.config import Pooling
 from pan_model.data.polyvore.reader import PolyvoreSplit
+from pan_model.data.splits import TaskName
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
 from study.app.flags import flag_table, name_flags, read_final_config, read_study_config, run_parser
@@ -44,6 +45,7 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "backbone_epochs": ("backbone_epochs", "2", 2, ["--backbone-epochs", "3"], 3),
     "data_workers": ("data_workers", "2", 2, ["--data-workers", "0"], 0),
     "skip_bad_images": ("skip_bad_images", "true", True, ["--no-skip-bad-images"], False),
+    "task": ("task", '"retrieval"', TaskName.RETRIEVAL, ["--task", "few-shot"], TaskName.FEW_SHOT),
     "polyvore_split": (
         "polyvore_split",
         '"disjoint"',
@@ -187,7 +189,7 @@ def test_what_is_no_duration(text: str):
             ["--attribute-words=w", "--dataset", "demo", "cub"],
             r"--attribute-words needs polyvore among .*, got demo cub",
         ),
-        (["--dataset", "cubs"], r"unknown dataset 'cubs'; choose from demo, cub, inshop, polyvore\."),
+        (["--dataset", "cubs"], r"unknown dataset 'cubs'; choose from demo, cub, inshop, polyvore, folder\."),
         (["--num-trials", "0"], r"num_trials must be at least 1, got 0\."),
         (["--config", "nowhere.toml"], r"nowhere\.toml: cannot be read \(No such file or directory\)\."),
     ],
@@ -216,7 +218,7 @@ def test_words_that_are_refused(words: list[str], message: str):
         ("num_trials = 1.5", r"num-trials: invalid int value: '1\.5'"),
         ("time_budget = 90", r"time-budget: expected a duration such as 90s, 30m or 2h, got '90'"),
         ("dataset = []", r"dataset: expected at least one argument"),
-        ("dataset = ['demo', 'cubs']", r"unknown dataset 'cubs'; choose from demo, cub, inshop, polyvore\."),
+        ("dataset = ['demo', 'cubs']", r"unknown dataset 'cubs'; choose from demo, cub, inshop, polyvore, folder\."),
         ("reduction_factor = inf", r"reduction_factor must be above 1, got inf\."),
         ("gpus_per_trial = nan", r"gpus_per_trial must be at least 0, got nan\."),
         ("seed = ", r"study\.toml: is not TOML \(.+\)\."),
@@ -334,6 +336,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "backbone_epochs": st.integers(1, 64),
     "data_workers": st.integers(0, 64),
     "skip_bad_images": st.booleans(),
+    "task": st.just("few-shot"),
     "polyvore_split": st.sampled_from([str(one) for one in PolyvoreSplit]),
     "attribute_words": FOLDERS.map(lambda name: f"/w/w{name}"),
     "cpus_per_trial": st.integers(1, 64),

@@ -10,6 +10,7 @@ import pytest
 
 from pan_model.backbones.config import Pooling
 from pan_model.data.polyvore.reader import PolyvoreSplit
+from pan_model.data.splits import TaskName
 from pan_model.datasets import DATASETS, ReaderOptions
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
@@ -36,6 +37,7 @@ Make = Callable[..., StudyConfig]
 
 SIGNED: dict[str, Any] = {
     "datasets": ("demo", "cub"),
+    "task": TaskName.RETRIEVAL,
     "max_epochs": 12,
     "grace_epochs": 2,
     "backbone": "resnet34",
@@ -81,7 +83,8 @@ MAY_GROW = {"max_epochs"}
 """A study may be resumed with more."""
 
 BESIDE: dict[str, Any] = {field: {"datasets": ("polyvore",), "name": "demo"} for field in ReaderOptions().__dict__} | {
-    "backbone_epochs": {"backbone_training": BackboneTraining.PROXYNCA}
+    "task": {"datasets": ("cub",), "name": "demo"},
+    "backbone_epochs": {"backbone_training": BackboneTraining.PROXYNCA},
 }
 """What a field needs beside it."""
 

@@ -72,7 +72,7 @@ def test_every_parameter_of_every_space_is_shown(dataset: str):
     assert max(map(len, first_trials)) <= WIDTH
 
 
-@pytest.mark.parametrize("dataset", SPACES)
+@pytest.mark.parametrize("dataset", sorted(SPACES.keys() - {"folder"}))  # which came later
 @pytest.mark.parametrize("regime", Regime)
 def test_spaces_of_version_0_1_are_recognised(dataset: str, regime: Regime):
     for space in (choose_space(dataset, None, regime), full_space(dataset, regime)):

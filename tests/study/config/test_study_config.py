@@ -88,7 +88,7 @@ def test_the_name_is_the_datasets_unless_given():
     [
         ({"datasets": ("demo", "demo")}, r"dataset must name each dataset once, got demo demo\."),
         ({"datasets": ()}, r"dataset must name at least one dataset\."),
-        ({"datasets": ("cubs",)}, r"unknown dataset 'cubs'; choose from demo, cub, inshop, polyvore\."),
+        ({"datasets": ("cubs",)}, r"unknown dataset 'cubs'; choose from demo, cub, inshop, polyvore, folder\."),
         ({"encoders": ()}, r"encoders must name at least one encoder; choose from siamese, proxynca, graph\."),
         ({"encoders": ("siamese", "siamese")}, r"encoders must name each encoder once, got siamese siamese\."),
         ({"encoders": ("resnet",)}, r"unknown encoder 'resnet'; choose from siamese, proxynca, graph\."),

@@ -228,7 +228,7 @@ def test_datasets_by_request_say_where(name: str, url: str, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["cubs"], "unknown dataset 'cubs'; choose from cub, inshop, polyvore."),
+        (["cubs"], "unknown dataset 'cubs'; choose from cub, inshop, polyvore, folder."),
         ([], "NAME"),
         (["cub", "--nonsense"], "--nonsense"),
         (["inshop", "--url", "http://x/y"], "--url and --md5 apply only to a download of cub"),
