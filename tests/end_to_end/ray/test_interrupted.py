@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from study.storage.driver_file import DriverState, read_driver
 from study.storage.paths import StudyPaths
 from study.trials.ledger import read_ledger
 
@@ -44,7 +45,12 @@ def interrupted(
     first = commands.start("run", *flags(output, *LONG, "--max-concurrent=1"), "--resume")
     first.wait_until(lambda: count() >= 2)
     os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does: to all processes of the foreground
-    seen: dict[str, Any] = {"results": results, "SIGINT": first.finish(), "epochs": [epochs()]}
+    seen: dict[str, Any] = {
+        "results": results,
+        "SIGINT": first.finish(),
+        "epochs": [epochs()],
+        "driver": read_driver(results),
+    }
     left = seen["SIGINT"].err.strip().splitlines()[-1]
     assert "study/run.py" in left, seen["SIGINT"]
     words = shlex.split(left.partition("study/run.py ")[2])
@@ -73,6 +79,14 @@ def test_interrupt_ends_with_130_and_one_line(interrupted: dict[str, Any], name:
     [line] = interrupted[name].err.splitlines()
     assert line.startswith("interrupted; all finished epochs are saved; resume with: uv run study/run.py ")
     assert line.endswith(" --resume")
+
+
+def test_the_driver_says_how_it_ended_and_the_command_of_that_line(interrupted: dict[str, Any]) -> None:
+    driver, last = interrupted["driver"], read_driver(interrupted["results"])
+    assert (driver.state, driver.reason) == (DriverState.INTERRUPTED, "Ctrl-C")
+    assert interrupted["SIGINT"].err.strip().endswith(f"resume with: {driver.resume}")
+    assert last is not None
+    assert last.state is DriverState.DONE
 
 
 def test_the_command_of_that_line_goes_on(interrupted: dict[str, Any]) -> None:

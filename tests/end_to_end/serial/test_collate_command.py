@@ -2,13 +2,15 @@
 
 import csv
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study.app.commands import collate_command
+from study.app.commands import collate_command, status_command
+from study.storage.driver_file import DriverState, read_driver
 from study.trials.ledger import read_ledger
 
 TABLES = ("summary.md", "summary.csv", "demo/trials.csv", "demo/history.csv")
@@ -126,3 +128,23 @@ def test_broken_ledger_is_refused_by_its_file(study: Any, run_here: Callable[...
     assert refused.code == 2
     assert str(broken) in refused.err
     assert refused.err.count("\n") == 1
+
+
+def test_a_finished_study_says_that_it_is_done(done: Any) -> None:
+    driver = read_driver(done.results)
+    assert driver is not None
+    assert (driver.state, driver.reason) == (DriverState.DONE, "")
+    assert driver.resume == f"uv run study/run.py {shlex.join([*done.words, '--resume'])}"
+
+
+def test_a_time_budget_that_is_used_up_is_an_interruption(done: Any, run_here: Any, tmp_path: Path) -> None:
+    study = done.copied(tmp_path / "results")
+    more = ["--resume", "--num-trials=500", "--executor=serial"]
+    run_here(*study.words, *more, "--time-budget=1s")
+    driver = read_driver(study.results)
+    assert driver is not None
+    assert (driver.state, driver.reason) == (DriverState.INTERRUPTED, "the time was up")
+    shown = run_here(study.results.root, command=status_command).out.splitlines()
+    assert shown[1].startswith("interrupted ")
+    assert shown[1].endswith(": the time was up")
+    assert "--num-trials=500" in shown[2]
