@@ -17,8 +17,8 @@ from study.config.dataset_plan import DatasetPlan
 from study.config.resume import check_same, describe_study
 from study.config.study_config import StudyConfig
 from study.nodes.deployment import describe_code
-from study.nodes.disk_space import check_disk_space
 from study.nodes.ray_address import configure_ray_environment, describe_cluster, find_cluster
+from study.nodes.ray_start import prepare_ray_start
 from study.nodes.resources import Node
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
 from study.reporting.collation import Collated, collate
@@ -28,6 +28,7 @@ from study.storage.files import exists, storage_of, write_file, write_json
 from study.terminal import Terminal
 from study.trials.baselines import validation_baselines
 from study.trials.data_cautions import find_chance
+from study.trials.disk_space import check_disk_space
 from study.trials.first_trials import FirstTrials
 from study.trials.ledger import Status, read_ledger
 from study.trials.more_epochs import as_searched, count_missing, describe_more_epochs
@@ -65,6 +66,8 @@ def conduct_study(
     if config.executor is Executor.RAY:
         configure_ray_environment()
         config = replace(config, ray_address=find_cluster(config.ray_address))
+        if config.ray_address is None:
+            prepare_ray_start(terminal.say)  # what Ray lacks is found before any work
     check_disk_space(config)
     with deterministic_arithmetic(), ExitStack() as stack:
         # A cluster is joined first, since its nodes prepare data as well. Ray on this machine starts when it is needed.

@@ -1,6 +1,7 @@
 """Machines and Ray: start or join Ray, count nodes, check them, copy files to them, and divide them among trials.
 
-Start at `ray_session.py`, which yields the nodes of a study (`resources.py`). `preflight.py` checks them,
+Start at `ray_session.py`, which yields the nodes of a study (`resources.py`); `ray_start.py` checks before any work
+that Ray can start here. `preflight.py` checks them,
 `feature_extraction.py` and `gpu_memory.py` run work on them, and `slots.py` divides them among trials. Trials use
 `requirements.py`, `image_transfer.py` and `file_server.py`. `deployment.py` checks the version of the code.
 

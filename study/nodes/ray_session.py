@@ -18,6 +18,7 @@ from study.config.study_config import StudyConfig
 from study.nodes.deployment import IN_A_JOB, PACKAGE
 from study.nodes.node_probe import PACKAGES
 from study.nodes.ray_address import cluster_file, configure_ray_environment
+from study.nodes.ray_start import describe_ray_logs, prepare_ray_start
 from study.nodes.resources import Node, count_machines, find_nodes, wait_for_machines
 from study.terminal import duration
 
@@ -42,6 +43,7 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
     configure_ray_environment()
     on_terminate = signal.getsignal(signal.SIGTERM)
     if study.ray_address is None:
+        prepare_ray_start(say)
         say("starting Ray on this machine")
         begun_s = time.monotonic()
         _start_ray()
@@ -96,10 +98,12 @@ def _start_ray() -> None:
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             return
         except Exception as error:  # Ray raises no class of its own here
-            if "timed out during startup" not in str(error) or attempt == MAX_STARTS:
-                raise UserError(
-                    f"Ray did not start on this machine ({error}); where it was too busy, give the same command again."
-                ) from error
+            is_busy = "timed out during startup" in str(error)
+            if not is_busy or attempt == MAX_STARTS:
+                logs = describe_ray_logs()
+                busy = "where the machine was too busy, give the same command again" if is_busy else ""
+                ways_out = "; ".join(clause for clause in (logs, busy) if clause) or "--executor serial needs no Ray"
+                raise UserError(f"Ray did not start on this machine ({error}); {ways_out}.") from error
             ray.shutdown()
 
 

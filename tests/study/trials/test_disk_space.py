@@ -9,7 +9,7 @@ import pytest
 from pan_model.errors import UserError
 from study.config.choices import Regime
 from study.config.study_config import StudyConfig
-from study.nodes.disk_space import check_disk_space
+from study.trials.disk_space import check_disk_space
 
 
 @pytest.mark.parametrize(
