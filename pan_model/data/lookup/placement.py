@@ -49,6 +49,7 @@ def find_place(data_root: Path, name: str, prefixes: tuple[str, ...], markers: t
         return Place(folder=usual)
     candidates = [data_root, *_nested(data_root, prefixes)]
     found = [folder for folder in candidates if _holds(folder, markers)]
+    found = [folder for folder in found if folder.parent not in found or folder.parent == data_root]
     found = [folder for index, folder in enumerate(found) if not any(folder.samefile(known) for known in found[:index])]
     if len(found) > 1:
         shown = ", ".join(map(str, found[:_NUM_SHOWN]))
