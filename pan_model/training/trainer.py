@@ -38,6 +38,14 @@ PAIRS_PURPOSE = 1
 FIRST_WEIGHTS_PURPOSE = 3
 """Separate random numbers of different purposes, and of episodes, that are drawn from the same seed."""
 
+RELEVANCE_PURPOSE = 4
+RELEVANCE_ITEMS = 512
+RELEVANCE_PAIRS = 4096
+"""Pairs, and the most images that they are drawn from, over which the relevance of conditions is averaged."""
+
+RELEVANCE_BATCH_SIZE = 512
+"""Pairs whose relevance is computed at a time."""
+
 CALIBRATION_PAIRS = 4096
 """Training pairs that calibrate the initial weights of kind distance."""
 
@@ -146,6 +154,27 @@ class Trainer:
     def scorer(self, split: Split) -> SetScorer:
         """Return a scorer of a split's items by the current model and backbone."""
         return self._scorer(split, self.task.featured.splits[split])
+
+    @torch.inference_mode()
+    def mean_relevance(self, splits: tuple[Split, ...]) -> dict[str, float]:
+        """Return the mean relevance of each condition over random pairs of images of some splits.
+
+        The pairs are the same in every call. Conditions of the same name are added up.
+        """
+        generator = np.random.default_rng(RELEVANCE_PURPOSE)
+        items = np.sort(generator.permutation(self.task.featured.items_of(splits))[:RELEVANCE_ITEMS])
+        first = generator.integers(0, len(items), RELEVANCE_PAIRS)
+        second = (first + generator.integers(1, max(len(items), 2), RELEVANCE_PAIRS)) % len(items)
+        embeddings = self._embed(items)
+        pairs = (torch.from_numpy(index).to(self.device).split(RELEVANCE_BATCH_SIZE) for index in (first, second))
+        sums = torch.zeros(len(self.model.condition_names), dtype=torch.float64)
+        for index_1, index_2 in zip(*pairs, strict=True):
+            relevance = self.model.similarity(embeddings[index_1], embeddings[index_2]).relevance
+            sums += relevance.double().sum(dim=0).cpu()
+        means: dict[str, float] = {}
+        for name, mean in zip(self.model.condition_names, (sums / RELEVANCE_PAIRS).tolist(), strict=True):
+            means[name] = means.get(name, 0.0) + mean
+        return means
 
     @torch.inference_mode()
     def normalised_features(self, split: Split | None = None) -> Float[np.ndarray, "n D"]:

@@ -248,6 +248,7 @@ def _test(
         "metrics": model_metrics(scores),
         "baselines": baseline_metrics(baselines),
         "paired": paired_differences(scores, baselines),
+        "relevance": trainers[0].mean_relevance(TRAIN_ON),
         "scoring": trainers[0].config.scoring.scoring.value,
         **({} if paper is None else {PAPER_SETTING: _describe_paper(paper, best["dataset"])}),
         "questions": {name: len(questions) for name, questions in scores[0].items()},

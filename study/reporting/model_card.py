@@ -6,6 +6,7 @@ from typing import Any
 from pan_model.model.pan import Pan, Scoring
 from study.config.choices import BASELINES, Regime
 from study.reporting.cautions import find_short_paper
+from study.reporting.relevance import describe_relevance, find_idle_attributes
 from study.reporting.tables import markdown_table, parameter_table
 from study.trials.question_scores import from_entry
 
@@ -23,11 +24,11 @@ conditions, and how relevant each condition is to the pair. A query is scored ag
 
 {results}
 
-Intervals are 95% over questions, each averaged over the seeds, and clipped to the range of the metric: they cover other
-questions about the same classes, not other classes, species or shops.
+Intervals are 95% over questions, each averaged over the seeds, and clipped to the range of the metric: they cover
+other questions about the same classes, not other classes, species or shops.
 {baselines}Of the data, {left_out}.
 {cautions}
-## How to use it
+{relevance}## How to use it
 
 ```python
 from pathlib import Path
@@ -95,6 +96,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         results="\n".join(_results(metrics)),
         left_out=_left_out(metrics["left_out"]),
         cautions=_cautions(metrics),
+        relevance=_describe_conditions(metrics),
         feature_dim=model.feature_dim,
         trial_id=best["trial_id"],
         study=best["study"]["name"],
@@ -148,8 +150,16 @@ def _results(metrics: dict[str, Any]) -> list[str]:
 
 
 def _cautions(metrics: dict[str, Any]) -> str:
-    cautions = [*metrics.get("cautions", []), *find_short_paper(metrics.get("paper_setting", {}))]
+    cautions = [*metrics.get("cautions", []), *find_idle_attributes(metrics.get("relevance", {}))]
+    cautions += [*find_short_paper(metrics.get("paper_setting", {}))]
     return "".join(f"\n**Caution**: {caution}.\n" for caution in cautions)
+
+
+def _describe_conditions(metrics: dict[str, Any]) -> str:
+    lines = describe_relevance(
+        metrics.get("relevance", {}), "random pairs of the training images (train and val), seed 0"
+    )
+    return "\n".join(["## Conditions", "", *lines, "", ""]) if lines else ""
 
 
 def _left_out(left_out: dict[str, int]) -> str:

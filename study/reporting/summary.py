@@ -13,6 +13,7 @@ from study.config.search_space import full_space
 from study.reporting.cautions import find_cautions, find_foreign_final, find_short_paper
 from study.reporting.comparison import MethodScores, check_same_questions, compare_methods
 from study.reporting.final_metrics import PAN, read_final
+from study.reporting.relevance import describe_relevance, find_idle_attributes
 from study.reporting.tables import markdown_table, parameter_table, to_csv
 from study.storage.files import write_text
 from study.storage.location import Location
@@ -105,7 +106,13 @@ def _compare(
     final = None if foreign else final
     scores = compare_methods(metric, winner, epoch, baselines, final)
     cautions = find_cautions(full_space(files.dataset, regime), winner.config, epoch, scores)
-    return scores, [*foreign, *cautions, *find_short_paper(final.paper if final else {})]
+    idle = find_idle_attributes(_relevance(winner, epoch))
+    return scores, [*foreign, *cautions, *idle, *find_short_paper(final.paper if final else {})]
+
+
+def _relevance(winner: TrialRecord, epoch: int) -> Mapping[str, float]:
+    """Return the mean relevance of the winner's conditions; empty for studies made before it was recorded."""
+    return winner.best.relevance if winner.best and winner.best.epoch == epoch else {}
 
 
 def _scores_by_file(
@@ -225,6 +232,7 @@ def _describe_best(summary: DatasetSummary) -> list[str]:
     if summary.best is None:
         return [f"No trial has completed; {summary.metric}:", "", *methods, "", *cautions]
     winner, _, epoch = summary.best
+    relevance = describe_relevance(_relevance(winner, epoch), "random pairs of val images")
     return [
         f"Trial {winner.trial_id}, epoch {epoch}; {summary.metric}:",
         "",
@@ -232,6 +240,7 @@ def _describe_best(summary: DatasetSummary) -> list[str]:
         "",
         *cautions,
         *parameter_table(winner.config),
+        *(["", *relevance] if relevance else []),
     ]
 
 

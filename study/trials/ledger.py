@@ -99,11 +99,13 @@ class BestEpoch(JsonModel, extra="forbid"):
         epoch: The best epoch.
         questions: The scores of the model by metric.
         baselines: The scores of each baseline that depends on the trial.
+        relevance: The mean relevance of each condition over random pairs of val images; empty in earlier studies.
     """
 
     epoch: int
     questions: CheckedQuestionLists
     baselines: dict[str, CheckedQuestionLists]
+    relevance: dict[str, float] = Field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -198,7 +198,7 @@ class TrialRun:
             record = losses | val.means() | train.means("train/") | {"time/evaluate_s": val.time_s + train.time_s}
             if broken := [name for name, value in record.items() if not math.isfinite(value)]:
                 return self._fail(f"{broken[0]} is {record[broken[0]]} in epoch {trainer.epoch}")
-            best = self._best_of(trainer.epoch, float(record[trainer.task.objective.name]), val)
+            best = self._best_of(trainer.epoch, float(record[trainer.task.objective.name]), val, trainer)
             self._ledger.add_epoch(record, trainer.state_dict(), best)
             assert self._events is not None
             self._events.add_epoch(record)
@@ -207,12 +207,17 @@ class TrialRun:
             self._ledger.close(Status.COMPLETED)
         return self._step_of(record, done=done)
 
-    def _best_of(self, epoch: int, value: float, val: Evaluation) -> BestEpoch | None:
+    def _best_of(self, epoch: int, value: float, val: Evaluation, trainer: Trainer) -> BestEpoch | None:
         """Return the scores to store if an epoch is the best so far, else None."""
         if not self._task_class.objective.is_better(value, than=self._best[1] if self._best else None):
             return None
         self._best = (epoch, value)
-        return BestEpoch(epoch=epoch, questions=as_lists(val.questions), baselines=self._baselines)
+        return BestEpoch(
+            epoch=epoch,
+            questions=as_lists(val.questions),
+            baselines=self._baselines,
+            relevance=trainer.mean_relevance((Split.VAL,)),
+        )
 
     def _is_over(self, trainer: Trainer) -> bool:
         """Return whether the last epoch is reached, or the patience is used up since the best one."""

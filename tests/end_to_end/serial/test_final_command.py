@@ -371,7 +371,7 @@ def test_no_seeds_are_refused(best: Callable[..., Path], run_here: Callable[...,
 
 
 def test_baselines_may_be_left_out(done: Any, run_here: Any, shared: tuple[str, ...], tmp_path: Path) -> None:
-    study = done.copied(tmp_path)
+    study = done.copied(tmp_path / "results")
     words = ("--baselines", "siamese_distance", "--seeds", "1")
     finished = run_here(study.files.best_config, *shared, *words, command=final_command)
     assert (finished.code, finished.err) == (0, "")
@@ -383,3 +383,15 @@ def test_baselines_may_be_left_out(done: Any, run_here: Any, shared: tuple[str, 
     assert float(row["test.siamese_distance"]) == metrics["baselines"]["siamese_distance"][METRIC]["mean"]
     [time] = [line for line in finished.out.splitlines() if line.startswith("time: ")]
     assert [part.split(" ")[0] for part in time.removeprefix("time: ").split(", ")][:2] == ["preparation", "PAN"]
+
+
+def test_relevance_of_conditions_is_in_the_card_and_the_summary(final: Any, metrics: dict[str, Any]) -> None:
+    model = load_model(final["folder"])
+    assert list(metrics["relevance"]) == list(model.condition_names)
+    assert math.isclose(sum(metrics["relevance"].values()), 1, abs_tol=1e-5)
+    card = (final["folder"] / "model_card.md").read_text()
+    assert "\n## Conditions\n\nMean relevance of the conditions over random pairs of the training images" in card
+    assert (
+        "\nMean relevance of the conditions over random pairs of val images; "
+        in final["study"].results.summary.read_text()
+    )
