@@ -20,6 +20,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from pan_model.errors import MachineFault, UserError, is_fault_text
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
