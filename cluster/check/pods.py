@@ -119,13 +119,19 @@ def check_head_data(where: str, head: dict[str, Any], values: dict[str, Any]) ->
         return [Problem(where=step(place, "envFrom"), what=what)]
     root = str(environment[DATA_ROOT] or "").rstrip("/")
     pod = mapping(mapping(head.get("template")).get("spec"))
-    empty = {mapping(volume).get("name") for volume in sequence(pod.get("volumes")) if "emptyDir" in mapping(volume)}
+    empty = {
+        str(mapping(volume).get("name")) for volume in sequence(pod.get("volumes")) if "emptyDir" in mapping(volume)
+    }
     mounts = [mapping(mount) for mount in sequence(container.get("volumeMounts"))]
     names = {
-        mount.get("name") for mount in mounts if f"{root}/".startswith(f"{str(mount.get('mountPath')).rstrip('/')}/")
+        str(mount.get("name"))
+        for mount in mounts
+        if f"{root}/".startswith(f"{str(mount.get('mountPath')).rstrip('/')}/")
     }
     fetchers = [mapping(fetcher) for fetcher in sequence(pod.get("initContainers"))]
-    filled = {mapping(mount).get("name") for fetcher in fetchers for mount in sequence(fetcher.get("volumeMounts"))}
+    filled = {
+        str(mapping(mount).get("name")) for fetcher in fetchers for mount in sequence(fetcher.get("volumeMounts"))
+    }
     if not root or not names & empty or names & filled:
         return []
     what = f"no container copies the datasets to {root}, which is empty when the pod starts; see cluster/kuberay.yaml."

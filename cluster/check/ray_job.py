@@ -59,9 +59,9 @@ def _left_running(where: str, spec: dict[str, Any]) -> Problem:
 def _check_rules(where: str, spec: dict[str, Any], rules: list[dict[str, Any]]) -> list[Problem]:
     problems: list[Problem] = []
     deleted = set[str]()
-    first: dict[tuple[str, object], int] = {}
+    first: dict[tuple[str, str], int] = {}
     for index, rule in enumerate(rules):
-        place, policy, condition = step(where, index), rule.get("policy"), mapping(rule.get("condition"))
+        place, policy, condition = step(where, index), str(rule.get("policy", "")), mapping(rule.get("condition"))
         problems += _check_policy(step(place, "policy"), policy, spec)
         end = str(condition.get("jobStatus") or condition.get("jobDeploymentStatus") or "").upper()
         if end not in ENDS or ("jobStatus" in condition and "jobDeploymentStatus" in condition):
@@ -94,7 +94,7 @@ def _check_times(where: str, rules: list[dict[str, Any]]) -> list[Problem]:
     problems: list[Problem] = []
     for end in ENDS:
         times = {
-            rule.get("policy"): integer(mapping(rule["condition"]).get("ttlSeconds"))
+            str(rule.get("policy")): integer(mapping(rule["condition"]).get("ttlSeconds"))
             for rule in rules
             if mapping(rule.get("condition")).get("jobStatus") == end
         }

@@ -1800,6 +1800,13 @@ MISTAKES = [
         "",
         "worker_start_ray_commands: no command is `ray start` as in cluster/onprem.yaml; add it",
     ),
+    Mistake(
+        "a policy that is a mapping",
+        KUBERAY,
+        "  shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n",
+        "  deletionStrategy: {deletionRules: [{policy: {a: 1}, condition: {jobStatus: FAILED}}]}\n  #",
+        "RayJob.spec.deletionStrategy.deletionRules[0].policy: must be one of DeleteCluster, DeleteWorkers,",
+    ),
 ]
 
 
@@ -1822,5 +1829,5 @@ def test_a_mistake_is_reported_in_one_clear_line(mistake: Mistake, filled: Calla
 
 
 def test_no_mistake_is_planted_twice():
-    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 194
+    assert len({(mistake.file, mistake.what) for mistake in MISTAKES}) == len(MISTAKES) == 195
     assert len({(mistake.file, mistake.before, mistake.after) for mistake in MISTAKES}) == len(MISTAKES)
