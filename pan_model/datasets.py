@@ -10,10 +10,10 @@ import numpy as np
 
 from pan_model.data.cub import read_cub
 from pan_model.data.demo import read_demo
+from pan_model.data.folder.placement import PLACES, Place
 from pan_model.data.folder.reader import describe_arrangement, has_attributes, read_folder
 from pan_model.data.inshop import read_inshop
 from pan_model.data.items import Items
-from pan_model.data.lookup.placement import PLACES, Place
 from pan_model.data.polyvore.reader import PolyvoreSplit, polyvore_split, read_polyvore
 from pan_model.data.splits import CLASS_NEEDS, RETRIEVAL_NEED, Split, TaskName, few_shot_split, inshop_split
 from pan_model.errors import UserError

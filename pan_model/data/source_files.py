@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from pan_model.data.lookup.image_files import FoundImages, find_images
+from pan_model.data.folder.image_files import FoundImages, find_images
 from pan_model.errors import UserError
 from pan_model.files import decode_user_text, refuse_utf16
 

@@ -22,8 +22,8 @@ from pan_model.data.download.layout_report import (
     read_lines,
     require_folder,
 )
+from pan_model.data.folder.placement import PLACES
 from pan_model.data.inshop import ATTRIBUTE_PLACES, IMAGE_PLACES, PARTITION_PLACES
-from pan_model.data.lookup.placement import PLACES
 from pan_model.data.polyvore.reader import find_images_folder, find_version
 from pan_model.data.source_files import is_hidden
 from pan_model.data.splits import TaskName

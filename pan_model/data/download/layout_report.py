@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pan_model.data.lookup.image_files import match_files
+from pan_model.data.folder.image_files import match_files
 from pan_model.data.source_files import HIDDEN, is_hidden
 from pan_model.errors import UserError
 from pan_model.files import refuse_utf16

@@ -1,1 +1,4 @@
-"""Images in a folder a class: `reader.py` lists them, `attribute_table.py` reads attributes.csv. May import data."""
+"""Folders of images: `reader.py` reads a folder a class, `attribute_table.py` its attributes.csv.
+
+`placement.py` finds the folder of any dataset, `image_files.py` the files of listed images. May import data.
+"""

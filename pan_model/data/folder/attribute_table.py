@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pan_model.data.lookup.image_files import fold_name
+from pan_model.data.folder.image_files import fold_name
 from pan_model.data.source_files import bad_line, stays_inside
 from pan_model.errors import UserError
 from pan_model.shapes import Int

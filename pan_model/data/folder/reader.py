@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pan_model.data.folder.attribute_table import find_table, read_table
+from pan_model.data.folder.placement import list_folders
 from pan_model.data.items import Items
-from pan_model.data.lookup.placement import list_folders
 from pan_model.errors import UserError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pan_model.data.folder.image_files import FoundImages, find_images
 from pan_model.data.items import Items
-from pan_model.data.lookup.image_files import FoundImages, find_images
 from pan_model.data.polyvore.attribute_words import ItemText, label_words, mine_words, name_attributes, read_words
 from pan_model.data.polyvore.metadata import read_metadata
 from pan_model.data.polyvore.official_questions import original_files, read_question_files

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pan_model.data.lookup.image_files import find_images
-from pan_model.data.lookup.placement import PLACES
+from pan_model.data.folder.image_files import find_images
+from pan_model.data.folder.placement import PLACES
 from pan_model.datasets import ReaderOptions, find_dataset
 from pan_model.errors import UserError
 
