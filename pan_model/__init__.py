@@ -30,9 +30,18 @@ if TYPE_CHECKING:
     from pan_model.datasets import DATASETS, find_dataset
     from pan_model.images.decoding import load_image
     from pan_model.model.pan import Pan
-    from pan_model.trained import load_backbone, load_model
+    from pan_model.trained import load_backbone, load_model, load_preprocessing
 
-__all__ = ["DATASETS", "Pan", "TrialConfig", "find_dataset", "load_backbone", "load_image", "load_model"]
+__all__ = [
+    "DATASETS",
+    "Pan",
+    "TrialConfig",
+    "find_dataset",
+    "load_backbone",
+    "load_image",
+    "load_model",
+    "load_preprocessing",
+]
 
 _MODULES = {
     "DATASETS": "pan_model.datasets",
@@ -42,6 +51,7 @@ _MODULES = {
     "load_backbone": "pan_model.trained",
     "load_image": "pan_model.images.decoding",
     "load_model": "pan_model.trained",
+    "load_preprocessing": "pan_model.trained",
 }
 
 

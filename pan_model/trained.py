@@ -1,6 +1,6 @@
 """Trained models on disk: weights in safetensors, and config.json, from which the model is built again.
 
-A backbone that was trained with the model is saved next to it, as a torchvision state dict that `--weights` accepts.
+A backbone that was trained with the model is saved next to it, as a state dict that `--weights` accepts.
 """
 
 import json
@@ -18,6 +18,7 @@ from pan_model.backbones.weights import load_weights, load_weights_file
 from pan_model.config import TrialConfig
 from pan_model.errors import UserError
 from pan_model.files import decode_user_text
+from pan_model.images.preprocessing import Preprocessing
 from pan_model.model.pan import Pan
 
 MODEL_SCHEMA = "pan-study/model/1"
@@ -47,7 +48,7 @@ def save_model(
     content = {
         "schema": MODEL_SCHEMA,
         "config": config.to_flat(),
-        "features": features,
+        "features": features | {"preprocessing": read_preprocessing(features).to_json()},
         "feature_dim": model.feature_dim,
         "num_classes": model.num_classes,
         "condition_names": list(model.condition_names),
@@ -86,8 +87,8 @@ def load_model(folder: Path | str) -> Pan:
 def load_backbone(folder: Path | str) -> Backbone:
     """Load the backbone of a saved model in evaluation mode, on the CPU.
 
-    It is the backbone that was trained with the model, or else the frozen one of the model's study. It takes images as
-    `pan_model.images.load_image` returns them.
+    It is the backbone that was trained with the model, or else the frozen one of the model's study. Its attribute
+    `preprocess` loads an image as the study did: `backbone(backbone.preprocess(path)[None])`.
 
     Raises:
         UserError: The weights cannot be read or downloaded, or are not those of the study.
@@ -95,6 +96,7 @@ def load_backbone(folder: Path | str) -> Backbone:
     folder = Path(folder)
     features = _read_config(folder)["features"]
     backbone = build_backbone(features["backbone"], features.get("pooling", Pooling.AVG))
+    backbone.preprocess = read_preprocessing(features)
     if BACKBONE_KEY in features:
         load_weights_file(backbone, folder / features[BACKBONE_KEY])
         return backbone.eval()
@@ -105,6 +107,28 @@ def load_backbone(folder: Path | str) -> Backbone:
             f"{features['weights']} have {sha256}; restore the weights that the study used."
         )
     return backbone.eval()
+
+
+def load_preprocessing(folder: Path | str) -> Preprocessing:
+    """Load the preprocessing of a saved model's images, without its weights.
+
+    `pan_model.images.load_image(path, load_preprocessing(folder))` returns an image as the model's backbone takes it.
+
+    Raises:
+        UserError: The folder holds no complete model.
+    """
+    return read_preprocessing(_read_config(Path(folder))["features"])
+
+
+def read_preprocessing(features: Mapping[str, Any]) -> Preprocessing:
+    """Return the preprocessing of a description of features; without an entry it is the usual one of ImageNet.
+
+    Args:
+        features: The `features` of best_config.json or of a saved model's config.json.
+    """
+    if values := features.get("preprocessing"):
+        return Preprocessing.from_json(values)
+    return Preprocessing.usual(features.get("image_size", Preprocessing.image_size))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

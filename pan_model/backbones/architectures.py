@@ -1,4 +1,4 @@
-"""Backbones: torchvision's classification networks without their classifiers."""
+"""Backbones: classification networks of torchvision or timm without their classifiers."""
 
 import warnings
 from collections import OrderedDict
@@ -6,8 +6,10 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from pan_model.backbones.config import Pooling, check_backbone_name, check_pooling
+from pan_model.backbones.config import TIMM, Pooling, check_backbone_name, check_pooling, own_preprocessing
+from pan_model.backbones.timm_models import build_timm
 from pan_model.errors import UserError
+from pan_model.images.preprocessing import Preprocessing
 from pan_model.shapes import Float
 
 POOLED_LAYERS = (nn.AdaptiveAvgPool2d, nn.Flatten, nn.LayerNorm)
@@ -18,9 +20,12 @@ class Backbone(nn.Module):
     """A network that maps N images to N pooled feature vectors.
 
     Attributes:
-        name: The torchvision name.
-        network: The network without its classifiers, with torchvision's state-dict keys.
+        name: The torchvision name, or `timm:` and the name of timm.
+        network: The network without its classifiers, with the state-dict keys of its library.
         classifier_keys: The state-dict keys of the classifiers that were removed, auxiliary ones included.
+        preprocess: Loads an image as the network takes it: `preprocess(path)`, shape (3, H, W). `load_backbone` sets
+            that of the study; otherwise it is that of the published weights.
+        weights_part: The part of a weights file that was loaded (`pan_model.backbones.weights`); empty for all of it.
     """
 
     def __init__(self, name: str, network: nn.Module, classifier_keys: frozenset[str]) -> None:
@@ -28,6 +33,8 @@ class Backbone(nn.Module):
         self.name = name
         self.network = network
         self.classifier_keys = classifier_keys
+        self.preprocess: Preprocessing = own_preprocessing(name, None)
+        self.weights_part = ""
 
     @property
     def device(self) -> torch.device:
@@ -48,7 +55,7 @@ def build_backbone(name: str, pooling: Pooling | str = Pooling.AVG) -> Backbone:
     """Build a backbone with random weights, the same at every call (seed 0). Torch's random state is kept.
 
     Args:
-        name: A name of `pan_model.backbones.config.BACKBONES`.
+        name: A name of `pan_model.backbones.config.BACKBONES`, or `timm:` and a name of timm.
         pooling: How each feature is pooled over the feature map.
 
     Raises:
@@ -69,6 +76,8 @@ def build_backbone(name: str, pooling: Pooling | str = Pooling.AVG) -> Backbone:
         torch.default_generator.manual_seed(0)
         # Two families warn that their initialisation will change in a future version.
         warnings.filterwarnings("ignore", message="The default weight initialization", category=FutureWarning)
+        if name.startswith(TIMM):
+            return Backbone(name, *build_timm(name, Pooling(pooling)))
         network = models.get_model(name, weights=None)
     classifier_keys = _remove_classifier(network)
     if Pooling(pooling) is Pooling.MAX:
@@ -90,7 +99,7 @@ def measure_feature_dim(backbone: Backbone, image_size: int) -> int:
     was_training = backbone.training
     try:
         with torch.inference_mode():
-            return backbone.eval()(image).shape[1]
+            features = backbone.eval()(image)
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -99,6 +108,32 @@ def measure_feature_dim(backbone: Backbone, image_size: int) -> int:
         ) from error
     finally:
         backbone.train(was_training)
+    if features.ndim != 2:
+        raise UserError(
+            f"backbone {backbone.name} returns features of shape {tuple(features.shape)} instead of (N, D); choose "
+            "another backbone."
+        )
+    return features.shape[1]
+
+
+def check_image_size(name: str, pooling: Pooling, image_size: int) -> None:
+    """Raise UserError if a backbone does not accept images of this size. Weights are neither drawn nor read.
+
+    Args:
+        name: The name of the backbone.
+        pooling: How each feature is pooled over the feature map.
+        image_size: Side of the square image, in px.
+    """
+    measure_feature_dim(build_backbone_shapes(name, pooling), image_size)
+
+
+def build_backbone_shapes(name: str, pooling: Pooling | str = Pooling.AVG) -> Backbone:
+    """Build a backbone whose weights have shapes but no values, where its library can do that; see `build_backbone`."""
+    try:
+        with torch.device("meta"):
+            return build_backbone(name, pooling)
+    except NotImplementedError:  # torchvision's regnets read a value while they are built
+        return build_backbone(name, pooling)
 
 
 def _remove_classifier(network: nn.Module) -> frozenset[str]:

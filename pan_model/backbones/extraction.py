@@ -16,6 +16,7 @@ from pan_model.backbones.architectures import Backbone
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.images.decoding import Content, load_image, reason_without_path
+from pan_model.images.preprocessing import Preprocessing
 from pan_model.reproducibility import computing_threads, deterministic_arithmetic
 from pan_model.shapes import Float
 
@@ -34,7 +35,7 @@ class Extraction:
     Attributes:
         backbone: The backbone with its weights.
         items: The items whose images are read.
-        image_size: Side of the square images, in px.
+        preprocessing: How images become the backbone's input.
         feature_dim: D, the number of features of the backbone.
         skip_bad_images: Whether unreadable images are left out. If not, one fails the job: the remaining images are
             only checked for further errors, and their rows need not be computed.
@@ -42,7 +43,7 @@ class Extraction:
 
     backbone: Backbone
     items: Items
-    image_size: int
+    preprocessing: Preprocessing
     feature_dim: int
     skip_bad_images: bool = False
 
@@ -117,13 +118,13 @@ class ExtractionThreads:
 
     def _read_batch(self, indices: range) -> tuple[dict[int, Tensor], dict[int, str]]:
         """Return the readable images and the errors of the others, by index."""
-        items, size = self._extraction.items, self._extraction.image_size
+        items, preprocessing = self._extraction.items, self._extraction.preprocessing
         contents = [None] * len(indices) if self._read is None else self._read(indices)
         images: dict[int, Tensor] = {}
         unreadable: dict[int, str] = {}
         for index, content in zip(indices, contents, strict=True):
             try:
-                images[index] = load_image(items.image_path(index), size, content)
+                images[index] = load_image(items.image_path(index), preprocessing, content)
             except UserError as error:
                 # The reason goes into the cache, which may outlive the folder of the images.
                 unreadable[index] = reason_without_path(error, items.image_path(index))

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ class Features:
         unreadable: The errors of the other images, by image name.
         weights_sha256: The checksum of the backbone's weights.
         from_cache: Whether the features were read from the cache.
+        weights_part: The part of the weights file that was loaded; empty for all of it.
     """
 
     values: Float[np.ndarray, "R D"]
@@ -43,6 +44,7 @@ class Features:
     unreadable: dict[str, str] = field(default_factory=dict[str, str])
     weights_sha256: str
     from_cache: bool
+    weights_part: str = ""
 
 
 def extract_features(
@@ -60,7 +62,7 @@ def extract_features(
     Args:
         items: The items whose images are read.
         fingerprint: The fingerprint of the items (`pan_model.data.fingerprint`), part of the cache key.
-        config: The backbone, its weights and the image size.
+        config: The backbone, its weights and the preprocessing.
         cache_dir: The cache folder.
         skip_bad_images: Whether unreadable images are left out instead of raising an error.
         progress: Called with the numbers of images done and in total while features are extracted.
@@ -75,12 +77,12 @@ def extract_features(
     features = _read_cache(path, len(items), weights_sha256)
     if features is not None:
         check_readable(items, features.unreadable, skip_bad_images=skip_bad_images)
-        return features
+        return replace(features, weights_part=backbone.weights_part)
     check_writable(path.parent, "features")
     extraction = Extraction(
         backbone=backbone,
         items=items,
-        image_size=config.image_size,
+        preprocessing=config.transform,
         feature_dim=measure_feature_dim(backbone, config.image_size),
         skip_bad_images=skip_bad_images,
     )
@@ -90,7 +92,7 @@ def extract_features(
     check_readable(items, features.unreadable, skip_bad_images=skip_bad_images)
     _check_finite(features, items, config)
     _write_cache(path, features)
-    return features
+    return replace(features, weights_part=backbone.weights_part)
 
 
 def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weights_sha256: str) -> Path:
@@ -99,11 +101,14 @@ def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weight
     Args:
         cache_dir: The cache folder.
         fingerprint: The fingerprint of the items.
-        config: The backbone, its pooling and the image size.
+        config: The backbone, its pooling and the preprocessing.
         weights_sha256: The checksum of the backbone's weights.
     """
     pooling = [] if config.pooling is Pooling.AVG else [config.pooling.value]  # older caches hold averages only
-    key = content_key(CACHE_FORMAT, fingerprint, config.backbone, weights_sha256, config.image_size, *pooling)
+    preprocessing = [] if config.transform.is_usual else [config.transform.to_json()]  # theirs is the usual one
+    key = content_key(
+        CACHE_FORMAT, fingerprint, config.backbone, weights_sha256, config.image_size, *pooling, *preprocessing
+    )
     return cache_dir / "features" / f"{key}.safetensors"
 
 

@@ -1,6 +1,6 @@
 """Images from disk to tensors: decoding, the decoded cache, augmentation, batches. Start at `decoding.py`.
 
-`load_image` is imported on first use, so that `augmentation.py` can be imported without torch.
+`load_image` is imported on first use, so that `augmentation.py` and `preprocessing.py` can be imported without torch.
 """
 
 from typing import TYPE_CHECKING, Any

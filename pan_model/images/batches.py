@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from pan_model.errors import UserError
 from pan_model.images.augmentation import AugmentationConfig, Transform
 from pan_model.images.decoded_cache import DecodedImages
-from pan_model.images.decoding import border, normalise
+from pan_model.images.decoding import normalise
 from pan_model.shapes import Float, Int, UInt8
 
 
@@ -104,10 +104,10 @@ class _ImageReader(Dataset[Tensor]):
     def __getitem__(self, batch: _Batch) -> Float[Tensor, "B 3 H W"]:
         squares = torch.from_numpy(self._images.read(batch.indices)).permute(0, 3, 1, 2)
         cropped = self._crop_centre(squares) if self._augmentation is None else self._augment(squares, batch)
-        return normalise(cropped.contiguous())
+        return normalise(cropped.contiguous(), self._images.preprocessing)
 
     def _crop_centre(self, squares: UInt8[Tensor, "B 3 S S"]) -> UInt8[Tensor, "B 3 H W"]:
-        size, start = self._images.image_size, border(self._images.image_size)
+        size, start = self._images.image_size, self._images.preprocessing.border
         return squares[:, :, start : start + size, start : start + size]
 
     def _augment(self, squares: UInt8[Tensor, "B 3 S S"], batch: _Batch) -> UInt8[Tensor, "B 3 H W"]:

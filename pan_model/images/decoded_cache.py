@@ -15,7 +15,8 @@ import numpy as np
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.files import atomic_cache_write, check_writable, content_key, existing_parent
-from pan_model.images.decoding import check_readable, load_square, reason_without_path, square_side
+from pan_model.images.decoding import check_readable, load_square, reason_without_path
+from pan_model.images.preprocessing import Preprocessing, as_preprocessing
 from pan_model.shapes import Bool, Int, UInt8
 
 CACHE_FORMAT = "pan-study/pictures/1"
@@ -32,13 +33,13 @@ class DecodedImages:
 
     Attributes:
         path: The file.
-        image_size: Side of the crops taken from the squares, px.
+        preprocessing: How the images were resized, and how crops are taken from the squares and normalised.
         num_stored: Number of images in the file.
         rows: The positions of the N items in the file. None stands for all images in order.
     """
 
     path: Path
-    image_size: int
+    preprocessing: Preprocessing
     num_stored: int
     rows: Int[np.ndarray, "N"] | None = None
 
@@ -46,9 +47,14 @@ class DecodedImages:
         return self.num_stored if self.rows is None else len(self.rows)
 
     @property
+    def image_size(self) -> int:
+        """Side of the crops taken from the squares, px."""
+        return self.preprocessing.image_size
+
+    @property
     def side(self) -> int:
         """Side of the stored squares, px: the resized shorter side from which image_size px are cropped."""
-        return square_side(self.image_size)
+        return self.preprocessing.resize_size
 
     @property
     def is_stored(self) -> bool:
@@ -77,7 +83,7 @@ class DecodedImages:
 def load_decoded_images(
     items: Items,
     fingerprint: str,
-    image_size: int,
+    image_size: int | Preprocessing,
     cache_dir: Path,
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -87,37 +93,39 @@ def load_decoded_images(
     Args:
         items: The items; they may be a selection of the dataset.
         fingerprint: The fingerprint of the dataset (pan_model.data.fingerprint).
-        image_size: Side of the crops that will be taken, px.
+        image_size: Side of the crops that will be taken, px, with the usual preprocessing; or another one.
         cache_dir: The cache folder.
         progress: Called with the number of decoded images and their total. Not called if they are in the cache.
 
     Raises:
         UserError: An image cannot be read, the cache cannot be written, or its disk is full.
     """
-    if image_size < 1:
-        raise UserError(f"image_size must be at least 1 px, got {image_size}.")
-    path = cache_path(cache_dir, items, fingerprint, image_size).absolute()  # trials run in other working directories
-    images = DecodedImages(path=path, image_size=image_size, num_stored=len(items))
+    preprocessing = as_preprocessing(image_size)
+    path = cache_path(cache_dir, items, fingerprint, preprocessing).absolute()  # trials run in other folders
+    images = DecodedImages(path=path, preprocessing=preprocessing, num_stored=len(items))
     shape = (len(items), images.side, images.side, 3)
     if _open(path, shape) is None:
         check_writable(path.parent, "images")
         _check_space(path.parent, shape)
         with atomic_cache_write(path, "images") as temporary, temporary.open("wb") as file:
-            unreadable = _decode(items, image_size, file, shape, progress)
+            unreadable = _decode(items, preprocessing, file, shape, progress)
             check_readable(items, unreadable, skip_bad_images=False)
     return images
 
 
-def cache_path(cache_dir: Path, items: Items, fingerprint: str, image_size: int) -> Path:
+def cache_path(cache_dir: Path, items: Items, fingerprint: str, image_size: int | Preprocessing) -> Path:
     """Return the path of the cached images, named by the SHA-256 of everything they depend on.
 
     Args:
         cache_dir: The cache folder.
         items: The items; they may be a selection of the dataset.
         fingerprint: The fingerprint of the dataset.
-        image_size: Side of the crops that will be taken, px.
+        image_size: Side of the crops that will be taken, px, with the usual preprocessing; or another one.
     """
-    return cache_dir / CACHE_FOLDER / f"{content_key(CACHE_FORMAT, fingerprint, items.image_names, image_size)}.npy"
+    preprocessing = as_preprocessing(image_size)
+    geometry = preprocessing.geometry  # empty for the only one of earlier versions
+    key = content_key(CACHE_FORMAT, fingerprint, items.image_names, preprocessing.image_size, *geometry)
+    return cache_dir / CACHE_FOLDER / f"{key}.npy"
 
 
 def _open(path: Path, shape: tuple[int, int, int, int]) -> UInt8[np.ndarray, "N H W 3"] | None:
@@ -140,7 +148,7 @@ def _check_space(folder: Path, shape: tuple[int, int, int, int]) -> None:
 
 def _decode(
     items: Items,
-    image_size: int,
+    preprocessing: Preprocessing,
     file: BinaryIO,
     shape: tuple[int, int, int, int],
     progress: Callable[[int, int], None] | None,
@@ -151,7 +159,7 @@ def _decode(
     start, size, lock = file.tell(), shape[1] * shape[2] * shape[3], Lock()
 
     def work(indices: range) -> dict[str, str]:
-        squares, reasons = _read_squares(items, indices, image_size)
+        squares, reasons = _read_squares(items, indices, preprocessing)
         with lock:
             file.seek(start + indices.start * size)
             file.write(squares.data)
@@ -172,14 +180,16 @@ def _decode(
     return unreadable
 
 
-def _read_squares(items: Items, indices: range, image_size: int) -> tuple[UInt8[np.ndarray, "B H W 3"], dict[str, str]]:
+def _read_squares(
+    items: Items, indices: range, preprocessing: Preprocessing
+) -> tuple[UInt8[np.ndarray, "B H W 3"], dict[str, str]]:
     """Return some images, black if they cannot be read, and the reasons of those by name."""
-    side = square_side(image_size)
+    side = preprocessing.resize_size
     squares = np.zeros((len(indices), side, side, 3), dtype=np.uint8)
     reasons: dict[str, str] = {}
     for place, index in enumerate(indices):
         try:
-            squares[place] = load_square(items.image_path(index), image_size)
+            squares[place] = load_square(items.image_path(index), preprocessing)
         except UserError as error:
             reasons[items.image_names[index]] = reason_without_path(error, items.image_path(index))
     return squares, reasons

@@ -11,20 +11,24 @@ from torch import Tensor
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.images.colours import to_rgb
+from pan_model.images.preprocessing import CropMode, Interpolation, Preprocessing, as_preprocessing
 from pan_model.shapes import Float, UInt8
 
-IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of R, G, B in 0..1
-IMAGENET_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
-RESIZE_RATIO = 256 / 224
-"""Ratio of the resized shorter side to the side of the centre crop, as usual for evaluation on ImageNet."""
+USUAL = Preprocessing()
+RESAMPLING = {
+    Interpolation.NEAREST: Image.Resampling.NEAREST,
+    Interpolation.BILINEAR: Image.Resampling.BILINEAR,
+    Interpolation.BICUBIC: Image.Resampling.BICUBIC,
+    Interpolation.LANCZOS: Image.Resampling.LANCZOS,
+}
 
 
 Content = bytes | OSError | None
 """The bytes of an image file, or the error of reading them. None if the file has not been read yet."""
 
 
-def load_image(path: Path, image_size: int, content: Content = None) -> Float[Tensor, "3 H W"]:
-    """Read an image and apply the evaluation transform of ImageNet.
+def load_image(path: Path, image_size: int | Preprocessing, content: Content = None) -> Float[Tensor, "3 H W"]:
+    """Read an image and apply the evaluation transform of ImageNet, or that of a `Preprocessing`.
 
     The shorter side is resized (bilinear, antialiased) to image_size * 256 / 224 px. The central square of image_size
     px is cropped. RGB values in 0..1 are normalised by the mean and standard deviation of ImageNet. `to_rgb` in
@@ -32,55 +36,61 @@ def load_image(path: Path, image_size: int, content: Content = None) -> Float[Te
 
     Args:
         path: The file.
-        image_size: Height and width of the result, px.
+        image_size: Height and width of the result, px; or the transform, such as
+            `pan_model.trained.load_preprocessing` returns.
         content: The content of the file. If it is given, the file is not opened.
 
     Raises:
         UserError: The file is missing, not an image, damaged or truncated, or the range of its values is unknown.
     """
-    pixels = _read_centre(path, image_size, image_size, content)
-    return normalise(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])[0]
+    preprocessing = as_preprocessing(image_size)
+    pixels = _read_centre(path, preprocessing, preprocessing.image_size, content)
+    return normalise(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None], preprocessing)[0]
 
 
-def load_square(path: Path, image_size: int) -> UInt8[np.ndarray, "H W 3"]:
+def load_square(path: Path, image_size: int | Preprocessing) -> UInt8[np.ndarray, "H W 3"]:
     """Read the central square of `square_side(image_size)` px of an image, uint8.
 
     The crop of `load_image` begins `border(image_size)` px from its left and top edge. Raises UserError like
     `load_image`.
     """
-    return _read_centre(path, image_size, square_side(image_size))
+    preprocessing = as_preprocessing(image_size)
+    return _read_centre(path, preprocessing, preprocessing.resize_size)
 
 
-def square_side(image_size: int) -> int:
+def square_side(image_size: int | Preprocessing) -> int:
     """Return the shorter side of the resized image, px, from which image_size px are cropped.
 
     >>> square_side(224), square_side(64)
     (256, 73)
     """
-    return round(image_size * RESIZE_RATIO)
+    return as_preprocessing(image_size).resize_size
 
 
-def border(image_size: int) -> int:
+def border(image_size: int | Preprocessing) -> int:
     """Return the distance, px, between the edges of the resized square and of the central crop of image_size px.
 
     >>> border(224), border(64)
     (16, 4)
     """
-    return round((square_side(image_size) - image_size) / 2)
+    return as_preprocessing(image_size).border
 
 
-def normalise(pixels: UInt8[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
-    """Scale values from 0..255 to 0..1, then normalise them by the mean and standard deviation of ImageNet."""
-    mean, std = (torch.from_numpy(values)[:, None, None].to(pixels.device) for values in (IMAGENET_MEAN, IMAGENET_STD))
+def normalise(pixels: UInt8[Tensor, "N 3 H W"], preprocessing: Preprocessing = USUAL) -> Float[Tensor, "N 3 H W"]:
+    """Scale values from 0..255 to 0..1, then normalise them by a mean and standard deviation, by default ImageNet's."""
+    channels = (preprocessing.mean, preprocessing.std)
+    mean, std = (torch.tensor(values, dtype=torch.float32)[:, None, None].to(pixels.device) for values in channels)
     return pixels.float().div_(255).sub_(mean).div_(std)
 
 
-def _read_centre(path: Path, image_size: int, side: int, content: Content = None) -> UInt8[np.ndarray, "H W 3"]:
+def _read_centre(
+    path: Path, preprocessing: Preprocessing, side: int, content: Content = None
+) -> UInt8[np.ndarray, "H W 3"]:
     try:
         if isinstance(content, OSError):
             raise content
         with Image.open(path if content is None else BytesIO(content)) as image:
-            return np.array(_resized_centre(to_rgb(image), image_size, side), dtype=np.uint8)
+            return np.array(_resized_centre(to_rgb(image), preprocessing, side), dtype=np.uint8)
     except Exception as error:  # PIL's decoders raise errors of many types on damaged files
         raise UserError(f"{path}: not a readable image ({_reason(error)}).") from error
 
@@ -93,21 +103,45 @@ def _reason(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _resized_centre(image: Image.Image, image_size: int, side: int) -> Image.Image:
+def _resized_centre(image: Image.Image, preprocessing: Preprocessing, side: int) -> Image.Image:
     """Resize and crop the central `side` px in one step, so that long narrow images need little memory.
 
     The central image_size px do not depend on `side`.
     """
+    if preprocessing.crop_mode is CropMode.BORDER:
+        return _bordered_centre(image, preprocessing, side)
     width, height = image.size
-    short = square_side(image_size)
-    resized = (short * width // min(image.size), short * height // min(image.size))
-    left, top = (round((length - image_size) / 2) - round((side - image_size) / 2) for length in resized)
+    resized = _resized_size(image, preprocessing)
+    size = preprocessing.image_size
+    left, top = (round((length - size) / 2) - round((side - size) / 2) for length in resized)
     scale = (width / resized[0], height / resized[1])
     right, bottom = (
         min((left + side) * scale[0], width),
         min((top + side) * scale[1], height),
     )  # rounding may exceed the image
-    return image.resize((side, side), Image.Resampling.BILINEAR, box=(left * scale[0], top * scale[1], right, bottom))
+    resampling = RESAMPLING[preprocessing.interpolation]
+    return image.resize((side, side), resampling, box=(left * scale[0], top * scale[1], right, bottom))
+
+
+def _resized_size(image: Image.Image, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Return width and height of the resized image, px, before the crop."""
+    width, height = image.size
+    length = preprocessing.resize_size
+    if preprocessing.crop_mode is CropMode.SQUASH:
+        return length, length
+    reference = max(image.size) if preprocessing.crop_mode is CropMode.BORDER else min(image.size)
+    return max(1, length * width // reference), max(1, length * height // reference)
+
+
+def _bordered_centre(image: Image.Image, preprocessing: Preprocessing, side: int) -> Image.Image:
+    """Resize the longer side, put the image into the middle of a square of the mean colour, crop `side` px."""
+    length = preprocessing.resize_size
+    red, green, blue = (round(255 * value) for value in preprocessing.mean)
+    square = Image.new("RGB", (length, length), (red, green, blue))
+    resized = image.resize(_resized_size(image, preprocessing), RESAMPLING[preprocessing.interpolation])
+    square.paste(resized, ((length - resized.width) // 2, (length - resized.height) // 2))
+    start = preprocessing.border if side == preprocessing.image_size else 0
+    return square.crop((start, start, start + side, start + side))
 
 
 def reason_without_path(error: UserError, path: Path) -> str:

@@ -50,7 +50,13 @@ def final_command(words: Sequence[str]) -> int:
 
 def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_command: str) -> int:
     from study.app.dry_run import describe_plan
-    from study.config.resume import check_same_flags, find_study, same_files, with_earlier_epochs
+    from study.config.resume import (
+        check_same_flags,
+        find_study,
+        keep_preprocessing,
+        same_files,
+        with_earlier_epochs,
+    )
     from study.reporting.collation import collate
     from study.reporting.report import report_study
     from study.storage.driver_file import finish_driver
@@ -66,7 +72,7 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
         return 0
     earlier = find_study(config)
     if earlier is not None:
-        config = with_earlier_epochs(config, earlier)
+        config = keep_preprocessing(with_earlier_epochs(config, earlier), earlier)
         check_same_flags(earlier, config)
     first_trials = choose_first_trials(config, earlier)
     if earlier is not None and _is_finished(config) and same_files(earlier, config):

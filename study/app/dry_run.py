@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from pan_model.data.folder.reader import UNLABELLED
+from pan_model.images.preprocessing import Preprocessing
 from search_spaces import SearchSpace
 from study.config.dataset_plan import DatasetPlan
 from study.config.space_description import describe_space
@@ -41,9 +42,21 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
         *_describe_options(plan),
         f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px, "
         f"pooling {plan.features.pooling}",
+        f"  {_describe_preprocessing(plan.features.transform)}",
         *_describe_training(plan),
         *_describe_encoders(plan.space),
     ]
+
+
+def _describe_preprocessing(preprocessing: Preprocessing) -> str:
+    if preprocessing.is_usual:
+        return "preprocessing usual for ImageNet"
+    numbers = {"mean": preprocessing.mean, "std": preprocessing.std}
+    normalised = ", ".join(f"{name} {' '.join(f'{value:g}' for value in values)}" for name, values in numbers.items())
+    return (
+        f"preprocessing {preprocessing.interpolation} to {preprocessing.resize_size} px, "
+        f"crop {preprocessing.crop_mode}, {normalised}"
+    )
 
 
 def _describe_training(plan: DatasetPlan) -> list[str]:

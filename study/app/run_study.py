@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pan_model.backbones.architectures import check_image_size
 from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL
 from pan_model.errors import MachineFault, UserError
@@ -63,6 +64,8 @@ def conduct_study(
     Raises:
         UserError: If an input is wrong, or the earlier run was of a study with another signature.
     """
+    for features in {plan.features for plan in config.plans}:
+        check_image_size(features.backbone, features.pooling, features.image_size)
     if config.executor is Executor.RAY:
         configure_ray_environment()
         config = replace(config, ray_address=find_cluster(config.ray_address))

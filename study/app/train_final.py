@@ -24,7 +24,7 @@ from pan_model.scoring.baselines import NORMALISED, normalised_baseline, untrain
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.task import Task
 from pan_model.trained import BACKBONE as MODEL_BACKBONE
-from pan_model.trained import CONFIG, WEIGHTS, save_model
+from pan_model.trained import CONFIG, WEIGHTS, read_preprocessing, save_model
 from pan_model.training.trainer import Trainer
 from search_spaces import SPACES
 from study.config.choices import Regime
@@ -109,6 +109,7 @@ def _prepare(best: dict[str, Any], config: FinalConfig, terminal: Terminal) -> P
         weights=_find_weights(best, config),
         image_size=described["image_size"],
         pooling=Pooling(described.get("pooling", Pooling.AVG)),
+        preprocessing=read_preprocessing(described),
     )
     options = _read_options(best, config)
     preparation = Preparation(

@@ -16,6 +16,18 @@ class Regime(StrEnum):
     FINETUNE = "finetune"
 
 
+class PreprocessingChoice(StrEnum):
+    """How images are resized, cropped and normalised.
+
+    Attributes:
+        OWN: As the backbone's published weights are evaluated, or as timm configures the model.
+        IMAGENET: The usual transform of ImageNet, for any backbone.
+    """
+
+    OWN = "own"
+    IMAGENET = "imagenet"
+
+
 class Scheduler(StrEnum):
     """How trials are stopped early: `asha` stops weak ones, `none` trains each trial to its last epoch."""
 

@@ -49,8 +49,8 @@ class DatasetPlan:
     def signed(self, options: Collection[str]) -> dict[str, Any]:
         """Return the signed content of the dataset.
 
-        Encoders, pooling, backbone training, the task and missing attributes are included only if they differ from the
-        default, so that studies of releases without them can be resumed.
+        Encoders, pooling, preprocessing, backbone training, the task and missing attributes are included only if they
+        differ from the default, so that studies of releases without them can be resumed.
 
         Args:
             options: The reader options that are signed by their value.
@@ -69,6 +69,8 @@ class DatasetPlan:
             signed["encoders"] = " ".join(self.space.encoders)
         if self.features.pooling is not Pooling.AVG:
             signed["pooling"] = self.features.pooling.value
+        if self.features.preprocessing is not None:
+            signed["preprocessing"] = self.features.preprocessing.to_json()
         if self.backbone_training is not None:
             signed["backbone_training"] = {
                 "kind": str(self.backbone_training.kind),

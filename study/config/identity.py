@@ -62,8 +62,9 @@ def with_more_epochs(config: Mapping[str, Scalar], max_epochs: int) -> dict[str,
 
 
 def content_of(features: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries that identify features: all except the name of the weights, whose hash is among them.
+    """Return the entries that identify features: all except the name and the part of the weights, whose hash is there.
 
     Pooling `avg` is left out, so that trials of releases without other poolings keep their ids.
     """
-    return {key: value for key, value in features.items() if key != "weights" and (key, value) != ("pooling", "avg")}
+    names = {"weights", "weights_part"}
+    return {key: value for key, value in features.items() if key not in names and (key, value) != ("pooling", "avg")}

@@ -2,11 +2,15 @@
 
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 LIBRARIES = ("torch", "torchvision", "ray", "optuna", "numpy")
+
+OPTIONAL_LIBRARIES = ("timm",)
+"""Libraries that are imported only if the study uses them."""
 
 
 def provenance() -> dict[str, str]:
@@ -17,6 +21,7 @@ def provenance() -> dict[str, str]:
         "pan_study": version("pan-study"),
         "python": platform.python_version(),
         **{library: version(library) for library in LIBRARIES},
+        **{library: version(library) for library in OPTIONAL_LIBRARIES if library in sys.modules},
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pan_model.errors import UserError
+from study.config.choices import PreprocessingChoice
 from study.config.dataset_plan import DatasetPlan, default_grace_epochs
 from study.config.identity import digest
 from study.config.provenance import provenance
@@ -51,7 +52,7 @@ DIGESTS_OF_0_1 = {
 A space that has changed since has no row: a study of version 0.1 that searched it cannot be resumed.
 """
 
-SOMETIMES_SIGNED = ("encoders", "pooling", "backbone_training", "labels", "task")
+SOMETIMES_SIGNED = ("encoders", "pooling", "preprocessing", "backbone_training", "labels", "task")
 """Keys of a dataset that are signed only if they differ from the default."""
 
 
@@ -88,6 +89,21 @@ def with_earlier_epochs(config: StudyConfig, earlier: dict[str, Any]) -> StudyCo
     if config.max_epochs is not None:
         return config
     return replace(config, max_epochs=earlier.get("config", {}).get("max_epochs"))
+
+
+def keep_preprocessing(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
+    """Return the configuration with the choice of preprocessing of an earlier run, unless it makes one.
+
+    Studies of releases without the choice had the usual transform of ImageNet.
+
+    Args:
+        config: The study.
+        earlier: The study.json of the earlier run.
+    """
+    was = earlier.get("config", {}).get("preprocessing", PreprocessingChoice.IMAGENET)
+    if config.preprocessing is not None or was is None:
+        return config
+    return replace(config, preprocessing=PreprocessingChoice(was))
 
 
 def same_files(earlier: dict[str, Any], config: StudyConfig) -> bool:

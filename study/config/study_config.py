@@ -7,14 +7,15 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from pan_model.backbones.config import FeaturesConfig, Pooling, WeightsSource
+from pan_model.backbones.config import TIMM, FeaturesConfig, Pooling, WeightsSource, own_preprocessing
 from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.data.splits import TaskName
-from pan_model.datasets import DATASETS, OPTIONS, ReaderOptions, find_dataset
+from pan_model.datasets import DATASETS, OPTIONS, Dataset, ReaderOptions, find_dataset
 from pan_model.errors import UserError
+from pan_model.images.preprocessing import Preprocessing
 from pan_model.model.encoders import ENCODERS
 from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
-from study.config.choices import Executor, Regime, Sampler, Scheduler
+from study.config.choices import Executor, PreprocessingChoice, Regime, Sampler, Scheduler
 from study.config.dataset_plan import DatasetPlan, default_grace_epochs
 from study.config.flags import (
     Group,
@@ -131,7 +132,7 @@ class StudyConfig:
         None,
         str,
         "NAME",
-        "any classification model of torchvision",
+        "any classification model of torchvision, or `timm:NAME`, a model of timm such as `timm:vit_tiny_patch16_224`",
         group=Group.BACKBONE,
         default_text="`resnet50`; demo `resnet18`",
         signed=Signed.DATASET,
@@ -140,7 +141,7 @@ class StudyConfig:
         None,
         str,
         "W",
-        "`imagenet`, `random`, or a state-dict file",
+        "`imagenet` (of timm's models the pretrained weights), `random`, or a state-dict file",
         group=Group.BACKBONE,
         default_text="`imagenet`; demo `random`",
         signed=Signed.CONTENT,
@@ -151,14 +152,25 @@ class StudyConfig:
         "PX",
         "side of the square images that the backbone takes",
         group=Group.BACKBONE,
-        default_text="224; demo 64",
+        default_text="224; demo 64; the model's own for timm and for torchvision's weights of another size",
+        signed=Signed.DATASET,
+    )
+    preprocessing: PreprocessingChoice | None = flag(
+        None,
+        PreprocessingChoice,
+        "|".join(PreprocessingChoice),
+        "how images are resized, cropped and normalised: `own` as the published weights are evaluated, `imagenet` as "
+        "usual for ImageNet",
+        group=Group.BACKBONE,
+        default_text="`own`; `imagenet` for `--weights random` of torchvision; a resumed study keeps its choice",
         signed=Signed.DATASET,
     )
     pooling: Pooling = flag(
         Pooling.AVG,
         Pooling,
         "|".join(Pooling),
-        "how each feature is pooled over the map; `max` as in ProxyNCA++; has no effect on vision transformers",
+        "how each feature is pooled over the map: `avg` as the model does, `max` as in ProxyNCA++; an error for models "
+        "without a map, as most vision transformers",
         group=Group.BACKBONE,
         signed=Signed.DATASET,
     )
@@ -393,16 +405,25 @@ class StudyConfig:
             num_trials=space.num_trials if self.num_trials is None else self.num_trials,
             max_epochs=max_epochs,
             grace_epochs=default_grace_epochs(max_epochs) if self.grace_epochs is None else self.grace_epochs,
-            features=FeaturesConfig(
-                backbone=row.backbone if self.backbone is None else self.backbone,
-                weights=weights,
-                image_size=row.image_size if self.image_size is None else self.image_size,
-                pooling=self.pooling,
-            ),
+            features=self._features(row, weights),
             space=space,
             options=options,
             backbone_training=self._backbone_training(from_random=weights == WeightsSource.RANDOM),
             labelled=labelled,
+        )
+
+    def _features(self, row: Dataset, weights: str) -> FeaturesConfig:
+        backbone = row.backbone if self.backbone is None else self.backbone
+        preprocessing = own_preprocessing(backbone, self.image_size, weights=weights, default_size=row.image_size)
+        if self.preprocessing is PreprocessingChoice.IMAGENET:
+            default_size = preprocessing.image_size if backbone.startswith(TIMM) else row.image_size
+            preprocessing = Preprocessing.usual(default_size if self.image_size is None else self.image_size)
+        return FeaturesConfig(
+            backbone=backbone,
+            weights=weights,
+            image_size=preprocessing.image_size,
+            pooling=self.pooling,
+            preprocessing=preprocessing,
         )
 
     def _backbone_training(self, *, from_random: bool) -> BackboneTrainingConfig | None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 PACKAGES = ("study", "pan_model", "search_spaces")
 """The packages that a trial imports."""
@@ -34,11 +34,13 @@ class ProbeRequest(TypedDict):
         marker: Path or URL of a file that the node must be able to read; empty for none.
         content: The content of that file.
         gpu: Whether to test the GPU.
+        libraries: Distributions besides `LIBRARIES` whose versions must be the same on all nodes.
     """
 
     marker: str
     content: str
     gpu: bool
+    libraries: NotRequired[tuple[str, ...]]
 
 
 class ProbeResult(TypedDict):
@@ -62,7 +64,10 @@ class ProbeResult(TypedDict):
 def probe(request: ProbeRequest) -> ProbeResult:
     """Probe this node."""
     return {
-        "versions": {"Python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "versions": {
+            "Python": platform.python_version(),
+            **{name: _version(name) for name in (*LIBRARIES, *request.get("libraries", ()))},
+        },
         "code": {name: code_digest((name,)) for name in PACKAGES},
         "token": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
         "marker": marker_problem(request["marker"], request["content"]) if request["marker"] else "",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import ray
 
+from pan_model.backbones.config import TIMM
 from pan_model.errors import UserError
 from pan_model.files import existing_parent
 from study.config.study_config import StudyConfig
@@ -41,7 +42,12 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], terminal: Terminal
     for line in hints(config, nodes, more_to_come=len(nodes) > len(alive)):
         terminal.say(line)
     with output_marker(config.output) as marker:
-        request = ProbeRequest(marker=marker.path, content=marker.content, gpu=config.gpus_per_trial != 0)
+        request = ProbeRequest(
+            marker=marker.path,
+            content=marker.content,
+            gpu=config.gpus_per_trial != 0,
+            libraries=("timm",) if any(plan.features.backbone.startswith(TIMM) for plan in config.plans) else (),
+        )
         expected = probe({**request, "marker": "", "gpu": False})
         results = probe_nodes(alive, request)
     problems: list[NodeProblem] = []

@@ -24,6 +24,7 @@ MADE_BY = "give one that study/run.py made; study/collate.py rebuilds it"
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -61,6 +62,17 @@ class Config(JsonModel, extra="allow"):
         return self
 
 
+class PreprocessingEntry(JsonModel, extra="forbid"):
+    """How images become the backbone's input (`pan_model.images.preprocessing`)."""
+
+    image_size: Count
+    resize_size: Count
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+    mean: Annotated[list[float], Field(min_length=3, max_length=3)]
+    std: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+    crop_mode: Literal["center", "squash", "border"]
+
+
 class Features(JsonModel, extra="forbid"):
     """The features that the trial was trained on."""
 
@@ -72,6 +84,8 @@ class Features(JsonModel, extra="forbid"):
     backbone_training: Literal["siamese", "proxynca"] = "siamese"
     backbone_epochs: Count = 1
     pooling: Literal["avg", "max"] = "avg"
+    preprocessing: PreprocessingEntry | None = None
+    weights_part: Name = "all"
 
 
 class StudyCounts(JsonModel, extra="forbid"):

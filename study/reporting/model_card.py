@@ -13,9 +13,9 @@ from study.trials.question_scores import from_entry
 CARD = """# PAN trained on {dataset}
 
 A pairwise attribute-informed similarity network (Mishra et al., ICCV 2021) over {features} of {backbone}
-({weights} weights, images of {image_size} px). It says how similar two images are, under which of {num_conditions}
-conditions, and how relevant each condition is to the pair. A query is scored against a set of images by {scoring}:
-{how_scored}.
+({weights} weights, images of {image_size} px{preprocessing}). It says how similar two images are, under which of
+{num_conditions} conditions, and how relevant each condition is to the pair. A query is scored against a set of images
+by {scoring}: {how_scored}.
 
 ## Results on the test split
 
@@ -36,7 +36,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pan_model.images import load_image
 from pan_model.scoring.pan_scorer import embedding_scorer
 from pan_model.trained import load_backbone, load_model
 
@@ -44,7 +43,7 @@ backbone, model = load_backbone("final"), load_model("final")  # the folder of t
 paths = sorted(Path("images").glob("*.jpg"))  # your images, three or more
 
 with torch.inference_mode():
-    features = backbone(torch.stack([load_image(path, {image_size}) for path in paths]))  # (N, {feature_dim})
+    features = backbone(torch.stack([backbone.preprocess(path) for path in paths]))  # (N, {feature_dim})
     pairs = model(features[:-1], features[1:])  # each image with the next
     score = embedding_scorer(model, model.embed(features))  # of a query against sets of images, by {scoring}
     scores = score(np.array([[0]]), np.array([[[1, 2]]]))  # (1, 1, 1): image 0 against the set of images 1 and 2
@@ -84,6 +83,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         backbone=features["backbone"],
         weights=features["weights"],
         image_size=features["image_size"],
+        preprocessing=_describe_preprocessing(features),
         scoring=metrics["scoring"],
         how_scored=HOW_SCORED[Scoring(metrics["scoring"])],
         baselines=_describe_baselines(metrics),
@@ -129,6 +129,15 @@ def _describe_baselines(metrics: dict[str, Any]) -> str:
     if metrics["baselines"] and missing:
         lines.append(f"Baselines that were not run: {', '.join(missing)}.\n")
     return "".join(lines)
+
+
+def _describe_preprocessing(features: dict[str, Any]) -> str:
+    """Describe how images are preprocessed; empty for the usual transform of ImageNet."""
+    values = features.get("preprocessing")
+    if values is None:
+        return ""
+    channels = " and ".join(f"{name} {', '.join(f'{value:g}' for value in values[name])}" for name in ("mean", "std"))
+    return f",\n{values['interpolation']} from {values['resize_size']} px, {channels}"
 
 
 def _describe_limit(paper: dict[str, Any]) -> str:

@@ -2,9 +2,7 @@
 
 import shutil
 
-import torch
-
-from pan_model.backbones.architectures import build_backbone
+from pan_model.backbones.architectures import build_backbone_shapes
 from pan_model.errors import UserError
 from pan_model.files import existing_parent, file_size
 from study.config.choices import Regime
@@ -47,6 +45,5 @@ def _trial_bytes(config: StudyConfig, plan: DatasetPlan) -> int:
     """Return the least number of bytes that a trial writes."""
     if config.regime is Regime.FROZEN:
         return LEDGER_BYTES
-    with torch.device("meta"):
-        backbone = build_backbone(plan.features.backbone, plan.features.pooling)
+    backbone = build_backbone_shapes(plan.features.backbone, plan.features.pooling)
     return LEDGER_BYTES + BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in backbone.parameters())

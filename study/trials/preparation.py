@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pan_model.backbones.architectures import build_backbone
-from pan_model.backbones.config import FeaturesConfig
+from pan_model.backbones.config import FeaturesConfig, WeightsSource
 from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL, Features, extract_features
 from pan_model.backbones.weights import load_weights
@@ -208,6 +208,8 @@ def prepare_with_progress(preparation: Preparation, terminal: Terminal) -> Prepa
     sizes = ", ".join(f"{size} {split}" for split, size in prepared.split_sizes.items())
     origin = "from the cache" if prepared.from_cache else f"made in {duration(time.monotonic() - started_s)}"
     terminal.say(f"{dataset}: {sizes} images, {preparation.features.backbone} features {origin}")
+    if part := prepared.features.get("weights_part"):
+        terminal.say(f"{dataset}: weights {preparation.features.weights}: {part}")
     if preparation.backbone_training is not None:
         terminal.say(
             f"{dataset}: backbone trained by {preparation.backbone_training.kind}: {prepared.trained_backbone}"
@@ -284,9 +286,23 @@ def _describe_features(preparation: Preparation, features: Features) -> dict[str
         "image_size": config.image_size,
         "pooling": config.pooling.value,
     }
+    if not config.transform.is_usual:
+        described["preprocessing"] = config.transform.to_json()
+    if part := features.weights_part if training is None else _part_of_initial_weights(config):
+        described["weights_part"] = part
     if training is not None:
         described |= {"backbone_training": training.kind.value, "backbone_epochs": training.epochs}
     return described
+
+
+def _part_of_initial_weights(config: FeaturesConfig) -> str:
+    """Return the part of the weights file from which the training of the backbone started."""
+    file = Path(config.weights).expanduser()  # a resumed study does not need it, so that it may have gone
+    if WeightsSource.of(config.weights) is not WeightsSource.FILE or not file.is_file():
+        return ""
+    backbone = build_backbone(config.backbone, config.pooling)
+    load_weights(backbone, config.weights)
+    return backbone.weights_part
 
 
 def _finetune_start(
@@ -298,6 +314,6 @@ def _finetune_start(
     backbone = build_backbone(config.backbone, config.pooling)
     load_weights(backbone, config.weights)
     images = load_decoded_images(
-        items, identity, config.image_size, preparation.cache_dir, progress=partial(report, Work.DECODING)
+        items, identity, config.transform, preparation.cache_dir, progress=partial(report, Work.DECODING)
     )
     return FinetuneStart(backbone=backbone.eval(), images=images, num_workers=preparation.data_workers)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from pan_model.backbones.config import FeaturesConfig
-from pan_model.backbones.weights import LOAD_ERRORS
+from pan_model.backbones.weights_files import LOAD_ERRORS
 from pan_model.files import atomic_cache_write, content_key
 from pan_model.training.backbone.config import BackboneTrainingConfig
 from pan_model.training.backbone.triplets import Groups
@@ -27,7 +27,7 @@ class TrainedBackbone:
     """A trained backbone: weights for FeaturesConfig and --weights.
 
     Attributes:
-        path: A state-dict file with torchvision's keys, without the classifier's.
+        path: A state-dict file with the library's keys, without the classifier's.
         losses: The mean training loss of each epoch.
         from_cache: Whether the file existed before.
     """
@@ -54,7 +54,7 @@ def training_key(
         fingerprint: The fingerprint of the dataset.
         image_names: The names of the training images.
         groups: The groups of the images, as positions in `image_names`.
-        features: The backbone, its pooling and the image size.
+        features: The backbone, its pooling and the preprocessing.
         weights_sha256: The checksum of the initial weights.
         config: The configuration of the training.
     """
@@ -62,7 +62,8 @@ def training_key(
     for indices in groups:
         images.update(indices.astype("<i8").tobytes())
     network = [features.backbone, features.pooling, features.image_size, weights_sha256]
-    return content_key(CACHE_FORMAT, fingerprint, images.hexdigest(), *network, asdict(config))
+    preprocessing = [] if features.transform.is_usual else [features.transform.to_json()]  # the only one before 0.2
+    return content_key(CACHE_FORMAT, fingerprint, images.hexdigest(), *network, asdict(config), *preprocessing)
 
 
 class TrainingStore:

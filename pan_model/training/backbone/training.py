@@ -55,7 +55,7 @@ def train_backbone(
 
     Args:
         images: The training items and their groups.
-        features: The backbone, its initial weights, its pooling and the image size.
+        features: The backbone, its initial weights, its pooling and the preprocessing.
         config: The configuration of the training.
         cache_dir: The cache folder.
         progress: Called while images are decoded and after each training step.
@@ -76,7 +76,9 @@ def train_backbone(
     check_writable(store.path.parent, "the trained backbone")
     report = progress or (lambda _stage, _done, _total: None)
     size, target = features.image_size, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    decoded = load_decoded_images(items, images.fingerprint, size, cache_dir, progress=partial(report, Stage.DECODING))
+    decoded = load_decoded_images(
+        items, images.fingerprint, features.transform, cache_dir, progress=partial(report, Stage.DECODING)
+    )
     batches = ImageBatches(
         decoded,
         image_size=size,

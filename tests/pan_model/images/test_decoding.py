@@ -12,7 +12,8 @@ from torchvision.models import ResNet18_Weights
 from torchvision.transforms import functional as transforms
 
 from pan_model.errors import UserError
-from pan_model.images.decoding import IMAGENET_MEAN, IMAGENET_STD, load_image
+from pan_model.images.decoding import load_image
+from pan_model.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 LEVEL = 1 / 255 / 0.224  # one step of a colour after normalisation
 
@@ -46,7 +47,7 @@ def test_equals_resize_then_centre_crop_at_other_sizes(tmp_path: Path, image_siz
     source.save(tmp_path / "a.png")
     resized = transforms.resize(source, [round(image_size * 256 / 224)])
     square = transforms.to_tensor(transforms.center_crop(resized, [image_size]))
-    expected = transforms.normalize(square, IMAGENET_MEAN.tolist(), IMAGENET_STD.tolist())
+    expected = transforms.normalize(square, list(IMAGENET_MEAN), list(IMAGENET_STD))
     image = load_image(tmp_path / "a.png", image_size)
     assert image.shape == (3, image_size, image_size)
     assert_same_image(image, expected)
@@ -64,7 +65,7 @@ def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
 def test_grey_has_three_equal_channels(tmp_path: Path) -> None:
     Image.new("L", (40, 40), 128).save(tmp_path / "a.png")
     image = load_image(tmp_path / "a.png", 32)
-    expected = (128 / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    expected = (128 / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
     np.testing.assert_allclose(image.numpy(), np.broadcast_to(expected[:, None, None], (3, 32, 32)), rtol=1e-5)
 
 

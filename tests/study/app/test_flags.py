@@ -16,7 +16,7 @@ from pan_model.data.splits import TaskName
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
 from study.app.flags import flag_table, name_flags, read_final_config, read_study_config, run_parser
-from study.config.choices import Executor, Regime, Sampler, Scheduler
+from study.config.choices import Executor, PreprocessingChoice, Regime, Sampler, Scheduler
 from study.config.final_config import FinalConfig
 from study.config.study_config import StudyConfig
 
@@ -32,6 +32,13 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "backbone": ("backbone", '"resnet34"', "resnet34", ["--backbone", "alexnet"], "alexnet"),
     "weights": ("weights", '"imagenet"', "imagenet", ["--weights", "w.pth"], "w.pth"),
     "image_size": ("image_size", "96", 96, ["--image-size", "128"], 128),
+    "preprocessing": (
+        "preprocessing",
+        '"imagenet"',
+        PreprocessingChoice.IMAGENET,
+        ["--preprocessing", "own"],
+        PreprocessingChoice.OWN,
+    ),
     "encoders": ("encoders", '["siamese"]', ("siamese",), ["--encoders", "graph", "siamese"], ("graph", "siamese")),
     "pooling": ("pooling", '"max"', Pooling.MAX, ["--pooling", "avg"], Pooling.AVG),
     "regime": ("regime", '"frozen"', Regime.FROZEN, ["--regime", "finetune"], Regime.FINETUNE),
@@ -326,9 +333,10 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "num_trials": st.integers(1, 10**6),
     "max_epochs": st.integers(50, 1000),
     "time_budget": st.builds("{}{}".format, st.integers(1, 99), st.sampled_from("smh")),
-    "backbone": st.sampled_from(["resnet18", "vgg11", "vit_b_16"]),
+    "backbone": st.sampled_from(["resnet18", "vgg11", "swin_t"]),
     "weights": NAMES,
     "image_size": st.integers(1, 1000),
+    "preprocessing": st.sampled_from([str(one) for one in PreprocessingChoice]),
     "encoders": st.just(["siamese"]),
     "pooling": st.just("avg"),
     "regime": st.sampled_from([str(one) for one in Regime]),
