@@ -15,15 +15,16 @@ PYTHON := .venv/bin/python
 
 # .venv is up to date when .venv/.installed holds this text: the path of the checkout, which installed scripts contain,
 # pyproject.toml and requirements.lock. .venv/.installing exists while packages are installed: an interrupted
-# installation leaves it behind.
+# installation leaves it behind. Libraries that messages tell to install with `make setup` must be there as well.
 WANTED := { pwd; cat pyproject.toml requirements.lock; }
+OPTIONAL := ls -d .venv/lib/python*/site-packages/timm
 NEEDED := It takes Python 3.11, 3.12 or 3.13: install one of them (or \`uv python install 3.13\`), then make setup again.
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup:  ## create or update .venv from requirements.lock
-	@if ! { $(PYTHON) -c '' && $(WANTED) | cmp -s - .venv/.installed; } 2>/dev/null; then $(MAKE) install; fi
+	@if ! { $(PYTHON) -c '' && $(OPTIONAL) && $(WANTED) | cmp -s - .venv/.installed; } >/dev/null 2>&1; then $(MAKE) install; fi
 
 study: setup  ## run the demo study, or resume it
 	@$(PYTHON) -u study/run.py --resume

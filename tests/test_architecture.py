@@ -46,7 +46,7 @@ COMMANDS = {"pan_model/data/download/command.py"}
 """Modules that are run by `python -m` and imported by none of the others: they may import anything of their package."""
 
 LIBRARIES_OF_PAN_MODEL = {"PIL", "jaxtyping", "numpy", "safetensors", "torch", "torchvision"}
-OPTIONAL_OF_PAN_MODEL = {"rich"}
+OPTIONAL_OF_PAN_MODEL = {"huggingface_hub", "rich", "timm"}
 """Imported where it is used and installed: the package works without it."""
 
 MOST_ENTRIES = {"pan_model": 20}

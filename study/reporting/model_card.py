@@ -13,9 +13,9 @@ from study.trials.question_scores import from_entry
 CARD = """# PAN trained on {dataset}
 
 A pairwise attribute-informed similarity network (Mishra et al., ICCV 2021) over {features} of {backbone}
-({weights} weights, images of {image_size} px{preprocessing}). It says how similar two images are, under which of
-{num_conditions} conditions, and how relevant each condition is to the pair. A query is scored against a set of images
-by {scoring}: {how_scored}.
+({weights} weights, images of {image_size} px). It says how similar two images are, under which of {num_conditions}
+conditions, and how relevant each condition is to the pair. A query is scored against a set of images by {scoring}:
+{how_scored}.{preprocessing}
 
 ## Results on the test split
 
@@ -137,7 +137,7 @@ def _describe_preprocessing(features: dict[str, Any]) -> str:
     if values is None:
         return ""
     channels = " and ".join(f"{name} {', '.join(f'{value:g}' for value in values[name])}" for name in ("mean", "std"))
-    return f",\n{values['interpolation']} from {values['resize_size']} px, {channels}"
+    return f" Images: {values['interpolation']} to {values['resize_size']} px, {channels}."
 
 
 def _describe_limit(paper: dict[str, Any]) -> str:

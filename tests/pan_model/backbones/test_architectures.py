@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torchvision import models
 
 from pan_model.backbones.architectures import build_backbone, measure_feature_dim
-from pan_model.backbones.config import BACKBONES, Pooling, check_backbone_name, check_pooling
+from pan_model.backbones.config import BACKBONES, Pooling, check_backbone_name, check_pooling, own_preprocessing
+from pan_model.backbones.weights import imagenet_url
 from pan_model.errors import UserError
+from pan_model.images.preprocessing import Preprocessing
 
 FAMILIES = {
     "alexnet": 256,
@@ -203,3 +205,20 @@ def test_feature_dim_is_measured_without_leaving_evaluation_or_training_mode() -
 def test_image_size_that_a_backbone_cannot_take(name: str, image_size: int) -> None:
     with pytest.raises(UserError, match=rf"backbone {name} cannot take images of {image_size} px .*--image-size"):
         measure_feature_dim(build_backbone(name), image_size)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_preprocessing_is_that_of_the_published_weights(name: str) -> None:
+    url = imagenet_url(name)
+    transform = next(version for version in models.get_model_weights(name) if version.url == url).transforms()
+    own = own_preprocessing(name, None)
+    assert ([own.resize_size], [own.image_size]) == (transform.resize_size, transform.crop_size)
+    assert (list(own.mean), list(own.std)) == (transform.mean, transform.std)
+    assert own.interpolation == transform.interpolation.value
+
+
+def test_defaults_of_earlier_studies_keep_the_usual_preprocessing() -> None:
+    assert own_preprocessing("resnet50", None) == Preprocessing.usual(224)
+    assert own_preprocessing("efficientnet_b3", None, weights="random", default_size=64) == Preprocessing.usual(64)
+    assert own_preprocessing("swin_t", None, default_size=64).image_size == 64
+    assert own_preprocessing("swin_v2_t", None, default_size=64).image_size == 256

@@ -8,7 +8,8 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 
 from pan_model.errors import UserError
-from pan_model.images.decoding import IMAGENET_MEAN, IMAGENET_STD, load_image, load_square
+from pan_model.images.decoding import load_image, load_square
+from pan_model.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 RAMP = np.linspace(0, 1, 48 * 32).reshape(32, 48)
 
@@ -122,8 +123,8 @@ class TestOrientation:
         Image.fromarray(shown).save(tmp_path / "upright.png")
         square, expected = (load_square(tmp_path / name, 28).astype(int) for name in (f"a{suffix}", "upright.png"))
         assert abs(square - expected).max() <= 12  # JPEG
-        turned = load_image(tmp_path / f"a{suffix}", 28).numpy() * IMAGENET_STD[:, None, None]
-        crop = (turned + IMAGENET_MEAN[:, None, None]) * 255
+        turned = load_image(tmp_path / f"a{suffix}", 28).numpy() * np.array(IMAGENET_STD)[:, None, None]
+        crop = (turned + np.array(IMAGENET_MEAN)[:, None, None]) * 255
         assert abs(crop - expected[2:30, 2:30].transpose(2, 0, 1)).max() <= 12
 
     @pytest.mark.parametrize("value", [0, 9, 1000])
