@@ -64,8 +64,7 @@ def conduct_study(
     Raises:
         UserError: If an input is wrong, or the earlier run was of a study with another signature.
     """
-    for features in {plan.features for plan in config.plans}:
-        check_image_size(features.backbone, features.pooling, features.image_size)
+    _check_backbones(config)
     if config.executor is Executor.RAY:
         configure_ray_environment()
         config = replace(config, ray_address=find_cluster(config.ray_address))
@@ -142,6 +141,12 @@ def _end(config: StudyConfig, collated: Mapping[str, Collated], ended_by: str) -
     if all(dataset.summary.best is None for dataset in collated.values()):
         return DriverState.FAILED, "no trial completed"
     return DriverState.DONE, "the space was used up" if lacks_trials else ""
+
+
+def _check_backbones(config: StudyConfig) -> None:
+    """Raise UserError if a backbone does not accept images of the study's size."""
+    for features in {plan.features for plan in config.plans}:
+        check_image_size(features.backbone, features.pooling, features.image_size)
 
 
 def _join_cluster(config: StudyConfig, stack: ExitStack, terminal: Terminal) -> tuple[Node, ...]:
