@@ -111,6 +111,7 @@ class _Folders:
         self._root = root
         self._listed: dict[str, _Folder] = {}
         self._folded: dict[str, dict[str, list[str]]] = {}
+        self._similar: dict[str, list[str]] = {}
 
     def find_exactly(self, name: str) -> str | None:
         """Return the path of a file with exactly this name; None if there is none."""
@@ -120,16 +121,26 @@ class _Folders:
 
     def find_similar(self, name: str) -> list[str]:
         """Return the paths of all files whose name differs only in case or form of Unicode, in any part."""
-        *parts, file = PurePosixPath(name).parts
+        folder, _, file = str(PurePosixPath(name)).rpartition("/")
+        if folder not in self._similar:
+            self._similar[folder] = self._find_similar_folders(folder)
+        folded = fold_name(file)
+        return [
+            _join(place, found)
+            for place in self._similar[folder]
+            for found in self._by_folded_name(place).get(folded, [])
+        ]
+
+    def _find_similar_folders(self, folder: str) -> list[str]:
         folders = [""]
-        for part in parts:
+        for part in PurePosixPath(folder).parts:
             folders = [
-                _join(folder, candidate)
-                for folder in folders
-                for candidate in sorted(self.contents(folder).folders)
+                _join(place, candidate)
+                for place in folders
+                for candidate in sorted(self.contents(place).folders)
                 if fold_name(candidate) == fold_name(part)
             ]
-        return [_join(folder, found) for folder in folders for found in self._by_folded_name(folder)[fold_name(file)]]
+        return folders
 
     def contents(self, folder: str) -> _Folder:
         """List a folder; one that is missing is empty."""
