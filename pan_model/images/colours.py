@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pan_model.data.image_kinds import TURNS, is_deep, orientation
+from pan_model.data.fingerprint import TURNS, is_deep, orientation
 from pan_model.shapes import UInt8
 
 MAX_16_BITS = 65535

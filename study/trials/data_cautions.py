@@ -7,8 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from pan_model.data.fingerprint import DatasetContents
-from pan_model.data.image_kinds import ImageKind
+from pan_model.data.fingerprint import DatasetContents, ImageKind
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.errors import UserError

@@ -16,8 +16,7 @@ from PIL import ExifTags, Image
 
 from pan_model.data.cub import read_cub
 from pan_model.data.demo import DemoConfig, draw_demo
-from pan_model.data.fingerprint import fingerprint, read_contents
-from pan_model.data.image_kinds import ImageKind
+from pan_model.data.fingerprint import ImageKind, fingerprint, read_contents
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 
