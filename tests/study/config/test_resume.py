@@ -25,6 +25,7 @@ from study.config.resume import (
     check_same_flags,
     describe_study,
     find_study,
+    keep_preprocessing,
     same_files,
     sign,
     with_earlier_epochs,
@@ -56,6 +57,9 @@ SIGNED: dict[str, Any] = {
     "reduction_factor": 4.0,
     "seed": 1,
 }
+RESOLVED = {"preprocessing"}
+"""Signed by what they resolve to, so that two choices with the same result are one study."""
+
 OPERATIONAL: dict[str, Any] = {
     "data_root": Path("elsewhere"),
     "output": Path("other"),
@@ -128,9 +132,19 @@ Prepare = Callable[[StudyConfig], list[DatasetRecord]]
 
 
 def test_every_field_is_either_signed_or_operational():
-    assert SIGNED.keys() | OPERATIONAL.keys() == set(StudyConfig.__dataclass_fields__)
+    assert SIGNED.keys() | OPERATIONAL.keys() | RESOLVED == set(StudyConfig.__dataclass_fields__)
     assert not SIGNED.keys() & OPERATIONAL.keys()
-    assert SIGNED.keys() == {name for name, flag in flags_of(StudyConfig).items() if flag.signed is not Signed.NO}
+    assert SIGNED.keys() | RESOLVED == {
+        name for name, flag in flags_of(StudyConfig).items() if flag.signed is not Signed.NO
+    }
+
+
+def test_a_study_made_before_the_choice_of_preprocessing_keeps_the_usual_one(study_config: Make):
+    config = study_config(backbone="swin_t", weights="imagenet")
+    usual = keep_preprocessing(config, {"config": {}})
+    signed = [made.signed()["datasets"]["demo"] for made in (config, usual)]
+    assert ["preprocessing" in entry for entry in signed] == [True, False]
+    assert keep_preprocessing(config, {"config": config.to_json()}) == config
 
 
 @pytest.mark.parametrize("field", OPERATIONAL)
