@@ -40,13 +40,16 @@ class OneLineParser(argparse.ArgumentParser):
         """
         parsed, unknown = self.parse_known_args(words)
         if unknown:
-            near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
-            hint = f"did you mean {near[0]}?" if near else "--help shows every flag."
-            raise UserError(f"unknown flag or stray word '{unknown[0]}'; {hint}")
+            raise UserError(f"unknown flag or stray word '{unknown[0]}'; {self.hint(unknown)}")
         for action in self.flags.values():
             if action.nargs is None and getattr(parsed, action.dest) == []:
                 raise UserError(f"argument {action.option_strings[0]}: '--' is not a value; --help shows every flag.")
         return parsed
+
+    def hint(self, unknown: Sequence[str]) -> str:
+        """Return what may be meant by the words from the first unknown one on."""
+        near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
+        return f"did you mean {near[0]}?" if near else "--help shows every flag."
 
     @property
     def flags(self) -> dict[str, argparse.Action]:

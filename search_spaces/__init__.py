@@ -2,7 +2,7 @@
 
 Imports Optuna's trial classes. Imports neither torch nor ray. Start reading at `pan.suggest_pan`, which all datasets
 share. Each dataset's module sets the encoders, the pairs per epoch and the paper's settings. `finetune` derives the
-spaces of `--regime finetune`.
+spaces of `--regime finetune`, and `restriction` those of `--fix`, `--range` and `--choices`.
 """
 
 from search_spaces import cub, demo, folder, inshop, polyvore

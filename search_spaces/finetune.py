@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optuna.trial import BaseTrial, FixedTrial
+from optuna.trial import BaseTrial
 
 from search_spaces.pan import IMAGES_PER_CLASS, STEPS_PER_EPOCH, Scalar, SearchSpace
+from search_spaces.restriction import ForwardingTrial
 
 PAIRS_PER_STEP = 32
 """Pairs of a step, two images each. A class-balanced step uses all pairs of its images, up to `pairs_per_epoch`."""
@@ -70,11 +71,12 @@ def without_graph(space: SearchSpace, why: str = TRAINED_BACKBONE) -> SearchSpac
 class FinetunedSuggest:
     """Suggest from the frozen space with fewer choices, and add the backbone's parameters."""
 
-    frozen: Callable[[BaseTrial], dict[str, Scalar]]
+    frozen: Callable[..., dict[str, Scalar]]
 
-    def __call__(self, trial: BaseTrial) -> dict[str, Scalar]:
-        """Suggest the configuration of a trial."""
-        config = self.frozen(_NarrowedTrial(trial))
+    def __call__(self, trial: BaseTrial, encoders: Sequence[str] | None = None) -> dict[str, Scalar]:
+        """Suggest the configuration of a trial; `encoders` restricts the encoders further."""
+        narrowed = _NarrowedTrial(trial)
+        config = self.frozen(narrowed) if encoders is None else self.frozen(narrowed, encoders=encoders)
         if config["pairs"] != "balanced":
             config["pairs_per_epoch"] = PAIRS_PER_STEP * int(config["steps_per_epoch"])
         return {
@@ -85,27 +87,13 @@ class FinetunedSuggest:
         }
 
 
-class _NarrowedTrial(FixedTrial):
+class _NarrowedTrial(ForwardingTrial):
     """Forward suggestions to another trial, with the choices of `NARROWED`."""
-
-    def __init__(self, trial: BaseTrial) -> None:
-        super().__init__({})
-        self._trial = trial
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        """Suggest a float."""
-        return self._trial.suggest_float(name, low, high, step=step, log=log)
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """Suggest an integer."""
-        return self._trial.suggest_int(name, low, high, step=step, log=log)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Suggest one of the remaining choices."""
         remaining = NARROWED.get(name, choices)
-        return self._trial.suggest_categorical(name, tuple(choice for choice in choices if choice in remaining))
+        return super().suggest_categorical(name, tuple(choice for choice in choices if choice in remaining))
 
 
 def _to_finetune(params: dict[str, Scalar]) -> dict[str, Scalar]:

@@ -25,6 +25,10 @@ class SearchSpace:
         more_encoders: Encoders that are searched on request only.
         more_first_trials: First trials of `more_encoders`.
         unsupported: For every other encoder, the reason why the dataset does not support it.
+        unrestricted: The space before it was restricted; None if it was not.
+        chosen_ends: Ends of ranges, "low" or "high", by parameter, that a restriction chose although the model accepts
+            values beyond them.
+        left_out: Why first trials were left out, by their number, counted from 1 with those left out.
     """
 
     suggest: Callable[..., dict[str, Scalar]]
@@ -37,6 +41,9 @@ class SearchSpace:
     more_encoders: tuple[str, ...] = ()
     more_first_trials: tuple[dict[str, Scalar], ...] = ()
     unsupported: Mapping[str, str] = field(default_factory=dict[str, str])
+    unrestricted: "SearchSpace | None" = None
+    chosen_ends: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    left_out: Mapping[int, str] = field(default_factory=dict[int, str])
 
     @property
     def supported(self) -> tuple[str, ...]:
@@ -70,9 +77,9 @@ class SuggestAmong:
     suggest: Callable[..., dict[str, Scalar]]
     encoders: tuple[str, ...]
 
-    def __call__(self, trial: BaseTrial) -> dict[str, Scalar]:
-        """Suggest the configuration of a trial."""
-        return self.suggest(trial, encoders=self.encoders)
+    def __call__(self, trial: BaseTrial, encoders: Sequence[str] | None = None) -> dict[str, Scalar]:
+        """Suggest the configuration of a trial; `encoders` restricts the encoders further."""
+        return self.suggest(trial, encoders=self.encoders if encoders is None else encoders)
 
 
 SUPERVISIONS = ("unsupervised", "hybrid", "supervised")

@@ -32,7 +32,7 @@ def commands() -> list[str]:
 
 def test_the_readme_has_the_commands_that_matter():
     assert [command for command in commands() if command.startswith("make")] == ["make study", "make test"]
-    assert len(commands()) == 14
+    assert len(commands()) == 15
 
 
 def test_the_flags_of_the_readme_are_those_of_the_parser():

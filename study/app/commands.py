@@ -55,12 +55,16 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
         find_study,
         keep_preprocessing,
         same_files,
+        take_new_spaces,
         with_earlier_epochs,
     )
+    from study.config.search_space import check_trials
+    from study.config.space_description import describe_left_out
     from study.reporting.collation import collate
     from study.reporting.report import report_study
     from study.storage.driver_file import finish_driver
     from study.trials.first_trials import choose_first_trials
+    from study.trials.ledger import read_ledger
 
     check_code(script)
     config = read_study_config(words)
@@ -73,12 +77,22 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
     earlier = find_study(config)
     if earlier is not None:
         config = keep_preprocessing(with_earlier_epochs(config, earlier), earlier)
+        earlier, renewed = take_new_spaces(
+            earlier, config, lambda dataset: bool(read_ledger(config.results.dataset(dataset).trials, best=False))
+        )
         check_same_flags(earlier, config)
+        for dataset in renewed:
+            terminal.say(f"{dataset}: no trial has started yet, so the study takes the new search space")
     first_trials = choose_first_trials(config, earlier)
     if earlier is not None and _is_finished(config) and same_files(earlier, config):
         finish_driver(config.results, time.time())
         terminal.say(f"study {config.study_name} is done: every trial has run.")
         return report_study(config, collate(config.results, over=True), terminal)
+
+    for plan in config.plans:
+        check_trials(plan.space, plan.dataset)
+        for line in describe_left_out(plan.space):
+            terminal.say(f"{plan.dataset}: {line}")
 
     from study.app.run_study import conduct_study  # after the checks: importing torch takes seconds
 

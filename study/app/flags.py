@@ -5,16 +5,18 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from pan_model.command_line import OneLineParser
 from pan_model.errors import UserError
 from pan_model.files import decode_user_text
 from study.config.final_config import FinalConfig
 from study.config.flags import Flag, Group, flags_of
+from study.config.restrictions import ENCODER, Kind, parameter_in
+from study.config.search_space import parameters_elsewhere
 from study.config.study_config import StudyConfig
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -25,11 +27,17 @@ CONFIG_HELP = "read flags from a TOML file; those on the command line win"
 def read_study_config(words: Sequence[str]) -> StudyConfig:
     """Build the study's configuration from the command line; flags win over the file that --config names."""
     parser = run_parser()
-    config_file = parser.parse(words).config
-    from_file = [] if config_file is None else _words_of_toml(Path(config_file), parser)
-    values = vars(parser.parse([*from_file, *words]))
+    given = parser.parse(words)
+    if given.config is None:
+        file = FileFlags([], {})
+    else:
+        file = _read_toml(Path(given.config), parser, overridden=_restricted_by(given))
+    values = vars(parser.parse([*file.words, *words]))
     values.pop("config")
-    return StudyConfig(**values)
+    try:
+        return StudyConfig(**values)
+    except UserError as error:
+        raise UserError(file.name_places(str(error))) from error
 
 
 def read_final_config(words: Sequence[str]) -> FinalConfig:
@@ -39,7 +47,7 @@ def read_final_config(words: Sequence[str]) -> FinalConfig:
 
 def run_parser() -> OneLineParser:
     """Build the parser of study/run.py."""
-    parser = OneLineParser(
+    parser = _StudyParser(
         prog="study/run.py", description="Search, collate, export and report: one study of PAN on one or more datasets."
     )
     _add_flags(parser, StudyConfig)
@@ -125,7 +133,7 @@ def _add_flag(group: Any, field: str, flag: Flag) -> None:
         return
     options |= {"metavar": flag.metavar, "type": _reader(flag)}
     if flag.many:
-        options |= {"nargs": "+", "action": _Names}
+        options |= {"nargs": "+", "action": _MoreNames if flag.repeated else _Names}
     group.add_argument(flag.option, **options)
 
 
@@ -170,8 +178,66 @@ class _Names(argparse.Action):
         setattr(namespace, self.dest, tuple(values))
 
 
-def _words_of_toml(path: Path, parser: OneLineParser) -> list[str]:
-    """Return the content of a TOML file as the words of an equivalent command line."""
+class _MoreNames(_Names):
+    """Add several names to a tuple."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        super().__call__(parser, namespace, (*getattr(namespace, self.dest), *values), option_string)
+
+
+class _StudyParser(OneLineParser):
+    """The parser of study/run.py. Its hint for a parameter of the search space is the flag that restricts it."""
+
+    def hint(self, unknown: Sequence[str]) -> str:
+        """Return what may be meant by words that are no flags."""
+        written, separator, joined = unknown[0].partition("=")
+        name = written.removeprefix("--").replace("-", "_")
+        parameters = {parameter for names in parameters_elsewhere().values() for parameter in names}
+        near = [*difflib.get_close_matches(name, {*parameters, *self.flags}, n=1), ""][0]
+        if not written.startswith("--") or near not in parameters:
+            return super().hint(unknown)
+        following = unknown[1] if len(unknown) > 1 and not unknown[1].startswith("--") else "VALUE"
+        value = joined if separator else following
+        flag = "--range" if ":" in value else "--choices" if "," in value else "--fix"
+        return f"did you mean {flag} {near}={value}?"
+
+
+class FileFlags(NamedTuple):
+    """The flags of a TOML file.
+
+    Attributes:
+        words: The words of an equivalent command line.
+        places: Where in the file a restriction of the search space is, by its flag and value.
+    """
+
+    words: list[str]
+    places: dict[str, str]
+
+    def name_places(self, message: str) -> str:
+        """Replace restrictions that are in the file by their place."""
+        for flag, place in self.places.items():
+            message = message.replace(flag, place)
+        return message
+
+
+def _restricted_by(given: argparse.Namespace) -> set[str]:
+    """Return the parameters that the command line restricts."""
+    texts = [text for kind in Kind for text in getattr(given, DESTINATIONS[kind])]
+    return {parameter_in(text) for text in texts} | (set() if given.encoders is None else {ENCODER})
+
+
+DESTINATIONS = {Kind.FIX: "fix", Kind.RANGE: "ranges", Kind.CHOICES: "choices"}
+"""The field of each flag that restricts a parameter."""
+
+
+def _read_toml(path: Path, parser: OneLineParser, overridden: Collection[str]) -> FileFlags:
+    """Read the flags of a TOML file.
+
+    Args:
+        path: The file.
+        parser: The parser of the command line.
+        overridden: Parameters of the search space whose restriction in the file does not count.
+    """
     try:
         table = tomllib.loads(decode_user_text(path.read_bytes()))
     except OSError as error:
@@ -180,21 +246,81 @@ def _words_of_toml(path: Path, parser: OneLineParser) -> list[str]:
         raise UserError(f"{path}: is not TOML ({error}).") from error
     flags = {action.option_strings[0].removeprefix("--"): action for action in parser.flags.values()}
     del flags["config"]
+    restrictions = [
+        (kind, text, f"{path}: [space] {parameter_in(text)}") for kind, text in _read_space(path, table.pop(SPACE, {}))
+    ]
     given: dict[str, list[str]] = {}
     for key, value in table.items():
         name = key.replace("_", "-")
         if name not in flags:
-            near = difflib.get_close_matches(name, flags, n=1)
-            raise UserError(f"{path}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "."))
+            raise UserError(f"{path}: unknown key '{key}'{_hint_for_key(key, value, flags)}")
         if name in given:
             raise UserError(f"{path}: {key} is given twice, with _ and with -; keep one.")
         given[name] = _words_of_key(path, key, f"--{name}", value, flags[name])
-    words = [word for of_key in given.values() for word in of_key]
+        if name in tuple(Kind):  # given below, without those that the command line overrides
+            given[name] = []
+            restrictions += [(Kind(name), str(text), f"{path}: {key} {text}") for text in _as_list(value)]
+    if ENCODER in overridden:
+        given.pop("encoders", None)
+    kept = [restriction for restriction in restrictions if parameter_in(restriction[1]) not in overridden]
+    words = [word for of_key in given.values() for word in of_key] + [f"--{kind}={text}" for kind, text, _ in kept]
     try:
         parser.parse(words)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    return words
+    return FileFlags(words, {f"--{kind} {text}": place for kind, text, place in kept})
+
+
+SPACE = "space"
+"""The table of a TOML file that restricts parameters of the search space."""
+
+SPACE_FORMS = 'a value, "LOW:HIGH", {low = LOW, high = HIGH} or a list of values'
+
+
+def _read_space(path: Path, table: Any) -> Iterator[tuple[Kind, str]]:
+    """Yield the flag and its value for every key of the table [space]."""
+    if not isinstance(table, dict):
+        raise UserError(f"{path}: space must be a table, [space], got {table!r}.")
+    named: dict[str, str] = {}
+    for key, value in cast(dict[str, Any], table).items():
+        name = key.replace("-", "_")
+        if name in named:
+            raise UserError(f"{path}: [space] {key} is given twice, with _ and with -; keep one.")
+        named[name] = key
+        yield _read_space_value(f"{path}: [space] {key}", name, value)
+
+
+def _read_space_value(place: str, name: str, value: Any) -> tuple[Kind, str]:
+    expected = f"{place}: expected {SPACE_FORMS}, got {value!r}."
+    values: list[Any] = _as_list(value)
+    if isinstance(value, dict):
+        ends = cast(dict[str, Any], value)
+        if ends.keys() != {"low", "high"}:
+            raise UserError(expected)
+        values = [ends["low"], ends["high"]]
+    if not values or not all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in values):
+        raise UserError(expected)
+    words = [str(one) for one in values]
+    if any(set(word) & {"=", ":", ","} for word in words) and (len(words) > 1 or isinstance(value, list | dict)):
+        raise UserError(expected)
+    if isinstance(value, dict):
+        return Kind.RANGE, f"{name}={':'.join(words)}"
+    if len(words) > 1 or "," in words[0]:
+        return Kind.CHOICES, f"{name}={','.join(words)}"
+    return (Kind.RANGE if ":" in words[0] else Kind.FIX), f"{name}={words[0]}"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return cast(list[Any], value) if isinstance(value, list) else [value]
+
+
+def _hint_for_key(key: str, value: Any, flags: Collection[str]) -> str:
+    """Return what may be meant by an unknown key, after the key."""
+    name = key.replace("-", "_")
+    if any(name in names for names in parameters_elsewhere().values()):
+        return f"; a parameter of the search space belongs into the table [{SPACE}], as {name} = {value!r}."
+    near = difflib.get_close_matches(key.replace("_", "-"), flags, n=1)
+    return f"; did you mean '{near[0]}'?" if near else "."
 
 
 def _words_of_key(path: Path, key: str, option: str, value: Any, action: argparse.Action) -> list[str]:

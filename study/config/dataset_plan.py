@@ -65,7 +65,7 @@ class DatasetPlan:
         }
         if not self.labelled:
             signed["labels"] = "none"
-        if self.space is not SPACES[self.dataset]:
+        if (self.space.unrestricted or self.space) is not SPACES[self.dataset]:
             signed["encoders"] = " ".join(self.space.encoders)
         if self.features.pooling is not Pooling.AVG:
             signed["pooling"] = self.features.pooling.value

@@ -56,6 +56,7 @@ class Flag:
         environment: The environment variable that replaces the default.
         signed: Whether and how the value is signed.
         many: Whether it takes several values.
+        repeated: Whether it may be given again, for further values.
         positional: Whether it is an argument without dashes.
     """
 
@@ -69,6 +70,7 @@ class Flag:
     environment: str = ""
     signed: Signed = Signed.NO
     many: bool = False
+    repeated: bool = False
     positional: bool = False
 
     @property
@@ -91,6 +93,7 @@ class FlagOptions(TypedDict, total=False):
     environment: str
     signed: Signed
     many: bool
+    repeated: bool
 
 
 def flag(default: Value, read: Callable[[str], Any], metavar: str, help: str, **options: Unpack[FlagOptions]) -> Value:

@@ -1,7 +1,7 @@
 """Resume rules: whether a study may start, and whether it is the same as an earlier study of its name."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from study.config.choices import PreprocessingChoice
 from study.config.dataset_plan import DatasetPlan, default_grace_epochs
 from study.config.identity import digest
 from study.config.provenance import provenance
+from study.config.space_description import compare_spaces, record_space
 from study.config.study_config import StudyConfig
 from study.config.study_file import STUDY_SCHEMA, DatasetRecord, read_study
 from study.storage.files import exists, storage_of
@@ -119,7 +120,14 @@ def _same_files(earlier: dict[str, Any], plan: DatasetPlan) -> bool:
     return (plan.features.weights, options) == (earlier["features"]["weights"], earlier["data"].get("options", {}))
 
 
-def check_same(earlier: dict[str, Any], signed: dict[str, Any], root: Location) -> None:
+def check_same(
+    earlier: dict[str, Any],
+    signed: dict[str, Any],
+    root: Location,
+    *,
+    spaces: Mapping[str, Mapping[str, Any]] | None = None,
+    restricted: bool = False,
+) -> None:
     """Compare the signed content of a study with that of an earlier run.
 
     More epochs are no difference, nor are the default grace epochs that follow from them.
@@ -128,19 +136,64 @@ def check_same(earlier: dict[str, Any], signed: dict[str, Any], root: Location) 
         earlier: The study.json of the earlier run.
         signed: The content to compare with.
         root: The study's folder, for the message.
+        spaces: The record of each dataset's search space, to name the parameters that differ.
+        restricted: Whether flags restrict a search space, now or in the earlier run.
 
     Raises:
         UserError: If they differ. The message shows each difference.
     """
     before = _with_more_epochs(_with_current_digests(earlier["signed"], signed), signed, root)
     was, now = _leaves(before), _leaves(signed)
+    of_spaces = {
+        f"datasets.{name}.space": _compare_recorded(name, earlier, spaces or {}) for name in signed["datasets"]
+    }
     differences = [
-        f"{key} was {was.get(key, 'absent')}, now {now[key]}" for key in now if key in was and was[key] != now[key]
+        of_spaces.get(key) or f"{key} was {was[key]}, now {now[key]}"
+        for key in now
+        if key in was and was[key] != now[key]
     ]
     differences += [f"{key} was {was[key]}, now absent" for key in was if key not in now]
-    differences += [f"{key} was absent, now {now[key]}" for key in now if key not in was]
+    differences += [of_spaces.get(key) or f"{key} was absent, now {now[key]}" for key in now if key not in was]
     if differences:
-        raise UserError(f"{root}: is another study ({'; '.join(differences)}); {_way_out(before, signed)}")
+        way_out = _way_out(before, signed, restricted=restricted)
+        raise UserError(f"{root}: is another study ({'; '.join(differences)}); {way_out}")
+
+
+def _compare_recorded(dataset: str, earlier: Mapping[str, Any], spaces: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the parameters in which the search spaces of a dataset differ, if the earlier run recorded its space."""
+    was = earlier.get("datasets", {}).get(dataset, {}).get("space")
+    if was is None or dataset not in spaces:
+        return f"space of {dataset}: differs from the study's, whose parameters study.json does not record"
+    return f"space of {dataset}: {'; '.join(compare_spaces(was, spaces[dataset]))}"
+
+
+def take_new_spaces(
+    earlier: dict[str, Any], config: StudyConfig, has_trials: Callable[[str], bool]
+) -> tuple[dict[str, Any], list[str]]:
+    """Replace the signed search spaces of datasets without trials by the present ones, which may differ.
+
+    Args:
+        earlier: The study.json of the earlier run.
+        config: The study.
+        has_trials: Returns whether a dataset has trials.
+
+    Returns:
+        The study.json to compare with, and the datasets whose space is new.
+    """
+    signed = config.signed()
+    before = _with_current_digests(earlier["signed"], signed)
+    datasets, renewed = dict(before["datasets"]), list[str]()
+    for name in (name for name in signed["datasets"] if name in datasets):
+        was, now = datasets[name], signed["datasets"][name]
+        if was.get("space") != now["space"] and not has_trials(name):
+            kept = {key: value for key, value in was.items() if key not in OF_SPACE}
+            datasets[name] = kept | {key: now[key] for key in OF_SPACE if key in now}
+            renewed.append(name)
+    return ({**earlier, "signed": {**before, "datasets": datasets}} if renewed else earlier), renewed
+
+
+OF_SPACE = ("space", "encoders")
+"""Keys of a dataset that describe its search space."""
 
 
 def _with_current_digests(earlier: dict[str, Any], signed: dict[str, Any]) -> dict[str, Any]:
@@ -172,15 +225,20 @@ def _with_more_epochs(earlier: dict[str, Any], signed: dict[str, Any], root: Loc
     return {**earlier, "datasets": datasets}
 
 
-def _way_out(was: dict[str, Any], now: dict[str, Any]) -> str:
+def _way_out(was: dict[str, Any], now: dict[str, Any], *, restricted: bool) -> str:
     """Return the way out of a difference; no flag restores a search space of an earlier release."""
     both = was["datasets"].keys() & now["datasets"].keys()
-    same_program = was["regime"] != now["regime"] or all(
-        was["datasets"][name].get("space") == now["datasets"][name]["space"]
-        or any(
-            was["datasets"][name].get(key) != now["datasets"][name].get(key) for key in ("encoders", "labels", "task")
+    same_program = (
+        restricted
+        or was["regime"] != now["regime"]
+        or all(
+            was["datasets"][name].get("space") == now["datasets"][name]["space"]
+            or any(
+                was["datasets"][name].get(key) != now["datasets"][name].get(key)
+                for key in ("encoders", "labels", "task")
+            )
+            for name in both
         )
-        for name in both
     )
     if same_program:
         return "give the same flags, or another --name."
@@ -203,7 +261,15 @@ def check_same_flags(earlier: dict[str, Any], config: StudyConfig) -> None:
         name: {key: entry[key] for key in (*signed["datasets"].get(name, entry), *SOMETIMES_SIGNED) if key in entry}
         for name, entry in earlier["signed"]["datasets"].items()
     }
-    check_same({"signed": {**known, "datasets": datasets}}, signed, config.results.root)
+    spaces = {plan.dataset: record_space(plan.space) for plan in config.plans}
+    earlier_config = earlier.get("config", {})
+    restricted = any(getattr(config, name) or earlier_config.get(name) for name in RESTRICTING)
+    found = {**earlier, "signed": {**known, "datasets": datasets}}
+    check_same(found, signed, config.results.root, spaces=spaces, restricted=restricted)
+
+
+RESTRICTING = ("fix", "ranges", "choices")
+"""Fields of a configuration that restrict search spaces."""
 
 
 def sign(config: StudyConfig, records: Sequence[DatasetRecord]) -> dict[str, Any]:
@@ -256,6 +322,7 @@ def describe_study(
                     "mode": plan.row.task.objective.mode,
                 },
                 "features": by_name[plan.dataset].features,
+                "space": record_space(plan.space),
                 "data": {
                     "fingerprint": by_name[plan.dataset].fingerprint,
                     "splits": by_name[plan.dataset].splits,

@@ -1,8 +1,8 @@
 """Structure of a search space: every parameter, its distribution and the choices it depends on.
 
 A space is define-by-run, so its structure is found by running it: `explore_space` visits its branches in an order that
-depends on no sampler and no random numbers. `--dry-run` prints the structure, and the signature of a study contains its
-digest.
+depends on no sampler and no random numbers. `--dry-run` prints the structure, study.json records it, and the signature
+of a study contains its digest.
 """
 
 import json
@@ -21,6 +21,7 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial, FixedTrial
 
+from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.config.identity import digest
@@ -45,6 +46,11 @@ class Branch(NamedTuple):
     constants: dict[str, Scalar]
 
     @property
+    def config(self) -> dict[str, Scalar]:
+        """The configuration of the run."""
+        return self.values | self.constants
+
+    @property
     def structure(self) -> Hashable:
         """The distributions and the constants, without the order of the parameters."""
         return frozenset(self.distributions.items()), repr(sorted(self.constants.items()))
@@ -65,12 +71,16 @@ def explore_space(suggest: Suggest) -> tuple[Branch, ...]:
 
     Returns:
         Every run, starting with the first one.
+
+    Raises:
+        UserError: If the space suggests from an impossible distribution, such as a range whose low end is above its
+            high end.
     """
-    first = _run(suggest, {})
+    first = run_branch(suggest, {})
     branches, structures, pending = [first], {first.structure}, [first]
 
     def visit(values: Mapping[str, Scalar]) -> None:
-        branches.append(branch := _run(suggest, values))
+        branches.append(branch := run_branch(suggest, values))
         if branch.structure not in structures:
             structures.add(branch.structure)
             pending.append(branch)
@@ -83,9 +93,13 @@ def explore_space(suggest: Suggest) -> tuple[Branch, ...]:
     return tuple(branches)
 
 
-def _run(suggest: Suggest, values: Mapping[str, Scalar]) -> Branch:
+def run_branch(suggest: Suggest, values: Mapping[str, Scalar]) -> Branch:
+    """Run a space with given values; a missing or disallowed value is replaced by the first choice or the lowest."""
     trial = _GivenTrial(values)
-    config = suggest(trial)
+    try:
+        config = suggest(trial)
+    except ValueError as error:  # from Optuna
+        raise UserError(f"the search space is invalid: {error}") from error
     constants = {name: value for name, value in config.items() if trial.params.get(name, object()) != value}
     return Branch(trial.params, trial.distributions, constants)
 
@@ -171,12 +185,103 @@ def _values_in(branches: Sequence[Branch]) -> dict[str, Any]:
     return {"values": {name: sorted(texts) for name, texts in values.items()}}
 
 
+@cache
+def parameters_of(suggest: Suggest) -> Mapping[str, BaseDistribution]:
+    """Return the distribution of every parameter of a space, in the order in which they are first suggested."""
+    parameters: dict[str, BaseDistribution] = {}
+    for branch in explore_space(suggest):
+        parameters |= branch.distributions
+    return parameters
+
+
+def record_space(space: SearchSpace) -> dict[str, Any]:
+    """Return the parameters and the first trials of a space, for study.json."""
+    return {
+        "parameters": {
+            name: _record(distribution, space.chosen_ends.get(name, ()))
+            for name, distribution in parameters_of(space.suggest).items()
+        },
+        "first_trials": [dict(trial) for trial in space.first_trials],
+    }
+
+
+def _record(distribution: BaseDistribution, chosen_ends: Sequence[str]) -> dict[str, Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return {"choices": list(distribution.choices)}
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    kind = "int" if isinstance(distribution, IntDistribution) else "float"
+    ends = {"low": distribution.low, "high": distribution.high, "log": distribution.log, "type": kind}
+    return ends | ({"chosen_ends": list(chosen_ends)} if chosen_ends else {})
+
+
+def compare_spaces(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the differences of two spaces in words, such as "gate was OR, XNOR, now XNOR".
+
+    Args:
+        was: The earlier space, as `record_space` returns it.
+        now: The present space.
+    """
+    before, present = was["parameters"], now["parameters"]
+    parameters = [
+        f"{name} was {texts[0]}, now {texts[1]}"
+        for name in {**before, **present}
+        if (texts := _compare_records(before.get(name), present.get(name)))
+    ]
+    if parameters:
+        return parameters
+    if was["first_trials"] != now["first_trials"]:
+        return [f"the first trials were {len(was['first_trials'])}, now {len(now['first_trials'])} others"]
+    return ["a constant, or the choice that a parameter depends on, differs"]
+
+
+def _compare_records(*records: Mapping[str, Any] | None) -> list[str]:
+    """Return the texts of two records of a parameter, of which None is absent; an empty list if they are the same."""
+    short, full = ([_text_of_record(record, scale=scale) for record in records] for scale in (False, True))
+    return [] if full[0] == full[1] else full if short[0] == short[1] else short
+
+
+def _text_of_record(record: Mapping[str, Any] | None, *, scale: bool) -> str:
+    if record is None:
+        return "absent"
+    if "choices" in record:
+        return ", ".join(map(str, record["choices"]))
+    if record["low"] == record["high"]:
+        return number_text(record["low"])
+    words = f" ({record['type']}, {'log' if record['log'] else 'linear'})" if scale else ""
+    return f"{number_text(record['low'])}..{number_text(record['high'])}{words}"
+
+
+def number_text(value: float) -> str:
+    """Return a number in few digits, and in all digits where these are needed to read it back.
+
+    >>> number_text(1e-05), number_text(10.0), number_text(0.123456789)
+    ('1e-05', '10', '0.123456789')
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 def describe_space(space: SearchSpace) -> list[str]:
-    """Describe a space: one line per parameter with its range and condition, then the first trials."""
+    """Describe a space: how many parameters are searched, one line per parameter, then the first trials."""
     paper = space.paper_setting
+    numbers = (number for number in range(1, 1 + len(space.first_trials) + len(space.left_out)))
+    kept = [number for number in numbers if number not in space.left_out]
     lines = [f"the paper's setting: {_join(paper)}"]
-    lines += [f"first trial {number}: {_compare(point, paper)}" for number, point in enumerate(space.first_trials, 1)]
+    lines += [
+        f"first trial {number}: {_compare(point, paper)}"
+        for number, point in zip(kept, space.first_trials, strict=True)
+    ]
+    lines += describe_left_out(space)
     return [*_describe_parameters(space.suggest), *(wrapped for line in lines for wrapped in _wrap(line))]
+
+
+def describe_left_out(space: SearchSpace) -> list[str]:
+    """Return a line for each first trial that was left out, with the reason."""
+    total = len(space.first_trials) + len(space.left_out)
+    return [
+        f"first trial {number} of {total} is left out, it is not in the search space: {reason}"
+        for number, reason in space.left_out.items()
+    ]
 
 
 def _compare(point: Mapping[str, Scalar], paper: Mapping[str, Scalar]) -> str:
@@ -196,29 +301,48 @@ def _wrap(line: str) -> list[str]:
 
 
 def _describe_parameters(suggest: Suggest) -> list[str]:
-    branches = explore_space(suggest)
-    seen: dict[str, BaseDistribution] = {}
-    for branch in branches:
-        seen |= branch.distributions
-    return [f"  {name}: {_range(distribution)}{_when(name, branches, seen)}" for name, distribution in seen.items()]
+    parameters = parameters_of(suggest)
+    fixed = sum(distribution.single() for distribution in parameters.values())
+    return [
+        f"  parameters: {fixed} fixed, {len(parameters) - fixed} searched",
+        *(
+            f"  {name}: {describe_distribution(distribution)}{_when(name, suggest)}"
+            for name, distribution in parameters.items()
+        ),
+    ]
 
 
-def _range(distribution: BaseDistribution) -> str:
+def describe_distribution(distribution: BaseDistribution) -> str:
+    """Return the choices or the range of a parameter, or its one value.
+
+    >>> describe_distribution(FloatDistribution(1e-4, 1.0, log=True)), describe_distribution(IntDistribution(8, 8))
+    ('0.0001 to 1, log', '8, fixed')
+    """
+    fixed = ", fixed" if distribution.single() else ""
     if isinstance(distribution, CategoricalDistribution):
-        return " | ".join(str(choice) for choice in distribution.choices)
-    low, high, log = (getattr(distribution, name) for name in ("low", "high", "log"))
-    return f"{low:g} to {high:g}{', log' if log else ''}"
+        return " | ".join(map(str, distribution.choices)) + fixed
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = number_text(distribution.low), number_text(distribution.high)
+    return f"{low}{fixed}" if fixed else f"{low} to {high}{', log' if distribution.log else ''}"
 
 
-def _when(name: str, branches: Sequence[Branch], seen: dict[str, BaseDistribution]) -> str:
-    """Return the choice of one or two other parameters on which this one depends; empty if it depends on none."""
+def _when(name: str, suggest: Suggest) -> str:
+    conditions = find_condition(name, suggest)
+    words = (f"{parent} is {' or '.join(values)}" for parent, values in conditions.items())
+    return f" (when {' and '.join(words)})" if conditions else ""
+
+
+def find_condition(name: str, suggest: Suggest) -> dict[str, list[str]]:
+    """Return the choices of one or two other parameters on which a parameter depends; empty if it depends on none."""
+    branches = explore_space(suggest)
     having = [branch.values for branch in branches if name in branch.values]
     lacking = [branch.values for branch in branches if name not in branch.values]
-    choices = [key for key, distribution in seen.items() if isinstance(distribution, CategoricalDistribution)]
+    choices = [
+        key for key, distribution in parameters_of(suggest).items() if isinstance(distribution, CategoricalDistribution)
+    ]
     others = [key for key in choices if key != name] if lacking else []
     for parents in chain(combinations(others, 1), combinations(others, 2)):
         present = {parent: {params.get(parent) for params in having} for parent in parents}
         if not any(all(params.get(parent) in values for parent, values in present.items()) for params in lacking):
-            conditions = (f"{parent} is {' or '.join(sorted(map(str, values)))}" for parent, values in present.items())
-            return f" (when {' and '.join(conditions)})"
-    return ""
+            return {parent: sorted(map(str, values)) for parent, values in present.items()}
+    return {}

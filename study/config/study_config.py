@@ -26,7 +26,8 @@ from study.config.flags import (
     read_folder,
     read_location,
 )
-from study.config.search_space import choose_space
+from study.config.restrictions import Kind, SpaceChoice, choose_by_flags
+from study.config.search_space import check_restrictions, choose_space, full_space
 from study.config.value_rules import LARGEST, check_at_least, check_cache_outside
 from study.storage.location import Location
 from study.storage.paths import StudyPaths
@@ -264,6 +265,40 @@ class StudyConfig:
         group=Group.SEARCH,
         default_text="none",
     )
+    fix: tuple[str, ...] = flag(
+        (),
+        str,
+        "NAME=VALUE",
+        "search with one value of a parameter; may be given again",
+        group=Group.SEARCH,
+        default_text="none",
+        many=True,
+        repeated=True,
+        signed=Signed.DATASET,
+    )
+    ranges: tuple[str, ...] = flag(
+        (),
+        str,
+        "NAME=LOW:HIGH",
+        "search this range of a parameter; may be given again",
+        name="range",
+        group=Group.SEARCH,
+        default_text="those that `--dry-run` shows",
+        many=True,
+        repeated=True,
+        signed=Signed.DATASET,
+    )
+    choices: tuple[str, ...] = flag(
+        (),
+        str,
+        "NAME=VALUE,VALUE",
+        "search these values of a parameter; may be given again",
+        group=Group.SEARCH,
+        default_text="those that `--dry-run` shows",
+        many=True,
+        repeated=True,
+        signed=Signed.DATASET,
+    )
     sampler: Sampler = flag(
         Sampler.TPE,
         Sampler,
@@ -361,6 +396,14 @@ class StudyConfig:
         check_cache_outside(self.cache_dir, output=self.output, data_root=self.data_root)
         for dataset in self.datasets:
             self._plan(dataset)  # raises UserError if a rule of the dataset is broken
+        check_restrictions(
+            self._space.restrictions,
+            {plan.dataset: plan.space for plan in self.plans},
+            {
+                plan.dataset: full_space(plan.dataset, self.regime, task=plan.options.task, labelled=plan.labelled)
+                for plan in self.plans
+            },
+        )
         self._check_options()
 
     @property
@@ -396,7 +439,10 @@ class StudyConfig:
         row = find_dataset(dataset)
         options = self._options_of(dataset)
         labelled = row.is_labelled(row.find_place(self.data_root).folder)
-        space = choose_space(dataset, self.encoders, self.regime, task=options.task, labelled=labelled)
+        chosen = self._space
+        space = choose_space(
+            dataset, chosen.encoders, self.regime, chosen.restrictions, task=options.task, labelled=labelled
+        )
         max_epochs = space.max_epochs if self.max_epochs is None else self.max_epochs
         check_at_least(1, max_epochs=max_epochs)
         weights = row.weights if self.weights is None else self.weights
@@ -425,6 +471,11 @@ class StudyConfig:
             pooling=self.pooling,
             preprocessing=preprocessing,
         )
+
+    @property
+    def _space(self) -> SpaceChoice:
+        """The encoders and the restrictions of the other parameters."""
+        return choose_by_flags(self.encoders, {Kind.FIX: self.fix, Kind.RANGE: self.ranges, Kind.CHOICES: self.choices})
 
     def _backbone_training(self, *, from_random: bool) -> BackboneTrainingConfig | None:
         if self.backbone_training is BackboneTraining.NONE:

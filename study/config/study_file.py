@@ -48,6 +48,24 @@ class _Schema(JsonModel, extra="allow"):
     schema_: Literal["pan-study/study/1"] = Field(alias="schema")
 
 
+class ParameterRecord(JsonModel, extra="allow"):
+    """A parameter of a search space: its choices, or its range and the ends that flags chose."""
+
+    choices: list[str | float | int | bool] | None = None
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    type: Literal["float", "int"] = "float"
+    chosen_ends: tuple[Literal["low", "high"], ...] = ()
+
+
+class SpaceRecord(JsonModel, extra="allow"):
+    """The search space of a dataset."""
+
+    parameters: dict[str, ParameterRecord]
+    first_trials: list[dict[str, Any]]
+
+
 class _Dataset(JsonModel, extra="allow"):
     """The fields of a dataset's entry that are read back."""
 
@@ -56,6 +74,8 @@ class _Dataset(JsonModel, extra="allow"):
     objective: dict[str, str]
     features: dict[str, Any]
     data: dict[str, Any]
+    space: SpaceRecord | None = None
+    """Absent in studies of version 0.1."""
 
 
 class StudyJson(JsonModel, extra="allow"):

@@ -12,6 +12,7 @@ from search_spaces import SearchSpace
 from search_spaces.finetune import FINETUNE_OPEN_ENDS
 from search_spaces.pan import OPEN_ENDS
 from study.config.search_space import replay
+from study.config.space_description import number_text
 from study.reporting.comparison import MethodScores
 from study.reporting.final_metrics import FinalScores
 
@@ -20,7 +21,11 @@ EDGE = 0.05
 
 
 def find_cautions(
-    space: SearchSpace, config: Mapping[str, Scalar], epoch: int, scores: Sequence[MethodScores]
+    space: SearchSpace,
+    config: Mapping[str, Scalar],
+    epoch: int,
+    scores: Sequence[MethodScores],
+    recorded: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Return the cautions about a winner.
 
@@ -32,9 +37,10 @@ def find_cautions(
         config: The winner's configuration.
         epoch: The winner's best epoch, counted from 1.
         scores: The scores of PAN, first, and of the baselines.
+        recorded: The search space as study.json records it; None if it does not.
     """
     return [
-        *find_edges(space, config),
+        *find_edges(space, config, recorded),
         *_find_last_epoch(config, epoch),
         *_find_defeats(scores),
         *_find_disagreement(scores),
@@ -68,25 +74,64 @@ def find_short_paper(paper: Mapping[str, Any]) -> list[str]:
     return [f"the best epoch of paper_setting, {epochs}, is the last of its epochs; with more it may be better"]
 
 
-def find_edges(space: SearchSpace, config: Mapping[str, Scalar]) -> list[str]:
-    """Return a caution for each parameter of the winner at an edge of its range beyond which values may be better."""
-    try:
-        parameters, distributions = replay(space, dict(config))
-    except ValueError:  # the study was begun with another space
+def find_edges(
+    space: SearchSpace, config: Mapping[str, Scalar], recorded: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Return a caution for each parameter of the winner at an edge of its range beyond which values may be better.
+
+    An end counts if `search_spaces` lists it among the open ones, or if --range chose it and the model accepts values
+    beyond it.
+
+    Args:
+        space: The search space with all encoders, which is used if none is recorded.
+        config: The winner's configuration.
+        recorded: The search space as study.json records it; None if it does not.
+    """
+    ranges = _recorded_ranges(recorded, config) if recorded else _ranges_in(space, config)
+    if ranges is None:  # the study was begun with another space
         return ["whether the winner lies at an edge is not known: its configuration is not in the present search space"]
     lines: list[str] = []
-    for name, distribution in distributions.items():
-        if not isinstance(distribution, FloatDistribution | IntDistribution) or distribution.single():
+    for name, (distribution, chosen_ends) in ranges.items():
+        if distribution.single():
             continue
-        value = float(parameters[name])
+        value = float(config[name])
         place = place_in_range(distribution, value)
         end = "low" if place <= EDGE else "high" if place >= 1 - EDGE else ""
-        if end in (OPEN_ENDS | FINETUNE_OPEN_ENDS).get(name, ()):
-            lines.append(
-                f"{name} {value:g} lies at the {end} end of what was searched, {distribution.low:g} to "
-                f"{distribution.high:g}; there may be better values beyond it"
-            )
+        searched = f"{number_text(distribution.low)} to {number_text(distribution.high)}"
+        if end in chosen_ends:
+            what = f"--range, {searched}"
+        elif end in (OPEN_ENDS | FINETUNE_OPEN_ENDS).get(name, ()):
+            what = f"what was searched, {searched}"
+        else:
+            continue
+        lines.append(f"{name} {value:g} lies at the {end} end of {what}; there may be better values beyond it")
     return lines
+
+
+Ranges = dict[str, tuple[FloatDistribution | IntDistribution, Sequence[str]]]
+"""The searched range of each parameter, and the ends that --range chose."""
+
+
+def _ranges_in(space: SearchSpace, config: Mapping[str, Scalar]) -> Ranges | None:
+    """Return the ranges of a configuration's parameters; None if it is not in the space."""
+    try:
+        distributions = replay(space, dict(config)).distributions
+    except ValueError:
+        return None
+    return {
+        name: (distribution, ())
+        for name, distribution in distributions.items()
+        if isinstance(distribution, FloatDistribution | IntDistribution)
+    }
+
+
+def _recorded_ranges(recorded: Mapping[str, Any], config: Mapping[str, Scalar]) -> Ranges:
+    kinds = {"int": IntDistribution, "float": FloatDistribution}
+    return {
+        name: (kinds[record["type"]](record["low"], record["high"], log=record["log"]), record.get("chosen_ends", ()))
+        for name, record in recorded["parameters"].items()
+        if "choices" not in record and name in config
+    }
 
 
 def place_in_range(distribution: FloatDistribution | IntDistribution, value: float) -> float:

@@ -77,7 +77,7 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
     best = best_completed(records, objective)
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     winner, _, epoch = best or (None, 0.0, 0)
-    scores, cautions = _compare(files, Regime(entry["features"]["regime"]), objective.name, winner, epoch)
+    scores, cautions = _compare(files, entry, objective.name, winner, epoch)
     return DatasetSummary(
         dataset=files.dataset,
         metric=objective.name,
@@ -94,7 +94,7 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
 
 
 def _compare(
-    files: DatasetPaths, regime: Regime, metric: str, winner: TrialRecord | None, epoch: int
+    files: DatasetPaths, entry: Mapping[str, Any], metric: str, winner: TrialRecord | None, epoch: int
 ) -> tuple[list[MethodScores], list[str]]:
     """Return the scores of PAN and the baselines, and the cautions about the winner."""
     baselines = read_baselines(files.baselines)
@@ -105,7 +105,8 @@ def _compare(
     foreign = find_foreign_final(Path(files.dataset, files.final_metrics.parent.name), final, winner.trial_id)
     final = None if foreign else final
     scores = compare_methods(metric, winner, epoch, baselines, final)
-    cautions = find_cautions(full_space(files.dataset, regime), winner.config, epoch, scores)
+    space = full_space(files.dataset, Regime(entry["features"]["regime"]))
+    cautions = find_cautions(space, winner.config, epoch, scores, entry.get("space"))
     idle = find_idle_attributes(_relevance(winner, epoch))
     return scores, [*foreign, *cautions, *idle, *find_short_paper(final.paper if final else {})]
 

@@ -28,8 +28,10 @@ from study.config.resume import (
     keep_preprocessing,
     same_files,
     sign,
+    take_new_spaces,
     with_earlier_epochs,
 )
+from study.config.space_description import record_space
 from study.config.study_config import StudyConfig
 from study.config.study_file import STUDY_SCHEMA, DatasetRecord, StudyJson, read_study
 from study.storage.files import write_json
@@ -45,6 +47,9 @@ SIGNED: dict[str, Any] = {
     "weights": "other.pth",
     "image_size": 96,
     "encoders": ("siamese",),
+    "fix": ("gate=XNOR",),
+    "ranges": ("lambda=1e-4:1",),
+    "choices": ("joint=product,concat",),
     "pooling": Pooling.MAX,
     "regime": Regime.FINETUNE,
     "backbone_training": BackboneTraining.SIAMESE,
@@ -163,7 +168,9 @@ def test_all_else_changes_the_signature_and_is_shown(study_config: Make, prepare
     with pytest.raises(
         UserError, match=r"results/demo: is another study \(.+\); give the same flags, or another --name"
     ):
-        check_same(found, sign(other, prepare(other)), one.results.root)
+        check_same(
+            found, sign(other, prepare(other)), one.results.root, restricted=field in {"fix", "ranges", "choices"}
+        )
 
 
 @pytest.mark.parametrize("field", sorted(SIGNED.keys() - BY_CONTENT - MAY_GROW))
@@ -299,11 +306,10 @@ SPACE_CHANGED = (
 def test_another_search_space_is_another_study(study_config: Make, prepare: Prepare, found_space: str | None):
     config = study_config()
     found = {"signed": sign(config, prepare(config))}
-    now = found["signed"]["datasets"]["demo"].pop("space")
+    del found["signed"]["datasets"]["demo"]["space"]
     if found_space is not None:
         found["signed"]["datasets"]["demo"]["space"] = found_space
-    was = "absent" if found_space is None else f'"{found_space}"'
-    shown = rf'\(datasets\.demo\.space was {was}, now "{now}"\){SPACE_CHANGED}'
+    shown = rf"\(space of demo: differs from the study's, whose parameters study.json does not record\){SPACE_CHANGED}"
     with pytest.raises(UserError, match=shown):
         check_same_flags(found, config)
     with pytest.raises(UserError, match=shown):
@@ -399,6 +405,7 @@ def test_study_json_says_all_that_is_needed_later(study_config: Make, prepare: P
             "grace_epochs": 3,
             "objective": {"name": "few_shot_accuracy", "mode": "max"},
             "features": features,
+            "space": record_space(SPACES["demo"]),
             "data": {
                 "fingerprint": f"sha256:{digest('demo')}",
                 "splits": {"train": 80, "val": 40},
@@ -567,3 +574,70 @@ def test_a_study_of_a_dataset_that_is_not_known_is_refused(study_config: Make, p
     write_json(config.results.study, content)
     with pytest.raises(UserError, match=r"demo/study\.json: datasets: unknown dataset 'cubs'; choose from demo, "):
         read_study(config.results.study)
+
+
+def described(config: StudyConfig, prepare: Prepare) -> dict[str, Any]:
+    """What study.json has of a study."""
+    return json.loads(json.dumps(describe_study(config, prepare(config), None)))
+
+
+def test_the_parameters_that_differ_are_named(study_config: Make, prepare: Prepare):
+    one = study_config(datasets=("demo", "cub"), choices=("gate=XNOR,OR",), fix=("patience=4",))
+    other = study_config(datasets=("demo", "cub"), fix=("gate=XNOR",), ranges=("lambda=1e-4:1",))
+    with pytest.raises(UserError, match="is another study") as error:
+        check_same_flags(described(one, prepare), other)
+    assert (
+        "space of cub: patience was 4, now 3, 6, 12; gate was OR, XNOR, now XNOR; lambda was 1e-05..10, now 0.0001..1"
+    ) in str(error.value)
+    assert str(error.value).endswith("); give the same flags, or another --name.")
+    assert str(error.value).count("space of demo: ") == 1
+
+
+def test_other_encoders_are_named_with_their_parameters(study_config: Make, prepare: Prepare):
+    with pytest.raises(
+        UserError, match=r"space of demo: encoder was siamese, proxynca, now siamese; .*temperature was"
+    ):
+        check_same_flags(described(study_config(), prepare), study_config(choices=("encoder=siamese",)))
+
+
+def test_a_space_whose_first_trials_differ(study_config: Make, prepare: Prepare, monkeypatch: pytest.MonkeyPatch):
+    found = described(study_config(), prepare)
+    monkeypatch.setitem(SPACES, "demo", replace(SPACES["demo"], first_trials=SPACES["demo"].first_trials[1:]))
+    with pytest.raises(UserError, match=rf"space of demo: the first trials were 3, now 2 others\){SPACE_CHANGED}"):
+        check_same_flags(found, study_config())
+
+
+@pytest.mark.parametrize("changes", [{"fix": ("gate=XNOR",)}, {"encoders": ("siamese",)}])
+def test_a_study_without_trials_takes_a_new_space_and_nothing_else(
+    study_config: Make, prepare: Prepare, changes: dict[str, Any]
+):
+    found, other = described(study_config(), prepare), study_config(**changes)
+    taken, renewed = take_new_spaces(found, other, lambda _: False)
+    assert renewed == ["demo"]
+    check_same_flags(taken, other)
+    check_same(taken, sign(other, prepare(other)), other.results.root)
+    with pytest.raises(UserError, match=r"\(seed was 0, now 3\)"):
+        check_same_flags(taken, study_config(**changes, seed=3))
+    assert take_new_spaces(found, other, lambda _: True) == (found, [])
+    assert take_new_spaces(found, study_config(), lambda _: False) == (found, [])
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"parameters": {}}, r"space\.first_trials"),
+        ({"parameters": {"lambda": {"low": "x"}}, "first_trials": []}, r"lambda"),
+        ([], "space"),
+    ],
+)
+def test_a_damaged_record_of_a_space_is_named(
+    study_config: Make, prepare: Prepare, tmp_path: Path, space: Any, message: str
+):
+    found = described(study_config(), prepare)
+    found["datasets"]["demo"]["space"] = space
+    write_json(tmp_path / "study.json", found)
+    with pytest.raises(UserError, match=message):
+        read_study(tmp_path / "study.json")
+    del found["datasets"]["demo"]["space"]
+    write_json(tmp_path / "study.json", found)
+    assert read_study(tmp_path / "study.json") == found

@@ -13,7 +13,7 @@ from study.config import space_description
 from study.config.choices import Regime
 from study.config.resume import DIGESTS_OF_0_1
 from study.config.search_space import choose_space, full_space
-from study.config.space_description import WIDTH, describe_space, explore_space, space_digest
+from study.config.space_description import WIDTH, compare_spaces, describe_space, explore_space, space_digest
 
 
 def suggest(trial: Any) -> dict[str, Any]:
@@ -32,12 +32,13 @@ SPACE = SearchSpace(suggest=suggest, first_trials=(FIRST,), paper_setting=FIRST,
 
 def test_a_space_is_one_line_a_parameter_then_its_first_trials():
     lines = describe_space(SPACE)
-    assert sorted(lines[:3]) == [
+    assert lines[0] == "  parameters: 0 fixed, 3 searched"
+    assert sorted(lines[1:4]) == [
         "  kind: a | b | c",
         "  rate: 0.001 to 1 (when kind is b or c)",
         "  size: 1 to 512, log",
     ]
-    assert lines[3:] == ["  the paper's setting: kind=a, size=3", "  first trial 1: the paper's setting"]
+    assert lines[4:] == ["  the paper's setting: kind=a, size=3", "  first trial 1: the paper's setting"]
 
 
 def test_a_first_trial_is_told_by_what_it_changes():
@@ -172,3 +173,12 @@ def test_another_space_has_another_name(changes: dict[str, Any]):
 @pytest.mark.parametrize("changes", [{"num_trials": 9}, {"max_epochs": 9}, {"paper_setting": {}}])
 def test_what_no_trial_is_suggested_by_does_not_count(changes: dict[str, Any]):
     assert space_digest(replace(SPACE, **changes)) == space_digest(SPACE)
+
+
+def test_numbers_that_are_written_alike_are_told_apart():
+    one, other = (
+        {"parameters": {"a": {"low": 1, "high": 8, "log": log, "type": "int"}}, "first_trials": []}
+        for log in (True, False)
+    )
+    assert compare_spaces(one, other) == ["a was 1..8 (int, log), now 1..8 (int, linear)"]
+    assert compare_spaces(one, one) == ["a constant, or the choice that a parameter depends on, differs"]

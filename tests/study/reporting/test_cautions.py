@@ -1,5 +1,6 @@
 """What is told of a winner at an edge of the space, and of val and test that disagree."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from pan_model.scores import Interval
 from search_spaces import SPACES
 from search_spaces.pan import OPEN_ENDS
 from study.config.search_space import replay
+from study.config.space_description import record_space
+from study.config.study_config import StudyConfig
 from study.reporting.cautions import find_cautions, find_edges, find_foreign_final, find_short_paper, place_in_range
 from study.reporting.comparison import FinalScores, MethodScores
 
@@ -222,3 +225,42 @@ def test_a_final_training_of_another_trial_is_told():
     ]
     assert find_foreign_final(Path("demo/final"), final, "old") == []
     assert find_foreign_final(Path("demo/final"), None, "new") == []
+
+
+def recorded_space(**flags: tuple[str, ...]) -> dict[str, Any]:
+    """What study.json has of the demo's space with some flags."""
+    return json.loads(json.dumps(record_space(StudyConfig(**flags).plans[0].space)))  # pyright: ignore[reportArgumentType]
+
+
+def test_without_flags_a_recorded_space_has_the_cautions_of_the_space():
+    for name, value in (("lambda", 9.0), ("dropout", 0.7), ("dropout", 0.0), ("num_conditions", 1), ("temperature", 1)):
+        config = MIDDLE | {name: value}
+        assert find_edges(SPACE, config, recorded_space()) == find_edges(SPACE, config)
+
+
+@pytest.mark.parametrize(
+    ("flags", "value", "line"),
+    [
+        ({"ranges": ("lambda=1e-4:1",)}, 0.9, "lambda 0.9 lies at the high end of --range, 0.0001 to 1; "),
+        ({"ranges": ("lambda=1e-7:100",)}, 1e-7, "lambda 1e-07 lies at the low end of --range, 1e-07 to 100; "),
+        ({"ranges": ("lambda=1e-5:1",)}, 1e-5, "lambda 1e-05 lies at the low end of what was searched, 1e-05 to 1; "),
+        ({"ranges": ("positive_weight=0.4:0.6",)}, 0.41, "positive_weight 0.41 lies at the low end of --range, 0.4"),
+        ({"ranges": ("num_conditions=4:64",)}, 64, "num_conditions 64 lies at the high end of --range, 4 to 64; "),
+        ({"ranges": ("feature_dropout=0:0.1",)}, 0.0, ""),  # less than none is impossible
+        ({"fix": ("lambda=0.1",)}, 0.1, ""),
+        ({"choices": ("lambda=0.1,1",)}, 1.0, ""),
+        ({"choices": ("weight_decay=0.05,7",)}, 7.0, ""),
+    ],
+)
+def test_an_end_that_range_chose_is_told_as_such(flags: dict[str, tuple[str, ...]], value: float, line: str):
+    name = next(iter(flags.values()))[0].partition("=")[0]
+    lines = find_edges(SPACE, MIDDLE | {name: value}, recorded_space(**flags))
+    assert len(lines) == bool(line)
+    assert all(told.startswith(line) for told in lines)
+
+
+def test_a_chosen_end_that_is_the_limit_of_the_model_has_nothing_beyond_it():
+    space = StudyConfig(ranges=("whitening_shrinkage=0.5:0.9", "num_conditions=1:8")).plans[0].space
+    assert space.chosen_ends == {"whitening_shrinkage": ("low", "high"), "num_conditions": ("high",)}
+    space = StudyConfig(ranges=("positive_weight=5e-324:0.5",)).plans[0].space
+    assert space.chosen_ends == {"positive_weight": ("high",)}
