@@ -194,6 +194,20 @@ def parameters_of(suggest: Suggest) -> Mapping[str, BaseDistribution]:
     return parameters
 
 
+@cache
+def names_in(suggest: Suggest) -> frozenset[str]:
+    """Return the names of the parameters of a space; faster than `explore_space`, which visits every structure."""
+    first = run_branch(suggest, {})
+    names, pending = set(first.values), [first]
+    for start in pending:  # grows while it is read
+        for changes in _changes(start, 1, CategoricalDistribution):
+            branch = run_branch(suggest, {**start.values, **changes})
+            if not names.issuperset(branch.values):
+                names.update(branch.values)
+                pending.append(branch)
+    return frozenset(names)
+
+
 def record_space(space: SearchSpace) -> dict[str, Any]:
     """Return the parameters and the first trials of a space, for study.json."""
     return {
