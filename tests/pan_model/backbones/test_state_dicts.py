@@ -205,7 +205,7 @@ def arrays(save: Callable[..., None]) -> bytes:
         (archive("weights/w.pth"), "is a zip archive that torch.save has not written; unpack it"),
         (archive("model.weights.h5"), "is a Keras model"),
         (archive("tar"), "is a tar archive; unpack it"),
-        (gzip.compress(b"content"), "is a gzip archive; unpack it"),
+        (gzip.compress(b"content", mtime=0), "is a gzip archive; unpack it"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "is an HDF5 file, as Keras and TensorFlow write"),
         (b"\x08\x07\x12\x07pytorch\x1a\x052.9.0" + bytes(100), "is an ONNX model"),
         (b"\x1c\x00\x00\x00TFL3" + bytes(100), "is a TensorFlow Lite model"),

@@ -64,7 +64,12 @@ def final(prepared: PreparedDataset, tmp_path: Path, shown: list[str]) -> Callab
 
     def train(epochs: int = EPOCHS) -> PaperSetting:
         return paper_setting_of_final(
-            prepared, SETTING, paper_epochs=epochs, cache_dir=tmp_path, show=lambda line: shown.append(line())
+            prepared,
+            SETTING,
+            paper_epochs=epochs,
+            cache_dir=tmp_path,
+            show=lambda line: shown.append(line()),
+            announce=lambda _epochs, _epoch_s: None,
         )
 
     return train
