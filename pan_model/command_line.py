@@ -162,6 +162,8 @@ class _Signals:
             signal.signal(number, handler)
 
     def _interrupt(self, number: int, _frame: FrameType | None) -> None:
+        if self.received and number == signal.SIGHUP:  # a shell repeats the signal of its terminal
+            return
         self.received = True
         raise KeyboardInterrupt("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
 

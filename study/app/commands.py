@@ -85,9 +85,11 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
             terminal.say(f"{dataset}: no trial has started yet, so the study takes the new search space")
     first_trials = choose_first_trials(config, earlier)
     if earlier is not None and _is_finished(config) and same_files(earlier, config):
-        finish_driver(config.results, time.time())
         terminal.say(f"study {config.study_name} is done: every trial has run.")
-        return report_study(config, collate(config.results, over=True), terminal)
+        collated = collate(config.results, over=True)
+        if any(dataset.summary.best is not None for dataset in collated.values()):
+            finish_driver(config.results, time.time())
+        return report_study(config, collated, terminal)
 
     for plan in config.plans:
         check_trials(plan.space, plan.dataset)

@@ -84,7 +84,7 @@ def conduct_study(
             content["datasets"][dataset] |= {"first_trials": first.trials} if first.trials else {}
         _check_same_study(config, earlier, content, terminal)
         for dataset, first in first_trials.items():
-            for line in first.lines() if config.try_file or config.warm_start else ():
+            for line in first.lines() if config.try_file or config.warm_start else first.notes:
                 terminal.say(f"{dataset}: {line}")
         baselines = [
             _baselines(plan, dataset, config, terminal) for plan, dataset in zip(config.plans, prepared, strict=True)

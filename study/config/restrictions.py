@@ -214,7 +214,7 @@ def check_used(
     Args:
         restrictions: The restrictions.
         spaces: The restricted space of each dataset.
-        full: The space of each dataset with all encoders and without restrictions.
+        full: The space of each dataset with all encoders, with attributes and without restrictions.
     """
     for restriction in restrictions:
         name = restriction.name
@@ -328,6 +328,8 @@ def _read_value(restriction: Restriction, word: str, distribution: BaseDistribut
                 same = [choice for choice in named if choice.lower() == word.lower()]
                 near = same or difflib.get_close_matches(word, named, n=1)
                 hint = f"; did you mean {near[0]}?" if near else "."
+                if name == "supervision" and len(named) == 1:
+                    hint = "; the others need attributes, and its images have none."
                 raise UserError(f"{label}: {name} of {dataset} must be one of {', '.join(named)}, got '{word}'{hint}")
             return named[word]
         whole = all(isinstance(choice, int) for choice in choices)

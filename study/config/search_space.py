@@ -60,14 +60,15 @@ def choose_space(
 
 def _leave_out(space: SearchSpace, candidates: Sequence[dict[str, Scalar]]) -> SearchSpace:
     """Return the space with those of some first trials that are in it."""
-    reasons = {number: reason for number, trial in enumerate(candidates, 1) if (reason := _why_outside(space, trial))}
+    reasons = {number: reason for number, trial in enumerate(candidates, 1) if (reason := why_outside(space, trial))}
     if not reasons:
         return space
     first_trials = tuple(trial for number, trial in enumerate(candidates, 1) if number not in reasons)
     return replace(space, first_trials=first_trials, left_out=reasons, unrestricted=space.unrestricted or space)
 
 
-def _why_outside(space: SearchSpace, trial: dict[str, Scalar]) -> str | None:
+def why_outside(space: SearchSpace, trial: dict[str, Scalar]) -> str | None:
+    """Return why a configuration is not in a space; None if it is."""
     try:
         replay(space, trial)
     except ValueError as error:
@@ -83,7 +84,7 @@ def check_restrictions(
     Args:
         restrictions: The restrictions.
         spaces: The restricted space of each dataset.
-        full: The space of each dataset with all encoders and without restrictions.
+        full: The space of each dataset with all encoders, with attributes and without restrictions.
 
     Raises:
         UserError: If no dataset has a restricted parameter, or if no trial has it, because of the choices that it

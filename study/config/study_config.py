@@ -399,10 +399,7 @@ class StudyConfig:
         check_restrictions(
             self._space.restrictions,
             {plan.dataset: plan.space for plan in self.plans},
-            {
-                plan.dataset: full_space(plan.dataset, self.regime, task=plan.options.task, labelled=plan.labelled)
-                for plan in self.plans
-            },
+            {dataset: full_space(dataset, self.regime) for dataset in self.datasets},
         )
         self._check_options()
 

@@ -12,8 +12,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FixedTrial
 
 from pan_model.errors import UserError
+from pan_model.files import decode_user_text
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
+from study.config.space_description import number_text
 
 OF_THE_STUDY = ("max_epochs", "schedule_epochs", "seed", "pairs_per_epoch")
 """Keys of a trial's configuration that its study sets. In a best_config.json they are ignored."""
@@ -47,7 +49,7 @@ def read_try_file(path: Path) -> list[Given]:
         UserError: If the file cannot be read, or an entry is not a table of scalars.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decode_user_text(path.read_bytes())
         content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise UserError(f"--try {path}: cannot be read ({error.strerror}).") from error
@@ -159,9 +161,11 @@ def _is_number(value: Any) -> bool:
 
 def _nearest(distribution: BaseDistribution, value: Any) -> Any:
     """Return the end of a range that is nearest to a number outside of it, else None."""
-    if isinstance(distribution, CategoricalDistribution) or not _is_number(value) or not math.isfinite(value):
+    if isinstance(distribution, CategoricalDistribution) or not _is_number(value):
         return None
     assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if isinstance(value, float) and math.isnan(value):
+        return None
     inside = min(max(value, distribution.low), distribution.high)
     return legal_value(distribution, inside) or legal_value(distribution, round(inside))
 
@@ -182,5 +186,5 @@ def _describe_illegal(name: str, distribution: BaseDistribution, value: Any) -> 
         return f"{name} must be one of {choices}, got {value!r}; {flag} sets what is searched"
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     kind = "a whole number " if isinstance(distribution, IntDistribution) else ""
-    low, high = f"{distribution.low:g}", f"{distribution.high:g}"
-    return f"{name} must be {kind}in {low} to {high}, got {value!r}; --range {name}=LOW:HIGH sets what is searched"
+    low, high = number_text(distribution.low), number_text(distribution.high)
+    return f"{name} must be {kind}in {low} to {high}, got {value!r:.60}; --range {name}=LOW:HIGH sets what is searched"

@@ -122,10 +122,12 @@ def is_over(driver: Driver | None, now_s: float) -> bool:
 
 
 def finish_driver(results: StudyPaths, now_s: float) -> None:
-    """Write that a study is done whose driver was interrupted or killed after its last trial had ended."""
+    """Write that a study is done whose driver was interrupted, was killed or failed after its last trial had ended.
+
+    Call it only if a trial completed: a study without one stays failed.
+    """
     driver = read_driver(results)
-    unfinished = driver is not None and driver.state in (DriverState.RUNNING, DriverState.INTERRUPTED)
-    if driver is not None and unfinished and not is_alive(driver, now_s):
+    if driver is not None and driver.state is not DriverState.DONE and not is_alive(driver, now_s):
         ended = driver.ended or driver.heartbeat
         _write(results, driver.model_copy(update={"state": DriverState.DONE, "reason": "", "ended": ended}))
 

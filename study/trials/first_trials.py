@@ -8,6 +8,7 @@ from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from study.config.dataset_plan import DatasetPlan
+from study.config.search_space import why_outside
 from study.config.study_config import StudyConfig
 from study.config.study_file import read_study
 from study.config.try_file import OF_THE_STUDY, Given, fit, fit_exactly, read_try_file
@@ -57,8 +58,10 @@ def choose_first_trials(config: StudyConfig, earlier: dict[str, Any] | None) -> 
     for plan in config.plans:
         entry = {} if earlier is None else earlier["datasets"].get(plan.dataset, {})
         records = [] if earlier is None else read_ledger(config.results.dataset(plan.dataset).trials, best=False)
-        mine = [given for given in tries if given.dataset in ("", plan.dataset) or given.dataset not in config.datasets]
-        chosen[plan.dataset] = _choose(plan, entry.get("first_trials", []), mine, warm[plan.dataset], records)
+        of_dataset = [
+            given for given in tries if given.dataset in ("", plan.dataset) or given.dataset not in config.datasets
+        ]
+        chosen[plan.dataset] = _choose(plan, entry.get("first_trials", []), of_dataset, warm[plan.dataset], records)
     return chosen
 
 
@@ -69,7 +72,12 @@ def _choose(
     warm: Sequence[Given],
     records: Sequence[TrialRecord],
 ) -> FirstTrials:
-    trials, notes = list(recorded), list[str]()
+    trials, notes = list[dict[str, Any]](), list[str]()
+    for trial in recorded:
+        if reason := why_outside(plan.space, trial["config"]):  # a study without trials may take a new space
+            notes.append(f"{trial['source']}: left out, since it is not in the new search space: {reason}")
+        else:
+            trials.append(trial)
     known = [trial["config"] for trial in trials]
     waiting = sum(find_trial(config, records) is None for config in known)
     left = plan.num_trials - len(records)

@@ -1,6 +1,7 @@
 """A command goes on without a reader of its output, and its exit code stays its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,21 @@ def test_an_exit_that_a_library_chooses_is_an_interrupt(capsys: pytest.CaptureFi
 
 def test_help_ends_well():
     assert run_with_exit_code(lambda: sys.exit(0)) == 0
+
+
+def test_a_repeated_hangup_does_not_interrupt_what_the_first_one_began():
+    ended: list[str] = []
+
+    def command():
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        finally:
+            signal.raise_signal(signal.SIGHUP)
+            ended.append("in good order")
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        assert run_with_exit_code(command) == 130
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ended == ["in good order"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,6 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import BaseTrial
 
 from pan_model.config import TrialConfig
+from pan_model.data.splits import TaskName
 from pan_model.errors import UserError
 from search_spaces import SPACES
 from search_spaces.pan import SearchSpace
@@ -293,3 +295,17 @@ def test_every_parameter_can_be_fixed_to_what_it_may_be(regime: Regime):
     fix = tuple(text for text in fix if text != "supervision=unsupervised")
     found = searched("polyvore", regime=regime, encoders=encoders, fix=(*fix, "supervision=hybrid"))
     assert {name for name, one in found.items() if not one.single()} <= {"encoder"}
+
+
+@pytest.mark.parametrize(
+    ("fix", "message"),
+    [
+        ("supervision=hybrid", r"must be one of unsupervised, got 'hybrid'; the others need attributes"),
+        ("lambda=1", r"lambda depends on supervision being hybrid or supervised, and the study searches supervision"),
+        ("graph_layers=2", r"graph_layers depends on encoder being graph, and the study searches encoder siamese"),
+    ],
+)
+def test_what_a_folder_without_attributes_does_not_search_is_named(tmp_path: Path, fix: str, message: str):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(UserError, match=message):
+        space_of("folder", data_root=tmp_path, task=TaskName.RETRIEVAL, fix=(fix,))

@@ -169,7 +169,7 @@ def test_a_study_whose_trials_have_all_ended_is_done(tmp_path: Path, state: Driv
     gone = read(results).model_copy(update={"process": "another machine/1", "heartbeat": "2000-01-01T00:00:00Z"})
     write_text(results.driver, gone.model_dump_json(by_alias=True))
     finish_driver(results, time.time())
-    assert read(results).state is (DriverState.FAILED if state is DriverState.FAILED else DriverState.DONE)
+    assert (read(results).state, read(results).ended) == (DriverState.DONE, gone.ended)
 
 
 @pytest.mark.parametrize(

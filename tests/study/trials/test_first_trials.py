@@ -186,3 +186,18 @@ def test_resumed_the_same_change_nothing_and_those_that_never_started_remain(
     assert chosen("num_conditions = 8", num_trials=2, earlier=earlier).trials == more.trials
     with pytest.raises(UserError, match="0 of --num-trials 2 left, but 1 trials are given; give --num-trials 3"):
         chosen("num_conditions = 9", num_trials=2, earlier=earlier)
+
+
+def test_recorded_trials_outside_a_new_space_are_left_out_with_a_line(
+    chosen: Callable[..., FirstTrials], study_config: Make
+):
+    earlier = {"datasets": {"demo": {"first_trials": chosen("gate = 'AND'").trials}}}
+    first = choose_first_trials(study_config(fix=("gate=XNOR",)), earlier)["demo"]
+    assert first.trials == []
+    assert "left out, since it is not in the new search space: gate is AND" in first.notes[0]
+
+
+def test_a_byte_order_mark_and_a_huge_number_are_read(chosen: Callable[..., FirstTrials]):
+    assert chosen('\ufeff{"num_conditions": 7}', "t.json").trials[0]["config"]["num_conditions"] == 7
+    with pytest.raises(UserError, match=r"learning_rate must be in 1e-05 to 0\.01, got 1000"):
+        chosen(f"learning_rate = 1{'0' * 400}")
