@@ -180,7 +180,7 @@ def left_by(search: DatasetSearch) -> dict[str, Any]:
     records = search.records()
     write_tables(search.paths, records, search.objective)
     with Path(str(search.paths.trials_table)).open(newline="") as file:
-        rows = [{**row, "wall_s": None} for row in csv.DictReader(file)]
+        rows = [{**row, "wall_s": None, "started": None, "ended": None} for row in csv.DictReader(file)]
     root = str(search.paths.root)
     states = [torch.load(file, weights_only=True) for file in sorted(Path(root).rglob("state.pt"))]
     return {
