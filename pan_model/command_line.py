@@ -106,6 +106,7 @@ def run_with_exit_code(
                     raise
                 print(f"error: {line}", file=sys.stderr)
                 return BAD_INPUT
+        signals.ending = True  # nothing interrupts the last line
         print(f"interrupted{reason}{suffix}", file=sys.stderr)
     return INTERRUPTED
 
@@ -142,11 +143,12 @@ class _QuietThreads:
 class _Signals:
     """Convert SIGTERM, SIGHUP and Ctrl-C to KeyboardInterrupt within a block, and record whether one was received.
 
-    The message of the KeyboardInterrupt is the name of the signal.
+    The message of the KeyboardInterrupt is the name of the signal. After the first signal only Ctrl-C interrupts again.
     """
 
     def __init__(self) -> None:
         self.received = False
+        self.ending = False
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "_Signals":
@@ -162,7 +164,7 @@ class _Signals:
             signal.signal(number, handler)
 
     def _interrupt(self, number: int, _frame: FrameType | None) -> None:
-        if self.received and number == signal.SIGHUP:  # a shell repeats the signal of its terminal
+        if self.ending or (self.received and number != signal.SIGINT):  # shells, `timeout` and `uv run` repeat a signal
             return
         self.received = True
         raise KeyboardInterrupt("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)

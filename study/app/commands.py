@@ -56,7 +56,7 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
         keep_preprocessing,
         same_files,
         take_new_spaces,
-        with_earlier_epochs,
+        with_earlier_numbers,
     )
     from study.config.search_space import check_trials
     from study.config.space_description import describe_left_out
@@ -76,7 +76,7 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
         return 0
     earlier = find_study(config)
     if earlier is not None:
-        config = keep_preprocessing(with_earlier_epochs(config, earlier), earlier)
+        config = keep_preprocessing(with_earlier_numbers(config, earlier), earlier)
         earlier, renewed = take_new_spaces(
             earlier, config, lambda dataset: bool(read_ledger(config.results.dataset(dataset).trials, best=False))
         )

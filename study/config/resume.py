@@ -85,11 +85,10 @@ def _is_free(root: Location, unfinished: str) -> bool:
     return all(path.name.startswith(unfinished) for path in storage_of(root).list_folder(root))
 
 
-def with_earlier_epochs(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
-    """Return a study that resumes an earlier run: without --max-epochs it has the epochs of that run."""
-    if config.max_epochs is not None:
-        return config
-    return replace(config, max_epochs=earlier.get("config", {}).get("max_epochs"))
+def with_earlier_numbers(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
+    """Return a study that resumes an earlier run: without --max-epochs or --num-trials it keeps those of that run."""
+    names = [name for name in ("max_epochs", "num_trials") if getattr(config, name) is None]
+    return replace(config, **{name: earlier.get("config", {}).get(name) for name in names})
 
 
 def keep_preprocessing(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:

@@ -29,7 +29,7 @@ from study.config.resume import (
     same_files,
     sign,
     take_new_spaces,
-    with_earlier_epochs,
+    with_earlier_numbers,
 )
 from study.config.space_description import record_space
 from study.config.study_config import StudyConfig
@@ -257,7 +257,7 @@ def test_the_history_of_epochs_is_recorded_and_later_runs_keep_the_larger_number
     for max_epochs in (None, 12, None, 20):
         config = study_config(max_epochs=max_epochs)
         if studies[-1]:
-            config = with_earlier_epochs(config, studies[-1])
+            config = with_earlier_numbers(config, studies[-1])
         studies.append(describe_study(config, prepare(config), studies[-1] or None))
     entries = [study["datasets"]["demo"] for study in studies[1:]]
     assert [entry["max_epochs"] for entry in entries] == [9, 12, 12, 20]
@@ -265,6 +265,13 @@ def test_the_history_of_epochs_is_recorded_and_later_runs_keep_the_larger_number
     histories = [[step["max_epochs"] for step in entry["max_epochs_history"]] for entry in entries[1:]]
     assert histories == [[9, 12], [9, 12], [9, 12, 20]]
     assert entries[2]["max_epochs_history"] == entries[1]["max_epochs_history"]
+
+
+def test_a_resumed_study_keeps_its_number_of_trials(study_config: Make, prepare: Prepare):
+    begun = study_config(num_trials=3)
+    earlier = describe_study(begun, prepare(begun), None)
+    assert with_earlier_numbers(study_config(num_trials=None), earlier).num_trials == 3
+    assert with_earlier_numbers(study_config(num_trials=5), earlier).num_trials == 5
 
 
 def test_other_encoders_are_shown_and_the_same_flags_are_the_way_out(study_config: Make, prepare: Prepare):
