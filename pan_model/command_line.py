@@ -48,8 +48,10 @@ class OneLineParser(argparse.ArgumentParser):
 
     def hint(self, unknown: Sequence[str]) -> str:
         """Return what may be meant by the words from the first unknown one on."""
-        near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
-        return f"did you mean {near[0]}?" if near else "--help shows every flag."
+        names = {flag.removeprefix("--"): flag for flag in self._option_string_actions}
+        written = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(written.removeprefix("--"), names, n=1) if written.startswith("-") else []
+        return f"did you mean {names[near[0]]}?" if near else "--help shows every flag."
 
     @property
     def flags(self) -> dict[str, argparse.Action]:

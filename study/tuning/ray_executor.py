@@ -225,9 +225,10 @@ def _known_cause(error: BaseException) -> UserError | StoreError | MachineFault 
 
     Tune converts errors of its callbacks to text.
     """
-    *_, last = _chain(error)
-    if isinstance(last, UserError | StoreError | MachineFault):
-        return last
+    *causes, last = _chain(error)
+    for cause in (*causes, last):
+        if isinstance(cause, UserError | StoreError | MachineFault):
+            return cause
     name = f"{StoreError.__module__}.{StoreError.__qualname__}: "
     lines = str(last).strip().splitlines()
     if lines and lines[-1].startswith(name):

@@ -320,6 +320,7 @@ def test_encoders_that_are_searched_or_off():
         "cub": (("siamese", "proxynca"), ("graph",)),
         "inshop": (("siamese", "proxynca"), ()),
         "polyvore": (("siamese", "graph"), ()),
+        "folder": (("siamese", "proxynca"), ("graph",)),
     }
 
 

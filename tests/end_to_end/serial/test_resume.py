@@ -45,7 +45,6 @@ def test_name_that_is_taken_is_refused(
     ("flag", "difference"),
     [
         ("--seed=1", "seed was 0, now 1"),
-        ("--max-epochs=4", "datasets.demo.max_epochs was 3, now 4"),
         ("--grace-epochs=2", "datasets.demo.grace_epochs was 1, now 2"),
         ("--scheduler=none", 'scheduler was "asha", now "none"'),
         ("--sampler=random", 'sampler was "tpe", now "random"'),

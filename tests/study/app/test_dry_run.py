@@ -60,8 +60,10 @@ def test_encoders_are_said_that_are_searched_that_are_off_and_why_others_are_not
 def test_the_space_shown_has_the_chosen_encoders_alone(study_config: Make):
     lines = describe_plan(study_config(datasets=("cub",), encoders=("graph",)))
     assert "  encoders searched: graph; off: siamese, proxynca, see --encoders" in lines
-    assert "  encoder: graph" in lines
-    (first,) = [place for place, line in enumerate(lines) if line.startswith("  first trial ")]
+    assert "  encoder: graph, fixed" in lines
+    (first,) = [
+        place for place, line in enumerate(lines) if line.startswith("  first trial ") and "left out" not in line
+    ]
     assert "graph_layers=3, graph_width=350" in " ".join(lines[first:])
     assert not any(line.startswith(("  temperature", "  projection")) for line in lines)
 

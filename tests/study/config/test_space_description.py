@@ -109,7 +109,7 @@ def test_the_order_of_parameters_does_not_count():
 def test_the_wording_does_not_count(monkeypatch: pytest.MonkeyPatch):
     before = space_digest(SPACE)
     monkeypatch.setattr(space_description, "_when", lambda *_: " (sometimes)")
-    monkeypatch.setattr(space_description, "_range", lambda *_: "something")
+    monkeypatch.setattr(space_description, "describe_distribution", lambda *_: "something")
     assert space_digest(replace(SPACE, suggest=partial(suggest))) == before
 
 

@@ -200,7 +200,9 @@ def test_every_flag_is_told_as_it_was_resolved(study_config: Make, tmp_path: Pat
     assert told["datasets"] == ("demo", "cub")
     assert told["data_root"] == str(tmp_path / "data")
     assert (told["gpus_per_trial"], told["time_budget_s"], told["sampler"]) == (0.5, 60.0, "tpe")
-    assert json.loads(json.dumps(told)) == told | {"datasets": ["demo", "cub"]}
+    assert json.loads(json.dumps(told)) == told | {"datasets": ["demo", "cub"]} | {
+        name: [] for name in ("fix", "ranges", "choices")
+    }
 
 
 def test_a_serial_run_joins_no_cluster(study_config: Make):
