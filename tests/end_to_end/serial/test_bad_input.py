@@ -144,8 +144,8 @@ def test_study_json_that_is_none_is_refused(
 def test_missing_data_are_refused_with_their_place(refuse: Refuse, tmp_path: Path) -> None:
     folder = tmp_path / "nowhere" / "CUB_200_2011"
     assert refuse("--dataset", "cub", data=tmp_path / "nowhere") == (
-        f"{folder}: no such folder; --data-root must hold CUB_200_2011/ with images.txt. {folder.parent} does not exist: "
-        "give the folder that holds CUB_200_2011/ as --data-root."
+        f"{folder}: no such folder; --data-root must hold CUB_200_2011/ with images.txt. "
+        f"{folder.parent} does not exist: give the folder that holds CUB_200_2011/ as --data-root."
     )
     assert not folder.parent.exists()
 
