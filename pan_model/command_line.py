@@ -8,6 +8,7 @@ import difflib
 import errno
 import io
 import os
+import select
 import signal
 import sys
 import threading
@@ -218,17 +219,21 @@ class _SteadyFile(io.RawIOBase):
         return os.isatty(self._number)
 
     def write(self, content: Any, /) -> int:
-        try:
-            return os.write(self._number, content)
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            if error.errno in GONE:
-                _connect_to_nothing(self._number)
-            elif self._number != 2 and not self._is_reported:
-                self._is_reported = True
-                print(f"output cannot be written ({error.strerror}); going on without it", file=sys.stderr)
-            return len(memoryview(content).cast("B"))
+        while True:
+            try:
+                return os.write(self._number, content)
+            except BlockingIOError:  # a full pipe that its reader, such as ssh, has made non-blocking
+                select.select([], [self._number], [])
+            except OSError as error:
+                self._handle_failure(error)
+                return len(memoryview(content).cast("B"))
+
+    def _handle_failure(self, error: OSError) -> None:
+        if error.errno in GONE:
+            _connect_to_nothing(self._number)
+        elif self._number != 2 and not self._is_reported:
+            self._is_reported = True
+            print(f"output cannot be written ({error.strerror}); going on without it", file=sys.stderr)
 
 
 def _steady(stream: Any, number: int) -> Any:

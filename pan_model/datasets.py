@@ -1,5 +1,6 @@
 """The registry of datasets: the folder, reader, split and task of each, and the options of readers."""
 
+import os
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -230,14 +231,14 @@ def find_dataset(name: str, task: str | None = None) -> Dataset:
 
 def describe_path(name: str) -> str:
     """Describe what to type instead of a path as the name of a dataset; empty if it is no path."""
-    path = Path(name).expanduser()
-    if not ("/" in name or "\\" in name or name.startswith(("~", ".")) or path.is_dir()):
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser raises an error for an unknown user
+    if not ("/" in name or "\\" in name or name.startswith(("~", ".")) or os.path.isdir(path)):  # noqa: PTH112
         return ""
-    told = f"--dataset takes a name ({', '.join(DATASETS)}), got the path '{name}'"
+    rule = f"--dataset takes a name ({', '.join(DATASETS)}), got the path '{name}'"
     if path.name == "images":
         path = path.parent
     typed = f"for your own images type --dataset folder --data-root {path}"
     if not path.is_dir():
-        return f"{told}; {typed}, which must hold images/<class>/<file>."
+        return f"{rule}; {typed}, which must hold images/<class>/<file>."
     arranged = "" if (path / "images").is_dir() else f"; {describe_arrangement(path)}"
-    return f"{told}; {typed}{arranged}."
+    return f"{rule}; {typed}{arranged}."

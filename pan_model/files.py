@@ -125,7 +125,7 @@ def decode_user_text(content: bytes) -> str:
         before = content[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         broken, line = content[error.start : error.end], before.count(b"\n") + 1
         raise UserError(
-            f"expected UTF-8 text, got {broken!r}; it is in line {line}, save the file with the encoding UTF-8"
+            f"expected UTF-8 text, got {broken!r} in line {line}; save the file with the encoding UTF-8"
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

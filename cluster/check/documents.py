@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from cluster.check.problem import Problem, mapping, sequence, step
+from pan_model.errors import UserError
+from pan_model.files import decode_user_text
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -39,13 +41,13 @@ class _StrictLoader(yaml.SafeLoader):
 def read_documents(path: Path) -> tuple[list[Any], list[Problem]]:
     """Return the documents of a file and its YAML errors; no document if the file cannot be parsed."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = decode_user_text(path.read_bytes())
     except OSError as error:
         return [], [Problem(where="", what=f"the file cannot be read: {error.strerror}.")]
-    except UnicodeDecodeError:
-        return [], [Problem(where="", what="the file cannot be read: it is not UTF-8 text; save it as UTF-8.")]
+    except UserError as error:
+        return [], [Problem(where="", what=f"{error}.")]
     if binary := next((line for line, words in enumerate(text.split("\n"), 1) if "\0" in words), None):
-        what = "contains a NUL character, as in UTF-16 or a binary file; save it as UTF-8 text."
+        what = "contains a NUL character, as in a binary file; save it as UTF-8 text."
         return [], [Problem(where=f"line {binary}", what=what)]
     loader = _StrictLoader(text)
     documents: list[Any] = []

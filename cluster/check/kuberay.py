@@ -28,9 +28,8 @@ SERVICE = "RayService"
 
 KEYS_OF_CRON_JOB = ("schedule", "suspend", "jobTemplate")
 
-
 KUBERNETES = ("ConfigMap", "None")
-"""Kinds beside KubeRay's that are read here, and an empty document."""
+"""Kinds besides KubeRay's that are read here, and an empty document."""
 
 
 def is_kuberay(documents: list[Any]) -> bool:
@@ -57,7 +56,7 @@ def check_kuberay(documents: list[Any], locked: Locked, checkout: Path = CHECKOU
     values = config_values(documents)
     for document in clusters:
         problems += _check_document(document, values, locked)
-    images = sorted({image for document in clusters for _, image in _images(document) if not is_placeholder(image)})
+    images = sorted({image for document in clusters for image in _images(document) if not is_placeholder(image)})
     if len(images) > 1:
         problems.append(Problem(where="image", what=f"all pods must use the same image, got {' and '.join(images)}."))
     return problems + (_check_dockerfile(checkout, locked) if clusters else [])
@@ -185,9 +184,9 @@ def _check_group(where: str, group: dict[str, Any], *, autoscaled: bool) -> list
     return problems
 
 
-def _images(document: dict[str, Any]) -> list[tuple[str, str]]:
+def _images(document: dict[str, Any]) -> list[str]:
     groups = [mapping(cluster_spec(document).get("headGroupSpec")), *worker_groups(document)]
-    return [("image", str(container_of(group)["image"])) for group in groups if "image" in container_of(group)]
+    return [str(container_of(group)["image"]) for group in groups if "image" in container_of(group)]
 
 
 def _check_dockerfile(checkout: Path, locked: Locked) -> list[Problem]:

@@ -35,17 +35,17 @@ class NodeType:
 
     @property
     def node_config(self) -> dict[str, Any]:
-        """Return the machine as the cloud starts it."""
+        """The machine as the cloud starts it."""
         return mapping(self.values.get("node_config"))
 
     @property
     def resources(self) -> dict[str, Any]:
-        """Return the CPUs and GPUs with which a study plans."""
+        """The CPUs and GPUs with which a study plans."""
         return mapping(self.values.get("resources"))
 
     @property
     def place(self) -> str:
-        """Return the path of node_config in the file."""
+        """The path of node_config in the file."""
         return step(self.where, "node_config")
 
 
@@ -206,7 +206,7 @@ class Machine:
 
     @property
     def resources(self) -> dict[str, Any]:
-        """Return the machine's resources as a node type declares them."""
+        """The machine's resources as a node type declares them."""
         return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
 
 

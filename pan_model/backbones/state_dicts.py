@@ -98,7 +98,8 @@ def find_state_dict(content: object, backbone: Backbone, path: Path) -> StatePar
         _check_finite(closest.state, path)
         raise UserError(_misfit(closest, backbone, path))
     chosen = _choose(fitting, path)
-    given = {key: value for key, value in chosen.state.items() if key in backbone.network.state_dict()}
+    expected = backbone.network.state_dict()
+    given = {key: value for key, value in chosen.state.items() if key in expected}
     _check_finite(given, path)
     return replace(chosen, state=given)
 

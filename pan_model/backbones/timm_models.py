@@ -11,7 +11,6 @@ import math
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -102,19 +101,14 @@ def timm_preprocessing(backbone: str, image_size: int | None = None) -> Preproce
             f"backbone {backbone} takes images of {height} px only, got image_size {size}; leave --image-size out, or "
             "choose another backbone."
         )
-    own = Preprocessing(
-        image_size=height,
-        resize_size=_resize_size(height, values["crop_pct"]),
+    return Preprocessing(
+        image_size=size,
+        resize_size=math.floor(size / min(values["crop_pct"], 1.0)),
         interpolation=Interpolation(values["interpolation"]),
         mean=tuple(values["mean"]),
         std=tuple(values["std"]),
         crop_mode=CropMode(values["crop_mode"]),
     )
-    return replace(own, image_size=size, resize_size=_resize_size(size, values["crop_pct"]))
-
-
-def _resize_size(image_size: int, crop_percentage: float) -> int:
-    return math.floor(image_size / min(crop_percentage, 1.0))
 
 
 @cache

@@ -109,7 +109,9 @@ def _other_kinds(path: Path, content: bytes, start: bytes) -> Iterator[str]:
         yield f"is a TensorFlow Lite model, not PyTorch weights; {WAY_OUT}"
     if path.suffix == ".onnx" or _is_onnx(content):
         yield f"is an ONNX model, not PyTorch weights; {WAY_OUT}"
-    if path.suffix in {".pb", ".ckpt", ".index"} and re.search(rb"saved_model|tensorflow|_CHECKPOINTABLE_", content):
+    by_torch = content.startswith((b"PK\x03\x04", b"\x80"))  # paths in it may contain such words
+    words = rb"saved_model|tensorflow|_CHECKPOINTABLE_"
+    if path.suffix in {".pb", ".ckpt", ".index"} and not by_torch and re.search(words, content):
         yield f"is a TensorFlow model, not PyTorch weights; {WAY_OUT}"
     yield _other_zip(content) if content.startswith(b"PK\x03\x04") else _other_text(start)
 

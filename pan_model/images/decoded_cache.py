@@ -1,7 +1,7 @@
 """Decoded images of a dataset: a file of pixels, written once, that every process maps into memory."""
 
+import math
 import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ import numpy as np
 
 from pan_model.data.items import Items
 from pan_model.errors import UserError
-from pan_model.files import atomic_cache_write, check_writable, content_key, existing_parent
+from pan_model.files import atomic_cache_write, check_space, check_writable, content_key
 from pan_model.images.decoding import check_readable, load_square, reason_without_path
 from pan_model.images.preprocessing import Preprocessing, as_preprocessing
 from pan_model.shapes import Bool, Int, UInt8
@@ -106,7 +106,8 @@ def load_decoded_images(
     shape = (len(items), images.side, images.side, 3)
     if _open(path, shape) is None:
         check_writable(path.parent, "images")
-        _check_space(path.parent, shape)
+        way_out = "give another --cache-dir or a smaller --image-size"
+        check_space(path.parent, math.prod(shape), "images", way_out)
         with atomic_cache_write(path, "images") as temporary, temporary.open("wb") as file:
             unreadable = _decode(items, preprocessing, file, shape, progress)
             check_readable(items, unreadable, skip_bad_images=False)
@@ -135,15 +136,6 @@ def _open(path: Path, shape: tuple[int, int, int, int]) -> UInt8[np.ndarray, "N 
     except (OSError, ValueError, EOFError):
         return None
     return stored if stored.shape == shape and stored.dtype == np.uint8 else None
-
-
-def _check_space(folder: Path, shape: tuple[int, int, int, int]) -> None:
-    needed, free = int(np.prod(shape)), shutil.disk_usage(existing_parent(folder)).free
-    if needed > free:
-        raise UserError(
-            f"images cannot be cached in {folder}: {shape[0]} of {shape[1]} px take {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free; give another --cache-dir or a smaller --image-size."
-        )
 
 
 def _decode(

@@ -22,7 +22,6 @@ RESAMPLING = {
     Interpolation.LANCZOS: Image.Resampling.LANCZOS,
 }
 
-
 Content = bytes | OSError | None
 """The bytes of an image file, or the error of reading them. None if the file has not been read yet."""
 
@@ -49,31 +48,13 @@ def load_image(path: Path, image_size: int | Preprocessing, content: Content = N
 
 
 def load_square(path: Path, image_size: int | Preprocessing) -> UInt8[np.ndarray, "H W 3"]:
-    """Read the central square of `square_side(image_size)` px of an image, uint8.
+    """Read the central square of `Preprocessing.resize_size` px of an image, uint8.
 
-    The crop of `load_image` begins `border(image_size)` px from its left and top edge. Raises UserError like
+    The crop of `load_image` begins `Preprocessing.border` px from its left and top edge. Raises UserError like
     `load_image`.
     """
     preprocessing = as_preprocessing(image_size)
     return _read_centre(path, preprocessing, preprocessing.resize_size)
-
-
-def square_side(image_size: int | Preprocessing) -> int:
-    """Return the shorter side of the resized image, px, from which image_size px are cropped.
-
-    >>> square_side(224), square_side(64)
-    (256, 73)
-    """
-    return as_preprocessing(image_size).resize_size
-
-
-def border(image_size: int | Preprocessing) -> int:
-    """Return the distance, px, between the edges of the resized square and of the central crop of image_size px.
-
-    >>> border(224), border(64)
-    (16, 4)
-    """
-    return as_preprocessing(image_size).border
 
 
 def normalise(pixels: UInt8[Tensor, "N 3 H W"], preprocessing: Preprocessing = USUAL) -> Float[Tensor, "N 3 H W"]:
@@ -115,10 +96,8 @@ def _resized_centre(image: Image.Image, preprocessing: Preprocessing, side: int)
     size = preprocessing.image_size
     left, top = (round((length - size) / 2) - round((side - size) / 2) for length in resized)
     scale = (width / resized[0], height / resized[1])
-    right, bottom = (
-        min((left + side) * scale[0], width),
-        min((top + side) * scale[1], height),
-    )  # rounding may exceed the image
+    right = min((left + side) * scale[0], width)  # rounding may exceed the image
+    bottom = min((top + side) * scale[1], height)
     resampling = RESAMPLING[preprocessing.interpolation]
     return image.resize((side, side), resampling, box=(left * scale[0], top * scale[1], right, bottom))
 

@@ -101,7 +101,11 @@ class Preprocessing:
 
     @property
     def border(self) -> int:
-        """The distance, px, between the edges of the resized square and of its central crop."""
+        """The distance, px, between the edges of the resized square and of its central crop.
+
+        >>> Preprocessing.usual(224).border, Preprocessing.usual(64).border
+        (16, 4)
+        """
         return round((self.resize_size - self.image_size) / 2)
 
     @property

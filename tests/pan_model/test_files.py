@@ -186,7 +186,7 @@ def test_text_of_a_user_may_have_a_mark_and_any_line_ends(tmp_path: Path, mark: 
             r"words\.txt: expected UTF-8 text, got UTF-16, which PowerShell's > writes; save it",
         ),
         ("a = 1".encode("utf-16-be"), r"words\.txt: expected UTF-8 text, got UTF-16"),
-        ("a\r\nb\rDüne".encode("latin-1"), r"words\.txt: expected UTF-8 text, got b'\\xfc'; it is in line 3, save"),
+        ("a\r\nb\rDüne".encode("latin-1"), r"words\.txt: expected UTF-8 text, got b'\\xfc' in line 3; save"),
     ],
 )
 def test_text_of_a_user_in_another_encoding_is_refused(tmp_path: Path, content: bytes, message: str):

@@ -1,5 +1,6 @@
 """A command goes on without a reader of its output, and its exit code stays its own."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -44,6 +45,19 @@ def test_a_command_goes_on_without_the_screen(tmp_path: Path, redirection: str, 
         assert ended.stdout == "a name: \\xe9 0\n"
     if redirection == "> /dev/full":
         assert "output cannot be written (No space left on device); going on without it\n" in ended.stderr
+
+
+def test_a_full_pipe_that_does_not_block_loses_nothing(tmp_path: Path):
+    script, done = tmp_path / "command.py", tmp_path / "done"
+    script.write_text(COMMAND)
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(write, False)
+    with subprocess.Popen([sys.executable, script, done], stdout=write, stderr=subprocess.DEVNULL) as process:
+        os.close(write)
+        with os.fdopen(read, encoding="utf-8") as lines:
+            assert sum(1 for _ in lines) == 20000
+    assert (process.returncode, done.read_text()) == (1, "done")
 
 
 @pytest.mark.parametrize("code", [1, 2, "no such thing"])

@@ -1,4 +1,4 @@
-"""Importing the library: modules that parse flags need no torch, and nothing changes the process's settings."""
+"""Importing the library: flags need no torch, timm's models alone need timm, and no setting of the process changes."""
 
 import subprocess
 import sys
@@ -39,7 +39,12 @@ def settings():
 before = settings()
 import pan_model.trained, pan_model.training.trainer, pan_model.training.backbone.training, pan_model.backbones.features
 assert settings() == before
-assert not {"ray", "optuna", "rich", "pydantic"} & set(sys.modules)
+
+from pan_model.backbones.architectures import build_backbone
+
+build_backbone("squeezenet1_1")
+heavy = {"ray", "optuna", "rich", "pydantic", "timm", "huggingface_hub"} & set(sys.modules)
+assert not heavy, heavy
 """
 
 

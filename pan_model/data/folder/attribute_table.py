@@ -18,6 +18,7 @@ import numpy as np
 from pan_model.data.folder.image_files import fold_name
 from pan_model.data.source_files import bad_line, stays_inside
 from pan_model.errors import UserError
+from pan_model.files import decode_user_text
 from pan_model.shapes import Int
 
 TABLE = "attributes.csv"
@@ -152,11 +153,9 @@ def _decode(path: Path) -> str:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):  # "Unicode text" of Excel
         return content.decode("utf-16", errors="replace")
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        text = content.splitlines()[line - 1].decode("latin-1")
-        raise bad_line(path, line, "UTF-8 text (in a spreadsheet: save as CSV UTF-8)", text) from error
+        return decode_user_text(content)
+    except UserError as error:
+        raise UserError(f"{path}: {error} (in a spreadsheet: save as CSV UTF-8).") from error
 
 
 def _parse(path: Path, text: str, delimiter: str) -> list[_Row]:

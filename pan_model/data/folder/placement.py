@@ -109,7 +109,7 @@ def _describe_beside(data_root: Path, usual: Path, prefixes: tuple[str, ...]) ->
     if archives and not usual.is_dir():
         return f"{data_root / archives[0]} lies there: unpack it"
     if similar:
-        return f"{data_root / similar[0]}/ lies beside, but is not complete either"
+        return f"{data_root / similar[0]}/ lies next to it, but is not complete either"
     if folders and not usual.is_dir():
         shown = ", ".join(f"{name}/" for name in folders[:_NUM_SHOWN]) + (", .." if len(folders) > _NUM_SHOWN else "")
         return f"{data_root} holds {shown}: rename the dataset's folder to {usual.name}/, or give another --data-root"

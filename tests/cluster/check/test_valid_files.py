@@ -24,6 +24,11 @@ POLICIES = "deletionStrategy: {onSuccess: {policy: DeleteCluster}, onFailure: {p
 
 SHUTDOWN = "shutdownAfterJobFinishes: true  # delete the cluster when the study ends\n"
 
+UTF_16 = (
+    "expected UTF-8 text, got UTF-16, which PowerShell's > writes; save it with the encoding UTF-8 "
+    "(in PowerShell: | Out-File -Encoding utf8)."
+)
+
 TTL = "  ttlSecondsAfterFinished: 600  # after ten minutes, to read the logs\n"
 
 EDITS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
@@ -181,11 +186,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("a: b\n".encode("utf-16"), "the file cannot be read: it is not UTF-8 text; save it as UTF-8."),
+        ("a: b\n".encode("utf-16"), UTF_16),
+        ("a: b\n".encode("utf-16-le"), UTF_16),
         (
-            "a: b\n".encode("utf-16-le"),
-            "line 1: contains a NUL character, as in UTF-16 or a binary file; save it as UTF-8 text.",
+            b"a: b\r\nc: \xe9\n",
+            "expected UTF-8 text, got b'\\xe9' in line 2; save the file with the encoding UTF-8.",
         ),
+        (b"a: b\nc: \0\n", "line 2: contains a NUL character, as in a binary file; save it as UTF-8 text."),
         (b"", "the file is empty."),
         (b"# only a comment\n", "the file is empty."),
         (b"text\n", "a cluster file must be a single mapping of keys; see cluster/config.yaml."),

@@ -221,6 +221,15 @@ def test_files_of_other_kinds_are_named(tmp_path: Path, backbone: Backbone, cont
             load_weights(backbone, str(path))
 
 
+def test_a_checkpoint_may_contain_the_words_of_other_formats(tmp_path: Path, backbone: Backbone):
+    torch.save({"state_dict": STATE, "dirpath": "saved_models/tensorflow"}, tmp_path / "last.ckpt")
+    load_weights(backbone, str(tmp_path / "last.ckpt"))
+    assert backbone.weights_part == "state_dict"
+    (tmp_path / "model.ckpt").write_bytes(b"\0\0tensorflow" + bytes(100))
+    with pytest.raises(UserError, match=r"model\.ckpt: is a TensorFlow model, not PyTorch weights"):
+        load_weights(backbone, str(tmp_path / "model.ckpt"))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_torchscript_model_is_named(tmp_path: Path, backbone: Backbone):
     (tmp_path / "w.pt").write_bytes(script())

@@ -57,7 +57,7 @@ def test_reads_json_with_or_without_a_mark(path: Path) -> None:
     [
         (b"", " line 1 column 1: expected JSON (Expecting value), got ''; "),
         (b'[1,\n 2, x"y"]', " line 2 column 5: expected JSON (Expecting value), got 'x\"y\"]'; "),
-        (b'["\xff"]', ": expected UTF-8 text, got b'\\xff'; "),
+        (b'["\xff"]', ": expected UTF-8 text, got b'\\xff' in line 1; "),
         (b"[" * 100_000, ": expected JSON, got "),
         (b"9" * 5000, ": expected JSON, got "),
     ],

@@ -12,9 +12,9 @@ import torch
 
 from pan_model.data.items import Items
 from pan_model.errors import UserError
-from pan_model.images import decoded_cache as images_module
 from pan_model.images.decoded_cache import DecodedImages, cache_path, load_decoded_images
-from pan_model.images.decoding import border, load_image, load_square, normalise, square_side
+from pan_model.images.decoding import load_image, load_square, normalise
+from pan_model.images.preprocessing import Preprocessing
 
 FINGERPRINT = "sha256:" + "0" * 64
 SIZE = 32
@@ -43,10 +43,14 @@ def files(cache_dir: Path) -> list[Path]:
 @pytest.mark.parametrize("image_size", [1, 4, 31, 32, 224])
 def test_centre_of_a_square_is_what_load_image_reads(draw_items: Callable[..., Items], image_size: int) -> None:
     items = draw_items(4, sizes=((60, 41), (41, 60), (50, 50), (300, 227)))
-    start = border(image_size)
+    start = Preprocessing.usual(image_size).border
     for index in range(len(items)):
         square = load_square(items.image_path(index), image_size)
-        assert square.shape == (square_side(image_size), square_side(image_size), 3)
+        assert square.shape == (
+            Preprocessing.usual(image_size).resize_size,
+            Preprocessing.usual(image_size).resize_size,
+            3,
+        )
         cut = torch.from_numpy(square[start : start + image_size, start : start + image_size].transpose(2, 0, 1).copy())
         difference = (normalise(cut[None])[0] - load_image(items.image_path(index), image_size)).abs() / LEVEL
         assert difference.max() < 2.1  # where a sum ends at half a level, either pass may round differently
@@ -56,7 +60,7 @@ def test_centre_of_a_square_is_what_load_image_reads(draw_items: Callable[..., I
 def test_rows_are_the_squares_of_the_items(items: Items, cache_dir: Path) -> None:
     images = load(items, cache_dir)
     assert len(images) == NUM_ITEMS
-    assert images.side == square_side(SIZE) == 37
+    assert images.side == Preprocessing.usual(SIZE).resize_size == 37
     indices = np.array([17, 3, 3, 0])
     read = images.read(indices)
     assert read.dtype == np.uint8
@@ -158,8 +162,10 @@ def test_cache_dir_that_is_a_file(items: Items, cache_dir: Path) -> None:
 
 def test_disk_that_is_too_small(items: Items, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(items.image_root)._replace(free=1000)
-    monkeypatch.setattr(images_module.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"images cannot be cached in .*: 20 of 37 px take 0\.0 GB, 0\.0 GB are free"):
+    monkeypatch.setattr("pan_model.files.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(
+        UserError, match=r"images cannot be cached in .*: they take 82 KB, 1 KB are free; .*--image-size"
+    ):
         load(items, cache_dir)
     assert not cache_dir.exists()
 

@@ -126,7 +126,10 @@ def test_tables_of_spreadsheets_say_the_same(draw: Draw, table: str | bytes):
         ("file,red\na/1.jpg,1\na/1.jpg,0\n", r"line 3: expected the values of line 2, .* another value of 'red'"),
         ("file,red\na/1.jpg,1,0\n", r"line 2: expected 2 cells as in the header, got '3'"),
         ("file,red\na/1.jpg,\n", r"expected values 1 or 0, got none"),
-        (b"file,red\na/1.jpg,1\na/caf\xe9.jpg,1\n", r"line 3: expected UTF-8 text"),
+        (
+            b"file,red\na/1.jpg,1\na/caf\xe9.jpg,1\n",
+            r"expected UTF-8 text, got b'\\xe9' in line 3; .*save as CSV UTF-8",
+        ),
     ],
 )
 def test_tables_with_two_meanings_are_refused(draw: Draw, table: str | bytes, message: str):
