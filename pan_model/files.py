@@ -86,22 +86,6 @@ def atomic_cache_write(path: Path, what: str) -> Generator[Path]:
         raise UserError(f"{what} cannot be cached in {path.parent} ({error}); give another --cache-dir.") from error
 
 
-def read_user_text(path: Path) -> str:
-    """Read a text file that a user wrote; see `decode_user_text`.
-
-    Raises:
-        UserError: The file cannot be read, or is not UTF-8.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
-    try:
-        return decode_user_text(content)
-    except UserError as error:
-        raise UserError(f"{path}: {error}.") from error
-
-
 def decode_user_text(content: bytes) -> str:
     r"""Decode text that a user wrote: UTF-8 with or without a byte order mark, lines that end in LF, CRLF or CR.
 

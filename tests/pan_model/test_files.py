@@ -16,8 +16,8 @@ from pan_model.files import (
     atomic_write,
     check_writable,
     content_key,
+    decode_user_text,
     existing_parent,
-    read_user_text,
     write_new_files,
 )
 
@@ -172,10 +172,8 @@ def test_nearest_folder_that_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
-def test_text_of_a_user_may_have_a_mark_and_any_line_ends(tmp_path: Path, mark: bytes, end: str):
-    path = tmp_path / "words.txt"
-    path.write_bytes(mark + f"Düne{end}{end}b{end}".encode())
-    assert read_user_text(path) == "Düne\n\nb\n"
+def test_text_of_a_user_may_have_a_mark_and_any_line_ends(mark: bytes, end: str):
+    assert decode_user_text(mark + f"Düne{end}{end}b{end}".encode()) == "Düne\n\nb\n"
 
 
 @pytest.mark.parametrize(
@@ -183,14 +181,12 @@ def test_text_of_a_user_may_have_a_mark_and_any_line_ends(tmp_path: Path, mark: 
     [
         (
             "a = 1".encode("utf-16"),
-            r"words\.txt: expected UTF-8 text, got UTF-16, which PowerShell's > writes; save it",
+            r"expected UTF-8 text, got UTF-16, which PowerShell's > writes; save it",
         ),
-        ("a = 1".encode("utf-16-be"), r"words\.txt: expected UTF-8 text, got UTF-16"),
-        ("a\r\nb\rDüne".encode("latin-1"), r"words\.txt: expected UTF-8 text, got b'\\xfc' in line 3; save"),
+        ("a = 1".encode("utf-16-be"), r"expected UTF-8 text, got UTF-16"),
+        ("a\r\nb\rDüne".encode("latin-1"), r"expected UTF-8 text, got b'\\xfc' in line 3; save"),
     ],
 )
-def test_text_of_a_user_in_another_encoding_is_refused(tmp_path: Path, content: bytes, message: str):
-    path = tmp_path / "words.txt"
-    path.write_bytes(content)
+def test_text_of_a_user_in_another_encoding_is_refused(content: bytes, message: str):
     with pytest.raises(UserError, match=message):
-        read_user_text(path)
+        decode_user_text(content)
