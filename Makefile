@@ -10,6 +10,8 @@ MAKEFLAGS += --no-print-directory
 # An activated .venv is removed from the PATH: uv would replace the environment that it runs from.
 export PATH := $(subst $(CURDIR)/.venv/bin:,,$(PATH)):$(CURDIR)/.uv/bin
 unexport VIRTUAL_ENV
+# Compiled modules are kept: without them every process of a study, of Ray's and of a test compiles torch and Ray first.
+unexport PYTHONDONTWRITEBYTECODE
 UV := $$(uv --version >/dev/null 2>&1 && echo uv || echo python3 -m uv)
 PYTHON := .venv/bin/python
 

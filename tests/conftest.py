@@ -6,6 +6,7 @@ import random
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -40,8 +41,10 @@ for name in (
     "PAN_STUDY_CACHE_DIR",
     "PAN_STUDY_VERSION",
     "PAN_STUDY_WORKERS",
+    "PYTHONDONTWRITEBYTECODE",  # compiled modules are kept, else every process of a test compiles torch and Ray first
 ):
     os.environ.pop(name, None)
+sys.dont_write_bytecode = False
 os.environ["RAY_TMPDIR"] = str(TEMPORARY)
 os.environ["RAY_AUTH_MODE"] = "token"  # else the first Ray of a process decides for those that come after it
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
