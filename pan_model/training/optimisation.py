@@ -1,14 +1,20 @@
 """Optimisation: AdamW with a schedule, weight decay, and decay towards the initial weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
 
 from pan_model.errors import UserError
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+"""The constants of AdamW, as torch has them."""
 
 
 class Schedule(StrEnum):
@@ -74,46 +80,95 @@ class Optimisation:
 
     A group may set its own "lr", "weight_decay" and "start_decay". The initial weights are those at construction. They
     are not part of the state: a resumed run constructs them again.
+
+    The update is that of `torch.optim.AdamW`, whose constructor and first step import torch's compiler: seconds in
+    every worker of a study.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]], config: TrainConfig, *, steps_per_epoch: int) -> None:
-        self._adam = torch.optim.AdamW(
-            [{"start_decay": config.start_decay, **group} for group in groups],
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-        )
-        num_steps = (config.schedule_epochs or config.max_epochs) * steps_per_epoch
-        restarts = config.schedule_epochs is not None
-        self._scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self._adam,
-            lambda step: share_of_learning_rate(config.schedule, (step % num_steps if restarts else step) / num_steps),
-        )
-        self._first = [[weight.detach().clone() for weight in group["params"]] for group in self._adam.param_groups]
+        defaults = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "start_decay": config.start_decay}
+        self._groups = [{**defaults, **group, "params": list(group["params"])} for group in groups]
+        self._moments: dict[Tensor, dict[str, Tensor]] = {}
+        self._steps = 0
+        self._config = config
+        self._num_steps = (config.schedule_epochs or config.max_epochs) * steps_per_epoch
+        self._first = [[weight.detach().clone() for weight in group["params"]] for group in self._groups]
 
     def zero_grad(self) -> None:
         """Reset the gradients."""
-        self._adam.zero_grad()
+        for weight in self._weights():
+            weight.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
         """Take a step of AdamW, then decay towards the initial weights."""
-        self._adam.step()
-        for group, first in zip(self._adam.param_groups, self._first, strict=True):
-            if pull := min(1.0, group["lr"] * group["start_decay"]):
+        share = self._share()
+        for group, first in zip(self._groups, self._first, strict=True):
+            rate = group["lr"] * share
+            self._update([weight for weight in group["params"] if weight.grad is not None], rate, group["weight_decay"])
+            if pull := min(1.0, rate * group["start_decay"]):
                 for weight, start in zip(group["params"], first, strict=True):
                     weight.lerp_(start, pull)
-        self._scheduler.step()
+        self._steps += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the next step depends on, besides the weights."""
-        return {"adam": self._adam.state_dict(), "steps": self._scheduler.last_epoch}
+        moments = {
+            number: dict(self._moments[weight])
+            for number, weight in enumerate(self._weights())
+            if weight in self._moments
+        }
+        rates = [{"lr": group["lr"] * self._share()} for group in self._groups]
+        return {"adam": {"state": moments, "param_groups": rates}, "steps": self._steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state of another optimisation, whose schedule may have ended where this one continues."""
-        self._adam.load_state_dict(state["adam"])
-        self._scheduler.last_epoch = state["steps"]
-        for group, rate in zip(self._adam.param_groups, self._scheduler.base_lrs, strict=True):
-            group["lr"] = rate * self._scheduler.lr_lambdas[0](state["steps"])
+        weights = list(self._weights())
+        self._moments = {
+            weights[number]: {name: _like(value, weights[number], name) for name, value in moments.items()}
+            for number, moments in state["adam"]["state"].items()
+        }
+        self._steps = state["steps"]
+
+    def _weights(self) -> Iterator[Tensor]:
+        return (weight for group in self._groups for weight in group["params"])
+
+    def _share(self) -> float:
+        """Return the factor of the learning rate in the next step."""
+        restarts = self._config.schedule_epochs is not None
+        done = (self._steps % self._num_steps if restarts else self._steps) / self._num_steps
+        return share_of_learning_rate(self._config.schedule, done)
+
+    def _update(self, weights: list[Tensor], rate: float, weight_decay: float) -> None:
+        """Take a step of AdamW on the weights of a group that have gradients."""
+        for weight in weights:
+            if weight not in self._moments:
+                self._moments[weight] = {
+                    "step": torch.tensor(0.0),
+                    "exp_avg": torch.zeros_like(weight, memory_format=torch.preserve_format),
+                    "exp_avg_sq": torch.zeros_like(weight, memory_format=torch.preserve_format),
+                }
+        moments = [self._moments[weight] for weight in weights]
+        adamw(
+            weights,
+            [weight.grad for weight in weights if weight.grad is not None],
+            [moment["exp_avg"] for moment in moments],
+            [moment["exp_avg_sq"] for moment in moments],
+            [],
+            [moment["step"] for moment in moments],
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=rate,
+            weight_decay=weight_decay,
+            eps=EPSILON,
+            maximize=False,
+        )
+
+
+def _like(value: Tensor, weight: Tensor, name: str) -> Tensor:
+    """Copy a moment to the device and type of its weight; the count of steps stays on the CPU."""
+    return value.clone() if name == "step" else value.to(weight, copy=True)
 
 
 def share_of_learning_rate(schedule: Schedule, done: float) -> float:

@@ -1,5 +1,7 @@
 import io
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -180,3 +182,56 @@ def test_an_optimisation_goes_on_after_another_s_step_bit_for_bit():
 def test_impossible_training_is_refused_by_name(changes: dict[str, Any], message: str):
     with pytest.raises(UserError, match=message):
         config(**changes)
+
+
+@pytest.mark.parametrize("schedule", Schedule)
+def test_steps_equal_those_of_torch_to_the_last_bit(schedule: Schedule):
+    train = config(schedule=schedule, weight_decay=0.3)
+    generator = torch.Generator().manual_seed(0)
+    gradients = torch.randn(12, 7, generator=generator)
+    ours, theirs = nn.Parameter(torch.ones(7)), nn.Parameter(torch.ones(7))
+    optimisation = optimise([ours], train)
+    adam = torch.optim.AdamW([theirs], lr=train.learning_rate, weight_decay=train.weight_decay)
+    rate = torch.optim.lr_scheduler.LambdaLR(adam, lambda done: share_of_learning_rate(schedule, done / 12))
+    for gradient in gradients:
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        optimisation.step()
+        adam.step()
+        rate.step()
+        assert torch.equal(ours, theirs)
+
+
+def test_a_checkpoint_of_torch_s_adamw_is_continued():
+    """Earlier releases wrote the state of `torch.optim.AdamW`."""
+    train = config()
+    ours, theirs = nn.Parameter(torch.ones(7)), nn.Parameter(torch.ones(7))
+    adam = torch.optim.AdamW([theirs], lr=train.learning_rate, weight_decay=train.weight_decay)
+    for _ in range(3):
+        theirs.grad = torch.linspace(-1, 1, 7)
+        adam.step()
+    optimisation = optimise([ours], train)
+    optimisation.load_state_dict({"adam": adam.state_dict(), "steps": 3})
+    with torch.no_grad():
+        ours.copy_(theirs)
+    for weight in (ours, theirs):
+        weight.grad = torch.ones(7)
+    optimisation.step()
+    adam.step()
+    assert torch.equal(ours, theirs)
+
+
+def test_training_does_not_load_torch_s_compiler():
+    """Importing it takes seconds in every worker of a study."""
+    code = """
+import sys, torch
+from pan_model.training.optimisation import Optimisation, TrainConfig
+import pan_model.training.trainer
+weight = torch.nn.Parameter(torch.ones(2))
+train = TrainConfig(max_epochs=1, seed=0)
+optimisation = Optimisation([{"params": [weight]}], train, steps_per_epoch=1)
+weight.sum().backward()
+optimisation.step()
+print(*{"torch._dynamo", "torchvision", "sympy"}.intersection(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("\n", "")
