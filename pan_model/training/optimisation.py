@@ -87,7 +87,9 @@ class Optimisation:
 
     def __init__(self, groups: Sequence[dict[str, Any]], config: TrainConfig, *, steps_per_epoch: int) -> None:
         defaults = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "start_decay": config.start_decay}
-        self._groups = [{**defaults, **group, "params": list(group["params"])} for group in groups]
+        self._groups: list[dict[str, Any]] = [{**defaults, **group} for group in groups]
+        for group in self._groups:
+            group["params"] = list(group["params"])
         self._moments: dict[Tensor, dict[str, Tensor]] = {}
         self._steps = 0
         self._config = config
