@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from pan_model.model.encoders.encoder import Encoder, EncoderConfig
 from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.normalisation import Normalisation, NormalisationConfig
-from pan_model.model.similarity import ConditionSimilarity, PairSimilarity, SimilarityConfig
+from pan_model.model.pair_scores import PairScorer
+from pan_model.model.similarity import ConditionSimilarity, Joint, PairSimilarity, SimilarityConfig
 from pan_model.shapes import Float, Int
-
-PAIRS_BATCH_SIZE = {"cpu": 512, "cuda": 16384}
-"""Pairs scored at a time, by device; on a CPU as many as fit in its cache (benchmarks/scoring_batch_size.py)."""
 
 
 class Scoring(StrEnum):
@@ -114,7 +112,7 @@ class Pan(nn.Module):
         index_1: Int[np.ndarray, "P"],
         index_2: Int[np.ndarray, "P"],
         *,
-        batch_size: int | None = None,
+        chunk_size: int | None = None,
     ) -> Float[np.ndarray, "P"]:
         """Score P pairs of embedded items in evaluation mode. Repeated pairs are computed once.
 
@@ -122,19 +120,31 @@ class Pan(nn.Module):
             embeddings: The embeddings of N items.
             index_1: The first item of each pair.
             index_2: The second item of each pair.
-            batch_size: Pairs that are scored at a time; by default chosen by device.
+            chunk_size: Pairs that are scored at a time; by default chosen by device and sizes.
 
         Returns:
             p if `scoring` is pair_mean, else its log-odds.
         """
         if self.similarity.joint.symmetric:
             index_1, index_2 = np.minimum(index_1, index_2), np.maximum(index_1, index_2)
-        codes, inverse = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
-        first, second = (torch.from_numpy(index).to(embeddings.device) for index in np.divmod(codes, len(embeddings)))
-        size = batch_size or PAIRS_BATCH_SIZE[embeddings.device.type]
-        # Many small tensors would fragment memory.
-        scores = torch.empty(len(codes), device=embeddings.device)
-        for batch, items_1, items_2 in zip(scores.split(size), first.split(size), second.split(size), strict=True):
-            pairs = self.similarity(embeddings[items_1], embeddings[items_2])
-            batch.copy_(pairs.score if self.scoring is Scoring.PAIR_MEAN else pairs.log_odds)
-        return scores.cpu().numpy()[inverse]
+        codes, place = np.unique(index_1 * len(embeddings) + index_2, return_inverse=True)
+        pairs = np.stack(np.divmod(codes, len(embeddings)), axis=1)
+        if self.similarity.joint is not Joint.ABSDIFF:  # the others compute something for each item
+            items, pairs = _occurring(pairs, len(embeddings))
+            embeddings = embeddings[torch.from_numpy(items).to(embeddings.device)]
+        on_device = torch.from_numpy(pairs).to(embeddings.device)
+        return self.pair_scorer().pairs(embeddings, on_device, chunk_size=chunk_size).cpu().numpy()[place]
+
+    def pair_scorer(self) -> PairScorer:
+        """Return a fast scorer of pairs of embeddings with the present weights, in evaluation mode.
+
+        Its scores are p if `scoring` is pair_mean, else the log-odds.
+        """
+        return PairScorer(self.similarity, log_odds=self.scoring is not Scoring.PAIR_MEAN)
+
+
+def _occurring(pairs: Int[np.ndarray, "P 2"], num_items: int) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "P 2"]]:
+    """Return the items that occur in pairs, and the pairs as positions among them."""
+    occurs = np.zeros(num_items, dtype=bool)
+    occurs[pairs] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[pairs]

@@ -8,7 +8,6 @@ import torch
 
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.model import pan as model_module
 from pan_model.model.encoders import ENCODERS
 from pan_model.model.pan import Pan, Scoring
 from pan_model.model.similarity import Joint
@@ -39,14 +38,15 @@ def test_pairs_are_scored_as_the_model_scores_their_features(
     assert scores[1] == scores[2]
 
 
+@pytest.mark.parametrize("joint", Joint)
 def test_scores_do_not_depend_on_how_many_pairs_are_scored_at_once(
-    build: Build, configure: Configure, features: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+    build: Build, configure: Configure, features: torch.Tensor, joint: Joint
 ):
-    model = build(configure())
+    model = build(configure(joint=str(joint)))
     index_1, index_2 = np.random.default_rng(0).integers(len(features), size=(2, 100))
     whole = model.score_pairs(model.embed(features), index_1, index_2)
-    monkeypatch.setattr(model_module, "PAIRS_BATCH_SIZE", {"cpu": 7})
-    np.testing.assert_allclose(model.score_pairs(model.embed(features), index_1, index_2), whole, rtol=1e-6)
+    pieces = model.score_pairs(model.embed(features), index_1, index_2, chunk_size=7)
+    np.testing.assert_allclose(pieces, whole, rtol=1e-6)
 
 
 def test_no_pairs_have_no_scores(build: Build, configure: Configure, features: torch.Tensor):
