@@ -3,7 +3,7 @@
 # configured for.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-fast coverage check format lock find-uv install
+.PHONY: help setup study test test-fast coverage bench check format lock find-uv install
 MAKEFLAGS += --no-print-directory
 
 # uv is searched on the PATH and in .uv, where `make setup` installs it if it may not install packages into Python itself.
@@ -45,6 +45,9 @@ coverage: setup  ## run all tests and print the line and branch coverage of stud
 	@$(PYTHON) -m coverage json --quiet -o .coverage/report.json
 	@$(PYTHON) -c 'import json; print("lines {percent_statements_covered:.2f}%, branches {percent_branches_covered:.2f}%" \
 		.format(**json.load(open(".coverage/report.json"))["totals"]))'
+
+bench: setup  ## run all benchmarks and write benchmarks/RESULTS.md (some: ARGS="pair_labels all_pairs")
+	$(PYTHON) -u benchmarks/run_all.py $(ARGS)
 
 check: setup  ## check format, lint and types; changes nothing
 	$(PYTHON) -m ruff format --check

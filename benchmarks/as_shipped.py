@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 from measure import Row, parser, run_benchmark
+from prepared import add_data_flags, load_items, prepare_items, study_flags
 
 ROOT = Path(__file__).parents[1]
 METRIC = "few_shot_accuracy"
@@ -54,52 +55,16 @@ class Trial:
     config: dict[str, Any]
 
 
-def prepare(arguments: argparse.Namespace, folder: Path) -> list[str]:
-    """Extract the features into the cache and write them for the peer; return the flags of the study."""
-    from judge import save_items
-
-    from study.config.study_config import StudyConfig
-    from study.trials.preparation import Preparation, prepare_dataset
-
-    flags = {
-        "dataset": "demo" if arguments.data_root is None else "cub",
-        "data-root": folder / "data" if arguments.data_root is None else arguments.data_root.absolute(),
-        "output": folder / "results",
-        "name": "ours",
-        "cache-dir": folder / "cache",
-        "num-trials": arguments.num_trials,
-        "max-concurrent": arguments.max_concurrent,
-        "seed": arguments.seed,
-        **{name: value for name in ("backbone", "weights") if (value := getattr(arguments, name))},
-    }
-    config = StudyConfig(
-        datasets=(flags["dataset"],),
-        data_root=flags["data-root"],
-        cache_dir=flags["cache-dir"],
-        output=flags["output"],
-        backbone=arguments.backbone,
-        weights=arguments.weights,
-    )
-    (plan,) = config.plans
-    prepared = prepare_dataset(
-        Preparation(
-            dataset=plan.dataset,
-            data_root=config.data_root,
-            cache_dir=config.cache_dir,
-            features=plan.features,
-            options=plan.options,
-        )
-    )
-    save_items(prepared.featured, folder / "items")
-    return [text for name, value in flags.items() for text in (f"--{name}", str(value))]
-
-
-def run_ours(flags: list[str], environment: dict[str, str]) -> tuple[float, list[Trial]]:
+def run_ours(
+    arguments: argparse.Namespace, flags: list[str], output: Path, environment: dict[str, str]
+) -> tuple[float, list[Trial]]:
     """Run a study and return its seconds and its trials that were better than those before."""
+    command = [sys.executable, "study/run.py", *flags, "--output", output, "--name", "ours", "--seed", arguments.seed]
+    command += ["--num-trials", arguments.num_trials, "--max-concurrent", arguments.max_concurrent]
     began, start_s = time.time(), time.perf_counter()
-    subprocess.run([sys.executable, "study/run.py", *flags], check=True, cwd=ROOT, env=environment)
+    subprocess.run([*map(str, command)], check=True, cwd=ROOT, env=environment)
     seconds = time.perf_counter() - start_s
-    (table,) = Path(flags[flags.index("--output") + 1]).glob("ours/*/trials.csv")
+    (table,) = output.glob("ours/*/trials.csv")
     with table.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] and row["status"] != "failed"]
     rows.sort(key=lambda row: datetime.fromisoformat(row["ended"]))
@@ -142,7 +107,6 @@ def run_as_shipped(
 def straight_trainable(config: dict[str, Any]) -> None:
     """Train one trial of the peer and report each epoch."""
     import torch
-    from judge import load_items
     from ray import tune
     from straight import StraightTrial, val_episodes
 
@@ -215,7 +179,7 @@ def search_as_shipped(arguments: argparse.Namespace) -> None:
 def judge_peer(trial: Trial, folder: Path) -> np.ndarray:
     """Train the peer's winner again, and return the accuracy of each common episode."""
     import torch
-    from judge import draw_random_episodes, load_items
+    from judge import draw_random_episodes
     from straight import StraightTrial
 
     from pan_model.config import TrialConfig
@@ -229,7 +193,7 @@ def judge_peer(trial: Trial, folder: Path) -> np.ndarray:
 
 def measure(arguments: argparse.Namespace) -> list[Row]:
     """Run both sides and compare them."""
-    from judge import draw_random_episodes, interval, judge, load_items
+    from judge import draw_random_episodes, interval, judge
 
     def say(line: str) -> None:
         print(f"as_shipped: {line}", file=sys.stderr, flush=True)
@@ -240,9 +204,10 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="as-shipped-") as name:
         folder = Path(name)
         say("extracting features, not timed")
-        flags = prepare(arguments, folder)
+        flags = study_flags(arguments, folder / "data", folder / "cache")
         dataset = flags[1]
-        ours_s, ours = run_ours(flags, environment)
+        prepare_items(flags, folder / "items")
+        ours_s, ours = run_ours(arguments, flags, folder / "results", environment)
         say(f"ours: {ours_s:.0f} s, best {ours[-1].value:.4f} on its own questions")
         peer_s, peer = run_as_shipped(arguments, dataset, folder, environment)
         shipped = json.loads((folder / "peer.json").read_text(encoding="utf-8"))
@@ -270,9 +235,7 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
 def arguments_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     made = parser(__doc__)
-    made.add_argument("--data-root", type=Path, help="holds CUB_200_2011; default: generated images")
-    made.add_argument("--backbone", help="as in study/run.py")
-    made.add_argument("--weights", help="as in study/run.py")
+    add_data_flags(made)
     made.add_argument("--num-trials", type=int, default=32)
     made.add_argument("--max-concurrent", type=int, default=2, help="trials at a time, on both sides")
     made.add_argument("--seed", type=int, default=0, help="seed of both searches")

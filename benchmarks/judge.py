@@ -4,8 +4,8 @@ As a command it prints the accuracy of each episode as JSON, and runs with the P
 
     OTHER/.venv/bin/python benchmarks/judge.py ITEMS best_config.json
 
-ITEMS is a folder that `save_items` wrote. The model is trained again for as many epochs as best_config.json says, which
-repeats the trial, since every random number depends on its configuration only.
+ITEMS is a folder that `prepared.save_items` wrote. The model is trained again for as many epochs as best_config.json
+says, which repeats the trial, since every random number depends on its configuration only.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from prepared import load_items
 
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
@@ -67,33 +68,6 @@ def interval(values: np.ndarray) -> str:
     return f"{values.mean():.4f} [{values.mean() - half:.4f}, {values.mean() + half:.4f}]"
 
 
-def save_items(items: FeaturedItems, folder: Path) -> None:
-    """Write items with their features to features.npy and labels.npz in a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "features.npy", items.features)
-    np.savez(
-        folder / "labels.npz",
-        classes=items.classes,
-        attributes=items.attributes,
-        certain=items.certain,
-        attribute_names=np.array(items.attribute_names, dtype=str),
-        **{split.value: places for split, places in items.splits.items()},
-    )
-
-
-def load_items(folder: Path) -> FeaturedItems:
-    """Read the items that `save_items` wrote."""
-    with np.load(folder / "labels.npz") as labels:
-        return FeaturedItems(
-            features=np.load(folder / "features.npy"),
-            classes=labels["classes"],
-            attributes=labels["attributes"],
-            certain=labels["certain"],
-            attribute_names=tuple(labels["attribute_names"].tolist()),
-            splits={split: labels[split.value] for split in Split if split.value in labels},
-        )
-
-
 def judge(items: FeaturedItems, config: dict[str, Any], epoch: int, episodes: RandomEpisodes) -> np.ndarray:
     """Train a configuration for some epochs as its trial did, and return the accuracy of each episode."""
     torch.set_num_threads(1)
@@ -110,9 +84,10 @@ def main() -> None:
     parser.add_argument("items", type=Path, metavar="ITEMS", help="folder with features.npy and labels.npz")
     parser.add_argument("best_config", type=Path, metavar="best_config.json")
     parser.add_argument("--episodes", type=int, default=NUM_EPISODES)
+    parser.add_argument("--seed", type=int, nargs="+", default=[SEED], help="seed of the episodes")
     arguments = parser.parse_args()
     items, best = load_items(arguments.items), json.loads(arguments.best_config.read_text(encoding="utf-8"))
-    episodes = draw_random_episodes(items, arguments.episodes)
+    episodes = draw_random_episodes(items, arguments.episodes, arguments.seed)
     print(json.dumps(judge(items, best["config"], best["metric"]["epoch"], episodes).tolist()))
 
 

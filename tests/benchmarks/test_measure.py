@@ -66,6 +66,7 @@ def test_a_missing_target_is_null_and_infinity_is_refused(capfd):
         measure.print_rows([measure.Row("sum", 0.0, 1.0, float("inf"))], json=True)
 
 
+@pytest.mark.slow  # the profiler takes seconds to start
 @pytest.mark.skipif(torch.cuda.is_available(), reason="measures the CPU's memory")
 def test_peak_memory_counts_tensors_that_live_at_the_same_time():
     size = 1 << 20
