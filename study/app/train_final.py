@@ -2,8 +2,6 @@
 
 import os
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,21 +12,25 @@ import torch
 from pan_model.backbones.architectures import Backbone, build_backbone
 from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.backbones.weights import load_weights
-from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.datasets import ReaderOptions
 from pan_model.errors import UserError
 from pan_model.reproducibility import deterministic_arithmetic
-from pan_model.scores import QuestionScores
-from pan_model.scoring.baselines import NORMALISED, normalised_baseline, untrained_baselines
-from pan_model.scoring.pan_scorer import pan_scorer
-from pan_model.tasks.task import Task
 from pan_model.trained import BACKBONE as MODEL_BACKBONE
 from pan_model.trained import CONFIG, WEIGHTS, read_preprocessing, save_model
-from pan_model.training.trainer import Trainer
 from search_spaces import SPACES
+from study.app.final_jobs import (
+    PAPER_SETTING,
+    TRAIN_ON,
+    FinalInput,
+    FinalResults,
+    FirstModel,
+    PaperResult,
+    plan_workers,
+    run_final_jobs,
+)
 from study.config.choices import Regime
-from study.config.final_config import NONE, FinalConfig
+from study.config.final_config import FinalConfig
 from study.config.provenance import provenance
 from study.nodes.slots import loading_processes_here
 from study.reporting.best_config import read_best_config
@@ -39,11 +41,9 @@ from study.storage.files import exists, storage_of, write_json
 from study.storage.location import Location, absolute, in_store
 from study.storage.paths import BACKBONE, StudyPaths
 from study.terminal import Terminal, duration
-from study.trials.paper_setting import PaperSetting, paper_setting_of_final
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
 from study.trials.question_scores import from_entry
 
-PAPER_SETTING = "paper_setting"
 FINAL_SCHEMA = "pan-study/final/1"
 METRICS = "metrics.json"
 UNFINISHED = f".{METRICS}."
@@ -51,8 +51,6 @@ UNFINISHED = f".{METRICS}."
 
 LEFTOVERS = (WEIGHTS, CONFIG, MODEL_BACKBONE, "model_card.md")
 """Files that an interrupted final training may leave in a store; the next one overwrites them."""
-
-TRAIN_ON = (Split.TRAIN, Split.VAL)
 
 
 def train_final(config: FinalConfig, terminal: Terminal) -> int:
@@ -71,34 +69,20 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
     best = read_best_config(config.best_config)
     if _exists_already(config.folder):
         raise UserError(f"{config.folder}: exists; move it, or give another --output.")
+    plan = plan_workers(config, Regime(best["features"]["regime"]), num_gpus=torch.cuda.device_count())
     storage_of(config.folder).check_writable(config.folder, "the final training", "--output", probe=UNFINISHED)
-    times_s: dict[str, float] = {}
+    started_s = time.monotonic()
     with deterministic_arithmetic():
-        with _timed("preparation", times_s):
-            prepared = _prepare(best, config, terminal)
-        paper = None
-        if PAPER_SETTING in config.baseline_names:
-            with _timed(f"baseline {PAPER_SETTING}", times_s):
-                paper = _train_paper_setting(prepared, config, terminal)
-        with _timed(f"PAN, {config.seeds} seeds", times_s):
-            trainers = _train_seeds(best, prepared, config.seeds, terminal)
-        terminal.say("testing, once")
-        with _timed("testing", times_s):
-            metrics = _test(trainers, paper, config.baseline_names, best)
-        metrics |= {"left_out": prepared.left_out, "cautions": prepared.cautions}
-    _write_folder(config.folder, trainers[0], prepared, best, metrics)
-    terminal.say(f"time: {', '.join(f'{name} {duration(time_s)}' for name, time_s in times_s.items())}")
-    _print_results(config.folder, trainers[0].task.objective.name, metrics, terminal)
+        prepared = _prepare(best, config, terminal)
+        prepared_s = time.monotonic()
+        results = run_final_jobs(FinalInput(best=best, prepared=prepared, config=config), plan, terminal)
+    metrics = _describe(results, best) | {"left_out": prepared.left_out, "cautions": prepared.cautions}
+    ended_s = time.monotonic()
+    _write_folder(config.folder, results.first, prepared, best, metrics)
+    terminal.say(_describe_times(prepared_s - started_s, ended_s - prepared_s, results))
+    _print_results(config.folder, prepared.row.task.objective.name, metrics, terminal)
     _summarise(config.folder, prepared.dataset, terminal)
     return 0
-
-
-@contextmanager
-def _timed(name: str, times_s: dict[str, float]) -> Generator[None]:
-    """Add the seconds that the block takes to `times_s`."""
-    started_s = time.monotonic()
-    yield
-    times_s[name] = time.monotonic() - started_s
 
 
 def _prepare(best: dict[str, Any], config: FinalConfig, terminal: Terminal) -> PreparedDataset:
@@ -185,116 +169,56 @@ def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
     return options
 
 
-def _train_paper_setting(prepared: PreparedDataset, config: FinalConfig, terminal: Terminal) -> PaperSetting:
-    """Train the baseline `paper_setting`, or read it from the cache. Called first, since the cache may be unusable."""
-    others = [name for name in config.baseline_names if name != PAPER_SETTING] or [NONE]
-
-    def announce(epochs: int, epoch_s: float) -> None:
-        terminal.say(
-            f"baseline {PAPER_SETTING}: up to {epochs} epochs of all pairs, of which the best on val is chosen, at "
-            f"most about {duration(epochs * epoch_s)}; then as many on train and val; leave it out with "
-            f"--baselines {' '.join(others)}"
-        )
-
-    with terminal.live() as show:
-        space = SPACES[prepared.dataset]
-        paper = paper_setting_of_final(
-            prepared,
-            space.paper_setting,
-            paper_epochs=space.paper_epochs,
-            cache_dir=config.cache_dir,
-            show=show,
-            announce=announce,
-        )
-    terminal.say(f"baseline paper_setting: trained {paper.epoch} epochs on train and val")
-    return paper
-
-
-def _train_seeds(best: dict[str, Any], prepared: PreparedDataset, seeds: int, terminal: Terminal) -> list[Trainer]:
-    trial = TrialConfig.from_flat(best["config"])
-    task = prepared.row.task(prepared.featured, seed=trial.train.seed, train_on=TRAIN_ON)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    finals = [replace(trial, train=replace(trial.train, seed=seed)) for seed in range(seeds)]
-    return [_train(Trainer(task, final, device, prepared.start), best["metric"]["epoch"], terminal) for final in finals]
-
-
-def _train(trainer: Trainer, epochs: int, terminal: Terminal) -> Trainer:
-    seed = trainer.config.train.seed
-    with terminal.live() as show:
-        while trainer.epoch < epochs:
-            trainer.train_epoch()
-            show(lambda: f"seed {seed}: epoch {trainer.epoch}/{epochs}")
-    trainer.close()
-    terminal.say(f"seed {seed}: trained {epochs} epochs on train and val")
-    return trainer
-
-
-def _test(
-    trainers: Sequence[Trainer], paper: PaperSetting | None, names: Sequence[str], best: dict[str, Any]
-) -> dict[str, Any]:
-    """Evaluate all models and the named baselines on the same questions of the test split."""
-    task = trainers[0].task
-    scores = [_answer(task, trainer) for trainer in trainers]
-    scorers = untrained_baselines(task) | {
-        NORMALISED: normalised_baseline(task, Split.TEST, trainers[0].normalised_features(Split.TEST)),
-    }
-    if paper is not None:
-        scorers[PAPER_SETTING] = pan_scorer(paper.model, task, Split.TEST, paper.device)
-    baselines = {name: task.evaluate_fully(scorers[name], Split.TEST) for name in names}
+def _describe(results: FinalResults, best: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of metrics.json, except what is said of the data."""
+    paper = results.paper
     return {
         "schema": FINAL_SCHEMA,
         "dataset": best["dataset"],
         "split": Split.TEST.value,
-        "seeds": [trainer.config.train.seed for trainer in trainers],
-        "metrics": model_metrics(scores),
-        "baselines": baseline_metrics(baselines),
-        "paired": paired_differences(scores, baselines),
-        "relevance": trainers[0].mean_relevance(TRAIN_ON),
-        "scoring": trainers[0].config.scoring.scoring.value,
+        "seeds": list(range(len(results.seeds))),
+        "metrics": model_metrics(results.seeds),
+        "baselines": baseline_metrics(results.baselines),
+        "paired": paired_differences(results.seeds, results.baselines),
+        "relevance": results.first.relevance,
+        "scoring": results.first.config.scoring.scoring.value,
         **({} if paper is None else {PAPER_SETTING: _describe_paper(paper, best["dataset"])}),
-        "questions": {name: len(questions) for name, questions in scores[0].items()},
-        "epochs": trainers[0].epoch,
+        "questions": {name: len(questions) for name, questions in results.seeds[0].items()},
+        "epochs": best["metric"]["epoch"],
         "trained_on": [split.value for split in TRAIN_ON],
         "trial_id": best["trial_id"],
         "provenance": provenance(),
     }
 
 
-def _describe_paper(paper: PaperSetting, dataset: str) -> dict[str, Any]:
+def _describe_paper(paper: PaperResult, dataset: str) -> dict[str, Any]:
     return {
-        "config": paper.config.to_flat(),
-        "epochs": paper.epoch,
-        "chosen_of_epochs": paper.max_epochs,
+        "config": paper.config,
+        "epochs": paper.epochs.best,
+        "chosen_of_epochs": paper.epochs.considered,
         "paper_epochs": SPACES[dataset].paper_epochs,
     }
 
 
-def _answer(task: Task, trainer: Trainer) -> QuestionScores:
-    scores = task.evaluate_fully(trainer.scorer(Split.TEST), Split.TEST)
-    trainer.close()
-    return scores
-
-
-def _backbone_of(trainer: Trainer, best: dict[str, Any], prepared: PreparedDataset) -> Backbone | None:
+def _backbone_of(first: FirstModel, best: dict[str, Any], prepared: PreparedDataset) -> Backbone | None:
     """Return the backbone to save with the model: one trained with it, or before the search; else None."""
     if "backbone_training" not in best["features"]:
-        return trainer.backbone
+        return first.backbone
     described = prepared.features
-    backbone = trainer.backbone or build_backbone(described["backbone"], described["pooling"])
-    if trainer.backbone is None:
+    backbone = first.backbone or build_backbone(described["backbone"], described["pooling"])
+    if first.backbone is None:
         load_weights(backbone, described["weights"])
     return backbone
 
 
 def _write_folder(
-    folder: Location, trainer: Trainer, prepared: PreparedDataset, best: dict[str, Any], metrics: dict[str, Any]
+    folder: Location, first: FirstModel, prepared: PreparedDataset, best: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
     def write(temporary: Path) -> None:
         write_json(temporary / METRICS, metrics)
-        save_model(
-            trainer.model, trainer.config, prepared.features, temporary, backbone=_backbone_of(trainer, best, prepared)
-        )
-        write_model_card(temporary / "model_card.md", best, metrics, trainer.model)
+        backbone = _backbone_of(first, best, prepared)
+        save_model(first.model, first.config, prepared.features, temporary, backbone=backbone)
+        write_model_card(temporary / "model_card.md", best, metrics, first.model)
 
     storage_of(folder).write_folder(folder, write, last=METRICS)
 
@@ -322,6 +246,14 @@ def _summarise(folder: Location, dataset: str, terminal: Terminal) -> None:
     terminal.say(f"  {os.path.relpath(str(results.summary)) if absolute(folder) != folder else results.summary}")
     for caution in summary.cautions:
         terminal.say(f"caution: {caution}")
+
+
+def _describe_times(prepared_s: float, jobs_s: float, results: FinalResults) -> str:
+    """Return a line with the time of each part; the parts of several processes overlap."""
+    parts = ", ".join(f"{part} {duration(time_s)}" for part, time_s in results.times_s.items())
+    if results.num_processes > 1:
+        parts = f"training and testing {duration(jobs_s)} in {results.num_processes} processes, which overlap: {parts}"
+    return f"time: preparation {duration(prepared_s)}, {parts}"
 
 
 def _print_results(folder: Location, objective: str, metrics: dict[str, Any], terminal: Terminal) -> None:

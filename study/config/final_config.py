@@ -48,6 +48,15 @@ class FinalConfig:
         group=Group.STUDY,
         default_text="those of the search",
     )
+    jobs: int | None = flag(
+        None,
+        int,
+        "N",
+        "trainings that run at the same time, each in a process of its own; results do not depend on it. Fewer need "
+        "less memory",
+        group=Group.RESOURCES,
+        default_text="one a core, or one a GPU; 1 with `--regime finetune`",
+    )
     data_workers: int | None = same_flag(StudyConfig, "data_workers")
     skip_bad_images: bool = same_flag(StudyConfig, "skip_bad_images")
     attribute_words: Path | None = flag(
@@ -60,7 +69,7 @@ class FinalConfig:
     )
 
     def __post_init__(self) -> None:
-        check_at_least(1, seeds=self.seeds)
+        check_at_least(1, seeds=self.seeds, jobs=self.jobs)
         check_at_least(0, data_workers=self.data_workers)
         check_cache_outside(self.cache_dir, output=self.folder, data_root=self.data_root)
         self._check_baselines()

@@ -129,6 +129,20 @@ def wait_for_machines(
         say(f"continuing with {alive} of {wanted} machines; remove those that are off from worker_ips.")
 
 
+def usable_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return the number of cores that this process may use: those of its affinity, within the quota of its container.
+
+    Args:
+        quota: The file with the microseconds of CPU time in a period, or `max`, and those of the period.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        granted, period = quota.read_text(encoding="ascii").split()
+        return min(cores, max(1, int(granted) // int(period)))
+    except (OSError, ValueError):  # no container, or no quota
+        return cores
+
+
 def _workers_of(cluster: Mapping[str, Any]) -> tuple[Node, ...]:
     """Return the workers of a cluster's YAML at its full size, those with most GPUs first.
 

@@ -19,7 +19,7 @@ If no attribute of any training image is certain, the setting is trained without
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from pan_model.flat import Scalar
 from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.pan import Pan
 from pan_model.tasks.task import Task
+from pan_model.training.optimisation import Schedule
 from pan_model.training.trainer import Trainer
 from study.config.identity import content_of, digest
 from study.terminal import Show
@@ -57,6 +58,8 @@ FINAL_MAX_PAIRS = 5_000_000
 
 FINAL_MIN_EPOCHS = 100
 """Number of epochs that the limit on pairs never reduces: the paper's number on CUB."""
+
+TRAIN_AND_VAL = (Split.TRAIN, Split.VAL)
 
 CACHE_VERSION = 4
 """Part of the cache key. Increase it when a change of the code changes the result of a training."""
@@ -128,19 +131,99 @@ def paper_setting_of_final(
     Raises:
         UserError: If the cache cannot be written, or the value on val is never a finite number.
     """
+    epochs = choose_epochs(
+        prepared, setting, paper_epochs=paper_epochs, cache_dir=cache_dir, show=show, announce=announce
+    )
+    return train_on_train_and_val(prepared, setting, [(epochs, True)], cache_dir=cache_dir, show=show)
+
+
+class ChosenEpochs(NamedTuple):
+    """The number of epochs that was best on val, and the largest number that was considered."""
+
+    best: int
+    considered: int
+
+
+def choose_epochs(
+    prepared: PreparedDataset,
+    setting: Mapping[str, Scalar],
+    *,
+    paper_epochs: int,
+    cache_dir: Path,
+    show: Show,
+    announce: Announce,
+    improved: Callable[[ChosenEpochs], None] = lambda _epochs: None,
+) -> ChosenEpochs:
+    """Choose the number of epochs of a final training on val, with all pairs of the training images.
+
+    Args:
+        prepared: The dataset with its features.
+        setting: The paper's setting, as a flat configuration.
+        paper_epochs: The number of epochs in the paper.
+        cache_dir: The cache folder of the trained models.
+        show: Shows the progress.
+        announce: Called after the first epoch; not called if the model is in the cache.
+        improved: Called whenever an evaluation is better than all before; the numbers of epochs ascend.
+
+    Raises:
+        UserError: If the cache cannot be written, or the value on val is never a finite number.
+    """
     config = _configure(prepared, setting, pairs_per_epoch=0, max_epochs=paper_epochs)
     task = prepared.row.task(prepared.featured, seed=SEED)
     max_epochs = min(paper_epochs, max(FINAL_MIN_EPOCHS, FINAL_MAX_PAIRS // count_pairs(task, config)))
-    config = _with_epochs(config, max_epochs)
-    epoch = _best_on_val(prepared, config, FINAL_PATIENCE, cache_dir, show, announce).epoch
-    paper = _cached(
+    best = _best_on_val(
         prepared,
-        _with_epochs(config, epoch),
+        _with_epochs(config, max_epochs),
+        FINAL_PATIENCE,
         cache_dir,
-        (Split.TRAIN, Split.VAL),
-        lambda trainer: _train_to(trainer, epoch, show),
+        show,
+        announce,
+        improved=lambda epoch: improved(ChosenEpochs(epoch, max_epochs)),
     )
-    return paper._replace(max_epochs=max_epochs)
+    return ChosenEpochs(best.epoch, max_epochs)
+
+
+def train_on_train_and_val(
+    prepared: PreparedDataset,
+    setting: Mapping[str, Scalar],
+    epochs: Iterable[tuple[ChosenEpochs, bool]],
+    *,
+    cache_dir: Path,
+    show: Show,
+) -> PaperSetting:
+    """Train on train + val for the chosen number of epochs, or read the result from the cache.
+
+    The training may begin while the number is still being chosen: the best number so far only grows, and with a
+    constant learning rate the first epochs of a training do not depend on their number.
+
+    Args:
+        prepared: The dataset with its features.
+        setting: The paper's setting, as a flat configuration.
+        epochs: Ascending numbers of epochs, each with whether it is the chosen one, which is the last.
+        cache_dir: The cache folder of the trained models.
+        show: Shows the progress.
+
+    Returns:
+        The model. Its max_epochs is the largest number of epochs that was considered.
+
+    Raises:
+        UserError: If the cache cannot be written.
+    """
+    begun: Trainer | None = None
+    chosen = ChosenEpochs(0, 0)
+    for chosen, is_final in epochs:
+        config = _configure(prepared, setting, pairs_per_epoch=0, max_epochs=chosen.best)
+        if not is_final and config.train.schedule is Schedule.CONSTANT:
+            begun = begun or _new_trainer(prepared, config, TRAIN_AND_VAL)
+            _train_to(begun, chosen.best, show)
+
+    def train(trainer: Trainer) -> None:
+        if begun is not None:
+            trainer.load_state_dict(begun.state_dict())
+        _train_to(trainer, chosen.best, show)
+
+    config = _configure(prepared, setting, pairs_per_epoch=0, max_epochs=chosen.best)
+    return _cached(prepared, config, cache_dir, TRAIN_AND_VAL, train)._replace(max_epochs=chosen.considered)
 
 
 def count_pairs(task: Task, config: TrialConfig) -> int:
@@ -173,12 +256,13 @@ def _best_on_val(
     cache_dir: Path,
     show: Show,
     announce: Announce = lambda _epochs, _epoch_s: None,
+    improved: Callable[[int], None] = lambda _epoch: None,
 ) -> PaperSetting:
     def train(trainer: Trainer) -> None:
         started_s = time.monotonic()
         _train_to(trainer, 1, show)
         announce(trainer.config.train.max_epochs, time.monotonic() - started_s)
-        _train_to_best(trainer, patience, show)
+        _train_to_best(trainer, patience, show, improved)
 
     return _cached(prepared, config, cache_dir, (Split.TRAIN,), train)
 
@@ -203,14 +287,20 @@ def _cached(
         ]
     )
     file = cache_dir / "paper_setting" / f"{key}.pt"
-    task = prepared.row.task(prepared.featured, seed=SEED, train_on=train_on)
-    trainer = Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    if not _restore(trainer, file):
+    trainer = _new_trainer(prepared, config, train_on)
+    is_cached = file.exists()
+    if not (is_cached and _restore(trainer, file)):
         check_writable(file.parent, "the baseline paper_setting")
-        trainer = Trainer(task, config, trainer.device)  # a damaged file may have been restored in part
+        if is_cached:  # a damaged file may have been restored in part
+            trainer = _new_trainer(prepared, config, train_on)
         train(trainer)
         _save(trainer, file)
     return PaperSetting(config, trainer.model, trainer.device, trainer.epoch, config.train.max_epochs)
+
+
+def _new_trainer(prepared: PreparedDataset, config: TrialConfig, train_on: tuple[Split, ...]) -> Trainer:
+    task = prepared.row.task(prepared.featured, seed=SEED, train_on=train_on)
+    return Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _restore(trainer: Trainer, file: Path) -> bool:
@@ -236,7 +326,7 @@ def _train_to(trainer: Trainer, epoch: int, show: Show) -> None:
         show(lambda: f"baseline paper_setting: epoch {trainer.epoch}/{trainer.config.train.max_epochs}")
 
 
-def _train_to_best(trainer: Trainer, patience: int, show: Show) -> None:
+def _train_to_best(trainer: Trainer, patience: int, show: Show, improved: Callable[[int], None]) -> None:
     """Leave the trainer at the epoch that is best on val; stop after `patience` evaluations that were not better."""
     epochs, task = trainer.config.train.max_epochs, trainer.task
     best, state, num_worse = None, None, 0
@@ -246,6 +336,7 @@ def _train_to_best(trainer: Trainer, patience: int, show: Show) -> None:
         num_worse += 1
         if math.isfinite(value) and task.objective.is_better(value, than=best):
             best, state, num_worse = value, deepcopy(trainer.state_dict()), 0
+            improved(epoch)
         if state is not None and num_worse >= patience:
             break
     if state is None:
