@@ -20,7 +20,7 @@ from pan_model.tasks.few_shot import FewShotTask
 from pan_model.trained import load_model
 from search_spaces import SPACES
 from study.app.commands import final_command
-from study.app.train_final import TRAIN_ON
+from study.app.final_jobs import TRAIN_ON
 from study.config.choices import BASELINES
 
 METRIC = "few_shot_accuracy"
@@ -29,7 +29,8 @@ SEEDS = 2
 
 @pytest.fixture(scope="module")
 def shared(data_root: Path, cache_dir: Path) -> tuple[str, ...]:
-    return ("--data-root", str(data_root), "--cache-dir", str(cache_dir), "--seeds", str(SEEDS))
+    """Flags of all final trainings here, which train in this process."""
+    return ("--data-root", str(data_root), "--cache-dir", str(cache_dir), "--seeds", str(SEEDS), "--jobs", "1")
 
 
 @pytest.fixture(scope="module")
@@ -368,6 +369,19 @@ def test_best_config_that_is_none_is_refused(
 def test_no_seeds_are_refused(best: Callable[..., Path], run_here: Callable[..., Any]) -> None:
     again = run_here(best(), "--seeds=0", command=final_command)
     assert (again.code, again.err) == (2, "error: --seeds must be at least 1, got 0.\n")
+
+
+def test_no_trainings_at_the_same_time_are_refused(best: Callable[..., Path], run_here: Callable[..., Any]) -> None:
+    again = run_here(best(), "--jobs=0", command=final_command)
+    assert (again.code, again.err) == (2, "error: --jobs must be at least 1, got 0.\n")
+
+
+def test_trainings_of_the_backbone_run_one_after_another(
+    best: Callable[..., Path], run_here: Callable[..., Any], shared: tuple[str, ...]
+) -> None:
+    again = run_here(best(features__regime="finetune"), *shared, "--jobs=2", command=final_command)
+    assert (again.code, again.out) == (2, "")
+    assert again.err == "error: --jobs must be 1 for a study with --regime finetune, got 2.\n"
 
 
 def test_baselines_may_be_left_out(done: Any, run_here: Any, shared: tuple[str, ...], tmp_path: Path) -> None:

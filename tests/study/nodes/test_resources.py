@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from pan_model.errors import UserError
-from study.nodes.resources import HEAD_RESOURCE, JOIN_TIMEOUT_S, Node, count_machines, find_nodes, wait_for_machines
+from study.nodes.resources import (
+    HEAD_RESOURCE,
+    JOIN_TIMEOUT_S,
+    Node,
+    count_machines,
+    find_nodes,
+    usable_cpus,
+    wait_for_machines,
+)
 
 HEAD = {"CPU": 4.0, HEAD_RESOURCE: 1.0}
 CLUSTER = """
@@ -104,3 +112,12 @@ def test_waiting_for_a_machine_that_is_off_ends():
     said, took_s = wait([2])
     assert said[-1] == "continuing with 2 of 3 machines; remove those that are off from worker_ips."
     assert took_s == pytest.approx(JOIN_TIMEOUT_S, abs=5)
+
+
+@pytest.mark.parametrize(("content", "most"), [("max 100000", 10**6), ("50000 100000", 1), ("100000 100000", 1)])
+def test_a_container_s_quota_limits_the_cores(tmp_path: Path, content: str, most: int):
+    quota = tmp_path / "cpu.max"
+    quota.write_text(f"{content}\n")
+    cores = usable_cpus(tmp_path / "no such file")
+    assert cores >= 1
+    assert usable_cpus(quota) == min(cores, most)
