@@ -1,7 +1,6 @@
 """The trainer: one epoch after another. Each depends only on the configuration, the seed and the weights before it."""
 
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,14 +24,9 @@ from pan_model.tasks.task import SetScorer, Task, score_rows
 from pan_model.training.finetuning import FinetuneStart
 from pan_model.training.inputs import FrozenInputs, Inputs, StepInputs, normalise_rows
 from pan_model.training.learned_inputs import LearnedInputs
-from pan_model.training.loss import Losses, TrainingLoss, pair_weights
+from pan_model.training.loss import pair_weights
 from pan_model.training.optimisation import Optimisation
-
-TRAINING_BATCH_SIZE = 8192
-"""Pairs of an optimiser step that are in memory at a time; fewer if embeddings are longer than WIDE."""
-
-WIDE = 1280
-"""Bounds memory at about ten times TRAINING_BATCH_SIZE x WIDE floats: half a gigabyte."""
+from pan_model.training.training_loss import Losses, TrainingLoss
 
 PAIRS_PURPOSE = 1
 FIRST_WEIGHTS_PURPOSE = 3
@@ -138,7 +132,8 @@ class Trainer:
         steps = self._steps_of_epoch()
         with seeded(int(seeds.generate_state(1)[0]), self.device):
             inputs = self._inputs.of_steps(steps, epoch=self.epoch, seed=self.config.train.seed)
-            means = np.mean([self._train_step(*of_step) for of_step in zip(steps, inputs, strict=True)], axis=0)
+            losses = [self._train_step(*of_step) for of_step in zip(steps, inputs, strict=True)]
+        means = torch.stack(losses).double().mean(dim=0).tolist()
         return {
             "epoch": self.epoch,
             **{f"loss/{name}": float(mean) for name, mean in zip(Losses._fields, means, strict=True)},
@@ -265,30 +260,19 @@ class Trainer:
         generator = np.random.default_rng([self.config.train.seed, PAIRS_PURPOSE, draw])
         return self.task.draw_steps(self.config.pairs, generator)
 
-    def _train_step(self, pairs: Pairs, inputs: StepInputs) -> Float[np.ndarray, "L"]:
-        """Take an optimiser step with gradients accumulated over batches, and return the step's losses."""
+    def _train_step(self, pairs: Pairs, inputs: StepInputs) -> Float[Tensor, "L"]:
+        """Take an optimiser step, and return its losses without waiting for them."""
         index_1, index_2, same = self._on_device(pairs)
         if self.config.pairs.hard_pair_share < 1:
-            share = self.config.pairs.hard_pair_share
-            hardest = self._loss.hardest(inputs, index_1, index_2, same, share, self._pairs_batch_size)
+            hardest = self._loss.hardest(inputs, index_1, index_2, same, self.config.pairs.hard_pair_share)
             index_1, index_2, same = index_1[hardest], index_2[hardest], same[hardest]
-        weights = pair_weights(same, self.config.pairs.positive_weight)
         self._optimisation.zero_grad()
-        sums = np.zeros(len(Losses._fields))
-        self._loss.begin(inputs)
-        for batch in _slices(len(same), self._pairs_batch_size):
-            share = (batch.stop - batch.start) / len(same)
-            losses = self._loss.losses(inputs, index_1[batch], index_2[batch], same[batch], weights[batch] / share)
-            (losses.total * share).backward()
-            sums += np.array([loss.item() for loss in losses]) * share
-        self._loss.finish()
+        weights = pair_weights(same, self.config.pairs.positive_weight)
+        losses = self._loss.losses(inputs, index_1, index_2, same, weights)
+        losses.total.backward()
         inputs.backward()
         self._optimisation.step()
-        return sums
-
-    @property
-    def _pairs_batch_size(self) -> int:
-        return max(1, TRAINING_BATCH_SIZE * WIDE // max(WIDE, self.model.encoder.embedding_dim))
+        return torch.stack(losses).detach()
 
     def _on_device(self, pairs: Pairs) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Tensor]:
         index_1, index_2, same = (torch.from_numpy(column).to(self.device) for column in pairs)
@@ -306,9 +290,3 @@ def new_pan(config: TrialConfig, conditions: Conditions, *, feature_dim: int, nu
     """
     with seeded(config.train.seed, torch.device("cpu")):
         return Pan(config.model, feature_dim=feature_dim, num_classes=num_classes, condition_names=conditions.names)
-
-
-def _slices(length: int, size: int) -> Iterator[slice]:
-    """Split 0..length into slices of at most `size`."""
-    for start in range(0, length, size):
-        yield slice(start, min(start + size, length))

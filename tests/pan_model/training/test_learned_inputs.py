@@ -252,12 +252,12 @@ def test_same_seed_gives_the_same_numbers_and_evaluating_changes_none(make: Make
     assert not equal(weights(another), weights(other))
 
 
-@pytest.mark.parametrize("pairs_batch_size", [8192, 50])
-def test_a_step_in_pieces_is_the_whole_step(make: Make, monkeypatch: pytest.MonkeyPatch, pairs_batch_size: int):
+@pytest.mark.parametrize("chunk_size", [8192, 50])
+def test_a_step_in_pieces_is_the_whole_step(make: Make, monkeypatch: pytest.MonkeyPatch, chunk_size: int):
     """Gradients are compared after one step: Adam's first one only knows their signs."""
     gradients: list[dict[str, Tensor]] = []
     losses: list[float | int] = []
-    monkeypatch.setattr("pan_model.training.trainer.TRAINING_BATCH_SIZE", pairs_batch_size)
+    monkeypatch.setattr("pan_model.training.pair_loss.CHUNK_PAIRS", {"cpu": (1, chunk_size)})
     for batch_size in (1000, 6, 1):
         learned = make({"batch_size": batch_size}, **BACKBONE, steps_per_epoch=1, hard_pair_share=0.5)
         losses.append(learned.train_epoch()["loss/total"])

@@ -19,8 +19,9 @@ from pan_model.model.encoders.proxynca import ProxyNCAEncoder, proxynca_loss
 from pan_model.model.pan import Pan
 from pan_model.model.similarity import PairSimilarity
 from pan_model.training.inputs import FrozenInputs
-from pan_model.training.loss import TrainingLoss, condition_loss, hardest_pairs, pair_losses, pair_weights
+from pan_model.training.loss import condition_loss, hardest_pairs, pair_losses, pair_weights
 from pan_model.training.trainer import new_pan
+from pan_model.training.training_loss import TrainingLoss
 
 seeds = st.integers(0, 99)
 sizes = st.integers(1, 6)
@@ -325,7 +326,7 @@ def test_hardest_are_the_worst_scored_positives_and_negatives(
     make: Make, inputs: FrozenInputs, featured: FeaturedItems, pairs: tuple[Tensor, Tensor, Tensor], share: float
 ):
     objective, model, _ = make(dropout=0.5, feature_dropout=0.5, condition_dropout=0.5)
-    hardest = objective.hardest(inputs, *pairs, share, 1000)
+    hardest = objective.hardest(inputs, *pairs, share)
     scores = slow_scores(model.eval(), featured, pairs)
     positives = [place for place, same in enumerate(pairs[2].tolist()) if same]
     negatives = [place for place, same in enumerate(pairs[2].tolist()) if not same]
@@ -339,8 +340,8 @@ def test_looking_for_the_hardest_leaves_training_mode_and_random_numbers_as_they
 ):
     objective, model, _ = make(dropout=0.5, feature_dropout=0.5, condition_dropout=0.5)
     state = torch.get_rng_state()
-    whole = objective.hardest(inputs, *pairs, 0.5, 1000)
+    whole = objective.hardest(inputs, *pairs, 0.5)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
-    assert torch.equal(objective.hardest(inputs, *pairs, 0.5, 5), whole)
+    assert torch.equal(objective.hardest(inputs, *pairs, 0.5), whole)
     assert all(weight.grad is None for weight in model.parameters())

@@ -17,6 +17,7 @@ from pan_model.scores import EpochRecord
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import Pairs
+from pan_model.training import pair_loss
 from pan_model.training import trainer as train_module
 from pan_model.training.trainer import Evaluation, Trainer
 
@@ -147,17 +148,17 @@ def one_step(trainer: Trainer) -> dict[str, Tensor]:
     ],
     ids=["paper", "labels", "hardest", "product", "balanced"],
 )
-@pytest.mark.parametrize("batch_size", [8192, 100, 7])
+@pytest.mark.parametrize("chunk_size", [8192, 100, 7])
 def test_an_epoch_of_one_step_is_the_papers_loss_however_it_is_cut(
     task: FewShotTask,
     configure: Configure,
     monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, Any],
-    batch_size: int,
+    chunk_size: int,
 ):
     trainer = Trainer(task, configure(steps_per_epoch=1, weight_decay=0.1, **changes), CPU)
     expected = one_step(trainer)
-    monkeypatch.setattr(train_module, "TRAINING_BATCH_SIZE", batch_size)
+    monkeypatch.setattr(pair_loss, "CHUNK_PAIRS", {"cpu": (1, chunk_size)})
     trainer.train_epoch()
     for name, weight in trainer.model.state_dict().items():
         torch.testing.assert_close(
@@ -171,7 +172,7 @@ def test_losses_of_an_epoch_do_not_depend_on_how_its_steps_are_cut(
 ):
     config = configure(steps_per_epoch=2, supervision="supervised", gate="OR", lambda_=1.0, **changes)
     whole = Trainer(task, config, CPU).train_epoch()
-    monkeypatch.setattr(train_module, "TRAINING_BATCH_SIZE", 30)
+    monkeypatch.setattr(pair_loss, "CHUNK_PAIRS", {"cpu": (1, 30)})
     cut = Trainer(task, config, CPU).train_epoch()
     for name in ("loss/total", "loss/pairs", "loss/conditions"):
         assert cut[name] == pytest.approx(whole[name], rel=1e-5)
