@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pan_model.model.encoders.encoder import Encoder, EncoderConfig
 from pan_model.model.encoders.graph import GraphConfig
+from pan_model.model.encoders.siamese import SiameseEncoder
 from pan_model.model.normalisation import Normalisation, NormalisationConfig
 from pan_model.model.pair_scores import PairScorer
 from pan_model.model.similarity import ConditionSimilarity, Joint, PairSimilarity, SimilarityConfig
@@ -95,6 +96,12 @@ class Pan(nn.Module):
     def encode(self, inputs: Float[Tensor, "N D"], edges: Int[Tensor, "2 L"] | None = None) -> Float[Tensor, "N E"]:
         """Embed N items from normalised features; in training mode some entries are dropped."""
         return self.encoder(self.feature_dropout(inputs), edges)
+
+    @property
+    def keeps_inputs(self) -> bool:
+        """Whether `encode` returns its inputs, normalised features, as they are."""
+        drops = self.training and self.feature_dropout.p > 0
+        return isinstance(self.encoder, SiameseEncoder) and self.encoder.projection is None and not drops
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
         """Return all weights as parameter groups of a torch optimiser."""

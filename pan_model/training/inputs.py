@@ -18,6 +18,11 @@ KEPT_BYTES = 2**29
 class StepInputs(Protocol):
     """The normalised features of the items of one training step."""
 
+    @property
+    def table(self) -> Float[Tensor, "N D"] | None:
+        """The rows of all items, if they are kept; None if rows are computed when they are needed."""
+        ...
+
     def of(self, items: Int[Tensor, "U"]) -> Float[Tensor, "U D"]:
         """Return the rows of some of the step's items."""
         ...
@@ -121,13 +126,18 @@ class FrozenInputs:
         self._features = features
         self._normalised = normalised
 
+    @property
+    def table(self) -> Float[Tensor, "N D"] | None:
+        """The normalised rows of all items, if they are kept."""
+        return self._normalised if isinstance(self._normalised, Tensor) else None
+
     def of_steps(self, steps: Sequence[Pairs], *, epoch: int, seed: int) -> Iterator["FrozenInputs"]:
         """Yield this table for every step."""
         return (self for _ in steps)
 
     def of(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
         """Return normalised features."""
-        return self._normalised[items]
+        return self._normalised[items] if self.table is None else self.table.index_select(0, items)
 
     def features(self, items: Int[Tensor, "n"]) -> Float[Tensor, "n D"]:
         """Return features as extracted."""

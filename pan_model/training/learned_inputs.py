@@ -125,6 +125,8 @@ class LearnedInputs:
 class _LearnedStep:
     """The features of a step's items (U, ascending), and the path of their gradient to the backbone."""
 
+    table = None
+
     def __init__(
         self, features: GradientCache, items: Int[Tensor, "U"], backbone: Backbone, precision: torch.dtype
     ) -> None:

@@ -151,6 +151,7 @@ class Optimisation:
                     "exp_avg_sq": torch.zeros_like(weight, memory_format=torch.preserve_format),
                 }
         moments = [self._moments[weight] for weight in weights]
+        on_cpu = all(weight.device.type == "cpu" for weight in weights)
         adamw(
             weights,
             [weight.grad for weight in weights if weight.grad is not None],
@@ -158,6 +159,7 @@ class Optimisation:
             [moment["exp_avg_sq"] for moment in moments],
             [],
             [moment["step"] for moment in moments],
+            fused=on_cpu or None,  # one pass over each weight; on a GPU by default one pass over all of them
             amsgrad=False,
             beta1=BETAS[0],
             beta2=BETAS[1],

@@ -10,6 +10,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.model.conditions import Conditions
 from pan_model.model.pair_labels import PairLabels
 from pan_model.model.pan import Pan
+from pan_model.model.similarity import Joint
 from pan_model.shapes import Bool, Float, Int
 from pan_model.training.inputs import StepInputs
 from pan_model.training.loss import hardest_pairs
@@ -69,11 +70,12 @@ class TrainingLoss:
             The loss terms, of which `total` has a gradient. The encoder's own loss is a mean over items, the loss of
             the conditions a mean over pairs.
         """
-        items, places = _items_and_places(index_1, index_2)
-        embeddings = self._embed(inputs, items)
-        labels = None if self._labels is None else self._labels.of_items(items)
+        items, places, embeddings = self._embed(inputs, index_1, index_2)
+        labels = self._labels if self._labels is None or items is None else self._labels.of_items(items)
         pairs = StepPairs(places=places, same=same, weights=weights, labels=labels, lambda_=self._lambda)
         total, of_pairs, of_conditions = step_losses(self._model.similarity, embeddings, pairs)
+        if items is None:
+            return Losses(total, of_pairs, of_conditions, torch.zeros_like(of_pairs))
         of_encoder = self._model.encoder.own_loss(embeddings, self._training_class[items])
         return Losses(total + of_encoder, of_pairs, of_conditions, of_encoder)
 
@@ -96,20 +98,26 @@ class TrainingLoss:
             share: The share of positives, and of negatives, to return, in (0, 1].
         """
         self._model.eval()
-        items, places = _items_and_places(index_1, index_2)
-        losses = losses_of_pairs(self._model.similarity, self._embed(inputs, items), places, same)
+        _, places, embeddings = self._embed(inputs, index_1, index_2)
+        losses = losses_of_pairs(self._model.similarity, embeddings, places, same)
         self._model.train()
         return hardest_pairs(losses, same, share)
 
-    def _embed(self, inputs: StepInputs, items: Int[Tensor, "U"]) -> Float[Tensor, "U E"]:
+    def _embed(
+        self, inputs: StepInputs, index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"]
+    ) -> tuple[Int[Tensor, "U"] | None, Int[Tensor, "P 2"], Float[Tensor, "U E"]]:
+        """Embed the items of pairs.
+
+        Returns:
+            The items, the places of each pair's items among them, and their embeddings. The items are None if
+            embeddings are the inputs and all of these are kept: nothing is copied, and places are item numbers.
+        """
+        pairs = torch.stack([index_1, index_2], dim=1)
+        # The other joints compute something for every row.
+        if inputs.table is not None and self._model.keeps_inputs and self._model.similarity.joint is Joint.ABSDIFF:
+            return None, pairs, inputs.table
+        items, places = pairs.unique(return_inverse=True)
         if self._edges is None:
-            return self._model.encode(inputs.of(items))
+            return items, places, self._model.encode(inputs.of(items))
         embeddings = self._model.encode(inputs.of(self._training_items), self._edges)
-        return embeddings[torch.searchsorted(self._training_items, items)]
-
-
-def _items_and_places(
-    index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"]
-) -> tuple[Int[Tensor, "U"], Int[Tensor, "P 2"]]:
-    """Return the items among pairs, ascending, and the places of each pair's items among them."""
-    return torch.stack([index_1, index_2], dim=1).unique(return_inverse=True)
+        return items, places, embeddings[torch.searchsorted(self._training_items, items)]

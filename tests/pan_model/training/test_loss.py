@@ -345,3 +345,26 @@ def test_looking_for_the_hardest_leaves_training_mode_and_random_numbers_as_they
     assert model.training
     assert torch.equal(objective.hardest(inputs, *pairs, 0.5), whole)
     assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_embeddings_that_are_the_inputs_are_not_copied(
+    make: Make, inputs: FrozenInputs, featured: FeaturedItems, pairs: tuple[Tensor, Tensor, Tensor]
+):
+    """A kept table and rows that are computed when they are needed give the same losses and gradients."""
+    objective, model, _ = make(**LABELLED)
+    features = torch.tensor(featured.features).double()
+
+    class Computed:
+        def __len__(self) -> int:
+            return len(features)
+
+        def __getitem__(self, items: Tensor) -> Tensor:
+            return features[items] - 3
+
+    computed = FrozenInputs(features, Computed())
+    assert inputs.table is not None
+    assert computed.table is None
+    results = [objective.losses(of, *pairs, even(pairs[2])) for of in (inputs, computed)]
+    gradients = [torch.autograd.grad(losses.total, list(model.similarity.parameters())) for losses in results]
+    torch.testing.assert_close(tuple(results[0]), tuple(results[1]))
+    torch.testing.assert_close(*gradients)

@@ -191,7 +191,7 @@ def test_steps_equal_those_of_torch_to_the_last_bit(schedule: Schedule):
     gradients = torch.randn(12, 7, generator=generator)
     ours, theirs = nn.Parameter(torch.ones(7)), nn.Parameter(torch.ones(7))
     optimisation = optimise([ours], train)
-    adam = torch.optim.AdamW([theirs], lr=train.learning_rate, weight_decay=train.weight_decay)
+    adam = torch.optim.AdamW([theirs], lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
     rate = torch.optim.lr_scheduler.LambdaLR(adam, lambda done: share_of_learning_rate(schedule, done / 12))
     for gradient in gradients:
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
