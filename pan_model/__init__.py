@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pan_model.datasets import DATASETS, find_dataset
     from pan_model.images.decoding import load_image
     from pan_model.model.pan import Pan
+    from pan_model.scoring.all_pairs import most_similar
     from pan_model.trained import load_backbone, load_model, load_preprocessing
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "load_image",
     "load_model",
     "load_preprocessing",
+    "most_similar",
 ]
 
 _MODULES = {
@@ -52,6 +54,7 @@ _MODULES = {
     "load_image": "pan_model.images.decoding",
     "load_model": "pan_model.trained",
     "load_preprocessing": "pan_model.trained",
+    "most_similar": "pan_model.scoring.all_pairs",
 }
 
 

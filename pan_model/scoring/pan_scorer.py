@@ -10,7 +10,9 @@ from torch import Tensor
 
 from pan_model.data.splits import Split
 from pan_model.model.pan import Pan, Scoring
+from pan_model.scoring.all_pairs import rank_embedded
 from pan_model.shapes import Float, Int
+from pan_model.tasks.ranking import Ranking
 from pan_model.tasks.task import SetScorer, Task
 
 EdgesAround = Callable[[Int[np.ndarray, "Q"], Int[np.ndarray, "C S"]], Int[np.ndarray, "2 L"]]
@@ -60,14 +62,36 @@ def edges_around(model: Pan, task: Task, split: Split) -> EdgesAround:
     return partial(task.edges_around, split, context=model.graph_context)
 
 
-def embedding_scorer(model: Pan, embeddings: Float[Tensor, "N E"]) -> SetScorer:
+def embedding_scorer(model: Pan, embeddings: Float[Tensor, "N E"]) -> "EmbeddingScorer":
     """Return a scorer of embedded items; queries and sets are rows of `embeddings`."""
-    of_sets = _by_support_mean if model.scoring is Scoring.SUPPORT_MEAN else _by_pairs
+    return EmbeddingScorer(model, embeddings)
 
-    def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
-        return of_sets(model, embeddings, queries, sets)
 
-    return score
+class EmbeddingScorer:
+    """A `SetScorer` and `GalleryRanker` of embedded items: rows of `embeddings`."""
+
+    def __init__(self, model: Pan, embeddings: Float[Tensor, "N E"]) -> None:
+        self._model = model
+        self._embeddings = embeddings
+
+    def __call__(self, queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
+        """Score every query against every set of S items, in each of B questions."""
+        if len(sets) == sets.shape[2] == 1:
+            return self._block(queries[0], sets[0, :, 0])[None]
+        # A set of one item is its own mean.
+        by_mean = self._model.scoring is Scoring.SUPPORT_MEAN and sets.shape[2] > 1
+        return (_by_support_mean if by_mean else _by_pairs)(self._model, self._embeddings, queries, sets)
+
+    def rank(self, queries: Int[np.ndarray, "Q"], gallery: Int[np.ndarray, "G"], k: int) -> Ranking:
+        """Return the k best-scored gallery items of each query, see `Ranking`."""
+        return rank_embedded(self._model, self._embeddings, queries, gallery, k)
+
+    @torch.inference_mode()
+    def _block(self, queries: Int[np.ndarray, "Q"], items: Int[np.ndarray, "C"]) -> Float[np.ndarray, "Q C"]:
+        scorer = self._model.pair_scorer()
+        rows, columns = (torch.tensor(index, device=self._embeddings.device) for index in (queries, items))
+        left, right = scorer.left(self._embeddings[rows]), scorer.right(self._embeddings[columns])
+        return scorer.block(left, right).cpu().numpy()
 
 
 def graph_scorer(model: Pan, inputs: Float[Tensor, "N D"], edges_around: EdgesAround) -> SetScorer:
@@ -168,8 +192,6 @@ def _by_pairs(
 def _by_support_mean(
     model: Pan, embeddings: Float[Tensor, "N E"], queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]
 ) -> Float[np.ndarray, "B Q C"]:
-    if sets.shape[2] == 1:  # a set of one item is its own mean
-        return _by_pairs(model, embeddings, queries, sets)
     members, place = np.unique(sets.reshape(-1, sets.shape[2]), axis=0, return_inverse=True)
     means = embeddings[torch.from_numpy(members).to(embeddings.device)].mean(dim=1)
     shape = (*queries.shape, sets.shape[1])

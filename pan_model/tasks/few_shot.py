@@ -11,9 +11,9 @@ from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
 from pan_model.shapes import Bool, Int
-from pan_model.tasks.metrics import episode_accuracy, recall_at
+from pan_model.tasks.metrics import episode_accuracy, match_ranks, recall_of_ranks
 from pan_model.tasks.same_class import SameClassTask
-from pan_model.tasks.task import SetScorer
+from pan_model.tasks.task import SetScorer, rank_gallery
 
 NUM_WAYS = 5
 NUM_SUPPORT = 5
@@ -125,8 +125,11 @@ class FewShotTask(SameClassTask):
     def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:
         """Return the accuracy of each episode, and recall@1,2,4,8 of each item as a query among the split's others."""
         items = self.featured.splits[split]
-        scores = scorer(items[None], items[None, :, None])[0]
-        recall = recall_at(RECALL_AT, scores, self.featured.classes[items])
+        classes = self.featured.classes[items]
+        best, unknown = rank_gallery(scorer, items, items, max(RECALL_AT))
+        _, place, sizes = np.unique(classes, return_inverse=True, return_counts=True)
+        ranks = match_ranks(classes[best], unknown, classes)[sizes[place] > 1]
+        recall = recall_of_ranks(RECALL_AT, ranks)
         return self.evaluate(scorer, split) | {f"recall@{k}": hits for k, hits in recall.items()}
 
     def _check_episodes(self, split: Split) -> None:

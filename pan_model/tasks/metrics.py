@@ -26,47 +26,24 @@ def episode_accuracy(
     return np.where(np.isnan(scores.sum(axis=(1, 2))), np.nan, accuracy)
 
 
-def recall_at(
-    ks: tuple[int, ...], scores: Float[np.ndarray, "N N"], classes: Int[np.ndarray, "N"]
-) -> dict[int, Float[np.ndarray, "n"]]:
-    """Return, for each query with another item of its class, whether one is among the k best-scored others (R@k).
-
-    A NaN score makes its query NaN.
-
-    >>> scores = np.array([[1.0, 0.9, 0.2], [0.9, 1.0, 0.1], [0.2, 0.1, 1.0]])
-    >>> {k: hits.tolist() for k, hits in recall_at((1, 2), scores, np.array([5, 6, 5])).items()}
-    {1: [0.0, 1.0], 2: [1.0, 1.0]}
-    """
-    others = scores.copy()
-    np.fill_diagonal(others, -np.inf)
-    same = classes[:, None] == classes[None, :]
-    queries = same.sum(axis=1) > 1
-    order = np.argsort(-others[queries], axis=1, kind="stable")[:, : max(ks)]
-    matches = np.take_along_axis(same[queries], order, axis=1)
-    unknown = np.isnan(scores[queries]).any(axis=1)
-    return {k: np.where(unknown, np.nan, matches[:, :k].any(axis=1)) for k in ks}
-
-
 def match_ranks(
-    scores: Float[np.ndarray, "Q G"], queries: Int[np.ndarray, "Q"], gallery: Int[np.ndarray, "G"]
+    best: Int[np.ndarray, "Q k"], unknown: Bool[np.ndarray, "Q"], queries: Int[np.ndarray, "Q"]
 ) -> Float[np.ndarray, "Q"]:
-    """Return the number of gallery items ranked before each query's best-scored match, an item of its class.
+    """Return the number of gallery items ranked before each query's first match, an item of its class.
 
-    `queries` and `gallery` are classes of disjoint sets of items. Equal scores are ranked in gallery order. A query
-    without a match has rank inf; a NaN score makes its query NaN.
+    A query without a match among its k best has rank inf; an unknown one has NaN.
 
-    >>> scores = np.array([[0.9, 0.7, 0.8], [0.1, 0.2, 0.3]])
-    >>> match_ranks(scores, np.array([6, 5]), np.array([5, 6, 5])).tolist()
+    Args:
+        best: The classes of the k best-scored gallery items of each query, best first.
+        unknown: Whether a score of the query is NaN.
+        queries: The class of each query.
+
+    >>> match_ranks(np.array([[5, 5, 6], [5, 6, 5]]), np.array([False, False]), np.array([6, 5])).tolist()
     [2.0, 0.0]
     """
-    match = queries[:, None] == gallery[None, :]
-    of_matches = np.where(match, scores, -np.inf)
-    score = of_matches.max(axis=1, keepdims=True)
-    best = (match & (scores == score)).argmax(axis=1)
-    earlier = np.arange(len(gallery))[None, :] < best[:, None]
-    ranks = ((scores > score) | ((scores == score) & earlier)).sum(axis=1)
-    ranks = np.where(match.any(axis=1), ranks, np.inf)
-    return np.where(np.isnan(scores).any(axis=1), np.nan, ranks)
+    match = best == queries[:, None]
+    ranks = np.where(match.any(axis=1), match.argmax(axis=1), np.inf)
+    return np.where(unknown, np.nan, ranks)
 
 
 def recall_of_ranks(ks: tuple[int, ...], ranks: Float[np.ndarray, "Q"]) -> dict[int, Float[np.ndarray, "Q"]]:

@@ -9,14 +9,12 @@ from pan_model.data.splits import Split, queries_and_gallery, roles_of
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
-from pan_model.shapes import Float, Int
+from pan_model.shapes import Int
 from pan_model.tasks.metrics import match_ranks, recall_of_ranks
 from pan_model.tasks.same_class import SameClassTask
-from pan_model.tasks.task import SetScorer
+from pan_model.tasks.task import SetScorer, rank_gallery
 
 RECALL_AT = (1, 10, 20, 30, 40, 50)
-SCORES_BATCH_SIZE = 2**22
-"""Scores that are computed at a time, or those of one query if the gallery is larger: bounds memory."""
 
 WITHOUT_MATCH = "whose item has no image in the gallery"
 
@@ -71,18 +69,11 @@ class RetrievalTask(SameClassTask):
         return self._recall(RECALL_AT, scorer, split)
 
     def _recall(self, ks: tuple[int, ...], scorer: SetScorer, split: Split) -> QuestionScores:
-        recall = recall_of_ranks(ks, self._rank(scorer, split))
-        return {f"recall@{k}": hits for k, hits in recall.items()}
-
-    def _rank(self, scorer: SetScorer, split: Split) -> Float[np.ndarray, "Q"]:
-        """Score batches of queries against the whole gallery, and keep their ranks only."""
         queries, gallery, _ = self._questions[split]
-        classes, sets = self.featured.classes, gallery[None, :, None]
-        size = max(1, SCORES_BATCH_SIZE // len(gallery))
-        batches = (queries[start : start + size] for start in range(0, len(queries), size))
-        return np.concatenate(
-            [match_ranks(scorer(batch[None], sets)[0], classes[batch], classes[gallery]) for batch in batches]
-        )
+        classes = self.featured.classes
+        best, unknown = rank_gallery(scorer, queries, gallery, max(ks))
+        recall = recall_of_ranks(ks, match_ranks(classes[gallery[best]], unknown, classes[queries]))
+        return {f"recall@{k}": hits for k, hits in recall.items()}
 
     def _collect(self, split: Split) -> Retrieval:
         featured = self.featured

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
@@ -13,11 +14,15 @@ from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs, PairsConfig
+from pan_model.tasks.ranking import SCORES_BATCH_SIZE, GalleryRanker, Ranking, best_scored
 
 
 @runtime_checkable
 class SetScorer(Protocol):
-    """Scores queries against sets of items; higher is better. With sets of one item it scores pairs."""
+    """Scores queries against sets of items; higher is better. With sets of one item it scores pairs.
+
+    It may also be a `pan_model.tasks.ranking.GalleryRanker`.
+    """
 
     def __call__(self, queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         """Score every query against every set of S items, in each of B questions."""
@@ -111,10 +116,38 @@ class Task(ABC):
         return np.flatnonzero(is_scored)
 
 
+def rank_gallery(scorer: SetScorer, queries: Int[np.ndarray, "Q"], gallery: Int[np.ndarray, "G"], k: int) -> Ranking:
+    """Return the k best-scored gallery items of each query; fewer if the gallery is smaller.
+
+    A scorer that cannot rank is asked for the scores of batches of queries against the whole gallery.
+    """
+    k = min(k, len(gallery))
+    if isinstance(scorer, GalleryRanker):
+        return scorer.rank(queries, gallery, k)
+    size = max(1, SCORES_BATCH_SIZE // len(gallery))
+    rankings: list[Ranking] = []
+    for start in range(0, len(queries), size):
+        batch = queries[start : start + size]
+        scores = scorer(batch[None], gallery[None, :, None])[0]
+        others = np.where(batch[:, None] == gallery, -np.inf, scores).astype(scores.dtype)
+        _, columns, unknown = best_scored(torch.from_numpy(others), k)
+        rankings.append(Ranking(columns.numpy(), unknown.numpy() | np.isnan(scores).any(axis=1)))
+    return Ranking.joined(rankings)
+
+
 def score_rows(scorer: SetScorer, items: Int[np.ndarray, "n"]) -> SetScorer:
     """Turn a scorer of n rows into a scorer of the items, ascending, that these rows represent."""
+    return _RowScorer(scorer, items)
 
-    def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
-        return scorer(np.searchsorted(items, queries), np.searchsorted(items, sets))
 
-    return score
+class _RowScorer:
+    def __init__(self, scorer: SetScorer, items: Int[np.ndarray, "n"]) -> None:
+        self._scorer = scorer
+        self._items = items
+
+    def __call__(self, queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
+        return self._scorer(np.searchsorted(self._items, queries), np.searchsorted(self._items, sets))
+
+    def rank(self, queries: Int[np.ndarray, "Q"], gallery: Int[np.ndarray, "G"], k: int) -> Ranking:
+        rows_of = np.searchsorted(self._items, queries), np.searchsorted(self._items, gallery)
+        return rank_gallery(self._scorer, *rows_of, k)

@@ -168,6 +168,20 @@ def test_model_compares_pairs_as_its_card_says(final: Any, data_root: Path) -> N
     assert f"against a set of images by {names['model'].scoring}:\n" in card
 
 
+def test_model_finds_similar_images_as_the_page_of_next_steps_says(
+    final: Any, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "next-steps.md").read_text(encoding="utf-8")
+    [code] = [block for block in page.split("```python\n")[1:] if "most_similar" in block]
+    code = code.partition("```")[0].replace('"results/demo/demo/final"', repr(str(final["folder"])))
+    code = code.replace('sorted(Path("images").glob("*.jpg"))', "given")
+    images = sorted((data_root / "demo" / "images").glob("*/*"))[:4]
+    names: dict[str, Any] = {"given": images}
+    exec(compile(code, "next-steps.md", "exec"), names)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [path.name for path in images]
+    assert names["found"].items.shape == (4, 2)
+
+
 def test_card_has_the_numbers_of_the_metrics(final: Any, metrics: dict[str, Any]) -> None:
     card = (final["folder"] / "model_card.md").read_text()
     for values in [metrics["metrics"], *metrics["baselines"].values()]:

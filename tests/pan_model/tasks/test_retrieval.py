@@ -13,7 +13,8 @@ from pan_model.data.splits import Role, Roles, Split, alternate
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
-from pan_model.tasks.retrieval import RECALL_AT, SCORES_BATCH_SIZE, RetrievalTask, sample_products
+from pan_model.tasks.ranking import SCORES_BATCH_SIZE
+from pan_model.tasks.retrieval import RECALL_AT, RetrievalTask, sample_products
 from pan_model.tasks.task import SetScorer, Task
 from pan_model.training.trainer import Trainer
 
@@ -97,7 +98,7 @@ def test_a_scorer_that_knows_the_products_makes_no_mistake(
 def test_recall_is_whether_a_match_is_among_the_best_of_the_gallery(
     retrieval: RetrievalTask, stocked: FeaturedItems, monkeypatch: pytest.MonkeyPatch, split: Split, batch_size: int
 ):
-    monkeypatch.setattr("pan_model.tasks.retrieval.SCORES_BATCH_SIZE", batch_size)
+    monkeypatch.setattr("pan_model.tasks.task.SCORES_BATCH_SIZE", batch_size)
     doubtful = knows(stocked.classes, doubt=1.0)
     scores = retrieval.evaluate_fully(doubtful, split)
     assert list(scores) == [f"recall@{k}" for k in (1, 10, 20, 30, 40, 50)]
