@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,14 @@ class NormalisationConfig:
             raise UserError(f"feature_power must lie in (0, 1], got {self.feature_power}.")
 
 
+class Spectrum(NamedTuple):
+    """The mean of features, and the eigenvalues and eigenvectors of their covariance within classes."""
+
+    mean: Float[Tensor, "D"]
+    values: Float[Tensor, "D"]
+    directions: Float[Tensor, "D D"]
+
+
 class Normalisation(nn.Module):
     """A fixed map of features, fitted on the training items. The feature power is applied first.
 
@@ -85,7 +93,11 @@ class Normalisation(nn.Module):
             self.register_buffer("whitening", torch.eye(feature_dim))
 
     def fit(
-        self, features: Float[Tensor, "N D"], classes: Int[Tensor, "n"], items: Int[Tensor, "n"] | None = None
+        self,
+        features: Float[Tensor, "N D"],
+        classes: Int[Tensor, "n"],
+        items: Int[Tensor, "n"] | None = None,
+        spectrum: Callable[[], "Spectrum"] | None = None,
     ) -> None:
         """Fit the normalisation on the training items, a few thousand rows at a time.
 
@@ -93,6 +105,7 @@ class Normalisation(nn.Module):
             features: The features as extracted.
             classes: The class, or other group, of each listed item; used by whiten only.
             items: The rows to fit on; a row may be listed several times. All rows by default.
+            spectrum: Returns the result of `spectrum_within` for these arguments if it is known; used by whiten only.
         """
         listed = torch.arange(len(features), device=features.device) if items is None else items
 
@@ -106,11 +119,21 @@ class Normalisation(nn.Module):
                 self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
             case NormalisationKind.WHITEN:
                 assert self.config.whitening_shrinkage is not None
-                self.mean.copy_(_mean(rows_at, len(listed)))
-                covariance = _covariance_within(rows_at, classes)
-                self.whitening.copy_(inverse_root(covariance, self.config.whitening_shrinkage))
+                known = self.spectrum_within(features, classes, listed) if spectrum is None else spectrum()
+                self.mean.copy_(known.mean)
+                self.whitening.copy_(_inverse_root(known.values, known.directions, self.config.whitening_shrinkage))
             case NormalisationKind.NONE | NormalisationKind.L2:
                 pass
+
+    def spectrum_within(
+        self, features: Float[Tensor, "N D"], classes: Int[Tensor, "n"], items: Int[Tensor, "n"]
+    ) -> "Spectrum":
+        """Return what whiten is fitted from, whatever its shrinkage; the arguments are those of `fit`."""
+
+        def rows_at(places: Int[Tensor, "R"]) -> Float[Tensor, "R D"]:
+            return self._raise_to_power(features[items[places]])
+
+        return Spectrum(_mean(rows_at, len(items)), *torch.linalg.eigh(_covariance_within(rows_at, classes)))
 
     def forward(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Normalise N feature vectors."""
@@ -196,10 +219,17 @@ def inverse_root(covariance: Float[Tensor, "D D"], shrinkage: float) -> Float[Te
     [[0.5773502588272095, 0.0], [0.0, 1.0]]
     """
     values, directions = torch.linalg.eigh(covariance)
+    return _inverse_root(values, directions, shrinkage)
+
+
+def _inverse_root(
+    values: Float[Tensor, "D"], directions: Float[Tensor, "D D"], shrinkage: float
+) -> Float[Tensor, "D D"]:
+    """Return `inverse_root` of a covariance with these eigenvalues and eigenvectors."""
     values = values.clamp(min=0)
     mean = values.mean()
     if mean == 0:
-        return torch.eye(len(values), dtype=covariance.dtype, device=covariance.device)
+        return torch.eye(len(values), dtype=values.dtype, device=values.device)
     shrunk = (1 - shrinkage) * values + shrinkage * mean
     return (directions / shrunk.sqrt()) @ directions.T
 

@@ -1,14 +1,16 @@
 """The encoder's inputs: normalised features of items, frozen or learned."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone
-from pan_model.model.normalisation import Normalisation
+from pan_model.model.normalisation import Normalisation, Spectrum
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs
+from pan_model.training.trial_cache import TrialCache
 
 KEPT_BYTES = 2**29
 """The largest table that is kept in CPU memory alongside the features; a GPU keeps tables of any size."""
@@ -108,9 +110,48 @@ def normalise_rows(
     normalisation: Normalisation, features: Float[Tensor, "N D"], *, kept_bytes: int = KEPT_BYTES
 ) -> Rows:
     """Normalise all features now or, if they are in CPU memory and exceed `kept_bytes`, on each access."""
-    if features.device.type == "cpu" and features.nbytes > kept_bytes and not normalisation.keeps_features:
+    if _exceeds(normalisation, features, kept_bytes):
         return ComputedRows(normalisation, features)
     return normalisation.normalise_all(features)
+
+
+def _exceeds(normalisation: Normalisation, features: Float[Tensor, "N D"], kept_bytes: int) -> bool:
+    return features.device.type == "cpu" and features.nbytes > kept_bytes and not normalisation.keeps_features
+
+
+def fit_and_normalise(
+    normalisation: Normalisation,
+    features: Float[Tensor, "N D"],
+    groups: Int[Tensor, "n"],
+    items: Int[Tensor, "n"],
+    *,
+    at_once: bool,
+    cache: TrialCache,
+) -> Rows:
+    """Fit a normalisation and normalise all features, unless a trial with the same configuration has done it.
+
+    Args:
+        normalisation: The normalisation to fit.
+        features: The features as extracted. All calls with a cache have the same ones.
+        groups: The class, or other group, of each listed item.
+        items: The rows to fit on; a row may be listed several times.
+        at_once: Whether all features are normalised now, whatever their size.
+        cache: Keeps what trials compute alike.
+    """
+    fitted_on = hashlib.sha256(items.cpu().numpy().tobytes() + groups.cpu().numpy().tobytes()).hexdigest()
+
+    def spectrum() -> Spectrum:
+        key = ("spectrum", normalisation.config.feature_power, fitted_on)
+        return cache.get(key, lambda: normalisation.spectrum_within(features, groups, items))
+
+    def fit() -> dict[str, Tensor]:
+        normalisation.fit(features, groups, items, spectrum)
+        return {name: value.clone() for name, value in normalisation.state_dict().items()}
+
+    normalisation.load_state_dict(cache.get(("fitted", normalisation.config, fitted_on), fit))
+    if not at_once and _exceeds(normalisation, features, KEPT_BYTES):
+        return ComputedRows(normalisation, features)
+    return cache.get(("normalised", normalisation.config, fitted_on), lambda: normalisation.normalise_all(features))
 
 
 class FrozenInputs:

@@ -22,11 +22,12 @@ from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.tasks.task import SetScorer, Task, score_rows
 from pan_model.training.finetuning import FinetuneStart
-from pan_model.training.inputs import FrozenInputs, Inputs, StepInputs, normalise_rows
+from pan_model.training.inputs import FrozenInputs, Inputs, StepInputs, fit_and_normalise
 from pan_model.training.learned_inputs import LearnedInputs
 from pan_model.training.loss import pair_weights
 from pan_model.training.optimisation import Optimisation
 from pan_model.training.training_loss import Losses, TrainingLoss
+from pan_model.training.trial_cache import TrialCache
 
 PAIRS_PURPOSE = 1
 FIRST_WEIGHTS_PURPOSE = 3
@@ -74,7 +75,12 @@ class Trainer:
     """
 
     def __init__(
-        self, task: Task, config: TrialConfig, device: torch.device, start: FinetuneStart | None = None
+        self,
+        task: Task,
+        config: TrialConfig,
+        device: torch.device,
+        start: FinetuneStart | None = None,
+        cache: TrialCache | None = None,
     ) -> None:
         """Build the model, fit its normalisation, and set its initial weights.
 
@@ -83,6 +89,7 @@ class Trainer:
             config: The trial's configuration.
             device: The device that trains and evaluates.
             start: The backbone and images; required if, and only if, the configuration trains the backbone.
+            cache: What trials on the task's items compute alike; by default, nothing is kept.
 
         Raises:
             UserError: `start` does not match the configuration, or the task does not support it.
@@ -101,11 +108,15 @@ class Trainer:
             config, conditions, feature_dim=featured.feature_dim, num_classes=len(np.unique(classes))
         ).to(device)
         varied, groups = (torch.from_numpy(indices).to(device) for indices in task.normalisation_groups())
-        self.model.normalisation.fit(features, groups, varied)
-        self._normalised = (
-            self.model.normalisation.normalise_all(features)
-            if self.model.encoder.uses_graph  # embeds all training items in every step
-            else normalise_rows(self.model.normalisation, features)
+        # Tables on a GPU are not kept: its memory was divided among trials by what a single trial needs.
+        kept = cache if cache is not None and device.type == "cpu" else TrialCache()
+        self._normalised = fit_and_normalise(
+            self.model.normalisation,
+            features,
+            groups,
+            varied,
+            at_once=self.model.encoder.uses_graph,  # embeds all training items in every step
+            cache=kept,
         )
         self._inputs = self._make_inputs(FrozenInputs(features, self._normalised), start)
         self._asked: dict[Split, Int[np.ndarray, "n"]] = {}

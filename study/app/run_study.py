@@ -2,9 +2,9 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import replace
-from typing import Any
+from contextlib import ExitStack, suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,8 +18,7 @@ from study.config.dataset_plan import DatasetPlan
 from study.config.resume import check_same, describe_study
 from study.config.study_config import StudyConfig
 from study.nodes.deployment import describe_code
-from study.nodes.ray_address import configure_ray_environment, describe_cluster, find_cluster
-from study.nodes.ray_start import prepare_ray_start
+from study.nodes.ray_address import describe_cluster
 from study.nodes.resources import Node
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
 from study.reporting.collation import Collated, collate
@@ -38,6 +37,10 @@ from study.trials.question_scores import QuestionLists, interval_of, write_basel
 from study.tuning.budget import Budget, GpuMeter
 from study.tuning.search import search_datasets
 
+if TYPE_CHECKING:
+    from study.nodes.ray_session import LocalRay
+    from study.tuning.ray_baselines import RayBaselines
+
 
 def conduct_study(
     config: StudyConfig,
@@ -45,6 +48,7 @@ def conduct_study(
     first_trials: Mapping[str, FirstTrials],
     terminal: Terminal,
     *,
+    local_ray: "LocalRay | None" = None,
     resume_command: str = "",
 ) -> int:
     """Run the trials that a study lacks, and report.
@@ -56,6 +60,7 @@ def conduct_study(
         earlier: The study.json of an earlier run, None for a new study.
         first_trials: The first trials of --try and --warm-start, by dataset.
         terminal: Shows progress and results.
+        local_ray: The Ray that starts on this machine; None on a cluster and for the serial executor.
         resume_command: The command that resumes the study, for driver.json.
 
     Returns:
@@ -65,14 +70,9 @@ def conduct_study(
         UserError: If an input is wrong, or the earlier run was of a study with another signature.
     """
     _check_backbones(config)
-    if config.executor is Executor.RAY:
-        configure_ray_environment()
-        config = replace(config, ray_address=find_cluster(config.ray_address))
-        if config.ray_address is None:
-            prepare_ray_start(terminal.say)  # what Ray lacks is found before any work
     check_disk_space(config)
     with deterministic_arithmetic(), ExitStack() as stack:
-        # A cluster is joined first, since its nodes prepare data as well. Ray on this machine starts when it is needed.
+        # A cluster is joined first, since its nodes prepare data as well. Ray on this machine starts meanwhile.
         joined = _join_cluster(config, stack, terminal) if config.ray_address else None
         _check_gpu_hours(config, torch.cuda.is_available() if joined is None else any(node.gpus for node in joined))
         meter = None if joined is None else _gpu_meter(config)  # GPU-hours of data preparation count as well
@@ -86,23 +86,28 @@ def conduct_study(
         for dataset, first in first_trials.items():
             for line in first.lines() if config.try_file or config.warm_start else first.notes:
                 terminal.say(f"{dataset}: {line}")
-        baselines = [
-            _baselines(plan, dataset, config, terminal) for plan, dataset in zip(config.plans, prepared, strict=True)
-        ]
-        for dataset, questions in zip(prepared, baselines, strict=True):
-            if found := _find_chance(dataset, questions, config, terminal):
-                content["datasets"][dataset.dataset]["data"]["cautions"] = [*dataset.cautions, *found]
+        shared: dict[str, dict[str, QuestionLists]] = {}
         if config.executor is Executor.SERIAL:
+            for plan, dataset in zip(config.plans, prepared, strict=True):
+                shared[plan.dataset] = _compute_baselines(plan, dataset, config, terminal)
+                _describe_baselines(dataset, shared[plan.dataset], config, content, terminal)
             slots = _serial_slots(config)
         else:
-            nodes = joined or stack.enter_context(_ray_session(config, terminal))
+            nodes = joined or _wait_for_ray(local_ray)
             slots = allocate_slots(config, nodes, _measure_gpu_need(config, prepared, nodes, terminal))
         meter = meter or _gpu_meter(config)
         budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
-        _write_study(config, prepared, baselines, content)
+        _write_study(config, prepared, content)
+        for dataset, questions in shared.items():
+            write_baselines(config.results.dataset(dataset).baselines, questions)
         with DriverRecord(config.results, resume_command) as driver:
             try:
-                search_datasets(config, prepared, first_trials, slots, budget, terminal)
+                baselines = None
+                if config.executor is Executor.RAY:
+                    baselines = _start_baselines(config, prepared, slots, content, terminal)
+                search_datasets(config, prepared, first_trials, slots, budget, terminal, baselines)
+                if baselines is not None:
+                    baselines.wait(terminal.say)
             except MachineFault:
                 with suppress(UserError, OSError):  # the tables may be on the same disk; the ledger has it all
                     collate(config.results, over=True)
@@ -152,8 +157,9 @@ def _check_backbones(config: StudyConfig) -> None:
 def _join_cluster(config: StudyConfig, stack: ExitStack, terminal: Terminal) -> tuple[Node, ...]:
     """Join the cluster until the stack closes, describe it and the code that runs, and check its nodes."""
     from study.nodes.preflight import check_cluster
+    from study.nodes.ray_session import ray_session
 
-    nodes = stack.enter_context(_ray_session(config, terminal))
+    nodes = stack.enter_context(ray_session(config, terminal.say))
     terminal.say(describe_cluster(str(config.ray_address), nodes))
     terminal.say(describe_code())
     check_cluster(config, nodes, terminal)
@@ -189,10 +195,11 @@ def _say_tried_again(config: StudyConfig, terminal: Terminal) -> None:
             terminal.say(f"{plan.dataset}: {count} failed because of the machine ({faults[0]}): tried again")
 
 
-def _ray_session(config: StudyConfig, terminal: Terminal) -> AbstractContextManager[tuple[Node, ...]]:
-    from study.nodes.ray_session import ray_session  # importing Ray takes seconds
-
-    return ray_session(config, terminal.say)
+def _wait_for_ray(local_ray: "LocalRay | None") -> tuple[Node, ...]:
+    """Import what the search needs, in the time in which Ray starts, and return this machine as a node."""
+    assert local_ray is not None, "a study on Ray joins a cluster or has its own Ray"
+    import_module("study.tuning.ray_executor")  # takes seconds
+    return local_ray.wait()
 
 
 def _print_store_hints(prepared: list[PreparedDataset], terminal: Terminal) -> None:
@@ -229,27 +236,46 @@ def _cluster_extractor(plan: DatasetPlan, nodes: tuple[Node, ...], terminal: Ter
     return ClusterExtractor(nodes=nodes, say=lambda line: terminal.say(f"{plan.dataset}: {line}"))
 
 
-def _baselines(
+def _compute_baselines(
     plan: DatasetPlan, prepared: PreparedDataset, config: StudyConfig, terminal: Terminal
 ) -> dict[str, QuestionLists]:
     with terminal.live() as show:
-        baselines = validation_baselines(
+        return validation_baselines(
             prepared, seed=config.seed, max_epochs=plan.max_epochs, cache_dir=config.cache_dir, show=show
         )
-    objective = plan.row.task.objective.name
+
+
+def _describe_baselines(
+    prepared: PreparedDataset,
+    baselines: dict[str, QuestionLists],
+    config: StudyConfig,
+    content: dict[str, Any],
+    terminal: Terminal,
+) -> None:
+    """Print the baselines' values, and a caution if none is better than random answers, which study.json gets, too."""
+    objective = prepared.row.task.objective.name
     values = ", ".join(f"{name} {interval_of(questions[objective]).mean:.4f}" for name, questions in baselines.items())
-    terminal.say(f"{plan.dataset}: baselines' {objective} on val: {values}")
-    return baselines
-
-
-def _find_chance(
-    prepared: PreparedDataset, baselines: dict[str, QuestionLists], config: StudyConfig, terminal: Terminal
-) -> list[str]:
-    """Return and print a caution if no baseline is better than random answers."""
-    cautions = find_chance(prepared.row.task(prepared.featured, seed=config.seed), baselines)
+    terminal.say(f"{prepared.dataset}: baselines' {objective} on val: {values}")
+    if cautions := find_chance(prepared.row.task(prepared.featured, seed=config.seed), baselines):
+        content["datasets"][prepared.dataset]["data"]["cautions"] = [*prepared.cautions, *cautions]
     for caution in cautions:
         terminal.say(f"{prepared.dataset}: caution: {caution}")
-    return cautions
+
+
+def _start_baselines(
+    config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, content: dict[str, Any], terminal: Terminal
+) -> "RayBaselines":
+    """Let Ray compute the baselines while the first trials run. They are printed and written as they come."""
+    from study.tuning.ray_baselines import RayBaselines
+
+    datasets = {dataset.dataset: dataset for dataset in prepared}
+
+    def keep(dataset: str, questions: dict[str, QuestionLists]) -> None:
+        _describe_baselines(datasets[dataset], questions, config, content, terminal)
+        write_baselines(config.results.dataset(dataset).baselines, questions)
+        write_json(config.results.study, content)
+
+    return RayBaselines(config.plans, datasets, config, slots, keep)
 
 
 def _check_gpu_hours(config: StudyConfig, has_gpus: bool) -> None:
@@ -301,13 +327,11 @@ def _measure_gpu_need(
 def _write_study(
     config: StudyConfig,
     prepared: list[PreparedDataset],
-    baselines: list[dict[str, QuestionLists]],
     content: dict[str, Any],
 ) -> None:
-    """Write study.json, the baselines and the trained backbones. Called before the first trial."""
+    """Write study.json and the trained backbones. Called before the first trial."""
     write_json(config.results.study, content)
-    for dataset, questions in zip(prepared, baselines, strict=True):
-        write_baselines(config.results.dataset(dataset.dataset).baselines, questions)
+    for dataset in prepared:
         _keep_backbone(config, dataset)
 
 

@@ -1,4 +1,7 @@
-"""Ray session: start Ray on this machine or join a cluster, for the duration of a study."""
+"""Ray session: start Ray on this machine or join a cluster, for the duration of a study.
+
+On this machine, Ray starts in a thread (`LocalRay`), while the command imports torch and prepares the data.
+"""
 
 import logging
 import os
@@ -8,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from threading import Event, Thread
+from types import TracebackType
 from typing import Any
 
 import ray
@@ -22,8 +27,76 @@ from study.nodes.ray_start import describe_ray_logs, prepare_ray_start
 from study.nodes.resources import Node, count_machines, find_nodes, wait_for_machines
 from study.terminal import duration
 
+POLL_S = 0.05
+"""Seconds between two looks at whether Ray has been shut down."""
+
 MAX_STARTS = 3
 """Number of attempts to start Ray."""
+
+
+PRELOADED = "study.tuning.ray_trial"
+"""The module of a trial's worker, which imports torch and Ray Tune."""
+
+
+class LocalRay:
+    """A Ray on this machine, which starts within a block while the caller does something else, and ends with it.
+
+    Its workers import what a trial needs as soon as they start, if trials are likely to fill them.
+
+    Args:
+        study: The study. Its resources tell how many workers trials need.
+        say: Prints a line while the caller waits.
+    """
+
+    def __init__(self, study: StudyConfig, say: Callable[[str], None] = print) -> None:
+        self._say = say
+        self._preloads = 2 * _num_workers(study) >= (os.cpu_count() or 1)
+        self._started, self._over = Event(), Event()
+        self._start_s = 0.0
+        self._error: UserError | None = None
+
+    def __enter__(self) -> "LocalRay":
+        """Start Ray in a thread."""
+        Thread(target=self._run, name="ray", daemon=True).start()
+        return self
+
+    def wait(self) -> tuple[Node, ...]:
+        """Wait until Ray has started, and return this machine as a node.
+
+        Raises:
+            UserError: If Ray does not start.
+        """
+        self._say("starting Ray on this machine")
+        self._started.wait()
+        if self._error is not None:
+            raise self._error
+        self._say(f"Ray has started in {duration(self._start_s)}")
+        return usable_nodes(None)
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Stop Ray, as soon as it has started."""
+        self._over.set()
+        self._started.wait()
+        ray.shutdown()
+
+    def _run(self) -> None:
+        """Start Ray, and live until the block ends: Ray's processes are killed when the thread that began them ends."""
+        begun_s = time.monotonic()
+        try:
+            _start_ray(self._preloads, self._over.is_set)
+        except UserError as error:
+            self._error = error
+        self._start_s = time.monotonic() - begun_s
+        self._started.set()
+        while ray.is_initialized():
+            self._over.wait()
+            time.sleep(POLL_S)
+
+
+def _num_workers(study: StudyConfig) -> int:
+    """Return how many trials run at a time on this machine if GPUs do not limit them."""
+    num_trials = sum(plan.num_trials for plan in study.plans)
+    return min(int((os.cpu_count() or 1) // study.cpus_per_trial), study.max_concurrent or num_trials, num_trials)
 
 
 @contextmanager
@@ -41,19 +114,16 @@ def ray_session(study: StudyConfig, say: Callable[[str], None] = print) -> Gener
         UserError: If Ray does not start, or no cluster answers.
     """
     configure_ray_environment()
-    on_terminate = signal.getsignal(signal.SIGTERM)
     if study.ray_address is None:
         prepare_ray_start(say)
-        say("starting Ray on this machine")
-        begun_s = time.monotonic()
-        _start_ray()
-        say(f"Ray has started in {duration(time.monotonic() - begun_s)}")
-    else:
-        _join_ray(study.ray_address)
+        with LocalRay(study, say) as local:
+            yield local.wait()
+        return
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    _join_ray(study.ray_address)
     signal.signal(signal.SIGTERM, on_terminate)  # Ray replaces it by a handler that ends the process at once
     try:
-        if study.ray_address is not None:
-            wait_for_machines(count_machines(cluster_file(study.ray_address)), lambda: len(_alive()), say)
+        wait_for_machines(count_machines(cluster_file(study.ray_address)), lambda: len(_alive()), say)
         yield usable_nodes(study.ray_address)
     finally:
         ray.shutdown()
@@ -91,15 +161,26 @@ def _alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _start_ray() -> None:
-    """Start Ray on this machine; try again if it was too busy to start within Ray's own 30 seconds."""
+def _start_ray(preloads: bool, is_over: Callable[[], bool]) -> None:
+    """Start Ray on this machine; try again if it was too busy to start within Ray's own 30 seconds.
+
+    Args:
+        preloads: Whether workers import the module of a trial as soon as they start.
+        is_over: Returns whether Ray is not needed any more.
+    """
     for attempt in range(1, MAX_STARTS + 1):
         try:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _system_config={"preload_python_modules": [PRELOADED]} if preloads else None,
+            )
             return
         except Exception as error:  # Ray raises no class of its own here
             is_busy = "timed out during startup" in str(error)
-            if not is_busy or attempt == MAX_STARTS:
+            if not is_busy or attempt == MAX_STARTS or is_over():
                 logs = describe_ray_logs()
                 busy = "where the machine was too busy, give the same command again" if is_busy else ""
                 ways_out = "; ".join(clause for clause in (logs, busy) if clause) or "--executor serial needs no Ray"

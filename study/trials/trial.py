@@ -18,8 +18,10 @@ from pan_model.flat import Scalar
 from pan_model.reproducibility import computing_threads, deterministic_arithmetic
 from pan_model.scores import EpochRecord
 from pan_model.scoring.baselines import NORMALISED, normalised_baseline
+from pan_model.tasks.task import Task
 from pan_model.training.finetuning import FinetuneStart
 from pan_model.training.trainer import Evaluation, Trainer
+from pan_model.training.trial_cache import TrialCache
 from study.storage.location import Location
 from study.storage.paths import StudyPaths
 from study.trials.ledger import BestEpoch, Status, TrialLedger
@@ -112,6 +114,7 @@ class TrialRun:
         environment: The paths of the results, and the threads and the device of the trial.
         featured: The items of the dataset with their features.
         start: The start of a trial that trains its backbone; None if it does not.
+        cache: What trials on these items compute alike in this process; by default, nothing is kept.
     """
 
     def __init__(
@@ -120,8 +123,10 @@ class TrialRun:
         environment: TrialEnvironment,
         featured: FeaturedItems,
         start: FinetuneStart | None = None,
+        cache: TrialCache | None = None,
     ) -> None:
         self._spec = spec
+        self._cache = cache or TrialCache()
         self._environment = environment
         self._featured = featured
         self._finetune_start = None if start is None else replace(start, num_workers=environment.data_workers)
@@ -172,8 +177,9 @@ class TrialRun:
 
     def _start(self) -> Trainer:
         config = self._spec.trial_config
-        task = self._task_class(self._featured, seed=config.train.seed)
-        trainer = Trainer(task, config, torch.device(self._environment.device), self._finetune_start)
+        seed, device = config.train.seed, torch.device(self._environment.device)
+        task = self._cache.get(("task", self._task_class, seed), lambda: self._task_class(self._featured, seed=seed))
+        trainer = Trainer(task, config, device, self._finetune_start, self._cache)
         state = self._ledger.restore()
         if state is not None:
             trainer.load_state_dict(state)
@@ -185,8 +191,9 @@ class TrialRun:
         )
         best = self._ledger.read().best_epoch(task.objective)
         self._best = None if best is None else (int(best["epoch"]), float(best[task.objective.name]))
-        scorer = normalised_baseline(task, Split.VAL, trainer.normalised_features(Split.VAL))
-        self._baselines = {NORMALISED: as_lists(task.evaluate(scorer, Split.VAL))}
+        self._baselines = self._cache.get(
+            ("baselines", self._task_class, seed, config.normalisation), lambda: _own_baselines(task, trainer)
+        )
         self._trainer = trainer
         return trainer
 
@@ -237,3 +244,9 @@ class TrialRun:
 
     def _step_of(self, record: EpochRecord, *, done: bool) -> Step:
         return Step(epoch=int(record["epoch"]), value=float(record[self._task_class.objective.name]), done=done)
+
+
+def _own_baselines(task: Task, trainer: Trainer) -> dict[str, QuestionLists]:
+    """Return the scores of the baselines that depend on the trial: its normalisation without any trained layer."""
+    scorer = normalised_baseline(task, Split.VAL, trainer.normalised_features(Split.VAL))
+    return {NORMALISED: as_lists(task.evaluate(scorer, Split.VAL))}

@@ -24,13 +24,14 @@ from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.executor import open_search
 from study.tuning.progress import SearchProgress
+from study.tuning.ray_baselines import RayBaselines
 from study.tuning.ray_trial import MACHINE_FAULT, RayTrial, SharedByWorkers
 
 CONNECT_TIMEOUT_S = 5.0
 """Time that a node has to accept a connection before it counts as lost."""
 
 
-def run_on_ray(
+def run_on_ray(  # noqa: PLR0913
     searches: Sequence[DatasetSearch],
     environment: TrialEnvironment,
     datasets: Mapping[str, PreparedDataset],
@@ -40,6 +41,7 @@ def run_on_ray(
     budget: Budget,
     progress: Mapping[str, SearchProgress],
     update: Callable[[], None],
+    baselines: RayBaselines | None = None,
 ) -> None:
     """Run the trials that searches lack, of all datasets concurrently; see `run_trials`.
 
@@ -52,19 +54,22 @@ def run_on_ray(
         budget: The time and the GPU hours after which the search ends.
         progress: The counts of each dataset.
         update: Called whenever the counts have changed.
+        baselines: The baselines that are computed meanwhile; None if they are known.
     """
     datasets = {search.dataset: datasets[search.dataset] for search in searches}
     has_images = any(dataset.start is not None for dataset in datasets.values())
     with file_server() if has_images and study.ray_address is not None else nullcontext() as server:
         shared = SharedByWorkers(
             environment=environment,
-            datasets=datasets,
+            datasets=baselines.datasets if baselines else {name: ray.put(data) for name, data in datasets.items()},
             gpu_share=slots.gpus,
             file_server=server,
             requirements=node_requirements(environment.results, gpu=slots.gpus > 0) if study.ray_address else None,
         )
         trainable = tune.with_parameters(RayTrial, shared=shared)
-        run_trials(trainable, searches, study, slots, budget=budget, progress=progress, update=update)
+        run_trials(
+            trainable, searches, study, slots, budget=budget, progress=progress, update=update, baselines=baselines
+        )
 
 
 def run_trials(
@@ -76,6 +81,7 @@ def run_trials(
     budget: Budget,
     progress: Mapping[str, SearchProgress],
     update: Callable[[], None],
+    baselines: RayBaselines | None = None,
 ) -> None:
     """Run the trials that searches lack, each by a trainable, until all have ended or the budget is used up.
 
@@ -87,17 +93,19 @@ def run_trials(
         budget: The time and the GPU hours after which the search ends.
         progress: The counts of each dataset.
         update: Called whenever the counts have changed.
+        baselines: The baselines that are computed meanwhile, on a slot that trials do not get; None if they are known.
 
     Raises:
-        UserError: If the search space suggests an invalid trial, or a node that joined later must not run trials.
+        UserError: If the search space suggests an invalid trial, a node that joined later must not run trials, or a
+            baseline cannot be computed.
         StoreError: If the object store that holds the results fails.
         MachineFault: If a file cannot be read or written because of this machine or a node. Trials are never failed by
             it.
     """
     configure_ray_environment()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors of trials are in the ledger
-    stopper = SearchStopper(budget)
-    count_slots = current_slots(study, slots)
+    stopper = SearchStopper(budget, baselines)
+    count_slots = _slots_besides(baselines, current_slots(study, slots))
     with (
         tempfile.TemporaryDirectory(prefix="pan-study-") as folder,
         open_search(searches, study, progress, count_slots=count_slots, node_is_alive=node_is_alive) as search,
@@ -130,8 +138,22 @@ def run_trials(
             raise
         if stopper.fault is not None:
             raise stopper.fault
+        if baselines is not None and baselines.error is not None:
+            raise baselines.error
     if stopper.requirement_failure:
         raise UserError(f"{stopper.requirement_failure}. All finished epochs are saved; resume with --resume.")
+
+
+def _slots_besides(baselines: RayBaselines | None, count_slots: Callable[[], int]) -> Callable[[], int]:
+    """Return a function that counts the slots that the baselines leave for trials; 0 if they have the only one."""
+    if baselines is None:
+        return count_slots
+
+    def count() -> int:
+        baselines.poll()  # Tune calls nothing else while it waits for the first trial
+        return count_slots() - baselines.num_slots
+
+    return count
 
 
 def node_is_alive(node_id: str) -> bool:
@@ -148,16 +170,17 @@ def node_is_alive(node_id: str) -> bool:
 
 
 class SearchStopper(tune.Stopper):
-    """End a search when its budget is used up, or a node fails its requirements or has a fault."""
+    """End a search when its budget is used up, a node fails its requirements or has a fault, or a baseline fails."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, baselines: RayBaselines | None = None) -> None:
         self._budget: Budget | None = budget
+        self._baselines = baselines
         self.requirement_failure = ""
         self.fault: MachineFault | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the budget out: Tune pickles its stopper, and a budget holds a connection to a cluster."""
-        return {"_budget": None, "requirement_failure": "", "fault": None}
+        """Leave budget and baselines out: Tune pickles its stopper, and they hold a connection to a cluster."""
+        return {"_budget": None, "_baselines": None, "requirement_failure": "", "fault": None}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Keep the first requirement failure and the first fault; return False: no single trial is stopped here."""
@@ -167,6 +190,10 @@ class SearchStopper(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Return whether the search ends."""
+        if self._baselines is not None:
+            self._baselines.poll()
+            if self._baselines.error is not None:
+                return True
         return bool(self.requirement_failure or self.fault) or (self._budget is not None and self._budget.used_up)
 
 

@@ -15,6 +15,7 @@ from ray import tune
 from ray.util import get_node_ip_address
 
 from pan_model.errors import MachineFault, find_machine_fault
+from pan_model.training.trial_cache import TrialCache
 from study.nodes.image_transfer import start_on_this_node
 from study.nodes.node_probe import node_name
 from study.nodes.requirements import REQUIREMENT_FAILURE, NodeRequirements, check_requirements
@@ -32,14 +33,14 @@ class SharedByWorkers:
 
     Attributes:
         environment: The paths of the results, and the threads and the device of a trial.
-        datasets: The prepared datasets, by name.
+        datasets: The prepared datasets in the object store, by name. Workers of a node map the same arrays.
         gpu_share: The GPUs of one trial. A share of one GPU also limits the memory to that share.
         file_server: The actor that serves images to nodes that cannot read the driver's cache, or None.
         requirements: The requirements that a node must meet to run trials; None without a cluster.
     """
 
     environment: TrialEnvironment
-    datasets: Mapping[str, PreparedDataset]
+    datasets: Mapping[str, Any]
     gpu_share: float = 0.0
     file_server: Any = None
     requirements: NodeRequirements | None = None
@@ -56,6 +57,8 @@ class RayTrial(tune.Trainable):
         self._shared, self._requirements = shared, shared.requirements
         self._spec = spec_of(config)
         self._run: TrialRun | None = None
+        self._prepared: dict[str, PreparedDataset] = {}
+        self._caches: dict[str, TrialCache] = {}
 
     def step(self) -> dict[str, Any]:
         """Run one epoch; on a node that fails its requirements, or whose disk fails, report the reason instead."""
@@ -99,11 +102,15 @@ class RayTrial(tune.Trainable):
             self._run = None
 
     def _start(self) -> TrialRun:
-        dataset, file_server = self._shared.datasets[self._spec.dataset], self._shared.file_server
+        name, file_server = self._spec.dataset, self._shared.file_server
+        if name not in self._prepared:
+            self._prepared[name] = ray.get(self._shared.datasets[name])
+            self._caches[name] = TrialCache()
+        dataset = self._prepared[name]
         start = dataset.start
         if start is not None and file_server is not None:
             start = start_on_this_node(start, file_server)
-        run = TrialRun(self._spec, self._shared.environment, dataset.featured, start)
+        run = TrialRun(self._spec, self._shared.environment, dataset.featured, start, self._caches[name])
         host = TrialHost(
             node_id=ray.get_runtime_context().get_node_id(),
             address=get_node_ip_address(),

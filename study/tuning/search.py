@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
@@ -21,6 +22,9 @@ from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.progress import SearchProgress, ended_line, progress_line
 
+if TYPE_CHECKING:
+    from study.tuning.ray_baselines import RayBaselines
+
 
 def search_datasets(
     config: StudyConfig,
@@ -29,6 +33,7 @@ def search_datasets(
     slots: Slots,
     budget: Budget,
     terminal: Terminal,
+    baselines: "RayBaselines | None" = None,
 ) -> None:
     """Run the trials that the ledgers lack, and show the progress.
 
@@ -39,10 +44,11 @@ def search_datasets(
         slots: The CPUs and GPUs of one trial, and the number of trials that run at a time.
         budget: The time and the GPU hours after which the search ends.
         terminal: Shows the progress.
+        baselines: The baselines that Ray computes meanwhile; None if they are known.
 
     Raises:
-        UserError: If the search space suggests an invalid trial, or a node that joined later must not run trials.
-            The ledgers are consistent then.
+        UserError: If the search space suggests an invalid trial, a node that joined later must not run trials, or a
+            baseline cannot be computed. The ledgers are consistent then.
     """
     environment = TrialEnvironment(
         results=StudyPaths(absolute(config.results.root)),
@@ -82,7 +88,17 @@ def search_datasets(
         else:
             from study.tuning.ray_executor import run_on_ray
 
-            run_on_ray(missing, environment, datasets, config, slots, budget=budget, progress=progress, update=update)
+            run_on_ray(
+                missing,
+                environment,
+                datasets,
+                config,
+                slots,
+                budget=budget,
+                progress=progress,
+                update=update,
+                baselines=baselines,
+            )
 
 
 def _dataset_search(

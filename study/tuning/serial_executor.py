@@ -12,6 +12,7 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from pan_model.errors import find_machine_fault
+from pan_model.training.trial_cache import TrialCache
 from study.config.study_config import StudyConfig
 from study.trials.host import TrialHost, write_host
 from study.trials.preparation import PreparedDataset
@@ -95,6 +96,7 @@ class _SerialExecutor:
     ) -> None:
         self._search, self._environment, self._datasets = search, environment, datasets
         self._budget, self._progress, self._update = budget, progress, update
+        self._caches = {dataset: TrialCache() for dataset in datasets}
 
     def run_next(self, trial_id: str) -> bool:
         """Run the next trial until it ends or the budget is used up; return False if no trial is left."""
@@ -135,7 +137,8 @@ class _SerialExecutor:
     def _start(self, spec: TrialSpec) -> TrialRun:
         """Start a trial, or continue it from its ledger."""
         dataset = self._datasets[spec.dataset]
-        run = TrialRun(spec, self._environment, dataset.featured, dataset.start)
+        cache = self._caches[spec.dataset]
+        run = TrialRun(spec, self._environment, dataset.featured, dataset.start, cache)
         host = TrialHost(node_id=THIS_PROCESS, address="127.0.0.1", hostname=socket.gethostname(), pid=os.getpid())
         write_host(run.folder, host)
         return run

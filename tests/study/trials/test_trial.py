@@ -17,6 +17,7 @@ from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, normalis
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
+from pan_model.training.trial_cache import TrialCache
 from study.trials.ledger import Status, TrialLedger, read_ledger
 from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec
 
@@ -178,3 +179,21 @@ def test_a_disk_that_cannot_be_written_is_no_result(
     assert run(spec_of(), environment)[-1].done
     (record,) = read_ledger(environment.results.dataset("demo").trials)
     assert [epoch["epoch"] for epoch in record.history] == [1, 2]
+
+
+def test_a_trial_in_the_process_of_others_leaves_what_it_leaves_alone(
+    environment_of: Callable[[str], TrialEnvironment],
+    featured: FeaturedItems,
+    spec_of: Ask,
+    run: Run,
+    left: Callable[[TrialEnvironment], dict[str, Any]],
+):
+    whiten = {"normalisation": "whiten", "whitening_shrinkage": 0.5}
+    run(spec_of(**whiten), environment_of("alone"))
+    cache = TrialCache()
+    for folder, changes in (("first", {}), ("second", {**whiten, "whitening_shrinkage": 0.1}), ("third", whiten)):
+        trial = TrialRun(spec_of(**changes), environment_of(folder), featured, cache=cache)
+        while not trial.step().done:
+            pass
+        trial.close()
+    assert left(environment_of("third")) == left(environment_of("alone"))
