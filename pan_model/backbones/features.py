@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from pan_model.backbones.architectures import build_backbone, measure_feature_dim
 from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.backbones.extraction import Extraction, Extractor, LocalExtractor
+from pan_model.backbones.remembered import Remembered, recall_backbone, remember_backbone
 from pan_model.backbones.weights import load_weights
 from pan_model.data.items import Items
 from pan_model.errors import UserError
@@ -71,13 +72,39 @@ def extract_features(
     Raises:
         UserError: Weights or the cache folder cannot be used, images cannot be read, or features are not finite.
     """
+    known = recall_backbone(config, cache_dir)
+    features = None
+    if known is not None:
+        path = cache_path(cache_dir, fingerprint, config, known.weights_sha256)
+        features = _read_cache(path, len(items), known.weights_sha256)
+    if known is None or features is None:
+        features, known = _extract_with_backbone(
+            items, fingerprint, config, cache_dir, skip_bad_images, progress, extractor
+        )
+        remember_backbone(config, cache_dir, known)
+    else:
+        check_readable(items, features.unreadable, skip_bad_images=skip_bad_images)
+    return replace(features, weights_part=known.weights_part)
+
+
+def _extract_with_backbone(
+    items: Items,
+    fingerprint: str,
+    config: FeaturesConfig,
+    cache_dir: Path,
+    skip_bad_images: bool,
+    progress: Callable[[int, int], None] | None,
+    extractor: Extractor,
+) -> tuple[Features, Remembered]:
+    """Build the backbone and return the features of all items, from the cache if they are there, and its weights."""
     backbone = build_backbone(config.backbone, config.pooling)
     weights_sha256 = load_weights(backbone, config.weights)
+    known = Remembered(weights_sha256, backbone.weights_part)
     path = cache_path(cache_dir, fingerprint, config, weights_sha256)
     features = _read_cache(path, len(items), weights_sha256)
     if features is not None:
         check_readable(items, features.unreadable, skip_bad_images=skip_bad_images)
-        return replace(features, weights_part=backbone.weights_part)
+        return features, known
     check_writable(path.parent, "features")
     extraction = Extraction(
         backbone=backbone,
@@ -92,7 +119,7 @@ def extract_features(
     check_readable(items, features.unreadable, skip_bad_images=skip_bad_images)
     _check_finite(features, items, config)
     _write_cache(path, features)
-    return replace(features, weights_part=backbone.weights_part)
+    return features, known
 
 
 def cache_path(cache_dir: Path, fingerprint: str, config: FeaturesConfig, weights_sha256: str) -> Path:

@@ -11,6 +11,7 @@ import torch
 from pan_model.backbones.architectures import check_image_size
 from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL
+from pan_model.backbones.remembered import recall_backbone
 from pan_model.errors import MachineFault, UserError
 from pan_model.reproducibility import deterministic_arithmetic
 from study.config.choices import Executor
@@ -149,9 +150,10 @@ def _end(config: StudyConfig, collated: Mapping[str, Collated], ended_by: str) -
 
 
 def _check_backbones(config: StudyConfig) -> None:
-    """Raise UserError if a backbone does not accept images of the study's size."""
+    """Raise UserError if a backbone does not accept images of the study's size, as far as that is not known."""
     for features in {plan.features for plan in config.plans}:
-        check_image_size(features.backbone, features.pooling, features.image_size)
+        if recall_backbone(features, config.cache_dir) is None:
+            check_image_size(features.backbone, features.pooling, features.image_size)
 
 
 def _join_cluster(config: StudyConfig, stack: ExitStack, terminal: Terminal) -> tuple[Node, ...]:

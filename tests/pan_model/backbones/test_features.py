@@ -61,7 +61,7 @@ def extract(items: Items, cache_dir: Path, config: FeaturesConfig = CONFIG, **op
 
 
 def cached_files(cache_dir: Path) -> list[Path]:
-    return sorted(path for path in cache_dir.rglob("*") if path.is_file())
+    return sorted(path for path in (cache_dir / "features").rglob("*") if path.is_file())
 
 
 def damage(items: Items, *indices: int) -> None:
@@ -298,3 +298,45 @@ def test_trained_features_tell_birds_apart_better_than_random_ones(real_data: Pa
     trained, random = recall_at_1(weights), recall_at_1("random")
     assert trained > random + 0.3
     assert trained > 0.6
+
+
+def test_cached_features_need_no_backbone(items: Items, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building one imports torchvision, which takes seconds."""
+    made = extract(items, cache_dir)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a backbone was built")
+
+    monkeypatch.setattr("pan_model.backbones.features.build_backbone", refuse)
+    read = extract(items, cache_dir)
+    assert (read.from_cache, read.weights_sha256, read.weights_part) == (True, made.weights_sha256, made.weights_part)
+    assert np.array_equal(read.values, made.values)
+
+
+def test_a_weights_file_with_other_bytes_is_read_though_its_name_is_the_same(
+    items: Items, cache_dir: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "weights.pth"
+    config = replace(CONFIG, weights=str(file))
+    network = build_backbone(CONFIG.backbone).network
+    torch.save({"network": network.state_dict()}, file)
+    first = extract(items, cache_dir, config)
+    assert (first.from_cache, first.weights_part) == (False, "network")
+    assert extract(items, cache_dir, config).weights_part == "network"
+    with torch.no_grad():
+        next(network.parameters()).mul_(2)
+    torch.save(network.state_dict(), file)
+    second = extract(items, cache_dir, config)
+    assert (second.from_cache, second.weights_part) == (False, "")
+    assert second.weights_sha256 != first.weights_sha256
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"weights_sha256": 1'])
+def test_a_damaged_memory_of_a_backbone_is_written_anew(items: Items, cache_dir: Path, content: str) -> None:
+    made = extract(items, cache_dir)
+    (entry,) = (cache_dir / "backbones").iterdir()
+    written = entry.read_text(encoding="utf-8")
+    entry.write_text(content, encoding="utf-8")
+    read = extract(items, cache_dir)
+    assert (read.from_cache, read.weights_sha256) == (True, made.weights_sha256)
+    assert entry.read_text(encoding="utf-8") == written
