@@ -18,8 +18,9 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the study at once; the ledger stays consistent
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` uses the installed environment; Ray must not pack one
     "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # RoundRobinSearcher limits the pending trials
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it takes SIGTERM, which interrupts a study, for a crash
 }
-"""Environment variables of Ray and Tune. RAY_ENABLE_UV_RUN_RUNTIME_ENV is read when `ray` is imported."""
+"""Environment variables of Ray and Tune. Some are read when `ray` is imported."""
 
 
 def configure_ray_environment() -> None:
