@@ -54,14 +54,13 @@ def test_no_process_stays_when_it_is_ended(
     commands: Any, words: Callable[..., list[str]], tmp_path: Path, number: signal.Signals
 ) -> None:
     started = commands.start("final", *words("ended"))
-    started.wait_until(lambda: sum("spawn_main" in line for line in started.descendants().values()) == 2)
+    started.wait_until(lambda: len(started.descendants()) >= 3)  # the workers, and a process of multiprocessing
     below = started.descendants()
     os.killpg(started.process.pid, number) if number == signal.SIGINT else started.process.kill()
     ended = started.finish()  # the output ends with the last process that has it open
     if number == signal.SIGINT:
         assert (ended.code, ended.err.count("\n")) == (130, 1)
         assert ended.err == "interrupted; run it again; if the folder final/ exists already, it is complete\n"
-    assert len(below) >= 2
     assert not [pid for pid in below if is_there(pid)]
     assert not (tmp_path / "ended").exists()
 

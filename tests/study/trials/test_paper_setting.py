@@ -18,7 +18,15 @@ from pan_model.errors import UserError
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
-from study.trials.paper_setting import PaperSetting, count_pairs, paper_setting_of_final, paper_setting_of_search
+from study.trials.paper_setting import (
+    ChosenEpochs,
+    PaperSetting,
+    choose_epochs,
+    count_pairs,
+    paper_setting_of_final,
+    paper_setting_of_search,
+    train_on_train_and_val,
+)
 from study.trials.preparation import PreparedDataset
 
 METRIC = "few_shot_accuracy"
@@ -209,6 +217,46 @@ def test_in_the_end_no_epoch_is_tried_after_so_many_looks_in_vain(final: Train, 
     assert final(epochs=20).epoch == 2
     assert timed.values == [0.9]
     assert timed.looks == 7
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_training_that_begins_before_the_epochs_are_chosen_is_the_same(
+    prepared: PreparedDataset, tmp_path: Path, shown: list[str], schedule: str
+):
+    def train(cache: str, *epochs: tuple[int, bool]) -> PaperSetting:
+        return train_on_train_and_val(
+            prepared,
+            SETTING | {"schedule": schedule},
+            [(ChosenEpochs(number, 9), is_final) for number, is_final in epochs],
+            cache_dir=tmp_path / cache,
+            show=lambda line: shown.append(line()),
+        )
+
+    whole = train("whole", (5, True))
+    shown.clear()
+    begun = train("begun", (2, False), (3, False), (5, True))
+    assert weights(begun.model) == weights(whole.model)
+    assert begun[:1] == whole[:1]
+    assert begun[3:] == whole[3:] == (5, 9)
+    assert len(shown) == 5, "no epoch is trained twice"
+
+
+def test_better_epochs_are_announced_as_they_are_found(
+    prepared: PreparedDataset, tmp_path: Path, timed: type[TimedTask]
+):
+    timed.values = [0.1, 0.5, 0.4, 0.6, 0.5, 0.2]
+    found: list[ChosenEpochs] = []
+    chosen = choose_epochs(
+        prepared,
+        SETTING,
+        paper_epochs=EPOCHS,
+        cache_dir=tmp_path,
+        show=lambda _line: None,
+        announce=lambda _epochs, _epoch_s: None,
+        improved=found.append,
+    )
+    assert found == [ChosenEpochs(1, 6), ChosenEpochs(2, 6), ChosenEpochs(4, 6)]
+    assert chosen == ChosenEpochs(4, 6)
 
 
 def test_a_search_looks_to_its_end(search: Train, timed: type[TimedTask]):
