@@ -23,9 +23,6 @@ LIBRARIES = ("ray", "torch", "torchvision", "optuna", "numpy", "pan-study")
 
 ABSENT = "absent"
 
-SHARE_TIMEOUT_S = 10.0
-"""Time until a new file is visible to all nodes of a shared file system, at most."""
-
 
 class ProbeRequest(TypedDict):
     """The request of a probe.
@@ -33,12 +30,14 @@ class ProbeRequest(TypedDict):
     Attributes:
         marker: Path or URL of a file that the node must be able to read; empty for none.
         content: The content of that file.
+        marker_timeout_s: Seconds to wait for that file.
         gpu: Whether to test the GPU.
         libraries: Distributions besides `LIBRARIES` whose versions must be the same on all nodes.
     """
 
     marker: str
     content: str
+    marker_timeout_s: float
     gpu: bool
     libraries: NotRequired[tuple[str, ...]]
 
@@ -70,7 +69,7 @@ def probe(request: ProbeRequest) -> ProbeResult:
         },
         "code": {name: code_digest((name,)) for name in PACKAGES},
         "token": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
-        "marker": marker_problem(request["marker"], request["content"]) if request["marker"] else "",
+        "marker": marker_problem(request) if request["marker"] else "",
         "gpu": gpu_problem() if request["gpu"] else "",
     }
 
@@ -89,15 +88,12 @@ def code_digest(packages: Sequence[str] = PACKAGES) -> str:
     return total.hexdigest()
 
 
-def marker_problem(marker: str, content: str) -> str:
-    """Return why a marker cannot be read, or why its folder cannot be written; empty if both are possible.
-
-    Args:
-        marker: Path or URL of the marker.
-        content: The content that the marker must have.
-    """
+def marker_problem(request: ProbeRequest) -> str:
+    """Return why the marker cannot be read, or why its folder cannot be written; empty if both are possible."""
     try:
-        return _remote_problem(marker, content) if "://" in marker else _local_problem(Path(marker), content)
+        if "://" in request["marker"]:
+            return _remote_problem(request["marker"], request["content"])
+        return _local_problem(Path(request["marker"]), request["content"], request["marker_timeout_s"])
     except Exception as error:  # object stores raise errors of many classes
         return f"{type(error).__name__}: {error}"
 
@@ -127,8 +123,8 @@ def _version(distribution: str) -> str:
         return ABSENT
 
 
-def _local_problem(marker: Path, content: str) -> str:
-    end_s = time.monotonic() + SHARE_TIMEOUT_S
+def _local_problem(marker: Path, content: str, timeout_s: float) -> str:
+    end_s = time.monotonic() + timeout_s
     while not marker.exists():
         if time.monotonic() > end_s:
             return "not there"

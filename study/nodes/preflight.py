@@ -19,6 +19,9 @@ from study.storage.files import remove, write_text
 from study.storage.location import Location, local_path
 from study.terminal import Terminal
 
+SHARE_TIMEOUT_S = 10.0
+"""Time until a new file is visible to all nodes of a shared file system, at most."""
+
 SAME_TOKEN = "give RAY_AUTH_MODE=disabled to this command, or start Ray with RAY_AUTH_MODE=token on every node"
 SHARE_OUTPUT = "give --output on a file system that all nodes share, or a bucket: --output s3://BUCKET/PREFIX"
 
@@ -45,6 +48,7 @@ def check_cluster(config: StudyConfig, nodes: Sequence[Node], terminal: Terminal
         request = ProbeRequest(
             marker=marker.path,
             content=marker.content,
+            marker_timeout_s=SHARE_TIMEOUT_S,
             gpu=config.gpus_per_trial != 0,
             libraries=("timm",) if any(plan.features.backbone.startswith(TIMM) for plan in config.plans) else (),
         )

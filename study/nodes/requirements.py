@@ -25,12 +25,14 @@ class NodeRequirements:
         study: SHA-256 (hex) of study.json.
         code: SHA-256 (hex) of the driver's code, see `node_probe.code_digest`.
         gpu: Whether torch must be able to use a GPU.
+        mount_timeout_s: Seconds to wait for study.json.
     """
 
     results: StudyPaths
     study: str
     code: str
     gpu: bool
+    mount_timeout_s: float
 
 
 def node_requirements(results: StudyPaths, *, gpu: bool) -> NodeRequirements:
@@ -40,22 +42,20 @@ def node_requirements(results: StudyPaths, *, gpu: bool) -> NodeRequirements:
         results: The paths of the study.
         gpu: Whether nodes must be able to use a GPU.
     """
-    return NodeRequirements(results=results, study=_study_digest(results), code=code_digest(), gpu=gpu)
+    return NodeRequirements(
+        results=results,
+        study=_study_digest(results),
+        code=code_digest(),
+        gpu=gpu,
+        mount_timeout_s=MOUNT_TIMEOUT_S,
+    )
 
 
-def check_requirements(requirements: NodeRequirements, mount_timeout_s: float = MOUNT_TIMEOUT_S) -> str:
-    """Check the requirements on this node.
-
-    Args:
-        requirements: The requirements.
-        mount_timeout_s: Seconds to wait for study.json.
-
-    Returns:
-        Why this node must not run trials, and the way out; empty if it meets the requirements.
-    """
+def check_requirements(requirements: NodeRequirements) -> str:
+    """Return why this node must not run trials, and the way out; empty if it meets the requirements."""
     if code_digest() != requirements.code:
         return "runs other code than the study; bring it to the same state (`ray up` again, or `make setup`)"
-    end_s = time.monotonic() + mount_timeout_s
+    end_s = time.monotonic() + requirements.mount_timeout_s
     while (digest := _study_digest(requirements.results)) != requirements.study and time.monotonic() < end_s:
         time.sleep(0.5)
     if digest != requirements.study:

@@ -142,6 +142,13 @@ def wait_until() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
+def once() -> Callable[[Path, str], list[str]]:
+    """Words that start a program once a file below a folder matches a pattern, while a study runs in this process."""
+    search = 'until [ -n "$(find "$0" -path "$1" -print -quit)" ]; do sleep 0.1; done; shift; exec "$@"'
+    return lambda folder, pattern: ["sh", "-c", search, str(folder), pattern]
+
+
+@pytest.fixture(scope="session")
 def apart() -> Callable[[Path], list[str]]:
     """Words that start a program which sees an empty disk where others see a folder; skips where none can be had."""
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:

@@ -53,11 +53,18 @@ def odd_cluster(
 
 
 @pytest.fixture
+def shared_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a second for a file of another node to appear, not ten."""
+    monkeypatch.setattr("study.nodes.preflight.SHARE_TIMEOUT_S", 1.0)
+
+
+@pytest.fixture
 def config(odd_cluster: Any, shared: Path, tmp_path: Path) -> Callable[..., StudyConfig]:
     folders = {"output": shared / "results", "data_root": tmp_path / "data", "cache_dir": tmp_path / "cache"}
     return lambda **flags: StudyConfig(**(folders | {"ray_address": odd_cluster.address} | flags))
 
 
+@pytest.mark.usefixtures("shared_within_a_second")
 def test_all_that_would_fail_is_told_at_once(
     config: Callable[..., StudyConfig], shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,12 +90,22 @@ def test_all_that_would_fail_is_told_at_once(
             assert [path.name for path in shared.iterdir()] == [Path(marker.path).name]
 
 
+@pytest.mark.usefixtures("shared_within_a_second")
 def test_the_command_ends_before_it_writes_anything(
-    config: Callable[..., StudyConfig], commands: Any, shared: Path, data_root: Path, cache_dir: Path
+    config: Callable[..., StudyConfig],
+    run_here: Callable[..., Any],
+    shared: Path,
+    data_root: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     study = config()
     words = ["--output", study.output, "--data-root", data_root, "--cache-dir", cache_dir]
-    ended = commands.run("run", *words, "--ray-address", study.ray_address)
+    ended = run_here(*words, "--ray-address", study.ray_address)
+    assert capfd.readouterr().err == ""
     assert (ended.code, ended.err.count("\n")) == (2, 1), ended
     assert "error: node " in ended.err
     assert list(shared.iterdir()) == []
@@ -125,7 +142,7 @@ def test_a_ray_that_asks_for_a_token_which_the_command_has_not_is_told(
 def test_a_node_that_does_not_answer_is_told(config: Callable[..., StudyConfig]) -> None:
     with ray_session(config()):
         [head, *_] = alive_nodes()
-        request: Any = {"marker": "", "content": "", "gpu": False}
+        request: Any = {"marker": "", "content": "", "marker_timeout_s": 0.0, "gpu": False}
         [(node_id, problem)] = probe_nodes([head], request, timeout_s=0.0).items()
         assert node_id == head.node_id
         assert "did not answer within 0 s" in str(problem)

@@ -11,8 +11,8 @@ from study.nodes import node_probe
 from study.nodes.node_probe import ABSENT, LIBRARIES, PACKAGES, ProbeRequest, code_digest, marker_problem, probe
 
 
-def request(marker: str = "") -> ProbeRequest:
-    return ProbeRequest(marker=marker, content="so it is", gpu=False)
+def request(marker: str = "", content: str = "so it is") -> ProbeRequest:
+    return ProbeRequest(marker=marker, content=content, marker_timeout_s=0.0, gpu=False)
 
 
 def test_a_probe_reports_versions_and_code():
@@ -75,15 +75,14 @@ def test_a_missing_package_is_absent():
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
-def test_a_marker_must_have_its_content(tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(node_probe, "SHARE_TIMEOUT_S", 0.0)
+def test_a_marker_must_have_its_content(tmp_path: Path, scheme: str):
     marker = tmp_path / "marker"
-    assert marker_problem(f"{scheme}{marker}", "so it is") != ""
+    assert marker_problem(request(f"{scheme}{marker}")) != ""
     marker.write_text("so it is")
-    assert marker_problem(f"{scheme}{marker}", "so it is") == ""
-    assert marker_problem(f"{scheme}{marker}", "so it was") == "another file"
+    assert marker_problem(request(f"{scheme}{marker}")) == ""
+    assert marker_problem(request(f"{scheme}{marker}", "so it was")) == "another file"
     assert [path.name for path in tmp_path.iterdir()] == ["marker"]
 
 
 def test_a_store_that_cannot_be_reached_is_reported():
-    assert marker_problem("no-such-store://bucket/marker", "").startswith("ValueError: Protocol not known")
+    assert marker_problem(request("no-such-store://bucket/marker")).startswith("ValueError: Protocol not known")

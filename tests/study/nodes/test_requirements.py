@@ -17,7 +17,7 @@ def requirements(tmp_path: Path) -> NodeRequirements:
 
 
 def failure(requirements: NodeRequirements) -> str:
-    return check_requirements(requirements, mount_timeout_s=0.0)
+    return check_requirements(replace(requirements, mount_timeout_s=0.0))
 
 
 def test_a_node_equal_to_the_driver_may_run_trials(requirements: NodeRequirements):
