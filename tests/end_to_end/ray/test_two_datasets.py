@@ -23,7 +23,7 @@ METRICS = [f"recall@{k}" for k in (1, 10, 20, 30, 40, 50)]
 
 @pytest.fixture(scope="module")
 def both(
-    commands: Any,
+    run_here: Callable[..., Any],
     flags: Callable[..., list[str]],
     pytestconfig: pytest.Config,
     tmp_path_factory: pytest.TempPathFactory,
@@ -34,7 +34,7 @@ def both(
     runpy.run_path(str(pytestconfig.rootpath / "tests/contracts/drawers/inshop.py"))["draw"](data / "In-shop")
     small = ("--backbone=shufflenet_v2_x0_5", "--weights=random", "--num-trials=2", "--max-epochs=2")
     words = flags(output, "--dataset", "demo", "inshop", *small, data=data)
-    return {"data": data, "results": StudyPaths(output / "demo-inshop"), "finished": commands.run("run", *words)}
+    return {"data": data, "results": StudyPaths(output / "demo-inshop"), "finished": run_here(*words)}
 
 
 @pytest.fixture(scope="module")
