@@ -49,6 +49,7 @@ os.environ["RAY_TMPDIR"] = str(TEMPORARY)
 os.environ["RAY_AUTH_MODE"] = "token"  # else the first Ray of a process decides for those that come after it
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["AWS_NEW_RETRIES_2026"] = "true"  # botocore, once it is imported, waits 0.05 s where it waits 1 s else
 
 SLOW = {
     "cluster/check/test_aws_launch.py",
@@ -164,7 +165,7 @@ def store() -> Generator[StoreServer]:
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     server = StoreServer()
     with pytest.MonkeyPatch.context() as environment:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
+        for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_NEW_RETRIES_2026"]:
             environment.delenv(name)
         for name, value in {
             "AWS_ENDPOINT_URL": server.url,

@@ -49,9 +49,12 @@ def gone_through(
     """Two drivers on Ray, one killed and one whose store goes away, then one without Ray that comes to the end."""
     words = flags(URL, "--scheduler=none", "--max-epochs=3", f"--num-trials={NUM_TRIALS}", "--max-failures=0")
 
+    def looked_up() -> dict[str, TrialRecord]:
+        time.sleep(0.5)  # every look is a request for each object, to a server that drivers ask too
+        return records_of(results)
+
     def in_the_middle() -> bool:
-        time.sleep(0.2)
-        found = records_of(results).values()
+        found = looked_up().values()
         return any(record.status is not Status.RUNNING for record in found) and any(
             record.status is Status.RUNNING and record.history for record in found
         )
@@ -62,7 +65,7 @@ def gone_through(
         first.kill()
     killed = records_of(results)
     second = commands.start("run", *words, "--resume")
-    second.wait_until(lambda: len(records_of(results)) > len(killed))
+    second.wait_until(lambda: len(looked_up()) > len(killed))
     with store.failing(down=True):
         cut_off = second.finish()
     left = records_of(results)
