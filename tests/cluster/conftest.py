@@ -175,8 +175,8 @@ class Loopback:
 
     def stop(self) -> list[str]:
         """End all that runs on either side, each by its process id; gives what could not be ended."""
-        for ending in (signal.SIGTERM, signal.SIGKILL):
-            end_s = time.monotonic() + 5
+        for ending, within_s in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 10.0)):
+            end_s = time.monotonic() + within_s
             for pid in self.processes():
                 try:
                     os.kill(pid, ending)
