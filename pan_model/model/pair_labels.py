@@ -16,7 +16,7 @@ PRESENT, UNCERTAIN = 1, 4
 """The bits of an attribute's byte. Gates are bit operations; eight attributes are computed at a time."""
 
 ONES = 0x0101010101010101
-"""The bit PRESENT of eight attributes."""
+"""Repeats a bit in the bytes of eight attributes."""
 
 
 class PairLabels:
@@ -67,19 +67,22 @@ class PairLabels:
             the latter if all attributes of all items are certain.
         """
         first, second = (self._words.index_select(0, column) for column in pairs.t().contiguous())
-        inverted = None if same is None else (~same).to(torch.int64).mul_(ONES)[:, None]
-        labels: list[Tensor] = []
-        for part in self._gate.parts:
-            words = _gated(first, second, part).bitwise_and_(ONES)
+        inverted = None if same is None else (~same).to(torch.int64).mul_(ONES * PRESENT)[:, None]
+        uncertain = None if self._all_certain else (first | second).bitwise_and_(ONES * UNCERTAIN)
+        parts: list[Tensor] = []
+        for gate in self._gate.parts:
+            words = _gated(first, second, gate).bitwise_and_(ONES * PRESENT)
             if inverted is not None:
                 words.bitwise_xor_(inverted)
-            labels.append(self._of_attributes(words))
-        targets = labels[0] if len(labels) == 1 else torch.cat(labels)
+            if uncertain is not None:
+                words.bitwise_or_(uncertain)
+            parts.append(self._of_attributes(words))
+        codes = parts[0] if len(parts) == 1 else torch.cat(parts)
+        codes = codes[: self._num_labelled]
         if self._all_certain:
-            return targets[: self._num_labelled], None
-        certain = self._of_attributes((first | second).bitwise_right_shift_(2).bitwise_not_().bitwise_and_(ONES))
-        certain = certain if len(labels) == 1 else certain.repeat(len(labels), 1)
-        return targets[: self._num_labelled], certain[: self._num_labelled]
+            return codes, None
+        # Comparisons are slower than shifts: their result is bool.
+        return codes & PRESENT, codes.bitwise_right_shift(2).bitwise_xor_(1)
 
     def _of_attributes(self, words: Int[Tensor, "P W"]) -> UInt8[Tensor, "A P"]:
         """Return the bytes of words, with the attributes as rows."""
