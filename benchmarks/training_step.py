@@ -1,12 +1,12 @@
 """How close does a training step come to the products of matrices that it cannot do without?
 
-Run `.venv/bin/python benchmarks/training_step.py`; it takes about 3 minutes, with `--full` about 30. A row compares a step,
-from embeddings of items, pairs and labels to losses and gradients, with its bound: the product of the pairs' joint
-representations and the weights, and that of the logits' gradient and the joint representations, for all P pairs at
-once and with the joint representations given. `concat` needs no such products and is compared with the straight form.
-All conditions are labelled. Rows "embeddings too" also compute the gradient of the embeddings; their bound is the same.
-The bfloat16 bound has both products in bfloat16; the step computes in float32, so that row tells what bfloat16 would
-give at most. Memory is that of tensors which exist at the same time.
+Run `.venv/bin/python benchmarks/training_step.py`; it takes about 2 minutes, with `--full` about 30. A row compares a
+step, from embeddings of items, pairs and labels to losses and gradients, with its bound: the product of the pairs'
+joint representations and the weights, and that of the logits' gradient and the joint representations, for all P pairs
+at once and with the joint representations given. `concat` needs no such products and is compared with the straight
+form. All conditions are labelled. Rows "embeddings too" also compute the gradient of the embeddings; their bound is the
+same. The step computes in float32; the rows of bfloat16 tell what products in bfloat16 could give at most.
+Memory is that of tensors which exist at the same time.
 """
 
 import argparse
@@ -15,7 +15,6 @@ from itertools import product
 
 import torch
 from measure import Row, alternate, parser, peak_memory, run_benchmark
-from torch import Tensor
 
 from pan_model.model.conditions import Conditions
 from pan_model.model.gates import Gate
