@@ -30,6 +30,9 @@ from study.terminal import duration
 POLL_S = 0.05
 """Seconds between two looks at whether Ray has been shut down."""
 
+INTERRUPT_WAIT_S = 10.0
+"""Seconds that an interrupt waits for Ray to start, before it ends Ray with the process."""
+
 MAX_STARTS = 3
 """Number of attempts to start Ray."""
 
@@ -73,11 +76,18 @@ class LocalRay:
         self._say(f"Ray has started in {duration(self._start_s)}")
         return usable_nodes(None)
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        """Stop Ray, as soon as it has started."""
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        """Stop Ray, as soon as it has started.
+
+        An interrupt does not wait for long: it may have come while this thread held the lock of imports, which the
+        other thread then waits for. Ray's processes end with this process.
+        """
         self._over.set()
-        self._started.wait()
-        ray.shutdown()
+        is_interrupt = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if self._started.wait(INTERRUPT_WAIT_S if is_interrupt else None):
+            ray.shutdown()
 
     def _run(self) -> None:
         """Start Ray, and live until the block ends: Ray's processes are killed when the thread that began them ends."""

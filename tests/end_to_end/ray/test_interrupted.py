@@ -68,6 +68,27 @@ def interrupted(
     return seen
 
 
+def has_child(pid: int, name: str) -> bool:
+    """Return whether a thread of a process has a child of this name."""
+    children = [
+        child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+    return any(name in Path(f"/proc/{child}/comm").read_text() for child in children if Path(f"/proc/{child}").exists())
+
+
+def test_sigterm_while_ray_starts_ends_with_one_line_and_leaves_nothing(
+    commands: Any, flags: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    started = commands.start("run", *flags(tmp_path / "results", *LONG))
+    pid = started.process.pid
+    started.wait_until(lambda: has_child(pid, "gcs_server"))
+    started.process.send_signal(signal.SIGTERM)
+    ended = started.finish()
+    assert (ended.code, ended.err.count("\n")) == (130, 1)
+    assert ended.err.startswith("interrupted; ")
+    assert not (tmp_path / "results").exists()
+
+
 def test_resume_without_a_study_starts_one_and_says_so(interrupted: dict[str, Any]) -> None:
     output = interrupted["results"].root.parent
     assert f"no study demo in {output} yet: starting it" in interrupted["SIGINT"].out
