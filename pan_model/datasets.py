@@ -16,11 +16,20 @@ from pan_model.data.folder.reader import describe_arrangement, has_attributes, r
 from pan_model.data.inshop import read_inshop
 from pan_model.data.items import Items
 from pan_model.data.polyvore.reader import PolyvoreSplit, polyvore_split, read_polyvore
-from pan_model.data.splits import CLASS_NEEDS, RETRIEVAL_NEED, Split, TaskName, few_shot_split, inshop_split
+from pan_model.data.splits import (
+    CLASS_NEEDS,
+    RETRIEVAL_NEED,
+    Split,
+    TaskName,
+    ValQuestions,
+    few_shot_split,
+    inshop_split,
+)
 from pan_model.errors import UserError
 from pan_model.shapes import Int
 
 if TYPE_CHECKING:
+    from pan_model.data.featured_items import FeaturedItems
     from pan_model.tasks.task import Task
 
 
@@ -39,30 +48,41 @@ class ReaderOptions:
         task: The task; None is the dataset's default.
         polyvore_split: The version of Polyvore Outfits.
         attribute_words: A file of attribute words, one a line. None mines them from the texts of the training items.
+        val_questions: Which questions are asked on val.
     """
 
     task: TaskName | None = None
     polyvore_split: PolyvoreSplit = PolyvoreSplit.NONDISJOINT
     attribute_words: Path | None = None
+    val_questions: ValQuestions = ValQuestions.REDUCED
 
     def to_json(self, names: Collection[str]) -> dict[str, str]:
-        """Return the named options as strings. A file is written as its absolute path, and None is omitted.
+        """Return the named options as strings. A file is written as its absolute path.
+
+        None is omitted, and so are the full questions on val, which studies before that choice have.
 
         >>> ReaderOptions().to_json(["polyvore_split", "attribute_words"])
         {'polyvore_split': 'nondisjoint'}
         """
         words = None if self.attribute_words is None else str(self.attribute_words.absolute())
-        written = {"task": self.task, "polyvore_split": self.polyvore_split.value, "attribute_words": words}
+        reduced = None if self.val_questions is ValQuestions.FULL else self.val_questions
+        written = {
+            "task": self.task,
+            "polyvore_split": self.polyvore_split.value,
+            "attribute_words": words,
+            "val_questions": reduced,
+        }
         return {name: str(value) for name, value in written.items() if name in names and value is not None}
 
     @classmethod
     def from_json(cls, options: Mapping[str, str]) -> "ReaderOptions":
-        """Read options written by `to_json`. Missing ones have their defaults."""
+        """Read options written by `to_json`. Missing ones have their defaults; questions on val are the full ones."""
         words, task = options.get("attribute_words"), options.get("task")
         return cls(
             task=None if task is None else TaskName(task),
             polyvore_split=PolyvoreSplit(options.get("polyvore_split", PolyvoreSplit.NONDISJOINT)),
             attribute_words=None if words is None else Path(words),
+            val_questions=ValQuestions(options.get("val_questions", ValQuestions.FULL)),
         )
 
 
@@ -80,6 +100,7 @@ class Dataset:
         split: The function that divides items into splits.
         task_class: The task, as "module:class".
         other_tasks: Further tasks that `--task` can choose, on the same split.
+        val_questions: Which questions the task asks on val, if its options have that choice.
         place: Finds the folder in the data root; None if it is always `folder`.
         is_labelled: Whether the images in the folder have attributes.
         options: Names of the reader options that it uses, out of `OPTIONS`.
@@ -94,6 +115,7 @@ class Dataset:
     split: Callable[[Items], dict[Split, Int[np.ndarray, "_"]]]
     task_class: str
     other_tasks: tuple[TaskName, ...] = ()
+    val_questions: ValQuestions = ValQuestions.REDUCED
     place: Callable[[Path], Place] | None = None
     is_labelled: Callable[[Path], bool] = lambda _: True
     options: tuple[str, ...] = ()
@@ -106,6 +128,23 @@ class Dataset:
     def task(self) -> "type[Task]":
         """The task class. It is imported on first use, since it imports torch, which takes seconds."""
         return pkgutil.resolve_name(self.task_class)
+
+    def make_task(
+        self, featured: "FeaturedItems", *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)
+    ) -> "Task":
+        """Return the task with its questions; see `pan_model.tasks.task.Task`.
+
+        Args:
+            featured: The items with their features and splits.
+            seed: The seed from which questions are drawn.
+            train_on: The splits to train on.
+
+        Raises:
+            UserError: The data do not suffice for the task.
+        """
+        if "val_questions" not in self.options:
+            return self.task(featured, seed=seed, train_on=train_on)
+        return self.task(featured, seed=seed, train_on=train_on, val_questions=self.val_questions)
 
     @property
     def task_name(self) -> TaskName | None:
@@ -163,7 +202,7 @@ DATASETS: dict[str, Dataset] = {
         split=few_shot_split,
         task_class=TASK_CLASSES[TaskName.FEW_SHOT],
         other_tasks=(TaskName.RETRIEVAL,),
-        options=("task",),
+        options=("task", "val_questions"),
         drawn=True,
         backbone="resnet18",
         weights="random",
@@ -176,7 +215,7 @@ DATASETS: dict[str, Dataset] = {
         task_class=TASK_CLASSES[TaskName.FEW_SHOT],
         other_tasks=(TaskName.RETRIEVAL,),
         place=PLACES["cub"],
-        options=("task",),
+        options=("task", "val_questions"),
     ),
     "inshop": Dataset(
         folder="In-shop",
@@ -184,7 +223,7 @@ DATASETS: dict[str, Dataset] = {
         split=inshop_split,
         task_class=TASK_CLASSES[TaskName.RETRIEVAL],
         place=PLACES["inshop"],
-        options=("task",),
+        options=("task", "val_questions"),
     ),
     "polyvore": Dataset(
         folder="polyvore_outfits",
@@ -202,24 +241,25 @@ DATASETS: dict[str, Dataset] = {
         other_tasks=(TaskName.RETRIEVAL,),
         place=PLACES["folder"],
         is_labelled=has_attributes,
-        options=("task",),
+        options=("task", "val_questions"),
     ),
 }
 
 
-def find_dataset(name: str, task: str | None = None) -> Dataset:
+def find_dataset(name: str, task: str | None = None, val_questions: ValQuestions = ValQuestions.REDUCED) -> Dataset:
     """Return a dataset of the registry, with one of its tasks.
 
     Args:
         name: The name of the dataset.
         task: The task; None for the dataset's default.
+        val_questions: Which questions the task asks on val, if it has a choice.
 
     Raises:
         UserError: No dataset has this name, or it does not have the task.
     """
     if name not in DATASETS:
         raise UserError(describe_path(name) or f"unknown dataset '{name}'; choose from {', '.join(DATASETS)}.")
-    row = DATASETS[name]
+    row = replace(DATASETS[name], val_questions=val_questions)
     if task is None or task == row.task_name:
         return row
     if task not in row.other_tasks:

@@ -98,6 +98,18 @@ class TaskName(StrEnum):
     RETRIEVAL = "retrieval"
 
 
+class ValQuestions(StrEnum):
+    """Which questions a search asks on val. Those on test are always the same.
+
+    Attributes:
+        REDUCED: Few-shot: `pan_model.tasks.balanced_episodes`. Retrieval: a large gallery is searched in three parts.
+        FULL: As in studies before this choice. Few-shot: 100 random episodes. Retrieval: the whole gallery.
+    """
+
+    REDUCED = "reduced"
+    FULL = "full"
+
+
 CLASS_NEEDS = {TaskName.FEW_SHOT: FEW_SHOT_NEED, TaskName.RETRIEVAL: RETRIEVAL_NEED}
 """The classes that each task needs in val and in test."""
 

@@ -6,11 +6,12 @@ from typing import ClassVar
 import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.splits import Split
+from pan_model.data.splits import Split, ValQuestions
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
 from pan_model.shapes import Bool, Int
+from pan_model.tasks.balanced_episodes import NUM_IMAGES, draw_questions, leave_one_out
 from pan_model.tasks.metrics import episode_accuracy, match_ranks, recall_of_ranks
 from pan_model.tasks.same_class import SameClassTask
 from pan_model.tasks.task import SetScorer, rank_gallery
@@ -22,26 +23,34 @@ NUM_QUERIES = 16
 NUM_EPISODES = {Split.TRAIN: 10, Split.VAL: 100, Split.TEST: 600}
 """Episodes of each split: the paper's numbers for val and test, fewer for train, which only shows overfitting."""
 
+NUM_BALANCED = 100
+"""Balanced questions on val, each of 6 episodes with one query of each class."""
+
 RECALL_AT = (1, 2, 4, 8)
 EPISODES_PURPOSE = 2
 """Separates the random numbers of episodes from those of pairs drawn from the same seed."""
 
+BALANCED_PURPOSE = 5
+"""The same for balanced questions."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Episodes:
-    """B episodes of C = 5 classes. A class with fewer than 21 items has fewer queries; its slots are padded.
+    """B episodes of C = 5 classes. A random class with fewer than 21 items has fewer queries; its slots are padded.
 
     Attributes:
         support: The support items of each class.
         queries: The query items; padded slots hold an arbitrary item.
         answers: The class of each query, 0 to 4.
         asked: Which slots hold a query.
+        per_question: The number of episodes, one after another, whose mean accuracy is the score of a question.
     """
 
     support: Int[np.ndarray, "B C S"]
     queries: Int[np.ndarray, "B Q"]
     answers: Int[np.ndarray, "B Q"]
     asked: Bool[np.ndarray, "B Q"]
+    per_question: int = 1
 
 
 def eligible_classes(items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"]) -> list[Int[np.ndarray, "_"]]:
@@ -88,6 +97,26 @@ def draw_episodes(
     )
 
 
+def draw_balanced_episodes(
+    items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"], num_questions: int, generator: np.random.Generator
+) -> Episodes:
+    """Draw the episodes of balanced questions, see `pan_model.tasks.balanced_episodes`; 6 episodes for each.
+
+    Args:
+        items: The item indices, shape (n,). Classes with fewer than 6 items are left out.
+        classes: The class of each of these items, shape (n,).
+        num_questions: The number of questions.
+        generator: The source of random numbers.
+
+    Raises:
+        UserError: There are fewer than 5 classes with 6 items.
+    """
+    support, queries = leave_one_out(draw_questions(eligible_classes(items, classes), num_questions, generator))
+    answers = np.broadcast_to(np.arange(NUM_WAYS), queries.shape).copy()
+    asked = np.ones(queries.shape, dtype=bool)
+    return Episodes(support=support, queries=queries, answers=answers, asked=asked, per_question=NUM_IMAGES)
+
+
 def _draw_episode(groups: list[Int[np.ndarray, "_"]], generator: np.random.Generator) -> Int[np.ndarray, "5 21"]:
     """Return the items of an episode, one row for each class, padded with -1."""
     rows = np.full((NUM_WAYS, NUM_SUPPORT + NUM_QUERIES), -1, dtype=np.int64)
@@ -98,7 +127,9 @@ def _draw_episode(groups: list[Int[np.ndarray, "_"]], generator: np.random.Gener
 
 
 class FewShotTask(SameClassTask):
-    """5-way 5-shot episodes, drawn once from the seed: 10 on train, 100 on val, 600 on test.
+    """5-way 5-shot episodes, drawn once from the seed: 10 on train, 600 on test, on val 600 of balanced questions.
+
+    Six episodes on val are one question. The full questions on val are 100 episodes like those on test.
 
     If train cannot fill an episode, it has no metric.
 
@@ -108,19 +139,27 @@ class FewShotTask(SameClassTask):
 
     objective: ClassVar[Objective] = Objective("few_shot_accuracy", "max")
 
-    def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
-        super().__init__(featured, seed=seed, train_on=train_on)
+    def __init__(
+        self,
+        featured: FeaturedItems,
+        *,
+        seed: int,
+        train_on: tuple[Split, ...] = (Split.TRAIN,),
+        val_questions: ValQuestions = ValQuestions.REDUCED,
+    ) -> None:
+        super().__init__(featured, seed=seed, train_on=train_on, val_questions=val_questions)
         self._episodes: dict[Split, Episodes] = {}
         for split in (Split.VAL, Split.TEST):
             self._check_episodes(split)
 
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
-        """Return the accuracy of each episode of a split."""
+        """Return the accuracy of each episode of a split; on val the mean of the episodes of each balanced question."""
         if split is Split.TRAIN and not self._fills_episodes(split):
             return {}
         episodes = self._episodes_of(split)
         scores = scorer(episodes.queries, episodes.support)
-        return {self.objective.name: episode_accuracy(scores, episodes.answers, episodes.asked)}
+        accuracy = episode_accuracy(scores, episodes.answers, episodes.asked)
+        return {self.objective.name: accuracy.reshape(-1, episodes.per_question).mean(axis=1)}
 
     def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:
         """Return the accuracy of each episode, and recall@1,2,4,8 of each item as a query among the split's others."""
@@ -152,5 +191,8 @@ class FewShotTask(SameClassTask):
         return self._episodes[split]
 
     def _draw(self, split: Split, items: Int[np.ndarray, "n"]) -> Episodes:
+        if split is Split.VAL and self.val_questions is ValQuestions.REDUCED:
+            generator = np.random.default_rng([self.seed, BALANCED_PURPOSE])
+            return draw_balanced_episodes(items, self.featured.classes[items], NUM_BALANCED, generator)
         generator = np.random.default_rng([self.seed, EPISODES_PURPOSE, NUM_EPISODES[split]])
         return draw_episodes(items, self.featured.classes[items], NUM_EPISODES[split], generator)

@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.splits import Split, queries_and_gallery, roles_of
+from pan_model.data.splits import Split, ValQuestions, queries_and_gallery, roles_of
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
@@ -46,8 +46,15 @@ class RetrievalTask(SameClassTask):
 
     objective: ClassVar[Objective] = Objective("recall@1", "max")
 
-    def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
-        super().__init__(featured, seed=seed, train_on=train_on)
+    def __init__(
+        self,
+        featured: FeaturedItems,
+        *,
+        seed: int,
+        train_on: tuple[Split, ...] = (Split.TRAIN,),
+        val_questions: ValQuestions = ValQuestions.REDUCED,
+    ) -> None:
+        super().__init__(featured, seed=seed, train_on=train_on, val_questions=val_questions)
         self._questions = {split: self._collect(split) for split in Split}
 
     def questions(self, split: Split) -> Retrieval:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.splits import Split
+from pan_model.data.splits import Split, ValQuestions
 from pan_model.model.graph import unique_edges
 from pan_model.shapes import Int
 from pan_model.tasks.pairs import Pairs, PairsConfig, draw_steps, halve_pairs, same_class_pairs
@@ -23,8 +23,15 @@ class SameClassTask(Task):
     question the items of each set.
     """
 
-    def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
-        super().__init__(featured, seed=seed, train_on=train_on)
+    def __init__(
+        self,
+        featured: FeaturedItems,
+        *,
+        seed: int,
+        train_on: tuple[Split, ...] = (Split.TRAIN,),
+        val_questions: ValQuestions = ValQuestions.REDUCED,
+    ) -> None:
+        super().__init__(featured, seed=seed, train_on=train_on, val_questions=val_questions)
         self._training_classes = featured.classes[self.training_items]
         self._positives = same_class_pairs(self._training_classes)
         self._paper_num_pairs = 0

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.splits import Split
+from pan_model.data.splits import Split, ValQuestions
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
@@ -44,15 +44,24 @@ class Task(ABC):
         untrained: How the first baseline scores features.
         featured: The items with their features and splits.
         seed: The seed from which questions are drawn.
+        val_questions: Which questions are asked on val, if the task has a choice.
         training_items: The indices of the training items.
     """
 
     objective: ClassVar[Objective]
     untrained: ClassVar[CosineScoring] = CosineScoring.CLASS_MEAN
 
-    def __init__(self, featured: FeaturedItems, *, seed: int, train_on: tuple[Split, ...] = (Split.TRAIN,)) -> None:
+    def __init__(
+        self,
+        featured: FeaturedItems,
+        *,
+        seed: int,
+        train_on: tuple[Split, ...] = (Split.TRAIN,),
+        val_questions: ValQuestions = ValQuestions.REDUCED,
+    ) -> None:
         self.featured = featured
         self.seed = seed
+        self.val_questions = val_questions
         self.training_items: Int[np.ndarray, "n"] = featured.items_of(train_on)
 
     def normalisation_groups(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:

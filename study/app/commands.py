@@ -60,6 +60,7 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
         check_same_flags,
         find_study,
         keep_preprocessing,
+        keep_val_questions,
         same_files,
         take_new_spaces,
         with_earlier_numbers,
@@ -82,7 +83,7 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
         return 0
     earlier = find_study(config)
     if earlier is not None:
-        config = keep_preprocessing(with_earlier_numbers(config, earlier), earlier)
+        config = keep_val_questions(keep_preprocessing(with_earlier_numbers(config, earlier), earlier), earlier)
         earlier, renewed = take_new_spaces(
             earlier, config, lambda dataset: bool(read_ledger(config.results.dataset(dataset).trials, best=False))
         )

@@ -62,7 +62,7 @@ class FinalInput:
     @cached_property
     def task(self) -> Task:
         """The task, with training on train + val; all jobs of a process share its questions."""
-        return self.prepared.row.task(self.prepared.featured, seed=self.trial.train.seed, train_on=TRAIN_ON)
+        return self.prepared.row.make_task(self.prepared.featured, seed=self.trial.train.seed, train_on=TRAIN_ON)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -258,7 +258,7 @@ def _describe_baselines(
     objective = prepared.row.task.objective.name
     values = ", ".join(f"{name} {interval_of(questions[objective]).mean:.4f}" for name, questions in baselines.items())
     terminal.say(f"{prepared.dataset}: baselines' {objective} on val: {values}")
-    if cautions := find_chance(prepared.row.task(prepared.featured, seed=config.seed), baselines):
+    if cautions := find_chance(prepared.row.make_task(prepared.featured, seed=config.seed), baselines):
         content["datasets"][prepared.dataset]["data"]["cautions"] = [*prepared.cautions, *cautions]
     for caution in cautions:
         terminal.say(f"{prepared.dataset}: caution: {caution}")

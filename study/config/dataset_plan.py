@@ -44,13 +44,14 @@ class DatasetPlan:
     @property
     def row(self) -> Dataset:
         """The dataset, with the task of the plan."""
-        return find_dataset(self.dataset, self.options.task)
+        return find_dataset(self.dataset, self.options.task, self.options.val_questions)
 
     def signed(self, options: Collection[str]) -> dict[str, Any]:
         """Return the signed content of the dataset.
 
         Encoders, pooling, preprocessing, backbone training, the task and missing attributes are included only if they
-        differ from the default, so that studies of releases without them can be resumed.
+        differ from the default, and questions on val unless they are the full ones, so that studies of releases without
+        them can be resumed.
 
         Args:
             options: The reader options that are signed by their value.

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pan_model.data.splits import ValQuestions
 from pan_model.flat import Scalar
 
 
@@ -20,7 +21,12 @@ def digest(value: Any) -> str:
 
 
 def trial_id(
-    fingerprint: str, features: Mapping[str, Any], config: Mapping[str, Scalar], *, task: str | None = None
+    fingerprint: str,
+    features: Mapping[str, Any],
+    config: Mapping[str, Scalar],
+    *,
+    task: str | None = None,
+    val_questions: ValQuestions = ValQuestions.FULL,
 ) -> str:
     """Return the id of a trial, 12 hex digits.
 
@@ -31,9 +37,14 @@ def trial_id(
         features: The `features` of best_config.json; weights are identified by their content, not by their file.
         config: The flat configuration, with seed and epochs.
         task: The task of `--task`; None for the dataset's default.
+        val_questions: Which questions are asked on val; full also if the dataset has no choice.
     """
     content = {"fingerprint": fingerprint, "features": content_of(features), "config": as_begun(config)}
-    return digest(content if task is None else {**content, "task": task})[:12]
+    if task is not None:
+        content["task"] = task
+    if val_questions is not ValQuestions.FULL:
+        content["val_questions"] = val_questions
+    return digest(content)[:12]
 
 
 def as_begun(config: Mapping[str, Scalar]) -> dict[str, Scalar]:

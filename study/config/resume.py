@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pan_model.data.splits import ValQuestions
+from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from study.config.choices import PreprocessingChoice
 from study.config.dataset_plan import DatasetPlan, default_grace_epochs
@@ -53,8 +55,8 @@ DIGESTS_OF_0_1 = {
 A space that has changed since has no row: a study of version 0.1 that searched it cannot be resumed.
 """
 
-SOMETIMES_SIGNED = ("encoders", "pooling", "preprocessing", "backbone_training", "labels", "task")
-"""Keys of a dataset that are signed only if they differ from the default."""
+SOMETIMES_SIGNED = ("encoders", "pooling", "preprocessing", "backbone_training", "labels", "task", "val_questions")
+"""Keys of a dataset that are signed only if they differ from the default, or from what studies before them had."""
 
 
 def find_study(config: StudyConfig) -> dict[str, Any] | None:
@@ -104,6 +106,22 @@ def keep_preprocessing(config: StudyConfig, earlier: dict[str, Any]) -> StudyCon
     if config.preprocessing is not None or was is None:
         return config
     return replace(config, preprocessing=PreprocessingChoice(was))
+
+
+def keep_val_questions(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
+    """Return the configuration with the questions on val of an earlier run, unless it makes a choice.
+
+    Studies of releases without the choice asked the full questions.
+
+    Args:
+        config: The study.
+        earlier: The study.json of the earlier run.
+    """
+    was = earlier.get("config", {}).get("val_questions", ValQuestions.FULL)
+    has_choice = any("val_questions" in find_dataset(dataset).options for dataset in config.datasets)
+    if config.val_questions is not None or was is None or not has_choice:
+        return config
+    return replace(config, val_questions=ValQuestions(was))
 
 
 def same_files(earlier: dict[str, Any], config: StudyConfig) -> bool:

@@ -9,7 +9,7 @@ from platformdirs import user_cache_path
 
 from pan_model.backbones.config import TIMM, FeaturesConfig, Pooling, WeightsSource, own_preprocessing
 from pan_model.data.polyvore.reader import PolyvoreSplit
-from pan_model.data.splits import TaskName
+from pan_model.data.splits import TaskName, ValQuestions
 from pan_model.datasets import DATASETS, OPTIONS, Dataset, ReaderOptions, find_dataset
 from pan_model.errors import UserError
 from pan_model.images.preprocessing import Preprocessing
@@ -297,6 +297,16 @@ class StudyConfig:
         default_text="those that `--dry-run` shows",
         many=True,
         repeated=True,
+        signed=Signed.DATASET,
+    )
+    val_questions: ValQuestions | None = flag(
+        None,
+        ValQuestions,
+        "|".join(ValQuestions),
+        "which questions few-shot and retrieval ask on val: `full` as in earlier releases, `reduced` with at most a "
+        "third of the pairs",
+        group=Group.SEARCH,
+        default_text="`reduced`; a resumed study keeps its choice",
         signed=Signed.DATASET,
     )
     sampler: Sampler = flag(

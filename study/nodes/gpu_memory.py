@@ -197,7 +197,7 @@ def measure_need(
     uses: list[MemoryUse] = []
     for config in configs:
         meter.start()
-        task = prepared.row.task(prepared.featured, seed=config.train.seed)
+        task = prepared.row.make_task(prepared.featured, seed=config.train.seed)
         trainer = Trainer(task, config, device, prepared.start)
         trainer.train_epoch()
         trainer.evaluate(Split.VAL)

@@ -114,6 +114,7 @@ class ReadWith(JsonModel, extra="forbid"):
     task: Literal["few-shot", "retrieval"] = "few-shot"
     polyvore_split: Literal["nondisjoint", "disjoint"] = "nondisjoint"
     attribute_words: Name = "mined"
+    val_questions: Literal["full", "reduced"] = "full"
 
 
 class Data(JsonModel, extra="forbid"):

@@ -24,7 +24,7 @@ def validation_baselines(
         cache_dir: The cache folder of the trained paper_setting.
         show: Shows the progress.
     """
-    task = prepared.row.task(prepared.featured, seed=seed)
+    task = prepared.row.make_task(prepared.featured, seed=seed)
     paper = paper_setting_of_search(
         prepared, SPACES[prepared.dataset].paper_setting, max_epochs=max_epochs, cache_dir=cache_dir, show=show
     )

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from pan_model.config import TrialConfig
-from pan_model.data.splits import Split
+from pan_model.data.splits import Split, ValQuestions
 from pan_model.errors import UserError
 from pan_model.files import atomic_write, check_writable
 from pan_model.flat import Scalar
@@ -169,7 +169,7 @@ def choose_epochs(
         UserError: If the cache cannot be written, or the value on val is never a finite number.
     """
     config = _configure(prepared, setting, pairs_per_epoch=0, max_epochs=paper_epochs)
-    task = prepared.row.task(prepared.featured, seed=SEED)
+    task = prepared.row.make_task(prepared.featured, seed=SEED)
     max_epochs = min(paper_epochs, max(FINAL_MIN_EPOCHS, FINAL_MAX_PAIRS // count_pairs(task, config)))
     best = _best_on_val(
         prepared,
@@ -284,6 +284,7 @@ def _cached(
             config.to_flat(),
             [str(split) for split in train_on],
             *([task_name] if task_name else []),
+            *([questions.value] if (questions := prepared.val_questions) is not ValQuestions.FULL else []),
         ]
     )
     file = cache_dir / "paper_setting" / f"{key}.pt"
@@ -299,7 +300,7 @@ def _cached(
 
 
 def _new_trainer(prepared: PreparedDataset, config: TrialConfig, train_on: tuple[Split, ...]) -> Trainer:
-    task = prepared.row.task(prepared.featured, seed=SEED, train_on=train_on)
+    task = prepared.row.make_task(prepared.featured, seed=SEED, train_on=train_on)
     return Trainer(task, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 

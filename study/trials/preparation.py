@@ -18,7 +18,7 @@ from pan_model.backbones.weights import load_weights
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.fingerprint import read_contents
 from pan_model.data.items import Items
-from pan_model.data.splits import Split
+from pan_model.data.splits import Split, ValQuestions
 from pan_model.datasets import Dataset, ReaderOptions, find_dataset
 from pan_model.errors import UserError
 from pan_model.images.decoded_cache import load_decoded_images
@@ -84,7 +84,7 @@ class Preparation:
     @property
     def row(self) -> Dataset:
         """The dataset, with the task of the options."""
-        return find_dataset(self.dataset, self.options.task)
+        return find_dataset(self.dataset, self.options.task, self.options.val_questions)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,7 +122,12 @@ class PreparedDataset:
     @property
     def row(self) -> Dataset:
         """The dataset, with the task that it was prepared for."""
-        return find_dataset(self.dataset, self.options.get("task"))
+        return find_dataset(self.dataset, self.options.get("task"), self.val_questions)
+
+    @property
+    def val_questions(self) -> ValQuestions:
+        """Which questions are asked on val; full also if the dataset has no choice."""
+        return ReaderOptions.from_json(self.options).val_questions
 
     @property
     def record(self) -> DatasetRecord:
@@ -271,7 +276,7 @@ def _make_task(row: Dataset, items: Items, features: Float[np.ndarray, "N D"]) -
     """
     featured = FeaturedItems.join(items, features, row.split(items))
     try:
-        return row.task(featured, seed=0)
+        return row.make_task(featured, seed=0)
     except UserError as error:
         raise UserError(f"{items.image_root.parent}: {error}") from error
 

@@ -11,7 +11,7 @@ import torch
 
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.splits import Split
+from pan_model.data.splits import Split, ValQuestions
 from pan_model.datasets import Dataset, find_dataset
 from pan_model.errors import find_machine_fault
 from pan_model.flat import Scalar
@@ -40,6 +40,7 @@ class TrialSpec:
         config: The configuration as flat scalars, as the ledger holds it.
         trial_config: The same configuration as typed values.
         task: The task of `--task`; None for the dataset's default.
+        val_questions: Which questions are asked on val, if the dataset has a choice.
     """
 
     trial_id: str
@@ -48,15 +49,23 @@ class TrialSpec:
     config: dict[str, Scalar]
     trial_config: TrialConfig
     task: str | None = None
+    val_questions: ValQuestions = ValQuestions.REDUCED
 
     @property
     def row(self) -> Dataset:
         """The dataset, with the task of the trial."""
-        return find_dataset(self.dataset, self.task)
+        return find_dataset(self.dataset, self.task, self.val_questions)
 
     @classmethod
     def from_flat(
-        cls, *, trial_id: str, number: int, dataset: str, config: dict[str, Scalar], task: str | None = None
+        cls,
+        *,
+        trial_id: str,
+        number: int,
+        dataset: str,
+        config: dict[str, Scalar],
+        task: str | None = None,
+        val_questions: ValQuestions = ValQuestions.REDUCED,
     ) -> "TrialSpec":
         """Build a specification from a flat configuration.
 
@@ -64,7 +73,15 @@ class TrialSpec:
             UserError: If a value of the configuration is unknown, missing or invalid.
         """
         typed = TrialConfig.from_flat(config)
-        return cls(trial_id=trial_id, number=number, dataset=dataset, config=config, trial_config=typed, task=task)
+        return cls(
+            trial_id=trial_id,
+            number=number,
+            dataset=dataset,
+            config=config,
+            trial_config=typed,
+            task=task,
+            val_questions=val_questions,
+        )
 
 
 def spec_of(config: Mapping[str, Any]) -> TrialSpec:
@@ -177,8 +194,9 @@ class TrialRun:
 
     def _start(self) -> Trainer:
         config = self._spec.trial_config
-        seed, device = config.train.seed, torch.device(self._environment.device)
-        task = self._cache.get(("task", self._task_class, seed), lambda: self._task_class(self._featured, seed=seed))
+        seed, device, row = config.train.seed, torch.device(self._environment.device), self._spec.row
+        key = ("task", self._task_class, row.val_questions, seed)
+        task = self._cache.get(key, lambda: row.make_task(self._featured, seed=seed))
         trainer = Trainer(task, config, device, self._finetune_start, self._cache)
         state = self._ledger.restore()
         if state is not None:

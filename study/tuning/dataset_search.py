@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pan_model.data.splits import ValQuestions
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from search_spaces import SearchSpace
@@ -28,6 +29,7 @@ class DatasetSearch:
         fingerprint: The fingerprint of the dataset's items.
         features: The description of the features, as in best_config.json.
         task: The task of `--task`; None for the dataset's default.
+        val_questions: Which questions are asked on val; full also if the dataset has no choice.
     """
 
     paths: DatasetPaths
@@ -40,6 +42,7 @@ class DatasetSearch:
     fingerprint: str
     features: Mapping[str, Any]
     task: str | None = None
+    val_questions: ValQuestions = ValQuestions.FULL
 
     @property
     def dataset(self) -> str:
@@ -53,7 +56,7 @@ class DatasetSearch:
 
     def identify(self, config: Mapping[str, Scalar]) -> str:
         """Return the id of the trial with a complete configuration."""
-        return trial_id(self.fingerprint, self.features, config, task=self.task)
+        return trial_id(self.fingerprint, self.features, config, task=self.task, val_questions=self.val_questions)
 
     def identify_as_new(self, config: Mapping[str, Scalar]) -> str:
         """Return the id that a configuration has in a trial that starts now.

@@ -116,4 +116,5 @@ def _dataset_search(
         fingerprint=prepared.fingerprint,
         features=prepared.features,
         task=plan.options.task,
+        val_questions=prepared.val_questions,
     )

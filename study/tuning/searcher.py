@@ -153,7 +153,12 @@ class LedgerSearch(OptunaSearch):
             name, number, config = record.trial_id, record.number, record.config
         try:
             return TrialSpec.from_flat(
-                trial_id=name, number=number, dataset=self._search.dataset, config=config, task=self._search.task
+                trial_id=name,
+                number=number,
+                dataset=self._search.dataset,
+                config=config,
+                task=self._search.task,
+                val_questions=self._search.val_questions,
             )
         except UserError as rule:
             raise UserError(f"the search space of {self._search.dataset} suggests an invalid trial: {rule}") from rule
