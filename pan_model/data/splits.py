@@ -102,7 +102,8 @@ class ValQuestions(StrEnum):
     """Which questions a search asks on val. Those on test are always the same.
 
     Attributes:
-        REDUCED: Few-shot: `pan_model.tasks.balanced_episodes`. Retrieval: a large gallery is searched in three parts.
+        REDUCED: Few-shot: `pan_model.tasks.balanced_episodes`. Retrieval: a large gallery is searched in four parts,
+            and a smaller sample of train is watched.
         FULL: As in studies before this choice. Few-shot: 100 random episodes. Retrieval: the whole gallery.
     """
 

@@ -10,7 +10,7 @@ from pan_model.data.splits import Split, ValQuestions
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
-from pan_model.shapes import Bool, Int
+from pan_model.shapes import Bool, Float, Int
 from pan_model.tasks.balanced_episodes import NUM_IMAGES, draw_questions, leave_one_out
 from pan_model.tasks.metrics import episode_accuracy, match_ranks, recall_of_ranks
 from pan_model.tasks.same_class import SameClassTask
@@ -23,7 +23,7 @@ NUM_QUERIES = 16
 NUM_EPISODES = {Split.TRAIN: 10, Split.VAL: 100, Split.TEST: 600}
 """Episodes of each split: the paper's numbers for val and test, fewer for train, which only shows overfitting."""
 
-NUM_BALANCED = 100
+NUM_BALANCED = 120
 """Balanced questions on val, each of 6 episodes with one query of each class."""
 
 RECALL_AT = (1, 2, 4, 8)
@@ -43,6 +43,7 @@ class Episodes:
         queries: The query items; padded slots hold an arbitrary item.
         answers: The class of each query, 0 to 4.
         asked: Which slots hold a query.
+        weights: How much each query counts in the accuracy of its episode; None if all that are asked count equally.
         per_question: The number of episodes, one after another, whose mean accuracy is the score of a question.
     """
 
@@ -50,6 +51,7 @@ class Episodes:
     queries: Int[np.ndarray, "B Q"]
     answers: Int[np.ndarray, "B Q"]
     asked: Bool[np.ndarray, "B Q"]
+    weights: Float[np.ndarray, "B Q"] | None = None
     per_question: int = 1
 
 
@@ -102,8 +104,11 @@ def draw_balanced_episodes(
 ) -> Episodes:
     """Draw the episodes of balanced questions, see `pan_model.tasks.balanced_episodes`; 6 episodes for each.
 
+    A query counts as much as its class does in a random episode, where classes with fewer than 21 items have fewer
+    queries. The mean accuracy is then that of random episodes.
+
     Args:
-        items: The item indices, shape (n,). Classes with fewer than 6 items are left out.
+        items: The item indices, ascending, shape (n,). Classes with fewer than 6 items are left out.
         classes: The class of each of these items, shape (n,).
         num_questions: The number of questions.
         generator: The source of random numbers.
@@ -114,7 +119,11 @@ def draw_balanced_episodes(
     support, queries = leave_one_out(draw_questions(eligible_classes(items, classes), num_questions, generator))
     answers = np.broadcast_to(np.arange(NUM_WAYS), queries.shape).copy()
     asked = np.ones(queries.shape, dtype=bool)
-    return Episodes(support=support, queries=queries, answers=answers, asked=asked, per_question=NUM_IMAGES)
+    of_class = np.clip(np.bincount(classes) - NUM_SUPPORT, 0, NUM_QUERIES).astype(np.float64)
+    weights = of_class[classes[np.searchsorted(items, queries)]]
+    return Episodes(
+        support=support, queries=queries, answers=answers, asked=asked, weights=weights, per_question=NUM_IMAGES
+    )
 
 
 def _draw_episode(groups: list[Int[np.ndarray, "_"]], generator: np.random.Generator) -> Int[np.ndarray, "5 21"]:
@@ -127,7 +136,7 @@ def _draw_episode(groups: list[Int[np.ndarray, "_"]], generator: np.random.Gener
 
 
 class FewShotTask(SameClassTask):
-    """5-way 5-shot episodes, drawn once from the seed: 10 on train, 600 on test, on val 600 of balanced questions.
+    """5-way 5-shot episodes, drawn once from the seed: 10 on train, 600 on test, on val 720 of balanced questions.
 
     Six episodes on val are one question. The full questions on val are 100 episodes like those on test.
 
@@ -158,7 +167,8 @@ class FewShotTask(SameClassTask):
             return {}
         episodes = self._episodes_of(split)
         scores = scorer(episodes.queries, episodes.support)
-        accuracy = episode_accuracy(scores, episodes.answers, episodes.asked)
+        weights = episodes.asked if episodes.weights is None else episodes.weights
+        accuracy = episode_accuracy(scores, episodes.answers, weights)
         return {self.objective.name: accuracy.reshape(-1, episodes.per_question).mean(axis=1)}
 
     def evaluate_fully(self, scorer: SetScorer, split: Split) -> QuestionScores:

@@ -6,7 +6,9 @@ from pan_model.shapes import Bool, Float, Int
 
 
 def episode_accuracy(
-    scores: Float[np.ndarray, "B Q C"], answers: Int[np.ndarray, "B Q"], asked: Bool[np.ndarray, "B Q"]
+    scores: Float[np.ndarray, "B Q C"],
+    answers: Int[np.ndarray, "B Q"],
+    weights: Bool[np.ndarray, "B Q"] | Float[np.ndarray, "B Q"],
 ) -> Float[np.ndarray, "B"]:
     """Return the share of each episode's queries whose best-scored class is correct.
 
@@ -15,14 +17,13 @@ def episode_accuracy(
     Args:
         scores: The score of each of Q queries for each of C classes, in B episodes.
         answers: The correct class of each query.
-        asked: Whether each query counts; padded slots do not.
+        weights: How much each query counts; padded slots do not.
 
     >>> scores = np.array([[[0.9, 0.1], [0.2, 0.1]]])
     >>> episode_accuracy(scores, np.array([[0, 1]]), np.array([[True, True]])).tolist()
     [0.5]
     """
-    right = (scores.argmax(axis=2) == answers) & asked
-    accuracy = right.sum(axis=1) / asked.sum(axis=1)
+    accuracy = ((scores.argmax(axis=2) == answers) * weights).sum(axis=1) / weights.sum(axis=1)
     return np.where(np.isnan(scores.sum(axis=(1, 2))), np.nan, accuracy)
 
 

@@ -9,7 +9,7 @@ from pan_model.data.splits import Split, ValQuestions, queries_and_gallery, role
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
-from pan_model.shapes import Int
+from pan_model.shapes import Float, Int
 from pan_model.tasks.metrics import match_ranks, recall_of_ranks
 from pan_model.tasks.same_class import SameClassTask
 from pan_model.tasks.task import SetScorer, rank_gallery
@@ -18,9 +18,16 @@ RECALL_AT = (1, 10, 20, 30, 40, 50)
 
 WITHOUT_MATCH = "whose item has no image in the gallery"
 
-TRAIN_QUERIES = 200
-TRAIN_GALLERY = 1000
-"""The most queries and gallery images on train, which only shows overfitting."""
+TRAIN_SAMPLE = {ValQuestions.REDUCED: (100, 250), ValQuestions.FULL: (200, 1000)}
+"""The most queries and gallery images on train, which only shows overfitting, for each kind of questions on val."""
+
+
+NUM_PARTS = 4
+MIN_GALLERY = 50
+"""The parts of a gallery on val, and the fewest images of a part; a smaller gallery on val is not divided."""
+
+PARTS_SEED = 1
+"""Shuffles the products before they are divided into parts."""
 
 
 class Retrieval(NamedTuple):
@@ -35,9 +42,11 @@ class Retrieval(NamedTuple):
 
 
 class RetrievalTask(SameClassTask):
-    """Every query of a split is a question: is an image of its product among the best-scored of the whole gallery?
+    """Every query of a split is a question: is an image of its product among the best-scored of the gallery?
 
-    On train the queries and the gallery are a fixed sample. All seeds have the same questions. In a dataset without
+    On val, the products are divided into 4 parts, unless a part has fewer than 50 gallery images, and each query is
+    searched in the gallery of its own part. The full questions on val, like those on test, have the whole gallery. On
+    train the queries and the gallery are a fixed sample. All seeds have the same questions. In a dataset without
     official roles, the images of each class are queries and gallery images by turns.
 
     Raises:
@@ -56,10 +65,17 @@ class RetrievalTask(SameClassTask):
     ) -> None:
         super().__init__(featured, seed=seed, train_on=train_on, val_questions=val_questions)
         self._questions = {split: self._collect(split) for split in Split}
+        self._parts: dict[Split, tuple[Retrieval, ...]] = {split: (self._questions[split],) for split in Split}
+        if self.val_questions is ValQuestions.REDUCED:
+            self._parts[Split.VAL] = divide(self._questions[Split.VAL], featured.classes)
 
     def questions(self, split: Split) -> Retrieval:
         """Return the queries and the gallery of a split."""
         return self._questions[split]
+
+    def parts(self, split: Split) -> tuple[Retrieval, ...]:
+        """Return the parts of a split's questions; each query is searched in the gallery of its part only."""
+        return self._parts[split]
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -76,18 +92,21 @@ class RetrievalTask(SameClassTask):
         return self._recall(RECALL_AT, scorer, split)
 
     def _recall(self, ks: tuple[int, ...], scorer: SetScorer, split: Split) -> QuestionScores:
-        queries, gallery, _ = self._questions[split]
+        ranks = np.concatenate([self._rank(scorer, part, max(ks)) for part in self._parts[split]])
+        return {f"recall@{k}": hits for k, hits in recall_of_ranks(ks, ranks).items()}
+
+    def _rank(self, scorer: SetScorer, part: Retrieval, num_best: int) -> Float[np.ndarray, "Q"]:
+        """Rank the gallery of a part for each of its queries, and return the rank of the first match."""
         classes = self.featured.classes
-        best, unknown = rank_gallery(scorer, queries, gallery, max(ks))
-        recall = recall_of_ranks(ks, match_ranks(classes[gallery[best]], unknown, classes[queries]))
-        return {f"recall@{k}": hits for k, hits in recall.items()}
+        best, unknown = rank_gallery(scorer, part.queries, part.gallery, num_best)
+        return match_ranks(classes[part.gallery[best]], unknown, classes[part.queries])
 
     def _collect(self, split: Split) -> Retrieval:
         featured = self.featured
         roles = None if featured.relations is None else roles_of(featured.relations)
         queries, gallery = queries_and_gallery(split, featured.splits[split], featured.classes, roles)
         if split is Split.TRAIN:
-            queries, gallery = sample_products(queries, gallery, featured.classes)
+            queries, gallery = sample_products(queries, gallery, featured.classes, *TRAIN_SAMPLE[self.val_questions])
         asked = np.isin(featured.classes[queries], featured.classes[gallery])
         if not asked.any():
             raise UserError(
@@ -97,15 +116,41 @@ class RetrievalTask(SameClassTask):
         return Retrieval(queries[asked], gallery, int((~asked).sum()))
 
 
+def divide(questions: Retrieval, classes: Int[np.ndarray, "N"]) -> tuple[Retrieval, ...]:
+    """Divide the products of queries and gallery into 4 parts, always in the same way.
+
+    All queries and gallery images are kept, in their order. If the gallery of a part had fewer than 50 images, the
+    questions stay whole: few images are quickly searched, and the best of few is easily found.
+
+    Args:
+        questions: The queries, which all have a match, and the gallery.
+        classes: The products of all items, shape (N,).
+    """
+    queries, gallery, num_unasked = questions
+    products, place = np.unique(classes[np.concatenate([queries, gallery])], return_inverse=True)
+    part_of = np.random.default_rng(PARTS_SEED).permutation(len(products))[place] % NUM_PARTS
+    of_query, of_image = part_of[: len(queries)], part_of[len(queries) :]
+    if min(np.bincount(of_image, minlength=NUM_PARTS)) < MIN_GALLERY or len(np.unique(of_query)) < NUM_PARTS:
+        return (questions,)
+    return tuple(
+        Retrieval(queries[of_query == part], gallery[of_image == part], num_unasked if part == 0 else 0)
+        for part in range(NUM_PARTS)
+    )
+
+
 def sample_products(
-    queries: Int[np.ndarray, "_"], gallery: Int[np.ndarray, "_"], classes: Int[np.ndarray, "N"]
+    queries: Int[np.ndarray, "_"],
+    gallery: Int[np.ndarray, "_"],
+    classes: Int[np.ndarray, "N"],
+    num_queries: int,
+    num_gallery: int,
 ) -> tuple[Int[np.ndarray, "Q"], Int[np.ndarray, "G"]]:
-    """Take at most 1000 gallery images and 200 queries, product by product in a fixed order.
+    """Take at most `num_gallery` gallery images and `num_queries` queries, product by product in a fixed order.
 
     The order is shuffled, because products of the same kind have consecutive ids.
     """
     products, place = np.unique(classes, return_inverse=True)
     turn = np.random.default_rng(0).permutation(len(products))[place]
-    gallery = gallery[np.argsort(turn[gallery], kind="stable")[:TRAIN_GALLERY]]
+    gallery = gallery[np.argsort(turn[gallery], kind="stable")[:num_gallery]]
     queries = queries[np.isin(classes[queries], classes[gallery])]
-    return queries[np.argsort(turn[queries], kind="stable")[:TRAIN_QUERIES]], np.sort(gallery)
+    return queries[np.argsort(turn[queries], kind="stable")[:num_queries]], np.sort(gallery)

@@ -219,11 +219,14 @@ class TrialRun:
         if self._is_over(trainer):
             record = self._ledger.history()[-1]
         else:
-            losses, val, train = trainer.train_epoch(), trainer.evaluate(Split.VAL), trainer.evaluate(Split.TRAIN)
-            record = losses | val.means() | train.means("train/") | {"time/evaluate_s": val.time_s + train.time_s}
+            losses, val = trainer.train_epoch(), trainer.evaluate(Split.VAL)
+            record = losses | val.means()
+            is_best = self._is_best(float(record[trainer.task.objective.name]))
+            train = trainer.evaluate(Split.TRAIN) if is_best else Evaluation({}, 0.0)  # train only shows overfitting
+            record |= train.means("train/") | {"time/evaluate_s": val.time_s + train.time_s}
             if broken := [name for name, value in record.items() if not math.isfinite(value)]:
                 return self._fail(f"{broken[0]} is {record[broken[0]]} in epoch {trainer.epoch}")
-            best = self._best_of(trainer.epoch, float(record[trainer.task.objective.name]), val, trainer)
+            best = self._take_best(record, val, trainer) if is_best else None
             self._ledger.add_epoch(record, trainer.state_dict(), best)
             assert self._events is not None
             self._events.add_epoch(record)
@@ -232,13 +235,16 @@ class TrialRun:
             self._ledger.close(Status.COMPLETED)
         return self._step_of(record, done=done)
 
-    def _best_of(self, epoch: int, value: float, val: Evaluation, trainer: Trainer) -> BestEpoch | None:
-        """Return the scores to store if an epoch is the best so far, else None."""
-        if not self._task_class.objective.is_better(value, than=self._best[1] if self._best else None):
-            return None
-        self._best = (epoch, value)
+    def _is_best(self, value: float) -> bool:
+        """Return whether a value of the objective is the best so far."""
+        best = self._best[1] if self._best else None
+        return math.isfinite(value) and self._task_class.objective.is_better(value, than=best)
+
+    def _take_best(self, record: EpochRecord, val: Evaluation, trainer: Trainer) -> BestEpoch:
+        """Note that the epoch of a record is the best so far, and return the scores to store."""
+        self._best = (trainer.epoch, float(record[trainer.task.objective.name]))
         return BestEpoch(
-            epoch=epoch,
+            epoch=trainer.epoch,
             questions=as_lists(val.questions),
             baselines=self._baselines,
             relevance=trainer.mean_relevance((Split.VAL,)),

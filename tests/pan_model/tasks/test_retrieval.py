@@ -9,7 +9,7 @@ import torch
 
 from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.splits import Role, Roles, Split, alternate
+from pan_model.data.splits import Role, Roles, Split, ValQuestions, alternate
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
@@ -204,22 +204,64 @@ def test_scores_are_asked_for_in_pieces_of_bounded_size():
     assert np.concatenate(asked).tolist() == task.questions(Split.TEST).queries.tolist()
 
 
+def shop_of(num_products: int) -> FeaturedItems:
+    """Products with 3 to 8 images each; val has all but the first and the last two."""
+    classes = np.repeat(np.arange(num_products), np.resize([3, 8, 5, 4], num_products))
+    first, last = np.flatnonzero(classes == 1)[0], np.flatnonzero(classes == num_products - 2)[0]
+    places = np.split(np.arange(len(classes)), [first, last])
+    roles = [Role.TRAIN] * int(last) + [Role.QUERY, Role.GALLERY] * len(classes)
+    splits = {split: items.tolist() for split, items in zip((Split.TRAIN, Split.VAL, Split.TEST), places, strict=True)}
+    return shop(classes.tolist(), roles[: len(classes)], splits)
+
+
+def test_a_large_gallery_on_val_is_searched_in_parts():
+    stocked = shop_of(203)
+    task, again = RetrievalTask(stocked, seed=0), RetrievalTask(stocked, seed=5)
+    whole, parts = task.questions(Split.VAL), task.parts(Split.VAL)
+    assert len(parts) == 4
+    for part, same in zip(parts, again.parts(Split.VAL), strict=True):
+        assert (part.queries.tolist(), part.gallery.tolist()) == (same.queries.tolist(), same.gallery.tolist())
+    for column in (0, 1):
+        assert np.sort(np.concatenate([part[column] for part in parts])).tolist() == whole[column].tolist()
+    products = [set(stocked.classes[part.gallery].tolist()) for part in parts]
+    assert [set(stocked.classes[part.queries].tolist()) <= own for part, own in zip(parts, products, strict=True)]
+    assert sum(map(len, products)) == len(set.union(*products))
+    assert sum(len(part.queries) * len(part.gallery) for part in parts) <= len(whole.queries) * len(whole.gallery) / 3
+    assert all(len(task.parts(split)) == 1 for split in (Split.TRAIN, Split.TEST))
+
+
+def test_queries_are_ranked_in_the_gallery_of_their_part():
+    stocked = shop_of(203)
+    task, doubtful = RetrievalTask(stocked, seed=0), knows(stocked.classes, doubt=1.0)
+    expected: list[float] = []
+    for part in task.parts(Split.VAL):
+        best = part.gallery[doubtful(part.queries[None], part.gallery[None, :, None])[0].argmax(axis=1)]
+        expected += (stocked.classes[best] == stocked.classes[part.queries]).astype(float).tolist()
+    assert task.evaluate(doubtful, Split.VAL)["recall@1"].tolist() == expected
+
+
+@pytest.mark.parametrize(("num_products", "rule"), [(203, ValQuestions.FULL), (60, ValQuestions.REDUCED)])
+def test_full_questions_and_small_galleries_are_searched_as_a_whole(num_products: int, rule: ValQuestions):
+    task = RetrievalTask(shop_of(num_products), seed=0, val_questions=rule)
+    assert task.parts(Split.VAL) == (task.questions(Split.VAL),)
+
+
 def test_on_train_a_fixed_sample_is_asked():
     classes = np.repeat(np.arange(900), 6)
     queries, gallery = alternate(np.arange(len(classes)), classes)
-    sampled, searched = sample_products(queries, gallery, classes)
+    sampled, searched = sample_products(queries, gallery, classes, 200, 1000)
     assert (len(sampled), len(searched)) == (200, 1000)
     assert np.isin(sampled, queries).all()
     assert np.isin(searched, gallery).all()
     assert np.isin(classes[sampled], classes[searched]).all()
     assert len(np.unique(classes[searched] // 100)) == 9  # from all over
-    again = sample_products(queries, gallery, classes)
+    again = sample_products(queries, gallery, classes, 200, 1000)
     assert (sampled.tolist(), searched.tolist()) == (again[0].tolist(), again[1].tolist())
 
 
 def test_one_product_may_fill_the_gallery_of_train():
     classes = np.zeros(5000, dtype=np.int64)
-    queries, gallery = sample_products(*alternate(np.arange(5000), classes), classes)
+    queries, gallery = sample_products(*alternate(np.arange(5000), classes), classes, 200, 1000)
     assert (len(queries), len(gallery)) == (200, 1000)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pan_model.backbones.config import Pooling
 from pan_model.data.polyvore.reader import PolyvoreSplit
-from pan_model.data.splits import TaskName
+from pan_model.data.splits import TaskName, ValQuestions
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
 from study.app.flags import flag_table, name_flags, read_final_config, read_study_config, run_parser
@@ -56,6 +56,13 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "data_workers": ("data_workers", "2", 2, ["--data-workers", "0"], 0),
     "skip_bad_images": ("skip_bad_images", "true", True, ["--no-skip-bad-images"], False),
     "task": ("task", '"retrieval"', TaskName.RETRIEVAL, ["--task", "few-shot"], TaskName.FEW_SHOT),
+    "val_questions": (
+        "val_questions",
+        '"full"',
+        ValQuestions.FULL,
+        ["--val-questions", "reduced"],
+        ValQuestions.REDUCED,
+    ),
     "polyvore_split": (
         "polyvore_split",
         '"disjoint"',
@@ -351,6 +358,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "data_workers": st.integers(0, 64),
     "skip_bad_images": st.booleans(),
     "task": st.just("few-shot"),
+    "val_questions": st.sampled_from([str(one) for one in ValQuestions]),
     "polyvore_split": st.sampled_from([str(one) for one in PolyvoreSplit]),
     "attribute_words": FOLDERS.map(lambda name: f"/w/w{name}"),
     "cpus_per_trial": st.integers(1, 64),

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pan_model.data.splits import ValQuestions
 from study.config.identity import digest, trial_id
 
 FEATURES = {"regime": "frozen", "backbone": "resnet18", "weights": "random", "weights_sha256": "ab", "image_size": 64}
@@ -54,6 +55,14 @@ def test_all_of_the_features_counts_but_where_the_weights_came_from(key: str):
 def test_averages_are_what_features_were_before_there_were_maxima():
     assert trial_id("sha256:1", FEATURES | {"pooling": "avg"}, CONFIG) == trial_id("sha256:1", FEATURES, CONFIG)
     assert trial_id("sha256:1", FEATURES | {"pooling": "max"}, CONFIG) != trial_id("sha256:1", FEATURES, CONFIG)
+
+
+def test_questions_on_val_count_and_the_full_ones_are_those_before_the_choice():
+    full, reduced = (
+        trial_id("sha256:1", FEATURES, CONFIG, val_questions=ValQuestions(rule)) for rule in ("full", "reduced")
+    )
+    assert full == trial_id("sha256:1", FEATURES, CONFIG)
+    assert reduced != full
 
 
 def test_the_data_count():

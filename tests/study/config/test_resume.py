@@ -10,7 +10,7 @@ import pytest
 
 from pan_model.backbones.config import Pooling
 from pan_model.data.polyvore.reader import PolyvoreSplit
-from pan_model.data.splits import TaskName
+from pan_model.data.splits import TaskName, ValQuestions
 from pan_model.datasets import DATASETS, ReaderOptions
 from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
@@ -26,6 +26,7 @@ from study.config.resume import (
     describe_study,
     find_study,
     keep_preprocessing,
+    keep_val_questions,
     same_files,
     sign,
     take_new_spaces,
@@ -41,6 +42,7 @@ Make = Callable[..., StudyConfig]
 SIGNED: dict[str, Any] = {
     "datasets": ("demo", "cub"),
     "task": TaskName.RETRIEVAL,
+    "val_questions": ValQuestions.FULL,
     "max_epochs": 12,
     "grace_epochs": 2,
     "backbone": "resnet34",
@@ -93,6 +95,7 @@ MAY_GROW = {"max_epochs"}
 
 BESIDE: dict[str, Any] = {field: {"datasets": ("polyvore",), "name": "demo"} for field in ReaderOptions().__dict__} | {
     "task": {"datasets": ("cub",), "name": "demo"},
+    "val_questions": {"datasets": ("cub",), "name": "demo"},
     "backbone_epochs": {"backbone_training": BackboneTraining.PROXYNCA},
 }
 """What a field needs beside it."""
@@ -150,6 +153,17 @@ def test_a_study_made_before_the_choice_of_preprocessing_keeps_the_usual_one(stu
     signed = [made.signed()["datasets"]["demo"] for made in (config, usual)]
     assert ["preprocessing" in entry for entry in signed] == [True, False]
     assert keep_preprocessing(config, {"config": config.to_json()}) == config
+
+
+def test_a_study_made_before_the_choice_of_val_questions_keeps_the_full_ones(study_config: Make):
+    config = study_config()
+    full = keep_val_questions(config, {"config": {}})
+    signed = [made.signed()["datasets"]["demo"] for made in (config, full)]
+    assert [entry.get("val_questions") for entry in signed] == ["reduced", None]
+    assert keep_val_questions(config, {"config": config.to_json()}) == config
+    assert keep_val_questions(full, {"config": config.to_json()}) == full
+    outfits = study_config(datasets=("polyvore",))
+    assert keep_val_questions(outfits, {"config": {}}) == outfits
 
 
 @pytest.mark.parametrize("field", OPERATIONAL)

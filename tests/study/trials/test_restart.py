@@ -93,5 +93,8 @@ def test_no_epoch_is_missing_in_tensorboard(environment: TrialEnvironment, spec_
     run(spec_of(), environment)
     accumulator = EventAccumulator(str(environment.results.dataset("demo").events("abc")))
     accumulator.Reload()
+    (record,) = read_ledger(environment.results.dataset("demo").trials)
     for name in (METRIC, f"train/{METRIC}"):
-        assert [event.step for event in accumulator.Scalars(name)] == [1, 2]
+        expected = [epoch["epoch"] for epoch in record.history if name in epoch]
+        assert [event.step for event in accumulator.Scalars(name)] == expected
+    assert [epoch["epoch"] for epoch in record.history] == [1, 2]

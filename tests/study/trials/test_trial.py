@@ -60,6 +60,18 @@ def test_every_question_of_the_best_epoch_is_kept_beside_the_trial_s_own_baselin
     assert record.best.baselines == {NORMALISED: {METRIC: trainer.task.evaluate(untrained, Split.VAL)[METRIC].tolist()}}
 
 
+def test_train_is_evaluated_in_epochs_that_are_the_best_so_far(environment: TrialEnvironment, spec_of: Ask, run: Run):
+    run(spec_of(max_epochs=9), environment)
+    (record,) = read_ledger(environment.results.dataset("demo").trials)
+    values = [epoch[METRIC] for epoch in record.history]
+    best_so_far = [value > max(values[:number], default=-1) for number, value in enumerate(values)]
+    assert [f"train/{METRIC}" in epoch for epoch in record.history] == best_so_far
+    assert not all(best_so_far)
+    best = record.best_epoch(FewShotTask.objective)
+    assert best is not None
+    assert f"train/{METRIC}" in best
+
+
 def test_a_trial_that_is_over_repeats_its_last_word(environment: TrialEnvironment, spec_of: Ask, run: Run):
     last = run(spec_of(), environment)[-1]
     before = {path: path.stat().st_mtime_ns for path in environment.results.root.rglob("*")}
