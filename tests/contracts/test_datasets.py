@@ -34,7 +34,7 @@ MARKED = "a word that no message has by chance"
 
 @pytest.fixture(scope="module")
 def task(case: Case, prepared: PreparedDataset) -> Task:
-    return case.row.task(prepared.featured, seed=0)
+    return case.row.make_task(prepared.featured, seed=0)
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +168,7 @@ class TestTask:
                 assert np.isfinite(scores).all()
 
     def test_the_same_seed_asks_the_same_questions(self, case: Case, task: Task, prepared: PreparedDataset):
-        again = case.row.task(prepared.featured, seed=0)
+        again = case.row.make_task(prepared.featured, seed=0)
         scorer = next(iter(untrained_baselines(task).values()))
         first, second = (asked.evaluate(scorer, Split.VAL)[task.objective.name] for asked in (task, again))
         assert first.tolist() == second.tolist()
@@ -232,6 +232,6 @@ def without_test(featured: FeaturedItems) -> FeaturedItems:
 
 
 def train(case: Case, config: TrialConfig, featured: FeaturedItems) -> list[dict[str, float]]:
-    trainer = Trainer(case.row.task(featured, seed=0), config, torch.device("cpu"))
+    trainer = Trainer(case.row.make_task(featured, seed=0), config, torch.device("cpu"))
     records = [trainer.train_epoch() | trainer.evaluate(Split.VAL).means() for _ in range(2)]
     return [{key: value for key, value in record.items() if not key.startswith("time/")} for record in records]

@@ -432,6 +432,7 @@ def test_study_json_says_all_that_is_needed_later(study_config: Make, prepare: P
                 "splits": {"train": 80, "val": 40},
                 "left_out": {"no attributes": 1},
                 "unreadable": {"a.png": "cut short"},
+                "options": {"val_questions": "reduced"},
             },
         }
     }
