@@ -7,10 +7,12 @@ writing it for all P pairs costs more than many of the products with the weights
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pan_model.model.similarity import Joint
 from pan_model.shapes import Float, Int
+
+NORM_EPSILON = 1e-12
+"""The smallest norm that an embedding is divided by, as in `torch.nn.functional.normalize`."""
 
 
 def joint_rows(embeddings: Float[Tensor, "N E"], joint: Joint) -> Float[Tensor, "N E"]:
@@ -21,7 +23,8 @@ def joint_rows(embeddings: Float[Tensor, "N E"], joint: Joint) -> Float[Tensor, 
     """
     if joint is not Joint.PRODUCT:
         return embeddings
-    return F.normalize(embeddings, dim=1) * embeddings.shape[1] ** 0.5
+    norms = embeddings.norm(dim=1, keepdim=True).clamp_min(NORM_EPSILON)
+    return embeddings * (embeddings.shape[1] ** 0.5 / norms)  # one array as large as the embeddings, not two
 
 
 class PairDifference:

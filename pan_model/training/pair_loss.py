@@ -28,11 +28,14 @@ from pan_model.shapes import Bool, Float, Int
 from pan_model.training.loss import MASK_EPSILON
 from pan_model.training.pair_logits import Operands
 
-CHUNK_FLOATS = {"cpu": 2**20, "cuda": 2**25}
-"""The most floats of a chunk's joint representation, by device."""
+CHUNK_FLOATS = {"cpu": 5 * 2**17, "cuda": 2**25}
+"""Floats of a chunk's joint representation that fit in the cache, by device."""
 
-CHUNK_PAIRS = {"cpu": (128, 1024), "cuda": (1024, 2**20)}
-"""The fewest and most pairs of a chunk, by device."""
+CHUNK_PAIRS = {"cpu": (512, 1024), "cuda": (1024, 2**20)}
+"""The fewest pairs for which a chunk's products are fast, and the most pairs of a chunk, by device."""
+
+SHARE = 128
+"""The fewest pairs that are worth another thread."""
 
 MAX_STREAMS = 8
 """The most threads that chunks are divided among."""
@@ -79,7 +82,7 @@ def chunk_size(num_pairs: int, width: int, device: torch.device, *, num_threads:
     """
     fewest, most = CHUNK_PAIRS[device.type]
     fitting = min(max(CHUNK_FLOATS[device.type] // width, fewest), most)
-    share = max(-(-num_pairs // num_threads), min(num_pairs, fewest))
+    share = max(-(-num_pairs // num_threads), min(num_pairs, SHARE))
     return max(1, -(-share // max(1, -(-share // fitting))))
 
 

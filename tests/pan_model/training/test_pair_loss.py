@@ -263,7 +263,7 @@ def test_threads_repeat_their_numbers_and_keep_the_process_s_setting(num_threads
 @given(num_pairs=st.integers(1, 10**6), width=st.integers(1, 10**5), num_threads=st.integers(1, 16))
 def test_chunks_fit_in_the_cache_and_give_every_thread_a_share(num_pairs: int, width: int, num_threads: int):
     size = chunk_size(num_pairs, width, torch.device("cpu"), num_threads=num_threads)
-    assert 1 <= size <= min(1024, max(128, 2**20 // width))
+    assert 1 <= size <= min(1024, max(512, 2**20 // width))
     assert -(-num_pairs // size) >= min(num_threads, num_pairs // 128)
 
 
