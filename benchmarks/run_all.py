@@ -62,8 +62,11 @@ class Outcome:
 
 def run(name: str, flags: list[str], shown: str) -> Outcome:
     """Run a benchmark; its progress goes to stderr."""
+    script = HERE / f"{name}.py"
+    if not script.is_file():
+        return Outcome(name, shown, 0.0, error=f"there is no {script.name}")
     start_s = time.perf_counter()
-    command = [sys.executable, str(HERE / f"{name}.py"), "--json", *flags]
+    command = [sys.executable, str(script), "--json", *flags]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, cwd=HERE.parent)
     seconds = time.perf_counter() - start_s
     if done.returncode:

@@ -27,11 +27,12 @@ def run_all(monkeypatch, tmp_path):
 
 
 def test_results_mark_a_target_that_was_not_reached_and_a_benchmark_that_failed(run_all):
-    text = run_all.document([run_all.run(name, [], f"python benchmarks/{name}.py") for name in PROGRAMS])
+    text = run_all.document([run_all.run(name, [], f"python benchmarks/{name}.py") for name in (*PROGRAMS, "gone")])
     assert "1 of 2 targets were reached; not reached:\n\n- scan: 1.5 of 2\n" in text
     assert "| step | 1 | 2.5 | 2.5 | 2 |" in text
     assert "| scan | 1 | 1.5 | **1.5** below | 2 |" in text
-    assert "Failed: chatty, broken." in text
+    assert "Failed: chatty, broken, gone." in text
+    assert "failed: there is no gone.py" in text
     assert "failed: it did not print rows as JSON" in text
     assert "failed: exit code 3" in text
 
