@@ -37,7 +37,7 @@ from prepared import add_data_flags, load_items, prepare_items, study_flags
 ROOT = Path(__file__).parents[1]
 METRIC = "few_shot_accuracy"
 RAY_STARTS = 5
-"""How often the peer is started if Ray does not start in 30 s, which happens on busy machines; the last start counts."""
+"""How often the peer is started if Ray does not start in 30 s, as on busy machines; the last start counts."""
 
 RAY_DID_NOT_START = 75
 
