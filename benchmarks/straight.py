@@ -5,6 +5,8 @@ representation of all pairs, and backpropagate. It takes the same configurations
 a study.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from judge import RandomEpisodes, accuracies_of, draw_random_episodes
@@ -19,7 +21,7 @@ from pan_model.model.pan import Scoring
 from pan_model.model.similarity import DROPPED, FirstWeights, Joint
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
-from pan_model.training.optimisation import Optimisation
+from pan_model.training.optimisation import TrainConfig, share_of_learning_rate
 from pan_model.training.trainer import new_pan
 
 
@@ -54,10 +56,8 @@ class StraightTrial:
         torch.manual_seed(config.train.seed)
         if config.similarity.first_weights is FirstWeights.DISTANCE:
             self._start_as_distance()
-        self._optimisation = Optimisation(
-            self._model.parameter_groups(config.train.learning_rate),
-            config.train,
-            steps_per_epoch=config.pairs.steps_per_epoch,
+        self._optimiser = Optimiser(
+            self._model.parameter_groups(config.train.learning_rate), config.train, config.pairs.steps_per_epoch
         )
 
     def train_epoch(self) -> float:
@@ -99,7 +99,7 @@ class StraightTrial:
             self._model.train()
             kept = torch.cat([_largest(losses, same, share), _largest(losses, ~same, share)])
             index_1, index_2, same = index_1[kept], index_2[kept], same[kept]
-        self._optimisation.zero_grad()
+        self._optimiser.zero_grad()
         losses, logits, embeddings, items = self._pair_losses(index_1, index_2, same)
         positive = self.config.pairs.positive_weight
         if same.all() or not same.any():
@@ -115,7 +115,7 @@ class StraightTrial:
             means = of_conditions.sum(dim=1) / (certain.float().sum(dim=1) + 1e-6)
             loss = loss + (self.config.conditions.lambda_ or 0.0) * means.mean()
         loss.backward()
-        self._optimisation.step()
+        self._optimiser.step()
         return loss.item()
 
     def _pair_losses(self, index_1: Tensor, index_2: Tensor, same: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -154,6 +154,33 @@ class StraightTrial:
         self._model.encoder.keep_distances()
         h1, h2 = (self._model.encode(self._normalised[index]) for index in (index_1, index_2))
         start_as_distance(self._model.similarity, h1, h2, same, num_labelled=self._conditions.num_labelled)
+
+
+class Optimiser:
+    """torch's AdamW with a schedule, and decay towards the initial weights after each step."""
+
+    def __init__(self, groups: list[dict[str, Any]], config: TrainConfig, steps_per_epoch: int) -> None:
+        groups = [{"start_decay": config.start_decay, **group} for group in groups]
+        self._adam = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+        num_steps = config.max_epochs * steps_per_epoch
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._adam, lambda step: share_of_learning_rate(config.schedule, step / num_steps)
+        )
+        self._first = [[weight.detach().clone() for weight in group["params"]] for group in self._adam.param_groups]
+
+    def zero_grad(self) -> None:
+        """Reset the gradients."""
+        self._adam.zero_grad()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take a step."""
+        self._adam.step()
+        for group, first in zip(self._adam.param_groups, self._first, strict=True):
+            if pull := min(1.0, group["lr"] * group["start_decay"]):
+                for weight, start in zip(group["params"], first, strict=True):
+                    weight.lerp_(start, pull)
+        self._schedule.step()
 
 
 def log_score(logits: Tensor, log_relevance: Tensor) -> Tensor:
