@@ -35,6 +35,12 @@ TWO_CHECKOUTS = "two_checkouts"
 WITH_DATA = {"as_shipped", TWO_CHECKOUTS}
 """Benchmarks that take --data-root, --backbone and --weights."""
 
+FULL: dict[str, tuple[list[str], ...]] = {
+    "training_step": (["--full"], ["--full", "--threads", "2"]),
+    "all_pairs": ([], ["--threads", "2"]),
+}
+"""Runs of a benchmark with --full, instead of one with its defaults."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -125,6 +131,7 @@ def main() -> int:
     """Run the benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument("--full", action="store_true", help="all sizes of the training step, with one and two threads")
     parser.add_argument("--output", type=Path, help="file of the results; default with all benchmarks: RESULTS.md")
     parser.add_argument("--other", type=Path, help="another checkout to compare with, with its .venv")
     add_data_flags(parser)
@@ -138,10 +145,12 @@ def main() -> int:
     outcomes: list[Outcome] = []
     for name in names:
         print(f"benchmark {name}", file=sys.stderr, flush=True)
-        outcomes.append(run(name, *flags_of(name, arguments)))
-        print("\n".join(outcomes[-1].lines()), flush=True)
-        if output is not None:  # after each, so that an interrupted run keeps what it has measured
-            output.write_text(document(outcomes), encoding="utf-8")
+        for more in FULL.get(name, ([],)) if arguments.full else ([],):
+            flags, shown = flags_of(name, arguments)
+            outcomes.append(run(name, [*flags, *more], " ".join([shown, *more])))
+            print("\n".join(outcomes[-1].lines()), flush=True)
+            if output is not None:  # after each, so that an interrupted run keeps what it has measured
+                output.write_text(document(outcomes), encoding="utf-8")
     return int(any(outcome.error for outcome in outcomes))
 
 
