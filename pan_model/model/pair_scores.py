@@ -36,6 +36,10 @@ WIDE = 256
 """Logits of a pair from which sums over the conditions of one pair are as fast as those along contiguous pairs."""
 
 
+SQUARES_PAY, SQUARES_PAY_LOGITS = 6, 20
+"""Pairs for each item from which squares of sums are faster for product: 6, and one more for each 20 logits."""
+
+
 class PairScorer:
     """Scores pairs of items by a condition similarity module in evaluation mode.
 
@@ -74,26 +78,28 @@ class PairScorer:
         if self.joint is Joint.CONCAT:
             values, width = LOGIT_VALUES, len(self._weight)
         size = chunk_size or _pairs_at_once(embeddings, values, width)
-        logits_of = self._logits(embeddings, size)
+        logits_of = self._logits(embeddings, size, len(pairs))
         for into, chunk in zip(scores.split(size), pairs.split(size), strict=True):
             self._reduce_rows(logits_of(chunk), into)
         return scores
 
-    def _logits(self, embeddings: Float[Tensor, "N E"], chunk_size: int) -> Callable[[Tensor], Tensor]:
+    def _logits(self, embeddings: Float[Tensor, "N E"], chunk_size: int, num_pairs: int) -> Callable[[Tensor], Tensor]:
         """Return a function from the pairs (P, 2) of a chunk to their logits (P, 2M).
 
-        product: u v = ((u + v)^2 - u^2 - v^2) / 2, in which the sum of two rows is gathered in one pass, and the
-        products of the weights with u^2 are taken once an item.
+        product of many pairs: u v = ((u + v)^2 - u^2 - v^2) / 2, in which the sum of two rows is gathered in one pass,
+        and the products of the weights with u^2 are taken once an item.
         """
         sum_rows = SumOfRows(chunk_size, embeddings.device)
+        many_pairs = num_pairs > len(embeddings) * (SQUARES_PAY + len(self._weight) / SQUARES_PAY_LOGITS)
         match self.joint:
-            case Joint.ABSDIFF:
-                joint, weight = PairJoint(embeddings, self.joint, chunk_size), self._weight.T.contiguous()
-                return lambda pairs: torch.addmm(self._bias, joint(pairs), weight)
-            case Joint.PRODUCT:
+            case Joint.PRODUCT if many_pairs:
                 rows, half = joint_rows(embeddings, self.joint), self._weight.T / 2
                 of_items = torch.addmm(self._bias / 2, rows.square(), half, alpha=-1)
                 return lambda pairs: sum_rows(of_items, pairs).addmm_(sum_rows(rows, pairs).square_(), half)
+            case Joint.ABSDIFF | Joint.PRODUCT:
+                joint = PairJoint(joint_rows(embeddings, self.joint), self.joint, chunk_size)
+                weight = self._weight.T.contiguous()
+                return lambda pairs: torch.addmm(self._bias, joint(pairs), weight)
             case Joint.CONCAT:
                 of_items = torch.cat([self.left(embeddings), self.right(embeddings)])
                 second = torch.tensor([0, len(embeddings)], device=embeddings.device)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pan_model.model import pair_scores
 from pan_model.model.pair_scores import PairScorer, SumOfRows
 from pan_model.model.similarity import ConditionSimilarity, Joint, SimilarityConfig
 
@@ -109,6 +110,19 @@ def test_many_pairs_and_tiles_are_put_in_their_places(joint: Joint, num_conditio
     expected = straight(similarity, h, pairs, log_odds=True)
     assert_equal(scorer.pairs(h, pairs), expected, log_odds=True)
     assert_equal(scorer.block(scorer.left(h[:20]), scorer.right(h[20:])).reshape(-1), expected[:1000], log_odds=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("pays", [0, 1e9])
+def test_products_of_few_and_of_many_pairs_have_the_same_scores(
+    pays: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pair_scores, "SQUARES_PAY", pays)
+    similarity = build(Joint.PRODUCT, 300, 4, dtype=dtype)
+    h = embeddings(6, 300, dtype).relu()  # sparse: squares of sums are far larger than products
+    pairs = torch.cartesian_prod(torch.arange(6), torch.arange(6))
+    scores = PairScorer(similarity, log_odds=True).pairs(h, pairs)
+    assert_equal(scores, straight(similarity, h, pairs, log_odds=True), log_odds=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
