@@ -53,8 +53,9 @@ def study(
 
     for number in (0, 0, 1):
         epochs = len(before.get(number, [])) + 2
-        started.wait_until(lambda number=number, epochs=epochs: has_trained(number, epochs))
+        started.wait_until(lambda: bool(worker()))  # sought first: listing processes takes as long as some epochs
         [pid] = worker()
+        started.wait_until(lambda number=number, epochs=epochs: has_trained(number, epochs))
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
         folder = folder_of(number)
