@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pan_model.data.splits import Split
 from pan_model.model.pan import Pan, Scoring
@@ -193,7 +193,7 @@ def _by_support_mean(
     model: Pan, embeddings: Float[Tensor, "N E"], queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]
 ) -> Float[np.ndarray, "B Q C"]:
     members, place = np.unique(sets.reshape(-1, sets.shape[2]), axis=0, return_inverse=True)
-    means = embeddings[torch.from_numpy(members).to(embeddings.device)].mean(dim=1)
+    means = nn.functional.embedding_bag(torch.from_numpy(members).to(embeddings.device), embeddings, mode="mean")
     shape = (*queries.shape, sets.shape[1])
     first = np.broadcast_to(queries[:, :, None], shape)
     second = np.broadcast_to(len(embeddings) + place.reshape(sets.shape[:2])[:, None], shape)
