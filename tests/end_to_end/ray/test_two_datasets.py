@@ -41,7 +41,7 @@ def both(
 def final(both: dict[str, Any], run_here: Any, cache_dir: Path) -> dict[str, Any]:
     """The final training of In-Shop."""
     files = both["results"].dataset("inshop")
-    words = ("--data-root", both["data"], "--cache-dir", cache_dir, "--seeds=2")
+    words = ("--data-root", both["data"], "--cache-dir", cache_dir, "--seeds=2", "--jobs=1")
     finished = run_here(files.best_config, *words, command=final_command)
     return {"finished": finished, "folder": files.folder / "final"}
 

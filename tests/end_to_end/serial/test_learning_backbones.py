@@ -37,7 +37,7 @@ def best(study: Any) -> dict[str, Any]:
 def finished(study: Any, best: dict[str, Any], run_here: Any, data_root: Path) -> Any:
     """The final training, from another cache: what the study leaves must be enough."""
     cache = study.output / "cache"
-    words = (study.files.best_config, "--data-root", data_root, "--cache-dir", cache, "--seeds", 1)
+    words = (study.files.best_config, "--data-root", data_root, "--cache-dir", cache, "--seeds", 1, "--jobs", 1)
     return run_here(*words, command=final_command)
 
 

@@ -85,7 +85,7 @@ def outfits(run_here: Any, flags: Callable[..., list[str]], tmp_path_factory: py
 @pytest.fixture(scope="module")
 def final(outfits: dict[str, Any], run_here: Any, cache_dir: Path) -> dict[str, Any]:
     best = outfits["results"].dataset("polyvore").best_config
-    shared = ("--data-root", outfits["data"], "--cache-dir", cache_dir, "--seeds", 2)
+    shared = ("--data-root", outfits["data"], "--cache-dir", cache_dir, "--seeds", 2, "--jobs", 1)
     with chdir(outfits["folder"]):
         Path("words.txt").rename("moved.txt")
         lost = run_here(best, *shared, command=final_command)

@@ -138,7 +138,7 @@ def test_a_final_training_is_read_from_the_store_and_written_there(
     cache_dir: Path,
 ):
     best = results.dataset("demo").best_config
-    words = [best, "--data-root", data_root, "--cache-dir", cache_dir, "--seeds", 1]
+    words = [best, "--data-root", data_root, "--cache-dir", cache_dir, "--seeds", 1, "--jobs", 1]
     with store.failing(SHARE):
         done = run_here(*words, command=final_command)
     assert done.code == 0, done
