@@ -17,8 +17,8 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from mmap import ACCESS_READ, mmap
-from multiprocessing import connection, get_context, parent_process, reduction, resource_tracker
-from multiprocessing.context import SpawnProcess
+from multiprocessing import connection, forkserver, get_context, parent_process, reduction, resource_tracker
+from multiprocessing.context import ForkServerProcess
 from threading import Thread
 from typing import IO, Any, NamedTuple
 
@@ -30,8 +30,8 @@ from study.terminal import Terminal
 
 Channel = connection.Connection
 
-SPAWN = get_context("spawn")
-"""Starts workers as new processes: threads of torch do not survive a fork."""
+CONTEXT = get_context("forkserver")
+"""Forks workers from a process that has loaded the libraries once and never computes: threads do not survive a fork."""
 
 BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that workers do not receive; a terminal and job schedulers send them to all processes of a command."""
@@ -116,6 +116,15 @@ class Worker:
 
     num_threads: int
     gpu: int | None = None
+
+
+def load_ahead(modules: Sequence[str]) -> None:
+    """Start to load the modules of jobs, in the process from which workers are forked, and return at once.
+
+    Without this call, or in a later call with other modules, each worker loads what is missing.
+    """
+    CONTEXT.set_forkserver_preload(list(modules))
+    _start_server()
 
 
 def run_jobs(
@@ -278,7 +287,7 @@ class _Pool:
 
     def __init__(self, workers: Sequence[Worker], shared: Any) -> None:
         self._workers, self._shared = workers, shared
-        self._processes: dict[Channel, SpawnProcess] = {}
+        self._processes: dict[Channel, ForkServerProcess] = {}
 
     @property
     def channels(self) -> list[Channel]:
@@ -310,12 +319,12 @@ class _Pool:
         )
 
     def _start(self, worker: Worker, shared: "_SharedObject") -> None:
-        own, other = SPAWN.Pipe()
+        own, other = CONTEXT.Pipe()
         try:
-            process = SPAWN.Process(target=_work, args=(other, shared, worker), daemon=True)
+            process = CONTEXT.Process(target=_work, args=(other, shared, worker), daemon=True)
             self._processes[own] = process
-            with _blocked_signals(), _thread_variables(worker.num_threads):
-                process.start()
+            _start_server()
+            process.start()
         finally:
             other.close()
 
@@ -330,6 +339,12 @@ class _Pool:
             channel.close()
 
 
+def _start_server() -> None:
+    """Start the process from which workers are forked, unless it runs; they inherit its signals and environment."""
+    with _blocked_signals(), _one_thread():
+        forkserver.ensure_running()
+
+
 @contextmanager
 def _blocked_signals() -> Generator[None]:
     """Block signals for this thread and for the processes that it starts; those sent meanwhile arrive afterwards."""
@@ -342,10 +357,10 @@ def _blocked_signals() -> Generator[None]:
 
 
 @contextmanager
-def _thread_variables(num_threads: int) -> Generator[None]:
-    """Set the number of threads of the numerical libraries for the processes that the block starts."""
+def _one_thread() -> Generator[None]:
+    """Limit the numerical libraries of processes that the block starts to one thread; torch's is set in the worker."""
     before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, str(num_threads)))
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
         yield
     finally:

@@ -29,6 +29,7 @@ from study.app.final_jobs import (
     plan_workers,
     run_final_jobs,
 )
+from study.app.side_by_side import load_ahead
 from study.config.choices import Regime
 from study.config.final_config import FinalConfig
 from study.config.provenance import provenance
@@ -72,6 +73,8 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
     plan = plan_workers(config, Regime(best["features"]["regime"]), num_gpus=torch.cuda.device_count())
     storage_of(config.folder).check_writable(config.folder, "the final training", "--output", probe=UNFINISHED)
     started_s = time.monotonic()
+    if len(plan.workers) > 1:
+        load_ahead(["study.app.final_jobs"])
     with deterministic_arithmetic():
         prepared = _prepare(best, config, terminal)
         prepared_s = time.monotonic()
