@@ -181,10 +181,10 @@ def run_final_jobs(final: FinalInput, plan: Plan, terminal: Terminal) -> FinalRe
     if len(workers) > 1:
         terminal.say(
             f"{config.seeds} seeds and the baselines run in {len(workers)} processes of {plan.num_threads} "
-            f"thread{'s' if plan.num_threads > 1 else ''}; each model is tested once, when it is trained"
+            f"thread{'s' if plan.num_threads > 1 else ''}; each model is tested once, after its training"
         )
     else:
-        terminal.say("each model is tested once, when it is trained")
+        terminal.say("each model is tested once, after its training")
     ended = run_jobs(jobs, final, workers, terminal, num_threads=plan.num_threads)
     results: list[SeedResult] = [ended[_seed_name(seed)].result for seed in range(config.seeds)]
     first = results[0].first
