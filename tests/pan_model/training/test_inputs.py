@@ -1,7 +1,6 @@
 """Frozen inputs: the rows of a table, normalised ahead or when they are needed."""
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pytest
@@ -103,7 +102,7 @@ def test_training_is_the_same_either_way(
     records: list[list[EpochRecord]] = []
     tables: list[np.ndarray] = []
     for kept_bytes in (KEPT_BYTES, 0):
-        monkeypatch.setattr("pan_model.training.trainer.normalise_rows", partial(normalise_rows, kept_bytes=kept_bytes))
+        monkeypatch.setattr("pan_model.training.inputs.KEPT_BYTES", kept_bytes)
         trainer = Trainer(task, configure(), torch.device("cpu"))
         tables.append(trainer.normalised_features(Split.VAL))
         records.append(run(trainer, 2))
