@@ -9,7 +9,6 @@ import pytest
 from pan_model.data.splits import Split
 from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, siamese_distance
 from pan_model.scoring.pan_scorer import pan_scorer
-from pan_model.tasks.few_shot import FewShotTask
 from search_spaces import SPACES
 from study.config.choices import BASELINES
 from study.trials.baselines import validation_baselines
@@ -38,7 +37,7 @@ def test_all_that_trials_share_answer_the_study_s_own_questions(
     baselines: Callable[[int], dict[str, QuestionLists]], prepared: PreparedDataset, tmp_path: Path
 ):
     got = baselines(7)
-    task, features = FewShotTask(prepared.featured, seed=7), prepared.featured.features
+    task, features = prepared.row.make_task(prepared.featured, seed=7), prepared.featured.features
     paper = paper_setting_of_search(
         prepared, SPACES["demo"].paper_setting, max_epochs=2, cache_dir=tmp_path, show=unwatched
     )
