@@ -168,7 +168,7 @@ def test_a_model_starts_as_nearest_class_mean_on_its_normalised_features(
     np.testing.assert_array_equal(trainer.normalised_features(), features)
     accuracy = trainer.evaluate(Split.VAL).questions[noisy_task.objective.name]
     assert accuracy.mean() == pytest.approx(expected.mean(), abs=0.01)
-    assert abs(accuracy - expected).max() < 0.1
+    assert abs(accuracy - expected).max() < 0.15  # a question has 30 queries
 
 
 def test_without_spread_it_starts_as_nearest_class_mean_to_the_last_query(
