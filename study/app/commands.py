@@ -6,10 +6,7 @@ Errors of the user are printed as one line on stderr.
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pan_model.command_line import OneLineParser, run_with_exit_code
 from study.app.flags import name_flags, read_final_config, read_study_config
@@ -17,9 +14,6 @@ from study.config.study_config import StudyConfig
 from study.nodes.deployment import check_code, check_output_stays, is_submitted, use_all_threads
 from study.storage.object_store import StoreError
 from study.terminal import Terminal
-
-if TYPE_CHECKING:
-    from study.nodes.ray_session import LocalRay
 
 
 def run_command(words: Sequence[str], script: Path | None = None) -> int:
@@ -103,43 +97,9 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
         for line in describe_left_out(plan.space):
             terminal.say(f"{plan.dataset}: {line}")
 
-    with ExitStack() as stack:
-        config, local_ray = _begin_ray(config, stack, terminal)
-        from study.app.run_study import conduct_study  # after the checks: importing torch takes seconds
+    from study.app.run_study import conduct_study  # after the checks: importing torch takes seconds
 
-        return conduct_study(
-            config, earlier, first_trials, terminal, local_ray=local_ray, resume_command=resume_command
-        )
-
-
-def _begin_ray(config: StudyConfig, stack: ExitStack, terminal: Terminal) -> tuple[StudyConfig, "LocalRay | None"]:
-    """Let Ray start on this machine while the study is prepared, unless the study joins a cluster or runs serially.
-
-    Args:
-        config: The study.
-        stack: Its end is that of Ray.
-        terminal: Shows what Ray lacks, which is found before any work.
-
-    Returns:
-        The study with the address of the cluster that it joins, and the Ray that starts on this machine.
-
-    Raises:
-        UserError: If Ray cannot start, or no cluster answers.
-    """
-    from study.config.choices import Executor
-    from study.nodes.ray_address import configure_ray_environment, find_cluster
-    from study.nodes.ray_start import prepare_ray_start
-
-    if config.executor is Executor.SERIAL:
-        return config, None
-    configure_ray_environment()
-    config = replace(config, ray_address=find_cluster(config.ray_address))
-    if config.ray_address is not None:
-        return config, None
-    prepare_ray_start(terminal.say)
-    from study.nodes.ray_session import LocalRay
-
-    return config, stack.enter_context(LocalRay(config, terminal.say))
+    return conduct_study(config, earlier, first_trials, terminal, resume_command=resume_command)
 
 
 def _is_finished(config: StudyConfig) -> bool:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,15 @@ from pan_model.backbones.extraction import Extractor
 from pan_model.backbones.features import LOCAL
 from pan_model.backbones.remembered import recall_backbone
 from pan_model.errors import MachineFault, UserError
+from pan_model.files import check_writable
 from pan_model.reproducibility import deterministic_arithmetic
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
 from study.config.resume import check_same, describe_study
 from study.config.study_config import StudyConfig
 from study.nodes.deployment import describe_code
-from study.nodes.ray_address import describe_cluster
+from study.nodes.ray_address import configure_ray_environment, describe_cluster, find_cluster
+from study.nodes.ray_start import prepare_ray_start
 from study.nodes.resources import Node
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
 from study.reporting.collation import Collated, collate
@@ -39,7 +42,6 @@ from study.tuning.budget import Budget, GpuMeter
 from study.tuning.search import search_datasets
 
 if TYPE_CHECKING:
-    from study.nodes.ray_session import LocalRay
     from study.tuning.ray_baselines import RayBaselines
 
 
@@ -49,7 +51,6 @@ def conduct_study(
     first_trials: Mapping[str, FirstTrials],
     terminal: Terminal,
     *,
-    local_ray: "LocalRay | None" = None,
     resume_command: str = "",
 ) -> int:
     """Run the trials that a study lacks, and report.
@@ -61,7 +62,6 @@ def conduct_study(
         earlier: The study.json of an earlier run, None for a new study.
         first_trials: The first trials of --try and --warm-start, by dataset.
         terminal: Shows progress and results.
-        local_ray: The Ray that starts on this machine; None on a cluster and for the serial executor.
         resume_command: The command that resumes the study, for driver.json.
 
     Returns:
@@ -71,9 +71,10 @@ def conduct_study(
         UserError: If an input is wrong, or the earlier run was of a study with another signature.
     """
     _check_backbones(config)
+    config = _find_ray(config, terminal)
     check_disk_space(config)
     with deterministic_arithmetic(), ExitStack() as stack:
-        # A cluster is joined first, since its nodes prepare data as well. Ray on this machine starts meanwhile.
+        # A cluster is joined first, since its nodes prepare data as well. Ray on this machine starts when it is needed.
         joined = _join_cluster(config, stack, terminal) if config.ray_address else None
         _check_gpu_hours(config, torch.cuda.is_available() if joined is None else any(node.gpus for node in joined))
         meter = None if joined is None else _gpu_meter(config)  # GPU-hours of data preparation count as well
@@ -87,14 +88,12 @@ def conduct_study(
         for dataset, first in first_trials.items():
             for line in first.lines() if config.try_file or config.warm_start else first.notes:
                 terminal.say(f"{dataset}: {line}")
-        shared: dict[str, dict[str, QuestionLists]] = {}
+        shared = _compute_baselines(config, prepared, content, terminal)
         if config.executor is Executor.SERIAL:
-            for plan, dataset in zip(config.plans, prepared, strict=True):
-                shared[plan.dataset] = _compute_baselines(plan, dataset, config, terminal)
-                _describe_baselines(dataset, shared[plan.dataset], config, content, terminal)
             slots = _serial_slots(config)
         else:
-            nodes = joined or _wait_for_ray(local_ray)
+            _check_cache(config)
+            nodes = joined or _begin_ray(config, stack, terminal)
             slots = allocate_slots(config, nodes, _measure_gpu_need(config, prepared, nodes, terminal))
         meter = meter or _gpu_meter(config)
         budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
@@ -103,9 +102,7 @@ def conduct_study(
             write_baselines(config.results.dataset(dataset).baselines, questions)
         with DriverRecord(config.results, resume_command) as driver:
             try:
-                baselines = None
-                if config.executor is Executor.RAY:
-                    baselines = _start_baselines(config, prepared, slots, content, terminal)
+                baselines = _start_baselines(config, prepared, slots, content, terminal)
                 search_datasets(config, prepared, first_trials, slots, budget, terminal, baselines)
                 if baselines is not None:
                     baselines.wait(terminal.say)
@@ -197,9 +194,29 @@ def _say_tried_again(config: StudyConfig, terminal: Terminal) -> None:
             terminal.say(f"{plan.dataset}: {count} failed because of the machine ({faults[0]}): tried again")
 
 
-def _wait_for_ray(local_ray: "LocalRay | None") -> tuple[Node, ...]:
-    """Import what the search needs, in the time in which Ray starts, and return this machine as a node."""
-    assert local_ray is not None, "a study on Ray joins a cluster or has its own Ray"
+def _find_ray(config: StudyConfig, terminal: Terminal) -> StudyConfig:
+    """Return the study with the address of its cluster; without one, check what Ray needs to start here."""
+    if config.executor is Executor.SERIAL:
+        return config
+    configure_ray_environment()
+    config = replace(config, ray_address=find_cluster(config.ray_address))
+    if config.ray_address is None:
+        prepare_ray_start(terminal.say)  # what Ray lacks is found before any work
+    return config
+
+
+def _check_cache(config: StudyConfig) -> None:
+    """Raise UserError if paper_setting cannot be cached. Its task on Ray would find out after files are written."""
+    folder = config.cache_dir / "paper_setting"
+    if not folder.is_dir():
+        check_writable(folder, "the baseline paper_setting")
+
+
+def _begin_ray(config: StudyConfig, stack: ExitStack, terminal: Terminal) -> tuple[Node, ...]:
+    """Start Ray on this machine until the stack closes, import meanwhile what the search needs, and return its node."""
+    from study.nodes.ray_session import LocalRay
+
+    local_ray = stack.enter_context(LocalRay(config, terminal.say))
     import_module("study.tuning.ray_executor")  # takes seconds
     return local_ray.wait()
 
@@ -239,12 +256,17 @@ def _cluster_extractor(plan: DatasetPlan, nodes: tuple[Node, ...], terminal: Ter
 
 
 def _compute_baselines(
-    plan: DatasetPlan, prepared: PreparedDataset, config: StudyConfig, terminal: Terminal
-) -> dict[str, QuestionLists]:
-    with terminal.live() as show:
-        return validation_baselines(
-            prepared, seed=config.seed, max_epochs=plan.max_epochs, cache_dir=config.cache_dir, show=show
-        )
+    config: StudyConfig, prepared: list[PreparedDataset], content: dict[str, Any], terminal: Terminal
+) -> dict[str, dict[str, QuestionLists]]:
+    """Compute and print the baselines of a serial study before its trials; on Ray they run while trials do."""
+    baselines: dict[str, dict[str, QuestionLists]] = {}
+    for plan, dataset in zip(config.plans, prepared, strict=True) if config.executor is Executor.SERIAL else ():
+        with terminal.live() as show:
+            baselines[plan.dataset] = validation_baselines(
+                dataset, seed=config.seed, max_epochs=plan.max_epochs, cache_dir=config.cache_dir, show=show
+            )
+        _describe_baselines(dataset, baselines[plan.dataset], config, content, terminal)
+    return baselines
 
 
 def _describe_baselines(
@@ -266,8 +288,10 @@ def _describe_baselines(
 
 def _start_baselines(
     config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, content: dict[str, Any], terminal: Terminal
-) -> "RayBaselines":
+) -> "RayBaselines | None":
     """Let Ray compute the baselines while the first trials run. They are printed and written as they come."""
+    if config.executor is Executor.SERIAL:
+        return None
     from study.tuning.ray_baselines import RayBaselines
 
     datasets = {dataset.dataset: dataset for dataset in prepared}

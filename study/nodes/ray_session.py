@@ -1,6 +1,6 @@
 """Ray session: start Ray on this machine or join a cluster, for the duration of a study.
 
-On this machine, Ray starts in a thread (`LocalRay`), while the command imports torch and prepares the data.
+On this machine, Ray starts in a thread (`LocalRay`), while the command imports what the search needs.
 """
 
 import logging
