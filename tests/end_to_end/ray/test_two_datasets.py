@@ -28,11 +28,11 @@ def both(
     pytestconfig: pytest.Config,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
-    """A study of both, 2 trials of 2 epochs each; one test product of In-Shop has queries and no gallery."""
+    """A study of both, 4 trials of 2 epochs each; one test product of In-Shop has queries and no gallery."""
     data, output = tmp_path_factory.mktemp("both"), tmp_path_factory.mktemp("results")
     draw_demo(data / "demo", DemoConfig(num_classes=20, images_per_class=8, image_size=32))
     runpy.run_path(str(pytestconfig.rootpath / "tests/contracts/drawers/inshop.py"))["draw"](data / "In-shop")
-    small = ("--backbone=shufflenet_v2_x0_5", "--weights=random", "--num-trials=2", "--max-epochs=2")
+    small = ("--backbone=shufflenet_v2_x0_5", "--weights=random", "--num-trials=4", "--max-epochs=2")
     words = flags(output, "--dataset", "demo", "inshop", *small, data=data)
     return {"data": data, "results": StudyPaths(output / "demo-inshop"), "finished": run_here(*words)}
 
@@ -69,7 +69,7 @@ def test_each_has_files_of_its_own(both: dict[str, Any], dataset: str, metric: s
     assert best["features"]["pooling"] == "avg"
     trials = list(csv.DictReader(files.trials_table.read_text().splitlines()))
     assert {row["trial_id"] for row in trials} == {folder.name for folder in files.trials.iterdir()}
-    assert len(trials) == 2
+    assert len(trials) == 4
 
 
 def test_they_run_at_once(both: dict[str, Any]) -> None:

@@ -398,7 +398,7 @@ def test_flags_and_files_say_the_same(
 ):
     if OF_POLYVORE & values.keys():
         values["dataset"] = [*values.get("dataset", []), "polyvore"]
-    if "task" in values and "demo" not in values.get("dataset", ["demo"]):
+    if values.keys() & {"task", "val_questions"} and "demo" not in values.get("dataset", ["demo"]):
         values["dataset"] = [*values["dataset"], "demo"]
     if "backbone_epochs" in values:
         values["backbone_training"] = "siamese"

@@ -125,7 +125,13 @@ def test_a_cosine_starts_again_and_the_configuration_alone_repeats_the_trial(
     [record] = ledger_of(search)
     assert [record.config[key] for key in ("max_epochs", "schedule_epochs")] == [5, 2]
     assert len({epoch["loss/total"] for epoch in record.history}) == 5
-    spec = TrialSpec.from_flat(trial_id=record.trial_id, number=0, dataset="demo", config=record.config)
+    spec = TrialSpec.from_flat(
+        trial_id=record.trial_id,
+        number=0,
+        dataset="demo",
+        config=record.config,
+        val_questions=search.val_questions,
+    )
     alone = TrialRun(spec, TrialEnvironment(results=StudyPaths(tmp_path / "alone"), num_threads=1), prepared.featured)
     while not alone.step().done:
         pass
