@@ -37,6 +37,9 @@ MAX_STARTS = 3
 """Number of attempts to start Ray."""
 
 
+SYSTEM_CONFIG = {"enable_metrics_collection": False}
+"""Nothing reads the metrics of this Ray, and at its end the driver may wait 10 s to export the last ones."""
+
 PRELOADED = "study.tuning.ray_trial"
 """The module of a trial's worker, which imports torch and Ray Tune."""
 
@@ -185,7 +188,7 @@ def _start_ray(preloads: bool, is_over: Callable[[], bool]) -> None:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                _system_config={"preload_python_modules": [PRELOADED]} if preloads else None,
+                _system_config=SYSTEM_CONFIG | ({"preload_python_modules": [PRELOADED]} if preloads else {}),
             )
             return
         except Exception as error:  # Ray raises no class of its own here
