@@ -131,8 +131,7 @@ class _JointProducts:
     def forward(self, places: Tensor, generator: torch.Generator, out: Tensor) -> None:
         self._chunk = self._represent(places)
         if self._dropped:
-            kept = torch.empty_like(self._chunk).bernoulli_(1 - self._dropped, generator=generator)
-            self._mask = kept.div_(1 - self._dropped)
+            self._mask = dropout_mask(self._chunk, self._dropped, generator)
             self._chunk = self._chunk.mul_(self._mask)
         if len(out) <= FEW_LOGITS:
             torch.add(torch.mm(self._chunk, self._transposed).t(), self._bias, out=out)
@@ -177,3 +176,15 @@ class _JointProducts:
                 return first.mul_(second) if self.of_rows is None else torch.mul(first, second, out=represented)
             case Joint.CONCAT:
                 return self._rows.index_select(0, places.reshape(-1)).view(len(places), -1)
+
+
+def dropout_mask(like: Float[Tensor, "C J"], share: float, generator: torch.Generator) -> Float[Tensor, "C J"]:
+    """Return factors that drop a share of entries and scale the others, so that the mean factor is 1.
+
+    Four entries share 64 random bits, which takes less than half the time of a random number for each entry. The share
+    is rounded to a multiple of 1 / 65536, and the others are scaled accordingly.
+    """
+    num_dropped = min(round(share * 2**16), 2**16 - 1)
+    words = torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device)
+    drawn = words.random_(-(2**63), None, generator=generator).view(torch.int16)[: like.numel()].view(like.shape)
+    return drawn.ge(num_dropped - 2**15).to(like.dtype).mul_(2**16 / (2**16 - num_dropped))

@@ -16,6 +16,7 @@ from pan_model.model.pair_labels import PairLabels
 from pan_model.model.similarity import DROPPED, ConditionSimilarity, Joint, PairSimilarity, SimilarityConfig
 from pan_model.reproducibility import computing_threads
 from pan_model.training.loss import condition_loss, pair_losses
+from pan_model.training.pair_logits import dropout_mask
 from pan_model.training.pair_loss import StepPairs, chunk_size, losses_of_pairs, step_losses
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
@@ -221,12 +222,12 @@ def test_dropout_of_the_joint_is_that_of_the_straight_form_on_the_same_entries(j
         seed = torch.randint(2**62, (1,)).item()
     represented = case.module.represent(*(case.embeddings[index] for index in case.places.t()))
     generator = torch.Generator().manual_seed(int(seed))
-    kept = torch.empty_like(represented).bernoulli_(0.6, generator=generator)
-    dropped = represented * kept / 0.6
+    mask = dropout_mask(represented, 0.4, generator)
+    dropped = represented * mask
     relevance = torch.log_softmax(case.module.relevance(dropped), dim=1)
     straight = case.straight(PairSimilarity(case.module.similarity(dropped), relevance))
     assert_equal(case, fused, straight, 1e-9)
-    assert 0 < kept.mean() < 1
+    assert 0 < (mask > 0).double().mean() < 1
 
 
 def test_dropped_conditions_take_no_part_in_a_pair_s_score():
@@ -292,3 +293,16 @@ def test_pair_labels_are_the_targets(gate: Gate, num_attributes: int, num_labell
         assert torch.equal(plain.bool()[both_certain], targets[both_certain])
         assert torch.equal(agreeing.bool()[both_certain], (targets == same)[both_certain])
         assert plain.max() <= 1
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(share: float):
+    generator = torch.Generator().manual_seed(1)
+    mask = dropout_mask(torch.empty(301, 1001), share, generator)
+    assert mask.unique().tolist() == pytest.approx([0.0, 1 / (1 - share)], rel=1e-3)
+    assert float((mask == 0).double().mean()) == pytest.approx(share, abs=5e-3)
+    for stride in range(1, 5):  # entries that share random bits are independent, too
+        kept = (mask.view(-1) > 0).double()
+        assert float(torch.corrcoef(torch.stack([kept[:-stride], kept[stride:]]))[0, 1]) == pytest.approx(0, abs=0.01)
+    again = dropout_mask(torch.empty(301, 1001), share, generator.manual_seed(1))
+    assert torch.equal(mask, again)
