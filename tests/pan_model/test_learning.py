@@ -88,13 +88,16 @@ def test_the_recipe_learns_without_forgetting_the_metric_that_it_starts_as(
     noisy_task: FewShotTask, configure: Configure, run: Run, recipe: dict[str, Any]
 ):
     learned_from_all = recipe | {"hard_pair_share": 1.0, "learning_rate": 2e-3, "max_epochs": 15}
-    trainer = Trainer(noisy_task, configure(**learned_from_all), CPU)
-    before = trainer.evaluate(Split.VAL).means()[noisy_task.objective.name]
-    history = run(trainer, 15)
-    assert 0.4 < before < 0.9
-    assert history[-1][noisy_task.objective.name] > before - 0.02
-    of_conditions = [record["loss/conditions"] for record in history]
-    assert sum(of_conditions[-5:]) < sum(of_conditions[:5])  # few pairs a step make single epochs noisy
+    changes = []
+    for seed in range(3):  # few pairs a step make the losses of a single training noisy
+        trainer = Trainer(noisy_task, configure(**learned_from_all, seed=seed), CPU)
+        before = trainer.evaluate(Split.VAL).means()[noisy_task.objective.name]
+        history = run(trainer, 15)
+        assert 0.4 < before < 0.9
+        assert history[-1][noisy_task.objective.name] > before - 0.02
+        of_conditions = [record["loss/conditions"] for record in history]
+        changes.append(sum(of_conditions[-5:]) - sum(of_conditions[:5]))
+    assert sum(changes) < 0
 
 
 @pytest.mark.parametrize("sampling", [{}, {"pairs": "balanced", "classes_per_step": 6, "images_per_class": 6}])
