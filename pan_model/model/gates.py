@@ -45,10 +45,11 @@ def condition_targets(
     >>> condition_targets(torch.tensor([[True, False]]), torch.tensor([[True, True]]), Gate.AND_XOR).tolist()
     [[True, False, False, True]]
     """
-    return torch.cat([_elementary(attributes_1, attributes_2, part) for part in gate.parts], dim=1)
+    return torch.cat([elementary_gate(attributes_1, attributes_2, part) for part in gate.parts], dim=1)
 
 
-def _elementary(a1: Tensor, a2: Tensor, gate: Gate) -> Tensor:
+def elementary_gate(a1: Tensor, a2: Tensor, gate: Gate) -> Tensor:
+    """Return an elementary gate of two tensors of truth values, or of each bit of two tensors of integers."""
     match gate:
         case Gate.AND:
             return a1 & a2

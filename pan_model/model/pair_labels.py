@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pan_model.model.conditions import Conditions
-from pan_model.model.gates import Gate
+from pan_model.model.gates import Gate, elementary_gate
 from pan_model.shapes import Bool, Int, UInt8
 
 PRESENT, UNCERTAIN = 1, 4
@@ -71,7 +71,7 @@ class PairLabels:
         uncertain = None if self._all_certain else (first | second).bitwise_and_(ONES * UNCERTAIN)
         parts: list[Tensor] = []
         for gate in self._gate.parts:
-            words = _gated(first, second, gate).bitwise_and_(ONES * PRESENT)
+            words = elementary_gate(first, second, gate).bitwise_and_(ONES * PRESENT)
             if inverted is not None:
                 words.bitwise_xor_(inverted)
             if uncertain is not None:
@@ -89,22 +89,3 @@ class PairLabels:
         codes = words.view(torch.uint8)
         rows = torch.empty(codes.shape[1], len(codes), dtype=torch.uint8, device=codes.device)
         return rows.copy_(codes.t())[: self._num_attributes]
-
-
-def _gated(first: Tensor, second: Tensor, gate: Gate) -> Tensor:
-    """Return f_a in the bit PRESENT of each byte, and anything in other bits."""
-    match gate:
-        case Gate.AND:
-            return first & second
-        case Gate.OR:
-            return first | second
-        case Gate.XOR:
-            return first ^ second
-        case Gate.XNOR:
-            return (first ^ second).bitwise_not_()
-        case Gate.NOR:
-            return (first | second).bitwise_not_()
-        case Gate.NAND:
-            return (first & second).bitwise_not_()
-        case Gate.AND_XOR:
-            raise AssertionError(f"{gate} is compound; its parts are elementary.")
