@@ -23,6 +23,16 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
+def counted(number: float, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, in the plural unless the number is 1.
+
+    >>> counted(1, "trial"), counted(0, "trial"), counted(0.5, "GPU"), counted(2, "class", "classes")
+    ('1 trial', '0 trials', '0.5 GPUs', '2 classes')
+    """
+    text = f"{number:g}" if isinstance(number, float) else str(number)
+    return f"{text} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser that raises UserError and suggests the nearest flag for an unknown one."""
 

@@ -24,6 +24,10 @@ class Interval(NamedTuple):
         """Format as in tables, without minus zero: 0.5000 [0.4000, 0.6000]."""
         return f"{self.mean:z.4f} [{self.low:z.4f}, {self.high:z.4f}]"
 
+    def __neg__(self) -> "Interval":
+        """Return the interval of the difference in the other direction."""
+        return Interval(-self.mean, -self.high, -self.low)
+
 
 def mean_interval(questions: Float[np.ndarray, "Q"]) -> Interval:
     """Return mean +- 1.96 s / sqrt(n) over n questions, s the standard deviation with n - 1.

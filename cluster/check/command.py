@@ -20,7 +20,7 @@ from cluster.check.pods import gpus_of, is_autoscaled, pods_of
 from cluster.check.problem import Problem, integer, mapping, nearest, one_line, sequence
 from cluster.check.schemas import PROVIDERS, check_schema
 from cluster.check.versions import Locked, locked_versions
-from pan_model.command_line import BAD_INPUT, OneLineParser, run_with_exit_code
+from pan_model.command_line import BAD_INPUT, OneLineParser, counted, run_with_exit_code
 
 REPORTED_HERE = {
     *OLD_KEYS,
@@ -127,7 +127,7 @@ def describe(documents: list[Any]) -> str:
     provider = mapping(config.get("provider"))
     if provider.get("type") == "local":
         num_workers = integer(config.get("max_workers"), len(sequence(provider.get("worker_ips"))))
-        return f"head {provider.get('head_ip')} and up to {num_workers} workers"
+        return f"head {provider.get('head_ip')} and up to {counted(num_workers, 'worker')}"
     return _describe_cloud(config)
 
 
@@ -139,7 +139,8 @@ def _describe_pods(document: dict[str, Any]) -> str:
         most += num_pods * gpus_of(group)
         range_of = f"{integer(group.get('minReplicas'))} to {num_pods}" if autoscaled else f"{num_pods}"
         groups.append(f"{range_of} pods '{group.get('groupName')}' of {gpus_of(group)} GPU")
-    return f"{document.get('kind')}: a head and {', '.join(groups)}, {'at most ' if autoscaled else ''}{most} GPUs"
+    gpus = f"{'at most ' if autoscaled else ''}{counted(most, 'GPU')}"
+    return f"{document.get('kind')}: a head and {', '.join(groups)}, {gpus}"
 
 
 def _describe_cloud(config: dict[str, Any]) -> str:
@@ -155,7 +156,7 @@ def _describe_cloud(config: dict[str, Any]) -> str:
         most_gpus += gpus * min(most, most_at_all)
         least = integer(node.values.get("min_workers"))
         workers.append(f"{least} to {most} {machine} of {gpus} GPU{_memory(kind, machine)}")
-    gpus = f"at most {most_gpus} GPUs and {1 + most_at_all} machines billed by the hour"
+    gpus = f"at most {counted(most_gpus, 'GPU')} and {counted(1 + most_at_all, 'machine')} billed by the hour"
     return (
         f"head {head}, then {', '.join(workers)}: {gpus}; workers stop after "
         f"{config.get('idle_timeout_minutes')} idle minutes"

@@ -16,6 +16,7 @@ from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.backbones.extraction import Extraction, Extractor, LocalExtractor
 from pan_model.backbones.remembered import Remembered, recall_backbone, remember_backbone
 from pan_model.backbones.weights import load_weights
+from pan_model.command_line import counted
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.files import atomic_cache_write, check_space, check_writable, content_key
@@ -176,7 +177,7 @@ def _check_finite(features: Features, items: Items, config: FeaturesConfig) -> N
         name = items.image_names[int(np.flatnonzero(features.readable)[broken][0])]
         raise UserError(
             f"backbone {config.backbone} with weights {config.weights}: features must be finite, "
-            f"those of {int(broken.sum())} images are not (first {name}); give other weights."
+            f"those of {counted(int(broken.sum()), 'image')} are not (first {name}); give other weights."
         )
 
 

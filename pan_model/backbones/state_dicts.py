@@ -13,6 +13,7 @@ from pan_model.backbones.architectures import Backbone
 from pan_model.backbones.config import TIMM
 from pan_model.backbones.timm_models import convert_state
 from pan_model.backbones.weights_files import WAY_OUT
+from pan_model.command_line import counted
 from pan_model.errors import UserError
 
 StateDict = Mapping[str, Tensor]
@@ -62,7 +63,7 @@ class StatePart:
 
     def __str__(self) -> str:
         """Describe the part; empty for a plain state dict."""
-        unused = f"{len(self.unused)} other tensors not used (first {self.unused[0]})" if self.unused else ""
+        unused = f"{counted(len(self.unused), 'other tensor')} not used (first {self.unused[0]})" if self.unused else ""
         parts = [
             "/".join(self.names),
             f"prefix {self.prefix} removed" if self.prefix else "",
@@ -232,7 +233,7 @@ def _count_keys(keys: list[str], fault: str) -> str:
     >>> _count_keys(["conv1.weight", "bn1.bias"], "missing")
     '2 keys missing (first conv1.weight)'
     """
-    return f"{len(keys)} key{'s' if len(keys) > 1 else ''} {fault} (first {keys[0]})" if keys else ""
+    return f"{counted(len(keys), 'key')} {fault} (first {keys[0]})" if keys else ""
 
 
 def _current_key(key: str) -> str:

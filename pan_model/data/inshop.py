@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pan_model.command_line import counted
 from pan_model.data.items import Items
 from pan_model.data.source_files import HIDDEN_REASON, bad_line, is_hidden, read_lines, require_images, stays_inside
 from pan_model.data.splits import Role, Roles
@@ -163,7 +164,7 @@ def _read_table(path: Path, header: str) -> _Table:
     """Read a count, a header and the rows. The header must have as many columns as `header` and the same last one."""
     lines = list(read_lines(path))
     if len(lines) < 3:
-        raise UserError(f'{path}: expected a count, a line "{header}" and rows, got {len(lines)} lines.')
+        raise UserError(f'{path}: expected a count, a line "{header}" and rows, got {counted(len(lines), "line")}.')
     (first, count), (second, columns), *rows = lines
     if not _COUNT.fullmatch(count):
         raise bad_line(path, first, "the number of rows", count)
@@ -253,7 +254,9 @@ def _read_labels(
 
 def _read_values(path: Path, line: int, fields: Sequence[str], num_attributes: int) -> Int[np.ndarray, "A"]:
     if len(fields) != num_attributes:
-        raise UserError(f"{path} line {line}: expected {num_attributes} values after the item id, got {len(fields)}.")
+        raise UserError(
+            f"{path} line {line}: expected {counted(num_attributes, 'value')} after the item id, got {len(fields)}."
+        )
     if not _VALUES.keys() >= set(fields):
         wrong = next(field for field in fields if field not in _VALUES)
         raise bad_line(path, line, "values 1, -1 or 0", wrong)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pan_model.command_line import OneLineParser, run_with_exit_code
+from pan_model.command_line import OneLineParser, counted, run_with_exit_code
 from pan_model.data.polyvore.outfit_lists import ListedOutfit, items_by_token, list_tokens, read_outfits
 from pan_model.data.polyvore.tokens import (
     TokenBlank,
@@ -199,7 +199,8 @@ def describe_compatibilities(questions: Sequence[TokenCompatibility], outfits: S
     tokens, items, by_order = check_compatibilities(questions, outfits)
     num_positives = len(questions) - tokens.num_negatives
     pairing = "at the same position" if by_order else "that shares the most items"
-    yield f"{num_positives} positives, {tokens.num_negatives} negatives, each compared with the positive {pairing}"
+    sizes = f"{counted(num_positives, 'positive')}, {counted(tokens.num_negatives, 'negative')}"
+    yield f"{sizes}, each compared with the positive {pairing}"
     yield f"outfits with a repeated item: {_twice(tokens.repeats, items.repeats)}"
     yield f"negatives equal to their positive: {_twice(tokens.copies, items.copies)}"
     yield f"negatives equal to any outfit of the split: {_twice(tokens.real, items.real)}"
@@ -216,7 +217,7 @@ def describe_compatibilities(questions: Sequence[TokenCompatibility], outfits: S
 def describe_blanks(questions: Sequence[TokenBlank], outfits: Sequence[ListedOutfit]) -> Iterator[str]:
     """Yield the lines of a report of `check_blanks`."""
     tokens, items = check_blanks(questions, outfits)
-    yield f"{len(questions)} questions"
+    yield f"{counted(len(questions), 'question')}"
     yield f"how many candidates a question has: {_distribution(Counter(len(entry.candidates) for entry in questions))}"
     yield f"questions with a candidate twice: {_twice(tokens.repeats, items.repeats)}"
     yield f"with a wrong candidate of the same outfit: {_twice(tokens.same_outfit, items.same_outfit)}"

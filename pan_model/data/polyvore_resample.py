@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pan_model.command_line import OneLineParser, run_with_exit_code
+from pan_model.command_line import OneLineParser, counted, run_with_exit_code
 from pan_model.data.polyvore.metadata import read_metadata
 from pan_model.data.polyvore.outfit_lists import ListedOutfit, list_item_ids, read_outfits
 from pan_model.data.polyvore.outfits import Outfit
@@ -146,10 +146,11 @@ def _describe(drawn: Resampled, names: tuple[Path, Path]) -> list[str]:
     blanks, compatibilities = drawn.blanks, drawn.compatibilities
     num_negatives = int((~compatibilities.positive).sum())
     return [
-        f"{names[0]}: {len(blanks)} questions, {blanks.num_short} of them with fewer than {blanks.num_candidates} "
-        f"candidates; {blanks.num_without_question} outfits without a question",
-        f"{names[1]}: {len(compatibilities) - num_negatives} positives, {num_negatives} negatives; "
-        f"{compatibilities.num_given_up} outfits given up",
+        f"{names[0]}: {counted(len(blanks), 'question')}, {blanks.num_short} of them with fewer than "
+        f"{blanks.num_candidates} candidates; {counted(blanks.num_without_question, 'outfit')} without a question",
+        f"{names[1]}: {counted(len(compatibilities) - num_negatives, 'positive')}, "
+        f"{counted(num_negatives, 'negative')}; "
+        f"{counted(compatibilities.num_given_up, 'outfit')} given up",
     ]
 
 

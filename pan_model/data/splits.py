@@ -6,6 +6,7 @@ from enum import IntEnum, StrEnum
 
 import numpy as np
 
+from pan_model.command_line import counted
 from pan_model.data.items import Items, Relations
 from pan_model.shapes import Bool, Int, UInt8
 
@@ -67,14 +68,19 @@ class ClassNeed:
         if not lacking:
             return ""
         counts = ", ".join(f"{split} {len(sizes[split])}" for split in Split)
+        number = counted(len(class_sizes), "class", "classes")
         num_small = sum(size < self.num_images for size in class_sizes)
         more = self.num_classes_in_all - len(class_sizes)
-        ways = [f"add {more} classes"] if more > 0 else []
+        ways = [f"add {counted(more, 'class', 'classes')}"] if more > 0 else []
         if num_small:
-            ways.append(f"add images to the {num_small} classes that have fewer, or remove these classes")
+            ways.append(
+                "add images to the one class that has fewer, or remove it"
+                if num_small == 1
+                else f"add images to the {num_small} classes that have fewer, or remove these classes"
+            )
         verb = "needs" if len(lacking) == 1 else "need"
         return (
-            f"{len(class_sizes)} classes; {counts}; {' and '.join(lacking)} {verb} {self.num_classes} classes with at "
+            f"{number}; {counts}; {' and '.join(lacking)} {verb} {self.num_classes} classes with at "
             f"least {self.num_images} images each{self._describe_enough(enough, num_small)}: {'; '.join(ways)}"
         )
 

@@ -8,6 +8,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from pan_model.command_line import counted
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.images.colours import to_rgb
@@ -143,11 +144,13 @@ def check_readable(items: Items, unreadable: dict[str, str], *, skip_bad_images:
     if not unreadable:
         return
     if len(unreadable) == len(items):
-        raise UserError(f"{items.image_root}: none of the {len(items)} images can be read, {_first(items, unreadable)}")
+        raise UserError(
+            f"{items.image_root}: none of the {counted(len(items), 'image')} can be read, {_first(items, unreadable)}"
+        )
     if not skip_bad_images:
         raise UserError(
-            f"{items.image_root}: {len(unreadable)} of {len(items)} images cannot be read, {_first(items, unreadable)} "
-            "Repair them, or leave them out with --skip-bad-images."
+            f"{items.image_root}: {len(unreadable)} of {counted(len(items), 'image')} cannot be read, "
+            f"{_first(items, unreadable)} Repair them, or leave them out with --skip-bad-images."
         )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pan_model.command_line import OneLineParser, run_with_exit_code
+from pan_model.command_line import OneLineParser, counted, run_with_exit_code
 from study.app.flags import name_flags, read_final_config, read_study_config
 from study.config.study_config import StudyConfig
 from study.nodes.deployment import check_code, check_output_stays, is_submitted, use_all_threads
@@ -53,17 +53,17 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
     from study.config.resume import (
         check_same_flags,
         find_study,
-        keep_preprocessing,
-        keep_val_questions,
+        keep_choices,
         same_files,
         take_new_spaces,
-        with_earlier_numbers,
     )
     from study.config.search_space import check_trials
     from study.config.space_description import describe_left_out
+    from study.config.study_file import read_study
     from study.reporting.collation import collate
     from study.reporting.report import report_study
     from study.storage.driver_file import finish_driver
+    from study.storage.files import exists
     from study.trials.first_trials import choose_first_trials
     from study.trials.ledger import read_ledger
 
@@ -72,12 +72,14 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
     check_output_stays(config.output)
     use_all_threads(script)
     if config.dry_run:
-        for line in describe_plan(config, choose_first_trials(config, None)):
+        earlier = read_study(config.results.study) if config.resume and exists(config.results.study) else None
+        config = config if earlier is None else keep_choices(config, earlier)
+        for line in describe_plan(config, choose_first_trials(config, earlier)):
             terminal.say(line)
         return 0
     earlier = find_study(config)
     if earlier is not None:
-        config = keep_val_questions(keep_preprocessing(with_earlier_numbers(config, earlier), earlier), earlier)
+        config = keep_choices(config, earlier)
         earlier, renewed = take_new_spaces(
             earlier, config, lambda dataset: bool(read_ledger(config.results.dataset(dataset).trials, best=False))
         )
@@ -140,11 +142,11 @@ def _collate(words: Sequence[str], terminal: Terminal) -> int:
     results = StudyPaths(locate(parsed.folder))
     over = is_over(read_driver(results), time.time())
     for dataset, (records, _) in collate(results, over=over).items():
-        terminal.say(f"{dataset}: {len(records)} trials, {count_by_status(records, over=over)}")
+        terminal.say(f"{dataset}: {counted(len(records), 'trial')}, {count_by_status(records, over=over)}")
         terminal.say(f"  {results.dataset(dataset).trials_table}")
     terminal.say(f"  {results.summary}")
     if parsed.copy is not None:
-        terminal.say(f"{copy_results(results, locate(parsed.copy))} files copied to {parsed.copy}")
+        terminal.say(f"{counted(copy_results(results, locate(parsed.copy)), 'file')} copied to {parsed.copy}")
     return 0
 
 

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from pan_model.command_line import counted
+from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.folder.reader import UNLABELLED
+from pan_model.errors import UserError
 from pan_model.images.preprocessing import Preprocessing
 from search_spaces import SearchSpace
 from study.config.dataset_plan import DatasetPlan
@@ -12,7 +17,7 @@ from study.trials.first_trials import FirstTrials
 
 
 def describe_plan(config: StudyConfig, first_trials: Mapping[str, FirstTrials] | None = None) -> list[str]:
-    """Return lines that describe a study. Only its flags are used; the data are not read.
+    """Return lines that describe a study. Of the data only the lists and labels are read, no image.
 
     Args:
         config: The study.
@@ -26,18 +31,19 @@ def describe_plan(config: StudyConfig, first_trials: Mapping[str, FirstTrials] |
         f"features are cached in {config.cache_dir}",
     ]
     for plan in config.plans:
-        given = [f"  {line}" for line in (first_trials or {}).get(plan.dataset, FirstTrials()).lines()]
-        lines += ["", *_describe_dataset(config, plan), *given, *describe_space(plan.space)]
+        given = (first_trials or {}).get(plan.dataset, FirstTrials())
+        room = max(0, plan.num_trials - len(given.trials))
+        lines += ["", *_describe_dataset(config, plan)]
+        lines += [*(f"  {line}" for line in given.lines()), *describe_space(plan.space, room)]
     return lines
 
 
 def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
     row, place = plan.row, plan.row.find_place(config.data_root)
-    missing = "will be drawn there" if row.drawn else "not there: a run would stop here"
     return [
-        f"{plan.dataset}: {plan.num_trials} trials of at most {plan.max_epochs} epochs, "
+        f"{plan.dataset}: {counted(plan.num_trials, 'trial')} of at most {counted(plan.max_epochs, 'epoch')}, "
         f"stopped at {plan.grace_epochs} at the earliest, for {row.task.objective.name} ({row.task.objective.mode})",
-        f"  data {place.folder}: {'found' if place.folder.is_dir() else missing}",
+        f"  data {place.folder}: {_describe_data(config, plan)}",
         *([] if plan.labelled else [f"  {UNLABELLED}"]),
         *_describe_options(plan),
         f"  backbone {plan.features.backbone}, weights {plan.features.weights}, {plan.features.image_size} px, "
@@ -46,6 +52,21 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
         *_describe_training(plan),
         *_describe_encoders(plan.space),
     ]
+
+
+def _describe_data(config: StudyConfig, plan: DatasetPlan) -> str:
+    """Return whether the data are there and can be read, as far as that shows without opening an image."""
+    row = plan.row
+    if not row.find_place(config.data_root).folder.is_dir():
+        return "will be drawn there" if row.drawn else "not there: a run would stop here"
+    try:
+        items = row.read_from(config.data_root, plan.options)
+        splits = row.split(items)
+        without_features = np.empty((len(items), 0), dtype=np.float32)
+        row.make_task(FeaturedItems.join(items, without_features, splits), seed=config.seed)
+    except UserError as error:
+        return f"a run would stop here: {error}"
+    return f"found, {', '.join(f'{len(indices)} {split}' for split, indices in splits.items())} images"
 
 
 def _describe_preprocessing(preprocessing: Preprocessing) -> str:
@@ -61,7 +82,11 @@ def _describe_preprocessing(preprocessing: Preprocessing) -> str:
 
 def _describe_training(plan: DatasetPlan) -> list[str]:
     training = plan.backbone_training
-    return [] if training is None else [f"  backbone trained before by {training.kind}, {training.epochs} epochs"]
+    return (
+        []
+        if training is None
+        else [f"  backbone trained before by {training.kind}, {counted(training.epochs, 'epoch')}"]
+    )
 
 
 def _describe_options(plan: DatasetPlan) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from pan_model.backbones.architectures import Backbone
+from pan_model.command_line import counted
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
@@ -180,8 +181,8 @@ def run_final_jobs(final: FinalInput, plan: Plan, terminal: Terminal) -> FinalRe
     workers = plan.workers[: len(jobs)]
     if len(workers) > 1:
         terminal.say(
-            f"{config.seeds} seeds and the baselines run in {len(workers)} processes of {plan.num_threads} "
-            f"thread{'s' if plan.num_threads > 1 else ''}; each model is tested once, after its training"
+            f"{counted(config.seeds, 'seed')} and the baselines run in {len(workers)} processes of "
+            f"{counted(plan.num_threads, 'thread')}; each model is tested once, after its training"
         )
     else:
         terminal.say("each model is tested once, after its training")
@@ -195,7 +196,7 @@ def run_final_jobs(final: FinalInput, plan: Plan, terminal: Terminal) -> FinalRe
         scores[NORMALISED] = first.normalised
     if paper is not None:
         scores[PAPER_SETTING] = paper.scores
-    parts = {TRAIN_PAPER: TRAIN_PAPER, PAN_SEEDS: f"PAN, {config.seeds} seeds", TESTING: TESTING}
+    parts = {TRAIN_PAPER: TRAIN_PAPER, PAN_SEEDS: f"PAN, {counted(config.seeds, 'seed')}", TESTING: TESTING}
     spent = {part: [job.times_s[part] for job in ended.values() if part in job.times_s] for part in parts}
     return FinalResults(
         seeds=[result.scores for result in results],
@@ -218,8 +219,8 @@ def choose_paper_epochs(final: FinalInput, link: Link) -> ChosenEpochs:
 
     def announce(epochs: int, epoch_s: float) -> None:
         link.say(
-            f"baseline {PAPER_SETTING}: up to {epochs} epochs of all pairs, of which the best on val is chosen, at "
-            f"most about {duration(epochs * epoch_s)}; then as many on train and val; leave it out with "
+            f"baseline {PAPER_SETTING}: up to {counted(epochs, 'epoch')} of all pairs, of which the best on val is "
+            f"chosen, at most about {duration(epochs * epoch_s)}; then as many on train and val; leave it out with "
             f"--baselines {' '.join(others)}"
         )
 
@@ -245,7 +246,7 @@ def train_paper(final: FinalInput, link: Link) -> PaperResult:
             cache_dir=final.config.cache_dir,
             show=link.show,
         )
-    link.say(f"baseline paper_setting: trained {paper.epoch} epochs on train and val")
+    link.say(f"baseline paper_setting: trained {counted(paper.epoch, 'epoch')} on train and val")
     with link.timed(TESTING):
         scores = final.task.evaluate_fully(pan_scorer(paper.model, final.task, Split.TEST, paper.device), Split.TEST)
     return PaperResult(config=paper.config.to_flat(), epochs=ChosenEpochs(paper.epoch, paper.max_epochs), scores=scores)
@@ -262,7 +263,7 @@ def train_seed(final: FinalInput, link: Link, *, seed: int) -> SeedResult:
             trainer.train_epoch()
             link.show(lambda: f"seed {seed}: epoch {trainer.epoch}/{epochs}")
         trainer.close()
-    link.say(f"seed {seed}: trained {epochs} epochs on train and val")
+    link.say(f"seed {seed}: trained {counted(epochs, 'epoch')} on train and val")
     with link.timed(TESTING):
         scores = final.task.evaluate_fully(trainer.scorer(Split.TEST), Split.TEST)
         first = _describe_first(final, trainer) if seed == 0 else None

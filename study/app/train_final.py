@@ -12,6 +12,7 @@ import torch
 from pan_model.backbones.architectures import Backbone, build_backbone
 from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.backbones.weights import load_weights
+from pan_model.command_line import counted
 from pan_model.data.splits import Split
 from pan_model.datasets import ReaderOptions
 from pan_model.errors import UserError
@@ -43,7 +44,7 @@ from study.storage.location import Location, absolute, in_store
 from study.storage.paths import BACKBONE, StudyPaths
 from study.terminal import Terminal, duration
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
-from study.trials.question_scores import from_entry
+from study.trials.question_scores import describe_lead, from_entry
 
 FINAL_SCHEMA = "pan-study/final/1"
 METRICS = "metrics.json"
@@ -261,10 +262,10 @@ def _describe_times(prepared_s: float, jobs_s: float, results: FinalResults) -> 
 
 def _print_results(folder: Location, objective: str, metrics: dict[str, Any], terminal: Terminal) -> None:
     model = from_entry(metrics["metrics"][objective], "mean")
-    terminal.say(f"PAN {objective} (test, {len(metrics['seeds'])} seeds): {model}")
+    terminal.say(f"PAN {objective} (test, {counted(len(metrics['seeds']), 'seed')}): {model}")
     for name, values in metrics["baselines"].items():
         ahead = from_entry(metrics["paired"][name][objective], "difference")
-        terminal.say(f"  {name}: {from_entry(values[objective], 'mean')}; PAN ahead by {ahead}")
+        terminal.say(f"  {name}: {from_entry(values[objective], 'mean')}; PAN {describe_lead(ahead)}")
     terminal.say("made:")
     for path in storage_of(folder).list_folder(folder):
         terminal.say(f"  {path}")

@@ -124,6 +124,37 @@ def keep_val_questions(config: StudyConfig, earlier: dict[str, Any]) -> StudyCon
     return replace(config, val_questions=ValQuestions(was))
 
 
+def keep_space(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
+    """Return the configuration with the choice of the search space of an earlier run, unless it makes one.
+
+    Args:
+        config: The study.
+        earlier: The study.json of the earlier run.
+    """
+    was = {name: value for name in OF_THE_SPACE if (value := earlier.get("config", {}).get(name))}
+    if not was or any(getattr(config, name) for name in OF_THE_SPACE):
+        return config
+    try:
+        return replace(config, **{name: tuple(value) for name, value in was.items()})
+    except UserError:  # other flags differ as well, which the comparison of the studies shows
+        return config
+
+
+OF_THE_SPACE = ("encoders", "fix", "ranges", "choices")
+"""Fields of a configuration that choose the search space."""
+
+
+def keep_choices(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
+    """Return a study that resumes an earlier run: epochs, trials, space and others that no flag sets are as before.
+
+    Args:
+        config: The study.
+        earlier: The study.json of the earlier run.
+    """
+    config = with_earlier_numbers(config, earlier)
+    return keep_space(keep_val_questions(keep_preprocessing(config, earlier), earlier), earlier)
+
+
 def same_files(earlier: dict[str, Any], config: StudyConfig) -> bool:
     """Return whether weights and attribute words have the same names as in an earlier run.
 
@@ -257,6 +288,8 @@ def _way_out(was: dict[str, Any], now: dict[str, Any], *, restricted: bool) -> s
             for name in both
         )
     )
+    if restricted and any(was["datasets"][name].get("space") != now["datasets"][name]["space"] for name in both):
+        return "leave --encoders, --fix, --range and --choices out to keep those of the study, or give another --name."
     if same_program:
         return "give the same flags, or another --name."
     return "the search space has changed since: finish it with the version that began it, or give another --name."

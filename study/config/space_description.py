@@ -21,6 +21,7 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial, FixedTrial
 
+from pan_model.command_line import counted
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
@@ -244,7 +245,7 @@ def compare_spaces(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     if parameters:
         return parameters
     if was["first_trials"] != now["first_trials"]:
-        return [f"the first trials were {len(was['first_trials'])}, now {len(now['first_trials'])} others"]
+        return [f"the first trials were {len(was['first_trials'])}, now {counted(len(now['first_trials']), 'other')}"]
     return ["a constant, or the choice that a parameter depends on, differs"]
 
 
@@ -275,18 +276,27 @@ def number_text(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
-def describe_space(space: SearchSpace) -> list[str]:
-    """Describe a space: how many parameters are searched, one line per parameter, then the first trials."""
-    paper = space.paper_setting
-    numbers = (number for number in range(1, 1 + len(space.first_trials) + len(space.left_out)))
-    kept = [number for number in numbers if number not in space.left_out]
+def describe_space(space: SearchSpace, num_trials: int | None = None) -> list[str]:
+    """Describe a space: how many parameters are searched, one line per parameter, then the first trials.
+
+    Args:
+        space: The search space.
+        num_trials: The number of trials that a study has for it, which may be too few for all first trials.
+    """
+    paper, first_trials = space.paper_setting, list(number_first_trials(space).items())
     lines = [f"the paper's setting: {_join(paper)}"]
-    lines += [
-        f"first trial {number}: {_compare(point, paper)}"
-        for number, point in zip(kept, space.first_trials, strict=True)
-    ]
+    lines += [f"first trial {number}: {_compare(point, paper)}" for number, point in first_trials[:num_trials]]
+    if beyond := first_trials[len(first_trials) if num_trials is None else num_trials :]:
+        lines.append(f"{counted(len(beyond), 'further first trial')} would need more of --num-trials")
     lines += describe_left_out(space)
     return [*_describe_parameters(space.suggest), *(wrapped for line in lines for wrapped in _wrap(line))]
+
+
+def number_first_trials(space: SearchSpace) -> dict[int, Mapping[str, Scalar]]:
+    """Return the first trials of a space by their number, which counts those that were left out as well."""
+    numbers = range(1, 1 + len(space.first_trials) + len(space.left_out))
+    kept = [number for number in numbers if number not in space.left_out]
+    return dict(zip(kept, space.first_trials, strict=True))
 
 
 def describe_left_out(space: SearchSpace) -> list[str]:

@@ -23,6 +23,7 @@ from pan_model.backbones.extraction import (
     LocalExtractor,
     extraction_threads,
 )
+from pan_model.command_line import counted
 from pan_model.errors import UserError
 from pan_model.images.decoding import Content
 from pan_model.shapes import Int
@@ -124,8 +125,12 @@ class ClusterExtractor:
                 ) from error
 
     def _announce(self, num_images: int, workers: Workers) -> None:
-        device = "GPUs" if workers.gpus else f"workers of {workers.cpus} CPUs"
-        self.say(f"features of {num_images} images are extracted on {workers.count} {device} of the cluster")
+        on = (
+            counted(workers.count, "GPU")
+            if workers.gpus
+            else f"{counted(workers.count, 'worker')} of {counted(workers.cpus, 'CPU')}"
+        )
+        self.say(f"features of {counted(num_images, 'image')} are extracted on {on} of the cluster")
         if workers.gpus and not ray.cluster_resources().get("GPU"):
             self.say("no node with a GPU runs yet: extraction starts with the first one")
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import ray
 
 from pan_model.backbones.config import TIMM
+from pan_model.command_line import counted
 from pan_model.errors import UserError
 from pan_model.files import existing_parent
 from study.config.study_config import StudyConfig
@@ -111,7 +112,7 @@ def hints(config: StudyConfig, nodes: Sequence[Node], *, more_to_come: bool) -> 
     """
     lines: list[str] = []
     if config.gpus_per_trial == 0 and (gpus := sum(node.gpus for node in nodes)):
-        lines.append(f"hint: the cluster has {gpus:g} GPUs, which --gpus-per-trial 0 leaves idle")
+        lines.append(f"hint: the cluster has {counted(gpus, 'GPU')}, which --gpus-per-trial 0 leaves idle")
     path = local_path(config.output)
     folder = existing_parent(path) if more_to_come and path is not None else None
     kind = "" if folder is None else file_system(folder)

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pan_model.command_line import counted
 from pan_model.errors import UserError
 from study.nodes.resources import BOOTSTRAP, Node
 
@@ -90,11 +91,9 @@ def describe_cluster(address: str, nodes: Sequence[Node]) -> str:
     >>> describe_cluster("10.0.0.1:6379", [Node(cpus=8.0, gpus=0.0), Node(cpus=16.0, gpus=4.0)])
     'joined the Ray cluster at 10.0.0.1:6379: 2 nodes, 24 CPUs, 4 GPUs, including those that it may start'
     """
-    count = f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}"
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-    return (
-        f"joined the Ray cluster at {address}: {count}, {cpus:g} CPUs, {gpus:g} GPUs, including those that it may start"
-    )
+    resources = ", ".join([counted(len(nodes), "node"), counted(cpus, "CPU"), counted(gpus, "GPU")])
+    return f"joined the Ray cluster at {address}: {resources}, including those that it may start"
 
 
 def _local_ray(environment: Mapping[str, str]) -> str | None:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 
+from pan_model.command_line import counted
 from pan_model.errors import UserError
 from pan_model.files import existing_parent, file_size
 
@@ -79,7 +80,7 @@ def _session_problem(folder: Path) -> str:
     """Return why Ray cannot keep its session in a folder; empty if it can."""
     longest = len(os.fsencode(folder.absolute())) + len(LONGEST_SOCKET)
     if longest > MAX_SOCKET_PATH_BYTES:
-        return f"is {longest - MAX_SOCKET_PATH_BYTES} bytes too long for the paths of sockets"
+        return f"is {counted(longest - MAX_SOCKET_PATH_BYTES, 'byte')} too long for the paths of sockets"
     existing = existing_parent(folder / "ray")
     try:
         with tempfile.TemporaryFile(dir=existing):

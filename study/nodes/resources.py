@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from pan_model.command_line import counted
 from pan_model.errors import UserError
 
 WORKERS = "PAN_STUDY_WORKERS"
@@ -120,13 +121,13 @@ def wait_for_machines(
     if (alive := count_alive()) >= wanted:
         return
     say(
-        f"{alive} of {wanted} machines have joined the cluster: waiting for the others, at most "
+        f"{alive} of {counted(wanted, 'machine')} have joined the cluster: waiting for the others, at most "
         f"{JOIN_TIMEOUT_S / 60:g} minutes; `ray monitor cluster/FILE.yaml` shows their progress."
     )
     while (alive := count_alive()) < wanted and clock() < end_s:
         sleep(POLL_S)
     if alive < wanted:
-        say(f"continuing with {alive} of {wanted} machines; remove those that are off from worker_ips.")
+        say(f"continuing with {alive} of {counted(wanted, 'machine')}; remove those that are off from worker_ips.")
 
 
 def usable_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

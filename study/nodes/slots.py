@@ -9,6 +9,7 @@ from itertools import accumulate
 
 import torch
 
+from pan_model.command_line import counted
 from pan_model.errors import UserError
 from study.config.study_config import StudyConfig
 from study.nodes.resources import Node
@@ -62,7 +63,7 @@ def allocate_slots(study: StudyConfig, nodes: Sequence[Node], need: float = 0.0)
     slots = Slots(cpus=study.cpus_per_trial, gpus=share, count=0)
     if (count := count_slots(study, slots, nodes)) == 0:
         raise UserError(
-            f"no node has room for a trial of {study.cpus_per_trial} CPUs and {share:g} GPUs; "
+            f"no node has room for a trial of {counted(study.cpus_per_trial, 'CPU')} and {counted(share, 'GPU')}; "
             "give fewer with --cpus-per-trial or --gpus-per-trial."
         )
     return replace(slots, count=count)

@@ -26,6 +26,7 @@ def find_cautions(
     epoch: int,
     scores: Sequence[MethodScores],
     recorded: Mapping[str, Any] | None = None,
+    configs: Sequence[Mapping[str, Scalar]] = (),
 ) -> list[str]:
     """Return the cautions about a winner.
 
@@ -38,9 +39,10 @@ def find_cautions(
         epoch: The winner's best epoch, counted from 1.
         scores: The scores of PAN, first, and of the baselines.
         recorded: The search space as study.json records it; None if it does not.
+        configs: The configurations of all trials.
     """
     return [
-        *find_edges(space, config, recorded),
+        *find_edges(space, config, recorded, configs),
         *_find_last_epoch(config, epoch),
         *_find_defeats(scores),
         *_find_disagreement(scores),
@@ -75,24 +77,28 @@ def find_short_paper(paper: Mapping[str, Any]) -> list[str]:
 
 
 def find_edges(
-    space: SearchSpace, config: Mapping[str, Scalar], recorded: Mapping[str, Any] | None = None
+    space: SearchSpace,
+    config: Mapping[str, Scalar],
+    recorded: Mapping[str, Any] | None = None,
+    configs: Sequence[Mapping[str, Scalar]] = (),
 ) -> list[str]:
     """Return a caution for each parameter of the winner at an edge of its range beyond which values may be better.
 
     An end counts if `search_spaces` lists it among the open ones, or if --range chose it and the model accepts values
-    beyond it.
+    beyond it. A parameter that has one value in all trials, such as in a short study, shows nothing about its range.
 
     Args:
         space: The search space with all encoders, which is used if none is recorded.
         config: The winner's configuration.
         recorded: The search space as study.json records it; None if it does not.
+        configs: The configurations of all trials.
     """
     ranges = _recorded_ranges(recorded, config) if recorded else _ranges_in(space, config)
     if ranges is None:  # the study was begun with another space
         return ["whether the winner lies at an edge is not known: its configuration is not in the present search space"]
     lines: list[str] = []
     for name, (distribution, chosen_ends) in ranges.items():
-        if distribution.single():
+        if distribution.single() or len({other[name] for other in configs if name in other}) == 1:
             continue
         value = float(config[name])
         place = place_in_range(distribution, value)
@@ -155,7 +161,7 @@ def _find_defeats(scores: Sequence[MethodScores]) -> list[str]:
     """Return a caution for each baseline that is better than the winner, on val or test, by more than the interval."""
     leads = [(method.method, "val", method.val_ahead) for method in scores]
     leads += [(method.method, "test", method.test_ahead) for method in scores]
-    return [f"PAN is behind {method} on {split}, {lead}" for method, split, lead in leads if lead and lead.high < 0]
+    return [f"PAN is behind {method} on {split} by {-lead}" for method, split, lead in leads if lead and lead.high < 0]
 
 
 def _find_disagreement(scores: Sequence[MethodScores]) -> list[str]:

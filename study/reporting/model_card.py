@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from pan_model.command_line import counted
 from pan_model.model.pan import Pan, Scoring
 from study.config.choices import BASELINES, Regime
 from study.reporting.cautions import find_short_paper
 from study.reporting.relevance import describe_relevance, find_idle_attributes
 from study.reporting.tables import markdown_table, parameter_table
-from study.trials.question_scores import from_entry
+from study.trials.question_scores import describe_lead, from_entry
 
 CARD = """# PAN trained on {dataset}
 
@@ -19,7 +20,7 @@ conditions, and how relevant each condition is to the pair. A query is scored ag
 
 ## Results on the test split
 
-{num_seeds} seeds, {epochs} epochs on train and val, from the best of {num_trials} trials by {objective} on val
+{seeds}, {epochs} on train and val, from the best of {trials} by {objective} on val
 ({value:.4f} there, which is optimistic: the trial was chosen by it). The test split was read once, after training.
 
 {results}
@@ -40,7 +41,8 @@ from pan_model.scoring.pan_scorer import embedding_scorer
 from pan_model.trained import load_backbone, load_model
 
 backbone, model = load_backbone("final"), load_model("final")  # the folder of this card
-paths = sorted(Path("images").glob("*.jpg"))  # your images, three or more
+suffixes = (".jpg", ".jpeg", ".png", ".webp")
+paths = sorted(path for path in Path("images").rglob("*") if path.suffix.lower() in suffixes)  # three or more
 
 with torch.inference_mode():
     features = backbone(torch.stack([backbone.preprocess(path) for path in paths]))  # (N, {feature_dim})
@@ -88,9 +90,9 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         how_scored=HOW_SCORED[Scoring(metrics["scoring"])],
         baselines=_describe_baselines(metrics),
         num_conditions=len(model.condition_names),
-        num_seeds=len(metrics["seeds"]),
-        epochs=metrics["epochs"],
-        num_trials=best["study"]["num_trials"],
+        seeds=counted(len(metrics["seeds"]), "seed"),
+        epochs=counted(metrics["epochs"], "epoch"),
+        trials=counted(best["study"]["num_trials"], "trial"),
         objective=best["metric"]["name"],
         value=best["metric"]["value"],
         results="\n".join(_results(metrics)),
@@ -109,7 +111,8 @@ def _describe_features(features: dict[str, Any]) -> str:
     """Describe the features by the training of the backbone."""
     described = "features, trained with it," if features["regime"] == Regime.FINETUNE else "frozen features"
     if "backbone_training" in features:
-        described += f", after training by {features['backbone_training']} for {features['backbone_epochs']} epochs,"
+        epochs = counted(features["backbone_epochs"], "epoch")
+        described += f", after training by {features['backbone_training']} for {epochs},"
     return described
 
 
@@ -117,13 +120,13 @@ def _describe_baselines(metrics: dict[str, Any]) -> str:
     """Describe the baselines that were run, and name those that were not."""
     lines: list[str] = []
     if metrics["baselines"]:
-        lines.append("In brackets after a baseline: PAN's lead over it, question by question.\n")
+        lines.append("In brackets after a baseline: how far PAN is ahead of it or behind it, question by question.\n")
     else:
         lines.append("No baseline was run: nothing here shows whether PAN is better than simpler methods.\n")
     if paper := metrics.get("paper_setting"):
         lines.append(
-            f"paper_setting is the paper's supervised setting, trained on the same images for {paper['epochs']} epochs,"
-            f" a number chosen\non val as PAN's was{_describe_limit(paper)}.\n"
+            f"paper_setting is the paper's supervised setting, trained on the same images for "
+            f"{counted(paper['epochs'], 'epoch')}, a number chosen\non val as PAN's was{_describe_limit(paper)}.\n"
         )
     missing = [name for name in BASELINES if name not in metrics["baselines"]]
     if metrics["baselines"] and missing:
@@ -152,8 +155,8 @@ def _results(metrics: dict[str, Any]) -> list[str]:
     names = list(metrics["metrics"])
     rows = [["**PAN**", *(from_entry(metrics["metrics"][name], "mean") for name in names)]]
     for baseline, values in metrics["baselines"].items():
-        ahead = metrics["paired"][baseline]
-        cells = [f"{values[name]['mean']:.4f} ({from_entry(ahead[name], 'difference')})" for name in names]
+        leads = {name: describe_lead(from_entry(metrics["paired"][baseline][name], "difference")) for name in names}
+        cells = [f"{values[name]['mean']:.4f} ({leads[name]})" for name in names]
         rows.append([baseline, *cells])
     return markdown_table(["method", *names], rows)
 

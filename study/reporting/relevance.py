@@ -21,7 +21,7 @@ def find_idle_attributes(relevance: Mapping[str, float]) -> list[str]:
         relevance: The mean relevance of each condition; empty if it is not known.
 
     >>> find_idle_attributes({"XNOR(red)": 0.0, "unsupervised_1": 1.0})[0].split(": ")[0]
-    'the 1 labelled conditions together have a mean relevance of 0.000'
+    'all labelled conditions together (1 of 2) have a mean relevance of 0.000'
     """
     labelled = [name for name in relevance if not name.startswith(FREE)]
     share = sum(relevance[name] for name in labelled)
@@ -30,8 +30,8 @@ def find_idle_attributes(relevance: Mapping[str, float]) -> list[str]:
     others = [name for name in relevance if name.startswith(FREE)]
     shown = ", ".join(others[:MOST_NAMES]) + (f" and {more} more" if (more := len(others) - MOST_NAMES) > 0 else "")
     return [
-        f"the {len(labelled)} labelled conditions together have a mean relevance of {share:.3f}: all but that lies in "
-        f"{shown}, so the attributes hardly contribute to the score and do not explain it"
+        f"all labelled conditions together ({len(labelled)} of {len(relevance)}) have a mean relevance of {share:.3f}: "
+        f"all but that lies in {shown}, so the attributes hardly contribute to the score and do not explain it"
     ]
 
 
@@ -48,9 +48,9 @@ def describe_relevance(relevance: Mapping[str, float], pairs: str) -> list[str]:
     ordered = sorted(relevance.items(), key=lambda entry: -entry[1])
     rows = [[name, f"{value:.3f}"] for name, value in ordered[:MOST_ROWS]]
     if rest := ordered[MOST_ROWS:]:
-        rows.append([f"{len(rest)} others together", f"{sum(value for _, value in rest):.3f}"])
+        rows.append([f"all others ({len(rest)})", f"{sum(value for _, value in rest):.3f}"])
     return [
-        f"Mean relevance of the conditions over {pairs}; they add up to 1, the {len(labelled)} labelled ones to "
+        f"Mean relevance of the conditions over {pairs}; they add up to 1, the labelled ones ({len(labelled)}) to "
         f"{sum(labelled.values()):.3f}:",
         "",
         *markdown_table(("condition", "mean relevance"), rows),

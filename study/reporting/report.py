@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from pan_model.command_line import counted
 from study.config.dataset_plan import DatasetPlan
 from study.config.study_config import DEFAULT_CACHE, StudyConfig
 from study.reporting.collation import Collated
@@ -14,6 +15,7 @@ from study.storage.paths import StudyPaths
 from study.terminal import Terminal
 from study.trials.ledger import Status, count_by_status
 from study.trials.more_epochs import as_searched, count_missing
+from study.trials.question_scores import describe_lead
 
 
 def report_study(config: StudyConfig, collated: Mapping[str, Collated], terminal: Terminal, ended_by: str = "") -> int:
@@ -61,12 +63,14 @@ def _report_dataset(
 ) -> bool:
     """Print the result of one dataset; return whether a trial completed."""
     records, summary = collated
-    terminal.say(f"{plan.dataset}: {len(records)} trials, {count_by_status(records, over=True)}")
+    terminal.say(f"{plan.dataset}: {counted(len(records), 'trial')}, {count_by_status(records, over=True)}")
     objective = plan.row.task.objective
     searched = as_searched(records, config.results.dataset(plan.dataset).trials, objective, plan.max_epochs)
     if count_missing(searched, plan.num_trials):
         reason = ended_by or "the space was used up"
-        terminal.say(f"{plan.dataset}: {reason} before {plan.num_trials} trials had ended; --resume continues")
+        terminal.say(
+            f"{plan.dataset}: {reason} before {counted(plan.num_trials, 'trial')} had ended; --resume continues"
+        )
     if any(record.status is Status.FAILED for record in records):
         table = config.results.dataset(plan.dataset).trials_table
         terminal.say(f"{plan.dataset}: the column error of {table} says why trials failed")
@@ -83,7 +87,7 @@ def print_comparison(summary: DatasetSummary, terminal: Terminal) -> None:
     """Print each baseline's score on val with PAN's lead, and the cautions."""
     for scores in summary.scores:
         if scores.val is not None and scores.val_ahead is not None:
-            terminal.say(f"  {scores.method}: {scores.val.mean:.4f}; PAN ahead by {scores.val_ahead}")
+            terminal.say(f"  {scores.method}: {scores.val.mean:.4f}; PAN {describe_lead(scores.val_ahead)}")
     for caution in summary.cautions:
         terminal.say(f"  caution: {caution}")
 

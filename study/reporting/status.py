@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pan_model.command_line import counted
 from pan_model.objective import Objective
 from study.reporting.collation import read_begun_study
 from study.storage.driver_file import (
@@ -134,7 +135,7 @@ def _describe_dataset(
     over: bool,
 ) -> list[str]:
     planned, objective = entry["num_trials"], Objective(**entry["objective"])
-    lines = [f"{dataset}: {count_ended(records)}/{planned} trials, {count_by_status(records, over=over)}"]
+    lines = [f"{dataset}: {count_ended(records)}/{counted(planned, 'trial')}, {count_by_status(records, over=over)}"]
     best = best_completed(records, objective)
     if best is not None:
         record, value, epoch = best

@@ -1,11 +1,12 @@
 """The summary of a study: summary.md for people, summary.csv with one row for each dataset."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from pan_model.scores import Interval
 from study.config.choices import Regime
@@ -20,15 +21,18 @@ from study.storage.location import Location
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.first_trials import find_trial
 from study.trials.ledger import Status, TrialLedger, TrialRecord, best_completed
-from study.trials.question_scores import QuestionLists, read_baselines
+from study.trials.question_scores import QuestionLists, describe_lead, read_baselines
 
 HOW_TO_READ = (
-    'All methods answer the same questions; intervals are 95% over questions, those of "ahead" question by question.',
+    'All methods answer the same questions; intervals are 95% over questions, those of "PAN is" question by question.',
     "The best trial was chosen on val, so its value there is optimistic. Where the value on train, from fewer",
     "questions, is far above that on val, the model overfits the training classes. The test split is read once, by",
     "`study/final.py`. On val, paper_setting has as many epochs as the trials and at most 8192 pairs in each; on test,",
     "all pairs and up to the paper's number of epochs, on train + val.",
 )
+
+MOST_UNREADABLE = 3
+"""Number of unreadable images that summary.md names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ class DatasetSummary:
         scores: The scores of PAN and the baselines.
         cautions: The cautions about the data and the winner.
         first_trials: The first trials that were given: the source, the id, the status and the best value of each.
-        notes: What a user should know of how the dataset was read.
+        notes: What a user should know of how the dataset was read, and what was left out.
     """
 
     dataset: str
@@ -77,7 +81,7 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
     best = best_completed(records, objective)
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     winner, _, epoch = best or (None, 0.0, 0)
-    scores, cautions = _compare(files, entry, objective.name, winner, epoch)
+    scores, cautions = _compare(files, entry, objective.name, winner, epoch, [record.config for record in records])
     return DatasetSummary(
         dataset=files.dataset,
         metric=objective.name,
@@ -89,12 +93,28 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
         scores=scores,
         cautions=[*entry.get("data", {}).get("cautions", []), *cautions],
         first_trials=[_first_trial_row(trial, records, objective) for trial in entry.get("first_trials", [])],
-        notes=tuple(entry.get("data", {}).get("notes", ())),
+        notes=tuple(_describe_data(entry.get("data", {}))),
     )
 
 
+def _describe_data(data: Mapping[str, Any]) -> list[str]:
+    """Describe how the data of a study were read, and what was left out, with the reason of the first images."""
+    unreadable = [f"{name}: {reason}" for name, reason in data.get("unreadable", {}).items()]
+    more = f"; {len(unreadable) - MOST_UNREADABLE} more in study.json" if len(unreadable) > MOST_UNREADABLE else ""
+    return [
+        *data.get("notes", ()),
+        *(f"{count} left out ({reason})" for reason, count in data.get("left_out", {}).items()),
+        *([f"not read: {'; '.join(unreadable[:MOST_UNREADABLE])}{more}"] if unreadable else []),
+    ]
+
+
 def _compare(
-    files: DatasetPaths, entry: Mapping[str, Any], metric: str, winner: TrialRecord | None, epoch: int
+    files: DatasetPaths,
+    entry: Mapping[str, Any],
+    metric: str,
+    winner: TrialRecord | None,
+    epoch: int,
+    configs: Sequence[Mapping[str, Scalar]],
 ) -> tuple[list[MethodScores], list[str]]:
     """Return the scores of PAN and the baselines, and the cautions about the winner."""
     baselines = read_baselines(files.baselines)
@@ -106,7 +126,7 @@ def _compare(
     final = None if foreign else final
     scores = compare_methods(metric, winner, epoch, baselines, final)
     space = full_space(files.dataset, Regime(entry["features"]["regime"]))
-    cautions = find_cautions(space, winner.config, epoch, scores, entry.get("space"))
+    cautions = find_cautions(space, winner.config, epoch, scores, entry.get("space"), configs)
     idle = find_idle_attributes(_relevance(winner, epoch))
     return scores, [*foreign, *cautions, *idle, *find_short_paper(final.paper if final else {})]
 
@@ -247,16 +267,25 @@ def _describe_best(summary: DatasetSummary) -> list[str]:
 
 def _describe_methods(summary: DatasetSummary) -> list[str]:
     """Return the table of PAN and the baselines; without a final training it has no test columns but a hint."""
-    heads = ["method", "train", "val", "PAN ahead by"]
+    heads = ["method", "train", "val", "PAN is"]
     rows = [
-        [scores.method, "" if scores.train is None else f"{scores.train:.4f}", scores.val, scores.val_ahead]
+        [
+            scores.method,
+            "" if scores.train is None else f"{scores.train:.4f}",
+            scores.val,
+            _lead(scores.val_ahead),
+        ]
         for scores in summary.scores
     ]
     tested = any(scores.test is not None for scores in summary.scores)
     if tested:
-        heads += ["test", "PAN ahead by"]
-        rows = [[*row, scores.test, scores.test_ahead] for row, scores in zip(rows, summary.scores, strict=True)]
+        heads += ["test", "PAN is"]
+        rows = [[*row, scores.test, _lead(scores.test_ahead)] for row, scores in zip(rows, summary.scores, strict=True)]
     lines = markdown_table(heads, [["" if cell is None else cell for cell in row] for row in rows])
     if not tested and summary.best is not None:
         lines += ["", f"No test scores yet: `study/final.py` with `{summary.dataset}/best_config.json` adds them."]
     return lines
+
+
+def _lead(lead: Interval | None) -> str:
+    return "" if lead is None else describe_lead(lead)

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from pan_model.command_line import counted
 from pan_model.data.fingerprint import DatasetContents, ImageKind
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
@@ -56,7 +57,7 @@ def find_data_cautions(
     return [
         *_find_shared(names, digests, splits),
         *(
-            [f"{len(frames)} image files have several frames; the first is used (first file: {frames[0]})"]
+            [f"{counted(len(frames), 'image file')} with several frames; the first is used (first file: {frames[0]})"]
             if frames
             else []
         ),
@@ -100,7 +101,7 @@ def _find_shared(
         return []
     (first, its_split), (second, other_split) = shared[0]
     example = f"{names[first]} in {its_split} and {names[second]} in {other_split}"
-    return [f"{len(shared)} image files are in two splits, byte for byte (first: {example})"]
+    return [f"{counted(len(shared), 'image file')} in two splits, byte for byte (first: {example})"]
 
 
 def _first_shared(places: Sequence[tuple[int, Split]]) -> tuple[tuple[int, Split], tuple[int, Split]] | None:

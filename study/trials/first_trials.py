@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pan_model.command_line import counted
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
+from search_spaces import SearchSpace
 from study.config.dataset_plan import DatasetPlan
 from study.config.search_space import why_outside
+from study.config.space_description import number_first_trials, parameters_of
 from study.config.study_config import StudyConfig
 from study.config.study_file import read_study
 from study.config.try_file import OF_THE_STUDY, Given, fit, fit_exactly, read_try_file
@@ -16,6 +19,9 @@ from study.storage.files import exists
 from study.storage.location import absolute
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord, read_ledger
+
+WIDTH = 110
+"""Number of characters after which a line names no further parameters."""
 
 NUM_WARM = 3
 """Number of completed trials that a warm start takes from each dataset of the other study."""
@@ -28,18 +34,40 @@ class FirstTrials:
     Attributes:
         trials: The entries of study.json: `source`, and the `config` without the keys that the study sets.
         notes: Lines about values that were changed, and trials that were left out.
+        space: The search space, whose first trials `lines` compares with.
     """
 
     trials: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     notes: list[str] = field(default_factory=list[str])
+    space: SearchSpace | None = None
 
     def lines(self) -> list[str]:
         """Return lines that describe the trials and what was changed."""
-        values = [", ".join(f"{key} {value}" for key, value in trial["config"].items()) for trial in self.trials]
-        sources = [trial["source"] for trial in self.trials]
-        return [
-            f"tried first: {source}: {of_trial}" for source, of_trial in zip(sources, values, strict=True)
-        ] + self.notes
+        return [_describe(trial, self.space) for trial in self.trials] + self.notes
+
+
+def _describe(trial: Mapping[str, Any], space: SearchSpace | None) -> str:
+    """Return a line with the source of a trial and its differences from the most similar first trial of the space."""
+    config: dict[str, Scalar] = trial["config"]
+    known: dict[str, Mapping[str, Scalar]] = {"": {}}
+    if space is not None:
+        known = {f"first trial {number}": first for number, first in number_first_trials(space).items()} | known
+        config = {key: value for key, value in config.items() if key in parameters_of(space.suggest)}
+    changes = {
+        name: [f"{key} {_short(value)}" for key, value in config.items() if first.get(key) != value]
+        for name, first in known.items()
+    }
+    name = min(changes, key=lambda name: len(changes[name]))
+    line = f"tried first: {trial['source']}: {name}{', but ' if name and changes[name] else ''}"
+    room, shown = max(WIDTH - len(line), WIDTH // 2), len(changes[name])
+    while shown > 1 and len(", ".join(changes[name][:shown])) > room:
+        shown -= 1
+    more = len(changes[name]) - shown
+    return line + ", ".join(changes[name][:shown]) + (f" and {more} more" if more else "")
+
+
+def _short(value: Scalar) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def choose_first_trials(config: StudyConfig, earlier: dict[str, Any] | None) -> dict[str, FirstTrials]:
@@ -90,8 +118,9 @@ def _choose(
             waiting += 1
     if waiting > max(left, before):
         raise UserError(
-            f"--try: {plan.dataset} has {max(left, 0)} of --num-trials {plan.num_trials} left, but {waiting} trials "
-            f"are given; give --num-trials {len(records) + waiting} or more."
+            f"--try: {plan.dataset} has {max(left, 0)} of --num-trials {plan.num_trials} left, but "
+            f"{counted(waiting, 'trial')} {'is' if waiting == 1 else 'are'} given; give --num-trials "
+            f"{len(records) + waiting} or more."
         )
     for given in warm:
         if (encoder := given.values.get("encoder")) not in plan.space.encoders:
@@ -107,7 +136,7 @@ def _choose(
         trials.append({"source": given.source, "config": config})
         notes += [f"{given.source}: {change}; changed to fit" for change in changes]
         waiting += 1
-    return FirstTrials(trials=trials, notes=notes)
+    return FirstTrials(trials=trials, notes=notes, space=plan.space)
 
 
 def find_trial(config: Mapping[str, Scalar], records: Sequence[TrialRecord]) -> TrialRecord | None:

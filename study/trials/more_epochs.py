@@ -8,6 +8,7 @@ trials stay as they are.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pan_model.command_line import counted
 from pan_model.objective import Objective
 from study.config.identity import with_more_epochs
 from study.storage.location import Location
@@ -60,7 +61,9 @@ def describe_more_epochs(trials: Location, objective: Objective, before: int, ma
     completed = [record for record in read_ledger(trials, best=False) if record.status is Status.COMPLETED]
     lacking = [record for record in completed if lacks_epochs(record, objective, max_epochs)]
     without = sum(not TrialLedger(trials / record.trial_id).has_checkpoint() for record in lacking)
-    line = f"max_epochs from {before} to {max_epochs}: {len(lacking) - without} completed trials continue"
+    going_on = len(lacking) - without
+    continuing = f"{counted(going_on, 'completed trial')} {'continues' if going_on == 1 else 'continue'}"
+    line = f"max_epochs from {before} to {max_epochs}: {continuing}"
     if len(completed) > len(lacking):
         line += f"; {len(completed) - len(lacking)} ended by early stopping stay as they are"
     return line + (f"; {without} without a checkpoint stay as they are" if without else "")

@@ -49,6 +49,15 @@ def interval_ahead(method: ArrayLike, baseline: ArrayLike) -> Interval:
     return _clip(mean_interval(np.asarray(method, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)), -1.0)
 
 
+def describe_lead(lead: Interval) -> str:
+    """Return how far a method is ahead of another one, or behind it, in words.
+
+    >>> describe_lead(Interval(0.25, 0.125, 0.375)), describe_lead(Interval(-0.5, -0.75, -0.25))
+    ('ahead by 0.2500 [0.1250, 0.3750]', 'behind by 0.5000 [0.2500, 0.7500]')
+    """
+    return f"behind by {-lead}" if lead.mean < 0 else f"ahead by {lead}"
+
+
 def _clip(interval: Interval, lowest: float) -> Interval:
     """Clip the bounds of an interval to the values that a mean can have, up to 1."""
     return Interval(interval.mean, max(interval.low, lowest), min(interval.high, 1.0))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pan_model.command_line import counted
 from pan_model.data.download.layout_report import LayoutReport, Verdict
 from pan_model.data.folder.attribute_table import find_table
 from pan_model.data.folder.reader import scan_images
@@ -19,7 +20,8 @@ def check_folder(folder: Path, task: TaskName) -> LayoutReport:
     except UserError as error:
         report.add(Verdict.BROKEN if folder.is_dir() else Verdict.MISSING, str(error).removesuffix("."))
         return report
-    report.add(Verdict.THERE, f"{sum(sizes)} images in {len(sizes)} classes, {min(sizes)} to {max(sizes)} in a class")
+    images, classes = counted(sum(sizes), "image"), counted(len(sizes), "class", "classes")
+    report.add(Verdict.THERE, f"{images} in {classes}, {min(sizes)} to {max(sizes)} in a class")
     for name, need in CLASS_NEEDS.items():
         if lack := need.describe_lack(sizes):
             report.add(Verdict.MISSING if name is task else Verdict.NOTE, f"--task {name}: {lack}")
@@ -37,4 +39,5 @@ def _describe_split(sizes: Sequence[int]) -> str:
     '20 classes; train 10, val 5, test 5'
     """
     splits = {Split.TRAIN: sizes[::2], Split.VAL: sizes[1::4], Split.TEST: sizes[3::4]}
-    return f"{len(sizes)} classes; {', '.join(f'{split} {len(of_split)}' for split, of_split in splits.items())}"
+    classes_of = ", ".join(f"{split} {len(of_split)}" for split, of_split in splits.items())
+    return f"{counted(len(sizes), 'class', 'classes')}; {classes_of}"

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pan_model.command_line import counted
 from pan_model.data.download.folder_check import check_folder
 from pan_model.data.download.layout_report import (
     LayoutReport,
@@ -101,7 +102,9 @@ def check_polyvore(folder: Path) -> LayoutReport:
     for version in versions:
         items |= dict.fromkeys(_check_version(report, version, whole))
     if metadata is not None and (unknown := [item for item in items if item not in metadata]):
-        report.add(Verdict.BROKEN, f"{len(unknown)} items of the outfits have no metadata {first_names(unknown)}")
+        report.add(
+            Verdict.BROKEN, f"{counted(len(unknown), 'item')} of the outfits without metadata {first_names(unknown)}"
+        )
     images = find_images_folder(folder).relative_to(folder)
     count_images(report, [images / f"{item}.jpg" for item in items])
     list_leftovers(report, "images")
@@ -151,7 +154,8 @@ def _count_partition(report: LayoutReport, name: str, rows: list[list[str]]) -> 
     good = [row for row in rows if len(row) == 3 and row[2] in IN_SHOP_OFFICIAL]
     if len(good) < len(rows):
         report.add(
-            Verdict.BROKEN, f'{name}: {len(rows) - len(good)} lines are not "<image> <item> train|query|gallery"'
+            Verdict.BROKEN,
+            f'{name}: {counted(len(rows) - len(good), "line")} not of the form "<image> <item> train|query|gallery"',
         )
     report.count(name, len(good), "images", sum(IN_SHOP_OFFICIAL.values()))
     images = Counter(row[2] for row in good)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pan_model.command_line import counted
 from pan_model.data.folder.image_files import match_files
 from pan_model.data.source_files import HIDDEN, is_hidden
 from pan_model.errors import UserError
@@ -186,14 +187,17 @@ def count_images(report: LayoutReport, images: Sequence[Path]) -> None:
         report.add(Verdict.THERE, f"{len(images) - len(missing)} of the {len(images)} listed images")
     if matches.renamed:
         renamed = first_names(ascii(matches.files[place]) for place in matches.renamed)
-        report.add(Verdict.NOTE, f"{len(matches.renamed)} images differ from their list in case or Unicode {renamed}")
+        report.add(
+            Verdict.NOTE, f"{counted(len(matches.renamed), 'image')} unlike the list in case or Unicode {renamed}"
+        )
     if missing:
         similar = matches.describe(missing[0])
         text = f"{len(missing)} of the {len(images)} listed images {first_names(missing)}"
         report.add(Verdict.MISSING, f"{text};{similar}" if similar else text)
     if empty:
         report.add(
-            Verdict.BROKEN, f"{len(empty)} images of 0 bytes {first_names(empty)}; --skip-bad-images leaves them out"
+            Verdict.BROKEN,
+            f"{counted(len(empty), 'image')} of 0 bytes {first_names(empty)}; --skip-bad-images leaves them out",
         )
 
 
@@ -204,7 +208,7 @@ def list_leftovers(report: LayoutReport, *image_folders: str) -> None:
         for place, _, names in os.walk(report.folder / folder):
             hidden += [str(Path(place, name).relative_to(report.folder)) for name in names if is_hidden(name)]
     if hidden:
-        report.add(Verdict.ODD, f"{len(hidden)} files {HIDDEN}* of macOS, no images {first_names(hidden)}")
+        report.add(Verdict.ODD, f"{counted(len(hidden), 'file')} {HIDDEN}* of macOS, no images {first_names(hidden)}")
     for place in PLACES:
         for name in list_archives(report.folder / place):
             report.add(Verdict.ODD, f"{Path(place, name)}: an archive, which a study does not read; is it unpacked?")

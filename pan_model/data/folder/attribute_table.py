@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pan_model.command_line import counted
 from pan_model.data.folder.image_files import fold_name
 from pan_model.data.source_files import bad_line, stays_inside
 from pan_model.errors import UserError
@@ -114,15 +115,15 @@ def read_table(path: Path, image_root: Path, image_names: Sequence[str]) -> Attr
     if (values < 0).all():
         raise UserError(f"{path}: expected values 1 or 0, got none; without the file the search is unsupervised.")
     notes = [
-        (len(image_names) - len(row_of), f"images have no row in {path.name}: their attributes are unknown"),
-        (worded.total(), f"values of {path.name} are read as {_RULE}: {', '.join(sorted(worded)[:5])}"),
-        (num_similar, f"rows of {path.name} name an image in another case or form of Unicode"),
+        (len(image_names) - len(row_of), "image", f"without a row in {path.name}: unknown attributes"),
+        (worded.total(), "value", f"of {path.name} read as {_RULE}: {', '.join(sorted(worded)[:5])}"),
+        (num_similar, "row", f"of {path.name} with the image in another case or form of Unicode"),
     ]
     return AttributeTable(
         names=names,
         values=values,
         left_out={REPEATED_ROW: num_repeats} if num_repeats else {},
-        notes=tuple(f"{number} {text}" for number, text in notes if number),
+        notes=tuple(f"{counted(number, what)} {text}" for number, what, text in notes if number),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from pan_model.command_line import counted
 from pan_model.errors import UserError
 
 _NUM_SHOWN = 3
@@ -50,8 +51,8 @@ def find_images(root: Path, names: Sequence[str], listing: str, describe_missing
     if matches.renamed:
         listed, file = names[matches.renamed[0]], matches.files[matches.renamed[0]]
         notes = (
-            f"{len(matches.renamed)} image files are named otherwise than in {listing}, in case or form of Unicode, "
-            f"such as {file!a} for {listed!a}",
+            f"{counted(len(matches.renamed), 'image file')} named otherwise than in {listing}, in case or form of "
+            f"Unicode, such as {file!a} for {listed!a}",
         )
     return FoundImages(tuple(file for file in matches.files if file is not None), notes)
 

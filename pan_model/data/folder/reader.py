@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from pan_model.command_line import counted
 from pan_model.data.folder.attribute_table import find_table, read_table
 from pan_model.data.folder.placement import list_folders
 from pan_model.data.items import Items
@@ -223,8 +224,8 @@ def _by_composed_name(folder: Path, paths: list[str]) -> dict[str, str]:
 def _describe_no_images(folder: Path, num_without_class: int) -> str:
     if num_without_class:
         return (
-            f"{folder}: must hold a folder for each class, got {num_without_class} images in {folder.name}/ itself; "
-            f"move them into {folder / '<class>'}/."
+            f"{folder}: must hold a folder for each class, got {counted(num_without_class, 'image')} in {folder.name}/ "
+            f"itself; move them into {folder / '<class>'}/."
         )
     return f"{folder}: must hold a folder for each class, with images ({', '.join(EXTENSIONS)}), got no image."
 
@@ -232,7 +233,7 @@ def _describe_no_images(folder: Path, num_without_class: int) -> str:
 def _describe_tree(tree: ImageTree) -> tuple[str, ...]:
     if tree.num_nested == 0:
         return ()
-    return (f"{tree.num_nested} images in subfolders of a class's folder belong to the class",)
+    return (f"{counted(tree.num_nested, 'image')} in subfolders of a class's folder: of the same class",)
 
 
 def _other_tables(folder: Path) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def test_a_study_ends_with_its_gpu_hours_and_is_whole(
     cluster.add("--num-gpus=10000", wrap=once(tmp_path, "*/history.jsonl"))
     ended = run_here(*words, "--max-gpu-hours", "2")  # of the GPU that was there first, or 0.7 s of those that join
     assert "error:" not in ended.err  # Ray itself may say that it called an actor off
-    assert "hint: the cluster has 1 GPUs, which --gpus-per-trial 0 leaves idle" in ended.out
+    assert "hint: the cluster has 1 GPU, which --gpus-per-trial 0 leaves idle" in ended.out
     assert "demo: the GPU hours were used up before 500 trials had ended; --resume continues" in ended.out
     records = read_ledger(StudyPaths(tmp_path / "demo").dataset("demo").trials)
     assert len(records) > 0

@@ -224,7 +224,7 @@ def test_screen_has_the_comparison_of_the_summary(done: Any) -> None:
     page = done.results.summary.read_text()
     for name in BASELINES:
         [line] = [line for line in lines if line.startswith(f"  {name}: ")]
-        value, ahead = line.removeprefix(f"  {name}: ").split("; PAN ahead by ")
+        value, ahead = line.removeprefix(f"  {name}: ").split("; PAN ")
         assert f"| {name} |  | {value} [" in page
         assert f"] | {ahead} |" in page
         assert (f"{name} {value}" in told) is (name != "nearest_class_mean_normalised")

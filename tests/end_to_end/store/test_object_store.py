@@ -146,7 +146,7 @@ def test_a_final_training_is_read_from_the_store_and_written_there(
     assert names_below(best.parent / "final") == names
     assert read_json(best.parent / "final" / "metrics.json", "")["trial_id"] == read_json(best, "")["trial_id"]
     summary = (best.parent.parent / "summary.md").read_text()
-    assert "PAN ahead by | test" in " ".join(summary.split())
+    assert "PAN is | test" in " ".join(summary.split())
     assert f"  {results.summary}" in done.out.splitlines()
     again = run_here(*words, command=final_command)
     assert (again.code, again.out) == (2, "")

@@ -61,7 +61,7 @@ def test_the_only_file_that_fits_is_read_and_counted(tmp_path: Path, listed: str
     touch(tmp_path, on_disk, "a/2.jpg")
     found = find_images(tmp_path, ["a/2.jpg", listed], "images.txt", missing)
     assert found.files == ("a/2.jpg", on_disk)
-    assert found.notes[0].startswith("1 image files are named otherwise than in images.txt")
+    assert found.notes[0].startswith("1 image file named otherwise than in images.txt")
     assert ascii(on_disk) in found.notes[0]
 
 

@@ -214,7 +214,7 @@ def test_runs_as_a_module(tmp_path: Path, outfits_file: Path) -> None:
     (tmp_path / "questions.txt").write_text("1 7_1 7_2\n0 7_1 9_1\n", encoding="utf-8")
     words = [sys.executable, "-m", "pan_model.data.polyvore_check", str(tmp_path / "questions.txt"), "--outfits"]
     done = subprocess.run([*words, str(outfits_file)], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("1 positives, 1 negatives, ")
+    assert done.stdout.startswith("1 positive, 1 negative, ")
     failed = subprocess.run([*words, str(tmp_path / "none.json")], capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == f"error: {tmp_path}/none.json: cannot be read (No such file or directory).\n"

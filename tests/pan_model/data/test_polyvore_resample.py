@@ -154,9 +154,9 @@ def test_counts_outfits_without_questions(folder: Path, capsys: pytest.CaptureFi
     assert main([str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].endswith(
-        "test_resampled.json: 2 questions, 2 of them with fewer than 10 candidates; 1 outfits without a question"
+        "test_resampled.json: 2 questions, 2 of them with fewer than 10 candidates; 1 outfit without a question"
     )
-    assert lines[3].endswith("test_resampled.txt: 2 positives, 2 negatives; 1 outfits given up")
+    assert lines[3].endswith("test_resampled.txt: 2 positives, 2 negatives; 1 outfit given up")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from pan_model.errors import UserError
 from pan_model.training.backbone.config import BackboneTraining
+from search_spaces import SPACES
 from study.app.dry_run import describe_plan
 from study.config.choices import Sampler, Scheduler
 from study.config.study_config import StudyConfig
+from study.trials.first_trials import choose_first_trials
 
 Make = Callable[..., StudyConfig]
 
@@ -74,7 +79,45 @@ def test_it_is_said_whether_the_data_are_there(study_config: Make, tmp_path: Pat
     assert f"  data {tmp_path}/data/demo: will be drawn there" in lines
     assert f"  data {tmp_path}/data/CUB_200_2011: not there: a run would stop here" in lines
     (config.data_root / "demo").mkdir(parents=True)
-    assert f"  data {tmp_path}/data/demo: found" in describe_plan(study_config())
+    stops = f"  data {tmp_path}/data/demo: a run would stop here: {tmp_path}/data/demo/images.txt: no such file"
+    assert any(line.startswith(stops) for line in describe_plan(study_config()))
+
+
+def draw_folder(data_root: Path, num_classes: int) -> None:
+    for number in range(num_classes):
+        folder = data_root / "images" / f"class{number:02d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for image in range(6):
+            (folder / f"{image}.jpg").touch()
+
+
+def test_a_folder_with_too_few_classes_is_said_to_stop_a_run(study_config: Make):
+    config = study_config(datasets=("folder",))
+    draw_folder(config.data_root, 12)
+    with pytest.raises(UserError, match="val and test need 5 classes") as error:
+        config.plans[0].row.read_from(config.data_root, config.plans[0].options)
+    place = f"  data {config.data_root}/images: "
+    assert f"{place}a run would stop here: {error.value}" in describe_plan(config)
+    draw_folder(config.data_root, 20)
+    assert f"{place}found, 60 train, 30 val, 30 test images" in describe_plan(config)
+
+
+def test_first_trials_beyond_the_number_of_trials_are_counted(study_config: Make, tmp_path: Path):
+    def numbered(config: StudyConfig) -> list[str]:
+        lines = describe_plan(config, choose_first_trials(config, None))
+        return [line.split(":")[0].strip() for line in lines if line.lstrip().startswith(("first trial ", "tried "))]
+
+    total = len(SPACES["demo"].first_trials)
+    assert numbered(study_config()) == [f"first trial {number}" for number in range(1, total + 1)]
+    assert numbered(study_config(num_trials=2)) == ["first trial 1", "first trial 2"]
+    assert "  1 further first trial would need more of --num-trials" in describe_plan(
+        study_config(num_trials=total - 1)
+    )
+    assert "  2 further first trials would need more of --num-trials" in describe_plan(
+        study_config(num_trials=total - 2)
+    )
+    (tmp_path / "try.toml").write_text("num_conditions = 7\n")
+    assert numbered(study_config(num_trials=2, try_file=tmp_path / "try.toml")) == ["tried first", "first trial 1"]
 
 
 def test_options_of_readers_are_shown_where_they_are_heeded(study_config: Make, tmp_path: Path):

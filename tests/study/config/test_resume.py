@@ -25,6 +25,7 @@ from study.config.resume import (
     check_same_flags,
     describe_study,
     find_study,
+    keep_choices,
     keep_preprocessing,
     keep_val_questions,
     same_files,
@@ -166,6 +167,25 @@ def test_a_study_made_before_the_choice_of_val_questions_keeps_the_full_ones(stu
     assert keep_val_questions(outfits, {"config": {}}) == outfits
 
 
+@pytest.mark.parametrize(
+    "chosen", [{"fix": ("gate=XNOR", "patience=4"), "ranges": ("lambda=1e-4:1",)}, {"encoders": ("graph",)}]
+)
+def test_a_resumed_study_keeps_its_search_space(study_config: Make, chosen: dict[str, Any]):
+    config = study_config(**chosen)
+    earlier = json.loads(json.dumps({"config": config.to_json()}))
+    assert keep_choices(study_config(), earlier) == config
+    assert keep_choices(study_config(seed=3), earlier).signed() == study_config(seed=3, **chosen).signed()
+    other = study_config(fix=("gate=OR",))
+    assert keep_choices(other, earlier) == other
+    assert keep_choices(study_config(), {"config": study_config().to_json()}) == study_config()
+
+
+def test_a_space_that_does_not_fit_the_other_flags_is_not_kept(study_config: Make):
+    earlier = {"config": study_config(fix=("temperature=0.1",), encoders=("proxynca",)).to_json()}
+    outfits = study_config(datasets=("polyvore",))
+    assert keep_choices(outfits, earlier) == outfits
+
+
 @pytest.mark.parametrize("field", OPERATIONAL)
 def test_what_is_operational_does_not_change_the_signature(study_config: Make, prepare: Prepare, field: str):
     one, other = study_config(), study_config(**{field: OPERATIONAL[field]})
@@ -179,12 +199,14 @@ def test_all_else_changes_the_signature_and_is_shown(study_config: Make, prepare
     one, other = study_config(**beside), study_config(**beside, **{field: SIGNED[field]})
     found = {"signed": sign(one, prepare(one))}
     assert digest(found["signed"]) != digest(sign(other, prepare(other)))
+    restricted = field in {"fix", "ranges", "choices"}
+    way_out = "leave --encoders, .* out to keep those of the study" if restricted else "give the same flags"
     with pytest.raises(
-        UserError, match=r"results/demo: is another study \(.+\); give the same flags, or another --name"
+        UserError,
+        match=rf"results/demo: is another study \(.+\); {way_out}, or give another --name|"
+        rf"results/demo: is another study \(.+\); {way_out}, or another --name",
     ):
-        check_same(
-            found, sign(other, prepare(other)), one.results.root, restricted=field in {"fix", "ranges", "choices"}
-        )
+        check_same(found, sign(other, prepare(other)), one.results.root, restricted=restricted)
 
 
 @pytest.mark.parametrize("field", sorted(SIGNED.keys() - BY_CONTENT - MAY_GROW))
@@ -611,7 +633,8 @@ def test_the_parameters_that_differ_are_named(study_config: Make, prepare: Prepa
     assert (
         "space of cub: patience was 4, now 3, 6, 12; gate was OR, XNOR, now XNOR; lambda was 1e-05..10, now 0.0001..1"
     ) in str(error.value)
-    assert str(error.value).endswith("); give the same flags, or another --name.")
+    way_out = "leave --encoders, --fix, --range and --choices out to keep those of the study, or give another --name."
+    assert str(error.value).endswith(f"); {way_out}")
     assert str(error.value).count("space of demo: ") == 1
 
 

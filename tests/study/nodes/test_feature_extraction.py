@@ -137,7 +137,7 @@ def test_rows_are_those_of_one_process_in_any_order(
     assert sorted(progress) == progress
     assert digest_in(tmp_path / "cluster") == digest_in(tmp_path / "local")
     assert extract(items, tmp_path / "cluster", skip_bad_images=True).from_cache
-    assert said[0] == "features of 75 images are extracted on 2 workers of 1 CPUs of the cluster"
+    assert said[0] == "features of 75 images are extracted on 2 workers of 1 CPU of the cluster"
     assert len(said) == 1 + hidden
 
 

@@ -174,7 +174,7 @@ def test_a_node_that_does_not_share_the_images_is_sent_them(
     )
     np.testing.assert_array_equal(cluster.values, local.values)
     assert list(cluster.unreadable) == list(local.unreadable) == ["5.png"]
-    assert said[0] == "features of 40 images are extracted on 2 workers of 1 CPUs of the cluster"
+    assert said[0] == "features of 40 images are extracted on 2 workers of 1 CPU of the cluster"
     assert re.fullmatch(r"\S+ does not share images: its images are read here and sent", said[1])
     assert len(said) == 2
 

@@ -94,6 +94,13 @@ def test_the_line_says_what_was_searched():
     ]
 
 
+def test_a_parameter_that_had_one_value_in_all_trials_has_no_edge():
+    winner, other = MIDDLE | {"lambda": 9.0}, {key: value for key, value in MIDDLE.items() if key != "lambda"}
+    assert find_edges(SPACE, winner, None, [winner, winner, other]) == []
+    assert named(find_edges(SPACE, winner, None, [winner, MIDDLE])) == ["lambda"]
+    assert named(find_edges(SPACE, winner, recorded_space(), [winner, MIDDLE])) == ["lambda"]
+
+
 def test_every_edge_has_its_line():
     at_edges = MIDDLE | {"lambda": 1e-5, "learning_rate": 1e-2, "num_conditions": 512}
     assert sorted(named(find_edges(SPACE, at_edges))) == ["lambda", "learning_rate", "num_conditions"]
@@ -199,6 +206,13 @@ def test_a_disagreement_is_told_with_how_a_baseline_moves(others: list[MethodSco
 
 def test_baselines_alone_do_not_disagree():
     assert find_cautions(SPACE, MIDDLE, 1, [pan(None, None), BASELINE]) == []
+
+
+def test_a_baseline_that_is_better_is_told_with_a_positive_distance():
+    behind = MethodScores(method="reranked", val=HIGH, val_ahead=Interval(-0.25, -0.375, -0.125))
+    assert find_cautions(SPACE, MIDDLE, 1, [pan(LOW, None), behind]) == [
+        "PAN is behind reranked on val by 0.2500 [0.1250, 0.3750]"
+    ]
 
 
 def test_edges_come_before_the_disagreement():

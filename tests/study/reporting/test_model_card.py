@@ -53,7 +53,7 @@ def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
     assert f"A query is scored against a set of images by {words}" in card
     assert f"# of a query against sets of images, by {scoring.value}\n" in card
     assert "from the first 60 of the paper's 4000" in " ".join(card.split())
-    assert "| paper_setting | 0.2500 (0.2500 [0.1250, 0.3750]) |" in card
+    assert "| paper_setting | 0.2500 (ahead by 0.2500 [0.1250, 0.3750]) |" in card
     assert "trained on the same images for 45 epochs" in card
     assert "Of the data, no image left out." in card
     assert f"| scoring | {scoring.value} |" in card

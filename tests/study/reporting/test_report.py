@@ -51,7 +51,7 @@ def test_each_baseline_is_told_with_how_far_pan_is_ahead(say: Callable[..., list
         MethodScores(method="paper_setting", val=Interval(0.25, 0, 1), val_ahead=Interval(0.125, 0.0625, 0.1875)),
     ]
     assert say(scores) == [
-        "  nearest_class_mean: 0.5000; PAN ahead by -0.1250 [-0.2500, 0.0000]",
+        "  nearest_class_mean: 0.5000; PAN behind by 0.1250 [0.0000, 0.2500]",
         "  paper_setting: 0.2500; PAN ahead by 0.1250 [0.0625, 0.1875]",
     ]
 

@@ -205,9 +205,9 @@ def test_before_a_final_training_there_are_no_test_columns_but_how_to_get_them(
 ):
     write_summary(results, STUDY, {"demo": records, "cub": records})
     demo, cub = results.summary.read_text(encoding="utf-8").split("## Best on ")[1:]
-    assert "| method | train | val | PAN ahead by | test | PAN ahead by |\n" in demo
+    assert "| method | train | val | PAN is | test | PAN is |\n" in demo
     assert "No test scores yet" not in demo
-    assert "| method | train | val | PAN ahead by |\n" in cub
+    assert "| method | train | val | PAN is |\n" in cub
     assert "No test scores yet: `study/final.py` with `cub/best_config.json` adds them." in cub.splitlines()
 
 
@@ -225,9 +225,10 @@ def test_a_paper_setting_that_may_have_been_cut_short_is_told(
 
 def test_the_page_has_every_method_with_its_intervals(written: StudyPaths):
     lines = written.summary.read_text(encoding="utf-8").splitlines()
-    start = lines.index("| method | train | val | PAN ahead by | test | PAN ahead by |")
-    shared = "0.3000 [0.3000, 0.3000] | 0.4000 [0.4000, 0.4000] | 0.3333 [0.2500, 0.4000] | 0.1667 [0.1250, 0.2000]"
-    own = shared.replace("0.3000", "0.6000").replace("0.4000 [0.4000, 0.4000] ", "0.1000 [0.1000, 0.1000] ")
+    start = lines.index("| method | train | val | PAN is | test | PAN is |")
+    on_val, on_test = "0.3000 [0.3000, 0.3000] | ahead by 0.4000 [0.4000, 0.4000]", "0.3333 [0.2500, 0.4000]"
+    shared = f"{on_val} | {on_test} | ahead by 0.1667 [0.1250, 0.2000]"
+    own = shared.replace("0.3000", "0.6000").replace("0.4000 [0.4000, 0.4000] |", "0.1000 [0.1000, 0.1000] |")
     without_winner = lines[lines.index(f"No trial has completed; {METRIC}:") :]
     assert "| paper_setting |  | 0.3000 [0.3000, 0.3000] |  |" in without_winner
     assert lines[start + 2 : start + 8] == [
@@ -237,6 +238,19 @@ def test_the_page_has_every_method_with_its_intervals(written: StudyPaths):
         f"| siamese_distance |  | {shared} |",
         f"| paper_setting |  | {shared} |",
         "",
+    ]
+
+
+def test_the_page_says_what_was_left_out(results: StudyPaths):
+    unreadable = {f"mug/{number}.jpg": "truncated" for number in range(5)}
+    data = {"notes": ["a note"], "left_out": {"unreadable image": 5, "hidden file": 1}, "unreadable": unreadable}
+    write_summary(results, {"name": "mine", "datasets": {"demo": PART | {"data": data}}}, {"demo": []})
+    lines = results.summary.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("Data: ")] == [
+        "Data: a note.",
+        "Data: 5 left out (unreadable image).",
+        "Data: 1 left out (hidden file).",
+        "Data: not read: mug/0.jpg: truncated; mug/1.jpg: truncated; mug/2.jpg: truncated; 2 more in study.json.",
     ]
 
 

@@ -62,7 +62,7 @@ class TestSharedImages:
         copy(items, 1, 4)
         copy(items, 2, 5)
         assert cautions(items, features) == [
-            "2 image files are in two splits, byte for byte (first: 1.png in train and 4.png in val)"
+            "2 image files in two splits, byte for byte (first: 1.png in train and 4.png in val)"
         ]
 
     def test_are_not_those_of_one_split(self, items: Items, features: Any) -> None:
@@ -76,7 +76,7 @@ class TestSharedImages:
         copy(items, 2, 5)
         splits = {Split.TRAIN: np.array([0, 1]), Split.VAL: np.array([2, 3]), Split.TEST: np.array([4])}
         assert cautions(items, features[1:], splits, unreadable=(0,)) == [
-            "1 image files are in two splits, byte for byte (first: 2.png in train and 5.png in test)"
+            "1 image file in two splits, byte for byte (first: 2.png in train and 5.png in test)"
         ]
 
 
@@ -105,7 +105,7 @@ class TestFeatures:
 def test_frames_are_counted(items: Items, features: Any) -> None:
     first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
     first.save(items.image_path(2), "TIFF", save_all=True, append_images=[second])
-    assert cautions(items, features) == ["1 image files have several frames; the first is used (first file: 2.png)"]
+    assert cautions(items, features) == ["1 image file with several frames; the first is used (first file: 2.png)"]
 
 
 @pytest.mark.parametrize("is_noise", [False, True])

@@ -122,6 +122,22 @@ def test_what_cannot_be_tried_is_refused_in_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_a_trial_is_described_by_its_differences_from_a_first_trial(chosen: Callable[..., FirstTrials]):
+    [line] = chosen("num_conditions = 7\nlearning_rate = 0.00123456789").lines()
+    assert line.endswith("try.toml: first trial 1, but num_conditions 7, learning_rate 0.001235")
+
+
+def test_a_trial_with_many_differences_is_described_in_one_short_line(
+    chosen: Callable[..., FirstTrials], suggested: Callable[[int], dict[str, Any]]
+):
+    values = [{k: v for k, v in suggested(n).items() if k not in OF_THE_STUDY} for n in range(6)]
+    for line in chosen(json.dumps(values), "t.json").lines():
+        source, _, description = line.removeprefix("tried first: ").partition(": ")
+        assert len(line) <= max(120, len(source) + 100)
+        assert "first trial " in description
+    assert any(" more" in line for line in chosen(json.dumps(values), "t.json").lines())
+
+
 def test_a_missing_file_and_too_many_trials_are_refused(chosen: Callable[..., FirstTrials], tmp_path: Path):
     with pytest.raises(UserError, match=r"none\.toml: cannot be read \(No such file"):
         read_try_file(tmp_path / "none.toml")
@@ -184,7 +200,7 @@ def test_resumed_the_same_change_nothing_and_those_that_never_started_remain(
         write_trial(study_config().results.dataset("demo").trials, record(number, Status.FAILED, config=config))
     earlier = {"datasets": {"demo": {"first_trials": more.trials}}}
     assert chosen("num_conditions = 8", num_trials=2, earlier=earlier).trials == more.trials
-    with pytest.raises(UserError, match="0 of --num-trials 2 left, but 1 trials are given; give --num-trials 3"):
+    with pytest.raises(UserError, match="0 of --num-trials 2 left, but 1 trial is given; give --num-trials 3"):
         chosen("num_conditions = 9", num_trials=2, earlier=earlier)
 
 

@@ -93,7 +93,7 @@ def test_images_are_looked_at_by_size(tmp_path: Path) -> None:
     image = "images/001.Auk"
     expected = f"4 of the 6 listed images ({image}/2.jpg, {image}/3.jpg, {image}/4.jpg, ..)"
     assert said(report, Verdict.MISSING) == expected
-    assert f"1 images of 0 bytes ({image}/1.jpg)" in said(report, Verdict.BROKEN)
+    assert f"1 image of 0 bytes ({image}/1.jpg)" in said(report, Verdict.BROKEN)
 
 
 def test_what_lies_about_is_odd(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_what_lies_about_is_odd(tmp_path: Path) -> None:
     report = look(tmp_path, "cub", {f"CUB_200_2011/{name}": "x" for name in leftovers} | {"CUB_200_2011.tgz": "x"})
     assert report.readable
     for part in (
-        "1 files ._* of macOS, no images (images/._a.jpg)",
+        "1 file ._* of macOS, no images (images/._a.jpg)",
         "img.zip: an archive",
         "../CUB_200_2011.tgz: an",
     ):
@@ -128,7 +128,7 @@ def test_other_layout_of_in_shop(tmp_path: Path, image_root: str, annotations: s
 def test_rows_of_another_form_are_counted(tmp_path: Path) -> None:
     name = "In-shop/Eval/list_eval_partition.txt"
     report = look(tmp_path, "inshop", {name: IN_SHOP[name] + "img/x.jpg id_9 validation\nimg/y.jpg\n"})
-    assert "2 lines are not" in said(report, Verdict.BROKEN)
+    assert "2 lines not of the form" in said(report, Verdict.BROKEN)
 
 
 def test_one_version_of_polyvore_will_do(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_outfits_of_another_form(tmp_path: Path, content: str, message: str) -> 
 
 def test_items_without_metadata(tmp_path: Path) -> None:
     report = look(tmp_path, "polyvore", {"polyvore_outfits/polyvore_item_metadata.json": '{"1": {}}'})
-    assert said(report, Verdict.BROKEN) == "1 items of the outfits have no metadata (2)"
+    assert said(report, Verdict.BROKEN) == "1 item of the outfits without metadata (2)"
 
 
 @pytest.mark.real

@@ -50,7 +50,7 @@ def test_what_is_no_image_of_a_class_is_counted(draw: Draw):
         f"{EMPTY_CLASS}: empty": 1,
         f"{OTHER_FILE}: .heic, .txt": 2,
     }
-    assert "1 images in subfolders of a class's folder belong to the class" in items.notes
+    assert "1 image in subfolders of a class's folder: of the same class" in items.notes
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_tables_of_spreadsheets_say_the_same(draw: Draw, table: str | bytes):
     assert items.attribute_names == ("red", "big")
     assert items.certain.tolist() == [[True, True], [False, False], [True, False]]
     assert (items.attributes & items.certain).tolist() == [[True, False], [False, False], [False, False]]
-    assert "1 images have no row in attributes.csv: their attributes are unknown" in items.notes
+    assert "1 image without a row in attributes.csv: unknown attributes" in items.notes
 
 
 @pytest.mark.parametrize(
