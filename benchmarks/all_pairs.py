@@ -1,7 +1,8 @@
 """How fast are pairs scored, and all pairs of queries and gallery items?
 
 Pairs: the peer is a bound, one product of a joint representation that is already in memory with the weights of
-similarity and relevance. Only `concat`, whose products are taken once an item, is compared with the straight form.
+similarity and relevance, both in bfloat16 in the rows of bfloat16. Only `concat`, whose products are taken once an
+item, is compared with the straight form.
 All pairs: the peer is the straight form, a chunk of pairs at a time, with torch's topk of each query.
 
     .venv/bin/python benchmarks/all_pairs.py             # pairs with one and with two threads
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from pan_model.config import TrialConfig
 from pan_model.model.pan import Pan
+from pan_model.model.precision import Precision, as_operand
 from pan_model.model.similarity import Joint
 from pan_model.scoring.all_pairs import most_similar
 
@@ -35,10 +37,10 @@ QUERIES, GALLERY, K = {"cpu": 96, "cuda": 2048}, {"cpu": 4096, "cuda": 12612}, 5
 """On the CPU fewer than the 14,218 queries and 12,612 gallery images of In-Shop's test split."""
 
 
-def make_pan(joint: Joint, dim: int, num_conditions: int, device: str) -> Pan:
+def make_pan(joint: Joint, dim: int, num_conditions: int, device: str, precision: Precision = Precision.FLOAT32) -> Pan:
     """Return an untrained model whose embeddings are its features."""
     config = {"encoder": "siamese", "supervision": "unsupervised", "num_conditions": num_conditions, "seed": 0}
-    flat = {**config, "joint": str(joint), "normalisation": "none", "max_epochs": 1}
+    flat = {**config, "joint": str(joint), "normalisation": "none", "max_epochs": 1, "precision": str(precision)}
     pan = Pan(TrialConfig.from_flat(flat).model, feature_dim=dim, num_classes=2, condition_names=())
     return pan.to(device).eval()
 
@@ -69,7 +71,10 @@ def pairs_row(pan: Pan, num_pairs: int, threads: int, repeats: int) -> Row:
     with torch.inference_mode():
         joints = pan.similarity.represent(h[index_1], h[index_2])
         weights = torch.cat([pan.similarity.similarity.weight, pan.similarity.relevance.weight]).T
+        joints, weights = (as_operand(values, pan.similarity.precision) for values in (joints, weights))
     seconds = alternate(ours, lambda: torch.mm(joints, weights), repeats)
+    if pan.similarity.precision is Precision.BFLOAT16:
+        return Row.less(f"pairs, {what}, bfloat16, bound", *seconds, target=0.75 if num_conditions == 312 else None)
     return Row.less(f"pairs, {what}, bound", *seconds, target=TARGETS[num_conditions])
 
 
@@ -122,8 +127,9 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[Row]:
             for num_pairs in sizes[:1] if quick else sizes:
                 for dim in dims:
                     for num_conditions in conditions:
-                        pan = make_pan(joint, dim, num_conditions, device)
-                        yield pairs_row(pan, num_pairs, threads, 5 if num_pairs == sizes[0] else 3)
+                        for precision in Precision:
+                            pan = make_pan(joint, dim, num_conditions, device, precision)
+                            yield pairs_row(pan, num_pairs, threads, 5 if num_pairs == sizes[0] else 3)
         yield pairs_row(make_pan(Joint.CONCAT, 1280, 50, device), sizes[0], threads, 3)
     torch.set_num_threads(arguments.threads)
     for joint in Joint:

@@ -27,6 +27,24 @@ def joint_rows(embeddings: Float[Tensor, "N E"], joint: Joint) -> Float[Tensor, 
     return embeddings * (embeddings.shape[1] ** 0.5 / norms)  # one array as large as the embeddings, not two
 
 
+class SumOfRows:
+    """Sums of two rows of a table, gathered in one pass: bags of two.
+
+    >>> SumOfRows(512, torch.device("cpu"))(
+    ...     torch.tensor([[1.0], [2.0], [5.0]]), torch.tensor([[0, 2], [1, 1]])
+    ... ).tolist()
+    [[6.0], [4.0]]
+    """
+
+    def __init__(self, chunk_size: int, device: torch.device) -> None:
+        """Prepare chunks of at most `chunk_size` pairs."""
+        self._offsets = torch.arange(0, 2 * chunk_size, 2, device=device)
+
+    def __call__(self, table: Float[Tensor, "N K"], pairs: Int[Tensor, "P 2"]) -> Float[Tensor, "P K"]:
+        """Return the sums, a new tensor."""
+        return torch.embedding_bag(table, pairs.reshape(-1), self._offsets[: len(pairs)])[0]
+
+
 class PairDifference:
     """h_i - h_j of chunks of pairs, in one pass over the rows of the items: bags of two with weights 1 and -1.
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pan_model.model.gathered_joint import PairJoint, joint_rows
+from pan_model.model.gathered_joint import PairJoint, SumOfRows, joint_rows
+from pan_model.model.precision import Precision, as_operand, multiply
 from pan_model.model.similarity import ConditionSimilarity, Joint, PairSimilarity
 from pan_model.shapes import Float, Int
 
@@ -43,8 +44,8 @@ SQUARES_PAY, SQUARES_PAY_LOGITS = 6, 20
 class PairScorer:
     """Scores pairs of items by a condition similarity module in evaluation mode.
 
-    The score is p or its log-odds, as `PairSimilarity.score` and `log_odds`, equal to rounding. The weights are read
-    when the scorer is built.
+    The score is p or its log-odds, as `PairSimilarity.score` and `log_odds`, equal to rounding in the module's
+    precision. The weights are read when the scorer is built.
 
     >>> from pan_model.model.similarity import SimilarityConfig
     >>> similarity = ConditionSimilarity(SimilarityConfig(), embedding_dim=3, num_conditions=2).eval()
@@ -59,7 +60,9 @@ class PairScorer:
         layers = (similarity.similarity, similarity.relevance)
         self.joint = similarity.joint
         self.log_odds = log_odds
-        self._weight = torch.cat([layer.weight for layer in layers])
+        # The products of concat are taken once an item.
+        self._precision = Precision.FLOAT32 if similarity.joint is Joint.CONCAT else similarity.precision
+        self._weight = as_operand(torch.cat([layer.weight for layer in layers]), self._precision)
         self._bias = torch.cat([layer.bias for layer in layers])
 
     @torch.no_grad()
@@ -87,19 +90,19 @@ class PairScorer:
         """Return a function from the pairs (P, 2) of a chunk to their logits (P, 2M).
 
         product of many pairs: u v = ((u + v)^2 - u^2 - v^2) / 2, in which the sum of two rows is gathered in one pass,
-        and the products of the weights with u^2 are taken once an item.
+        and the products of the weights with u^2 are taken once an item. The difference needs float32.
         """
         sum_rows = SumOfRows(chunk_size, embeddings.device)
         many_pairs = num_pairs > len(embeddings) * (SQUARES_PAY + len(self._weight) / SQUARES_PAY_LOGITS)
         match self.joint:
-            case Joint.PRODUCT if many_pairs:
+            case Joint.PRODUCT if many_pairs and self._precision is Precision.FLOAT32:
                 rows, half = joint_rows(embeddings, self.joint), self._weight.T / 2
                 of_items = torch.addmm(self._bias / 2, rows.square(), half, alpha=-1)
                 return lambda pairs: sum_rows(of_items, pairs).addmm_(sum_rows(rows, pairs).square_(), half)
             case Joint.ABSDIFF | Joint.PRODUCT:
-                joint = PairJoint(joint_rows(embeddings, self.joint), self.joint, chunk_size)
+                joint = PairJoint(self.left(embeddings), self.joint, chunk_size)
                 weight = self._weight.T.contiguous()
-                return lambda pairs: torch.addmm(self._bias, joint(pairs), weight)
+                return lambda pairs: self._add_bias(joint(pairs), weight)
             case Joint.CONCAT:
                 of_items = torch.cat([self.left(embeddings), self.right(embeddings)])
                 second = torch.tensor([0, len(embeddings)], device=embeddings.device)
@@ -109,14 +112,14 @@ class PairScorer:
     def left(self, embeddings: Float[Tensor, "N E"]) -> Float[Tensor, "N R"]:
         """Return what items contribute to the pairs in which they come first, the first argument of `block`."""
         if self.joint is not Joint.CONCAT:
-            return joint_rows(embeddings, self.joint)
+            return as_operand(joint_rows(embeddings, self.joint), self._precision)
         return torch.addmm(self._bias, embeddings, self._weight[:, : embeddings.shape[1]].T)
 
     @torch.no_grad()
     def right(self, embeddings: Float[Tensor, "N E"]) -> Float[Tensor, "N R"]:
         """Return what items contribute to the pairs in which they come second, the second argument of `block`."""
         if self.joint is not Joint.CONCAT:
-            return joint_rows(embeddings, self.joint)
+            return as_operand(joint_rows(embeddings, self.joint), self._precision)
         return embeddings @ self._weight[:, embeddings.shape[1] :].T
 
     @torch.no_grad()
@@ -127,7 +130,7 @@ class PairScorer:
             left: The result of `left` for Q items.
             right: The result of `right` for G items.
         """
-        scores = left.new_empty(len(left), len(right))
+        scores = self._bias.new_empty(len(left), len(right))
         if scores.numel() == 0:
             return scores
         match self.joint:
@@ -159,8 +162,8 @@ class PairScorer:
                 joint = combine(queries[:, None], items[None], out=joints[: tile.numel() * left.shape[1]].view(shape))
                 if self.joint is Joint.ABSDIFF:
                     joint.abs_()
-                of_pairs = left.new_empty(tile.numel())
-                self._reduce_rows(torch.addmm(self._bias, joint.view(-1, left.shape[1]), weight), of_pairs)
+                of_pairs = scores.new_empty(tile.numel())
+                self._reduce_rows(self._add_bias(joint.view(-1, left.shape[1]), weight), of_pairs)
                 tile.copy_(of_pairs.view(tile.shape))
 
     def _block_of_weights(
@@ -173,7 +176,8 @@ class PairScorer:
         for queries, strip in zip(left.split(height), scores.split(height), strict=True):
             weights = (self._weight[None] * queries[:, None]).view(-1, left.shape[1])
             for items, tile in zip(right.split(width), strip.split(width, dim=1), strict=True):
-                logits = torch.mm(weights, items.T).view(len(queries), columns, -1).add_(self._bias[:, None])
+                products = multiply(weights, items.T).to(scores.dtype)
+                logits = products.view(len(queries), columns, -1).add_(self._bias[:, None])
                 self._reduce(logits, tile)
 
     def _block_of_sums(
@@ -187,6 +191,12 @@ class PairScorer:
             of_items = items.T.contiguous()
             for queries, tile in zip(left.split(height), strip.split(height), strict=True):
                 self._reduce(queries[:, :, None] + of_items, tile)
+
+    def _add_bias(self, joints: Float[Tensor, "P J"], weight: Float[Tensor, "J K"]) -> Float[Tensor, "P K"]:
+        """Return the logits of pairs from their joint representations and the transposed weights."""
+        if joints.dtype == self._bias.dtype:
+            return torch.addmm(self._bias, joints, weight)
+        return multiply(joints, weight).to(self._bias.dtype).add_(self._bias)
 
     def _reduce_rows(self, logits: Float[Tensor, "P K"], scores: Float[Tensor, "P"]) -> None:
         """Write the scores of P pairs; few conditions are laid out so that pairs are contiguous."""
@@ -209,24 +219,6 @@ class PairScorer:
             block, pair = extreme
             of_pairs = similarity[block, :, pair], torch.log_softmax(relevance[block, :, pair], dim=1)
             scores[extreme] = PairSimilarity(*of_pairs).log_odds
-
-
-class SumOfRows:
-    """Sums of two rows of a table, gathered in one pass: bags of two.
-
-    >>> SumOfRows(512, torch.device("cpu"))(
-    ...     torch.tensor([[1.0], [2.0], [5.0]]), torch.tensor([[0, 2], [1, 1]])
-    ... ).tolist()
-    [[6.0], [4.0]]
-    """
-
-    def __init__(self, chunk_size: int, device: torch.device) -> None:
-        """Prepare chunks of at most `chunk_size` pairs."""
-        self._offsets = torch.arange(0, 2 * chunk_size, 2, device=device)
-
-    def __call__(self, table: Float[Tensor, "N K"], pairs: Int[Tensor, "P 2"]) -> Float[Tensor, "P K"]:
-        """Return the sums, a new tensor."""
-        return torch.embedding_bag(table, pairs.reshape(-1), self._offsets[: len(pairs)])[0]
 
 
 def _threads(like: Tensor) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pan_model.errors import UserError
+from pan_model.model.precision import Precision
 from pan_model.shapes import Float
 
 DROPPED = -1e4
@@ -99,12 +100,14 @@ class SimilarityConfig:
         first_weights: The kind of initial weights.
         dropout: The share of the joint representation's entries that is dropped in training.
         condition_dropout: The share of a pair's conditions that is dropped in training.
+        precision: The type of the operands of products over pairs; None is float32. The study sets it.
     """
 
     joint: Joint = Joint.ABSDIFF
     first_weights: FirstWeights = FirstWeights.XAVIER
     dropout: float = 0.0
     condition_dropout: float = 0.0
+    precision: Precision | None = None
 
     def __post_init__(self) -> None:
         for name in ("dropout", "condition_dropout"):
@@ -120,12 +123,16 @@ class ConditionSimilarity(nn.Module):
     With num_conditions = 1 it is a plain pairwise decoder, p = s. Initial weights are Xavier uniform, biases zero; see
     `pan_model.model.initialisation` for the alternative. The product of two unit vectors of length E is multiplied by
     E, so that its entries have the scale of the other joints' and learning rates are comparable.
+
+    `forward` is the straight form, without `precision`, which training steps (`pan_model.training.pair_loss`) and
+    scores (`pan_model.model.pair_scores`) follow.
     """
 
     def __init__(self, config: SimilarityConfig, *, embedding_dim: int, num_conditions: int) -> None:
         super().__init__()
         self.joint = config.joint
         self.condition_dropout = config.condition_dropout
+        self.precision = config.precision or Precision.FLOAT32
         self.joint_scale = embedding_dim if config.joint is Joint.PRODUCT else 1
         joint_dim = embedding_dim if config.joint.symmetric else 2 * embedding_dim
         self.dropout = nn.Dropout(config.dropout)

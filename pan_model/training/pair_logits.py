@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pan_model.model.gathered_joint import PairDifference, joint_rows
+from pan_model.model.gathered_joint import PairDifference, PairJoint, SumOfRows, joint_rows
+from pan_model.model.precision import as_operand, multiply
 from pan_model.model.similarity import ConditionSimilarity, Joint
 from pan_model.shapes import Float, Int
 
@@ -27,6 +28,7 @@ class Operands:
 
     Attributes:
         joint: The joint representation.
+        precision: The type of the operands of products.
         dropped: The share of its entries that is dropped.
         rows: The rows of N items, (N, E), or (2N, 2M).
         weight: The weights (2M, J); None if the rows are logits.
@@ -36,6 +38,7 @@ class Operands:
     def __init__(self, similarity: ConditionSimilarity, embeddings: Float[Tensor, "N E"]) -> None:
         weight = torch.cat([similarity.similarity.weight, similarity.relevance.weight])
         self.joint = similarity.joint
+        self.precision = similarity.precision
         self.dropped = similarity.dropout.p if similarity.training else 0.0
         self.bias: Float[Tensor, "L"] = torch.cat([similarity.similarity.bias, similarity.relevance.bias])
         self.weight: Float[Tensor, "L J"] | None = None
@@ -67,17 +70,19 @@ class PairLogits(Protocol):
     """The logits of chunks of pairs. Gradients add up over chunks.
 
     Attributes:
+        bias: The biases (2M, 1), which the logits of `forward` lack.
         of_rows: The gradient of the rows; None if they need none.
         of_weight: The gradient of the weights; None if there are none.
         of_bias: The gradient of the biases.
     """
 
+    bias: Float[Tensor, "L 1"]
     of_rows: Float[Tensor, "R W"] | None
     of_weight: Float[Tensor, "L J"] | None
     of_bias: Float[Tensor, "L"]
 
-    def forward(self, places: Int[Tensor, "C 2"], generator: torch.Generator, out: Float[Tensor, "L C"]) -> None:
-        """Write the logits of a chunk to `out`."""
+    def forward(self, places: Int[Tensor, "C 2"], generator: torch.Generator) -> Float[Tensor, "L C"]:
+        """Return the logits of a chunk without biases, in a buffer that takes their gradient."""
         ...
 
     def backward(self, places: Int[Tensor, "C 2"], gradient: Float[Tensor, "L C"]) -> None:
@@ -90,16 +95,15 @@ class _LogitRows:
 
     def __init__(self, operands: Operands, chunk_size: int, train_rows: bool) -> None:
         self._rows = operands.rows.detach()
-        self._bias = operands.bias.detach()[:, None]
+        self.bias = operands.bias.detach()[:, None]
         self._as_second = torch.tensor([0, len(self._rows) // 2], device=self._rows.device)
-        self._offsets = torch.arange(0, 2 * chunk_size, 2, device=self._rows.device)
+        self._sums = SumOfRows(chunk_size, self._rows.device)
         self.of_rows: Tensor | None = torch.zeros_like(self._rows) if train_rows else None
         self.of_weight: Tensor | None = None
         self.of_bias = torch.zeros_like(operands.bias)
 
-    def forward(self, places: Tensor, generator: torch.Generator, out: Tensor) -> None:
-        rows = (places + self._as_second).reshape(-1)
-        torch.add(torch.embedding_bag(self._rows, rows, self._offsets[: len(places)])[0].t(), self._bias, out=out)
+    def forward(self, places: Tensor, generator: torch.Generator) -> Tensor:
+        return self._sums(self._rows, places + self._as_second).t().contiguous()
 
     def backward(self, places: Tensor, gradient: Tensor) -> None:
         self.of_bias += gradient.sum(dim=1)
@@ -114,68 +118,65 @@ class _JointProducts:
 
     def __init__(self, operands: Operands, weight: Tensor, chunk_size: int, train_rows: bool) -> None:
         self._joint, self._dropped = operands.joint, operands.dropped
-        self._rows = operands.rows.detach()
-        self._weight, self._bias = weight, operands.bias.detach()[:, None]
-        self._transposed = weight.t().contiguous() if len(weight) <= FEW_LOGITS else weight
+        self._rows = as_operand(operands.rows.detach(), operands.precision)
+        self._weight = as_operand(weight, operands.precision)
+        self.bias = operands.bias.detach()[:, None]
+        self._transposed = self._weight.t().contiguous()
         self._difference = PairDifference(self._rows, chunk_size)
-        self._first, self._second, self._represented, self._gradient = (
-            self._rows.new_empty(chunk_size if needed else 0, weight.shape[1])
-            for needed in (*[self._joint is Joint.PRODUCT] * 2, train_rows, train_rows)
-        )
-        self._chunk = self._mask = self._difference_of_chunk = self._represented
-        self.of_rows: Tensor | None = torch.zeros_like(self._rows) if train_rows else None
+        self._pair_joint = PairJoint(self._rows, self._joint, chunk_size)
+        self._logits = self._rows.new_empty(len(weight) * chunk_size)
+        self._chunk = self._mask = self._first = self._second = self._rows[:0]
+        self.of_rows: Tensor | None = torch.zeros_like(operands.rows) if train_rows else None
         self._of_weight = torch.zeros_like(weight)
         self.of_weight: Tensor | None = self._of_weight
         self.of_bias = torch.zeros_like(operands.bias)
 
-    def forward(self, places: Tensor, generator: torch.Generator, out: Tensor) -> None:
+    def forward(self, places: Tensor, generator: torch.Generator) -> Tensor:
         self._chunk = self._represent(places)
         if self._dropped:
             self._mask = dropout_mask(self._chunk, self._dropped, generator)
             self._chunk = self._chunk.mul_(self._mask)
-        if len(out) <= FEW_LOGITS:
-            torch.add(torch.mm(self._chunk, self._transposed).t(), self._bias, out=out)
-        else:
-            torch.mm(self._weight, self._chunk.t(), out=out).add_(self._bias)
+        logits = self._logits[: len(self._weight) * len(places)].view(len(self._weight), len(places))
+        if len(logits) <= FEW_LOGITS:
+            return logits.copy_(multiply(self._chunk, self._transposed).t())
+        if logits.is_cuda:
+            return multiply(self._weight, self._chunk.t())
+        return torch.mm(self._weight, self._chunk.t(), out=logits)
 
     def backward(self, places: Tensor, gradient: Tensor) -> None:
-        self.of_bias += gradient.sum(dim=1)
-        self._of_weight.addmm_(gradient, self._chunk)
+        self.of_bias += gradient.sum(dim=1, dtype=self.of_bias.dtype)
+        gradient = gradient.to(self._chunk.dtype)
+        if gradient.dtype == self._of_weight.dtype:
+            self._of_weight.addmm_(gradient, self._chunk)
+        else:
+            self._of_weight += multiply(gradient, self._chunk)
         if self.of_rows is None:
             return
-        of_chunk = torch.mm(gradient.t(), self._weight, out=self._gradient[: len(places)])
+        of_chunk = multiply(gradient.t(), self._weight)
         if self._dropped:
             of_chunk.mul_(self._mask)
         first, second = places.t().contiguous()
         match self._joint:
             case Joint.ABSDIFF:
-                of_chunk.mul_(self._difference_of_chunk.sgn_())
-                self.of_rows.index_add_(0, first, of_chunk)
-                self.of_rows.index_add_(0, second, of_chunk, alpha=-1)
+                of_first = of_chunk.mul_(self._first.sgn_()).to(self.of_rows.dtype)
+                self.of_rows.index_add_(0, first, of_first)
+                self.of_rows.index_add_(0, second, of_first, alpha=-1)
             case Joint.PRODUCT:
-                self.of_rows.index_add_(0, first, self._second[: len(places)].mul_(of_chunk))
-                self.of_rows.index_add_(0, second, self._first[: len(places)].mul_(of_chunk))
+                self.of_rows.index_add_(0, first, self._second.mul_(of_chunk).to(self.of_rows.dtype))
+                self.of_rows.index_add_(0, second, self._first.mul_(of_chunk).to(self.of_rows.dtype))
             case Joint.CONCAT:
-                self.of_rows.index_add_(0, places.reshape(-1), of_chunk.view(2 * len(places), -1))
+                of_pairs = of_chunk.to(self.of_rows.dtype).view(2 * len(places), -1)
+                self.of_rows.index_add_(0, places.reshape(-1), of_pairs)
 
     def _represent(self, places: Tensor) -> Tensor:
         """Return the joint representations of a chunk, and keep what their gradient needs."""
-        represented = self._represented[: len(places)]
-        match self._joint:
-            case Joint.ABSDIFF:
-                difference = self._difference(places)
-                if self.of_rows is None:
-                    return difference.abs_()
-                self._difference_of_chunk = difference
-                return torch.abs(difference, out=represented)
-            case Joint.PRODUCT:
-                first, second = (
-                    torch.index_select(self._rows, 0, column, out=buffer[: len(places)])
-                    for column, buffer in zip(places.t().contiguous(), (self._first, self._second), strict=True)
-                )
-                return first.mul_(second) if self.of_rows is None else torch.mul(first, second, out=represented)
-            case Joint.CONCAT:
-                return self._rows.index_select(0, places.reshape(-1)).view(len(places), -1)
+        if self.of_rows is not None and self._joint is Joint.ABSDIFF:
+            self._first = self._difference(places)
+            return self._first.abs()
+        if self.of_rows is not None and self._joint is Joint.PRODUCT:
+            self._first, self._second = (self._rows.index_select(0, column) for column in places.t().contiguous())
+            return self._first * self._second
+        return self._pair_joint(places)
 
 
 def dropout_mask(like: Float[Tensor, "C J"], share: float, generator: torch.Generator) -> Float[Tensor, "C J"]:

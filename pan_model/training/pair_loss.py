@@ -1,6 +1,6 @@
 """The losses of pairs and conditions, and their gradients, in one pass over chunks of pairs.
 
-For a pair with similarity logits z, relevance logits a and label y let t = z if y else -z, r = softmax(a),
+For a pair with similarity logits z, relevance logits a and label y let t = z if y else -z, u = -t, r = softmax(a),
 q = sigmoid(t). The loss of the pair is -log sum_m r_m q_m, and with the posterior pi_m = r_m q_m / sum_k r_k q_k its
 gradient is r - pi with respect to a and -pi (1 - q) with respect to t. `pair_losses` and `condition_loss` in `loss.py`
 are the straight form, which autograd differentiates.
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from pan_model.model.pair_labels import PairLabels
 from pan_model.model.similarity import DROPPED, ConditionSimilarity
 from pan_model.reproducibility import computing_threads
-from pan_model.shapes import Bool, Float, Int
+from pan_model.shapes import Bool, Float, Int, UInt8
 from pan_model.training.loss import MASK_EPSILON
 from pan_model.training.pair_logits import Operands
 
@@ -40,8 +40,17 @@ SHARE = 128
 MAX_STREAMS = 8
 """The most threads that chunks are divided among."""
 
-LARGEST_LOSS = {torch.float32: 69.0, torch.float64: 660.0}
-"""Losses of pairs up to which the products of relevances and similarities keep their precision."""
+BLOCK_VALUES = {"cpu": 2**16, "cuda": 2**25}
+"""Values of an array of a block of pairs, several of which fit in the cache, by device."""
+
+MIN_BLOCK = 64
+"""The fewest pairs of a block."""
+
+LARGEST_LOGARITHM = {torch.float32: 69.0, torch.float64: 660.0}
+"""Sums of exponentials whose logarithm is at most as large, or minus that, keep their precision."""
+
+Codes = tuple[UInt8[Tensor, "K C"], UInt8[Tensor, "K C"] | None]
+"""The labels of pairs, and whether they are certain, as `PairLabels` returns them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,13 +143,15 @@ class _Plan:
         dtype, device = operands.rows.dtype, operands.rows.device
         self.num_pairs = len(pairs.same)
         self.places = pairs.places.contiguous()
-        self.same = pairs.same
+        self.different = ~pairs.same
         self.weights = pairs.weights.to(dtype)
         self.sign = pairs.same.to(dtype).mul_(2).sub_(1)
+        self.minus_sign = -self.sign
+        self.one = self.sign.new_ones(())
         num_threads = torch.get_num_threads() if device.type == "cpu" else 1
         self.size = size or chunk_size(self.num_pairs, operands.width, device, num_threads=num_threads)
-        starts = range(0, self.num_pairs, self.size)
-        self.chunks = [slice(start, min(start + self.size, self.num_pairs)) for start in starts]
+        self.block_size = max(MIN_BLOCK, BLOCK_VALUES[device.type] // self.num_conditions)
+        self.chunks = _slices(self.num_pairs, self.size)
         self.num_streams = max(1, min(num_threads, len(self.chunks), MAX_STREAMS))
         draws = operands.dropped or self.conditions_dropped
         self.seeds = torch.randint(2**62, (len(self.chunks),)).tolist() if draws else []
@@ -177,23 +188,29 @@ class _FusedLosses(torch.autograd.Function):
 
 @torch.no_grad()
 def _run(plan: _Plan, *, backward: bool, train_rows: bool) -> _Sums:
-    """Compute the chunks of a step, once more by logarithms if products of probabilities underflow.
+    """Compute the chunks of a step, once more by logarithms if exponentials overflow or underflow.
 
     A GPU always computes by logarithms: it would have to wait for the outcome of the check.
     """
     if plan.places.device.type == "cpu":
-        sums = _run_chunks(plan, backward=backward, train_rows=train_rows, exact=False)
-        largest = sums.of_pairs.max().item()
-        if largest < LARGEST_LOSS[sums.of_pairs.dtype] and math.isfinite(sums.of_conditions.sum().item()):
-            return sums
-    return _run_chunks(plan, backward=backward, train_rows=train_rows, exact=True)
+        (totals, scores, of_conditions), gradients = _run_chunks(
+            plan, backward=backward, train_rows=train_rows, exact=False
+        )
+        largest = math.exp(LARGEST_LOGARITHM[totals.dtype])
+        in_range = totals.max().item() < largest and scores.min().item() > 1 / largest
+        if in_range and math.isfinite(of_conditions.sum().item()):
+            return _Sums(totals.div_(scores).log_(), of_conditions, *gradients)
+    (_, log_scores, of_conditions), gradients = _run_chunks(plan, backward=backward, train_rows=train_rows, exact=True)
+    return _Sums(log_scores.neg_(), of_conditions, *gradients)
 
 
-def _run_chunks(plan: _Plan, *, backward: bool, train_rows: bool, exact: bool) -> _Sums:
-    of_pairs, of_conditions = plan.weights.new_zeros(2, plan.num_pairs)
+def _run_chunks(
+    plan: _Plan, *, backward: bool, train_rows: bool, exact: bool
+) -> tuple[Float[Tensor, "3 P"], tuple[Tensor | None, Tensor | None, Tensor]]:
+    """Return what `_Stream` notes of each pair, and the gradients."""
+    results = plan.weights.new_zeros(3, plan.num_pairs)
     streams = [
-        _Stream(plan, of_pairs, of_conditions, backward=backward, train_rows=train_rows, exact=exact)
-        for _ in range(plan.num_streams)
+        _Stream(plan, results, backward=backward, train_rows=train_rows, exact=exact) for _ in range(plan.num_streams)
     ]
     _in_parallel([partial(stream.run, first) for first, stream in enumerate(streams)])
     gradients = streams[0].gradients
@@ -201,37 +218,29 @@ def _run_chunks(plan: _Plan, *, backward: bool, train_rows: bool, exact: bool) -
         for total, more in zip(gradients, stream.gradients, strict=True):
             if total is not None and more is not None:
                 total.add_(more)
-    return _Sums(of_pairs.neg_(), of_conditions, *gradients)
+    return results, gradients
 
 
 class _Buffers:
-    """The arrays of a chunk of C pairs. Each is used for several values in turn, so that they stay in the cache."""
+    """The arrays of a block of pairs. Each is used for several values in turn, so that they stay in the cache."""
 
     def __init__(self, like: Tensor, num_conditions: int, size: int) -> None:
-        self.logits = like.new_empty(2 * num_conditions, size)
-        self.t, self.relevance = self.logits.split(num_conditions)
-        self.q, self.complement, self.posterior, self.errors = like.new_empty(4, num_conditions, size)
+        arrays = like.new_empty(6, num_conditions, size)
+        self.u, self.q, self.relevance, self.posterior, self.errors, self.losses = arrays
 
 
 class _Stream:
     """A thread's chunks of a step, with its own buffers and sums of gradients."""
 
     def __init__(
-        self,
-        plan: _Plan,
-        of_pairs: Float[Tensor, "P"],
-        of_conditions: Float[Tensor, "P"],
-        *,
-        backward: bool,
-        train_rows: bool,
-        exact: bool,
+        self, plan: _Plan, results: Float[Tensor, "3 P"], *, backward: bool, train_rows: bool, exact: bool
     ) -> None:
         self._plan = plan
-        self._of_pairs, self._of_conditions = of_pairs, of_conditions
+        self._totals, self._scores, self._of_conditions = results
         self._backward, self._exact = backward, exact
         self._logits = plan.operands.pair_logits(plan.size, train_rows=train_rows)
-        self._buffers = _Buffers(of_pairs, plan.num_conditions, 0)
-        self._generator = torch.Generator(of_pairs.device)
+        self._buffers = _Buffers(results, plan.num_conditions, 0)
+        self._generator = torch.Generator(results.device)
 
     @property
     def gradients(self) -> tuple[Tensor | None, Tensor | None, Tensor]:
@@ -246,73 +255,116 @@ class _Stream:
             chunk = plan.chunks[number]
             if plan.seeds:
                 self._generator.manual_seed(plan.seeds[number])
-            if self._buffers.logits.shape[1] != chunk.stop - chunk.start:
-                self._buffers = _Buffers(self._of_pairs, plan.num_conditions, chunk.stop - chunk.start)
-            self._compute(chunk, plan.places[chunk], plan.sign[chunk])
+            places = plan.places[chunk]
+            logits = self._logits.forward(places, self._generator)
+            codes = None if plan.labels is None else plan.labels(places, plan.different[chunk])
+            for block in _slices(len(places), plan.block_size):
+                pairs = slice(chunk.start + block.start, chunk.start + block.stop)
+                self._compute(logits[:, block], _columns(codes, block), pairs)
+            if self._backward:
+                self._logits.backward(places, logits)
 
-    def _compute(self, chunk: slice, places: Int[Tensor, "C 2"], sign: Float[Tensor, "C"]) -> None:
-        """Compute the losses of a chunk of pairs; the gradient of its logits replaces them."""
-        b, plan = self._buffers, self._plan
-        self._logits.forward(places, self._generator, b.logits)
+    def _compute(self, logits: Float[Tensor, "L C"], codes: Codes | None, pairs: slice) -> None:
+        """Compute the losses of a block of pairs; the gradient of its logits, given without biases, replaces them."""
+        plan, b = self._plan, self._buffers_of(logits.shape[1])
+        halves, biases = (values.split(plan.num_conditions) for values in (logits, self._logits.bias))
+        for half, bias, into in zip(halves, biases, (b.u, b.relevance), strict=True):
+            _add(half, bias, into)
+        b.u.mul_(plan.minus_sign[pairs])
         if plan.conditions_dropped:
-            drawn = torch.empty_like(b.t).uniform_(generator=self._generator) < plan.conditions_dropped
+            drawn = torch.empty_like(b.u).uniform_(generator=self._generator) < plan.conditions_dropped
             b.relevance.masked_fill_(drawn & ~drawn.all(dim=0), DROPPED)
-        torch.sigmoid(b.t.mul_(sign), out=b.q)
-        torch.neg(b.t, out=b.complement).sigmoid_()
-        scale = self._compare_with_labels(plan.labels, chunk, places, sign) if plan.labels is not None else None
-        self._of_pairs[chunk] = self._weighted_posterior(plan.weights[chunk])
+        losses = b.losses[: 0 if codes is None else len(codes[0])]
+        if self._exact:
+            losses.copy_(F.softplus(b.u[: len(losses)], threshold=40))
+            torch.neg(b.u, out=b.q).sigmoid_()
+        else:
+            torch.exp(b.u, out=b.q).add_(1)
+            torch.log(b.q[: len(losses)], out=losses)
+            b.q.reciprocal_()
+        factor = self._take_scores(plan.weights[pairs], pairs)
+        complement = torch.sub(plan.one, b.q, out=b.q)
+        per_label = None if codes is None else self._compare_with_labels(codes, complement, losses, pairs)
         if not self._backward:
             return
-        b.relevance.sub_(b.posterior)
-        torch.mul(b.posterior, b.complement, out=b.t).mul_(-sign)
-        if scale is not None:
-            b.t[: len(scale[0])].addcmul_(*scale)
-        self._logits.backward(places, b.logits)
+        same_type = logits.dtype == b.u.dtype
+        of_similarity, of_relevance = halves if same_type else (b.u, b.losses)
+        torch.addcmul(b.posterior, b.relevance, factor, out=of_relevance)
+        of_answers = b.posterior.mul_(complement)
+        if per_label is not None:
+            of_answers[: len(losses)].addcmul_(b.errors[: len(losses)], per_label)
+        torch.mul(of_answers, plan.sign[pairs], out=of_similarity)
+        if not same_type:
+            halves[0].copy_(of_similarity)
+            halves[1].copy_(of_relevance)
 
-    def _compare_with_labels(
-        self, labels: PairLabels, chunk: slice, places: Int[Tensor, "C 2"], sign: Float[Tensor, "C"]
-    ) -> tuple[Float[Tensor, "K C"], Float[Tensor, "C"]]:
-        """Compute the losses of the labelled conditions, BCE(z, a) = softplus(t) - b t with b = a if y else 1 - a.
+    def _buffers_of(self, size: int) -> _Buffers:
+        if self._buffers.u.shape[1] != size:
+            self._buffers = _Buffers(self._totals, self._plan.num_conditions, size)
+        return self._buffers
+
+    def _take_scores(self, weights: Float[Tensor, "C"], pairs: slice) -> Float[Tensor, "C"]:
+        """Note the sums of exp(a_m) and of exp(a_m) q_m, or 1 and the latter's logarithm if `exact`.
+
+        Minus the weighted posterior is left in `posterior`.
 
         Returns:
-            Two factors of the gradient of z.
+            The factor of `relevance` that gives the weighted relevance.
         """
-        plan, buffers = self._plan, self._buffers
-        agree, certain = labels(places, plan.same[chunk])
-        count = len(agree)
-        targets, values, t = buffers.errors[:count], buffers.posterior[:count], buffers.t[:count]
-        targets.copy_(agree)
-        if self._exact:
-            torch.neg(F.softplus(t, threshold=40), out=values)
-        else:
-            torch.log(buffers.complement[:count], out=values)
-        values.addcmul_(targets, t)
-        errors = torch.sub(buffers.q[:count], targets, out=targets)
-        if certain is None:
-            per_label = sign.new_full((), 1 / (count + MASK_EPSILON))
-        else:
-            mask = certain.to(t.dtype)
-            values.mul_(mask)
-            errors.mul_(mask)
-            per_label = mask.sum(dim=0).add_(MASK_EPSILON).reciprocal_()
-        torch.mul(values.sum(dim=0), -per_label, out=self._of_conditions[chunk])
-        return errors, per_label * sign * (plan.lambda_ / plan.num_pairs)
-
-    def _weighted_posterior(self, weights: Float[Tensor, "C"]) -> Float[Tensor, "C"]:
-        """Return log sum_m r_m q_m; leave the pairs' weights times r and pi in `relevance` and `posterior`."""
-        b = self._buffers
+        b, totals, scores = self._buffers, self._totals[pairs], self._scores[pairs]
         if self._exact:
             log_relevance = torch.log_softmax(b.relevance, dim=0)
-            log_joint = F.logsigmoid(b.t).add_(log_relevance)
-            log_score = torch.logsumexp(log_joint, dim=0)
-            torch.exp(log_relevance, out=b.relevance).mul_(weights)
-            torch.sub(log_joint, log_score, out=b.posterior).exp_().mul_(weights)
-            return log_score
-        b.relevance.sub_(b.relevance.amax(dim=0)).exp_()
-        total, score = b.relevance.sum(dim=0), torch.mul(b.relevance, b.q, out=b.posterior).sum(dim=0)
-        b.relevance.mul_(weights / total)
-        b.posterior.mul_(weights / score)
-        return score.div_(total).log_()
+            log_joint = F.logsigmoid(b.u.neg()).add_(log_relevance)
+            scores.copy_(torch.logsumexp(log_joint, dim=0))
+            totals.fill_(1)
+            torch.exp(log_relevance, out=b.relevance)
+            torch.sub(log_joint, scores, out=b.posterior).exp_().mul_(weights.neg())
+            return weights
+        torch.sum(b.relevance.exp_(), dim=0, out=totals)
+        torch.sum(torch.mul(b.relevance, b.q, out=b.posterior), dim=0, out=scores)
+        b.posterior.mul_((weights / scores).neg_())
+        return weights / totals
+
+    def _compare_with_labels(
+        self, codes: Codes, complement: Float[Tensor, "M C"], losses: Float[Tensor, "K C"], pairs: slice
+    ) -> Float[Tensor, "C"]:
+        """Compute the losses of the labelled conditions from log(1 + e^u); leave q - b in `errors`.
+
+        Returns:
+            The factor of `errors` that gives the gradient of t.
+        """
+        plan, count = self._plan, len(losses)
+        errors = self._buffers.errors[:count].copy_(codes[0])
+        losses.addcmul_(errors, self._buffers.u[:count], value=-1)
+        errors.sub_(complement[:count])
+        if codes[1] is None:
+            per_label = losses.new_full(losses.shape[1:], 1 / (count + MASK_EPSILON))
+        else:
+            mask = codes[1].to(losses.dtype)
+            losses.mul_(mask)
+            errors.mul_(mask)
+            per_label = mask.sum(dim=0).add_(MASK_EPSILON).reciprocal_()
+        torch.mul(losses.sum(dim=0), per_label, out=self._of_conditions[pairs])
+        return per_label * (plan.lambda_ / plan.num_pairs)
+
+
+def _slices(num_pairs: int, size: int) -> list[slice]:
+    """Divide pairs into parts of at most `size`, nearly equal ones."""
+    num_parts = max(1, -(-num_pairs // size))
+    size = -(-num_pairs // num_parts)
+    return [slice(start, min(start + size, num_pairs)) for start in range(0, num_pairs, max(1, size))]
+
+
+def _add(values: Tensor, bias: Tensor, into: Tensor) -> None:
+    """Write values + bias; a sum of two types is slower than a conversion and a sum."""
+    if values.dtype == into.dtype:
+        torch.add(values, bias, out=into)
+    else:
+        into.copy_(values).add_(bias)
+
+
+def _columns(codes: Codes | None, block: slice) -> Codes | None:
+    return None if codes is None else (codes[0][:, block], None if codes[1] is None else codes[1][:, block])
 
 
 def _in_parallel(runs: list[Callable[[], None]]) -> None:

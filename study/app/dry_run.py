@@ -9,6 +9,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.folder.reader import UNLABELLED
 from pan_model.errors import UserError
 from pan_model.images.preprocessing import Preprocessing
+from pan_model.model.precision import Precision
 from search_spaces import SearchSpace
 from study.config.dataset_plan import DatasetPlan
 from study.config.space_description import describe_space
@@ -28,6 +29,7 @@ def describe_plan(config: StudyConfig, first_trials: Mapping[str, FirstTrials] |
         f"sampler {config.sampler}, scheduler {config.scheduler}, reduction factor {config.reduction_factor:g}, "
         f"regime {config.regime}, CPUs a trial {config.cpus_per_trial}, GPUs a trial "
         f"{'an even share' if config.gpus_per_trial is None else f'{config.gpus_per_trial:g}'}",
+        *([] if config.precision is Precision.FLOAT32 else [f"products over pairs in {config.precision}"]),
         f"features are cached in {config.cache_dir}",
     ]
     for plan in config.plans:

@@ -15,6 +15,7 @@ from pan_model.backbones.features import LOCAL
 from pan_model.backbones.remembered import recall_backbone
 from pan_model.errors import MachineFault, UserError
 from pan_model.files import check_writable
+from pan_model.model.precision import Precision, bfloat16_slowdown
 from pan_model.reproducibility import deterministic_arithmetic
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
@@ -95,6 +96,7 @@ def conduct_study(
             _check_cache(config)
             nodes = joined or _begin_ray(config, stack, terminal)
             slots = allocate_slots(config, nodes, _measure_gpu_need(config, prepared, nodes, terminal))
+        _note_precision(config, slots, terminal)
         meter = meter or _gpu_meter(config)
         budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
         _write_study(config, prepared, content)
@@ -320,6 +322,15 @@ def _serial_slots(config: StudyConfig) -> Slots:
         raise UserError(f"gpus_per_trial must be at most {has}, what this machine has, got {config.gpus_per_trial:g}.")
     on_gpu = torch.cuda.is_available() and config.gpus_per_trial != 0
     return Slots(cpus=config.cpus_per_trial, gpus=1.0 if on_gpu else 0.0, count=1)
+
+
+def _note_precision(config: StudyConfig, slots: Slots, terminal: Terminal) -> None:
+    """Say so if this machine's CPU computes in bfloat16 more slowly than in float32, and trials use CPUs."""
+    if config.precision is Precision.BFLOAT16 and slots.gpus == 0 and (slowdown := bfloat16_slowdown()) > 1:
+        terminal.say(
+            f"note: products in bfloat16 take {slowdown:.1f} times as long as in float32 on this machine's CPU; "
+            "leave out --precision"
+        )
 
 
 def _gpu_meter(config: StudyConfig) -> GpuMeter:

@@ -163,7 +163,7 @@ def check_names(
             if name in constants:
                 value = constants[name]
                 raise UserError(f"{restriction.label}: {name} is {value} in every trial of {dataset}, not searched.")
-        if flag := {"max_epochs": "--max-epochs E", "seed": "--seed S"}.get(name):
+        if flag := {"max_epochs": "--max-epochs E", "seed": "--seed S", "precision": "--precision P"}.get(name):
             raise UserError(f"{restriction.label}: {name} is not a parameter of the search space; give {flag}.")
         if others := [choice for choice, names in elsewhere().items() if name in names]:
             regimes = {f"--regime {regime}" for dataset, regime in others if dataset in spaces}

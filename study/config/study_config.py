@@ -14,6 +14,7 @@ from pan_model.datasets import DATASETS, OPTIONS, Dataset, ReaderOptions, find_d
 from pan_model.errors import UserError
 from pan_model.images.preprocessing import Preprocessing
 from pan_model.model.encoders import ENCODERS
+from pan_model.model.precision import Precision
 from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
 from study.config.choices import Executor, PreprocessingChoice, Regime, Sampler, Scheduler
 from study.config.dataset_plan import DatasetPlan, default_grace_epochs
@@ -309,6 +310,15 @@ class StudyConfig:
         default_text="`reduced`; a resumed study keeps its choice",
         signed=Signed.DATASET,
     )
+    precision: Precision = flag(
+        Precision.FLOAT32,
+        Precision,
+        "|".join(Precision),
+        "type that matrix products over pairs take, in training and scoring: `bfloat16` is faster on CPUs and GPUs "
+        "with instructions for it, and less exact",
+        group=Group.SEARCH,
+        signed=Signed.STUDY,
+    )
     sampler: Sampler = flag(
         Sampler.TPE,
         Sampler,
@@ -432,8 +442,11 @@ class StudyConfig:
         """Return the signed content of a study, except the entries that depend on the data."""
         flags = flags_of(StudyConfig)
         options = [name for name in OPTIONS if flags[name].signed is Signed.DATASET]
+        of_study = {name: getattr(self, name) for name, flag in flags.items() if flag.signed is Signed.STUDY}
+        if self.precision is Precision.FLOAT32:  # as in studies of releases without the choice
+            del of_study["precision"]
         return {
-            **{name: getattr(self, name) for name, flag in flags.items() if flag.signed is Signed.STUDY},
+            **of_study,
             "datasets": {plan.dataset: plan.signed(options) for plan in self.plans},
         }
 

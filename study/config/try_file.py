@@ -17,7 +17,7 @@ from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from study.config.space_description import number_text
 
-OF_THE_STUDY = ("max_epochs", "schedule_epochs", "seed", "pairs_per_epoch")
+OF_THE_STUDY = ("max_epochs", "schedule_epochs", "seed", "pairs_per_epoch", "precision")
 """Keys of a trial's configuration that its study sets. In a best_config.json they are ignored."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pan_model.data.splits import ValQuestions
 from pan_model.flat import Scalar
+from pan_model.model.precision import Precision
 from pan_model.objective import Objective
 from search_spaces import SearchSpace
 from study.config.identity import trial_id
@@ -30,6 +31,7 @@ class DatasetSearch:
         features: The description of the features, as in best_config.json.
         task: The task of `--task`; None for the dataset's default.
         val_questions: Which questions are asked on val; full also if the dataset has no choice.
+        precision: The precision of every trial's products over pairs.
     """
 
     paths: DatasetPaths
@@ -43,6 +45,7 @@ class DatasetSearch:
     features: Mapping[str, Any]
     task: str | None = None
     val_questions: ValQuestions = ValQuestions.FULL
+    precision: Precision = Precision.FLOAT32
 
     @property
     def dataset(self) -> str:
@@ -50,9 +53,10 @@ class DatasetSearch:
         return self.paths.dataset
 
     def complete(self, suggested: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """Return the configuration of a new trial: the suggested values, max_epochs and the seed."""
+        """Return the configuration of a new trial: the suggested values, max_epochs, the seed, and bfloat16."""
         values = {key: value for key, value in suggested.items() if key != "schedule_epochs"}
-        return {**values, "max_epochs": self.max_epochs, "seed": self.seed}
+        precision = {} if self.precision is Precision.FLOAT32 else {"precision": str(self.precision)}
+        return {**values, "max_epochs": self.max_epochs, "seed": self.seed, **precision}
 
     def identify(self, config: Mapping[str, Scalar]) -> str:
         """Return the id of the trial with a complete configuration."""

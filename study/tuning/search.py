@@ -117,4 +117,5 @@ def _dataset_search(
         features=prepared.features,
         task=plan.options.task,
         val_questions=prepared.val_questions,
+        precision=config.precision,
     )

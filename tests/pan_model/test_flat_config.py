@@ -71,6 +71,7 @@ FULL: dict[str, Scalar] = {
     "first_weights": "distance",
     "dropout": 0.125,
     "condition_dropout": 0.1875,
+    "precision": "bfloat16",
     "scoring": "support_mean",
     "pairs": "balanced",
     "pairs_per_epoch": 77,

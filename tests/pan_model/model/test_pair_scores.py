@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pan_model.model import pair_scores
 from pan_model.model.pair_scores import PairScorer, SumOfRows
+from pan_model.model.precision import Precision
 from pan_model.model.similarity import ConditionSimilarity, Joint, SimilarityConfig
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-4}
@@ -182,3 +183,23 @@ def test_sums_of_rows_keep_the_type_and_accept_no_pairs():
     sum_rows = SumOfRows(8, table.device)
     assert sum_rows(table, torch.empty(0, 2, dtype=torch.int64)).shape == (0, 3)
     assert torch.equal(sum_rows(table, torch.tensor([[1, 3]])), table[1:2] + table[3:])
+
+
+@settings(deadline=None, max_examples=40)
+@given(num_pairs=st.sampled_from([1, 5, 700]), **kinds)
+def test_scores_in_bfloat16_differ_by_their_rounding_alone(
+    num_pairs: int, joint: Joint, shape: tuple[int, int], dtype: torch.dtype, size: float, log_odds: bool, seed: int
+):
+    similarity = build(joint, *shape, dtype=dtype, size=size, seed=seed)
+    similarity.precision = Precision.BFLOAT16
+    h = embeddings(9, shape[0], dtype, seed)
+    pairs = torch.from_numpy(np.random.default_rng(seed).integers(9, size=(num_pairs, 2)))
+    scorer = PairScorer(similarity, log_odds=log_odds)
+    every = torch.cartesian_prod(torch.arange(4), torch.arange(4, 9)).reshape(-1, 2)
+    for scores, of_pairs in (
+        (scorer.pairs(h, pairs), pairs),
+        (scorer.block(scorer.left(h[:4]), scorer.right(h[4:])).reshape(-1), every),
+    ):
+        expected = straight(similarity, h, of_pairs, log_odds=log_odds)
+        assert scores.dtype == dtype
+        torch.testing.assert_close(scores.double(), expected, rtol=0.02, atol=0.03 * (1 + size))

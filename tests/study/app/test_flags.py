@@ -14,6 +14,7 @@ from pan_model.backbones.config import Pooling
 from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.data.splits import TaskName, ValQuestions
 from pan_model.errors import UserError
+from pan_model.model.precision import Precision
 from pan_model.training.backbone.config import BackboneTraining
 from study.app.flags import flag_table, name_flags, read_final_config, read_study_config, run_parser
 from study.config.choices import Executor, PreprocessingChoice, Regime, Sampler, Scheduler
@@ -63,6 +64,7 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
         ["--val-questions", "reduced"],
         ValQuestions.REDUCED,
     ),
+    "precision": ("precision", '"bfloat16"', Precision.BFLOAT16, ["--precision", "float32"], Precision.FLOAT32),
     "polyvore_split": (
         "polyvore_split",
         '"disjoint"',
@@ -367,6 +369,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "max_gpu_hours": st.floats(1e-3, 1e3),
     "max_failures": st.integers(0, 9),
     "scheduler": st.sampled_from([str(one) for one in Scheduler]),
+    "precision": st.sampled_from([str(one) for one in Precision]),
     "sampler": st.sampled_from([str(one) for one in Sampler]),
     "grace_epochs": st.integers(1, 9),
     "reduction_factor": st.floats(1.001, 1e9),

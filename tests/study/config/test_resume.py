@@ -13,6 +13,7 @@ from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.data.splits import TaskName, ValQuestions
 from pan_model.datasets import DATASETS, ReaderOptions
 from pan_model.errors import UserError
+from pan_model.model.precision import Precision
 from pan_model.training.backbone.config import BackboneTraining
 from search_spaces import SPACES
 from study.config.choices import Executor, Regime, Sampler, Scheduler
@@ -60,6 +61,7 @@ SIGNED: dict[str, Any] = {
     "skip_bad_images": True,
     "polyvore_split": PolyvoreSplit.DISJOINT,
     "attribute_words": Path("words.txt"),
+    "precision": Precision.BFLOAT16,
     "scheduler": Scheduler.NONE,
     "sampler": Sampler.RANDOM,
     "reduction_factor": 4.0,
