@@ -42,19 +42,18 @@ def deterministic_arithmetic() -> Generator[None]:
 
 def _enable() -> Callable[[], None]:
     """Enable deterministic arithmetic, and return a function that restores the settings."""
-    enabled = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    mode = torch.get_deterministic_debug_mode()
     benchmark = torch.backends.cudnn.benchmark
     workspace = os.environ.get(WORKSPACE)
 
     def restore() -> None:
         torch.backends.cudnn.benchmark = benchmark
-        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(mode)
         if workspace is None:
             os.environ.pop(WORKSPACE, None)
 
     os.environ.setdefault(WORKSPACE, ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # torch.use_deterministic_algorithms imports its compiler: seconds
     torch.backends.cudnn.benchmark = False  # kernels that are chosen by timing vary
     return restore
 

@@ -77,14 +77,28 @@ class PairScorer:
             chunk_size: Pairs that are scored at a time; by default chosen by device and sizes.
         """
         scores = embeddings.new_empty(len(pairs))
-        values, width = JOINT_VALUES, embeddings.shape[1]
-        if self.joint is Joint.CONCAT:
-            values, width = LOGIT_VALUES, len(self._weight)
-        size = chunk_size or _pairs_at_once(embeddings, values, width)
+        size = chunk_size or self._chunk_size(embeddings)
         logits_of = self._logits(embeddings, size, len(pairs))
         for into, chunk in zip(scores.split(size), pairs.split(size), strict=True):
             self._reduce_rows(logits_of(chunk), into)
         return scores
+
+    @torch.no_grad()
+    def mean_relevance(self, embeddings: Float[Tensor, "N E"], pairs: Int[Tensor, "P 2"]) -> Float[Tensor, "M"]:
+        """Return the mean relevance of each condition over P pairs, given as rows of `embeddings`, in float64."""
+        size = self._chunk_size(embeddings)
+        logits_of = self._logits(embeddings, size, len(pairs))
+        sums = torch.zeros(len(self._weight) // 2, dtype=torch.float64, device=embeddings.device)
+        for chunk in pairs.split(size):
+            relevance = logits_of(chunk).chunk(2, dim=1)[1]
+            sums += torch.softmax(relevance, dim=1).sum(dim=0)
+        return sums / len(pairs)
+
+    def _chunk_size(self, embeddings: Float[Tensor, "N E"]) -> int:
+        """Return the number of pairs that are scored at a time."""
+        if self.joint is Joint.CONCAT:
+            return _pairs_at_once(embeddings, LOGIT_VALUES, len(self._weight))
+        return _pairs_at_once(embeddings, JOINT_VALUES, embeddings.shape[1])
 
     def _logits(self, embeddings: Float[Tensor, "N E"], chunk_size: int, num_pairs: int) -> Callable[[Tensor], Tensor]:
         """Return a function from the pairs (P, 2) of a chunk to their logits (P, 2M).

@@ -21,10 +21,10 @@ NUM_SUPPORT = 5
 NUM_QUERIES = 16
 
 NUM_EPISODES = {Split.TRAIN: 10, Split.VAL: 100, Split.TEST: 600}
-"""Episodes of each split: the paper's numbers for val and test, fewer for train, which only shows overfitting."""
+"""Random episodes of each split: the paper's numbers, fewer on train, which only shows overfitting."""
 
-NUM_BALANCED = 120
-"""Balanced questions on val, each of 6 episodes with one query of each class."""
+NUM_BALANCED = {Split.TRAIN: 20, Split.VAL: 120}
+"""Balanced questions, each of 6 episodes with one query of each class."""
 
 RECALL_AT = (1, 2, 4, 8)
 EPISODES_PURPOSE = 2
@@ -136,9 +136,10 @@ def _draw_episode(groups: list[Int[np.ndarray, "_"]], generator: np.random.Gener
 
 
 class FewShotTask(SameClassTask):
-    """5-way 5-shot episodes, drawn once from the seed: 10 on train, 600 on test, on val 720 of balanced questions.
+    """5-way 5-shot episodes, drawn once from the seed: 600 on test; of balanced questions, 120 on train and 720 on val.
 
-    Six episodes on val are one question. The full questions on val are 100 episodes like those on test.
+    Six episodes of a balanced question are one question. The full questions are episodes like those on test, 10 on
+    train and 100 on val.
 
     If train cannot fill an episode, it has no metric.
 
@@ -162,7 +163,7 @@ class FewShotTask(SameClassTask):
             self._check_episodes(split)
 
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
-        """Return the accuracy of each episode of a split; on val the mean of the episodes of each balanced question."""
+        """Return the accuracy of each episode of a split; or the mean of the episodes of each balanced question."""
         if split is Split.TRAIN and not self._fills_episodes(split):
             return {}
         episodes = self._episodes_of(split)
@@ -201,8 +202,8 @@ class FewShotTask(SameClassTask):
         return self._episodes[split]
 
     def _draw(self, split: Split, items: Int[np.ndarray, "n"]) -> Episodes:
-        if split is Split.VAL and self.val_questions is ValQuestions.REDUCED:
+        if split in NUM_BALANCED and self.val_questions is ValQuestions.REDUCED:
             generator = np.random.default_rng([self.seed, BALANCED_PURPOSE])
-            return draw_balanced_episodes(items, self.featured.classes[items], NUM_BALANCED, generator)
+            return draw_balanced_episodes(items, self.featured.classes[items], NUM_BALANCED[split], generator)
         generator = np.random.default_rng([self.seed, EPISODES_PURPOSE, NUM_EPISODES[split]])
         return draw_episodes(items, self.featured.classes[items], NUM_EPISODES[split], generator)

@@ -13,6 +13,7 @@ from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.model.conditions import Conditions, choose_conditions
 from pan_model.model.initialisation import start_as_distance
+from pan_model.model.pair_scores import PairScorer
 from pan_model.model.pan import Pan
 from pan_model.model.similarity import FirstWeights
 from pan_model.reproducibility import seeded
@@ -37,9 +38,6 @@ RELEVANCE_PURPOSE = 4
 RELEVANCE_ITEMS = 512
 RELEVANCE_PAIRS = 4096
 """Pairs, and the most images that they are drawn from, over which the relevance of conditions is averaged."""
-
-RELEVANCE_BATCH_SIZE = 512
-"""Pairs whose relevance is computed at a time."""
 
 CALIBRATION_PAIRS = 4096
 """Training pairs that calibrate the initial weights of kind distance."""
@@ -172,13 +170,10 @@ class Trainer:
         first = generator.integers(0, len(items), RELEVANCE_PAIRS)
         second = (first + generator.integers(1, max(len(items), 2), RELEVANCE_PAIRS)) % len(items)
         embeddings = self._embed(items)
-        pairs = (torch.from_numpy(index).to(self.device).split(RELEVANCE_BATCH_SIZE) for index in (first, second))
-        sums = torch.zeros(len(self.model.condition_names), dtype=torch.float64)
-        for index_1, index_2 in zip(*pairs, strict=True):
-            relevance = self.model.similarity(embeddings[index_1], embeddings[index_2]).relevance
-            sums += relevance.double().sum(dim=0).cpu()
+        pairs = torch.from_numpy(np.stack([first, second], axis=1)).to(self.device)
+        relevance = PairScorer(self.model.similarity, log_odds=False).mean_relevance(embeddings, pairs)
         means: dict[str, float] = {}
-        for name, mean in zip(self.model.condition_names, (sums / RELEVANCE_PAIRS).tolist(), strict=True):
+        for name, mean in zip(self.model.condition_names, relevance.tolist(), strict=True):
             means[name] = means.get(name, 0.0) + mean
         return means
 
@@ -263,7 +258,8 @@ class Trainer:
         with seeded(seed, self.device), torch.no_grad():
             self.model.eval()
             self.model.encoder.keep_distances()
-            h1, h2 = (self.model.encode(self._normalised[index]) for index in (index_1, index_2))
+            items, places = torch.cat([index_1, index_2]).unique(return_inverse=True)
+            h1, h2 = self.model.encode(self._normalised[items])[places].chunk(2)
             start_as_distance(self.model.similarity, h1, h2, same, num_labelled=num_labelled)
 
     def _steps_of_epoch(self) -> list[Pairs]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -31,19 +31,14 @@ from study.reporting.report import report_study
 from study.storage.driver_file import DriverRecord, DriverState
 from study.storage.files import exists, storage_of, write_file, write_json
 from study.terminal import Terminal
-from study.trials.baselines import validation_baselines
-from study.trials.data_cautions import find_chance
 from study.trials.disk_space import check_disk_space
 from study.trials.first_trials import FirstTrials
 from study.trials.ledger import Status, read_ledger
 from study.trials.more_epochs import as_searched, count_missing, describe_more_epochs
 from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
-from study.trials.question_scores import QuestionLists, interval_of, write_baselines
+from study.trials.shared_baselines import SharedBaselines
 from study.tuning.budget import Budget, GpuMeter
 from study.tuning.search import search_datasets
-
-if TYPE_CHECKING:
-    from study.tuning.ray_baselines import RayBaselines
 
 
 def conduct_study(
@@ -89,25 +84,25 @@ def conduct_study(
         for dataset, first in first_trials.items():
             for line in first.lines() if config.try_file or config.warm_start else first.notes:
                 terminal.say(f"{dataset}: {line}")
-        shared = _compute_baselines(config, prepared, content, terminal)
+        baselines = SharedBaselines(config, prepared, content, terminal)
+        baselines.score()
         if config.executor is Executor.SERIAL:
+            baselines.train(baselines.to_train())
             slots = _serial_slots(config)
         else:
-            _check_cache(config)
+            _check_cache(config, baselines)
             nodes = joined or _begin_ray(config, stack, terminal)
             slots = allocate_slots(config, nodes, _measure_gpu_need(config, prepared, nodes, terminal))
         _note_precision(config, slots, terminal)
         meter = meter or _gpu_meter(config)
         budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
         _write_study(config, prepared, content)
-        for dataset, questions in shared.items():
-            write_baselines(config.results.dataset(dataset).baselines, questions)
+        baselines.write()
         with DriverRecord(config.results, resume_command) as driver:
             try:
-                baselines = _start_baselines(config, prepared, slots, content, terminal)
                 search_datasets(config, prepared, first_trials, slots, budget, terminal, baselines)
-                if baselines is not None:
-                    baselines.wait(terminal.say)
+                if not budget.end:  # what no trial has answered, since it failed
+                    baselines.train(config.plans)
             except MachineFault:
                 with suppress(UserError, OSError):  # the tables may be on the same disk; the ledger has it all
                     collate(config.results, over=True)
@@ -207,10 +202,10 @@ def _find_ray(config: StudyConfig, terminal: Terminal) -> StudyConfig:
     return config
 
 
-def _check_cache(config: StudyConfig) -> None:
+def _check_cache(config: StudyConfig, baselines: SharedBaselines) -> None:
     """Raise UserError if paper_setting cannot be cached. Its task on Ray would find out after files are written."""
     folder = config.cache_dir / "paper_setting"
-    if not folder.is_dir():
+    if baselines.to_train() and not folder.is_dir():
         check_writable(folder, "the baseline paper_setting")
 
 
@@ -255,55 +250,6 @@ def _cluster_extractor(plan: DatasetPlan, nodes: tuple[Node, ...], terminal: Ter
     from study.nodes.feature_extraction import ClusterExtractor
 
     return ClusterExtractor(nodes=nodes, say=lambda line: terminal.say(f"{plan.dataset}: {line}"))
-
-
-def _compute_baselines(
-    config: StudyConfig, prepared: list[PreparedDataset], content: dict[str, Any], terminal: Terminal
-) -> dict[str, dict[str, QuestionLists]]:
-    """Compute and print the baselines of a serial study before its trials; on Ray they run while trials do."""
-    baselines: dict[str, dict[str, QuestionLists]] = {}
-    for plan, dataset in zip(config.plans, prepared, strict=True) if config.executor is Executor.SERIAL else ():
-        with terminal.live() as show:
-            baselines[plan.dataset] = validation_baselines(
-                dataset, seed=config.seed, max_epochs=plan.max_epochs, cache_dir=config.cache_dir, show=show
-            )
-        _describe_baselines(dataset, baselines[plan.dataset], config, content, terminal)
-    return baselines
-
-
-def _describe_baselines(
-    prepared: PreparedDataset,
-    baselines: dict[str, QuestionLists],
-    config: StudyConfig,
-    content: dict[str, Any],
-    terminal: Terminal,
-) -> None:
-    """Print the baselines' values, and a caution if none is better than random answers, which study.json gets, too."""
-    objective = prepared.row.task.objective.name
-    values = ", ".join(f"{name} {interval_of(questions[objective]).mean:.4f}" for name, questions in baselines.items())
-    terminal.say(f"{prepared.dataset}: baselines' {objective} on val: {values}")
-    if cautions := find_chance(prepared.row.make_task(prepared.featured, seed=config.seed), baselines):
-        content["datasets"][prepared.dataset]["data"]["cautions"] = [*prepared.cautions, *cautions]
-    for caution in cautions:
-        terminal.say(f"{prepared.dataset}: caution: {caution}")
-
-
-def _start_baselines(
-    config: StudyConfig, prepared: list[PreparedDataset], slots: Slots, content: dict[str, Any], terminal: Terminal
-) -> "RayBaselines | None":
-    """Let Ray compute the baselines while the first trials run. They are printed and written as they come."""
-    if config.executor is Executor.SERIAL:
-        return None
-    from study.tuning.ray_baselines import RayBaselines
-
-    datasets = {dataset.dataset: dataset for dataset in prepared}
-
-    def keep(dataset: str, questions: dict[str, QuestionLists]) -> None:
-        _describe_baselines(datasets[dataset], questions, config, content, terminal)
-        write_baselines(config.results.dataset(dataset).baselines, questions)
-        write_json(config.results.study, content)
-
-    return RayBaselines(config.plans, datasets, config, slots, keep)
 
 
 def _check_gpu_hours(config: StudyConfig, has_gpus: bool) -> None:

@@ -3,8 +3,8 @@
 The number of epochs is chosen on val, as that of PAN is. The model is evaluated on val in up to 20 epochs, evenly
 spaced and including the last epoch. The best of these epochs is kept.
 
-In a search, the comparison is quick: the model trains on train, for as many epochs as the trials of the study, and
-each epoch has at most 8192 pairs.
+In a search, the comparison is quick: the model trains on train, with the epochs and the pairs of the study's trials. In
+most studies it is a first trial; it is trained apart from them only if the search space leaves it out.
 
 In a final training, the comparison is as in the paper: each epoch has all pairs of the training images, and the number
 of epochs is the paper's. Two rules limit the time to minutes instead of days:
@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from optuna.trial import FixedTrial
 
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split, ValQuestions
@@ -39,6 +40,7 @@ from pan_model.model.pan import Pan
 from pan_model.tasks.task import Task
 from pan_model.training.optimisation import Schedule
 from pan_model.training.trainer import Trainer
+from search_spaces import SPACES
 from study.config.identity import content_of, digest
 from study.terminal import Show
 from study.trials.preparation import PreparedDataset
@@ -46,9 +48,6 @@ from study.trials.preparation import PreparedDataset
 SEED = 0
 NUM_EVALUATIONS = 20
 """Largest number of evaluations on val while the number of epochs is chosen."""
-
-SEARCH_PAIRS_PER_EPOCH = 8192
-"""Largest number of pairs an epoch in a search; a final training uses all pairs, as in the paper."""
 
 FINAL_PATIENCE = NUM_EVALUATIONS // 4
 """Number of evaluations without a better value on val that ends a final training."""
@@ -83,22 +82,38 @@ class PaperSetting(NamedTuple):
     max_epochs: int
 
 
+def setting_of_search(dataset: str, max_epochs: int) -> dict[str, Scalar]:
+    """Return the configuration of paper_setting in a search, without the seed: that of a first trial.
+
+    Args:
+        dataset: The name of the dataset.
+        max_epochs: The epochs of the study's trials.
+    """
+    space = SPACES[dataset]
+    suggested = space.suggest(FixedTrial(space.paper_setting))
+    return {key: value for key, value in suggested.items() if key != "schedule_epochs"} | {"max_epochs": max_epochs}
+
+
+def is_setting(config: Mapping[str, Scalar], setting: Mapping[str, Scalar]) -> bool:
+    """Return whether a trial's configuration is a setting, whatever its seed is."""
+    return {key: value for key, value in config.items() if key not in {"seed", "schedule_epochs"}} == setting
+
+
 def paper_setting_of_search(
-    prepared: PreparedDataset, setting: Mapping[str, Scalar], *, max_epochs: int, cache_dir: Path, show: Show
+    prepared: PreparedDataset, setting: Mapping[str, Scalar], *, cache_dir: Path, show: Show
 ) -> PaperSetting:
     """Train on train and keep the epoch that is best on val, or read the result from the cache.
 
     Args:
         prepared: The dataset with its features.
-        setting: The paper's setting, as a flat configuration.
-        max_epochs: The epochs of the study's trials.
+        setting: What `setting_of_search` returns.
         cache_dir: The cache folder of the trained model.
         show: Shows the progress.
 
     Raises:
         UserError: If the cache cannot be written, or the value on val is never a finite number.
     """
-    config = _configure(prepared, setting, pairs_per_epoch=SEARCH_PAIRS_PER_EPOCH, max_epochs=max_epochs)
+    config = _configure(prepared, setting)
     return _best_on_val(prepared, config, NUM_EVALUATIONS, cache_dir, show)
 
 
@@ -237,16 +252,12 @@ def _with_epochs(config: TrialConfig, max_epochs: int) -> TrialConfig:
     return replace(config, train=replace(config.train, max_epochs=max_epochs))
 
 
-def _configure(
-    prepared: PreparedDataset, setting: Mapping[str, Scalar], *, pairs_per_epoch: int, max_epochs: int
-) -> TrialConfig:
+def _configure(prepared: PreparedDataset, setting: Mapping[str, Scalar], **changes: Scalar) -> TrialConfig:
     featured = prepared.featured
     if not featured.certain[featured.items_of((Split.TRAIN,))].any():
         unlabelled = {key: value for key, value in setting.items() if key not in {"gate", "lambda"}}
         setting = unlabelled | {"supervision": "unsupervised"}
-    return TrialConfig.from_flat(
-        {**setting, "pairs_per_epoch": pairs_per_epoch, "max_epochs": max_epochs, "seed": SEED}
-    )
+    return TrialConfig.from_flat({**setting, **changes, "seed": SEED})
 
 
 def _best_on_val(

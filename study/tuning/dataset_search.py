@@ -1,7 +1,7 @@
 """The search of a study on one dataset: space, objective, limits and files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pan_model.data.splits import ValQuestions
@@ -29,6 +29,7 @@ class DatasetSearch:
         seed: The seed of every trial.
         fingerprint: The fingerprint of the dataset's items.
         features: The description of the features, as in best_config.json.
+        paper_setting: The baseline's configuration without the seed. A trial with it is never stopped.
         task: The task of `--task`; None for the dataset's default.
         val_questions: Which questions are asked on val; full also if the dataset has no choice.
         precision: The precision of every trial's products over pairs.
@@ -43,6 +44,7 @@ class DatasetSearch:
     seed: int
     fingerprint: str
     features: Mapping[str, Any]
+    paper_setting: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
     task: str | None = None
     val_questions: ValQuestions = ValQuestions.FULL
     precision: Precision = Precision.FLOAT32

@@ -19,6 +19,7 @@ from study.nodes.requirements import REQUIREMENT_FAILURE, node_requirements
 from study.nodes.slots import Slots, current_slots
 from study.storage.object_store import StoreError
 from study.trials.preparation import PreparedDataset
+from study.trials.shared_baselines import SharedBaselines
 from study.trials.trial import TrialEnvironment, spec_of
 from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
@@ -41,7 +42,7 @@ def run_on_ray(  # noqa: PLR0913
     budget: Budget,
     progress: Mapping[str, SearchProgress],
     update: Callable[[], None],
-    baselines: RayBaselines | None = None,
+    baselines: SharedBaselines,
 ) -> None:
     """Run the trials that searches lack, of all datasets concurrently; see `run_trials`.
 
@@ -54,22 +55,26 @@ def run_on_ray(  # noqa: PLR0913
         budget: The time and the GPU hours after which the search ends.
         progress: The counts of each dataset.
         update: Called whenever the counts have changed.
-        baselines: The baselines that are computed meanwhile; None if they are known.
+        baselines: Those that no trial answers are computed meanwhile.
     """
     datasets = {search.dataset: datasets[search.dataset] for search in searches}
     has_images = any(dataset.start is not None for dataset in datasets.values())
     with file_server() if has_images and study.ray_address is not None else nullcontext() as server:
+        stored: dict[str, Any] = {name: ray.put(data) for name, data in datasets.items()}
         shared = SharedByWorkers(
             environment=environment,
-            datasets=baselines.datasets if baselines else {name: ray.put(data) for name, data in datasets.items()},
+            datasets=stored,
             gpu_share=slots.gpus,
             file_server=server,
             requirements=node_requirements(environment.results, gpu=slots.gpus > 0) if study.ray_address else None,
         )
         trainable = tune.with_parameters(RayTrial, shared=shared)
+        apart = [plan for plan in baselines.to_train() if plan.dataset in stored]
+        trained = RayBaselines(apart, stored, study, baselines.add)
         run_trials(
-            trainable, searches, study, slots, budget=budget, progress=progress, update=update, baselines=baselines
+            trainable, searches, study, slots, budget=budget, progress=progress, update=update, baselines=trained
         )
+        trained.wait()
 
 
 def run_trials(
@@ -93,7 +98,7 @@ def run_trials(
         budget: The time and the GPU hours after which the search ends.
         progress: The counts of each dataset.
         update: Called whenever the counts have changed.
-        baselines: The baselines that are computed meanwhile, on a slot that trials do not get; None if they are known.
+        baselines: The baselines that are computed meanwhile, if any.
 
     Raises:
         UserError: If the search space suggests an invalid trial, a node that joined later must not run trials, or a
@@ -105,7 +110,7 @@ def run_trials(
     configure_ray_environment()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors of trials are in the ledger
     stopper = SearchStopper(budget, baselines)
-    count_slots = _slots_besides(baselines, current_slots(study, slots))
+    count_slots = current_slots(study, slots)
     with (
         tempfile.TemporaryDirectory(prefix="pan-study-") as folder,
         open_search(searches, study, progress, count_slots=count_slots, node_is_alive=node_is_alive) as search,
@@ -142,18 +147,6 @@ def run_trials(
             raise baselines.error
     if stopper.requirement_failure:
         raise UserError(f"{stopper.requirement_failure}. All finished epochs are saved; resume with --resume.")
-
-
-def _slots_besides(baselines: RayBaselines | None, count_slots: Callable[[], int]) -> Callable[[], int]:
-    """Return a function that counts the slots that the baselines leave for trials; 0 if they have the only one."""
-    if baselines is None:
-        return count_slots
-
-    def count() -> int:
-        baselines.poll()  # Tune calls nothing else while it waits for the first trial
-        return count_slots() - baselines.num_slots
-
-    return count
 
 
 def node_is_alive(node_id: str) -> bool:

@@ -16,6 +16,7 @@ from study.config.study_config import StudyConfig
 from study.storage.object_store import StoreError
 from study.trials.host import forget_host, read_host
 from study.trials.ledger import Status, TrialRecord
+from study.trials.paper_setting import is_setting
 from study.trials.trial import spec_of
 from study.tuning.dataset_search import DatasetSearch
 
@@ -149,10 +150,12 @@ class LedgerASHA(ASHAScheduler):
                 rung[trial.trial_id] = rung.pop(trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return whether a trial continues after an epoch, and write a stop to the ledger."""
-        decision = super().on_trial_result(tune_controller, trial, result)
+        """Return whether a trial continues after an epoch, and write a stop to the ledger; paper_setting continues."""
+        decision, spec = super().on_trial_result(tune_controller, trial, result), spec_of(trial.config)
+        if decision == TrialScheduler.STOP and is_setting(spec.config, self._search.paper_setting):
+            return TrialScheduler.CONTINUE  # the baseline of the study: all its epochs count
         if decision == TrialScheduler.STOP:
-            self._search.ledger(spec_of(trial.config).trial_id).close(Status.STOPPED)
+            self._search.ledger(spec.trial_id).close(Status.STOPPED)
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
@@ -16,14 +15,13 @@ from study.terminal import Terminal
 from study.trials.first_trials import FirstTrials
 from study.trials.ledger import TrialRecord
 from study.trials.more_epochs import count_missing
+from study.trials.paper_setting import setting_of_search
 from study.trials.preparation import PreparedDataset
+from study.trials.shared_baselines import SharedBaselines
 from study.trials.trial import TrialEnvironment
 from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.progress import SearchProgress, ended_line, progress_line
-
-if TYPE_CHECKING:
-    from study.tuning.ray_baselines import RayBaselines
 
 
 def search_datasets(
@@ -33,7 +31,7 @@ def search_datasets(
     slots: Slots,
     budget: Budget,
     terminal: Terminal,
-    baselines: "RayBaselines | None" = None,
+    baselines: SharedBaselines,
 ) -> None:
     """Run the trials that the ledgers lack, and show the progress.
 
@@ -44,7 +42,7 @@ def search_datasets(
         slots: The CPUs and GPUs of one trial, and the number of trials that run at a time.
         budget: The time and the GPU hours after which the search ends.
         terminal: Shows the progress.
-        baselines: The baselines that Ray computes meanwhile; None if they are known.
+        baselines: Told of the trials that end. What no trial answers is trained on Ray meanwhile.
 
     Raises:
         UserError: If the search space suggests an invalid trial, a node that joined later must not run trials, or a
@@ -64,6 +62,7 @@ def search_datasets(
     def report(search: DatasetSearch, record: TrialRecord) -> None:
         counts = progress[search.dataset]
         terminal.log(lambda: ended_line(search.dataset, search.num_trials, counts, record))
+        baselines.trial_ended(search.dataset, record)
 
     records = {search.dataset: search.records() for search in searches}
     progress = {
@@ -115,6 +114,7 @@ def _dataset_search(
         seed=config.seed,
         fingerprint=prepared.fingerprint,
         features=prepared.features,
+        paper_setting=setting_of_search(plan.dataset, plan.max_epochs),
         task=plan.options.task,
         val_questions=prepared.val_questions,
         precision=config.precision,

@@ -104,7 +104,7 @@ def test_cache_inside_the_output_or_the_data_is_refused(refuse: Refuse, output: 
 def test_cache_that_cannot_be_written_is_refused_before_anything_is_trained(refuse: Refuse, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "paper_setting").touch()
-    line = refuse("--cache-dir", tmp_path / "cache")
+    line = refuse("--cache-dir", tmp_path / "cache", "--encoders", "proxynca")  # without the trial of the setting
     assert line.startswith(f"the baseline paper_setting cannot be written to {tmp_path}/cache/paper_setting: ")
     assert line.endswith("; give another --cache-dir.")
 
@@ -115,7 +115,7 @@ def test_baselines_are_trained_with_deterministic_arithmetic_which_ends_with_the
     def refuse_baselines(*_: object, **__: object) -> None:
         raise UserError(f"deterministic: {torch.are_deterministic_algorithms_enabled()}.")
 
-    monkeypatch.setattr("study.app.run_study.validation_baselines", refuse_baselines)
+    monkeypatch.setattr("study.trials.shared_baselines.untrained_on_val", refuse_baselines)
     assert refuse("--cache-dir", tmp_path / "cache", "--executor=serial") == "deterministic: True."
     assert not torch.are_deterministic_algorithms_enabled()
 

@@ -78,6 +78,20 @@ def test_pairs_have_the_scores_of_the_straight_form(
     assert_equal(scores, straight(similarity, h, pairs, log_odds=log_odds), log_odds=log_odds)
 
 
+@settings(deadline=None, max_examples=30)
+@given(num_pairs=st.integers(1, 60), **{name: kinds[name] for name in ("joint", "shape", "dtype", "size", "seed")})
+def test_mean_relevance_is_that_of_the_straight_form(
+    num_pairs: int, joint: Joint, shape: tuple[int, int], dtype: torch.dtype, size: float, seed: int
+):
+    similarity = build(joint, *shape, dtype=dtype, size=size, seed=seed).eval()
+    h = embeddings(9, shape[0], dtype, seed)
+    pairs = torch.from_numpy(np.random.default_rng(seed).integers(9, size=(num_pairs, 2)))
+    mean = PairScorer(similarity, log_odds=False).mean_relevance(h, pairs)
+    with torch.no_grad():
+        expected = similarity(h[pairs[:, 0]], h[pairs[:, 1]]).relevance.double().mean(dim=0)
+    torch.testing.assert_close(mean, expected, rtol=0, atol=TOLERANCE[dtype])
+
+
 @settings(deadline=None, max_examples=60)
 @given(num_queries=st.integers(0, 12), num_items=st.sampled_from([0, 1, 5, 300]), **kinds)
 def test_blocks_have_the_scores_of_the_straight_form(

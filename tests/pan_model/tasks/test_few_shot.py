@@ -68,7 +68,7 @@ def test_final_training_takes_both_splits(featured: FeaturedItems, sampling: dic
     assert set(featured.classes[drawn].tolist()) == set(featured.classes[expected].tolist())
 
 
-@pytest.mark.parametrize(("split", "num_episodes"), [(Split.TRAIN, 10), (Split.VAL, 120), (Split.TEST, 600)])
+@pytest.mark.parametrize(("split", "num_episodes"), [(Split.TRAIN, 20), (Split.VAL, 120), (Split.TEST, 600)])
 def test_a_scorer_that_knows_the_classes_makes_no_mistake(
     task: FewShotTask, featured: FeaturedItems, split: Split, num_episodes: int
 ):

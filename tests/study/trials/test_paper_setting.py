@@ -59,9 +59,8 @@ def search(prepared: PreparedDataset, tmp_path: Path, shown: list[str]) -> Train
     def train(
         data: PreparedDataset = prepared, *, cache: Path = tmp_path, epochs: int = EPOCHS, **changes: Any
     ) -> PaperSetting:
-        return paper_setting_of_search(
-            data, SETTING | changes, max_epochs=epochs, cache_dir=cache, show=lambda line: shown.append(line())
-        )
+        setting = SETTING | {"pairs_per_epoch": 8192, "max_epochs": epochs} | changes
+        return paper_setting_of_search(data, setting, cache_dir=cache, show=lambda line: shown.append(line()))
 
     return train
 

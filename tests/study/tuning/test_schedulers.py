@@ -1,6 +1,7 @@
 """The schedulers on a ledger written by hand; Ray is not started."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -91,6 +92,19 @@ def test_a_weak_trial_is_stopped_at_its_rung_and_written_down(search: DatasetSea
         "id-b": Status.STOPPED,
         "id-c": Status.STOPPED,
     }
+
+
+def test_paper_setting_is_never_stopped(search: DatasetSearch, record: Make, write_trial: Write):
+    is_paper = replace(search, paper_setting={key: value for key, value in CONFIG.items() if key != "seed"})
+    for of_study, decision in ((search, TrialScheduler.STOP), (is_paper, TrialScheduler.CONTINUE)):
+        write_trial(search.paths.trials, record(0, Status.RUNNING, 0.1, trial_id="id-a"))
+        scheduler = asha(of_study, [record(number, Status.COMPLETED, *[0.5] * 9) for number in (1, 2, 3)])
+        trial = tune_trial("a", "id-a")
+        scheduler.on_trial_add(None, trial)
+        assert report(scheduler, trial, 3, 0.1) == decision
+        (written,) = read_ledger(search.paths.trials)
+        assert written.status is (Status.STOPPED if decision == TrialScheduler.STOP else Status.RUNNING)
+        (search.paths.trials / "id-a" / "status.json").unlink(missing_ok=True)
 
 
 def test_a_stop_does_not_undo_how_a_trial_ended(search: DatasetSearch, record: Make, write_trial: Write):
