@@ -2,6 +2,6 @@
 
 `flags.py` parses the command line, `dry_run.py` prints the plan of a study, `run_study.py` runs one, and
 `train_final.py` trains its best configuration again: `final_jobs.py` are the seeds and baselines, which
-`side_by_side.py` runs in several processes. The last four are imported only after the flags are checked, since they
-import torch.
+`side_by_side.py` runs as `jobs.py` in the processes of `worker_pool.py`. All these are imported only after the flags
+are checked, since they import torch.
 """

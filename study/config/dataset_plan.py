@@ -5,11 +5,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from pan_model.backbones.config import FeaturesConfig, Pooling
+from pan_model.backbones.config import TIMM, FeaturesConfig, Pooling, own_preprocessing
 from pan_model.datasets import Dataset, ReaderOptions, find_dataset
 from pan_model.errors import UserError
+from pan_model.images.preprocessing import Preprocessing
 from pan_model.training.backbone.config import BackboneTrainingConfig
 from search_spaces import SPACES, SearchSpace
+from study.config.choices import PreprocessingChoice
 from study.config.space_description import space_digest
 from study.config.value_rules import check_at_least
 
@@ -78,3 +80,32 @@ class DatasetPlan:
                 "epochs": self.backbone_training.epochs,
             }
         return signed
+
+
+def choose_features(
+    row: Dataset,
+    *,
+    backbone: str | None,
+    weights: str,
+    image_size: int | None,
+    preprocessing: PreprocessingChoice | None,
+    pooling: Pooling,
+) -> FeaturesConfig:
+    """Return the features of a dataset with every default filled in; None is the default of a flag.
+
+    Args:
+        row: The dataset.
+        backbone: The value of --backbone.
+        weights: The weights of the backbone.
+        image_size: The value of --image-size, px.
+        preprocessing: The value of --preprocessing.
+        pooling: The value of --pooling.
+    """
+    backbone = row.backbone if backbone is None else backbone
+    chosen = own_preprocessing(backbone, image_size, weights=weights, default_size=row.image_size)
+    if preprocessing is PreprocessingChoice.IMAGENET:
+        default_size = chosen.image_size if backbone.startswith(TIMM) else row.image_size
+        chosen = Preprocessing.usual(default_size if image_size is None else image_size)
+    return FeaturesConfig(
+        backbone=backbone, weights=weights, image_size=chosen.image_size, pooling=pooling, preprocessing=chosen
+    )

@@ -7,17 +7,16 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from pan_model.backbones.config import TIMM, FeaturesConfig, Pooling, WeightsSource, own_preprocessing
+from pan_model.backbones.config import Pooling, WeightsSource
 from pan_model.data.polyvore.reader import PolyvoreSplit
 from pan_model.data.splits import TaskName, ValQuestions
-from pan_model.datasets import DATASETS, OPTIONS, Dataset, ReaderOptions, find_dataset
+from pan_model.datasets import DATASETS, OPTIONS, ReaderOptions, find_dataset
 from pan_model.errors import UserError
-from pan_model.images.preprocessing import Preprocessing
 from pan_model.model.encoders import ENCODERS
 from pan_model.model.precision import Precision
 from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
 from study.config.choices import Executor, PreprocessingChoice, Regime, Sampler, Scheduler
-from study.config.dataset_plan import DatasetPlan, default_grace_epochs
+from study.config.dataset_plan import DatasetPlan, choose_features, default_grace_epochs
 from study.config.flags import (
     Group,
     Signed,
@@ -471,25 +470,18 @@ class StudyConfig:
             num_trials=space.num_trials if self.num_trials is None else self.num_trials,
             max_epochs=max_epochs,
             grace_epochs=default_grace_epochs(max_epochs) if self.grace_epochs is None else self.grace_epochs,
-            features=self._features(row, weights),
+            features=choose_features(
+                row,
+                backbone=self.backbone,
+                weights=weights,
+                image_size=self.image_size,
+                preprocessing=self.preprocessing,
+                pooling=self.pooling,
+            ),
             space=space,
             options=options,
             backbone_training=self._backbone_training(from_random=weights == WeightsSource.RANDOM),
             labelled=labelled,
-        )
-
-    def _features(self, row: Dataset, weights: str) -> FeaturesConfig:
-        backbone = row.backbone if self.backbone is None else self.backbone
-        preprocessing = own_preprocessing(backbone, self.image_size, weights=weights, default_size=row.image_size)
-        if self.preprocessing is PreprocessingChoice.IMAGENET:
-            default_size = preprocessing.image_size if backbone.startswith(TIMM) else row.image_size
-            preprocessing = Preprocessing.usual(default_size if self.image_size is None else self.image_size)
-        return FeaturesConfig(
-            backbone=backbone,
-            weights=weights,
-            image_size=preprocessing.image_size,
-            pooling=self.pooling,
-            preprocessing=preprocessing,
         )
 
     @property

@@ -17,7 +17,9 @@ import torch
 from rich.console import Console
 
 from pan_model.errors import MachineFault, UserError
-from study.app.side_by_side import Job, Link, Worker, _portable, _take_next, run_jobs
+from study.app.jobs import Job, Link
+from study.app.side_by_side import _take_next, run_jobs
+from study.app.worker_process import Worker, portable
 from study.terminal import Terminal
 
 TWO = [Worker(num_threads=1)] * 2
@@ -143,7 +145,7 @@ def test_the_fault_behind_an_error_crosses_to_another_process():
         except OSError as full:
             raise RuntimeError("cannot be written") from full
     except RuntimeError as error:
-        fault = pickle.loads(pickle.dumps(_portable(error)))
+        fault = pickle.loads(pickle.dumps(portable(error)))
     assert isinstance(fault, MachineFault)
     assert str(fault) == "a/b: No space left on device; make room there"
 
@@ -160,7 +162,7 @@ def test_a_defect_keeps_its_traceback(error: Exception, kind: type[Exception]):
     try:
         raise error
     except Exception as raised:
-        arrived = pickle.loads(pickle.dumps(_portable(raised)))
+        arrived = pickle.loads(pickle.dumps(portable(raised)))
     assert type(arrived) is kind
     assert "test_a_defect_keeps_its_traceback" in "".join([str(arrived), *getattr(arrived, "__notes__", [])])
 
