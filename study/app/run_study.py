@@ -1,8 +1,8 @@
 """Run a study, from its configuration to its reports: prepare, search, collate, export, report."""
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -77,18 +77,12 @@ def conduct_study(
         prepared = [_prepare(plan, config, joined, terminal) for plan in config.plans]
         if joined is not None:
             _print_store_hints(prepared, terminal)
-        content = describe_study(config, [dataset.record for dataset in prepared], earlier)
-        for dataset, first in first_trials.items():
-            content["datasets"][dataset] |= {"first_trials": first.trials} if first.trials else {}
-        _check_same_study(config, earlier, content, terminal)
-        for dataset, first in first_trials.items():
-            for line in first.lines() if config.try_file or config.warm_start else first.notes:
-                terminal.say(f"{dataset}: {line}")
+        content = _sign_study(config, prepared, earlier, first_trials, terminal)
         baselines = SharedBaselines(config, prepared, content, terminal)
         baselines.score()
         if config.executor is Executor.SERIAL:
-            baselines.train(baselines.to_train())
             slots = _serial_slots(config)
+            baselines.train(baselines.to_train())
         else:
             _check_cache(config, baselines)
             nodes = joined or _begin_ray(config, stack, terminal)
@@ -99,21 +93,49 @@ def conduct_study(
         _write_study(config, prepared, content)
         baselines.write()
         with DriverRecord(config.results, resume_command) as driver:
-            try:
+            with _collated_on_error(config):
                 search_datasets(config, prepared, first_trials, slots, budget, terminal, baselines)
                 if not budget.end:  # what no trial has answered, since it failed
                     baselines.train(config.plans)
-            except MachineFault:
-                with suppress(UserError, OSError):  # the tables may be on the same disk; the ledger has it all
-                    collate(config.results, over=True)
-                raise
-            except BaseException:
-                collate(config.results, over=True)
-                raise
             collated = collate(config.results, over=True)
             ended_by = budget.end
             driver.ends(*_end(config, collated, ended_by))
     return report_study(config, collated, terminal, ended_by)
+
+
+def _sign_study(
+    config: StudyConfig,
+    prepared: list[PreparedDataset],
+    earlier: dict[str, Any] | None,
+    first_trials: Mapping[str, FirstTrials],
+    terminal: Terminal,
+) -> dict[str, Any]:
+    """Return the content of study.json, and print what a study resumes or tries first.
+
+    Raises UserError if the earlier run was of a study with another signature.
+    """
+    content = describe_study(config, [dataset.record for dataset in prepared], earlier)
+    for dataset, first in first_trials.items():
+        content["datasets"][dataset] |= {"first_trials": first.trials} if first.trials else {}
+    _check_same_study(config, earlier, content, terminal)
+    for dataset, first in first_trials.items():
+        for line in first.lines() if config.try_file or config.warm_start else first.notes:
+            terminal.say(f"{dataset}: {line}")
+    return content
+
+
+@contextmanager
+def _collated_on_error(config: StudyConfig) -> Generator[None]:
+    """Write the tables of a search that ends with an error."""
+    try:
+        yield
+    except MachineFault:
+        with suppress(UserError, OSError):  # the tables may be on the same disk; the ledger has it all
+            collate(config.results, over=True)
+        raise
+    except BaseException:
+        collate(config.results, over=True)
+        raise
 
 
 def _end(config: StudyConfig, collated: Mapping[str, Collated], ended_by: str) -> tuple[DriverState, str]:
