@@ -95,8 +95,9 @@ def setting_of_search(dataset: str, max_epochs: int) -> dict[str, Scalar]:
 
 
 def is_setting(config: Mapping[str, Scalar], setting: Mapping[str, Scalar]) -> bool:
-    """Return whether a trial's configuration is a setting, whatever its seed is."""
-    return {key: value for key, value in config.items() if key not in {"seed", "schedule_epochs"}} == setting
+    """Return whether a trial's configuration is a setting, whatever its seed and its precision are."""
+    others = {"seed", "schedule_epochs", "precision"}
+    return {key: value for key, value in config.items() if key not in others} == setting
 
 
 def paper_setting_of_search(

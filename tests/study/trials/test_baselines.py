@@ -74,3 +74,4 @@ def test_paper_setting_has_the_configuration_of_a_first_trial(dataset: str):
     trials = [{**space.suggest(FixedTrial(point)), "max_epochs": 7, "seed": 3} for point in space.first_trials]
     assert [is_setting(trial, setting) for trial in trials] == [True] + [False] * (len(trials) - 1)
     assert not is_setting({**trials[0], "max_epochs": 8}, setting)
+    assert is_setting({**trials[0], "precision": "bfloat16"}, setting)
