@@ -198,7 +198,7 @@ def run_final_jobs(final: FinalInput, plan: Plan, terminal: Terminal) -> FinalRe
         scores[NORMALISED] = first.normalised
     if paper is not None:
         scores[PAPER_SETTING] = paper.scores
-    parts = {TRAIN_PAPER: TRAIN_PAPER, PAN_SEEDS: f"PAN, {counted(config.seeds, 'seed')}", TESTING: TESTING}
+    parts = {TRAIN_PAPER: TRAIN_PAPER, PAN_SEEDS: f"PAN ({counted(config.seeds, 'seed')})", TESTING: TESTING}
     spent = {part: [job.times_s[part] for job in ended.values() if part in job.times_s] for part in parts}
     return FinalResults(
         seeds=[result.scores for result in results],

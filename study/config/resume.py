@@ -203,7 +203,8 @@ def check_same(
     differences += [f"{key} was {was[key]}, now absent" for key in was if key not in now]
     differences += [of_spaces.get(key) or f"{key} was absent, now {now[key]}" for key in now if key not in was]
     if differences:
-        way_out = _way_out(before, signed, restricted=restricted)
+        differing = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+        way_out = _way_out(before, signed, differing, restricted=restricted)
         raise UserError(f"{root}: is another study ({'; '.join(differences)}); {way_out}")
 
 
@@ -273,7 +274,7 @@ def _with_more_epochs(earlier: dict[str, Any], signed: dict[str, Any], root: Loc
     return {**earlier, "datasets": datasets}
 
 
-def _way_out(was: dict[str, Any], now: dict[str, Any], *, restricted: bool) -> str:
+def _way_out(was: dict[str, Any], now: dict[str, Any], differing: Sequence[str], *, restricted: bool) -> str:
     """Return the way out of a difference; no flag restores a search space of an earlier release."""
     both = was["datasets"].keys() & now["datasets"].keys()
     same_program = (
@@ -288,7 +289,7 @@ def _way_out(was: dict[str, Any], now: dict[str, Any], *, restricted: bool) -> s
             for name in both
         )
     )
-    if restricted and any(was["datasets"][name].get("space") != now["datasets"][name]["space"] for name in both):
+    if restricted and {key.rpartition(".")[2] for key in differing} <= {"space", "encoders"}:
         return "leave --encoders, --fix, --range and --choices out to keep those of the study, or give another --name."
     if same_program:
         return "give the same flags, or another --name."

@@ -99,12 +99,12 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
 
 def _describe_data(data: Mapping[str, Any]) -> list[str]:
     """Describe how the data of a study were read, and what was left out, with the reason of the first images."""
-    unreadable = [f"{name}: {reason}" for name, reason in data.get("unreadable", {}).items()]
+    unreadable = [f"{name} ({reason.removesuffix('.')})" for name, reason in data.get("unreadable", {}).items()]
     more = f"; {len(unreadable) - MOST_UNREADABLE} more in study.json" if len(unreadable) > MOST_UNREADABLE else ""
     return [
         *data.get("notes", ()),
         *(f"{count} left out ({reason})" for reason, count in data.get("left_out", {}).items()),
-        *([f"not read: {'; '.join(unreadable[:MOST_UNREADABLE])}{more}"] if unreadable else []),
+        *([f"not read: {', '.join(unreadable[:MOST_UNREADABLE])}{more}"] if unreadable else []),
     ]
 
 

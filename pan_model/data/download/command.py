@@ -104,7 +104,7 @@ def _read(dataset: str, data_root: Path, task: TaskName) -> None:
         for note in items.notes:
             print(f"  note     {note}")
         for reason, count in items.left_out.items():
-            print(f"  note     {count} are left out ({reason})")
+            print(f"  note     {count} left out ({reason})")
 
 
 def _download_cub(data_root: Path, archive: Archive) -> None:

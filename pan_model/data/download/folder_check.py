@@ -21,7 +21,7 @@ def check_folder(folder: Path, task: TaskName) -> LayoutReport:
         report.add(Verdict.BROKEN if folder.is_dir() else Verdict.MISSING, str(error).removesuffix("."))
         return report
     images, classes = counted(sum(sizes), "image"), counted(len(sizes), "class", "classes")
-    report.add(Verdict.THERE, f"{images} in {classes}, {min(sizes)} to {max(sizes)} in a class")
+    report.add(Verdict.THERE, f"{images} in {classes}, {_range(sizes)} in a class")
     for name, need in CLASS_NEEDS.items():
         if lack := need.describe_lack(sizes):
             report.add(Verdict.MISSING if name is task else Verdict.NOTE, f"--task {name}: {lack}")
@@ -30,6 +30,15 @@ def check_folder(folder: Path, task: TaskName) -> LayoutReport:
     if table is not None:
         report.add(Verdict.THERE, table.name)
     return report
+
+
+def _range(sizes: Sequence[int]) -> str:
+    """Return the smallest and the largest size.
+
+    >>> _range([6, 8, 7]), _range([6, 6])
+    ('6 to 8', '6')
+    """
+    return f"{min(sizes)} to {max(sizes)}" if min(sizes) < max(sizes) else f"{min(sizes)}"
 
 
 def _describe_split(sizes: Sequence[int]) -> str:

@@ -182,6 +182,12 @@ def test_a_resumed_study_keeps_its_search_space(study_config: Make, chosen: dict
     assert keep_choices(study_config(), {"config": study_config().to_json()}) == study_config()
 
 
+def test_the_way_out_of_more_differences_than_the_space_is_the_same_flags(study_config: Make, prepare: Prepare):
+    one, other = study_config(fix=("gate=XNOR",)), study_config(fix=("gate=OR",), seed=3)
+    with pytest.raises(UserError, match=r"seed was 0, now 3; space of .*; give the same flags, or another --name\.$"):
+        check_same_flags(described(one, prepare), other)
+
+
 def test_a_space_that_does_not_fit_the_other_flags_is_not_kept(study_config: Make):
     earlier = {"config": study_config(fix=("temperature=0.1",), encoders=("proxynca",)).to_json()}
     outfits = study_config(datasets=("polyvore",))

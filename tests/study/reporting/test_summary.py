@@ -242,7 +242,7 @@ def test_the_page_has_every_method_with_its_intervals(written: StudyPaths):
 
 
 def test_the_page_says_what_was_left_out(results: StudyPaths):
-    unreadable = {f"mug/{number}.jpg": "truncated" for number in range(5)}
+    unreadable = {f"mug/{number}.jpg": "truncated." for number in range(5)}
     data = {"notes": ["a note"], "left_out": {"unreadable image": 5, "hidden file": 1}, "unreadable": unreadable}
     write_summary(results, {"name": "mine", "datasets": {"demo": PART | {"data": data}}}, {"demo": []})
     lines = results.summary.read_text(encoding="utf-8").splitlines()
@@ -250,7 +250,7 @@ def test_the_page_says_what_was_left_out(results: StudyPaths):
         "Data: a note.",
         "Data: 5 left out (unreadable image).",
         "Data: 1 left out (hidden file).",
-        "Data: not read: mug/0.jpg: truncated; mug/1.jpg: truncated; mug/2.jpg: truncated; 2 more in study.json.",
+        "Data: not read: mug/0.jpg (truncated), mug/1.jpg (truncated), mug/2.jpg (truncated); 2 more in study.json.",
     ]
 
 
