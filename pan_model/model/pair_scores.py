@@ -160,6 +160,27 @@ class PairScorer:
                 self._block_of_sums(left, right, scores)
         return scores
 
+    @torch.no_grad()
+    def blocks(self, left: Float[Tensor, "B Q R"], right: Float[Tensor, "B G R"]) -> Float[Tensor, "B Q G"]:
+        """Score, in each of B small blocks, every item of one list with every item of another.
+
+        Args:
+            left: The results of `left` for the Q items of each block.
+            right: The results of `right` for the G items of each block.
+        """
+        num_items, width = left.shape[1:]
+        scores = self._bias.new_empty(*left.shape[:2], right.shape[1])
+        values = LOGIT_VALUES if self.joint is Joint.CONCAT else JOINT_VALUES
+        size = max(1, _pairs_at_once(left, values, width) // max(1, num_items * right.shape[1]))
+        weight = self._weight.T.contiguous()
+        combine = {Joint.ABSDIFF: torch.sub, Joint.PRODUCT: torch.mul, Joint.CONCAT: torch.add}[self.joint]
+        for queries, items, into in zip(left.split(size), right.split(size), scores.split(size), strict=True):
+            joints = combine(queries[:, :, None], items[:, None]).view(-1, width)
+            if self.joint is Joint.ABSDIFF:
+                joints.abs_()
+            self._reduce_rows(joints if self.joint is Joint.CONCAT else self._add_bias(joints, weight), into.view(-1))
+        return scores
+
     def _block_of_joints(
         self, left: Float[Tensor, "Q E"], right: Float[Tensor, "G E"], scores: Float[Tensor, "Q G"]
     ) -> None:

@@ -21,6 +21,9 @@ EdgesAround = Callable[[Int[np.ndarray, "Q"], Int[np.ndarray, "C S"]], Int[np.nd
 EMBEDDING_BATCH_SIZE = 4096
 """Items that are embedded at a time; a question to a graph scorer is not split."""
 
+GATHERED_VALUES = 2**22
+"""Values of queries and sets that are gathered at a time, when queries are scored against the means of sets."""
+
 
 def pan_scorer(model: Pan, task: Task, split: Split, device: torch.device) -> SetScorer:
     """Return a scorer of a split's questions by a trained PAN, which is set to evaluation mode.
@@ -192,9 +195,14 @@ def _by_pairs(
 def _by_support_mean(
     model: Pan, embeddings: Float[Tensor, "N E"], queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]
 ) -> Float[np.ndarray, "B Q C"]:
-    members, place = np.unique(sets.reshape(-1, sets.shape[2]), axis=0, return_inverse=True)
-    means = nn.functional.embedding_bag(torch.from_numpy(members).to(embeddings.device), embeddings, mode="mean")
-    shape = (*queries.shape, sets.shape[1])
-    first = np.broadcast_to(queries[:, :, None], shape)
-    second = np.broadcast_to(len(embeddings) + place.reshape(sets.shape[:2])[:, None], shape)
-    return model.score_pairs(torch.cat([embeddings, means]), first.ravel(), second.ravel()).reshape(shape)
+    scorer, device = model.pair_scorer(), embeddings.device
+    left = scorer.left(embeddings)
+    scores = np.empty((*queries.shape, sets.shape[1]), dtype=torch.zeros(0, dtype=embeddings.dtype).numpy().dtype)
+    size = max(1, GATHERED_VALUES // (left.shape[1] * (queries.shape[1] + sets.shape[1])))
+    for start in range(0, len(queries), size):
+        of_sets = torch.from_numpy(sets[start : start + size]).to(device)
+        means = nn.functional.embedding_bag(of_sets.flatten(0, 1), embeddings, mode="mean")
+        of_queries = left[torch.from_numpy(queries[start : start + size]).to(device)]
+        blocks = scorer.blocks(of_queries, scorer.right(means).unflatten(0, of_sets.shape[:2]))
+        scores[start : start + size] = blocks.cpu().numpy()
+    return scores

@@ -63,6 +63,7 @@ class Task(ABC):
         self.seed = seed
         self.val_questions = val_questions
         self.training_items: Int[np.ndarray, "n"] = featured.items_of(train_on)
+        self._scored: dict[Split, Int[np.ndarray, "n"]] = {}
 
     def normalisation_groups(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
         """Return the items that normalisation is fitted on, and their groups, by default their classes."""
@@ -114,15 +115,17 @@ class Task(ABC):
 
     def scored_items(self, split: Split) -> Int[np.ndarray, "n"]:
         """Return the items, ascending, that a scorer is given by `evaluate` on a split."""
-        is_scored = np.zeros(len(self.featured.classes), dtype=bool)
+        if split not in self._scored:
+            is_scored = np.zeros(len(self.featured.classes), dtype=bool)
 
-        def note(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
-            is_scored[queries] = True
-            is_scored[sets] = True
-            return np.zeros((*queries.shape, sets.shape[1]), dtype=np.float32)
+            def note(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
+                is_scored[queries] = True
+                is_scored[sets] = True
+                return np.zeros((*queries.shape, sets.shape[1]), dtype=np.float32)
 
-        self.evaluate(note, split)
-        return np.flatnonzero(is_scored)
+            self.evaluate(note, split)
+            self._scored[split] = np.flatnonzero(is_scored)
+        return self._scored[split]
 
 
 def rank_gallery(scorer: SetScorer, queries: Int[np.ndarray, "Q"], gallery: Int[np.ndarray, "G"], k: int) -> Ranking:

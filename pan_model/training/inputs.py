@@ -39,11 +39,8 @@ class Inputs(Protocol):
     """The features of items, given by index, in training and evaluation.
 
     Attributes:
-        costly: Whether features are computed when they are needed, so that only needed items should be requested.
         backbone: The backbone that is trained, with its current weights; None if features are frozen.
     """
-
-    costly: bool
 
     @property
     def backbone(self) -> Backbone | None:
@@ -160,7 +157,6 @@ class FrozenInputs:
     The same object serves as the inputs of each training step.
     """
 
-    costly = False
     backbone = None
 
     def __init__(self, features: Float[Tensor, "N D"], normalised: Rows) -> None:

@@ -35,8 +35,6 @@ class LearnedInputs:
     evaluation does neither. During warm-up epochs the frozen features are used.
     """
 
-    costly = True
-
     def __init__(
         self,
         start: FinetuneStart,

@@ -117,7 +117,6 @@ class Trainer:
             cache=kept,
         )
         self._inputs = self._make_inputs(FrozenInputs(features, self._normalised), start)
-        self._asked: dict[Split, Int[np.ndarray, "n"]] = {}
         if config.similarity.first_weights is FirstWeights.DISTANCE:
             self._start_as_distance(conditions.num_labelled)
         edges = None
@@ -152,7 +151,7 @@ class Trainer:
     def evaluate(self, split: Split) -> Evaluation:
         """Score the questions of the objective on a split."""
         start = time.perf_counter()
-        questions = self.task.evaluate(self._scorer(split, self._items_of(split)), split)
+        questions = self.task.evaluate(self._scorer(split, self.task.scored_items(split)), split)
         return Evaluation(questions, time.perf_counter() - start)
 
     def scorer(self, split: Split) -> SetScorer:
@@ -229,14 +228,6 @@ class Trainer:
         if len(start.images) != num_items:
             raise UserError(f"a trained backbone needs the images of all {num_items} items, got {len(start.images)}.")
         return LearnedInputs(start, finetune, frozen, self.model.normalisation, self.device)
-
-    def _items_of(self, split: Split) -> Int[np.ndarray, "n"]:
-        """Return the items to embed for an evaluation: only scored ones if embedding is costly."""
-        if not self._inputs.costly:
-            return self.task.featured.splits[split]
-        if split not in self._asked:
-            self._asked[split] = self.task.scored_items(split)
-        return self._asked[split]
 
     def _scorer(self, split: Split, items: Int[np.ndarray, "n"]) -> SetScorer:
         if isinstance(self._normalised, Tensor) and self.model.encoder.uses_graph:

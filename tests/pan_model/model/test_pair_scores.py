@@ -114,6 +114,28 @@ def test_blocks_have_the_scores_of_the_straight_form(
     assert_equal(scores.reshape(-1), expected, log_odds=log_odds)
 
 
+@settings(deadline=None, max_examples=40)
+@given(sizes=st.tuples(st.integers(0, 9), st.integers(1, 6), st.integers(1, 4)), **kinds)
+def test_many_blocks_have_the_scores_of_the_straight_form(
+    sizes: tuple[int, int, int],
+    joint: Joint,
+    shape: tuple[int, int],
+    dtype: torch.dtype,
+    size: float,
+    log_odds: bool,
+    seed: int,
+):
+    similarity = build(joint, *shape, dtype=dtype, size=size, seed=seed)
+    h = embeddings(9, shape[0], dtype, seed)
+    generator = np.random.default_rng(seed)
+    queries, items = (torch.from_numpy(generator.integers(9, size=(sizes[0], num))) for num in sizes[1:])
+    scorer = PairScorer(similarity, log_odds=log_odds)
+    scores = scorer.blocks(scorer.left(h)[queries], scorer.right(h)[items])
+    pairs = torch.stack(torch.broadcast_tensors(queries[:, :, None], items[:, None]), dim=-1).flatten(0, 2)
+    expected = straight(similarity, h, pairs, log_odds=log_odds)
+    assert_equal(scores.flatten(), expected, log_odds=log_odds)
+
+
 @pytest.mark.parametrize("joint", Joint)
 @pytest.mark.parametrize("num_conditions", [3, 200])
 def test_many_pairs_and_tiles_are_put_in_their_places(joint: Joint, num_conditions: int):

@@ -22,5 +22,12 @@ def test_answers_depend_on_the_noted_items_alone(task: FewShotTask, split: Split
 
 
 def test_where_nothing_is_asked_nothing_is_noted(task: FewShotTask, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(task, "evaluate", lambda *_: {})
-    assert task.scored_items(Split.TRAIN).tolist() == []
+    fresh = FewShotTask(task.featured, seed=0)
+    monkeypatch.setattr(fresh, "evaluate", lambda *_: {})
+    assert fresh.scored_items(Split.TRAIN).tolist() == []
+
+
+def test_items_are_noted_once(task: FewShotTask, monkeypatch: pytest.MonkeyPatch):
+    asked = task.scored_items(Split.VAL)
+    monkeypatch.delattr(FewShotTask, "evaluate")
+    assert task.scored_items(Split.VAL) is asked

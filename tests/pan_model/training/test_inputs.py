@@ -48,9 +48,7 @@ def test_frozen_inputs_have_nothing_to_learn_or_to_save(frozen: FrozenInputs):
 
 def test_learned_inputs_answer_the_same_questions():
     methods = {name for name in vars(Inputs) if not name.startswith("_")}
-    assert methods - {"costly"} <= set(dir(LearnedInputs))
-    assert LearnedInputs.costly
-    assert not FrozenInputs.costly
+    assert methods <= set(dir(LearnedInputs))
 
 
 def test_a_checkpoint_of_a_frozen_trial_holds_what_it_always_held(
