@@ -15,6 +15,10 @@ NORM_EPSILON = 1e-12
 """The smallest norm that an embedding is divided by, as in `torch.nn.functional.normalize`."""
 
 
+GATHERED = 64
+"""Rows of second items of products that are gathered at a time on a CPU, in a buffer that stays in its cache."""
+
+
 def joint_rows(embeddings: Float[Tensor, "N E"], joint: Joint) -> Float[Tensor, "N E"]:
     """Return what an item contributes to the joint representations of its pairs.
 
@@ -80,14 +84,22 @@ class PairJoint:
         self._rows = rows.detach()
         self._joint = joint
         self._difference = PairDifference(rows, chunk_size)
+        tile = GATHERED if rows.device.type == "cpu" else chunk_size
+        sizes = (chunk_size, min(tile, chunk_size)) if joint is Joint.PRODUCT else (0, 0)
+        self._products, self._second = (self._rows.new_empty(size, rows.shape[1]) for size in sizes)
 
     @torch.no_grad()
     def __call__(self, pairs: Int[Tensor, "P 2"]) -> Float[Tensor, "P J"]:
-        """Return the joint representations of a chunk, a new tensor that the caller may overwrite."""
+        """Return the joint representations of a chunk, which the caller may overwrite; the next chunk may, too."""
         match self._joint:
             case Joint.ABSDIFF:
                 return self._difference(pairs).abs_()
             case Joint.PRODUCT:
-                return self._rows.index_select(0, pairs[:, 0]).mul_(self._rows.index_select(0, pairs[:, 1]))
+                products = self._products[: len(pairs)]
+                size = max(1, len(self._second))
+                for places, into in zip(pairs.t().contiguous().split(size, dim=1), products.split(size), strict=True):
+                    torch.index_select(self._rows, 0, places[0], out=into)
+                    into.mul_(torch.index_select(self._rows, 0, places[1], out=self._second[: len(into)]))
+                return products
             case Joint.CONCAT:
                 return self._rows.index_select(0, pairs.reshape(-1)).view(len(pairs), 2 * self._rows.shape[1])

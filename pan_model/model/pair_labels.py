@@ -20,13 +20,17 @@ ONES = 0x0101010101010101
 
 
 class PairLabels:
-    """The labels of pairs of items under K conditions."""
+    """The labels of pairs of items under K conditions.
+
+    Attributes:
+        num_labelled: K.
+    """
 
     def __init__(self, words: Int[Tensor, "N W"], gate: Gate, num_attributes: int, num_labelled: int) -> None:
         self._words = words
         self._gate = gate
         self._num_attributes = num_attributes
-        self._num_labelled = num_labelled
+        self.num_labelled = num_labelled
         self._all_certain = not bool((words & (ONES * UNCERTAIN)).any())
 
     @classmethod
@@ -78,7 +82,7 @@ class PairLabels:
                 words.bitwise_or_(uncertain)
             parts.append(self._of_attributes(words))
         codes = parts[0] if len(parts) == 1 else torch.cat(parts)
-        codes = codes[: self._num_labelled]
+        codes = codes[: self.num_labelled]
         if self._all_certain:
             return codes, None
         # Comparisons are slower than shifts: their result is bool.

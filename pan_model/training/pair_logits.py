@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pan_model.model.gathered_joint import PairDifference, PairJoint, SumOfRows, joint_rows
-from pan_model.model.precision import as_operand, multiply
+from pan_model.model.precision import Precision, as_operand, multiply
 from pan_model.model.similarity import ConditionSimilarity, Joint
 from pan_model.shapes import Float, Int
 
@@ -51,8 +51,9 @@ class Operands:
 
     @property
     def width(self) -> int:
-        """The number of floats that a pair takes in a chunk."""
-        return self.rows.shape[1] * (2 if self.joint is Joint.CONCAT and self.weight is not None else 1)
+        """The size of a pair in a chunk, in values of float32."""
+        values = self.rows.shape[1] * (2 if self.joint is Joint.CONCAT and self.weight is not None else 1)
+        return -(-values // 2) if self.precision is Precision.BFLOAT16 and self.weight is not None else values
 
     def pair_logits(self, chunk_size: int, *, train_rows: bool) -> "PairLogits":
         """Return the logits of chunks of at most `chunk_size` pairs.
@@ -116,6 +117,8 @@ class _LogitRows:
 class _JointProducts:
     """Products of the weights and the pairs' joint representations."""
 
+    _rounded: Tensor | None = None
+
     def __init__(self, operands: Operands, weight: Tensor, chunk_size: int, train_rows: bool) -> None:
         self._joint, self._dropped = operands.joint, operands.dropped
         self._rows = as_operand(operands.rows.detach(), operands.precision)
@@ -128,6 +131,9 @@ class _JointProducts:
         self._chunk = self._mask = self._first = self._second = self._rows[:0]
         self.of_rows: Tensor | None = torch.zeros_like(operands.rows) if train_rows else None
         self._of_weight = torch.zeros_like(weight)
+        if self._weight.dtype != weight.dtype:
+            self._rounded, self._widened = torch.empty_like(self._weight), torch.empty_like(weight)
+            self._ones = self._rows.new_ones(chunk_size, 1)
         self.of_weight: Tensor | None = self._of_weight
         self.of_bias = torch.zeros_like(operands.bias)
 
@@ -144,13 +150,17 @@ class _JointProducts:
         return torch.mm(self._weight, self._chunk.t(), out=logits)
 
     def backward(self, places: Tensor, gradient: Tensor) -> None:
-        self.of_bias += gradient.sum(dim=1, dtype=self.of_bias.dtype)
-        gradient = gradient.to(self._chunk.dtype)
-        if gradient.dtype == self._of_weight.dtype:
+        if self._rounded is None:
+            self.of_bias += gradient.sum(dim=1)
             self._of_weight.addmm_(gradient, self._chunk)
-        else:
-            self._of_weight += multiply(gradient, self._chunk)
+        else:  # sums of two types would be written out in the wider type first
+            self.of_bias += multiply(gradient, self._ones[: len(places)])[:, 0]
+            if gradient.is_cuda:
+                self._of_weight += multiply(gradient, self._chunk)
+            else:
+                self._of_weight += self._widened.copy_(torch.mm(gradient, self._chunk, out=self._rounded))
         if self.of_rows is None:
+            self._chunk = self._rows[:0]  # freed, so that the next chunk takes the same memory
             return
         of_chunk = multiply(gradient.t(), self._weight)
         if self._dropped:

@@ -11,7 +11,7 @@ chunk of C pairs at a time. On a CPU a chunk fits in the cache, and chunks are d
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache, partial
@@ -34,22 +34,31 @@ CHUNK_FLOATS = {"cpu": 5 * 2**17, "cuda": 2**25}
 CHUNK_PAIRS = {"cpu": (512, 1024), "cuda": (1024, 2**20)}
 """The fewest pairs for which a chunk's products are fast, and the most pairs of a chunk, by device."""
 
+SORTED_PAIRS = 1024
+"""Pairs of a step from which it pays to sort them by their first item."""
+
 SHARE = 128
 """The fewest pairs that are worth another thread."""
 
 MAX_STREAMS = 8
 """The most threads that chunks are divided among."""
 
-BLOCK_VALUES = {"cpu": 2**16, "cuda": 2**25}
+BLOCK_VALUES = {"cpu": 5 * 2**14, "cuda": 2**25}
 """Values of an array of a block of pairs, several of which fit in the cache, by device."""
 
+FEW_CONDITIONS = 16
+"""Conditions up to which a chunk has twice the pairs: operations on few logits take longer to start than to run."""
+
+LABEL_BYTES = 2**18
+"""Labels that are computed at a time, unless those of one chunk are more."""
+
 MIN_BLOCK = 64
-"""The fewest pairs of a block."""
+"""Pairs of which a block has a multiple."""
 
 LARGEST_LOGARITHM = {torch.float32: 69.0, torch.float64: 660.0}
 """Sums of exponentials whose logarithm is at most as large, or minus that, keep their precision."""
 
-Codes = tuple[UInt8[Tensor, "K C"], UInt8[Tensor, "K C"] | None]
+Codes = tuple[UInt8[Tensor, "K _"], UInt8[Tensor, "K _"] | None]
 """The labels of pairs, and whether they are certain, as `PairLabels` returns them."""
 
 
@@ -129,7 +138,8 @@ def losses_of_pairs(
     """Return the binary cross-entropy of each pair's score, as `pair_losses` does, without gradients."""
     pairs = StepPairs(places=places, same=same, weights=embeddings.new_ones(len(same)))
     plan = _Plan(similarity, Operands(similarity, embeddings), pairs, size)
-    return _run(plan, backward=False, train_rows=False).of_pairs
+    losses = _run(plan, backward=False, train_rows=False).of_pairs
+    return losses if plan.order is None else torch.empty_like(losses).index_copy_(0, plan.order, losses)
 
 
 class _Plan:
@@ -142,15 +152,21 @@ class _Plan:
         self.conditions_dropped = similarity.condition_dropout if similarity.training else 0.0
         dtype, device = operands.rows.dtype, operands.rows.device
         self.num_pairs = len(pairs.same)
-        self.places = pairs.places.contiguous()
-        self.different = ~pairs.same
-        self.weights = pairs.weights.to(dtype)
-        self.sign = pairs.same.to(dtype).mul_(2).sub_(1)
+        # The row of the first item then often is in the cache already.
+        by_item = device.type == "cpu" and self.num_pairs >= SORTED_PAIRS
+        self.order = pairs.places[:, 0].argsort(stable=True) if by_item else None
+        places, same, weights = pairs.places, pairs.same, pairs.weights
+        if self.order is not None:
+            places, same, weights = (values.index_select(0, self.order) for values in (places, same, weights))
+        self.places = places.contiguous()
+        self.different = ~same
+        self.weights = weights.to(dtype)
+        self.sign = same.to(dtype).mul_(2).sub_(1)
         self.minus_sign = -self.sign
-        self.one = self.sign.new_ones(())
         num_threads = torch.get_num_threads() if device.type == "cpu" else 1
-        self.size = size or chunk_size(self.num_pairs, operands.width, device, num_threads=num_threads)
-        self.block_size = max(MIN_BLOCK, BLOCK_VALUES[device.type] // self.num_conditions)
+        width = operands.width if self.num_conditions > FEW_CONDITIONS else -(-operands.width // 2)
+        self.size = size or chunk_size(self.num_pairs, width, device, num_threads=num_threads)
+        self.block_size = max(MIN_BLOCK, BLOCK_VALUES[device.type] // self.num_conditions // MIN_BLOCK * MIN_BLOCK)
         self.chunks = _slices(self.num_pairs, self.size)
         self.num_streams = max(1, min(num_threads, len(self.chunks), MAX_STREAMS))
         draws = operands.dropped or self.conditions_dropped
@@ -212,7 +228,9 @@ def _run_chunks(
     streams = [
         _Stream(plan, results, backward=backward, train_rows=train_rows, exact=exact) for _ in range(plan.num_streams)
     ]
-    _in_parallel([partial(stream.run, first) for first, stream in enumerate(streams)])
+    share = -(-len(plan.chunks) // len(streams))
+    numbers = range(len(plan.chunks))
+    _in_parallel([partial(stream.run, numbers[n * share : (n + 1) * share]) for n, stream in enumerate(streams)])
     gradients = streams[0].gradients
     for stream in streams[1:]:
         for total, more in zip(gradients, stream.gradients, strict=True):
@@ -224,9 +242,11 @@ def _run_chunks(
 class _Buffers:
     """The arrays of a block of pairs. Each is used for several values in turn, so that they stay in the cache."""
 
-    def __init__(self, like: Tensor, num_conditions: int, size: int) -> None:
-        arrays = like.new_empty(6, num_conditions, size)
-        self.u, self.q, self.relevance, self.posterior, self.errors, self.losses = arrays
+    def __init__(self, plan: _Plan, memory: Float[Tensor, "n"], size: int) -> None:
+        num_labelled = 0 if plan.labels is None else plan.labels.num_labelled
+        rows = (plan.num_conditions, plan.num_conditions, num_labelled, num_labelled, 2 * plan.num_conditions)
+        arrays = memory[: sum(rows) * size].view(-1, size).split(rows)
+        self.q, self.posterior, self.errors, self.mask, self.logits = arrays
 
 
 class _Stream:
@@ -239,7 +259,9 @@ class _Stream:
         self._totals, self._scores, self._of_conditions = results
         self._backward, self._exact = backward, exact
         self._logits = plan.operands.pair_logits(plan.size, train_rows=train_rows)
-        self._buffers = _Buffers(results, plan.num_conditions, 0)
+        size = min(plan.size, plan.block_size)
+        self._memory = results.new_empty(6 * plan.num_conditions * size)
+        self._buffers = _Buffers(plan, self._memory, size)
         self._generator = torch.Generator(results.device)
 
     @property
@@ -247,120 +269,119 @@ class _Stream:
         """The gradients of rows, weights and biases."""
         return self._logits.of_rows, self._logits.of_weight, self._logits.of_bias
 
-    @torch.no_grad()
-    def run(self, first: int) -> None:
-        """Compute every n-th chunk of n streams, from `first`."""
+    @torch.inference_mode()
+    def run(self, chunks: Sequence[int]) -> None:
+        """Compute some chunks that follow one another; labels are computed for several small chunks at a time."""
         plan = self._plan
-        for number in range(first, len(plan.chunks), plan.num_streams):
-            chunk = plan.chunks[number]
-            if plan.seeds:
-                self._generator.manual_seed(plan.seeds[number])
-            places = plan.places[chunk]
-            logits = self._logits.forward(places, self._generator)
-            codes = None if plan.labels is None else plan.labels(places, plan.different[chunk])
-            for block in _slices(len(places), plan.block_size):
-                pairs = slice(chunk.start + block.start, chunk.start + block.stop)
-                self._compute(logits[:, block], _columns(codes, block), pairs)
-            if self._backward:
-                self._logits.backward(places, logits)
+        at_once = len(chunks) if plan.labels is None else max(1, LABEL_BYTES // (plan.size * plan.num_conditions))
+        for first in range(0, len(chunks), at_once):
+            numbers = chunks[first : first + at_once]
+            start, stop = plan.chunks[numbers[0]].start, plan.chunks[numbers[-1]].stop
+            codes = None if plan.labels is None else plan.labels(plan.places[start:stop], plan.different[start:stop])
+            for number in numbers:
+                chunk = plan.chunks[number]
+                if plan.seeds:
+                    self._generator.manual_seed(plan.seeds[number])
+                places = plan.places[chunk]
+                logits = self._logits.forward(places, self._generator)
+                for block in _slices(len(places), plan.block_size):
+                    pairs = _shifted(block, chunk.start)
+                    self._compute(logits[:, block], _columns(codes, _shifted(pairs, -start)), pairs)
+                if self._backward:
+                    self._logits.backward(places, logits)
 
     def _compute(self, logits: Float[Tensor, "L C"], codes: Codes | None, pairs: slice) -> None:
         """Compute the losses of a block of pairs; the gradient of its logits, given without biases, replaces them."""
         plan, b = self._plan, self._buffers_of(logits.shape[1])
-        halves, biases = (values.split(plan.num_conditions) for values in (logits, self._logits.bias))
-        for half, bias, into in zip(halves, biases, (b.u, b.relevance), strict=True):
-            _add(half, bias, into)
-        b.u.mul_(plan.minus_sign[pairs])
+        same_type = logits.dtype == b.q.dtype
+        values = logits if same_type else b.logits.copy_(logits)
+        u, relevance = values.add_(self._logits.bias).split(plan.num_conditions)
+        u.mul_(plan.minus_sign[pairs])
         if plan.conditions_dropped:
-            drawn = torch.empty_like(b.u).uniform_(generator=self._generator) < plan.conditions_dropped
-            b.relevance.masked_fill_(drawn & ~drawn.all(dim=0), DROPPED)
-        losses = b.losses[: 0 if codes is None else len(codes[0])]
+            drawn = torch.empty_like(b.q).uniform_(generator=self._generator) < plan.conditions_dropped
+            relevance.masked_fill_(drawn & ~drawn.all(dim=0), DROPPED)
         if self._exact:
-            losses.copy_(F.softplus(b.u[: len(losses)], threshold=40))
-            torch.neg(b.u, out=b.q).sigmoid_()
+            torch.neg(u, out=b.q).sigmoid_()
         else:
-            torch.exp(b.u, out=b.q).add_(1)
-            torch.log(b.q[: len(losses)], out=losses)
+            torch.exp(u, out=b.q).add_(1)
+        per_label = None if codes is None else self._compare_with_labels(codes, u, pairs)
+        if codes is None and not self._exact:
             b.q.reciprocal_()
-        factor = self._take_scores(plan.weights[pairs], pairs)
-        complement = torch.sub(plan.one, b.q, out=b.q)
-        per_label = None if codes is None else self._compare_with_labels(codes, complement, losses, pairs)
+        factor = self._take_scores(u, relevance, plan.weights[pairs], pairs)
         if not self._backward:
             return
-        same_type = logits.dtype == b.u.dtype
-        of_similarity, of_relevance = halves if same_type else (b.u, b.losses)
-        torch.addcmul(b.posterior, b.relevance, factor, out=of_relevance)
-        of_answers = b.posterior.mul_(complement)
+        torch.addcmul(b.posterior, relevance, factor, out=relevance)
+        torch.addcmul(b.posterior, b.posterior, b.q, value=-1, out=u)
         if per_label is not None:
-            of_answers[: len(losses)].addcmul_(b.errors[: len(losses)], per_label)
-        torch.mul(of_answers, plan.sign[pairs], out=of_similarity)
+            u[: len(b.errors)].addcmul_(b.errors, per_label)
+        u.mul_(plan.sign[pairs])
         if not same_type:
-            halves[0].copy_(of_similarity)
-            halves[1].copy_(of_relevance)
+            logits.copy_(values)
 
     def _buffers_of(self, size: int) -> _Buffers:
-        if self._buffers.u.shape[1] != size:
-            self._buffers = _Buffers(self._totals, self._plan.num_conditions, size)
+        if self._buffers.q.shape[1] != size:
+            self._buffers = _Buffers(self._plan, self._memory, size)
         return self._buffers
 
-    def _take_scores(self, weights: Float[Tensor, "C"], pairs: slice) -> Float[Tensor, "C"]:
+    def _compare_with_labels(self, codes: Codes, u: Float[Tensor, "M C"], pairs: slice) -> Float[Tensor, "C"]:
+        """Compute the losses of the labelled conditions, log(1 + e^u) - (1 - b) u, and leave q - b in `errors`.
+
+        Unless `exact`, 1 + e^u is in `q`, and its reciprocal q replaces it.
+
+        Returns:
+            The factor of `errors` that gives the gradient of t.
+        """
+        plan, b = self._plan, self._buffers
+        losses, u, q = (values[: len(b.errors)] for values in (b.posterior, u, b.q))
+        if self._exact:
+            losses.copy_(F.softplus(u, threshold=40))
+        else:
+            torch.log(q, out=losses)
+            b.q.reciprocal_()
+        losses.addcmul_(b.errors.copy_(codes[0]), u, value=-1)
+        b.errors.add_(q).sub_(1)
+        if codes[1] is None:
+            per_label = losses.new_full(losses.shape[1:], 1 / (len(losses) + MASK_EPSILON))
+        else:
+            b.mask.copy_(codes[1])
+            losses.mul_(b.mask)
+            b.errors.mul_(b.mask)
+            per_label = b.mask.sum(dim=0).add_(MASK_EPSILON).reciprocal_()
+        torch.mul(losses.sum(dim=0), per_label, out=self._of_conditions[pairs])
+        return per_label.mul_(plan.lambda_ / plan.num_pairs)
+
+    def _take_scores(
+        self, u: Float[Tensor, "M C"], relevance: Float[Tensor, "M C"], weights: Float[Tensor, "C"], pairs: slice
+    ) -> Float[Tensor, "C"]:
         """Note the sums of exp(a_m) and of exp(a_m) q_m, or 1 and the latter's logarithm if `exact`.
 
-        Minus the weighted posterior is left in `posterior`.
+        Minus the weighted posterior is left in `posterior`, and exp(a_m) in `relevance`.
 
         Returns:
             The factor of `relevance` that gives the weighted relevance.
         """
         b, totals, scores = self._buffers, self._totals[pairs], self._scores[pairs]
         if self._exact:
-            log_relevance = torch.log_softmax(b.relevance, dim=0)
-            log_joint = F.logsigmoid(b.u.neg()).add_(log_relevance)
+            relevance.copy_(torch.log_softmax(relevance, dim=0))
+            log_joint = F.logsigmoid(u.neg()).add_(relevance)
             scores.copy_(torch.logsumexp(log_joint, dim=0))
             totals.fill_(1)
-            torch.exp(log_relevance, out=b.relevance)
+            relevance.exp_()
             torch.sub(log_joint, scores, out=b.posterior).exp_().mul_(weights.neg())
             return weights
-        torch.sum(b.relevance.exp_(), dim=0, out=totals)
-        torch.sum(torch.mul(b.relevance, b.q, out=b.posterior), dim=0, out=scores)
+        totals.copy_(relevance.exp_().sum(dim=0))
+        scores.copy_(torch.mul(relevance, b.q, out=b.posterior).sum(dim=0))
         b.posterior.mul_((weights / scores).neg_())
         return weights / totals
 
-    def _compare_with_labels(
-        self, codes: Codes, complement: Float[Tensor, "M C"], losses: Float[Tensor, "K C"], pairs: slice
-    ) -> Float[Tensor, "C"]:
-        """Compute the losses of the labelled conditions from log(1 + e^u); leave q - b in `errors`.
-
-        Returns:
-            The factor of `errors` that gives the gradient of t.
-        """
-        plan, count = self._plan, len(losses)
-        errors = self._buffers.errors[:count].copy_(codes[0])
-        losses.addcmul_(errors, self._buffers.u[:count], value=-1)
-        errors.sub_(complement[:count])
-        if codes[1] is None:
-            per_label = losses.new_full(losses.shape[1:], 1 / (count + MASK_EPSILON))
-        else:
-            mask = codes[1].to(losses.dtype)
-            losses.mul_(mask)
-            errors.mul_(mask)
-            per_label = mask.sum(dim=0).add_(MASK_EPSILON).reciprocal_()
-        torch.mul(losses.sum(dim=0), per_label, out=self._of_conditions[pairs])
-        return per_label * (plan.lambda_ / plan.num_pairs)
-
 
 def _slices(num_pairs: int, size: int) -> list[slice]:
-    """Divide pairs into parts of at most `size`, nearly equal ones."""
-    num_parts = max(1, -(-num_pairs // size))
-    size = -(-num_pairs // num_parts)
-    return [slice(start, min(start + size, num_pairs)) for start in range(0, num_pairs, max(1, size))]
+    """Divide pairs into parts of at most `size`."""
+    return [slice(start, min(start + size, num_pairs)) for start in range(0, num_pairs, size)]
 
 
-def _add(values: Tensor, bias: Tensor, into: Tensor) -> None:
-    """Write values + bias; a sum of two types is slower than a conversion and a sum."""
-    if values.dtype == into.dtype:
-        torch.add(values, bias, out=into)
-    else:
-        into.copy_(values).add_(bias)
+def _shifted(pairs: slice, by: int) -> slice:
+    return slice(pairs.start + by, pairs.stop + by)
 
 
 def _columns(codes: Codes | None, block: slice) -> Codes | None:

@@ -8,6 +8,7 @@ from typing import Any
 from pan_model.data.splits import ValQuestions
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
+from pan_model.model.precision import Precision
 from study.config.choices import PreprocessingChoice
 from study.config.dataset_plan import DatasetPlan, default_grace_epochs
 from study.config.identity import digest
@@ -57,6 +58,9 @@ A space that has changed since has no row: a study of version 0.1 that searched 
 
 SOMETIMES_SIGNED = ("encoders", "pooling", "preprocessing", "backbone_training", "labels", "task", "val_questions")
 """Keys of a dataset that are signed only if they differ from the default, or from what studies before them had."""
+
+DEFAULTS = {"precision": Precision.FLOAT32}
+"""Choices of a study that are signed only if they differ from the default."""
 
 
 def find_study(config: StudyConfig) -> dict[str, Any] | None:
@@ -191,7 +195,7 @@ def check_same(
         UserError: If they differ. The message shows each difference.
     """
     before = _with_more_epochs(_with_current_digests(earlier["signed"], signed), signed, root)
-    was, now = _leaves(before), _leaves(signed)
+    was, now = _leaves({**DEFAULTS, **before}), _leaves({**DEFAULTS, **signed})
     of_spaces = {
         f"datasets.{name}.space": _compare_recorded(name, earlier, spaces or {}) for name in signed["datasets"]
     }
@@ -307,7 +311,7 @@ def check_same_flags(earlier: dict[str, Any], config: StudyConfig) -> None:
         UserError: If a flag differs.
     """
     signed = config.signed()
-    known = {key: earlier["signed"].get(key) for key in signed if key != "datasets"}
+    known = {key: value for key, value in earlier["signed"].items() if key in {*signed, *DEFAULTS} - {"datasets"}}
     datasets = {
         name: {key: entry[key] for key in (*signed["datasets"].get(name, entry), *SOMETIMES_SIGNED) if key in entry}
         for name, entry in earlier["signed"]["datasets"].items()

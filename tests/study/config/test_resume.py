@@ -694,3 +694,17 @@ def test_a_damaged_record_of_a_space_is_named(
     del found["datasets"]["demo"]["space"]
     write_json(tmp_path / "study.json", found)
     assert read_study(tmp_path / "study.json") == found
+
+
+@pytest.mark.parametrize("earlier", Precision)
+def test_a_study_is_resumed_in_its_precision(study_config: Make, earlier: Precision):
+    """Studies of releases without the choice are of float32."""
+    configs = {precision: study_config(precision=precision) for precision in Precision}
+    (other,) = set(Precision) - {earlier}
+    begun = {"signed": configs[earlier].signed()}
+    assert ("precision" in begun["signed"]) == (earlier is Precision.BFLOAT16)
+    check_same_flags(begun, configs[earlier])
+    with pytest.raises(
+        UserError, match=f'is another study \\(precision was "{earlier}", now "{other}"\\); give the same'
+    ):
+        check_same_flags(begun, configs[other])
