@@ -45,7 +45,7 @@ TARGET_PAIRS, TARGET_ERROR, TARGET_SHARE = 3.0, 1 / 1.1, 0.25
 
 def measure(arguments: argparse.Namespace) -> list[Row]:
     """Return the rows of few-shot and retrieval."""
-    featured = _birds(arguments) if arguments.data_root else _gaussian()
+    featured = _birds(arguments) if arguments.data_root else gaussian(NUM_CLASSES, NUM_IMAGES)
     name = f"{len(featured.splits[Split.VAL])} images of val"
     few_shot, retrieval = (
         {rule: task_class(featured, seed=0, val_questions=rule) for rule in ValQuestions}
@@ -63,15 +63,21 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
 SCORINGS = ("pair_mean", "support_mean")
 
 
-def _gaussian() -> FeaturedItems:
+def gaussian(num_classes: int, num_images: int) -> FeaturedItems:
+    """Draw Gaussian features of classes, of which those of a kind are similar, and some of whose images are hard.
+
+    Args:
+        num_classes: The number of classes.
+        num_images: The images of each class.
+    """
     generator = np.random.default_rng(0)
-    classes = np.repeat(np.arange(NUM_CLASSES), NUM_IMAGES)
-    kinds = generator.normal(size=(NUM_CLASSES // 4 + 1, NUM_FEATURES))  # classes of a kind are similar
-    centres = 0.2 * kinds[np.arange(NUM_CLASSES) // 12]  # accuracy is about that of the birds, .955
+    classes = np.repeat(np.arange(num_classes), num_images)
+    kinds = generator.normal(size=(num_classes // 4 + 1, NUM_FEATURES))  # classes of a kind are similar
+    centres = 0.2 * kinds[np.arange(num_classes) // 12]  # accuracy is about that of the birds, .955
     centres += SPREAD * generator.normal(size=centres.shape)
     noise = np.sqrt(generator.gamma(2.0, 0.5, size=(len(classes), 1)))  # some images are hard
     features = centres[classes] + noise * generator.normal(size=(len(classes), NUM_FEATURES))
-    attributes = generator.random((NUM_CLASSES, NUM_ATTRIBUTES))[classes] < 0.3
+    attributes = generator.random((num_classes, NUM_ATTRIBUTES))[classes] < 0.3
     items = FeaturedItems(
         features=features.astype(np.float32),
         classes=classes,
@@ -92,11 +98,12 @@ def _birds(arguments: argparse.Namespace) -> FeaturedItems:
 
 
 def _row_of_pairs(what: str, tasks: dict[ValQuestions, Task]) -> Row:
-    counts = {rule: float(_count_pairs(task)) for rule, task in tasks.items()}
+    counts = {rule: float(count_pairs(task)) for rule, task in tasks.items()}
     return Row.less(what, counts[ValQuestions.REDUCED], counts[ValQuestions.FULL], TARGET_PAIRS)
 
 
-def _count_pairs(task: Task) -> int:
+def count_pairs(task: Task) -> int:
+    """Return the number of different pairs of images that are compared in one evaluation on val."""
     is_compared = np.zeros((len(task.featured.classes),) * 2, dtype=bool)
 
     def note(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
@@ -104,11 +111,11 @@ def _count_pairs(task: Task) -> int:
         return np.zeros((*queries.shape, sets.shape[1]), dtype=np.float32)
 
     task.evaluate(note, Split.VAL)
-    return int(np.triu(is_compared | is_compared.T).sum())
+    return int(np.triu(is_compared | is_compared.T, k=1).sum())
 
 
 def _row_of_errors(what: str, featured: FeaturedItems) -> Row:
-    scorer, items = _cosine(featured), featured.splits[Split.VAL]
+    scorer, items = cosine_scorer(featured.features), featured.splits[Split.VAL]
     many = draw_episodes(items, featured.classes[items], TRUE_EPISODES, np.random.default_rng(1))
     truth = episode_accuracy(scorer(many.queries, many.support), many.answers, many.asked).mean()
 
@@ -120,8 +127,9 @@ def _row_of_errors(what: str, featured: FeaturedItems) -> Row:
     return Row.less(what, error(ValQuestions.REDUCED), error(ValQuestions.FULL), TARGET_ERROR)
 
 
-def _cosine(featured: FeaturedItems) -> SetScorer:
-    centred = featured.features - featured.features.mean(axis=0)
+def cosine_scorer(features: Float[np.ndarray, "N D"]) -> SetScorer:
+    """Return a scorer by the summed cosine of centred features with the images of a set."""
+    centred = features - features.mean(axis=0)
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     cosine = unit @ unit.T
 

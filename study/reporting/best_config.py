@@ -13,7 +13,7 @@ from pan_model.errors import UserError
 from pan_model.objective import Objective
 from study.storage.files import parse_json, read_if_exists, write_json
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
-from study.storage.location import Location
+from study.storage.location import Location, local_path
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import Status, TrialRecord, best_completed
 
@@ -203,6 +203,15 @@ def _history_of_epochs(of_dataset: dict[str, Any]) -> dict[str, str]:
     return {"max_epochs": ", ".join([str(history[0]["max_epochs"]), *later])} if history else {}
 
 
+def _find_meant(path: Location) -> Path | None:
+    """Return the best_config.json that is meant by a study's folder, or by one of its files without the dataset."""
+    local = local_path(path)
+    if local is None or local.is_file():
+        return None
+    folder = local if local.is_dir() else local.parent
+    return next((file for pattern in ("", "*/") for file in sorted(folder.glob(f"{pattern}best_config.json"))), None)
+
+
 def read_best_config(path: Location) -> dict[str, Any]:
     """Read a best_config.json.
 
@@ -211,9 +220,11 @@ def read_best_config(path: Location) -> dict[str, Any]:
     """
     from pan_model.config import TrialConfig  # here, because it needs torch, which collation does not
 
-    content = read_if_exists(path, MADE_BY)
+    meant = _find_meant(path)
+    content = read_if_exists(path, f"give {meant}" if meant else MADE_BY)
     if content is None:
-        raise UserError(f"{path}: cannot be read (No such file or directory); {MADE_BY}.")
+        way_out = f"give {meant}" if meant else MADE_BY
+        raise UserError(f"{path}: cannot be read (No such file or directory); {way_out}.")
     parse_model(path, content, BestConfigFile, f"see {SCHEMA_FILE.name}, or {MADE_BY}")
     best = parse_json(path, content, MADE_BY)
     try:

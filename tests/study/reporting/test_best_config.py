@@ -331,3 +331,12 @@ def test_files_that_are_not_there_or_not_json(files: DatasetPaths):
     files.best_config.write_text('{"schema": ', encoding="utf-8")
     with pytest.raises(UserError, match=r"/best_config\.json: is not JSON \(.+\); see best_config\.schema\.json"):
         read_best_config(files.best_config)
+
+
+def test_the_file_that_is_meant_is_named(files: DatasetPaths):
+    files.folder.mkdir(parents=True)
+    files.best_config.write_text("{}", encoding="utf-8")
+    study = files.folder.parent
+    for path in (study / "best_config.json", study, files.folder):
+        with pytest.raises(UserError, match=rf"^{path}: cannot be read \(.+\); give {files.best_config}\.$"):
+            read_best_config(path)
