@@ -1,4 +1,4 @@
-"""Are the reduced questions on val as good as the full ones? The second table of docs/measurements.md.
+"""Are the reduced questions on val as good as the full ones? The tables of docs/measurements.md on val.
 
 Few-shot, for a scorer by the cosine of features: the different pairs of images, the standard error over redraws of the
 questions (the truth is the mean of many random episodes of the same images), the share of redraws whose 95% interval

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.model.pan import Pan
+from pan_model.scores import Interval
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.trained import load_model
@@ -22,6 +24,7 @@ from search_spaces import SPACES
 from study.app.commands import final_command
 from study.app.final_jobs import TRAIN_ON
 from study.config.choices import BASELINES
+from study.trials.question_scores import describe_lead
 
 METRIC = "few_shot_accuracy"
 SEEDS = 2
@@ -100,7 +103,8 @@ def test_summary_has_the_test_scores_beside_those_on_val(done: Any, final: Any, 
             low,
             high,
         ]
-        assert f" | {mean:.4f} [{low:.4f}, {high:.4f}] |" in page
+        interval = Interval(mean, low, high)
+        assert f" | {describe_lead(interval) if split == 'test_ahead' else interval} |" in page
     same = {key: cell for key, cell in before.items() if not key.startswith("test") and key != "cautions"}
     assert row.items() >= same.items()
     cautions = [line.removeprefix("caution: ") for line in final["finished"].out.splitlines() if "caution: " in line]
@@ -156,7 +160,7 @@ def test_model_on_disk_gives_the_same_scores_again(
 def test_model_compares_pairs_as_its_card_says(final: Any, data_root: Path) -> None:
     card = (final["folder"] / "model_card.md").read_text()
     code = card.partition("```python\n")[2].partition("```")[0].replace('"final"', repr(str(final["folder"])))
-    code = code.replace('sorted(Path("images").glob("*.jpg"))', "given")
+    code = re.sub(r"sorted\(path for path in Path.* in suffixes\)", "given", code)
     names: dict[str, Any] = {"given": sorted((data_root / "demo" / "images").glob("*/*"))[:5]}
     exec(compile(code, "model_card.md", "exec"), names)
     num_conditions = len(names["model"].condition_names)
@@ -174,7 +178,7 @@ def test_model_finds_similar_images_as_the_page_of_next_steps_says(
     page = (Path(__file__).parents[3] / "docs" / "next-steps.md").read_text(encoding="utf-8")
     [code] = [block for block in page.split("```python\n")[1:] if "most_similar" in block]
     code = code.partition("```")[0].replace('"results/demo/demo/final"', repr(str(final["folder"])))
-    code = code.replace('sorted(Path("images").glob("*.jpg"))', "given")
+    code = re.sub(r"sorted\(path for path in Path.* in suffixes\)", "given", code)
     images = sorted((data_root / "demo" / "images").glob("*/*"))[:4]
     names: dict[str, Any] = {"given": images}
     exec(compile(code, "next-steps.md", "exec"), names)
