@@ -16,7 +16,10 @@ NORM_EPSILON = 1e-12
 
 
 GATHERED = 64
-"""Rows of second items of products that are gathered at a time on a CPU, in a buffer that stays in its cache."""
+"""Rows of second items of products that are gathered at a time on a CPU, so that they stay in its cache."""
+
+FEW_LOGITS = 64
+"""Logits up to which the product with the pairs as rows is faster, and their transposition costs little."""
 
 
 def joint_rows(embeddings: Float[Tensor, "N E"], joint: Joint) -> Float[Tensor, "N E"]:
@@ -84,22 +87,18 @@ class PairJoint:
         self._rows = rows.detach()
         self._joint = joint
         self._difference = PairDifference(rows, chunk_size)
-        tile = GATHERED if rows.device.type == "cpu" else chunk_size
-        sizes = (chunk_size, min(tile, chunk_size)) if joint is Joint.PRODUCT else (0, 0)
-        self._products, self._second = (self._rows.new_empty(size, rows.shape[1]) for size in sizes)
+        self._tile = GATHERED if rows.device.type == "cpu" else max(1, chunk_size)
 
     @torch.no_grad()
     def __call__(self, pairs: Int[Tensor, "P 2"]) -> Float[Tensor, "P J"]:
-        """Return the joint representations of a chunk, which the caller may overwrite; the next chunk may, too."""
+        """Return the joint representations of a chunk, a new tensor that the caller may overwrite."""
         match self._joint:
             case Joint.ABSDIFF:
                 return self._difference(pairs).abs_()
             case Joint.PRODUCT:
-                products = self._products[: len(pairs)]
-                size = max(1, len(self._second))
-                for places, into in zip(pairs.t().contiguous().split(size, dim=1), products.split(size), strict=True):
-                    torch.index_select(self._rows, 0, places[0], out=into)
-                    into.mul_(torch.index_select(self._rows, 0, places[1], out=self._second[: len(into)]))
+                products = self._rows.index_select(0, pairs[:, 0])
+                for into, second in zip(products.split(self._tile), pairs[:, 1].split(self._tile), strict=True):
+                    into.mul_(self._rows.index_select(0, second))
                 return products
             case Joint.CONCAT:
                 return self._rows.index_select(0, pairs.reshape(-1)).view(len(pairs), 2 * self._rows.shape[1])

@@ -8,16 +8,18 @@ Shape letters: P pairs, Q and G the items of a block, E embedding, M conditions,
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from pan_model.model.gathered_joint import PairJoint, SumOfRows, joint_rows
+from pan_model.model.gathered_joint import FEW_LOGITS, PairJoint, SumOfRows, joint_rows
 from pan_model.model.precision import Precision, as_operand, multiply
 from pan_model.model.similarity import ConditionSimilarity, Joint, PairSimilarity
+from pan_model.model.threads import num_streams, run_in_parallel
 from pan_model.shapes import Float, Int
 
-JOINT_VALUES = {"cpu": 2**19, "cuda": 2**26}
+JOINT_VALUES = {"cpu": 5 * 2**17, "cuda": 2**26}
 """Values of joint representations that are formed at a time, for each thread of a CPU: they should fit in its cache."""
 
 LOGIT_VALUES = {"cpu": 2**18, "cuda": 2**26}
@@ -78,9 +80,16 @@ class PairScorer:
         """
         scores = embeddings.new_empty(len(pairs))
         size = chunk_size or self._chunk_size(embeddings)
+        chunks = list(zip(scores.split(size), pairs.split(size), strict=True))
         logits_of = self._logits(embeddings, size, len(pairs))
-        for into, chunk in zip(scores.split(size), pairs.split(size), strict=True):
-            self._reduce_rows(logits_of(chunk), into)
+        streams = num_streams(embeddings.device, len(chunks))
+
+        @torch.inference_mode()
+        def score(first: int) -> None:
+            for into, chunk in chunks[first::streams]:
+                self._reduce_rows(logits_of(chunk), into)
+
+        run_in_parallel([partial(score, first) for first in range(streams)])
         return scores
 
     @torch.no_grad()
@@ -95,10 +104,10 @@ class PairScorer:
         return sums / len(pairs)
 
     def _chunk_size(self, embeddings: Float[Tensor, "N E"]) -> int:
-        """Return the number of pairs that are scored at a time."""
+        """Return the number of pairs that a thread scores at a time."""
         if self.joint is Joint.CONCAT:
-            return _pairs_at_once(embeddings, LOGIT_VALUES, len(self._weight))
-        return _pairs_at_once(embeddings, JOINT_VALUES, embeddings.shape[1])
+            return _pairs_at_once(embeddings, LOGIT_VALUES, len(self._weight), num_threads=1)
+        return _pairs_at_once(embeddings, JOINT_VALUES, embeddings.shape[1], num_threads=1)
 
     def _logits(self, embeddings: Float[Tensor, "N E"], chunk_size: int, num_pairs: int) -> Callable[[Tensor], Tensor]:
         """Return a function from the pairs (P, 2) of a chunk to their logits (P, 2M).
@@ -115,8 +124,11 @@ class PairScorer:
                 return lambda pairs: sum_rows(of_items, pairs).addmm_(sum_rows(rows, pairs).square_(), half)
             case Joint.ABSDIFF | Joint.PRODUCT:
                 joint = PairJoint(self.left(embeddings), self.joint, chunk_size)
-                weight = self._weight.T.contiguous()
-                return lambda pairs: self._add_bias(joint(pairs), weight)
+                if len(self._weight) <= FEW_LOGITS:
+                    weight = self._weight.T.contiguous()
+                    return lambda pairs: self._add_bias(joint(pairs), weight)
+                bias = self._bias[:, None]
+                return lambda pairs: multiply(self._weight, joint(pairs).T).to(bias.dtype).add_(bias).T
             case Joint.CONCAT:
                 of_items = torch.cat([self.left(embeddings), self.right(embeddings)])
                 second = torch.tensor([0, len(embeddings)], device=embeddings.device)
@@ -265,6 +277,6 @@ def _values(like: Tensor, values: dict[str, int]) -> int:
     return values[like.device.type] * _threads(like)
 
 
-def _pairs_at_once(like: Tensor, values: dict[str, int], width: int) -> int:
-    most = MAX_PAIRS[like.device.type] * _threads(like)
-    return min(max(_values(like, values) // width, MIN_PAIRS), most)
+def _pairs_at_once(like: Tensor, values: dict[str, int], width: int, *, num_threads: int | None = None) -> int:
+    threads = num_threads or _threads(like)
+    return min(max(values[like.device.type] * threads // width, MIN_PAIRS), MAX_PAIRS[like.device.type] * threads)

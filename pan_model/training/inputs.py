@@ -103,15 +103,6 @@ class ComputedRows:
         return self._normalisation.normalise_all(self._features[items])
 
 
-def normalise_rows(
-    normalisation: Normalisation, features: Float[Tensor, "N D"], *, kept_bytes: int = KEPT_BYTES
-) -> Rows:
-    """Normalise all features now or, if they are in CPU memory and exceed `kept_bytes`, on each access."""
-    if _exceeds(normalisation, features, kept_bytes):
-        return ComputedRows(normalisation, features)
-    return normalisation.normalise_all(features)
-
-
 def _exceeds(normalisation: Normalisation, features: Float[Tensor, "N D"], kept_bytes: int) -> bool:
     return features.device.type == "cpu" and features.nbytes > kept_bytes and not normalisation.keeps_features
 

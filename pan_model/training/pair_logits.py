@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pan_model.model.gathered_joint import PairDifference, PairJoint, SumOfRows, joint_rows
+from pan_model.model.gathered_joint import FEW_LOGITS, PairDifference, PairJoint, SumOfRows, joint_rows
 from pan_model.model.precision import Precision, as_operand, multiply
 from pan_model.model.similarity import ConditionSimilarity, Joint
 from pan_model.shapes import Float, Int
-
-FEW_LOGITS = 64
-"""Logits up to which the product with the pairs as rows is faster, and their transposition costs little."""
 
 
 class Operands:

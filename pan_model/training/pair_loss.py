@@ -10,11 +10,9 @@ chunk of C pairs at a time. On a CPU a chunk fits in the cache, and chunks are d
 """
 
 import math
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +21,7 @@ from torch.nn import functional as F
 
 from pan_model.model.pair_labels import PairLabels
 from pan_model.model.similarity import DROPPED, ConditionSimilarity
-from pan_model.reproducibility import computing_threads
+from pan_model.model.threads import num_streams, run_in_parallel
 from pan_model.shapes import Bool, Float, Int, UInt8
 from pan_model.training.loss import MASK_EPSILON
 from pan_model.training.pair_logits import Operands
@@ -39,9 +37,6 @@ SORTED_PAIRS = 1024
 
 SHARE = 128
 """The fewest pairs that are worth another thread."""
-
-MAX_STREAMS = 8
-"""The most threads that chunks are divided among."""
 
 BLOCK_VALUES = {"cpu": 5 * 2**14, "cuda": 2**25}
 """Values of an array of a block of pairs, several of which fit in the cache, by device."""
@@ -168,7 +163,7 @@ class _Plan:
         self.size = size or chunk_size(self.num_pairs, width, device, num_threads=num_threads)
         self.block_size = max(MIN_BLOCK, BLOCK_VALUES[device.type] // self.num_conditions // MIN_BLOCK * MIN_BLOCK)
         self.chunks = _slices(self.num_pairs, self.size)
-        self.num_streams = max(1, min(num_threads, len(self.chunks), MAX_STREAMS))
+        self.num_streams = num_streams(device, len(self.chunks))
         draws = operands.dropped or self.conditions_dropped
         self.seeds = torch.randint(2**62, (len(self.chunks),)).tolist() if draws else []
 
@@ -230,7 +225,7 @@ def _run_chunks(
     ]
     share = -(-len(plan.chunks) // len(streams))
     numbers = range(len(plan.chunks))
-    _in_parallel([partial(stream.run, numbers[n * share : (n + 1) * share]) for n, stream in enumerate(streams)])
+    run_in_parallel([partial(stream.run, numbers[n * share : (n + 1) * share]) for n, stream in enumerate(streams)])
     gradients = streams[0].gradients
     for stream in streams[1:]:
         for total, more in zip(gradients, stream.gradients, strict=True):
@@ -386,29 +381,3 @@ def _shifted(pairs: slice, by: int) -> slice:
 
 def _columns(codes: Codes | None, block: slice) -> Codes | None:
     return None if codes is None else (codes[0][:, block], None if codes[1] is None else codes[1][:, block])
-
-
-def _in_parallel(runs: list[Callable[[], None]]) -> None:
-    """Call each function in its own thread, on one core: the cores of small operations would wait for each other."""
-    if len(runs) == 1:
-        runs[0]()
-        return
-    with computing_threads(1):
-        futures = [_pool(os.getpid()).submit(_on_one_core, run) for run in runs[1:]]
-        try:
-            runs[0]()
-        finally:
-            wait(futures)
-        for future in futures:
-            future.result()
-
-
-def _on_one_core(run: Callable[[], None]) -> None:
-    torch.set_num_threads(1)
-    run()
-
-
-@cache
-def _pool(_process: int) -> ThreadPoolExecutor:
-    """Return the threads of a process; a forked one has none of those before it."""
-    return ThreadPoolExecutor(MAX_STREAMS - 1, "pair-chunks")

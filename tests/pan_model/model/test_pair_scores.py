@@ -1,4 +1,6 @@
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from pan_model.model import pair_scores
 from pan_model.model.pair_scores import PairScorer, SumOfRows
 from pan_model.model.precision import Precision
 from pan_model.model.similarity import ConditionSimilarity, Joint, SimilarityConfig
+from pan_model.reproducibility import computing_threads
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-4}
 """Absolute tolerance of p and relative tolerance of log-odds of logits with a magnitude of about 10."""
@@ -147,6 +150,24 @@ def test_many_pairs_and_tiles_are_put_in_their_places(joint: Joint, num_conditio
     expected = straight(similarity, h, pairs, log_odds=True)
     assert_equal(scorer.pairs(h, pairs), expected, log_odds=True)
     assert_equal(scorer.block(scorer.left(h[:20]), scorer.right(h[20:])).reshape(-1), expected[:1000], log_odds=True)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("joint", Joint)
+def test_threads_score_what_one_thread_scores(
+    joint: Joint, precision: Precision, context: Callable[[], AbstractContextManager[object]]
+):
+    similarity = build(joint, 40, 50, dtype=torch.float32)
+    similarity.precision = precision
+    scores: list[Tensor] = []
+    for num_threads in (1, 3):
+        with computing_threads(num_threads), context():
+            h = embeddings(30, 40, torch.float32)
+            pairs = torch.cartesian_prod(torch.arange(30), torch.arange(30))
+            scores.append(PairScorer(similarity, log_odds=True).pairs(h, pairs, chunk_size=64))
+            assert torch.get_num_threads() == num_threads
+    torch.testing.assert_close(*scores, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
