@@ -137,8 +137,8 @@ def _describe_pods(document: dict[str, Any]) -> str:
     for group in worker_groups(document):
         num_pods = pods_of(group, autoscaled=autoscaled)
         most += num_pods * gpus_of(group)
-        range_of = f"{integer(group.get('minReplicas'))} to {num_pods}" if autoscaled else f"{num_pods}"
-        groups.append(f"{range_of} pods '{group.get('groupName')}' of {gpus_of(group)} GPU")
+        least = f"{integer(group.get('minReplicas'))} to " if autoscaled else ""
+        groups.append(f"{least}{counted(num_pods, 'pod')} '{group.get('groupName')}' of {gpus_of(group)} GPU")
     gpus = f"{'at most ' if autoscaled else ''}{counted(most, 'GPU')}"
     return f"{document.get('kind')}: a head and {', '.join(groups)}, {gpus}"
 
