@@ -261,12 +261,13 @@ class Trainer:
     def _train_step(self, pairs: Pairs, inputs: StepInputs) -> Float[Tensor, "L"]:
         """Take an optimiser step, and return its losses without waiting for them."""
         index_1, index_2, same = self._on_device(pairs)
+        embedded = None
         if self.config.pairs.hard_pair_share < 1:
-            hardest = self._loss.hardest(inputs, index_1, index_2, same, self.config.pairs.hard_pair_share)
+            hardest, embedded = self._loss.hardest(inputs, index_1, index_2, same, self.config.pairs.hard_pair_share)
             index_1, index_2, same = index_1[hardest], index_2[hardest], same[hardest]
         self._optimisation.zero_grad()
         weights = pair_weights(same, self.config.pairs.positive_weight)
-        losses = self._loss.losses(inputs, index_1, index_2, same, weights)
+        losses = self._loss.losses(inputs, index_1, index_2, same, weights, embedded)
         losses.total.backward()
         inputs.backward()
         self._optimisation.step()

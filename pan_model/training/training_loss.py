@@ -26,6 +26,13 @@ class Losses(NamedTuple):
     encoder: Float[Tensor, ""]
 
 
+class Embedded(NamedTuple):
+    """Items, ascending, and their embeddings, which are differentiable."""
+
+    items: Int[Tensor, "U"]
+    embeddings: Float[Tensor, "U E"]
+
+
 class TrainingLoss:
     """The losses of pairs of training items, given by index."""
 
@@ -56,6 +63,7 @@ class TrainingLoss:
         index_2: Int[Tensor, "P"],
         same: Bool[Tensor, "P"],
         weights: Float[Tensor, "P"],
+        embedded: Embedded | None = None,
     ) -> Losses:
         """Return the losses of P pairs. Every item among them is embedded once.
 
@@ -65,12 +73,13 @@ class TrainingLoss:
             index_2: The second item of each pair.
             same: Whether the two items are of the same class or outfit.
             weights: The weights of the pairs in the loss of their scores.
+            embedded: The embeddings of these and further items, if `hardest` has returned them.
 
         Returns:
             The loss terms, of which `total` has a gradient. The encoder's own loss is a mean over items, the loss of
             the conditions a mean over pairs.
         """
-        items, places, embeddings = self._embed(inputs, index_1, index_2)
+        items, places, embeddings = self._embed(inputs, index_1, index_2, embedded)
         labels = self._labels if self._labels is None or items is None else self._labels.of_items(items)
         pairs = StepPairs(places=places, same=same, weights=weights, labels=labels, lambda_=self._lambda)
         total, of_pairs, of_conditions = step_losses(self._model.similarity, embeddings, pairs)
@@ -79,7 +88,6 @@ class TrainingLoss:
         of_encoder = self._model.encoder.own_loss(embeddings, self._training_class[items])
         return Losses(total + of_encoder, of_pairs, of_conditions, of_encoder)
 
-    @torch.no_grad()
     def hardest(
         self,
         inputs: StepInputs,
@@ -87,8 +95,11 @@ class TrainingLoss:
         index_2: Int[Tensor, "P"],
         same: Bool[Tensor, "P"],
         share: float,
-    ) -> Int[Tensor, "H"]:
+    ) -> tuple[Int[Tensor, "H"], Embedded | None]:
         """Return the positions of the hardest share of P pairs, for the current model without dropout.
+
+        The embeddings of their items are returned as well if they are those of training: feature dropout and encoders
+        that use a graph embed differently there.
 
         Args:
             inputs: The normalised features of the step's items.
@@ -98,13 +109,20 @@ class TrainingLoss:
             share: The share of positives, and of negatives, to return, in (0, 1].
         """
         self._model.eval()
-        _, places, embeddings = self._embed(inputs, index_1, index_2)
+        as_in_training = self._model.feature_dropout.p == 0 and self._edges is None
+        with torch.set_grad_enabled(as_in_training):
+            items, places, embeddings = self._embed(inputs, index_1, index_2)
         losses = losses_of_pairs(self._model.similarity, embeddings, places, same)
         self._model.train()
-        return hardest_pairs(losses, same, share)
+        embedded = None if items is None or not as_in_training else Embedded(items, embeddings)
+        return hardest_pairs(losses, same, share), embedded
 
     def _embed(
-        self, inputs: StepInputs, index_1: Int[Tensor, "P"], index_2: Int[Tensor, "P"]
+        self,
+        inputs: StepInputs,
+        index_1: Int[Tensor, "P"],
+        index_2: Int[Tensor, "P"],
+        embedded: Embedded | None = None,
     ) -> tuple[Int[Tensor, "U"] | None, Int[Tensor, "P 2"], Float[Tensor, "U E"]]:
         """Embed the items of pairs.
 
@@ -117,6 +135,8 @@ class TrainingLoss:
         if inputs.table is not None and self._model.keeps_inputs and self._model.similarity.joint is Joint.ABSDIFF:
             return None, pairs, inputs.table
         items, places = pairs.unique(return_inverse=True)
+        if embedded is not None:
+            return items, places, embedded.embeddings[torch.searchsorted(embedded.items, items)]
         if self._edges is None:
             return items, places, self._model.encode(inputs.of(items))
         embeddings = self._model.encode(inputs.of(self._training_items), self._edges)

@@ -20,6 +20,7 @@ from pan_model.tasks.pairs import Pairs
 from pan_model.training import pair_loss
 from pan_model.training import trainer as train_module
 from pan_model.training.trainer import Evaluation, Trainer
+from pan_model.training.training_loss import TrainingLoss
 
 CPU = torch.device("cpu")
 Configure = Callable[..., TrialConfig]
@@ -206,6 +207,30 @@ def test_every_dropout_plays_a_part_in_training_and_none_in_evaluation(
     with_dropout.model.load_state_dict(without.model.state_dict())
     with_dropout.model.train()
     assert with_dropout.evaluate(Split.VAL).means() == without.evaluate(Split.VAL).means()
+
+
+@pytest.mark.parametrize(("feature_dropout", "times"), [(0.0, 1), (0.3, 2)])
+def test_the_hardest_pairs_of_a_step_are_not_embedded_again_unless_features_are_dropped(
+    task: FewShotTask,
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+    everything: dict[str, Any],
+    feature_dropout: float,
+    times: int,
+):
+    changes = everything | {"encoder": "proxynca", "hard_pair_share": 0.4, "steps_per_epoch": 3}
+    once, again = (Trainer(task, configure(**changes, feature_dropout=feature_dropout), CPU) for _ in range(2))
+    calls: list[int] = []
+    once.model.encoder.register_forward_hook(lambda *_: calls.append(1))  # pyright: ignore[reportAttributeAccessIssue]
+    records = [once.train_epoch() for _ in range(2)]
+    assert len(calls) == 2 * 3 * times
+    hardest = TrainingLoss.hardest
+    monkeypatch.setattr(TrainingLoss, "hardest", lambda *arguments: (hardest(*arguments)[0], None))
+    for record, other in zip(records, [again.train_epoch() for _ in range(2)], strict=True):
+        losses = {name: value for name, value in other.items() if name.startswith("loss/")}
+        assert {name: record[name] for name in losses} == pytest.approx(losses, rel=1e-4)
+    for weight, other in zip(once.model.parameters(), again.model.parameters(), strict=True):
+        torch.testing.assert_close(weight, other, rtol=1e-3, atol=1e-5)
 
 
 def test_the_learning_rate_follows_the_schedule_over_the_trial_s_epochs(task: FewShotTask, configure: Configure):
