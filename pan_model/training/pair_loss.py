@@ -41,8 +41,8 @@ SHARE = 128
 BLOCK_VALUES = {"cpu": 5 * 2**14, "cuda": 2**25}
 """Values of an array of a block of pairs, several of which fit in the cache, by device."""
 
-FEW_CONDITIONS = 16
-"""Conditions up to which a chunk has twice the pairs: operations on few logits take longer to start than to run."""
+MORE_PAIRS = ((16, 2.0), (64, 1.5))
+"""Up to so many conditions a chunk has so many times the pairs: operations on few logits take long to start."""
 
 LABEL_BYTES = 2**18
 """Labels that are computed at a time, unless those of one chunk are more."""
@@ -159,7 +159,8 @@ class _Plan:
         self.sign = same.to(dtype).mul_(2).sub_(1)
         self.minus_sign = -self.sign
         num_threads = torch.get_num_threads() if device.type == "cpu" else 1
-        width = operands.width if self.num_conditions > FEW_CONDITIONS else -(-operands.width // 2)
+        more = next((more for most, more in MORE_PAIRS if self.num_conditions <= most), 1.0)
+        width = math.ceil(operands.width / more)
         self.size = size or chunk_size(self.num_pairs, width, device, num_threads=num_threads)
         self.block_size = max(MIN_BLOCK, BLOCK_VALUES[device.type] // self.num_conditions // MIN_BLOCK * MIN_BLOCK)
         self.chunks = _slices(self.num_pairs, self.size)
