@@ -42,7 +42,7 @@ def run_on_ray(  # noqa: PLR0913
     budget: Budget,
     progress: Mapping[str, SearchProgress],
     update: Callable[[], None],
-    baselines: SharedBaselines,
+    baselines: SharedBaselines | None = None,
 ) -> None:
     """Run the trials that searches lack, of all datasets concurrently; see `run_trials`.
 
@@ -55,7 +55,7 @@ def run_on_ray(  # noqa: PLR0913
         budget: The time and the GPU hours after which the search ends.
         progress: The counts of each dataset.
         update: Called whenever the counts have changed.
-        baselines: Those that no trial answers are computed meanwhile.
+        baselines: Those that no trial answers are computed meanwhile; None if none are wanted.
     """
     datasets = {search.dataset: datasets[search.dataset] for search in searches}
     has_images = any(dataset.start is not None for dataset in datasets.values())
@@ -69,12 +69,15 @@ def run_on_ray(  # noqa: PLR0913
             requirements=node_requirements(environment.results, gpu=slots.gpus > 0) if study.ray_address else None,
         )
         trainable = tune.with_parameters(RayTrial, shared=shared)
-        apart = [plan for plan in baselines.to_train() if plan.dataset in stored]
-        trained = RayBaselines(apart, stored, study, baselines.add)
+        trained: RayBaselines | None = None
+        if baselines is not None:
+            apart = [plan for plan in baselines.to_train() if plan.dataset in stored]
+            trained = RayBaselines(apart, stored, study, baselines.add)
         run_trials(
             trainable, searches, study, slots, budget=budget, progress=progress, update=update, baselines=trained
         )
-        trained.wait()
+        if trained is not None:
+            trained.wait()
 
 
 def run_trials(

@@ -76,7 +76,7 @@ def holds(backbone: Backbone, state: State) -> bool:
         ],
         (
             {"state_dict": {**add("backbone.", BARE), "head.0.weight": torch.ones(2)}},
-            "state_dict, prefix backbone. removed, 1 other tensors not used (first head.0.weight)",
+            "state_dict, prefix backbone. removed, 1 other tensor not used (first head.0.weight)",
         ),
         (
             {"state_dict": {**add("model.", BARE), "model.fc.0.weight": torch.ones(2)}},

@@ -140,6 +140,9 @@ class TimedTask(FewShotTask):
         type(self).looks += 1
         return {METRIC: np.array([self.values.pop(0)])} if self.values else super().evaluate(scorer, split)
 
+    def scored_items(self, split: Split) -> Any:
+        return self.featured.splits[split]
+
 
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> type[TimedTask]:
