@@ -66,7 +66,7 @@ def find_data_cautions(
 
 
 def find_chance(task: Task, baselines: Mapping[str, QuestionLists]) -> list[str]:
-    """Return a caution if no baseline is better than random answers on val, by more than the interval.
+    """Return a caution if no untrained baseline is better than random answers on val, by more than the interval.
 
     Args:
         task: The questions on val.
@@ -83,8 +83,8 @@ def find_chance(task: Task, baselines: Mapping[str, QuestionLists]) -> list[str]
         return []
     values = ", ".join(f"{name} {interval_of(questions).mean:.4f}" for name, questions in scores.items())
     return [
-        f"no baseline is better on val than random answers, {metric} {interval_of(chance).mean:.4f} ({values}); "
-        f"{LOOK}, and the labels"
+        f"no baseline without training is better on val than random answers, {metric} "
+        f"{interval_of(chance).mean:.4f} ({values}); {LOOK}, and the labels"
     ]
 
 

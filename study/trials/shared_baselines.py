@@ -26,7 +26,7 @@ class SharedBaselines:
     Args:
         config: The study.
         prepared: The datasets, in the order of the study's plans.
-        content: The content of study.json, which gets a caution if no baseline is better than random answers.
+        content: The content of study.json, which gets a caution if no untrained one is better than chance.
         terminal: Prints the values.
     """
 
