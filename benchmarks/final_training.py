@@ -29,10 +29,10 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from search_spaces import SPACES
 from study.app.final_jobs import FinalInput, Plan, plan_workers, run_final_jobs
-from study.app.jobs import Job, Link
-from study.app.side_by_side import run_jobs
-from study.app.worker_pool import load_ahead
-from study.app.worker_process import Worker
+from study.app.processes.jobs import Job, Link
+from study.app.processes.side_by_side import run_jobs
+from study.app.processes.worker_pool import load_ahead
+from study.app.processes.worker_process import Worker
 from study.config.choices import Regime
 from study.config.final_config import FinalConfig
 from study.nodes.resources import usable_cpus

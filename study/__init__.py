@@ -8,6 +8,8 @@ Start at `app/commands.py`. A folder imports only folders that precede it in thi
 - `nodes`
 - `tuning`
 - `reporting`, which imports only `trials` and those before it
+- `analysis`, which imports only `reporting` and what that may import
+- `page`, which imports only `analysis` and what that may import
 - `app`
 
 Importing this package has no effect on the process.

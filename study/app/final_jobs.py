@@ -22,9 +22,9 @@ from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.task import Task
 from pan_model.training.trainer import Trainer
 from search_spaces import SPACES
-from study.app.jobs import Job, Link
-from study.app.side_by_side import run_jobs
-from study.app.worker_process import Worker
+from study.app.processes.jobs import Job, Link
+from study.app.processes.side_by_side import run_jobs
+from study.app.processes.worker_process import Worker
 from study.config.choices import Regime
 from study.config.final_config import NONE, FinalConfig
 from study.nodes.resources import usable_cpus

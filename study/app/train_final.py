@@ -30,7 +30,7 @@ from study.app.final_jobs import (
     plan_workers,
     run_final_jobs,
 )
-from study.app.worker_pool import load_ahead
+from study.app.processes.worker_pool import load_ahead
 from study.config.choices import Regime
 from study.config.final_config import FinalConfig
 from study.config.provenance import provenance

@@ -39,7 +39,7 @@ def collate(results: StudyPaths, *, over: bool = False) -> dict[str, Collated]:
     for dataset, entry in study["datasets"].items():
         files = results.dataset(dataset)
         objective = Objective(**entry["objective"])
-        ledger[dataset] = _read_with_winner(files, objective)
+        ledger[dataset] = read_with_winner(files, objective)
         write_tables(files, ledger[dataset], objective)
         export_best_config(files, study, ledger[dataset])
     summaries = write_summary(results, study, ledger, over=over)
@@ -53,7 +53,7 @@ def read_begun_study(results: StudyPaths) -> dict[str, Any]:
     return read_study(results.study)
 
 
-def _read_with_winner(files: DatasetPaths, objective: Objective) -> list[TrialRecord]:
+def read_with_winner(files: DatasetPaths, objective: Objective) -> list[TrialRecord]:
     """Read the trials. Only the winner has scores of single questions: those of all trials would fill the memory."""
     records = read_ledger(files.trials, best=False)
     best = best_completed(records, objective)

@@ -56,6 +56,16 @@ class DatasetPaths:
         return self.folder / "final" / "metrics.json"
 
     @property
+    def examples(self) -> Location:
+        """Explained pairs of validation images, of the best trial, with small copies of the images."""
+        return self.folder / "examples.json"
+
+    @property
+    def ablation(self) -> Location:
+        """The default folder of a controlled comparison: ablation.json, and a ledger of its trials."""
+        return self.folder / "ablation"
+
+    @property
     def best_config(self) -> Location:
         """The configuration of the best completed trial."""
         return self.folder / "best_config.json"
@@ -90,6 +100,11 @@ class StudyPaths:
     def summary_table(self) -> Location:
         """summary.csv, one row a dataset."""
         return self.root / "summary.csv"
+
+    @property
+    def report(self) -> Location:
+        """report.html, one self-contained page."""
+        return self.root / "report.html"
 
     @property
     def tensorboard(self) -> Location:

@@ -13,9 +13,9 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from pan_model.errors import UserError
-from study.app.jobs import Job
-from study.app.shared_object import SharedObject
-from study.app.worker_process import Channel, Worker, run_worker
+from study.app.processes.jobs import Job
+from study.app.processes.shared_object import SharedObject
+from study.app.processes.worker_process import Channel, Worker, run_worker
 
 CONTEXT = get_context("forkserver")
 """Forks workers from a process that has loaded the libraries once and never computes: threads do not survive a fork."""

@@ -15,8 +15,8 @@ import torch
 
 from pan_model.errors import UserError, find_machine_fault
 from pan_model.reproducibility import deterministic_arithmetic
-from study.app.jobs import Announced, Ended, Link
-from study.app.shared_object import Mapped
+from study.app.processes.jobs import Announced, Ended, Link
+from study.app.processes.shared_object import Mapped
 
 Channel = connection.Connection
 """A worker's connection: jobs and announced values go to it, messages and `Ended` come back."""

@@ -17,9 +17,9 @@ import torch
 from rich.console import Console
 
 from pan_model.errors import MachineFault, UserError
-from study.app.jobs import Job, Link
-from study.app.side_by_side import _take_next, run_jobs
-from study.app.worker_process import Worker, portable
+from study.app.processes.jobs import Job, Link
+from study.app.processes.side_by_side import _take_next, run_jobs
+from study.app.processes.worker_process import Worker, portable
 from study.terminal import Terminal
 
 TWO = [Worker(num_threads=1)] * 2

@@ -10,9 +10,9 @@ from multiprocessing import connection
 from typing import Any
 
 from pan_model.reproducibility import computing_threads
-from study.app.jobs import Announced, Ended, Job, Link
-from study.app.worker_pool import WorkerPool
-from study.app.worker_process import Announce, Channel, Fail, Say, Show, Worker
+from study.app.processes.jobs import Announced, Ended, Job, Link
+from study.app.processes.worker_pool import WorkerPool
+from study.app.processes.worker_process import Announce, Channel, Fail, Say, Show, Worker
 from study.terminal import Terminal
 
 
