@@ -33,8 +33,15 @@ def counted(number: float, noun: str, plural: str = "") -> str:
     return f"{text} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+EXAMPLE = "example:"
+"""Begins the epilog of a command's help. The epilog keeps its lines, so that the example can be copied."""
+
+
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser that raises UserError and suggests the nearest flag for an unknown one."""
+    """An argument parser that raises UserError and suggests the nearest flag for an unknown one.
+
+    Give an example of the command by `epilog="example:\\n  uv run .."`.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_DefaultsFormatter, **options)
@@ -71,12 +78,18 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 class _DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Append a flag's default to its help, unless the flag is off by default or its help states the default."""
+    """Append a flag's default to its help, unless the flag is off by default or its help states the default.
+
+    The lines of an example stay as they are.
+    """
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False or "(default: " in (action.help or ""):
             return action.help
         return super()._get_help_string(action)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(EXAMPLE) else super()._fill_text(text, width, indent)
 
 
 def run_with_exit_code(

@@ -99,7 +99,9 @@ def _without_repeats(schema: list[Problem], problems: list[Problem]) -> list[Pro
 def main(words: Sequence[str]) -> int:
     """Check the given files. Return 0 if all are valid, 2 otherwise."""
     parser = OneLineParser(
-        prog="python -m cluster.check", description="Check cluster files offline; nothing is started."
+        prog="python -m cluster.check",
+        description="Check cluster files offline; nothing is started.",
+        epilog="example:\n  uv run python -m cluster.check cluster/config.yaml",
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="such as cluster/config.yaml")
 

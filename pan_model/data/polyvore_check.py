@@ -230,6 +230,9 @@ def _parser() -> OneLineParser:
     parser = OneLineParser(
         prog="python -m pan_model.data.polyvore_check",
         description="Count copies, repeated items and revealed answers in a question file of Polyvore Outfits.",
+        epilog=(
+            "example:\n  uv run python -m pan_model.data.polyvore_check fill_in_blank_valid.json --outfits valid.json"
+        ),
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="compatibility .txt or fill-in-the-blank .json")
     parser.add_argument(

@@ -85,6 +85,7 @@ def _parser() -> OneLineParser:
     parser = OneLineParser(
         prog="python -m pan_model.data.polyvore_resample",
         description="Draw new fill-in-the-blank and compatibility questions of Polyvore Outfits, for valid and test.",
+        epilog="example:\n  uv run python -m pan_model.data.polyvore_resample data/polyvore_outfits --seed 0",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help=f"holds {METADATA_FILE} and the folder of the version")
     parser.add_argument("--version", choices=VERSIONS, default="nondisjoint", help="version of the dataset")

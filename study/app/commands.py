@@ -130,7 +130,9 @@ def _collate(words: Sequence[str], terminal: Terminal) -> int:
     from study.trials.ledger import count_by_status
 
     parser = OneLineParser(
-        prog="study/collate.py", description="Rebuild the tables of a finished, interrupted or running study."
+        prog="study/collate.py",
+        description="Rebuild the tables of a finished, interrupted or running study.",
+        epilog="example:\n  uv run study/collate.py results/birds",
     )
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
     parser.add_argument(
@@ -156,7 +158,9 @@ def _status(words: Sequence[str], terminal: Terminal) -> int:
     from study.storage.paths import StudyPaths
 
     parser = OneLineParser(
-        prog="study/status.py", description="Show the state of a study: running, interrupted or done."
+        prog="study/status.py",
+        description="Show the state of a study: running, interrupted or done.",
+        epilog="example:\n  uv run study/status.py results/birds",
     )
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
     for line in describe_status(StudyPaths(locate(parser.parse(words).folder))):

@@ -48,7 +48,9 @@ def read_final_config(words: Sequence[str]) -> FinalConfig:
 def run_parser() -> OneLineParser:
     """Build the parser of study/run.py."""
     parser = _StudyParser(
-        prog="study/run.py", description="Search, collate, export and report: one study of PAN on one or more datasets."
+        prog="study/run.py",
+        description="Search, collate, export and report: one study of PAN on one or more datasets.",
+        epilog="example:\n  uv run study/run.py --dataset cub --data-root data --num-trials 64 --name birds",
     )
     _add_flags(parser, StudyConfig)
     parser.add_argument("--config", metavar="FILE.toml", help=CONFIG_HELP)
@@ -58,7 +60,9 @@ def run_parser() -> OneLineParser:
 def final_parser() -> OneLineParser:
     """Build the parser of study/final.py."""
     parser = OneLineParser(
-        prog="study/final.py", description="Train a best configuration on train + val, and test it once."
+        prog="study/final.py",
+        description="Train a best configuration on train + val, and test it once.",
+        epilog="example:\n  uv run study/final.py results/birds/cub/best_config.json --data-root data --seeds 5",
     )
     _add_flags(parser, FinalConfig)
     return parser

@@ -49,7 +49,9 @@ def main(words: Sequence[str]) -> int:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = OneLineParser(
-        prog="python -m pan_model.data.download", description="Download a dataset, or check its folder."
+        prog="python -m pan_model.data.download",
+        description="Download a dataset, or check its folder.",
+        epilog="example:\n  uv run python -m pan_model.data.download cub --data-root data",
     )
     parser.add_argument("dataset", metavar="NAME", help=", ".join(CHECKS))
     parser.add_argument(
