@@ -38,9 +38,9 @@ EXAMPLE = "example:"
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser that raises UserError and suggests the nearest flag for an unknown one.
+    r"""An argument parser that raises UserError and suggests the nearest flag for an unknown one.
 
-    Give an example of the command by `epilog="example:\\n  uv run .."`.
+    Give an example of the command by `epilog="example:\n  uv run .."`.
     """
 
     def __init__(self, **options: Any) -> None:
