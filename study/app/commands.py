@@ -50,6 +50,7 @@ def final_command(words: Sequence[str]) -> int:
 
 def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_command: str) -> int:
     from study.app.dry_run import describe_plan
+    from study.app.report_page import write_report
     from study.config.resume import (
         check_same_flags,
         find_study,
@@ -92,6 +93,7 @@ def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_c
         collated = collate(config.results, over=True)
         if any(dataset.summary.best is not None for dataset in collated.values()):
             finish_driver(config.results, time.time())
+        write_report(config.results, terminal)
         return report_study(config, collated, terminal)
 
     for plan in config.plans:

@@ -31,6 +31,7 @@ from study.app.final_jobs import (
     run_final_jobs,
 )
 from study.app.processes.worker_pool import load_ahead
+from study.app.report_page import write_report
 from study.config.choices import Regime
 from study.config.final_config import FinalConfig
 from study.config.provenance import provenance
@@ -247,7 +248,9 @@ def _summarise(folder: Location, dataset: str, terminal: Terminal) -> None:
     except (UserError, OSError) as error:  # the models are trained and written all the same
         terminal.say(f"the summary was not updated: {error}")
         return
-    terminal.say(f"  {os.path.relpath(str(results.summary)) if absolute(folder) != folder else results.summary}")
+    report = write_report(results, terminal)
+    for file in (results.summary, results.report) if report else (results.summary,):
+        terminal.say(f"  {os.path.relpath(str(file)) if absolute(folder) != folder else file}")
     for caution in summary.cautions:
         terminal.say(f"caution: {caution}")
 

@@ -94,7 +94,7 @@ def print_comparison(summary: DatasetSummary, terminal: Terminal) -> None:
 
 def _files_made(config: StudyConfig) -> list[Location]:
     results = config.results
-    paths = [results.summary, results.study, results.tensorboard]
+    paths = [results.report, results.summary, results.study, results.tensorboard]
     for plan in config.plans:
         files = results.dataset(plan.dataset)
         paths += [files.best_config, files.backbone, files.trials_table, files.history_table, files.journal]

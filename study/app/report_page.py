@@ -1,0 +1,64 @@
+"""The report of a study as a page: study/report.py, and the page at the end of other commands."""
+
+import time
+from collections.abc import Sequence
+
+from pan_model.command_line import OneLineParser
+from study.app.commands import run_with_terminal
+from study.storage.paths import StudyPaths
+from study.terminal import Terminal
+
+EXAMPLE = """example:
+  uv run study/report.py results/demo
+"""
+
+
+def report_command(words: Sequence[str]) -> int:
+    """Run study/report.py."""
+    return run_with_terminal(lambda terminal: _report(words, terminal), "run it again")
+
+
+def write_report(results: StudyPaths, terminal: Terminal) -> bool:
+    """Write report.html at the end of a command whose results are complete without it.
+
+    Any error is printed as one line, so that it does not change the exit code.
+
+    Args:
+        results: The study's files.
+        terminal: Prints the line.
+
+    Returns:
+        Whether the page was written.
+    """
+    try:
+        _write(results)
+    except Exception as error:  # also a fault of the program: the study is done and must be reported as such
+        reason = str(error).strip().splitlines() or [""]
+        terminal.say(
+            f"{results.report} was not written ({type(error).__name__}: {reason[0]}); the study is whole, "
+            f"and study/report.py {results.root} tries again"
+        )
+        return False
+    return True
+
+
+def _report(words: Sequence[str], terminal: Terminal) -> int:
+    from study.storage.location import locate
+
+    parser = OneLineParser(
+        prog="study/report.py",
+        description="Write the report of a finished, interrupted or running study as one page, report.html.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
+    results = StudyPaths(locate(parser.parse(words).folder))
+    _write(results)
+    terminal.say(str(results.report))
+    return 0
+
+
+def _write(results: StudyPaths) -> None:
+    from study.analysis.study_data import read_study_data
+    from study.page.report_page import write_report_page  # here: importing plotly takes a third of a second
+
+    write_report_page(read_study_data(results), time.time())

@@ -1,0 +1,89 @@
+"""The look of all charts: colours, markers and dashes that stay apart for colour-blind readers and in print.
+
+The colours are those of Okabe and Ito, the light ones darkened to a contrast of 3:1 on white. On a page in dark mode,
+CSS replaces each by its lighter form (`DARK`), so that a figure is the same object on a page and in a notebook.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#008a64", "#b4558b", "#b97a00", "#2f8fc9"
+INK, GREY = "#222222", "#767676"
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK, GREY)
+
+DARK = {
+    BLUE: "#5cb0ec",
+    VERMILLION: "#ff8c4a",
+    GREEN: "#3ccf9f",
+    PURPLE: "#e79cc8",
+    ORANGE: "#f0b93a",
+    SKY: "#a5d8f7",
+    INK: "#f0f0f0",
+    GREY: "#a0a0a0",
+}
+"""The form of each colour on a dark background."""
+
+MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+def series_style(index: int) -> dict[str, Any]:
+    """Return the line and the marker of a series: colour, dash and symbol differ between the first eight."""
+    colour = COLOURS[index % len(COLOURS)]
+    return {
+        "line": {"color": colour, "width": 2, "dash": DASHES[index % len(DASHES)]},
+        "marker": {"color": colour, "size": 8, "symbol": MARKERS[index % len(MARKERS)]},
+    }
+
+
+def translucent(colour: str, opacity: float = 0.16) -> str:
+    """Return a colour for a band of uncertainty.
+
+    >>> translucent("#0072b2", 0.5)
+    'rgba(0, 114, 178, 0.5)'
+    """
+    red, green, blue = channels(colour)
+    return f"rgba({red}, {green}, {blue}, {opacity:g})"
+
+
+def channels(colour: str) -> tuple[int, int, int]:
+    """Return red, green and blue of a colour such as "#0072b2".
+
+    >>> channels("#0072b2")
+    (0, 114, 178)
+    """
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def make_figure(
+    traces: Sequence[dict[str, Any]], *, x_title: str, y_title: str, height: int = 340, **layout: Any
+) -> go.Figure:
+    """Build a figure in the look of all charts.
+
+    Args:
+        traces: The traces as plotly's dictionaries.
+        x_title: The title of the x axis.
+        y_title: The title of the y axis.
+        height: The height in pixels.
+        layout: More entries of the layout; entries of xaxis and yaxis are added to those of all charts.
+    """
+    axis = {"gridcolor": "rgba(128, 128, 128, 0.25)", "zeroline": False, "automargin": True, "ticks": "outside"}
+    x_axis = {**axis, "title": {"text": x_title}, **layout.pop("xaxis", {})}
+    y_axis = {**axis, "title": {"text": y_title}, **layout.pop("yaxis", {})}
+    base = {
+        "template": {},
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "paper_bgcolor": "rgba(0, 0, 0, 0)",
+        "plot_bgcolor": "rgba(0, 0, 0, 0)",
+        "height": height,
+        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+        "hovermode": "closest",
+        "hoverlabel": {"bgcolor": "#ffffff", "font": {"color": INK}, "bordercolor": GREY},
+        "showlegend": sum(trace.get("showlegend", True) for trace in traces) > 1,
+    }
+    return go.Figure(data=list(traces), layout={**base, **layout, "xaxis": x_axis, "yaxis": y_axis})

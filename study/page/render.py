@@ -1,0 +1,68 @@
+"""Render a page: one HTML file that needs nothing else, offline, in print, on a phone and in dark mode."""
+
+from functools import cache
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from study.page.blocks import Block, Chart, Page
+from study.page.charts.style import DARK, channels
+
+
+def render_page(page: Page) -> str:
+    """Return the HTML of a page. plotly.js is in it once, if the page has a chart."""
+    blocks = [block for section in page.sections for part in section.parts for block in part.blocks]
+    has_charts = _have_chart(blocks)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            page=page,
+            has_charts=has_charts,
+            plotly_js=Markup(get_plotlyjs() if has_charts else ""),
+            dark_colours=_dark_colours(),
+            looks_numeric=looks_numeric,
+        )
+    )
+
+
+def _have_chart(blocks: list[Block]) -> bool:
+    return any(isinstance(block, Chart) for block in blocks)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("study.page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["script_json"] = script_json
+    return environment
+
+
+def script_json(text: str) -> Markup:
+    r"""Return JSON such that it cannot end the script element that holds it.
+
+    >>> script_json('"</script>"')
+    Markup('"\\u003c/script>"')
+    """
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def looks_numeric(cell: object) -> bool:
+    """Return whether a cell of a table begins with a number, so that it is aligned to the right.
+
+    >>> looks_numeric(3), looks_numeric("-0.5 [-0.6, -0.4]"), looks_numeric("XNOR"), looks_numeric("10f8f19c")
+    (True, True, False, False)
+    """
+    first = str(cell).strip().split(" ")[0].rstrip("%,").lstrip("+-\N{MINUS SIGN}")
+    return first.replace(".", "", 1).replace("e-", "", 1).isdigit()
+
+
+def _dark_colours() -> list[tuple[str, str]]:
+    """Return each colour of the charts as plotly writes it in a style, with its form in dark mode."""
+    return [("rgb({}, {}, {})".format(*channels(light)), dark) for light, dark in DARK.items()]

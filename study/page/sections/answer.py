@@ -1,0 +1,194 @@
+"""The answer: what won, by how much over what, and whether to believe it."""
+
+from collections.abc import Sequence
+
+from pan_model.command_line import counted
+from pan_model.objective import Objective
+from pan_model.scores import Interval
+from study.analysis.study_data import DatasetData, StudyData
+from study.page.blocks import Block, Chart, Facts, Part, Section, Table, Text, Tone
+from study.page.charts.methods import methods_chart
+from study.page.commands import next_commands
+from study.page.formats import describe_config, interval_text, lead_text, metric_name, number, trial_name
+from study.reporting.comparison import MethodScores
+from study.trials.ledger import TrialRecord, count_by_status
+
+FEW_COMPLETED = 10
+"""Number of completed trials below which the search has hardly begun."""
+
+
+def answer_section(study: StudyData) -> Section:
+    """Return the section with the result of each dataset."""
+    return Section(
+        id="answer",
+        heading="The answer",
+        lead="What won, by how much over the baselines, and how far to trust it. All methods answer the same "
+        "questions, so a lead is the mean difference question by question; its interval covers 95% and only the "
+        "choice of questions. A lead whose interval contains 0 may be noise.",
+        parts=[
+            Part(heading=name if len(study.datasets) > 1 else "", blocks=_answer(study, data))
+            for name, data in study.datasets.items()
+        ],
+    )
+
+
+def _answer(study: StudyData, data: DatasetData) -> list[Block]:
+    if data.summary.best is None:
+        return [*_no_winner(study, data), next_commands(study, data)]
+    winner, _, epoch = data.summary.best
+    blocks: list[Block] = [
+        Text(tone=Tone.ANSWER, text=_verdict(data, winner)),
+        Facts(facts=_facts(winner, epoch)),
+        *_trust(data),
+        *_methods(data),
+        Table(
+            caption="All parameters of the winner",
+            heads=("parameter", "value"),
+            rows=[(name, number(value)) for name, value in winner.config.items()],
+            folded=True,
+        ),
+        next_commands(study, data),
+    ]
+    return blocks
+
+
+def _no_winner(study: StudyData, data: DatasetData) -> list[Block]:
+    counts = count_by_status(data.records, over=study.over)
+    text = (
+        f"There is no best configuration yet: no trial has completed ({counts}). A trial completes with its last "
+        f"epoch, up to {data.max_epochs}, or when it ends by itself; trials that are stopped early or fail cannot win."
+    )
+    return [Text(tone=Tone.MISSING, text=text), *_cautions(data), *_methods(data)]
+
+
+def _facts(winner: TrialRecord, epoch: int) -> list[tuple[str, object]]:
+    config = winner.config
+    names = {
+        "encoder": "encoder",
+        "supervision": "supervision",
+        "gate": "gate",
+        "lambda": "λ, weight of the attribute loss",
+        "num_conditions": "conditions",
+        "learning_rate": "learning rate",
+    }
+    shown = [(label, number(config[name])) for name, label in names.items() if name in config]
+    return [
+        *shown,
+        ("best epoch", f"{epoch} of {len(winner.history)} run"),
+        ("trial", f"{winner.number}, {winner.trial_id}"),
+    ]
+
+
+def _verdict(data: DatasetData, winner: TrialRecord) -> str:
+    """Return who won, with which value, and how it stands against the strongest baseline."""
+    pan, *baselines = data.summary.scores
+    metric = metric_name(data.objective.name)
+    value = interval_text(pan.val) or f"{data.summary.best[1]:.4f}" if data.summary.best else ""
+    sentences = [
+        f"The best of {counted(len(data.completed), 'completed trial')} on {data.dataset} is {trial_name(winner)}: "
+        f"{describe_config(winner.config)}. Its {metric} is {value} on val."
+    ]
+    if pan.test is not None:
+        sentences[0] = sentences[0][:-1] + f" and {interval_text(pan.test)} on test after the final training."
+    on_test = pan.test is not None
+    scored = [
+        (scores, scores.test, scores.test_ahead) if on_test else (scores, scores.val, scores.val_ahead)
+        for scores in baselines
+    ]
+    sentences.append(_against_strongest(scored, data.objective, "test" if on_test else "val"))
+    return " ".join(sentences)
+
+
+def _against_strongest(
+    scored: Sequence[tuple[MethodScores, Interval | None, Interval | None]], objective: Objective, split: str
+) -> str:
+    known = [(scores.method, score, lead) for scores, score, lead in scored if score is not None and lead is not None]
+    if not known:
+        return "No baseline has been scored yet, so nothing can be said of its lead."
+    method, score, lead = max(known, key=lambda entry: objective.signed(entry[1].mean))
+    if lead.low > 0:
+        judged = f"ahead of it by {lead_text(lead)}, more than the noise of the questions"
+    elif lead.high < 0:
+        judged = f"behind it by {lead_text(-lead)}, more than the noise of the questions"
+    else:
+        judged = f"not clearly different from it: {lead_text(lead)}, an interval that contains 0"
+    return f"The strongest baseline on {split} is {method} with {interval_text(score)}; PAN is {judged}."
+
+
+def _trust(data: DatasetData) -> list[Block]:
+    """Return what limits the result: the choice among trials, missing test scores, and the cautions."""
+    completed, ended = len(data.completed), len(data.records)
+    chosen = (
+        f"The winner was chosen among {counted(completed, 'completed trial')} (of {ended} started) on the val split, "
+        "so its val value is optimistic, the more so the more trials there were."
+    )
+    blocks: list[Block] = []
+    if data.summary.scores[0].test is None:
+        blocks.append(
+            Text(
+                tone=Tone.MISSING,
+                text="test scores. There has been no final training of the winner, which alone reads the test split; "
+                "the first command under “What next” does it.",
+            )
+        )
+    blocks.append(Text(text=chosen))
+    if completed < FEW_COMPLETED:
+        blocks.append(
+            Text(
+                tone=Tone.CAUTION,
+                text=f"only {counted(completed, 'trial')} completed; another study would probably find another winner.",
+            )
+        )
+    return [*blocks, *_cautions(data)]
+
+
+def _cautions(data: DatasetData) -> list[Block]:
+    return [Text(tone=Tone.CAUTION, text=f"{caution}.") for caution in data.summary.cautions]
+
+
+def _methods(data: DatasetData) -> list[Block]:
+    """Return the chart and the table of PAN and the baselines."""
+    scores = [entry for entry in data.summary.scores if entry.val is not None or entry.test is not None]
+    if not scores:
+        return [Text(tone=Tone.MISSING, text="baselines. None has been scored yet, because the study ended before.")]
+    tested = any(entry.test is not None for entry in scores)
+    heads = ["method", "val", "lead of PAN on val"] + (["test", "lead of PAN on test"] if tested else [])
+    rows = [
+        [entry.method, interval_text(entry.val), lead_text(entry.val_ahead)]
+        + ([interval_text(entry.test), lead_text(entry.test_ahead)] if tested else [])
+        for entry in scores
+    ]
+    metric = metric_name(data.objective.name)
+    table = Table(caption=f"{metric.capitalize()} of PAN and the baselines on {data.dataset}", heads=heads, rows=rows)
+    figure = methods_chart(
+        metric,
+        [(entry.method, entry.val) for entry in scores if entry.val is not None],
+        [(entry.method, entry.test) for entry in scores if entry.test is not None],
+    )
+    return [
+        Chart(
+            title="PAN and the baselines",
+            figure=figure,
+            finding="Each mark is a method's score, the bar its 95% interval. Compare methods by the paired leads in "
+            "the table: intervals of two methods may overlap although one is clearly ahead on the same questions.",
+            wide=True,
+        ),
+        table,
+        *_train_note(data),
+    ]
+
+
+def _train_note(data: DatasetData) -> list[Block]:
+    train = data.summary.scores[0].train
+    val = data.summary.scores[0].val
+    if train is None or val is None:
+        return []
+    return [
+        Text(
+            tone=Tone.NOTE,
+            text=f"On its training classes the winner has {train:.4f} (fewer questions), against {val.mean:.4f} on "
+            "val: a large gap means that it overfits the training classes. On val, paper_setting was trained with the "
+            "study's epochs and at most 8192 pairs in each; on test, with all pairs and up to the paper's number of "
+            "epochs.",
+        )
+    ]
