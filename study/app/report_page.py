@@ -8,10 +8,6 @@ from study.app.commands import run_with_terminal
 from study.storage.paths import StudyPaths
 from study.terminal import Terminal
 
-EXAMPLE = """example:
-  uv run study/report.py results/demo
-"""
-
 
 def report_command(words: Sequence[str]) -> int:
     """Run study/report.py."""
@@ -48,7 +44,7 @@ def _report(words: Sequence[str], terminal: Terminal) -> int:
     parser = OneLineParser(
         prog="study/report.py",
         description="Write the report of a finished, interrupted or running study as one page, report.html.",
-        epilog=EXAMPLE,
+        epilog="example:\n  uv run study/report.py results/birds",
     )
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
     results = StudyPaths(locate(parser.parse(words).folder))

@@ -73,7 +73,7 @@ def test_it_ends_with_exit_code_0_and_says_what_it_made(final: Any) -> None:
     lines = finished.out.splitlines()
     made = {Path(line.strip()) for line in lines[lines.index("made:") + 1 :] if not line.startswith("caution: ")}
     folder = set(final["folder"].iterdir())
-    assert made == folder | {final["study"].results.summary}
+    assert made == folder | {final["study"].results.summary, final["study"].results.report}
     assert {path.name for path in folder} == {"metrics.json", "model.safetensors", "config.json", "model_card.md"}
 
 
@@ -83,7 +83,7 @@ def test_study_is_left_as_it_was_but_for_its_summary(
     before, after = snapshot(done.output), snapshot(final["study"].output)
     changed = {path for path, content in after.items() if before.get(path) != content and "/final/" not in path}
     assert before.keys() == {path for path in after if "/final/" not in path}
-    assert changed == {"demo/summary.md", "demo/summary.csv"}
+    assert changed == {"demo/summary.md", "demo/summary.csv", "demo/report.html"}
 
 
 def test_summary_has_the_test_scores_beside_those_on_val(done: Any, final: Any, metrics: dict[str, Any]) -> None:
@@ -223,9 +223,10 @@ def test_inside_the_dataset_s_folder_it_finds_the_study_too(
     ended = run_here("best_config.json", *shared, "--seeds=1", command=final_command)
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
-    assert lines[lines.index("made:") + 1 :][:5] == [
+    assert lines[lines.index("made:") + 1 :][:6] == [
         *(f"  final/{name}" for name in ("config.json", "metrics.json", "model.safetensors", "model_card.md")),
         "  ../summary.md",
+        "  ../report.html",
     ]
     [row] = csv.DictReader(study.results.summary_table.read_text().splitlines())
     assert row["test.PAN"]

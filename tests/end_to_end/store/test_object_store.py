@@ -101,7 +101,8 @@ def test_all_that_a_study_leaves_is_in_the_store(gone_through: dict[str, Any], r
         assert any(name.startswith(f"tensorboard/demo/{trial}/events.") for name in names)
     rest = {name for name in names if not name.startswith(("demo/trials/", "tensorboard/", "demo/final/"))}
     of_dataset = {f"demo/{name}" for name in ("best_config.json", "trials.csv", "history.csv", "optuna.log")}
-    assert rest == {"study.json", "driver.json", "summary.md", "summary.csv", "demo/baselines.json"} | of_dataset
+    of_study = {"study.json", "driver.json", "summary.md", "summary.csv", "report.html", "demo/baselines.json"}
+    assert rest == of_study | of_dataset
 
 
 def test_what_was_made_and_what_is_next_are_urls(gone_through: dict[str, Any]):
