@@ -2,23 +2,19 @@
 
 import os
 import time
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pan_model.backbones.architectures import Backbone, build_backbone
-from pan_model.backbones.config import FeaturesConfig, Pooling
 from pan_model.backbones.weights import load_weights
 from pan_model.command_line import counted
 from pan_model.data.splits import Split
-from pan_model.datasets import ReaderOptions
 from pan_model.errors import UserError
 from pan_model.reproducibility import deterministic_arithmetic
 from pan_model.trained import BACKBONE as MODEL_BACKBONE
-from pan_model.trained import CONFIG, WEIGHTS, read_preprocessing, save_model
+from pan_model.trained import CONFIG, WEIGHTS, save_model
 from search_spaces import SPACES
 from study.app.final_jobs import (
     PAPER_SETTING,
@@ -30,21 +26,21 @@ from study.app.final_jobs import (
     plan_workers,
     run_final_jobs,
 )
+from study.app.prepare_again import prepare_again
 from study.app.processes.worker_pool import load_ahead
 from study.app.report_page import write_report
 from study.config.choices import Regime
 from study.config.final_config import FinalConfig
 from study.config.provenance import provenance
-from study.nodes.slots import loading_processes_here
 from study.reporting.best_config import read_best_config
 from study.reporting.collation import collate
 from study.reporting.final_metrics import baseline_metrics, model_metrics, paired_differences
 from study.reporting.model_card import write_model_card
 from study.storage.files import exists, storage_of, write_json
 from study.storage.location import Location, absolute, in_store
-from study.storage.paths import BACKBONE, StudyPaths
+from study.storage.paths import StudyPaths
 from study.terminal import Terminal, duration
-from study.trials.preparation import Preparation, PreparedDataset, prepare_with_progress
+from study.trials.preparation import PreparedDataset
 from study.trials.question_scores import describe_lead, from_entry
 
 FINAL_SCHEMA = "pan-study/final/1"
@@ -78,7 +74,7 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
     if len(plan.workers) > 1:
         load_ahead(["study.app.final_jobs"])
     with deterministic_arithmetic():
-        prepared = _prepare(best, config, terminal)
+        prepared = prepare_again(best, config, terminal)
         prepared_s = time.monotonic()
         results = run_final_jobs(FinalInput(best=best, prepared=prepared, config=config), plan, terminal)
     metrics = _describe(results, best) | {"left_out": prepared.left_out, "cautions": prepared.cautions}
@@ -88,90 +84,6 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
     _print_results(config.folder, prepared.row.task.objective.name, metrics, terminal)
     _summarise(config.folder, prepared.dataset, terminal)
     return 0
-
-
-def _prepare(best: dict[str, Any], config: FinalConfig, terminal: Terminal) -> PreparedDataset:
-    """Prepare the study's data and features; compare the data with the study before any image is opened."""
-    described = best["features"]
-    features = FeaturesConfig(
-        backbone=described["backbone"],
-        weights=_find_weights(best, config),
-        image_size=described["image_size"],
-        pooling=Pooling(described.get("pooling", Pooling.AVG)),
-        preprocessing=read_preprocessing(described),
-    )
-    options = _read_options(best, config)
-    preparation = Preparation(
-        dataset=best["dataset"],
-        data_root=config.data_root,
-        cache_dir=config.cache_dir,
-        features=features,
-        options=options,
-        regime=Regime(described["regime"]),
-        data_workers=loading_processes_here(config.data_workers),
-        skip_bad_images=config.skip_bad_images,
-        check_fingerprint=partial(_check_same, best, config, options, features),
-    )
-    return prepare_with_progress(preparation, terminal)
-
-
-def _check_same(
-    best: dict[str, Any], config: FinalConfig, options: ReaderOptions, features: FeaturesConfig, fingerprint: str
-) -> None:
-    """Raise UserError if the data or the weights are not those of the study.
-
-    Args:
-        best: The content of best_config.json.
-        config: The flags.
-        options: How the data were read.
-        features: The features to extract.
-        fingerprint: The fingerprint of the data.
-    """
-    studied = best["data"]["fingerprint"]
-    if fingerprint != studied:
-        words = f" with the words of {options.attribute_words}" if options.attribute_words else ""
-        way_out = "--data-root and the --attribute-words" if words else "--data-root"
-        raise UserError(
-            f"{config.best_config}: data.fingerprint is {studied}, but the data below {config.data_root}{words} have "
-            f"{fingerprint}; give the {way_out} of the study."
-        )
-    studied = best["features"]["weights_sha256"]
-    sha256 = load_weights(build_backbone(features.backbone, features.pooling), features.weights)
-    if sha256 != studied:
-        raise UserError(
-            f"{config.best_config}: features.weights_sha256 is {studied}, but those of {features.weights} have "
-            f"{sha256}; give the study's by --weights."
-        )
-
-
-def _find_weights(best: dict[str, Any], config: FinalConfig) -> str:
-    """Return the weights to use: those of --weights, else the study's trained backbone, else those of the file."""
-    features = best["features"]
-    if config.weights is not None or "backbone_training" not in features:
-        return config.weights or features["weights"]
-    file = config.best_config.parent / BACKBONE
-    if not exists(file):
-        raise UserError(
-            f"{config.best_config}: features.backbone_training is {features['backbone_training']}, but {file} with the "
-            "trained backbone is not there; put the study's there, or give it by --weights."
-        )
-    return str(storage_of(file).copy_to_disk(file, config.cache_dir))
-
-
-def _read_options(best: dict[str, Any], config: FinalConfig) -> ReaderOptions:
-    """Return how the study read its data, with the current path of the attribute words."""
-    options = ReaderOptions.from_json(best["data"].get("options", {}))
-    words = options.attribute_words
-    if config.attribute_words is not None:
-        if words is None:
-            raise UserError(f"{config.best_config}: the study had no --attribute-words; leave the flag out.")
-        return replace(options, attribute_words=config.attribute_words)
-    if words is not None and not words.is_file():
-        raise UserError(
-            f"{config.best_config}: data.options.attribute_words is {words}, which is not there; "
-            "give the study's list by --attribute-words FILE."
-        )
-    return options
 
 
 def _describe(results: FinalResults, best: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def trial_id(
     *,
     task: str | None = None,
     val_questions: ValQuestions = ValQuestions.FULL,
+    question_seed: int | None = None,
 ) -> str:
     """Return the id of a trial, 12 hex digits.
 
@@ -38,12 +39,19 @@ def trial_id(
         config: The flat configuration, with seed and epochs.
         task: The task of `--task`; None for the dataset's default.
         val_questions: Which questions are asked on val; full also if the dataset has no choice.
+        question_seed: The seed from which questions are drawn; None for the trial's own.
     """
-    content = {"fingerprint": fingerprint, "features": content_of(features), "config": as_begun(config)}
+    content: dict[str, Any] = {
+        "fingerprint": fingerprint,
+        "features": content_of(features),
+        "config": as_begun(config),
+    }
     if task is not None:
         content["task"] = task
     if val_questions is not ValQuestions.FULL:
         content["val_questions"] = val_questions
+    if question_seed not in (None, config.get("seed")):
+        content["question_seed"] = question_seed
     return digest(content)[:12]
 
 

@@ -262,11 +262,11 @@ def _problem_of(config: Mapping[str, Scalar]) -> str | None:
 def _problem_of_value(name: str, value: Any, full: Suggest) -> str | None:
     """Return why the model's configuration refuses a value of a parameter, in a trial that has the parameter."""
     start = next(branch for branch in explore_space(full) if name in branch.values)
-    fixed = replace_distributions(full, {name: _single(value, start.distributions[name])})
+    fixed = replace_distributions(full, {name: single_value(value, start.distributions[name])})
     return _problem_of(run_branch(fixed, start.values | {name: value}).config)
 
 
-def _single(value: Any, distribution: BaseDistribution) -> BaseDistribution:
+def single_value(value: Any, distribution: BaseDistribution) -> BaseDistribution:
     """Return the distribution of a parameter with one value."""
     match distribution:
         case IntDistribution():
@@ -285,19 +285,35 @@ def _restricted(
     if restriction.kind is Kind.RANGE and isinstance(distribution, CategoricalDistribution):
         listed = ", ".join(map(str, distribution.choices))
         raise UserError(f"{label}: {name} is a choice of {listed}; give --choices {name}=VALUE,VALUE.")
-    values = [_read_value(restriction, word, distribution, dataset) for word in restriction.words]
-    for value in values:
-        if problem := _problem_of_value(name, value, full):
-            raise UserError(f"{label}: {problem}")
+    values = read_values(restriction, distribution, full, dataset)
     if restriction.kind is Kind.RANGE:
         return _range(restriction, values[0], values[1], distribution)
     _check_different(restriction, values)
     if len(values) == 1:
-        return _single(values[0], distribution)
+        return single_value(values[0], distribution)
     if isinstance(distribution, CategoricalDistribution):  # in the order of the space, further values last
         listed = [value for value in distribution.choices if value in values]
         return CategoricalDistribution(listed + [value for value in values if value not in listed])
     return CategoricalDistribution(values)
+
+
+def read_values(restriction: Restriction, distribution: BaseDistribution, full: Suggest, dataset: str) -> list[Any]:
+    """Return the values of a restriction, which may lie outside of the parameter's distribution.
+
+    Args:
+        restriction: The restriction.
+        distribution: The distribution of its parameter.
+        full: The space with all encoders.
+        dataset: The name of the dataset, for messages.
+
+    Raises:
+        UserError: If a value is not of the parameter's type, or the dataset or the model does not accept it.
+    """
+    values = [_read_value(restriction, word, distribution, dataset) for word in restriction.words]
+    for value in values:
+        if problem := _problem_of_value(restriction.name, value, full):
+            raise UserError(f"{restriction.label}: {problem}")
+    return values
 
 
 def _range(restriction: Restriction, low: Any, high: Any, distribution: BaseDistribution) -> BaseDistribution:
@@ -306,7 +322,7 @@ def _range(restriction: Restriction, low: Any, high: Any, distribution: BaseDist
     if low > high:
         raise UserError(f"{label}: the low end of {name}, {number_text(low)}, is above the high end; swap them.")
     if low == high:
-        return _single(low, distribution)
+        return single_value(low, distribution)
     if distribution.log and low <= 0:
         raise UserError(
             f"{label}: {name} is searched on a logarithmic scale, so its low end must be above 0, got "

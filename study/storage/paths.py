@@ -114,3 +114,37 @@ class StudyPaths:
     def dataset(self, dataset: str) -> DatasetPaths:
         """Return the files of one dataset."""
         return DatasetPaths(self.root, dataset)
+
+
+@dataclass(frozen=True)
+class _OneDatasetPaths(DatasetPaths):
+    """The files of the only dataset below a root, without a folder for the dataset."""
+
+    @property
+    def folder(self) -> Location:
+        """The root."""
+        return self.root
+
+
+@dataclass(frozen=True)
+class AblationPaths(StudyPaths):
+    """The files of a controlled comparison on one dataset: as those of a study, without a folder for the dataset."""
+
+    @property
+    def ablation(self) -> Location:
+        """ablation.json, the rows with their intervals."""
+        return self.root / "ablation.json"
+
+    @property
+    def table(self) -> Location:
+        """ablation.csv, one line a row."""
+        return self.root / "ablation.csv"
+
+    @property
+    def page(self) -> Location:
+        """ablation.md, for reading."""
+        return self.root / "ablation.md"
+
+    def dataset(self, dataset: str) -> DatasetPaths:
+        """Return the files of the dataset."""
+        return _OneDatasetPaths(self.root, dataset)

@@ -41,6 +41,7 @@ class TrialSpec:
         trial_config: The same configuration as typed values.
         task: The task of `--task`; None for the dataset's default.
         val_questions: Which questions are asked on val, if the dataset has a choice.
+        question_seed: The seed from which questions are drawn; None for the trial's own.
     """
 
     trial_id: str
@@ -50,6 +51,7 @@ class TrialSpec:
     trial_config: TrialConfig
     task: str | None = None
     val_questions: ValQuestions = ValQuestions.REDUCED
+    question_seed: int | None = None
 
     @property
     def row(self) -> Dataset:
@@ -66,6 +68,7 @@ class TrialSpec:
         config: dict[str, Scalar],
         task: str | None = None,
         val_questions: ValQuestions = ValQuestions.REDUCED,
+        question_seed: int | None = None,
     ) -> "TrialSpec":
         """Build a specification from a flat configuration.
 
@@ -81,6 +84,7 @@ class TrialSpec:
             trial_config=typed,
             task=task,
             val_questions=val_questions,
+            question_seed=question_seed,
         )
 
 
@@ -194,7 +198,8 @@ class TrialRun:
 
     def _start(self) -> Trainer:
         config = self._spec.trial_config
-        seed, device, row = config.train.seed, torch.device(self._environment.device), self._spec.row
+        device, row = torch.device(self._environment.device), self._spec.row
+        seed = config.train.seed if self._spec.question_seed is None else self._spec.question_seed
         key = ("task", self._task_class, row.val_questions, seed)
         task = self._cache.get(key, lambda: row.make_task(self._featured, seed=seed))
         trainer = Trainer(task, config, device, self._finetune_start, self._cache)

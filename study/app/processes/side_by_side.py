@@ -17,7 +17,13 @@ from study.terminal import Terminal
 
 
 def run_jobs(
-    jobs: Sequence[Job], shared: Any, workers: Sequence[Worker], terminal: Terminal, *, num_threads: int
+    jobs: Sequence[Job],
+    shared: Any,
+    workers: Sequence[Worker],
+    terminal: Terminal,
+    *,
+    num_threads: int,
+    job_ended: Callable[[], None] = lambda: None,
 ) -> dict[str, Ended]:
     """Run all jobs; the first that are given start first.
 
@@ -27,6 +33,7 @@ def run_jobs(
         workers: The worker processes; with fewer than two, all jobs run in this process, one after another.
         terminal: Shows the progress.
         num_threads: CPU threads of a job in this process.
+        job_ended: Called in this process whenever a job has ended.
 
     Returns:
         What each job has returned, by its name.
@@ -37,9 +44,9 @@ def run_jobs(
     """
     if len(workers) < 2:
         with computing_threads(num_threads):
-            return _run_here(jobs, shared, terminal)
+            return _run_here(jobs, shared, terminal, job_ended)
     with WorkerPool(workers, shared) as pool, terminal.live() as show:
-        return _Run(jobs, pool, terminal, show).finish()
+        return _Run(jobs, pool, terminal, show, job_ended).finish()
 
 
 class _LocalLink(Link):
@@ -60,12 +67,13 @@ class _LocalLink(Link):
         yield Announced(self._followed, is_result=True)
 
 
-def _run_here(jobs: Sequence[Job], shared: Any, terminal: Terminal) -> dict[str, Ended]:
+def _run_here(jobs: Sequence[Job], shared: Any, terminal: Terminal, job_ended: Callable[[], None]) -> dict[str, Ended]:
     queue, ended = list(jobs), dict[str, Ended]()
     while job := _take_next(queue, ended):
         with terminal.live() as show:
             link = _LocalLink(terminal, show, ended[job.follows].result if job.follows else None)
             ended[job.name] = Ended(job.run(shared, link), link.times_s)
+        job_ended()
     return ended
 
 
@@ -82,10 +90,15 @@ class _Run:
     """The jobs of a pool, as they start and end."""
 
     def __init__(
-        self, jobs: Sequence[Job], pool: WorkerPool, terminal: Terminal, show: Callable[[Callable[[], str]], None]
+        self,
+        jobs: Sequence[Job],
+        pool: WorkerPool,
+        terminal: Terminal,
+        show: Callable[[Callable[[], str]], None],
+        job_ended: Callable[[], None],
     ) -> None:
         self._queue, self._num_jobs = list(jobs), len(jobs)
-        self._pool, self._terminal, self._show = pool, terminal, show
+        self._pool, self._terminal, self._show, self._job_ended = pool, terminal, show, job_ended
         self._running: dict[Channel, Job] = {}
         self._lines: dict[Channel, str] = {}
         self._announced: dict[str, Any] = {}
@@ -131,6 +144,7 @@ class _Run:
                 self._ended[job.name] = message
                 self._send_to_followers(job, Announced(message.result, is_result=True))
                 self._start_next(channel)
+                self._job_ended()
 
     def _send_to_followers(self, job: Job, announced: Announced) -> None:
         for channel, other in self._running.items():
