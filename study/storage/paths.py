@@ -70,9 +70,10 @@ class DatasetPaths:
         """The configuration of the best completed trial."""
         return self.folder / "best_config.json"
 
-    def events(self, trial_id: str) -> Location:
-        """Return a trial's TensorBoard folder."""
-        return self.root / "tensorboard" / self.dataset / trial_id
+    @property
+    def tensorboard(self) -> Location:
+        """The events of the dataset's trials, one folder a trial: `events_folder` of study/trials names them."""
+        return self.root / "tensorboard" / self.dataset
 
 
 @dataclass(frozen=True)

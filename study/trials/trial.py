@@ -13,7 +13,7 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split, ValQuestions
 from pan_model.datasets import Dataset, find_dataset
-from pan_model.errors import find_machine_fault
+from pan_model.errors import UserError, find_machine_fault
 from pan_model.flat import Scalar
 from pan_model.reproducibility import computing_threads, deterministic_arithmetic
 from pan_model.scores import EpochRecord
@@ -26,7 +26,7 @@ from study.storage.location import Location
 from study.storage.paths import StudyPaths
 from study.trials.ledger import BestEpoch, Status, TrialLedger
 from study.trials.question_scores import QuestionLists, as_lists
-from study.trials.tensorboard_events import TrialEvents
+from study.trials.tensorboard_events import TrialEvents, events_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,10 +191,13 @@ class TrialRun:
             raise fault from error
 
     def close(self) -> None:
-        """Close the event file and release the model."""
+        """Close the event file, with the status of a trial that has ended, and release the model."""
         events, self._trainer, self._events = self._events, None, None
         if events is not None:
-            events.close()
+            status = Status.RUNNING
+            with suppress(OSError, UserError):  # a ledger that cannot be read is reported by the next step
+                status = self._ledger.status()[0]
+            events.close(status)
 
     def _start(self) -> Trainer:
         config = self._spec.trial_config
@@ -207,10 +210,10 @@ class TrialRun:
         if state is not None:
             trainer.load_state_dict(state)
         self._events = TrialEvents(
-            self._paths.events(self._spec.trial_id),
-            self._spec.config,
-            task.objective.name,
-            last=self._ledger.history()[-1] if trainer.epoch else None,
+            events_folder(self._paths, self._spec),
+            self._spec,
+            task.objective,
+            history=self._ledger.history() if trainer.epoch else (),
         )
         best = self._ledger.read().best_epoch(task.objective)
         self._best = None if best is None else (int(best["epoch"]), float(best[task.objective.name]))

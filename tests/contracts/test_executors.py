@@ -30,6 +30,7 @@ from study.storage.files import write_json
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord
 from study.trials.preparation import PreparedDataset
+from study.trials.tensorboard_events import events_folder
 from study.trials.trial import TrialEnvironment
 from study.tuning.budget import Budget, GpuMeter
 from study.tuning.dataset_search import DatasetSearch
@@ -253,7 +254,7 @@ def test_every_epoch_is_in_tensorboard(interrupted: dict[str, Any]):
     for record in search.records():
         if not record.history:
             continue
-        accumulator = EventAccumulator(str(search.paths.events(record.trial_id)))
+        accumulator = EventAccumulator(str(events_folder(search.paths, record)))
         accumulator.Reload()
         assert [event.step for event in accumulator.Scalars(METRIC)] == [epoch["epoch"] for epoch in record.history]
 

@@ -24,6 +24,7 @@ from study.config.choices import BASELINES
 from study.reporting.best_config import SCHEMA_FILE, read_best_config
 from study.trials.ledger import Status, read_ledger
 from study.trials.question_scores import read_baselines
+from study.trials.tensorboard_events import events_folder
 
 NUM_TRIALS = 5
 MAX_EPOCHS = 3
@@ -75,7 +76,9 @@ def test_every_trial_repeats_exactly_outside_of_its_study(
         assert timeless(record) == timeless(train_alone(record))[: len(record.history)]
 
 
-def test_study_leaves_these_files_and_no_others(done: Any, snapshot: Callable[[Path], dict[str, bytes]]) -> None:
+def test_study_leaves_these_files_and_no_others(
+    done: Any, records: list[Any], snapshot: Callable[[Path], dict[str, bytes]]
+) -> None:
     paths = {re.sub(r"events\.out\.tfevents\..*", "events", path) for path in snapshot(done.output)}
     trials = [folder.name for folder in done.files.trials.iterdir()]
     ledger = ("config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json", "host.json")
@@ -87,7 +90,7 @@ def test_study_leaves_these_files_and_no_others(done: Any, snapshot: Callable[[P
             for name in ("baselines.json", "best_config.json", "trials.csv", "history.csv", "optuna.log")
         ),
         *(f"demo/demo/trials/{trial}/{name}" for trial in trials for name in ledger),
-        *(f"demo/tensorboard/demo/{trial}/events" for trial in trials),
+        *(f"demo/tensorboard/demo/{events_folder(done.files, record).name}/events" for record in records),
     }
 
 
@@ -244,7 +247,7 @@ def test_every_trial_keeps_the_questions_of_its_best_epoch(records: list[Any]) -
 
 def test_events_hold_every_number_of_every_epoch(done: Any, records: list[Any]) -> None:
     for record in records:
-        events = EventAccumulator(str(done.files.events(record.trial_id))).Reload()
+        events = EventAccumulator(str(events_folder(done.files, record))).Reload()
         names = set(record.history[0]) - {"epoch"}
         assert names <= set(events.Tags()["scalars"])
         for name in names:
@@ -256,7 +259,7 @@ def test_events_hold_every_number_of_every_epoch(done: Any, records: list[Any]) 
 
 def test_events_hold_the_hyperparameters(done: Any, records: list[Any]) -> None:
     for record in records:
-        events = EventAccumulator(str(done.files.events(record.trial_id))).Reload()
+        events = EventAccumulator(str(events_folder(done.files, record))).Reload()
         content = events.PluginTagToContent(metadata.PLUGIN_NAME)[metadata.SESSION_START_INFO_TAG]
         hparams = HParamsPluginData.FromString(content).session_start_info.hparams
         read = {name: getattr(value, value.WhichOneof("kind")) for name, value in hparams.items()}

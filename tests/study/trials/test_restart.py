@@ -10,6 +10,7 @@ import torch
 
 from pan_model.data.featured_items import FeaturedItems
 from study.trials.ledger import Status, read_ledger
+from study.trials.tensorboard_events import events_folder
 from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec
 
 METRIC = "few_shot_accuracy"
@@ -91,7 +92,7 @@ def test_no_epoch_is_missing_in_tensorboard(environment: TrialEnvironment, spec_
         run(spec_of(), environment)
     assert died[0].startswith("after replace of .state.pt")
     run(spec_of(), environment)
-    accumulator = EventAccumulator(str(environment.results.dataset("demo").events("abc")))
+    accumulator = EventAccumulator(str(events_folder(environment.results.dataset("demo"), spec_of())))
     accumulator.Reload()
     (record,) = read_ledger(environment.results.dataset("demo").trials)
     for name in (METRIC, f"train/{METRIC}"):

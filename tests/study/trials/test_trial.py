@@ -19,6 +19,7 @@ from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer
 from pan_model.training.trial_cache import TrialCache
 from study.trials.ledger import Status, TrialLedger, read_ledger
+from study.trials.tensorboard_events import events_folder
 from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec
 
 METRIC = "few_shot_accuracy"
@@ -35,7 +36,7 @@ def test_a_trial_reports_every_epoch_and_writes_it_down(environment: TrialEnviro
     assert record.config == spec_of(max_epochs=3).config
     assert [epoch["epoch"] for epoch in record.history] == [1, 2, 3]
     assert {METRIC, f"train/{METRIC}", "loss/total", "time/train_s", "time/evaluate_s"} <= record.history[0].keys()
-    assert len(list(environment.results.dataset("demo").events("abc").iterdir())) == 1
+    assert len(list(events_folder(environment.results.dataset("demo"), record).iterdir())) == 1
 
 
 @pytest.mark.parametrize("normalisation", [{}, {"normalisation": "whiten", "whitening_shrinkage": 0.5}])
