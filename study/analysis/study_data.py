@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pan_model.objective import Objective
@@ -23,6 +23,7 @@ class DatasetData:
         objective: The metric that the trials optimise.
         records: All trials, in the order of suggestions; only the winner has scores of single questions.
         summary: The winner, the baselines, the final training and the cautions.
+        signed: What determines the study's trials, as in study.json: the regime, the scheduler, the reduction factor..
     """
 
     files: DatasetPaths
@@ -30,6 +31,7 @@ class DatasetData:
     objective: Objective
     records: list[TrialRecord]
     summary: DatasetSummary
+    signed: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def dataset(self) -> str:
@@ -45,6 +47,20 @@ class DatasetData:
     def completed(self) -> list[TrialRecord]:
         """The completed trials: those that were neither stopped early nor failed."""
         return [record for record in self.records if record.status is Status.COMPLETED]
+
+    def with_status(self, *statuses: Status) -> list[TrialRecord]:
+        """Return the trials with one of some statuses."""
+        return [record for record in self.records if record.status in statuses]
+
+    def best_value(self, record: TrialRecord) -> float | None:
+        """Return the best value of a trial so far; None before its first epoch."""
+        best = record.best_epoch(self.objective)
+        return None if best is None else float(best[self.objective.name])
+
+    @property
+    def full_length(self) -> list[tuple[TrialRecord, float]]:
+        """The completed trials with their best values."""
+        return [(record, value) for record in self.completed if (value := self.best_value(record)) is not None]
 
     @property
     def winner(self) -> TrialRecord | None:
@@ -90,12 +106,13 @@ def read_study_data(paths: StudyPaths, now_s: Callable[[], float] = time.time) -
         content=content,
         over=is_over(read_driver(paths), now_s()),
         datasets={
-            dataset: _read_dataset(paths.dataset(dataset), entry) for dataset, entry in content["datasets"].items()
+            dataset: _read_dataset(paths.dataset(dataset), entry, content["signed"])
+            for dataset, entry in content["datasets"].items()
         },
     )
 
 
-def _read_dataset(files: DatasetPaths, entry: dict[str, Any]) -> DatasetData:
+def _read_dataset(files: DatasetPaths, entry: dict[str, Any], signed: dict[str, Any]) -> DatasetData:
     objective = Objective(**entry["objective"])
     records = read_with_winner(files, objective)
     return DatasetData(
@@ -104,4 +121,5 @@ def _read_dataset(files: DatasetPaths, entry: dict[str, Any]) -> DatasetData:
         objective=objective,
         records=records,
         summary=summarise_dataset(files, entry, records),
+        signed=signed,
     )

@@ -1,0 +1,236 @@
+"""What early stopping (ASHA) did: trials stopped at each rung, epochs saved, and how far a rung's value can be trusted.
+
+A rung is an epoch at which a trial is stopped if its value is below those of the best 1 / reduction_factor of the
+trials that reached it before. Whether a stopped trial would have become the best one is unknown: it did not run. Two
+observations bound it. Of the trials that went on although their value at the rung was no better than that of a trial
+stopped there, some may have become the best one. And the trials that went on gained some amount after the rung, which
+can be compared with what a stopped trial needed to reach the winner.
+"""
+
+import math
+from dataclasses import dataclass
+
+from pan_model.scores import Interval
+from study.analysis.study_data import DatasetData
+from study.analysis.uncertainty import MIN_RANKED, kendall, spearman, upper_bound
+from study.trials.ledger import Status, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongStops:
+    """The evidence on whether a trial that was stopped at a rung would have become the best one.
+
+    Attributes:
+        num_comparable: The full-length trials whose value at the rung was no better than that of the best one stopped.
+        num_became_best: How many of these became the winner, 0 or 1.
+        bound: The 95% upper bound (Clopper-Pearson) of the chance that such a trial becomes the winner; 1 without any
+            comparable trial.
+        needed: What the best of the stopped trials needed from the rung to reach the winner.
+        num_gained: How many of the trials that went on gained at least as much after the rung.
+        largest_gain: The largest gain after the rung of the trials that went on; None if none did.
+        sentence: All of it in words.
+    """
+
+    num_comparable: int
+    num_became_best: int
+    bound: float
+    needed: float
+    num_gained: int
+    largest_gain: float | None
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """What happened at a rung.
+
+    Attributes:
+        epoch: The epoch.
+        num_reached: The trials that ran to the epoch, of any status.
+        num_stopped: The trials that were stopped there.
+        num_went_on: The full-length trials that ran beyond it; the correlations are over these.
+        num_best_before: How many of these had their best epoch at the rung or before, so that the rung's value and
+            the final one are partly the same measurement.
+        spearman: The rank correlation of the value at the rung with the final value, with its 95% interval; None if
+            there are too few trials, see `verdict`.
+        kendall: The same as Kendall's tau-b.
+        wrong_stops: The evidence on wrongly stopped trials; None if none was stopped there or no trial completed.
+        verdict: What the correlation says, in a sentence.
+    """
+
+    epoch: int
+    num_reached: int
+    num_stopped: int
+    num_went_on: int
+    num_best_before: int
+    spearman: Interval | None
+    kendall: Interval | None
+    wrong_stops: WrongStops | None
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """What early stopping did.
+
+    Attributes:
+        scheduler: The scheduler, such as asha; "none" stops no trial.
+        reduction_factor: Its factor between rungs; None without one.
+        rungs: The rungs in the order of epochs.
+        num_stopped: The stopped trials.
+        num_stopped_above: Stopped trials that had a better value before their stop than the winner ever has.
+        num_stopped_elsewhere: Stopped trials that ended at none of the rungs, such as those of a study that later got
+            more epochs.
+        epochs_spent: The epochs of all trials.
+        epochs_saved: The epochs that stopped trials did not run.
+        epochs_saved_by_patience: The epochs that completed trials did not run, since they ended themselves.
+        missing: Why there are no rungs; otherwise empty.
+    """
+
+    scheduler: str
+    reduction_factor: float | None
+    rungs: tuple[Rung, ...]
+    num_stopped: int
+    num_stopped_above: int
+    num_stopped_elsewhere: int
+    epochs_spent: int
+    epochs_saved: int
+    epochs_saved_by_patience: int
+    missing: str
+
+
+def rung_epochs(data: DatasetData) -> tuple[int, ...]:
+    """Return the epochs after which the study's scheduler may stop a trial; empty without ASHA.
+
+    They are grace_epochs times powers of the reduction factor, below max_epochs. A rung between two epochs is at the
+    later one.
+    """
+    factor, grace = data.signed.get("reduction_factor"), data.entry.get("grace_epochs")
+    if data.signed.get("scheduler") != "asha" or not factor or not grace or factor <= 1:
+        return ()
+    epochs: list[int] = []
+    milestone = float(grace)
+    while math.ceil(milestone) < data.max_epochs:
+        epochs.append(math.ceil(milestone))
+        milestone *= factor
+    return tuple(dict.fromkeys(epochs))
+
+
+def find_stopping(data: DatasetData) -> Stopping:
+    """Return what early stopping did, rung by rung."""
+    epochs = rung_epochs(data)
+    stopped, scheduler = data.with_status(Status.STOPPED), str(data.signed.get("scheduler", "not recorded"))
+    return Stopping(
+        scheduler=scheduler,
+        reduction_factor=data.signed.get("reduction_factor"),
+        rungs=tuple(_rung(data, epoch) for epoch in epochs),
+        num_stopped=len(stopped),
+        num_stopped_above=_count_above_winner(data, stopped),
+        num_stopped_elsewhere=sum(len(record.history) not in epochs for record in stopped),
+        epochs_spent=sum(len(record.history) for record in data.records),
+        epochs_saved=sum(data.max_epochs - len(record.history) for record in stopped),
+        epochs_saved_by_patience=sum(data.max_epochs - len(record.history) for record in data.completed),
+        missing="" if epochs else _why_missing(data, scheduler),
+    )
+
+
+def _why_missing(data: DatasetData, scheduler: str) -> str:
+    if scheduler != "asha":
+        return f"The study ran with --scheduler {scheduler}: no trial was stopped early."
+    return f"There is no rung: grace_epochs are not below max_epochs, {data.max_epochs}."
+
+
+def _count_above_winner(data: DatasetData, stopped: list[TrialRecord]) -> int:
+    winner = data.best_value(data.winner) if data.winner else None
+    if winner is None:
+        return 0
+    best = [data.best_value(record) for record in stopped]
+    return sum(value is not None and data.objective.is_better(value, than=winner) for value in best)
+
+
+def _value_at(data: DatasetData, record: TrialRecord, epoch: int) -> float | None:
+    """Return the value of a trial in an epoch; None if it did not run it."""
+    return next((float(row[data.objective.name]) for row in record.history if row["epoch"] == epoch), None)
+
+
+def _rung(data: DatasetData, epoch: int) -> Rung:
+    reached = [record for record in data.records if _value_at(data, record, epoch) is not None]
+    stopped = [record for record in reached if record.status is Status.STOPPED and len(record.history) == epoch]
+    went_on = [(record, value) for record, value in data.full_length if len(record.history) > epoch]
+    at_rung = [_value_at(data, record, epoch) or 0.0 for record, _ in went_on]
+    final = [value for _, value in went_on]
+    best_epochs = [best["epoch"] for record, _ in went_on if (best := record.best_epoch(data.objective))]
+    correlation, num_before = spearman(at_rung, final), sum(best <= epoch for best in best_epochs)
+    return Rung(
+        epoch=epoch,
+        num_reached=len(reached),
+        num_stopped=len(stopped),
+        num_went_on=len(went_on),
+        num_best_before=num_before,
+        spearman=correlation,
+        kendall=kendall(at_rung, final),
+        wrong_stops=_wrong_stops(data, epoch, stopped, went_on),
+        verdict=_verdict(correlation, len(went_on), num_before),
+    )
+
+
+def _verdict(correlation: Interval | None, num_went_on: int, num_before: int) -> str:
+    if correlation is None:
+        return (
+            f"Too few trials to say how well this rung predicts the end: {num_went_on} full-length trials went on, and "
+            f"a correlation needs {MIN_RANKED} that differ."
+        )
+    known = f"; {num_before} of them had their best epoch by then" if num_before else ""
+    return (
+        f"Rank correlation with the end {correlation.mean:.2f} [{correlation.low:.2f}, {correlation.high:.2f}] over "
+        f"{num_went_on} full-length trials that went on{known}. Stopped trials, mostly the weakest, are missing, which "
+        "makes the correlation smaller than over all trials."
+    )
+
+
+def _wrong_stops(
+    data: DatasetData, epoch: int, stopped: list[TrialRecord], went_on: list[tuple[TrialRecord, float]]
+) -> WrongStops | None:
+    winner, signed = data.winner, data.objective.signed
+    best = data.best_value(winner) if winner else None
+    if not stopped or winner is None or best is None:
+        return None
+    highest = max(signed(_value_at(data, record, epoch) or 0.0) for record in stopped)
+    at_rung = {record.trial_id: signed(_value_at(data, record, epoch) or 0.0) for record, _ in went_on}
+    comparable = [trial_id for trial_id, value in at_rung.items() if value <= highest]
+    gains = [signed(value) - at_rung[record.trial_id] for record, value in went_on]
+    needed, became_best = signed(best) - highest, comparable.count(winner.trial_id)
+    bound, num_gained = upper_bound(became_best, len(comparable)), sum(gain >= needed for gain in gains)
+    return WrongStops(
+        num_comparable=len(comparable),
+        num_became_best=became_best,
+        bound=bound,
+        needed=needed,
+        num_gained=num_gained,
+        largest_gain=max(gains, default=None),
+        sentence=_describe(len(stopped), len(comparable), became_best, bound, needed, num_gained, gains),
+    )
+
+
+def _describe(
+    num_stopped: int,
+    num_comparable: int,
+    became_best: int,
+    bound: float,
+    needed: float,
+    num_gained: int,
+    gains: list[float],
+) -> str:
+    stopped = "the stopped trial" if num_stopped == 1 else f"the best of {num_stopped} stopped trials"
+    need = f"To reach the winner, {stopped} needed {needed:.4f} more from here"
+    if gains:
+        need += f"; {num_gained} of {len(gains)} trials that went on gained as much (at most {max(gains):.4f})."
+    else:
+        need += "; no full-length trial went on that could show how much is usual."
+    if not num_comparable:
+        return f"{need} No full-length trial was as weak here as the stopped ones, so nothing bounds wrong stops."
+    became = "one became" if became_best else "none became"
+    return (
+        f"{need} Of {num_comparable} full-length trials no better here than that one, {became} the winner: the chance "
+        f"that such a trial would have is at most {bound:.0%} (95% bound)."
+    )
