@@ -34,21 +34,23 @@ from study.config.final_config import FinalConfig
 from study.config.provenance import provenance
 from study.reporting.best_config import read_best_config
 from study.reporting.collation import collate
-from study.reporting.final_metrics import baseline_metrics, model_metrics, paired_differences
+from study.reporting.final_metrics import average_over_seeds, baseline_metrics, model_metrics, paired_differences
 from study.reporting.model_card import write_model_card
 from study.storage.files import exists, storage_of, write_json
 from study.storage.location import Location, absolute, in_store
 from study.storage.paths import StudyPaths
 from study.terminal import Terminal, duration
 from study.trials.preparation import PreparedDataset
-from study.trials.question_scores import describe_lead, from_entry
+from study.trials.question_scores import as_lists, describe_lead, from_entry
 
 FINAL_SCHEMA = "pan-study/final/1"
 METRICS = "metrics.json"
 UNFINISHED = f".{METRICS}."
 """Prefix of the files that test whether a store can be written."""
 
-LEFTOVERS = (WEIGHTS, CONFIG, MODEL_BACKBONE, "model_card.md")
+QUESTIONS = "questions.json"
+
+LEFTOVERS = (WEIGHTS, CONFIG, MODEL_BACKBONE, QUESTIONS, "model_card.md")
 """Files that an interrupted final training may leave in a store; the next one overwrites them."""
 
 
@@ -79,7 +81,7 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
         results = run_final_jobs(FinalInput(best=best, prepared=prepared, config=config), plan, terminal)
     metrics = _describe(results, best) | {"left_out": prepared.left_out, "cautions": prepared.cautions}
     ended_s = time.monotonic()
-    _write_folder(config.folder, results.first, prepared, best, metrics)
+    _write_folder(config.folder, results, prepared, best, metrics)
     terminal.say(_describe_times(prepared_s - started_s, ended_s - prepared_s, results))
     _print_results(config.folder, prepared.row.task.objective.name, metrics, terminal)
     _summarise(config.folder, prepared.dataset, terminal)
@@ -129,10 +131,14 @@ def _backbone_of(first: FirstModel, best: dict[str, Any], prepared: PreparedData
 
 
 def _write_folder(
-    folder: Location, first: FirstModel, prepared: PreparedDataset, best: dict[str, Any], metrics: dict[str, Any]
+    folder: Location, results: FinalResults, prepared: PreparedDataset, best: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
+    first, objective = results.first, prepared.row.task.objective.name
+    questions = as_lists({objective: average_over_seeds(results.seeds)[objective]})
+
     def write(temporary: Path) -> None:
         write_json(temporary / METRICS, metrics)
+        write_json(temporary / QUESTIONS, {"trial_id": best["trial_id"], "split": "test", "questions": questions})
         backbone = _backbone_of(first, best, prepared)
         save_model(first.model, first.config, prepared.features, temporary, backbone=backbone)
         write_model_card(temporary / "model_card.md", best, metrics, first.model)

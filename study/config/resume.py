@@ -194,7 +194,7 @@ def check_same(
     Raises:
         UserError: If they differ. The message shows each difference.
     """
-    before = _with_more_epochs(_with_current_digests(earlier["signed"], signed), signed, root)
+    before = _with_more_epochs(with_current_digests(earlier["signed"], signed), signed, root)
     was, now = _leaves({**DEFAULTS, **before}), _leaves({**DEFAULTS, **signed})
     of_spaces = {
         f"datasets.{name}.space": _compare_recorded(name, earlier, spaces or {}) for name in signed["datasets"]
@@ -234,7 +234,7 @@ def take_new_spaces(
         The study.json to compare with, and the datasets whose space is new.
     """
     signed = config.signed()
-    before = _with_current_digests(earlier["signed"], signed)
+    before = with_current_digests(earlier["signed"], signed)
     datasets, renewed = dict(before["datasets"]), list[str]()
     for name in (name for name in signed["datasets"] if name in datasets):
         was, now = datasets[name], signed["datasets"][name]
@@ -249,7 +249,7 @@ OF_SPACE = ("space", "encoders")
 """Keys of a dataset that describe its search space."""
 
 
-def _with_current_digests(earlier: dict[str, Any], signed: dict[str, Any]) -> dict[str, Any]:
+def with_current_digests(earlier: dict[str, Any], signed: dict[str, Any]) -> dict[str, Any]:
     """Replace digests of search spaces that version 0.1 wrote by current ones, if the space has not changed."""
     datasets = dict(earlier["datasets"])
     for name in datasets.keys() & signed["datasets"].keys():

@@ -250,9 +250,19 @@ def compare_spaces(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _compare_records(*records: Mapping[str, Any] | None) -> list[str]:
-    """Return the texts of two records of a parameter, of which None is absent; an empty list if they are the same."""
+    """Return the texts of records of a parameter; an empty list if they are the same."""
+    texts = record_texts(records)
+    return texts if len(set(texts)) > 1 else []
+
+
+def record_texts(records: Sequence[Mapping[str, Any] | None]) -> list[str]:
+    """Return the texts of records of a parameter, of which None is absent; equal only if the records are the same.
+
+    >>> record_texts([{"choices": ["OR", "XNOR"]}, None])
+    ['OR, XNOR', 'absent']
+    """
     short, full = ([_text_of_record(record, scale=scale) for record in records] for scale in (False, True))
-    return [] if full[0] == full[1] else full if short[0] == short[1] else short
+    return short if len(set(short)) == len(set(full)) else full
 
 
 def _text_of_record(record: Mapping[str, Any] | None, *, scale: bool) -> str:

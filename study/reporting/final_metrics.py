@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from pan_model.errors import UserError
 from pan_model.scores import Interval, QuestionScores
@@ -20,10 +21,11 @@ LEAVE_OUT = "move its folder away to leave it out"
 
 
 class MeanEntry(JsonModel):
-    """A metric of a method: its mean over questions and the 95% interval."""
+    """A metric of a method: its mean over questions and the 95% interval; of the model also the mean of each seed."""
 
     mean: float
     ci95: tuple[float, float]
+    per_seed: list[float] = Field(default_factory=list[float])
 
     @property
     def interval(self) -> Interval:
@@ -47,6 +49,8 @@ class FinalMetricsFile(JsonModel):
     """The fields of metrics.json that are read; files of earlier releases lack paper_setting, or some baselines."""
 
     trial_id: str
+    seeds: list[int] = Field(default_factory=list[int])
+    questions: dict[str, int] = Field(default_factory=dict[str, int])
     metrics: dict[str, MeanEntry]
     baselines: dict[str, dict[str, MeanEntry]]
     paired: dict[str, dict[str, DifferenceEntry]]
@@ -62,12 +66,16 @@ class FinalScores:
         test: Each method's score on the test split.
         ahead: PAN's lead over each baseline.
         paper: The entry paper_setting of the file.
+        per_seed: The model's mean over the questions, by seed.
+        num_questions: The number of questions; 0 if the file does not say.
     """
 
     trial_id: str
     test: Mapping[str, Interval]
     ahead: Mapping[str, Interval]
     paper: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    per_seed: Mapping[int, float] = field(default_factory=dict[int, float])
+    num_questions: int = 0
 
 
 def read_final(path: Location, metric: str) -> FinalScores | None:
@@ -97,7 +105,39 @@ def read_final(path: Location, metric: str) -> FinalScores | None:
         },
         ahead={name: entries[metric].interval for name, entries in final.paired.items()},
         paper=final.paper_setting if isinstance(final.paper_setting, dict) else {},
+        per_seed=dict(zip(final.seeds, final.metrics[metric].per_seed, strict=False)),
+        num_questions=final.questions.get(metric, 0),
     )
+
+
+class TestQuestionsFile(JsonModel):
+    """The content of questions.json: the score of every test question, averaged over the seeds."""
+
+    trial_id: str
+    questions: dict[str, Annotated[list[float], Field(min_length=1)]]
+
+
+def read_test_questions(path: Location, metric: str, trial_id: str) -> list[float] | None:
+    """Return the score of every test question, averaged over the seeds.
+
+    Args:
+        path: The file questions.json of a final training.
+        metric: The objective's name.
+        trial_id: The trial of the metrics.json beside it.
+
+    Returns:
+        None if the file does not exist, as in final trainings of earlier releases, or lacks the metric.
+
+    Raises:
+        UserError: If the file is damaged or of another trial.
+    """
+    content = read_if_exists(path, "remove it")
+    if content is None:
+        return None
+    file = parse_model(path, content, TestQuestionsFile, "remove it")
+    if file.trial_id != trial_id:
+        raise UserError(f"{path}: trial_id must be {trial_id}, as in metrics.json, got {file.trial_id}; remove it.")
+    return file.questions.get(metric)
 
 
 def model_metrics(scores: Sequence[QuestionScores]) -> dict[str, dict[str, Any]]:

@@ -56,6 +56,11 @@ class DatasetPaths:
         return self.folder / "final" / "metrics.json"
 
     @property
+    def final_questions(self) -> Location:
+        """The score of every test question in a final training, averaged over the seeds."""
+        return self.folder / "final" / "questions.json"
+
+    @property
     def examples(self) -> Location:
         """Explained pairs of validation images, of the best trial, with small copies of the images."""
         return self.folder / "examples.json"
