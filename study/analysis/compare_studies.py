@@ -123,6 +123,8 @@ def compare_studies(studies: Sequence[StudyData]) -> Comparison:
     Raises:
         UserError: If there is nothing to compare, with the reasons, or a file of a study is damaged.
     """
+    for study in studies:
+        _check_recorded(study)
     labels = unique_labels(studies)
     by_dataset: dict[str, list[tuple[str, StudyData]]] = {}
     for label, study in zip(labels, studies, strict=True):
@@ -146,6 +148,21 @@ def unique_labels(studies: Sequence[StudyData]) -> tuple[str, ...]:
     return tuple(
         name if names.count(name) == 1 else str(study.paths.root) for name, study in zip(names, studies, strict=True)
     )
+
+
+NEEDED = (("data", "fingerprint"), ("data", "splits"), ("features", "weights_sha256"))
+"""What a dataset's entry in study.json must have to be compared."""
+
+
+def _check_recorded(study: StudyData) -> None:
+    """Raise UserError unless study.json says which data and weights the study had."""
+    for dataset, data in study.datasets.items():
+        for part, name in NEEDED:
+            if name not in data.entry[part]:
+                raise UserError(
+                    f"{study.paths.study}: datasets.{dataset}.{part} must have {name}, got none; "
+                    "bring the file back from a copy."
+                )
 
 
 def _check_comparable(compared: Sequence[DatasetComparison], single: dict[str, str]) -> None:

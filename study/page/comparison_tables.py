@@ -108,8 +108,8 @@ def _test_table(compared: DatasetComparison, usable: Sequence[Result]) -> Table:
     if by_seed:
         counts = " or ".join(map(str, sorted(set(by_seed))))
         notes.append(
-            f"By seed: the difference of the means on the same questions, over {counts} seeds. Its interval, Student's, "
-            "covers the randomness of training alone; it is not tested."
+            f"By seed: the difference of the means on the same questions, over {counts} seeds. Its interval, "
+            "Student's, covers the randomness of training alone; it is not tested."
         )
     heads = ("study", "test", "seeds", *heads, *(["by seed"] if by_seed else []))
     return Table(

@@ -16,10 +16,16 @@ from optuna.samplers import RandomSampler
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from search_spaces import SPACES
+from study.config.space_description import record_space
 from study.config.study_config import StudyConfig
+from study.config.study_file import STUDY_SCHEMA
+from study.reporting.final_metrics import average_over_seeds, model_metrics
+from study.storage.files import write_json
 from study.storage.location import Location, locate
-from study.trials.ledger import Status, TrialLedger, TrialRecord
+from study.storage.paths import StudyPaths
+from study.trials.ledger import BestEpoch, Status, TrialLedger, TrialRecord
 from study.trials.preparation import PreparedDataset
+from study.trials.question_scores import as_lists, write_baselines
 
 NUM_CLASSES = 20
 ITEMS_PER_CLASS = 8
@@ -224,3 +230,111 @@ def bucket(store: Any, request: pytest.FixtureRequest) -> Location:
 def anywhere(request: pytest.FixtureRequest) -> Location:
     """Where results can be: a folder, then a prefix of a store."""
     return request.getfixturevalue({"folder": "tmp_path", "store": "bucket"}[request.param])
+
+
+@pytest.fixture(scope="session")
+def study_content() -> Callable[..., dict[str, Any]]:
+    """The content of a study.json with the search spaces of its datasets; changes are those of each dataset's entry."""
+
+    def make(name: str, datasets: tuple[str, ...] = ("demo",), *, seed: int = 0, **changes: Any) -> dict[str, Any]:
+        entry: dict[str, Any] = {
+            "num_trials": 3,
+            "max_epochs": 9,
+            "grace_epochs": 3,
+            "objective": {"name": METRIC, "mode": "max"},
+            "features": {
+                "regime": "frozen",
+                "backbone": "resnet18",
+                "weights": "random",
+                "weights_sha256": "ab" * 32,
+                "image_size": 64,
+                "pooling": "avg",
+            },
+            "data": {
+                "fingerprint": f"sha256:{'ef' * 32}",
+                "splits": {"train": 48, "val": 24},
+                "left_out": {},
+                "unreadable": {},
+                "options": {"val_questions": "reduced"},
+            },
+        }
+        entries = {
+            dataset: {
+                **entry,
+                "space": record_space(SPACES["demo"]),
+                **{key: {**entry[key], **new} if key in ("data", "features") else new for key, new in changes.items()},
+            }
+            for dataset in datasets
+        }
+        return {
+            "schema": STUDY_SCHEMA,
+            "name": name,
+            "signature": name,
+            "signed": {"seed": seed, "datasets": {dataset: {"space": "0123456789ab"} for dataset in datasets}},
+            "config": {"datasets": list(datasets), "seed": seed, "data_root": "data", "name": name},
+            "datasets": entries,
+            "provenance": {"created": "2026-01-02T03:04:05+00:00", "git_commit": "ab" * 20, "torch": "2.15.0"},
+            "resumed": [],
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_study(
+    study_content: Callable[..., dict[str, Any]],
+    record: Callable[..., TrialRecord],
+    write_trial: Callable[[Location, TrialRecord], None],
+) -> Callable[..., StudyPaths]:
+    """Write a study of three trials, completed, stopped and failed, whose winner has the given scores of questions."""
+
+    def write(
+        folder: Location,
+        questions: list[float] | None = None,
+        datasets: tuple[str, ...] = ("demo",),
+        witness: list[float] | None = None,
+        **changes: Any,
+    ) -> StudyPaths:
+        paths = StudyPaths(folder)
+        scores = [0.5, 0.75, 1.0, 0.75] if questions is None else questions
+        write_json(paths.study, study_content(folder.name, datasets, **changes))
+        for dataset in datasets:
+            files = paths.dataset(dataset)
+            mean = float(np.mean(scores)) if scores else 0.0
+            best = BestEpoch(epoch=2, questions={METRIC: scores}, baselines={}) if scores else None
+            last = Status.COMPLETED if scores else Status.STOPPED
+            first = mean * (1.5 if changes.get("objective", {}).get("mode") == "min" else 0.5)
+            write_trial(files.trials, record(0, last, first, mean, best=best, trial_id=f"{folder.name}0"))
+            write_trial(files.trials, record(1, Status.STOPPED, 0.25, trial_id=f"{folder.name}1"))
+            write_trial(files.trials, record(2, Status.FAILED, error="it broke", trial_id=f"{folder.name}2"))
+            if witness is not None:
+                write_baselines(files.baselines, {"nearest_class_mean": {METRIC: witness}})
+        return paths
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_final() -> Callable[..., None]:
+    """Write the final training of a winner, by the scores of each question for each seed."""
+
+    def write(paths: StudyPaths, trial_id: str, seeds: list[list[float]], *, keep: bool = True) -> None:
+        files = paths.dataset("demo")
+        scores = [{METRIC: np.array(of_seed)} for of_seed in seeds]
+        content = {
+            "schema": "pan-study/final/1",
+            "dataset": "demo",
+            "split": "test",
+            "seeds": list(range(len(seeds))),
+            "metrics": model_metrics(scores),
+            "baselines": {},
+            "paired": {},
+            "questions": {METRIC: len(seeds[0])},
+            "trial_id": trial_id,
+        }
+        write_json(files.final_metrics, content)
+        if keep:
+            questions = as_lists(average_over_seeds(scores))
+            write_json(files.final_questions, {"trial_id": trial_id, "questions": questions})
+
+    return write

@@ -24,10 +24,11 @@ from search_spaces import SPACES
 from study.app.commands import final_command
 from study.app.final_jobs import TRAIN_ON
 from study.config.choices import BASELINES
-from study.trials.question_scores import describe_lead
+from study.trials.question_scores import describe_lead, from_entry, interval_of
 
 METRIC = "few_shot_accuracy"
 SEEDS = 2
+FILES = ("config.json", "metrics.json", "model.safetensors", "model_card.md", "questions.json")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,15 @@ def best(done: Any, tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def test_the_scores_of_test_questions_are_those_of_the_metrics(final: Any, metrics: dict[str, Any]) -> None:
+    content = json.loads((final["folder"] / "questions.json").read_text())
+    (scores,) = content["questions"].values()
+    objective = metrics["metrics"]["few_shot_accuracy"]
+    assert content["trial_id"] == metrics["trial_id"]
+    assert len(scores) == metrics["questions"]["few_shot_accuracy"]
+    assert interval_of(scores) == from_entry(objective, "mean")
+
+
 def test_it_ends_with_exit_code_0_and_says_what_it_made(final: Any) -> None:
     finished = final["finished"]
     assert (finished.code, finished.err) == (0, "")
@@ -74,7 +84,7 @@ def test_it_ends_with_exit_code_0_and_says_what_it_made(final: Any) -> None:
     made = {Path(line.strip()) for line in lines[lines.index("made:") + 1 :] if not line.startswith("caution: ")}
     folder = set(final["folder"].iterdir())
     assert made == folder | {final["study"].results.summary, final["study"].results.report}
-    assert {path.name for path in folder} == {"metrics.json", "model.safetensors", "config.json", "model_card.md"}
+    assert {path.name for path in folder} == set(FILES)
 
 
 def test_study_is_left_as_it_was_but_for_its_summary(
@@ -223,8 +233,8 @@ def test_inside_the_dataset_s_folder_it_finds_the_study_too(
     ended = run_here("best_config.json", *shared, "--seeds=1", command=final_command)
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
-    assert lines[lines.index("made:") + 1 :][:6] == [
-        *(f"  final/{name}" for name in ("config.json", "metrics.json", "model.safetensors", "model_card.md")),
+    assert lines[lines.index("made:") + 1 :][:7] == [
+        *(f"  final/{name}" for name in FILES),
         "  ../summary.md",
         "  ../report.html",
     ]

@@ -144,7 +144,7 @@ def test_a_final_training_is_read_from_the_store_and_written_there(
     with store.failing(SHARE):
         done = run_here(*words, command=final_command)
     assert done.code == 0, done
-    names = {"metrics.json", "model.safetensors", "config.json", "model_card.md"}
+    names = {"metrics.json", "questions.json", "model.safetensors", "config.json", "model_card.md"}
     assert names_below(best.parent / "final") == names
     assert read_json(best.parent / "final" / "metrics.json", "")["trial_id"] == read_json(best, "")["trial_id"]
     summary = (best.parent.parent / "summary.md").read_text()
