@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pan_model.images.decoding import load_image
     from pan_model.model.pan import Pan
     from pan_model.scoring.all_pairs import most_similar
-    from pan_model.trained import load_backbone, load_model, load_preprocessing
+    from pan_model.trained import load_backbone, load_explainer, load_model, load_preprocessing
 
 __all__ = [
     "DATASETS",
@@ -39,6 +39,7 @@ __all__ = [
     "TrialConfig",
     "find_dataset",
     "load_backbone",
+    "load_explainer",
     "load_image",
     "load_model",
     "load_preprocessing",
@@ -51,6 +52,7 @@ _MODULES = {
     "TrialConfig": "pan_model.config",
     "find_dataset": "pan_model.datasets",
     "load_backbone": "pan_model.trained",
+    "load_explainer": "pan_model.trained",
     "load_image": "pan_model.images.decoding",
     "load_model": "pan_model.trained",
     "load_preprocessing": "pan_model.trained",

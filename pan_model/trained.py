@@ -5,6 +5,7 @@ A backbone that was trained with the model is saved next to it, as a state dict 
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone, build_backbone
-from pan_model.backbones.config import Pooling
+from pan_model.backbones.config import Pooling, WeightsSource
 from pan_model.backbones.weights import load_weights, load_weights_file
 from pan_model.config import TrialConfig
 from pan_model.errors import UserError
 from pan_model.files import decode_user_text
 from pan_model.images.preprocessing import Preprocessing
+from pan_model.model.conditions import Followed
 from pan_model.model.pan import Pan
+from pan_model.scoring.explanation import Explainer
 
 MODEL_SCHEMA = "pan-study/model/1"
 WEIGHTS = "model.safetensors"
@@ -53,6 +56,8 @@ def save_model(
         "num_classes": model.num_classes,
         "condition_names": list(model.condition_names),
     }
+    if model.followed is not None:
+        content["followed"] = {name: asdict(followed) for name, followed in model.followed.items()}
     (folder / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -71,12 +76,17 @@ def load_model(folder: Path | str) -> Pan:
         tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise UserError(_incomplete(folder, error)) from error
-    model = Pan(
-        TrialConfig.from_flat(content["config"]).model,
-        feature_dim=content["feature_dim"],
-        num_classes=content["num_classes"],
-        condition_names=tuple(content["condition_names"]),
-    )
+    try:
+        model = Pan(
+            TrialConfig.from_flat(content["config"]).model,
+            feature_dim=content["feature_dim"],
+            num_classes=content["num_classes"],
+            condition_names=tuple(content["condition_names"]),
+        )
+        if "followed" in content:
+            model.followed = {name: Followed(**followed) for name, followed in content["followed"].items()}
+    except (KeyError, TypeError, AttributeError, UserError) as error:
+        raise UserError(_other_version(folder, error)) from error
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -84,29 +94,57 @@ def load_model(folder: Path | str) -> Pan:
     return model.eval()
 
 
-def load_backbone(folder: Path | str) -> Backbone:
+def load_backbone(folder: Path | str, *, weights: Path | str | None = None) -> Backbone:
     """Load the backbone of a saved model in evaluation mode, on the CPU.
 
     It is the backbone that was trained with the model, or else the frozen one of the model's study. Its attribute
     `preprocess` loads an image as the study did: `backbone(backbone.preprocess(path)[None])`.
+
+    Args:
+        folder: The folder of the model.
+        weights: The current place of a frozen backbone's weights; by default where they were in the study.
 
     Raises:
         UserError: The weights cannot be read or downloaded, or are not those of the study.
     """
     folder = Path(folder)
     features = _read_config(folder)["features"]
-    backbone = build_backbone(features["backbone"], features.get("pooling", Pooling.AVG))
-    backbone.preprocess = read_preprocessing(features)
+    try:
+        backbone = build_backbone(features["backbone"], features.get("pooling", Pooling.AVG))
+        backbone.preprocess = read_preprocessing(features)
+        described, studied = str(weights or features["weights"]), features["weights_sha256"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(_other_version(folder, error)) from error
     if BACKBONE_KEY in features:
         load_weights_file(backbone, folder / features[BACKBONE_KEY])
         return backbone.eval()
-    sha256 = load_weights(backbone, features["weights"])
-    if sha256 != features["weights_sha256"]:
+    if weights is None and WeightsSource.of(described) is WeightsSource.FILE and not Path(described).is_file():
         raise UserError(
-            f"{folder / CONFIG}: features.weights_sha256 is {features['weights_sha256']}, but the weights "
-            f"{features['weights']} have {sha256}; restore the weights that the study used."
+            f"{folder / CONFIG}: features.weights is {described}, which is not there; give the place of the "
+            "study's weights by --weights, from Python by weights."
+        )
+    sha256 = load_weights(backbone, described)
+    if sha256 != studied:
+        raise UserError(
+            f"{folder / CONFIG}: features.weights_sha256 is {studied}, but the weights "
+            f"{described} have {sha256}; restore the weights that the study used."
         )
     return backbone.eval()
+
+
+def load_explainer(folder: Path | str, *, weights: Path | str | None = None) -> Explainer:
+    """Load a trained model and its backbone to explain why two images are similar, on the CPU.
+
+    `load_explainer("final").explain("a.png", "b.png")` returns the score and the part of each condition in it.
+
+    Args:
+        folder: The folder of the model.
+        weights: The current place of a frozen backbone's weights; by default where they were in the study.
+
+    Raises:
+        UserError: The folder holds no complete model, or the weights are not those of the study.
+    """
+    return Explainer(load_model(folder), load_backbone(folder, weights=weights))
 
 
 def load_preprocessing(folder: Path | str) -> Preprocessing:
@@ -137,8 +175,17 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(_incomplete(folder, error)) from error
     if not isinstance(content, dict) or content.get("schema") != MODEL_SCHEMA:
-        raise UserError(f"{folder / CONFIG}: schema must be {MODEL_SCHEMA}.")
+        got = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{folder / CONFIG}: schema must be {MODEL_SCHEMA}, got {got}; train the model again.")
+    if "features" not in content:
+        raise UserError(_other_version(folder, KeyError("features")))
     return content
+
+
+def _other_version(folder: Path, error: Exception) -> str:
+    """Describe a config.json that lacks an entry or has one that this release does not read."""
+    reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).removesuffix(".")
+    return f"{folder / CONFIG}: must describe a model of this release ({reason}); train it again with study/final.py."
 
 
 def _incomplete(folder: Path, error: Exception) -> str:

@@ -12,6 +12,9 @@ from pan_model.errors import UserError
 from pan_model.model.gates import Gate, condition_targets
 from pan_model.shapes import Bool, Int
 
+UNSUPERVISED = "unsupervised_"
+"""The prefix of the names of conditions without labels."""
+
 
 class Supervision(StrEnum):
     """How many conditions are labelled: none, at most half of them, or as many as attributes allow."""
@@ -61,6 +64,19 @@ class ConditionsConfig:
             return 0
         wanted = self.num_conditions if self.supervision is Supervision.SUPERVISED else -(-self.num_conditions // 2)
         return min(wanted, num_attributes * len(self.gate.parts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """The label that an unsupervised condition follows on pairs of training images.
+
+    Attributes:
+        attribute: The label, named as a labelled condition would be: "XNOR(has_wing_color::blue)".
+        strength: The correlation of the condition's similarity with the label, above 0 and at most 1.
+    """
+
+    attribute: str
+    strength: float
 
 
 def rank_attributes(attributes: Bool[np.ndarray, "N A"], certain: Bool[np.ndarray, "N A"]) -> Int[np.ndarray, "R"]:
@@ -150,7 +166,7 @@ def choose_conditions(
     parts = config.gate.parts if config.gate else ()
     used = ranked[: -(-num_labelled // max(len(parts), 1))]
     labelled = [f"{part}({attribute_names[a]})" for part in parts for a in used][:num_labelled]
-    free = [f"unsupervised_{number}" for number in range(1, config.num_conditions - num_labelled + 1)]
+    free = [f"{UNSUPERVISED}{number}" for number in range(1, config.num_conditions - num_labelled + 1)]
     return Conditions(
         attribute_index=torch.from_numpy(used.copy()),
         gate=config.gate,

@@ -1,5 +1,6 @@
 """PAN: normalised features -> embeddings -> conditions, relevance and score of a pair."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pan_model.model.conditions import Followed
 from pan_model.model.encoders.encoder import Encoder, EncoderConfig
 from pan_model.model.encoders.graph import GraphConfig
 from pan_model.model.encoders.siamese import SiameseEncoder
@@ -66,9 +68,12 @@ class Pan(nn.Module):
         condition_names: The M outputs, labelled ones first: "XNOR(has_wing_color::blue)", "unsupervised_1".
         scoring: How pair scores become the score of a query and a set.
         graph_context: The encoder's graph_context; 0 for encoders without a graph.
+        followed: The labels that unsupervised conditions follow, by the name of the condition, see
+            `pan_model.scoring.followed`. Conditions that follow none have no entry; None if it was not measured.
     """
 
     encoder: Encoder
+    followed: Mapping[str, Followed] | None
 
     def __init__(
         self, config: PanConfig, *, feature_dim: int, num_classes: int, condition_names: tuple[str, ...]
@@ -77,6 +82,7 @@ class Pan(nn.Module):
         self.feature_dim = feature_dim
         self.num_classes = num_classes
         self.condition_names = condition_names
+        self.followed = None
         self.scoring = config.scoring.scoring
         graph_context = config.encoder.graph_context if isinstance(config.encoder, GraphConfig) else None
         self.graph_context = graph_context or 0

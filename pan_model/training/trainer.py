@@ -11,13 +11,14 @@ from pan_model.backbones.architectures import Backbone
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
-from pan_model.model.conditions import Conditions, choose_conditions
+from pan_model.model.conditions import Conditions, Followed, choose_conditions
 from pan_model.model.initialisation import start_as_distance
 from pan_model.model.pair_scores import PairScorer
 from pan_model.model.pan import Pan
 from pan_model.model.similarity import FirstWeights
 from pan_model.reproducibility import seeded
 from pan_model.scores import EpochRecord, QuestionScores
+from pan_model.scoring.followed import find_followed
 from pan_model.scoring.pan_scorer import EMBEDDING_BATCH_SIZE, edges_around, embedding_scorer, features_on, graph_scorer
 from pan_model.shapes import Float, Int
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
@@ -175,6 +176,12 @@ class Trainer:
         for name, mean in zip(self.model.condition_names, relevance.tolist(), strict=True):
             means[name] = means.get(name, 0.0) + mean
         return means
+
+    def find_followed(self, splits: tuple[Split, ...]) -> dict[str, Followed]:
+        """Return which labels the unsupervised conditions follow on images of some splits, see `find_followed`."""
+        featured = self.task.featured
+        gate = self.config.conditions.gate
+        return find_followed(self.model, self._embed, featured, featured.items_of(splits), gate)
 
     @torch.inference_mode()
     def normalised_features(self, split: Split | None = None) -> Float[np.ndarray, "n D"]:

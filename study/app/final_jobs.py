@@ -278,6 +278,7 @@ def _describe_first(final: FinalInput, trainer: Trainer) -> FirstModel:
     if NORMALISED in final.config.baseline_names:
         scorer = normalised_baseline(task, Split.TEST, trainer.normalised_features(Split.TEST))
         normalised = task.evaluate_fully(scorer, Split.TEST)
+    trainer.model.followed = trainer.find_followed(TRAIN_ON)
     return FirstModel(
         relevance=trainer.mean_relevance(TRAIN_ON),
         normalised=normalised,

@@ -1,0 +1,167 @@
+"""Why a model finds two images similar: the score p = sum_m r_m s_m of a pair, condition by condition.
+
+p is the score of the pair alone. Models with `scoring` log_odds or support_mean rank sets by the log-odds of p, which
+orders pairs in the same way. Encoders that use a graph embed the two images without edges.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pan_model.backbones.architectures import Backbone
+from pan_model.model.conditions import UNSUPERVISED, Followed
+from pan_model.model.pan import Pan, Scoring
+from pan_model.shapes import Float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionShare:
+    """The part of a condition in the score of a pair.
+
+    Attributes:
+        name: The name of the condition in the model.
+        display: The name, and the label that an unsupervised condition follows.
+        similarity: s, the similarity under the condition.
+        relevance: r, the relevance of the condition to the pair; all relevances add up to 1.
+        contribution: r s; all contributions add up to the score.
+    """
+
+    name: str
+    display: str
+    similarity: float
+    relevance: float
+    contribution: float
+
+    @property
+    def labelled(self) -> bool:
+        """Whether an attribute has labelled the condition in training."""
+        return not self.name.startswith(UNSUPERVISED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """The score of a pair and the part of each condition in it.
+
+    Attributes:
+        score: p, in [0, 1].
+        conditions: All conditions, the largest contribution first.
+    """
+
+    score: float
+    conditions: tuple[ConditionShare, ...]
+
+    def top(self, k: int) -> tuple[ConditionShare, ...]:
+        """Return the k conditions with the largest contributions."""
+        return self.conditions[:k]
+
+    def rest(self, k: int) -> float:
+        """Return the contribution of all but the top k conditions together."""
+        return math.fsum(condition.contribution for condition in self.conditions[k:])
+
+    @property
+    def labelled_contribution(self) -> float:
+        """The contribution of all labelled conditions together."""
+        return math.fsum(condition.contribution for condition in self.conditions if condition.labelled)
+
+    @property
+    def labelled_relevance(self) -> float:
+        """The relevance of all labelled conditions together."""
+        return math.fsum(condition.relevance for condition in self.conditions if condition.labelled)
+
+
+def display_name(name: str, followed: Mapping[str, Followed] | None) -> str:
+    """Return the name of a condition with the label that it follows, if it follows one.
+
+    >>> display_name("unsupervised_3", {"unsupervised_3": Followed(attribute="XNOR(red)", strength=0.712)})
+    'unsupervised_3 (follows XNOR(red), 0.71)'
+    """
+    if followed is None or name not in followed:
+        return name
+    return f"{name} (follows {followed[name].attribute}, {followed[name].strength:.2f})"
+
+
+def explain_pairs(model: Pan, features_1: Float[Tensor, "P D"], features_2: Float[Tensor, "P D"]) -> list[Explanation]:
+    """Break the scores of P pairs down into the contributions of the conditions, in evaluation mode.
+
+    Args:
+        model: The trained model.
+        features_1: The features of the first image of each pair, as extracted: the model normalises them.
+        features_2: Those of the second image.
+
+    Returns:
+        An explanation of each pair. Its contributions add up to its score.
+    """
+    model.eval()
+    with torch.inference_mode():
+        return explain_embedded(model, model.embed(features_1), model.embed(features_2))
+
+
+def explain_embedded(model: Pan, h1: Float[Tensor, "P E"], h2: Float[Tensor, "P E"]) -> list[Explanation]:
+    """Break the scores of P pairs of embedded images down, see `explain_pairs`."""
+    model.eval()
+    with torch.inference_mode():
+        pairs = model.similarity(h1, h2)
+        relevance = torch.softmax(pairs.log_relevance.double(), dim=1).tolist()  # adds up to 1 in double precision
+        similarity = torch.sigmoid(pairs.similarity_logits.double()).tolist()
+    names = [(name, display_name(name, model.followed)) for name in model.condition_names]
+    return [_explain(names, s, r) for s, r in zip(similarity, relevance, strict=True)]
+
+
+def _explain(names: list[tuple[str, str]], similarity: list[float], relevance: list[float]) -> Explanation:
+    conditions = [
+        ConditionShare(name=name, display=display, similarity=s, relevance=r, contribution=r * s)
+        for (name, display), s, r in zip(names, similarity, relevance, strict=True)
+    ]
+    ordered = sorted(conditions, key=lambda condition: (-condition.contribution, -condition.relevance))
+    score = math.fsum(condition.contribution for condition in ordered)
+    return Explanation(score=min(score, 1.0), conditions=tuple(ordered))
+
+
+def describe_limits(model: Pan) -> list[str]:
+    """Return what a reader of a model's explanations should know, one sentence each."""
+    lines: list[str] = []
+    if model.encoder.uses_graph:
+        lines.append("the encoder uses a graph; the two images are compared without one")
+    if model.scoring is not Scoring.PAIR_MEAN:
+        lines.append(
+            f"the model ranks by {model.scoring}, the log-odds of p, which orders pairs as p does; the score shown is p"
+        )
+    if model.followed is None and any(name.startswith(UNSUPERVISED) for name in model.condition_names):
+        lines.append("what unsupervised conditions follow is not known: an earlier release has trained the model")
+    return lines
+
+
+class Explainer:
+    """Explains pairs of image files by a trained model.
+
+    Args:
+        model: The trained model.
+        backbone: Its backbone, whose `preprocess` loads an image.
+    """
+
+    def __init__(self, model: Pan, backbone: Backbone) -> None:
+        self.model = model.eval()
+        self.backbone = backbone.eval()
+
+    @torch.inference_mode()
+    def features(self, *images: Path | str) -> Float[Tensor, "N D"]:
+        """Return the backbone's features of image files.
+
+        Raises:
+            UserError: An image cannot be read.
+        """
+        return self.backbone(torch.stack([self.backbone.preprocess(Path(image)) for image in images]))
+
+    def explain(self, image_1: Path | str, image_2: Path | str) -> Explanation:
+        """Explain why the model finds two images similar.
+
+        Raises:
+            UserError: An image cannot be read.
+        """
+        features = self.features(image_1, image_2)
+        (explanation,) = explain_pairs(self.model, features[:1], features[1:])
+        return explanation
