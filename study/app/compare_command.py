@@ -1,5 +1,6 @@
 """The command study/compare.py: studies side by side, on the terminal and as files."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from pan_model.command_line import OneLineParser
@@ -19,11 +20,22 @@ EPILOG = """example:
 The first study is the reference. Differences are paired where both studies were asked the same questions; where they
 were not, the reason is printed. Without --output nothing is written."""
 
+
+def _page(comparison: Comparison) -> str:
+    from study.page.comparison_page import comparison_page  # here: importing plotly takes a third of a second
+
+    return comparison_page(comparison, time.time())
+
+
 FILES: dict[str, tuple[str, Callable[[Comparison], str]]] = {
     "comparison.md": (f"# {TITLE}", to_markdown),
     "comparison.csv": (",".join(CSV_COLUMNS), to_table),
+    "comparison.html": (f"<title>{TITLE}", _page),
 }
-"""The files that are written: how each begins, which tells it from a file of something else, and its content."""
+"""The files that are written: a text near the beginning, which tells them from other files, and their content."""
+
+BEGINNING = 1000
+"""Number of bytes that have the text that tells a comparison from another file."""
 
 
 def compare_command(words: Sequence[str]) -> int:
@@ -50,13 +62,16 @@ def _compare(words: Sequence[str], terminal: Terminal) -> int:
     output = None if parsed.output is None else locate(parsed.output)
     if output is not None:
         check_output(output)
+    contents = (
+        {} if output is None else {output / name: content_of(comparison) for name, (_, content_of) in FILES.items()}
+    )
     for line in to_lines(comparison):
         terminal.say(line)
-    if output is not None:
+    if contents:
         terminal.say("made:")
-        for name, (_, content_of) in FILES.items():
-            write_text(output / name, content_of(comparison))
-            terminal.say(f"  {output / name}")
+    for file, content in contents.items():
+        write_text(file, content)
+        terminal.say(f"  {file}")
     return 0
 
 
@@ -89,8 +104,8 @@ def check_output(folder: Location) -> None:
     """
     if not in_store(folder) and folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file; give --output a folder.")
-    for name, (begin, _) in FILES.items():
+    for name, (mark, _) in FILES.items():
         content = read_if_exists(folder / name, "move it")
-        if content is not None and not content.startswith(begin.encode()):
+        if content is not None and mark.encode() not in content[:BEGINNING]:
             raise UserError(f"{folder / name}: exists and is not a comparison; move it, or give another --output.")
     storage_of(folder).check_writable(folder, "the comparison", "--output", probe=".comparison.")

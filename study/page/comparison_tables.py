@@ -25,7 +25,7 @@ HOW_TO_READ = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class TableOfText:
     """A table, and the sentences below it."""
 
     title: str
@@ -35,30 +35,32 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class SectionOfTables:
     """A heading with its tables and sentences."""
 
     title: str
-    tables: list[Table]
+    tables: list[TableOfText]
     notes: list[str] = field(default_factory=list[str])
 
 
-def comparison_sections(comparison: Comparison) -> list[Section]:
+def comparison_sections(comparison: Comparison) -> list[SectionOfTables]:
     """Return a section for each dataset, then what differs between the studies."""
     sections = [_dataset_section(compared) for compared in comparison.datasets]
     rows = [
         (difference.topic.value, difference.name, *(value or "-" for value in difference.values))
         for difference in comparison.differences
     ]
-    differing = Table(title="", heads=("kind", "what", *comparison.labels), rows=rows)
+    differing = TableOfText(title="Differences", heads=("kind", "what", *comparison.labels), rows=rows)
     notes = [f"{dataset}: only {label} has this dataset." for dataset, label in comparison.single.items()]
     if not rows:
         notes.insert(0, "Search space, data, backbone, flags and code are the same.")
-    sections.append(Section(title="What differs besides the results", tables=[differing] if rows else [], notes=notes))
+    sections.append(
+        SectionOfTables(title="What differs besides the results", tables=[differing] if rows else [], notes=notes)
+    )
     return sections
 
 
-def _dataset_section(compared: DatasetComparison) -> Section:
+def _dataset_section(compared: DatasetComparison) -> SectionOfTables:
     objective, results = compared.objective, compared.results
     better = "higher" if objective.mode == "max" else "lower"
     reference = results[0].label
@@ -71,16 +73,16 @@ def _dataset_section(compared: DatasetComparison) -> Section:
         tables.append(_parameter_table(compared))
     notes = [f"{result.label} is not compared: {result.refusal}." for result in results if result.refusal]
     notes += [f"{result.label}: {note}." for result in results for note in result.notes]
-    return Section(
+    return SectionOfTables(
         title=f"{compared.dataset}: {objective.name} ({better} is better), compared with {reference}",
         tables=tables,
         notes=notes,
     )
 
 
-def _val_table(compared: DatasetComparison, usable: Sequence[Result]) -> Table:
+def _val_table(compared: DatasetComparison, usable: Sequence[Result]) -> TableOfText:
     heads, cells = _difference_columns(compared, [result.val_ahead for result in usable])
-    return Table(
+    return TableOfText(
         title="Best trial on val",
         heads=("study", "val", *heads),
         rows=[(one.label, _val_text(one), *difference) for one, difference in zip(usable, cells, strict=True)],
@@ -91,7 +93,7 @@ def _val_table(compared: DatasetComparison, usable: Sequence[Result]) -> Table:
     )
 
 
-def _test_table(compared: DatasetComparison, usable: Sequence[Result]) -> Table:
+def _test_table(compared: DatasetComparison, usable: Sequence[Result]) -> TableOfText:
     heads, cells = _difference_columns(compared, [result.test_ahead for result in usable])
     rows = [
         (
@@ -112,7 +114,7 @@ def _test_table(compared: DatasetComparison, usable: Sequence[Result]) -> Table:
             "Student's, covers the randomness of training alone; it is not tested."
         )
     heads = ("study", "test", "seeds", *heads, *(["by seed"] if by_seed else []))
-    return Table(
+    return TableOfText(
         title="Final training on test",
         heads=heads,
         rows=[row[: len(heads)] for row in rows],
@@ -120,7 +122,7 @@ def _test_table(compared: DatasetComparison, usable: Sequence[Result]) -> Table:
     )
 
 
-def _spent_table(results: Sequence[Result]) -> Table:
+def _spent_table(results: Sequence[Result]) -> TableOfText:
     statuses = [status.value for status in Status]
     rows = [
         (
@@ -134,10 +136,10 @@ def _spent_table(results: Sequence[Result]) -> Table:
         for result in results
     ]
     heads = ("study", "planned", *statuses, "epochs", "saved", "time of trials")
-    return Table(title="Trials and epochs", heads=heads, rows=rows)
+    return TableOfText(title="Trials and epochs", heads=heads, rows=rows)
 
 
-def _parameter_table(compared: DatasetComparison) -> Table:
+def _parameter_table(compared: DatasetComparison) -> TableOfText:
     rows = [
         (name, *("-" if value is None else _value_text(value) for value in values))
         for name, values in compared.parameters.items()
@@ -145,7 +147,7 @@ def _parameter_table(compared: DatasetComparison) -> Table:
     more = counted(compared.num_same, "more parameter is", "more parameters are")
     same = f"{more} the same in all." if compared.num_same else ""
     heads = ("parameter", *(result.label for result in compared.results))
-    return Table(title="Best configurations", heads=heads, rows=rows, notes=[same] if same else [])
+    return TableOfText(title="Best configurations", heads=heads, rows=rows, notes=[same] if same else [])
 
 
 def _count_note(usable: Sequence[Result], split: str) -> list[str]:
@@ -190,7 +192,7 @@ def to_markdown(comparison: Comparison) -> str:
         lines += ["", f"## {section.title}"]
         for table in section.tables:
             rows = ((cell.replace("|", r"\|") for cell in row) for row in table.rows)
-            lines += ["", *([f"{table.title}:", ""] if table.title else []), *markdown_table(table.heads, rows)]
+            lines += ["", f"{table.title}:", "", *markdown_table(table.heads, rows)]
             lines += [line for note in table.notes for line in ("", note)]
         lines += ["", *(f"- {note}" for note in section.notes)] if section.notes else []
     return "\n".join(lines) + "\n"
@@ -203,7 +205,7 @@ def to_lines(comparison: Comparison) -> list[str]:
     for section in datasets:
         lines += ["", section.title]
         for table in section.tables:
-            lines += ["", *([f"  {table.title}:"] if table.title else []), *_aligned(table.heads, table.rows)]
+            lines += ["", f"  {table.title}:", *_aligned(table.heads, table.rows)]
             lines += [f"  {note}" for note in table.notes]
         lines += ["", *(f"  {note}" for note in section.notes)] if section.notes else []
     lines += ["", f"{differing.title}:"]
