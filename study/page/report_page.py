@@ -7,10 +7,24 @@ from study.page.blocks import Page, Text, Tone
 from study.page.formats import join_words
 from study.page.render import render_page
 from study.page.sections.answer import answer_section
+from study.page.sections.examples import examples_section
+from study.page.sections.figures import figures_section
+from study.page.sections.parameters import parameters_section
+from study.page.sections.reproduce import reproduce_section
 from study.page.sections.search import search_section
 from study.storage.driver_file import DriverState, read_driver
 from study.storage.files import write_text
 from study.terminal import duration
+
+SECTIONS = (
+    answer_section,
+    figures_section,
+    search_section,
+    parameters_section,
+    examples_section,
+    reproduce_section,
+)
+"""The sections in the order of the page."""
 
 
 def write_report_page(study: StudyData, now_s: float) -> None:
@@ -25,7 +39,7 @@ def write_report_page(study: StudyData, now_s: float) -> None:
 
 def report_page(study: StudyData, now_s: float) -> str:
     """Return the report of a study as HTML."""
-    sections = [answer_section(study), search_section(study)]
+    sections = [make(study) for make in SECTIONS]
     return render_page(
         Page(
             title=f"Study {study.name}",

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pan_model.command_line import counted
 from pan_model.objective import Objective
 from pan_model.scores import Interval
+from study.analysis.cheapest import find_cheapest
+from study.analysis.paper_numbers import find_paper_numbers
 from study.analysis.study_data import DatasetData, StudyData
 from study.page.blocks import Block, Chart, Facts, Part, Section, Table, Text, Tone
 from study.page.charts.methods import methods_chart
@@ -41,6 +43,8 @@ def _answer(study: StudyData, data: DatasetData) -> list[Block]:
         Facts(facts=_facts(winner, epoch)),
         *_trust(data),
         *_methods(data),
+        *_paper(data),
+        *_cheapest(data),
         Table(
             caption="All parameters of the winner",
             heads=("parameter", "value"),
@@ -175,6 +179,56 @@ def _methods(data: DatasetData) -> list[Block]:
         ),
         table,
         *_train_note(data),
+    ]
+
+
+def _paper(data: DatasetData) -> list[Block]:
+    """Return the published numbers on the dataset, and what differs in the protocol."""
+    paper = find_paper_numbers(data.dataset)
+    if paper is None:
+        return [Text(tone=Tone.NOTE, text=f"Published numbers to compare with: none are known for {data.dataset}.")]
+    rows = [
+        [
+            entry.method,
+            entry.metric,
+            f"{entry.value:.4f}" + (f" ± {entry.plus_minus:.4f}" if entry.plus_minus is not None else ""),
+            entry.source,
+        ]
+        for entry in paper.numbers
+    ]
+    return [
+        Table(
+            caption="Published numbers on the test split, under other conditions than this study's",
+            heads=("method", "metric", "published", "source"),
+            rows=rows,
+        ),
+        Text(tone=Tone.NOTE, text=" ".join(paper.statements)),
+        Text(text=f"What differs here: {paper.differs}"),
+    ]
+
+
+def _cheapest(data: DatasetData) -> list[Block]:
+    """Return the cheapest configuration that is within noise of the winner."""
+    found = find_cheapest(data)
+    if found is None:
+        return []
+    candidates = [("winner", found.winner)] + ([] if found.is_winner else [("cheapest within noise", found.cheapest)])
+    rows = [
+        [
+            name,
+            f"{candidate.number} ({candidate.trial_id})",
+            f"{candidate.value:.4f}",
+            candidate.num_conditions,
+            candidate.embedding_dim or "not known",
+            None if candidate.operations_per_pair is None else f"{candidate.operations_per_pair:,}",
+            None if candidate.evaluate_s is None else f"{candidate.evaluate_s:.2f}",
+        ]
+        for name, candidate in candidates
+    ]
+    heads = ("which", "trial", "val", "conditions", "embedding width", "operations a pair", "s to score val")
+    return [
+        Text(text=f"Cheapest within noise of the best: {found.sentence}"),
+        Table(caption="Cost of the winner and of the cheapest configuration within noise", heads=heads, rows=rows),
     ]
 
 

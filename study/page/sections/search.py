@@ -1,15 +1,14 @@
-"""How the search went: learning curves, what early stopping saved, and what it may have missed."""
+"""How the search went: the best so far, learning curves, what early stopping saved and what it may have missed."""
 
-from collections.abc import Sequence
-
+from study.analysis.progress import LearningCurve, SearchProgress, best_so_far
+from study.analysis.stopping import Stopping, find_stopping
 from study.analysis.study_data import DatasetData, StudyData
-from study.page.blocks import Block, Chart, Part, Section, Table, Text, Tone
-from study.page.charts.curves import curves_chart
-from study.page.formats import metric_name
-from study.trials.ledger import TrialRecord, count_by_status
+from study.page.blocks import Block, Chart, Facts, Part, Section, Table, Text, Tone
+from study.page.charts import curves_chart, progress_chart
+from study.trials.ledger import count_by_status
 
 MOST_CURVES = 300
-"""Number of learning curves in a chart; more would cover each other."""
+"""Number of learning curves in a chart, and of trials in its table; more would cover each other."""
 
 
 def search_section(study: StudyData) -> Section:
@@ -17,7 +16,8 @@ def search_section(study: StudyData) -> Section:
     return Section(
         id="search",
         heading="How the search went",
-        lead="Whether the search had settled when it ended, and whether early stopping can have missed a better trial.",
+        lead="Whether the search had settled when it ended, what stopping weak trials early saved, and whether it can "
+        "have stopped a trial that would have won.",
         parts=[
             Part(heading=name if len(study.datasets) > 1 else "", blocks=_search(study, data))
             for name, data in study.datasets.items()
@@ -26,54 +26,127 @@ def search_section(study: StudyData) -> Section:
 
 
 def _search(study: StudyData, data: DatasetData) -> list[Block]:
-    if not any(record.history for record in data.records):
+    progress, stopping = best_so_far(data), find_stopping(data)
+    if not progress.curves:
         return [Text(tone=Tone.MISSING, text="learning curves. No trial has finished an epoch yet.")]
-    return [_curves(study, data, ())]
+    return [
+        _progress(data, progress),
+        _curves(study, data, progress),
+        Facts(facts=_facts(stopping)),
+        *_rungs(stopping),
+    ]
 
 
-def _curves(study: StudyData, data: DatasetData, rungs: Sequence[int]) -> Chart:
-    begun = [record for record in data.records if record.history]
-    drawn = _thin_out(begun, data.winner)
-    counts = count_by_status(data.records, over=study.over)
-    some = f" {len(drawn)} of {len(begun)} curves are drawn, evenly chosen." if len(drawn) < len(begun) else ""
+def _progress(data: DatasetData, progress: SearchProgress) -> Block:
+    if not progress.points:
+        return Text(tone=Tone.MISSING, text="the best value over time. No trial has completed.")
+    last = progress.points[-1]
+    share = last.epochs_spent / progress.epochs_spent
+    late = "late, so a longer search may well find more" if share > 0.8 else "and nothing better was found after it"
+    order = "" if progress.in_order_of_time else " Trials are in the order of suggestions: this study has no times."
     return Chart(
-        title="Learning curves",
-        figure=curves_chart(
-            drawn,
-            data.objective,
-            metric_name(data.objective.name),
-            winner=data.winner.trial_id if data.winner else None,
-            rungs=rungs,
-        ),
-        finding=f"Each line is a trial's value on val over its epochs ({counts}).{some} Stopped trials end at a rung "
-        "with a cross; they are not comparable with completed ones, which had more epochs.",
+        title="Best so far",
+        figure=progress_chart(progress),
+        finding=f"The winner reached its value after {last.epochs_spent} of {progress.epochs_spent} epochs "
+        f"({share:.0%}), {late}. Only completed trials count.{order}",
         table=Table(
-            caption="Trials: status, epochs and best value",
-            heads=("trial", "id", "status", "epochs", "best value", "in epoch"),
-            rows=[_trial_row(record, data) for record in begun[:MOST_CURVES]],
+            caption=f"Best so far on {data.dataset}: numbers",
+            heads=("epochs spent", progress.metric, "trial", "id", "epoch"),
+            rows=[
+                [point.epochs_spent, f"{point.value:.4f}", point.number, point.trial_id, point.epoch]
+                for point in progress.points
+            ],
             folded=True,
         ),
-        wide=True,
     )
 
 
-def _thin_out(records: Sequence[TrialRecord], winner: TrialRecord | None) -> list[TrialRecord]:
-    step = max(1, -(-len(records) // MOST_CURVES))
+def _curves(study: StudyData, data: DatasetData, progress: SearchProgress) -> Chart:
+    drawn = _thin_out(progress.curves)
+    counts = count_by_status(data.records, over=study.over)
+    some = (
+        f" {len(drawn)} of {len(progress.curves)} are drawn, evenly chosen."
+        if len(drawn) < len(progress.curves)
+        else ""
+    )
+    rungs = " Stopped trials end at a rung with a cross." if progress.rungs else ""
+    return Chart(
+        title="Learning curves",
+        figure=curves_chart(progress, drawn),
+        finding=f"Each line is a trial on val over its epochs ({counts}).{some}{rungs} Drag to enlarge a part, "
+        "double-click to return.",
+        table=Table(
+            caption=f"Trials of {data.dataset}: last epoch and best value",
+            heads=("trial", "id", "what", "status", "epochs", "best value"),
+            rows=[_curve_row(curve, data) for curve in drawn],
+            folded=True,
+        ),
+    )
+
+
+def _thin_out(curves: tuple[LearningCurve, ...]) -> list[LearningCurve]:
+    step = max(1, -(-len(curves) // MOST_CURVES))
+    return [curve for place, curve in enumerate(curves) if place % step == 0 or curve.is_winner]
+
+
+def _curve_row(curve: LearningCurve, data: DatasetData) -> list[object]:
+    best = data.objective.best_of(curve.values)
     return [
-        record
-        for place, record in enumerate(records)
-        if place % step == 0 or (winner is not None and record.trial_id == winner.trial_id)
+        curve.number,
+        curve.trial_id,
+        curve.label,
+        curve.status.value,
+        curve.epochs[-1],
+        None if best is None else f"{best:.4f}",
     ]
 
 
-def _trial_row(record: TrialRecord, data: DatasetData) -> list[object]:
-    best = record.best_epoch(data.objective) or {}
-    value = best.get(data.objective.name)
+def _facts(stopping: Stopping) -> list[tuple[str, object]]:
+    in_all = stopping.epochs_spent + stopping.epochs_saved + stopping.epochs_saved_by_patience
+    share = stopping.epochs_saved / in_all if in_all else 0.0
     return [
-        record.number,
-        record.trial_id,
-        record.status.value,
-        len(record.history),
-        None if value is None else f"{value:.4f}",
-        best.get("epoch"),
+        ("epochs spent", stopping.epochs_spent),
+        ("saved by early stopping", f"{stopping.epochs_saved} epochs ({share:.0%})"),
+        ("saved by trials that ended themselves", f"{stopping.epochs_saved_by_patience} epochs"),
+        ("trials stopped early", stopping.num_stopped),
     ]
+
+
+def _rungs(stopping: Stopping) -> list[Block]:
+    """Return what happened at each rung, and the evidence on wrongly stopped trials."""
+    if stopping.missing:
+        return [Text(tone=Tone.MISSING, text=f"rungs. {stopping.missing}")]
+    blocks: list[Block] = [
+        Table(
+            caption="What happened at each rung, an epoch after which the weaker trials are stopped",
+            heads=(
+                "epoch",
+                "trials that reached it",
+                "stopped there",
+                "went on to the end",
+                "rank correlation with the end",
+            ),
+            rows=[
+                [
+                    rung.epoch,
+                    rung.num_reached,
+                    rung.num_stopped,
+                    rung.num_went_on,
+                    "too few trials to say"
+                    if rung.spearman is None
+                    else f"{rung.spearman.mean:.2f} [{rung.spearman.low:.2f}, {rung.spearman.high:.2f}]",
+                ]
+                for rung in stopping.rungs
+            ],
+        )
+    ]
+    for rung in stopping.rungs:
+        sentences = [rung.verdict, rung.wrong_stops.sentence if rung.wrong_stops else ""]
+        blocks.append(Text(text=f"Rung at epoch {rung.epoch}: {' '.join(filter(None, sentences))}"))
+    if stopping.num_stopped_above:
+        text = (
+            f"{stopping.num_stopped_above} stopped trials had a better value before their stop than the winner ever "
+            "has; look at them in the learning curves."
+        )
+        blocks.append(Text(tone=Tone.CAUTION, text=text))
+    return blocks

@@ -1,0 +1,213 @@
+"""The metric against one parameter: the full-length trials as points, medians with their intervals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from study.analysis.effects import Effect, Effects, Level, Series, TrialPoint
+from study.page.charts.focus import Focus, find_focus
+from study.page.charts.style import INK, make_figure, series_style
+
+MIN_CURVE = 2
+"""Number of ranges with a full-length trial from which a gate has a curve."""
+
+
+def lambda_chart(effects: Effects) -> go.Figure:
+    """Draw the metric against λ on a log axis: a curve of medians for each gate, and one over all gates."""
+    return _curves_chart(effects.lambda_, effects, "λ, weight of the attribute loss")
+
+
+def conditions_chart(effects: Effects) -> go.Figure:
+    """Draw the metric against the number of conditions on a log axis."""
+    return _curves_chart(effects.num_conditions, effects, "number of conditions")
+
+
+def gate_chart(effects: Effects) -> go.Figure:
+    """Draw the metric for each gate f_a."""
+    return _choices_chart(effects.gate, effects)
+
+
+def encoder_chart(effects: Effects) -> go.Figure:
+    """Draw the metric for each encoder."""
+    return _choices_chart(effects.encoder, effects)
+
+
+def batches_chart(effects: Effects) -> go.Figure:
+    """Draw the metric for whole batches, mini-batches and class-balanced batches."""
+    return _choices_chart(effects.batches, effects)
+
+
+def supervision_chart(effects: Effects) -> go.Figure:
+    """Draw the metric for unsupervised, hybrid and supervised conditions."""
+    return _choices_chart(effects.supervision, effects)
+
+
+def effect_focus(effect: Effect, effects: Effects) -> Focus:
+    """Return the range of values that the chart of an effect shows."""
+    levels = [level for series in effect.series[:1] for level in series.levels]
+    return find_focus([point.value for level in levels for point in level.points], effects.mode)
+
+
+def _curves_chart(effect: Effect, effects: Effects, x_title: str) -> go.Figure:
+    """Draw points against a numeric parameter, and the median of each range at its centre."""
+    focus = effect_focus(effect, effects)
+    everything, *parts = effect.series
+    traces: list[dict[str, Any]] = []
+    for place, series in enumerate(parts or [everything]):
+        style = series_style(place)
+        points = [point for level in series.levels for point in level.points]
+        if not points:
+            continue
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": f"{series.name} ({len(points)})",
+                "legendgroup": series.name,
+                "x": [point.x for point in points],
+                **_values(points, focus),
+                "marker": {**style["marker"], "size": 7, "opacity": 0.75},
+            }
+        )
+        if parts and sum(bool(level.num_full) for level in series.levels) >= MIN_CURVE:
+            traces.append(_medians(series, focus, {**style["line"], "width": 1.5}, legend=False))
+    traces.append(_medians(everything, focus, {"color": INK, "width": 3}, legend=True))
+    traces += _winner([point for level in everything.levels for point in level.points], focus)
+    return make_figure(
+        traces,
+        x_title=f"{x_title} (log)",
+        y_title=effects.metric,
+        height=400,
+        xaxis={"type": "log", "dtick": 1, "exponentformat": "power"},
+        yaxis={"range": focus.padded},
+    )
+
+
+def _medians(series: Series, focus: Focus, line: dict[str, Any], *, legend: bool) -> dict[str, Any]:
+    """Return the curve of medians at the centres of the ranges; intervals only for the curve in the legend."""
+    levels = [level for level in series.levels if level.median is not None and level.centre is not None]
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "median, 95% interval" if legend else series.name,
+        "legendgroup": "median" if legend else series.name,
+        "showlegend": legend,
+        "x": [level.centre for level in levels],
+        "y": [focus.clip(level.median or 0.0) for level in levels],
+        "line": line,
+        "marker": {"color": line["color"], "symbol": "diamond", "size": 9 if legend else 1},
+        "text": [_describe_level(level) for level in levels],
+        "hovertemplate": "%{text}<extra>" + series.name + "</extra>",
+    }
+    if legend:
+        trace["error_y"] = _median_bars(levels, focus) | {"color": line["color"], "thickness": 1.5}
+    return trace
+
+
+def _choices_chart(effect: Effect, effects: Effects) -> go.Figure:
+    """Draw a row for each choice, the best at the top: its trials as points, the median with its interval."""
+    focus = effect_focus(effect, effects)
+    rows = [level for level in effect.series[0].levels if level.num_full or level.num_stopped or level.num_failed]
+    rows = [*rows, effect.without] if effect.without is not None else rows
+    traces: list[dict[str, Any]] = []
+    for place, level in enumerate(rows):
+        style = series_style(place)["marker"]
+        values = _values(level.points, focus)
+        height = len(rows) - 1 - place
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": level.label,
+                **values,
+                "x": values["y"],
+                "y": [height + spread for spread in _spreads(len(level.points))],
+                "hovertemplate": "%{text}<extra></extra>",
+                "marker": {**style, "size": 7, "opacity": 0.7},
+            }
+        )
+    known = [(len(rows) - 1 - place, level) for place, level in enumerate(rows) if level.median is not None]
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "median, 95% interval",
+            "x": [focus.clip(level.median or 0.0) for _, level in known],
+            "y": [height for height, _ in known],
+            "error_x": _median_bars([level for _, level in known], focus) | {"color": INK, "thickness": 2},
+            "marker": {"color": INK, "symbol": "line-ns", "size": 18, "line": {"color": INK, "width": 3}},
+            "text": [_describe_level(level) for _, level in known],
+            "hovertemplate": "%{text}<extra></extra>",
+        }
+    )
+    labels = [f"{level.label} ({_counts(level)})" for level in reversed(rows)]
+    return make_figure(
+        traces,
+        x_title=effects.metric,
+        y_title="",
+        height=110 + 44 * len(rows),
+        showlegend=False,
+        xaxis={"range": focus.padded, "nticks": 5},
+        yaxis={
+            "tickvals": [*range(len(rows))],
+            "ticktext": labels,
+            "range": [-0.6, len(rows) - 0.4],
+            "showgrid": False,
+        },
+    )
+
+
+def _counts(level: Level) -> str:
+    """Return the numbers of trials of a level, such as "12, 3 stopped"."""
+    return f"{level.num_full}, {level.num_stopped} stopped" if level.num_stopped else str(level.num_full)
+
+
+def _values(points: Sequence[TrialPoint], focus: Focus) -> dict[str, Any]:
+    """Return the y values of points, clipped to what is drawn, and the text that shows when a pointer is on them."""
+    return {
+        "y": [focus.clip(point.value) for point in points],
+        "text": [f"trial {point.number} ({point.trial_id}): {point.value:.4f}" for point in points],
+        "hovertemplate": "%{text}<br>at %{x:.3g}<extra></extra>",
+    }
+
+
+def _winner(points: Sequence[TrialPoint], focus: Focus) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "winner",
+            "x": [point.x],
+            "y": [focus.clip(point.value)],
+            "marker": {"color": INK, "symbol": "star-open", "size": 18, "line": {"width": 2, "color": INK}},
+            "hovertemplate": f"winner, trial {point.number}: {point.value:.4f}<extra></extra>",
+        }
+        for point in points
+        if point.is_winner
+    ]
+
+
+def _median_bars(levels: Sequence[Level], focus: Focus) -> dict[str, Any]:
+    """Return the intervals of medians as plotly's error bars; none where there are too few trials."""
+    medians = [focus.clip(level.median or 0.0) for level in levels]
+    ends = [level.median_ci95 or (median, median) for level, median in zip(levels, medians, strict=True)]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(0.0, focus.clip(high) - median) for (_, high), median in zip(ends, medians, strict=True)],
+        "arrayminus": [max(0.0, median - focus.clip(low)) for (low, _), median in zip(ends, medians, strict=True)],
+    }
+
+
+def _describe_level(level: Level) -> str:
+    if level.median is None:
+        return f"{level.label}: no full-length trial"
+    interval = level.median_ci95
+    bounds = f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ", too few trials for an interval"
+    return f"{level.label}: median {level.median:.4f}{bounds}, {level.num_full} trials"
+
+
+def _spreads(count: int) -> list[float]:
+    """Return offsets that keep points of one row apart, the same in each run."""
+    return [((place * 0.618034) % 1 - 0.5) * 0.55 for place in range(count)]

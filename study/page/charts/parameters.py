@@ -1,0 +1,171 @@
+"""What mattered: the importance of parameters, and parallel coordinates of the trials."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from pan_model.flat import Scalar
+from study.analysis.coordinates import Axis, Coordinates, Line
+from study.analysis.importance import Importance
+from study.page.charts.style import BLUE, GREY, INK, ORANGE, SKY, make_figure
+
+MOST_PARAMETERS = 12
+"""Number of parameters in the chart of importance; the table has all."""
+
+LACKING = -0.12
+"""The height at which a line passes an axis whose parameter the trial lacks."""
+
+
+def importance_chart(importance: Importance) -> go.Figure:
+    """Draw the share of each parameter with its bootstrap interval, and the share that it has by chance."""
+    shown = importance.parameters[:MOST_PARAMETERS][::-1]
+    names = [parameter.name for parameter in shown]
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "share by chance",
+            "x": [parameter.by_chance for parameter in shown],
+            "y": names,
+            "marker": {"color": GREY, "symbol": "x", "size": 8},
+            "hovertemplate": "%{y}: %{x:.3f} by chance<extra></extra>",
+        }
+    ]
+    for stands_out, name, colour, symbol in (
+        (True, "beyond chance", BLUE, "circle"),
+        (False, "not told from chance", ORANGE, "circle-open"),
+    ):
+        chosen = [parameter for parameter in shown if parameter.stands_out is stands_out]
+        if chosen:
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": name,
+                    "x": [parameter.share for parameter in chosen],
+                    "y": [parameter.name for parameter in chosen],
+                    "error_x": {
+                        "type": "data",
+                        "symmetric": False,
+                        "array": [max(0.0, parameter.high - parameter.share) for parameter in chosen],
+                        "arrayminus": [max(0.0, parameter.share - parameter.low) for parameter in chosen],
+                        "color": colour,
+                        "thickness": 1.5,
+                    },
+                    "marker": {"color": colour, "symbol": symbol, "size": 10, "line": {"color": colour, "width": 2}},
+                    "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+                }
+            )
+    return make_figure(
+        traces,
+        x_title="share of the importance of all parameters",
+        y_title="",
+        height=120 + 30 * len(shown),
+        yaxis={"categoryorder": "array", "categoryarray": names},
+        xaxis={"rangemode": "tozero"},
+        showlegend=True,
+    )
+
+
+def coordinates_chart(coordinates: Coordinates) -> go.Figure:
+    """Draw a line for each full-length trial through its parameters to its value.
+
+    The best quarter is thick and dark, the others thin and light. A line passes below an axis if the trial lacks the
+    parameter. plotly's own parallel coordinates need WebGL, and have no place for a parameter that a trial lacks.
+    """
+    values = [line.value for line in coordinates.lines]  # the worst first
+    num_top = math.ceil(len(values) / 4)
+    axes = coordinates.axes
+    groups: list[tuple[str, str, float, str, float, Sequence[Line]]] = [
+        ("other trials", SKY, 1.0, "solid", 0.5, coordinates.lines[: len(values) - num_top]),
+        (f"best quarter ({num_top})", BLUE, 2.0, "solid", 0.9, coordinates.lines[len(values) - num_top :]),
+        ("winner", INK, 3.5, "dash", 1.0, [line for line in coordinates.lines if line.is_winner]),
+    ]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    ranges = [_range(coordinates, index) for index in range(len(axes))]
+    traces: list[dict[str, Any]] = []
+    for name, colour, width, dash, opacity, lines in groups:
+        x: list[float | None] = []
+        y: list[float | None] = []
+        for line in lines:
+            crossed = zip(axes, ranges, line.parameters, strict=True)
+            places = [_place(axis, ends, value) for axis, ends, value in crossed]
+            places.append((line.value - low) / (high - low) if high > low else 0.5)
+            x += [*range(len(places)), None]
+            y += [*(round(place, 4) for place in places), None]
+        if lines:
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": name,
+                    "x": x,
+                    "y": y,
+                    "line": {"color": colour, "width": width, "dash": dash},
+                    "opacity": opacity,
+                    "hoverinfo": "skip",
+                }
+            )
+    heads = [*(axis.name for axis in axes), coordinates.metric]
+    annotations = [
+        {"x": index, "y": y, "text": text, "showarrow": False, "yanchor": "middle", "font": {"size": 11}, **BACKGROUND}
+        for index, axis in enumerate(axes)
+        for y, text in _labels(
+            axis, ranges[index], lacking=any(line.parameters[index] is None for line in coordinates.lines)
+        )
+    ]
+    annotations += [
+        {"x": len(axes), "y": y, "text": f"{value:.3f}", "showarrow": False, "font": {"size": 11}, **BACKGROUND}
+        for y, value in ((0.0, low), (1.0, high))
+    ]
+    return make_figure(
+        traces,
+        x_title="",
+        y_title="",
+        height=460,
+        annotations=annotations,
+        xaxis={"tickvals": [*range(len(heads))], "ticktext": heads, "range": [-0.4, len(heads) - 0.6], "tickangle": 30},
+        yaxis={"visible": False, "range": [LACKING - 0.05, 1.06]},
+    )
+
+
+BACKGROUND = {"bgcolor": "rgba(255, 255, 255, 0.8)", "borderpad": 1}
+"""What keeps a label readable on the lines."""
+
+
+def _range(coordinates: Coordinates, index: int) -> tuple[float, float]:
+    """Return the smallest and the largest number on an axis; zeros for one of choices."""
+    values = (line.parameters[index] for line in coordinates.lines)
+    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    return (min(numbers), max(numbers)) if numbers else (0.0, 0.0)
+
+
+def _place(axis: Axis, ends: tuple[float, float], value: Scalar | None) -> float:
+    """Return the height, 0 to 1, at which a line crosses an axis; `LACKING` if it lacks the parameter."""
+    if value is None:
+        return LACKING
+    if axis.choices:
+        return axis.choices.index(str(value)) / max(1, len(axis.choices) - 1)
+    return _share(float(value), *ends, log=axis.log)
+
+
+def _share(value: float, low: float, high: float, *, log: bool) -> float:
+    """Return where a number is between two others, on a log scale if all are positive.
+
+    >>> _share(1e-3, 1e-5, 1e-1, log=True)
+    0.5
+    """
+    if log and low > 0:
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return (value - low) / (high - low) if high > low else 0.5
+
+
+def _labels(axis: Axis, ends: tuple[float, float], *, lacking: bool) -> list[tuple[float, str]]:
+    """Return the labels of an axis with their heights."""
+    labels = [(LACKING, "none")] if lacking else []
+    if axis.choices:
+        last = max(1, len(axis.choices) - 1)
+        return [*labels, *((place / last, choice) for place, choice in enumerate(axis.choices))]
+    return [*labels, (0.0, f"{ends[0]:.2g}"), (1.0, f"{ends[1]:.2g}")]

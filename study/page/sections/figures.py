@@ -1,0 +1,156 @@
+"""The paper's figures from the study's own trials, with a controlled comparison beside them if there was one."""
+
+from collections.abc import Callable
+
+import plotly.graph_objects as go
+
+from pan_model.command_line import counted
+from study.analysis.effects import Effect, Effects, Level, find_effects
+from study.analysis.study_data import DatasetData, StudyData
+from study.page.blocks import Block, Chart, Part, Section, Table, Text, Tone
+from study.page.charts import (
+    batches_chart,
+    conditions_chart,
+    encoder_chart,
+    gate_chart,
+    lambda_chart,
+    supervision_chart,
+)
+from study.page.charts.ablation import Variant, ablation_chart
+from study.page.charts.effects import effect_focus
+from study.page.commands import command
+from study.page.files import AblationFile, AblationRow, read_ablation
+from study.page.formats import metric_name, number
+
+FIGURES: tuple[tuple[str, Callable[[Effects], Effect], Callable[[Effects], go.Figure]], ...] = (
+    ("Metric against λ, by gate", lambda effects: effects.lambda_, lambda_chart),
+    ("Gates f_a", lambda effects: effects.gate, gate_chart),
+    ("Number of conditions", lambda effects: effects.num_conditions, conditions_chart),
+    ("Encoders", lambda effects: effects.encoder, encoder_chart),
+    ("Whole batch and mini-batches", lambda effects: effects.batches, batches_chart),
+    ("Supervision", lambda effects: effects.supervision, supervision_chart),
+)
+"""The title of each figure, its numbers and its chart."""
+
+
+def figures_section(study: StudyData) -> Section:
+    """Return the section with the paper's figures."""
+    return Section(
+        id="figures",
+        heading="The paper's figures",
+        lead="How the metric goes with λ, the gate, the number of conditions and the rest in this study's own trials. "
+        "Each point is a full-length trial; trials that were stopped early are counted but have no value here, since "
+        "theirs is of an earlier epoch. Medians have 95% intervals where there are enough trials.",
+        parts=[
+            Part(heading=name if len(study.datasets) > 1 else "", blocks=_figures(data))
+            for name, data in study.datasets.items()
+        ],
+    )
+
+
+def _figures(data: DatasetData) -> list[Block]:
+    effects = find_effects(data)
+    charts = [_figure(title, effect_of(effects), effects, draw) for title, effect_of, draw in FIGURES]
+    return [Text(tone=Tone.NOTE, text=effects.confounding), *charts, *_ablation(data)]
+
+
+def _figure(title: str, effect: Effect, effects: Effects, draw: Callable[[Effects], go.Figure]) -> Block:
+    if effect.missing:
+        return Text(tone=Tone.MISSING, text=f"{title}. {effect.missing}")
+    outside = effect_focus(effect, effects).num_outside
+    edge = f" {counted(outside, 'trial')} far worse than most are drawn at the edge." if outside > 1 else ""
+    edge = " One trial far worse than most is drawn at the edge." if outside == 1 else edge
+    return Chart(
+        title=title,
+        figure=draw(effects),
+        finding=f"{effect.verdict} {counted(effect.num_full, 'full-length trial')} in all.{edge}",
+        table=Table(
+            caption=f"{title}: numbers",
+            heads=("group", "full-length trials", "stopped", "failed", "median [95% interval]", "best"),
+            rows=[
+                [f"{series.name}: {level.label}" if len(effect.series) > 1 else level.label, *_cells(level)]
+                for series in effect.series
+                for level in series.levels
+                if level.num_full or level.num_stopped or level.num_failed
+            ]
+            + ([[effect.without.label, *_cells(effect.without)]] if effect.without else []),
+            folded=True,
+        ),
+    )
+
+
+def _cells(level: Level) -> list[object]:
+    median = None if level.median is None else f"{level.median:.4f}"
+    if median and level.median_ci95:
+        median += f" [{level.median_ci95[0]:.4f}, {level.median_ci95[1]:.4f}]"
+    best = None if level.best is None else f"{level.best:.4f}"
+    return [level.num_full, level.num_stopped, level.num_failed, median, best]
+
+
+def _ablation(data: DatasetData) -> list[Block]:
+    """Return the controlled comparison, or how to make one."""
+    if data.winner is None:
+        return []
+    ablation = read_ablation(data.files)
+    if isinstance(ablation, Text):
+        return [ablation]
+    if ablation is None:
+        again = command("study/ablate.py", data.files.best_config, "--vary", "gate=OR,XNOR,AND", "--seeds", 3)
+        text = "a controlled comparison, which varies one parameter of the winner and keeps the others. This command "
+        "makes "
+        return [Text(tone=Tone.MISSING, text=f"{text}one: {again}")]
+    stale = ablation.winner.trial_id != data.winner.trial_id
+    caution = f"the controlled comparison is of trial {ablation.winner.trial_id}, not of the present winner."
+    return [*([Text(tone=Tone.CAUTION, text=caution)] if stale else []), *_compared(data, ablation)]
+
+
+def _compared(data: DatasetData, ablation: AblationFile) -> list[Block]:
+    metric, seeds = metric_name(data.objective.name), counted(len(ablation.seeds), "seed")
+    variants = [
+        Variant(label=_label(row), difference=row.difference, ci95=row.difference_ci95)
+        for row in ablation.rows
+        if row.difference is not None
+    ]
+    table = Table(
+        caption=f"Controlled comparison: the winner with one parameter varied, {seeds}",
+        heads=("changed", "status", f"{metric} [95% interval]", "difference to the winner [95% interval]", "errors"),
+        rows=[
+            ["the winner", "", _with_interval(ablation.winner.mean, ablation.winner.ci95), None, None],
+            *(_row(row) for row in ablation.rows),
+        ],
+        folded=bool(variants),
+    )
+    if not variants:
+        text = "the chart of the controlled comparison. None of its trials has a value yet."
+        return [Text(tone=Tone.MISSING, text=text), table]
+    return [
+        Chart(
+            title="Controlled comparison",
+            figure=ablation_chart(metric, variants),
+            finding=f"Only the named parameter differs from the winner ({seeds}, the same questions): left of 0 is "
+            "worse than the winner. An interval that contains 0 may be noise.",
+            table=table,
+            wide=True,
+        )
+    ]
+
+
+def _row(row: AblationRow) -> list[object]:
+    return [
+        _label(row),
+        row.status,
+        _with_interval(row.mean, row.ci95),
+        _with_interval(row.difference, row.difference_ci95, "+"),
+        "; ".join(row.errors) or None,
+    ]
+
+
+def _label(row: AblationRow) -> str:
+    return ", ".join(f"{name} = {number(value)}" for name, value in row.changes.items())
+
+
+def _with_interval(mean: float | None, ci95: tuple[float, float] | None, sign: str = "") -> str | None:
+    if mean is None:
+        return None
+    ends = f" [{ci95[0]:{sign}.4f}, {ci95[1]:{sign}.4f}]" if ci95 else ""
+    return f"{mean:{sign}.4f}{ends}"
