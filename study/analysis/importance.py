@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -217,6 +216,8 @@ class _Estimator:
         self.names = [name for name, column in values.items() if len({*column} - {None}) > 1]
         self._values = values
         self._scores = scores
+        from optuna.importance import PedAnovaImportanceEvaluator  # here, since it imports scikit-learn for seconds
+
         self._study = _ChosenTrials()
         # Half a trial below, so that rounding does not add one.
         self._evaluator = PedAnovaImportanceEvaluator(target_quantile=(num_top - 0.5) / len(trials))

@@ -1,5 +1,6 @@
 """Parts of a page: sections, and the paragraphs, tables, charts and commands in them. Templates turn them into HTML."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,9 +19,18 @@ class Tone(StrEnum):
     MISSING = "missing"
 
 
+def is_number(cell: object) -> bool:
+    """Return whether a cell of a table is a number.
+
+    >>> is_number(3), is_number("-0.5"), is_number("1,024"), is_number("0.5 [0.4, 0.6]"), is_number("10f8")
+    (True, True, True, False, False)
+    """
+    return re.fullmatch(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?%?", str(cell)) is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """A paragraph. `Tone.MISSING` says what the page would show here, and how to get it."""
+    """A paragraph. `Tone.MISSING` says what the page would show here, and how to get it. Line ends are kept."""
 
     kind: ClassVar[str] = "text"
     text: str
@@ -44,6 +54,12 @@ class Table:
     rows: Sequence[Sequence[object]]
     folded: bool = False
 
+    @property
+    def numeric(self) -> list[bool]:
+        """Whether each column has numbers alone, so that it is aligned to the right."""
+        columns = [[row[place] for row in self.rows if row[place] is not None] for place in range(len(self.heads))]
+        return [bool(column) and all(map(is_number, column)) for column in columns]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
@@ -55,6 +71,7 @@ class Chart:
         finding: One or two sentences: what is to be read from the chart.
         table: The numbers of the chart, for readers who do not see it.
         wide: Whether the chart takes the whole width of a wide screen.
+        min_width: The least width in pixels; on a narrower screen the chart scrolls.
     """
 
     kind: ClassVar[str] = "chart"
@@ -63,6 +80,7 @@ class Chart:
     finding: str
     table: Table | None = None
     wide: bool = False
+    min_width: int = 0
 
     @property
     def height(self) -> int:

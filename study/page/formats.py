@@ -9,7 +9,7 @@ from study.trials.ledger import TrialRecord
 METRIC_NAMES = {
     "few_shot_accuracy": "few-shot accuracy",
     "recall@1": "recall@1",
-    "score": "score (mean of fill-in-the-blank accuracy and compatibility AUC)",
+    "score": "score (mean of FITB accuracy and AUC)",
 }
 
 

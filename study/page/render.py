@@ -22,7 +22,6 @@ def render_page(page: Page) -> str:
             has_charts=has_charts,
             plotly_js=Markup(get_plotlyjs() if has_charts else ""),
             dark_colours=_dark_colours(),
-            looks_numeric=looks_numeric,
         )
     )
 
@@ -51,16 +50,6 @@ def script_json(text: str) -> Markup:
     Markup('"\\u003c/script>"')
     """
     return Markup(text.replace("<", "\\u003c"))
-
-
-def looks_numeric(cell: object) -> bool:
-    """Return whether a cell of a table begins with a number, so that it is aligned to the right.
-
-    >>> looks_numeric(3), looks_numeric("-0.5 [-0.6, -0.4]"), looks_numeric("XNOR"), looks_numeric("10f8f19c")
-    (True, True, False, False)
-    """
-    first = str(cell).strip().split(" ")[0].rstrip("%,").lstrip("+-\N{MINUS SIGN}")
-    return first.replace(".", "", 1).replace("e-", "", 1).isdigit()
 
 
 def _dark_colours() -> list[tuple[str, str]]:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from study.page.charts.style import BLUE, GREY, make_figure
+from study.page.charts.style import BLUE, GREY, error_bars, make_rows_figure
+from study.page.formats import metric_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A value of the varied parameter: the mean difference to the winner over seeds, with its interval if known."""
+    """A changed winner: the mean difference to the winner over seeds, with its interval if it is known."""
 
     label: str
     difference: float
@@ -19,40 +20,23 @@ class Variant:
 
 def ablation_chart(metric: str, variants: Sequence[Variant]) -> go.Figure:
     """Draw each variant's paired difference to the winner; the line at 0 is the winner itself."""
+    differences = [variant.difference for variant in variants]
     ends = [variant.ci95 or (variant.difference, variant.difference) for variant in variants]
-    labels = [variant.label for variant in variants]
     trace = {
         "type": "scatter",
         "mode": "markers",
         "name": "difference to the winner",
-        "x": [variant.difference for variant in variants],
-        "y": labels,
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - variant.difference for (_, high), variant in zip(ends, variants, strict=True)],
-            "arrayminus": [variant.difference - low for (low, _), variant in zip(ends, variants, strict=True)],
-            "color": BLUE,
-            "thickness": 2,
-        },
+        "x": differences,
+        "y": [len(variants) - 1 - place for place in range(len(variants))],
+        "text": [variant.label for variant in variants],
+        "error_x": error_bars(differences, ends, BLUE),
         "marker": {"color": BLUE, "size": 10},
-        "hovertemplate": "%{y}: %{x:+.4f}<extra></extra>",
+        "hovertemplate": "%{text}: %{x:+.4f}<extra></extra>",
     }
-    return make_figure(
+    winner = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
+    return make_rows_figure(
         [trace],
-        x_title=f"difference in {metric} to the winner, same seeds and questions",
-        y_title="",
-        height=110 + 34 * len(labels),
-        yaxis={"categoryorder": "array", "categoryarray": labels[::-1]},
-        shapes=[
-            {
-                "type": "line",
-                "x0": 0,
-                "x1": 0,
-                "yref": "paper",
-                "y0": 0,
-                "y1": 1,
-                "line": {"color": GREY, "width": 2, "dash": "dash"},
-            }
-        ],
+        [variant.label for variant in variants],
+        x_title=f"difference in {metric_name(metric)} to the winner",
+        shapes=[{**winner, "line": {"color": GREY, "width": 2, "dash": "dash"}}],
     )

@@ -6,11 +6,13 @@ from typing import Any
 import plotly.graph_objects as go
 
 from study.analysis.effects import Effect, Effects, Level, Series, TrialPoint
+from study.analysis.uncertainty import MIN_TRIALS
 from study.page.charts.focus import Focus, find_focus
-from study.page.charts.style import INK, make_figure, series_style
+from study.page.charts.style import INK, error_bars, make_figure, make_rows_figure, series_style
+from study.page.formats import metric_name
 
 MIN_CURVE = 2
-"""Number of ranges with a full-length trial from which a gate has a curve."""
+"""Number of ranges with enough trials from which there is a curve."""
 
 
 def lambda_chart(effects: Effects) -> go.Figure:
@@ -70,23 +72,29 @@ def _curves_chart(effect: Effect, effects: Effects, x_title: str) -> go.Figure:
                 "marker": {**style["marker"], "size": 7, "opacity": 0.75},
             }
         )
-        if parts and sum(bool(level.num_full) for level in series.levels) >= MIN_CURVE:
+        if parts and len(_firm(series)) >= MIN_CURVE:
             traces.append(_medians(series, focus, {**style["line"], "width": 1.5}, legend=False))
-    traces.append(_medians(everything, focus, {"color": INK, "width": 3}, legend=True))
+    if len(_firm(everything)) >= MIN_CURVE:
+        traces.append(_medians(everything, focus, {"color": INK, "width": 3}, legend=True))
     traces += _winner([point for level in everything.levels for point in level.points], focus)
     return make_figure(
         traces,
         x_title=f"{x_title} (log)",
-        y_title=effects.metric,
+        y_title=metric_name(effects.metric),
         height=400,
         xaxis={"type": "log", "dtick": 1, "exponentformat": "power"},
         yaxis={"range": focus.padded},
     )
 
 
+def _firm(series: Series) -> list[Level]:
+    """Return the ranges with enough full-length trials for a median that says something."""
+    return [level for level in series.levels if level.num_full >= MIN_TRIALS and level.centre is not None]
+
+
 def _medians(series: Series, focus: Focus, line: dict[str, Any], *, legend: bool) -> dict[str, Any]:
     """Return the curve of medians at the centres of the ranges; intervals only for the curve in the legend."""
-    levels = [level for level in series.levels if level.median is not None and level.centre is not None]
+    levels = _firm(series)
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines+markers",
@@ -101,7 +109,7 @@ def _medians(series: Series, focus: Focus, line: dict[str, Any], *, legend: bool
         "hovertemplate": "%{text}<extra>" + series.name + "</extra>",
     }
     if legend:
-        trace["error_y"] = _median_bars(levels, focus) | {"color": line["color"], "thickness": 1.5}
+        trace["error_y"] = _median_bars(levels, focus, line["color"])
     return trace
 
 
@@ -135,26 +143,18 @@ def _choices_chart(effect: Effect, effects: Effects) -> go.Figure:
             "name": "median, 95% interval",
             "x": [focus.clip(level.median or 0.0) for _, level in known],
             "y": [height for height, _ in known],
-            "error_x": _median_bars([level for _, level in known], focus) | {"color": INK, "thickness": 2},
+            "error_x": _median_bars([level for _, level in known], focus, INK),
             "marker": {"color": INK, "symbol": "line-ns", "size": 18, "line": {"color": INK, "width": 3}},
             "text": [_describe_level(level) for _, level in known],
             "hovertemplate": "%{text}<extra></extra>",
         }
     )
-    labels = [f"{level.label} ({_counts(level)})" for level in reversed(rows)]
-    return make_figure(
+    return make_rows_figure(
         traces,
-        x_title=effects.metric,
-        y_title="",
-        height=110 + 44 * len(rows),
+        [f"{level.label} ({_counts(level)})" for level in rows],
+        x_title=metric_name(effects.metric),
         showlegend=False,
-        xaxis={"range": focus.padded, "nticks": 5},
-        yaxis={
-            "tickvals": [*range(len(rows))],
-            "ticktext": labels,
-            "range": [-0.6, len(rows) - 0.4],
-            "showgrid": False,
-        },
+        xaxis={"range": focus.padded},
     )
 
 
@@ -188,16 +188,12 @@ def _winner(points: Sequence[TrialPoint], focus: Focus) -> list[dict[str, Any]]:
     ]
 
 
-def _median_bars(levels: Sequence[Level], focus: Focus) -> dict[str, Any]:
+def _median_bars(levels: Sequence[Level], focus: Focus, colour: str) -> dict[str, Any]:
     """Return the intervals of medians as plotly's error bars; none where there are too few trials."""
-    medians = [focus.clip(level.median or 0.0) for level in levels]
+    medians = [level.median or 0.0 for level in levels]
     ends = [level.median_ci95 or (median, median) for level, median in zip(levels, medians, strict=True)]
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [max(0.0, focus.clip(high) - median) for (_, high), median in zip(ends, medians, strict=True)],
-        "arrayminus": [max(0.0, median - focus.clip(low)) for (low, _), median in zip(ends, medians, strict=True)],
-    }
+    clipped = [(focus.clip(low), focus.clip(high)) for low, high in ends]
+    return error_bars([*map(focus.clip, medians)], clipped, colour)
 
 
 def _describe_level(level: Level) -> str:
@@ -210,4 +206,4 @@ def _describe_level(level: Level) -> str:
 
 def _spreads(count: int) -> list[float]:
     """Return offsets that keep points of one row apart, the same in each run."""
-    return [((place * 0.618034) % 1 - 0.5) * 0.55 for place in range(count)]
+    return [((place * 0.618034) % 1 - 0.5) * 0.36 - 0.08 for place in range(count)]

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from pan_model.flat import Scalar
 from study.analysis.coordinates import Axis, Coordinates, Line
 from study.analysis.importance import Importance
-from study.page.charts.style import BLUE, GREY, INK, ORANGE, SKY, make_figure
+from study.page.charts.style import BLUE, GREY, INK, ORANGE, SKY, error_bars, make_figure, make_rows_figure
+from study.page.formats import metric_name, number
 
 MOST_PARAMETERS = 12
 """Number of parameters in the chart of importance; the table has all."""
@@ -20,17 +21,19 @@ LACKING = -0.12
 
 def importance_chart(importance: Importance) -> go.Figure:
     """Draw the share of each parameter with its bootstrap interval, and the share that it has by chance."""
-    shown = importance.parameters[:MOST_PARAMETERS][::-1]
+    shown = importance.parameters[:MOST_PARAMETERS]
     names = [parameter.name for parameter in shown]
+    heights = {name: len(names) - 1 - place for place, name in enumerate(names)}
     traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
             "mode": "markers",
             "name": "share by chance",
             "x": [parameter.by_chance for parameter in shown],
-            "y": names,
+            "y": [heights[name] for name in names],
+            "text": names,
             "marker": {"color": GREY, "symbol": "x", "size": 8},
-            "hovertemplate": "%{y}: %{x:.3f} by chance<extra></extra>",
+            "hovertemplate": "%{text}: %{x:.3f} by chance<extra></extra>",
         }
     ]
     for stands_out, name, colour, symbol in (
@@ -45,27 +48,19 @@ def importance_chart(importance: Importance) -> go.Figure:
                     "mode": "markers",
                     "name": name,
                     "x": [parameter.share for parameter in chosen],
-                    "y": [parameter.name for parameter in chosen],
-                    "error_x": {
-                        "type": "data",
-                        "symmetric": False,
-                        "array": [max(0.0, parameter.high - parameter.share) for parameter in chosen],
-                        "arrayminus": [max(0.0, parameter.share - parameter.low) for parameter in chosen],
-                        "color": colour,
-                        "thickness": 1.5,
-                    },
+                    "y": [heights[parameter.name] for parameter in chosen],
+                    "text": [parameter.name for parameter in chosen],
+                    "error_x": error_bars(
+                        [parameter.share for parameter in chosen],
+                        [(parameter.low, parameter.high) for parameter in chosen],
+                        colour,
+                    ),
                     "marker": {"color": colour, "symbol": symbol, "size": 10, "line": {"color": colour, "width": 2}},
-                    "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+                    "hovertemplate": "%{text}: %{x:.3f}<extra></extra>",
                 }
             )
-    return make_figure(
-        traces,
-        x_title="share of the importance of all parameters",
-        y_title="",
-        height=120 + 30 * len(shown),
-        yaxis={"categoryorder": "array", "categoryarray": names},
-        xaxis={"rangemode": "tozero"},
-        showlegend=True,
+    return make_rows_figure(
+        traces, names, x_title="share of importance", xaxis={"rangemode": "tozero"}, showlegend=True
     )
 
 
@@ -108,7 +103,7 @@ def coordinates_chart(coordinates: Coordinates) -> go.Figure:
                     "hoverinfo": "skip",
                 }
             )
-    heads = [*(axis.name for axis in axes), coordinates.metric]
+    heads = [*(axis.name for axis in axes), metric_name(coordinates.metric)]
     annotations = [
         {"x": index, "y": y, "text": text, "showarrow": False, "yanchor": "middle", "font": {"size": 11}, **BACKGROUND}
         for index, axis in enumerate(axes)
@@ -168,4 +163,4 @@ def _labels(axis: Axis, ends: tuple[float, float], *, lacking: bool) -> list[tup
     if axis.choices:
         last = max(1, len(axis.choices) - 1)
         return [*labels, *((place / last, choice) for place, choice in enumerate(axis.choices))]
-    return [*labels, (0.0, f"{ends[0]:.2g}"), (1.0, f"{ends[1]:.2g}")]
+    return [*labels, (0.0, number(ends[0], 3)), (1.0, number(ends[1], 3))]

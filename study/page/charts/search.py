@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from study.analysis.progress import LearningCurve, SearchProgress
 from study.page.charts.style import BLUE, GREY, INK, ORANGE, VERMILLION, make_figure
+from study.page.formats import metric_name
 from study.trials.ledger import Status
 
 LOOKS: dict[Status, tuple[str, str, str, str]] = {
@@ -35,7 +36,7 @@ def progress_chart(progress: SearchProgress) -> go.Figure:
         "marker": {"color": BLUE, "size": 7},
         "hovertemplate": "%{y:.4f} after %{x} epochs<br>%{text}<extra></extra>",
     }
-    return make_figure([trace], x_title="epochs spent by all trials", y_title=progress.metric)
+    return make_figure([trace], x_title="epochs spent by all trials", y_title=metric_name(progress.metric))
 
 
 def curves_chart(progress: SearchProgress, curves: Sequence[LearningCurve] | None = None) -> go.Figure:
@@ -66,7 +67,7 @@ def curves_chart(progress: SearchProgress, curves: Sequence[LearningCurve] | Non
     return make_figure(
         traces,
         x_title="epoch",
-        y_title=progress.metric,
+        y_title=metric_name(progress.metric),
         height=420,
         shapes=[{**line, "x0": rung, "x1": rung} for rung in progress.rungs],
         annotations=[{**label, "x": rung} for rung in progress.rungs],

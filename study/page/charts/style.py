@@ -87,3 +87,41 @@ def make_figure(
         "showlegend": sum(trace.get("showlegend", True) for trace in traces) > 1,
     }
     return go.Figure(data=list(traces), layout={**base, **layout, "xaxis": x_axis, "yaxis": y_axis})
+
+
+ROW_HEIGHT = 46
+"""Height in pixels of a row of a chart with a row for each name."""
+
+
+def make_rows_figure(
+    traces: Sequence[dict[str, Any]], labels: Sequence[str], *, x_title: str, **layout: Any
+) -> go.Figure:
+    """Build a figure with a row for each label, the first at the top, in the look of all charts.
+
+    A label stands above its row, so that a narrow screen has its whole width for the values. The row of the first label
+    is at y = len(labels) - 1, that of the last at 0.
+    """
+    label = {"xref": "paper", "x": 0, "xanchor": "left", "yanchor": "middle", "showarrow": False, "font": {"size": 12}}
+    last = len(labels) - 1
+    return make_figure(
+        traces,
+        x_title=x_title,
+        y_title="",
+        height=100 + ROW_HEIGHT * len(labels),
+        annotations=[{**label, "y": last - place + 0.42, "text": text} for place, text in enumerate(labels)],
+        xaxis={"nticks": 5, "tickangle": 0, **layout.pop("xaxis", {})},
+        yaxis={"visible": False, "range": [-0.5, last + 0.75]},
+        **layout,
+    )
+
+
+def error_bars(means: Sequence[float], ends: Sequence[tuple[float, float]], colour: str) -> dict[str, Any]:
+    """Return intervals as plotly's error bars."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(0.0, high - mean) for mean, (_, high) in zip(means, ends, strict=True)],
+        "arrayminus": [max(0.0, mean - low) for mean, (low, _) in zip(means, ends, strict=True)],
+        "color": colour,
+        "thickness": 2,
+    }

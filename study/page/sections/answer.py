@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 from pan_model.command_line import counted
-from pan_model.objective import Objective
-from pan_model.scores import Interval
 from study.analysis.cheapest import find_cheapest
 from study.analysis.paper_numbers import find_paper_numbers
 from study.analysis.study_data import DatasetData, StudyData
@@ -37,9 +35,9 @@ def answer_section(study: StudyData) -> Section:
 def _answer(study: StudyData, data: DatasetData) -> list[Block]:
     if data.summary.best is None:
         return [*_no_winner(study, data), next_commands(study, data)]
-    winner, _, epoch = data.summary.best
+    winner, value, epoch = data.summary.best
     blocks: list[Block] = [
-        Text(tone=Tone.ANSWER, text=_verdict(data, winner)),
+        Text(tone=Tone.ANSWER, text=_verdict(data, winner, value)),
         Facts(facts=_facts(winner, epoch)),
         *_trust(data),
         *_methods(data),
@@ -79,44 +77,47 @@ def _facts(winner: TrialRecord, epoch: int) -> list[tuple[str, object]]:
     return [
         *shown,
         ("best epoch", f"{epoch} of {len(winner.history)} run"),
-        ("trial", f"{winner.number}, {winner.trial_id}"),
+        ("trial", trial_name(winner).removeprefix("trial ")),
     ]
 
 
-def _verdict(data: DatasetData, winner: TrialRecord) -> str:
-    """Return who won, with which value, and how it stands against the strongest baseline."""
+def _verdict(data: DatasetData, winner: TrialRecord, value: float) -> str:
+    """Return three lines: who won with which value, how it stands against the baselines, and what to conclude."""
     pan, *baselines = data.summary.scores
-    metric = metric_name(data.objective.name)
-    value = interval_text(pan.val) or f"{data.summary.best[1]:.4f}" if data.summary.best else ""
-    sentences = [
-        f"The best of {counted(len(data.completed), 'completed trial')} on {data.dataset} is {trial_name(winner)}: "
-        f"{describe_config(winner.config)}. Its {metric} is {value} on val."
-    ]
-    if pan.test is not None:
-        sentences[0] = sentences[0][:-1] + f" and {interval_text(pan.test)} on test after the final training."
-    on_test = pan.test is not None
-    scored = [
-        (scores, scores.test, scores.test_ahead) if on_test else (scores, scores.val, scores.val_ahead)
-        for scores in baselines
-    ]
-    sentences.append(_against_strongest(scored, data.objective, "test" if on_test else "val"))
-    return " ".join(sentences)
+    scores = f"{interval_text(pan.val) or f'{value:.4f}'} on val"
+    scores += f", {interval_text(pan.test)} on test" if pan.test is not None else ""
+    won = f"{trial_name(winner).capitalize()} won on {data.dataset}: {metric_name(data.objective.name)} {scores}."
+    lines = [won, f"It is: {describe_config(winner.config)}.", *_against_strongest(baselines, data)]
+    return "\n".join(lines)
 
 
-def _against_strongest(
-    scored: Sequence[tuple[MethodScores, Interval | None, Interval | None]], objective: Objective, split: str
-) -> str:
-    known = [(scores.method, score, lead) for scores, score, lead in scored if score is not None and lead is not None]
+def _against_strongest(baselines: Sequence[MethodScores], data: DatasetData) -> list[str]:
+    """Return how the winner stands against the strongest baseline, on test if that is known, and the conclusion."""
+    on_test = data.summary.scores[0].test is not None
+    split = "test" if on_test else "val"
+    known = [
+        (entry.method, score, lead)
+        for entry in baselines
+        if (score := entry.test if on_test else entry.val)
+        and (lead := entry.test_ahead if on_test else entry.val_ahead)
+    ]
     if not known:
-        return "No baseline has been scored yet, so nothing can be said of its lead."
-    method, score, lead = max(known, key=lambda entry: objective.signed(entry[1].mean))
+        return ["No baseline has been scored on the same questions, so nothing can be said of its lead."]
+    method, score, lead = max(known, key=lambda entry: data.objective.signed(entry[1].mean))
+    against = f"The strongest baseline on {split} is {method} with {interval_text(score)}; PAN's lead over it is"
     if lead.low > 0:
-        judged = f"ahead of it by {lead_text(lead)}, more than the noise of the questions"
+        judged = "more than the noise of the questions."
+        believed = (
+            "It holds on test questions that no choice has seen: believe it for these classes, not for other data."
+            if on_test
+            else "But the winner was chosen on val: only the final training shows whether the lead holds on test."
+        )
     elif lead.high < 0:
-        judged = f"behind it by {lead_text(-lead)}, more than the noise of the questions"
+        judged, believed = "negative by more than the noise.", "So use the baseline: PAN did not help here."
     else:
-        judged = f"not clearly different from it: {lead_text(lead)}, an interval that contains 0"
-    return f"The strongest baseline on {split} is {method} with {interval_text(score)}; PAN is {judged}."
+        judged = "an interval that contains 0."
+        believed = "So this study does not show that PAN is better than that baseline."
+    return [f"{against} {lead_text(lead)}, {judged}", believed]
 
 
 def _trust(data: DatasetData) -> list[Block]:
@@ -165,7 +166,7 @@ def _methods(data: DatasetData) -> list[Block]:
     metric = metric_name(data.objective.name)
     table = Table(caption=f"{metric.capitalize()} of PAN and the baselines on {data.dataset}", heads=heads, rows=rows)
     figure = methods_chart(
-        metric,
+        data.objective.name,
         [(entry.method, entry.val) for entry in scores if entry.val is not None],
         [(entry.method, entry.test) for entry in scores if entry.test is not None],
     )

@@ -18,8 +18,8 @@ def examples_section(study: StudyData) -> Section:
         id="examples",
         heading="What the model sees",
         lead="Pairs of val images with the score of the best trial. The score p is a sum over the conditions: "
-        "relevance × similarity is what a condition contributes. A condition named by an attribute was trained on it; "
-        "an unsupervised one has the name of an attribute only if it follows it.",
+        "relevance times similarity is what a condition contributes. A condition named by an attribute was trained on "
+        "it; an unsupervised one has the name of an attribute only if it follows it.",
         parts=[
             Part(heading=name if len(study.datasets) > 1 else "", blocks=_examples(data))
             for name, data in study.datasets.items()

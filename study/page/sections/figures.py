@@ -96,9 +96,8 @@ def _ablation(data: DatasetData) -> list[Block]:
         return [ablation]
     if ablation is None:
         again = command("study/ablate.py", data.files.best_config, "--vary", "gate=OR,XNOR,AND", "--seeds", 3)
-        text = "a controlled comparison, which varies one parameter of the winner and keeps the others. This command "
-        "makes "
-        return [Text(tone=Tone.MISSING, text=f"{text}one: {again}")]
+        text = f"a controlled comparison, which varies one parameter of the winner and keeps the others: {again}"
+        return [Text(tone=Tone.MISSING, text=text)]
     stale = ablation.winner.trial_id != data.winner.trial_id
     caution = f"the controlled comparison is of trial {ablation.winner.trial_id}, not of the present winner."
     return [*([Text(tone=Tone.CAUTION, text=caution)] if stale else []), *_compared(data, ablation)]
@@ -126,7 +125,7 @@ def _compared(data: DatasetData, ablation: AblationFile) -> list[Block]:
     return [
         Chart(
             title="Controlled comparison",
-            figure=ablation_chart(metric, variants),
+            figure=ablation_chart(data.objective.name, variants),
             finding=f"Only the named parameter differs from the winner ({seeds}, the same questions): left of 0 is "
             "worse than the winner. An interval that contains 0 may be noise.",
             table=table,

@@ -88,6 +88,7 @@ def _coordinates(data: DatasetData, first: list[str]) -> list[Block]:
                 folded=True,
             ),
             wide=True,
+            min_width=76 * (len(coordinates.axes) + 1),
         )
     ]
 
