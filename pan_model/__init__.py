@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pan_model.images.decoding import load_image
     from pan_model.model.pan import Pan
     from pan_model.scoring.all_pairs import most_similar
-    from pan_model.trained import load_backbone, load_explainer, load_model, load_preprocessing
+    from pan_model.trained import load_backbone, load_explainer, load_index, load_model, load_preprocessing
 
 __all__ = [
     "DATASETS",
@@ -41,6 +41,7 @@ __all__ = [
     "load_backbone",
     "load_explainer",
     "load_image",
+    "load_index",
     "load_model",
     "load_preprocessing",
     "most_similar",
@@ -54,6 +55,7 @@ _MODULES = {
     "load_backbone": "pan_model.trained",
     "load_explainer": "pan_model.trained",
     "load_image": "pan_model.images.decoding",
+    "load_index": "pan_model.trained",
     "load_model": "pan_model.trained",
     "load_preprocessing": "pan_model.trained",
     "most_similar": "pan_model.scoring.all_pairs",

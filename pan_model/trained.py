@@ -4,6 +4,7 @@ A backbone that was trained with the model is saved next to it, as a state dict 
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,8 @@ from pan_model.images.preprocessing import Preprocessing
 from pan_model.model.conditions import Followed
 from pan_model.model.pan import Pan
 from pan_model.scoring.explanation import Explainer
+from pan_model.scoring.image_index import ImageIndex
+from pan_model.scoring.index_files import MODEL, IndexedImages, read_index_files, write_index_files
 
 MODEL_SCHEMA = "pan-study/model/1"
 WEIGHTS = "model.safetensors"
@@ -145,6 +148,35 @@ def load_explainer(folder: Path | str, *, weights: Path | str | None = None) -> 
         UserError: The folder holds no complete model, or the weights are not those of the study.
     """
     return Explainer(load_model(folder), load_backbone(folder, weights=weights))
+
+
+def save_index(images: IndexedImages, source: Path, backbone: Backbone, folder: Path) -> None:
+    """Write an index of images, which holds a copy of the model and of its backbone, so that it can be moved.
+
+    Args:
+        images: The embedded images.
+        source: The folder of the model.
+        backbone: The backbone of the model.
+        folder: An existing empty folder.
+    """
+    content = _read_config(source)
+    content["features"][BACKBONE_KEY] = BACKBONE
+    (folder / MODEL).mkdir()
+    shutil.copyfile(source / WEIGHTS, folder / MODEL / WEIGHTS)
+    _save_tensors(backbone.network.state_dict(), folder / MODEL / BACKBONE)
+    (folder / MODEL / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_index_files(images, folder, {"from": str(source.absolute())})
+
+
+def load_index(folder: Path | str) -> ImageIndex:
+    """Load an index of images that study/index.py has made; `load_index(folder).query("a.png", top=10)`.
+
+    Raises:
+        UserError: The folder holds no complete index, or its model is not the one that embedded the images.
+    """
+    folder = Path(folder)
+    images = read_index_files(folder)
+    return ImageIndex(load_model(folder / MODEL), load_backbone(folder / MODEL), images)
 
 
 def load_preprocessing(folder: Path | str) -> Preprocessing:

@@ -3,25 +3,55 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
+
+class ProgressRow(NamedTuple):
+    """The progress of one of several works that are shown at a time, each in a line.
+
+    Attributes:
+        name: The name of the work.
+        done: The amount that is done.
+        total: The amount in all.
+        cells: What else is to say, the most important first: a narrow terminal truncates the end. The cells of all
+            rows are aligned; an empty one is blank.
+    """
+
+    name: str
+    done: int
+    total: int
+    cells: tuple[str, ...] = ()
+
+
+Shown = str | Sequence[ProgressRow]
+"""A line, or rows."""
+
 Show = Callable[[Callable[[], str]], None]
-"""Shows progress. The argument builds the lines, joined by line ends, and is called only if they are shown."""
+"""Shows progress. The argument builds a line, and is called only if it is shown."""
+
+ShowRows = Callable[[Callable[[], Shown]], None]
+"""Shows progress as a line or in rows."""
 
 REFRESH_S = 0.5
 """Seconds between two updates of the progress line on a terminal."""
 
 QUIET_S = 60.0
-"""Seconds without output after which progress is printed if output is not a terminal, such as a log file."""
+"""Seconds after which progress is printed if output is not a terminal, such as a log file."""
+
+BAR_WIDTH, BAR_FROM_WIDTH = 20, 120
+"""Columns of a row's bar, and of a terminal that has room for it."""
 
 
 class Terminal:
-    """Print lines, and show progress: live on a terminal, at most once in QUIET_S elsewhere."""
+    """Print lines, and show progress: live on a terminal, once in QUIET_S elsewhere."""
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         # Not FORCE_COLOR and the like: lines are redrawn only where somebody sees them.
@@ -40,41 +70,91 @@ class Terminal:
         if not self._is_live:
             self.say(make())
 
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table: fitted to the width of a terminal; elsewhere whole, with columns of spaces."""
+        if self._console.is_terminal:
+            table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+            for name in header:
+                table.add_column(name, overflow="fold")
+            for row in rows:
+                table.add_row(*map(Text, row))
+            self._console.print(table)
+            return
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            self.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
     @contextmanager
-    def live(self, *, at_once: bool = False) -> Generator[Show]:
-        """Show progress lines that each call replaces; those wider than the terminal are truncated.
+    def live(self, *, at_once: bool = False) -> Generator[ShowRows]:
+        """Show progress that each call replaces; lines wider than the terminal are truncated.
 
         Args:
-            at_once: If output is not a terminal, print the first line without waiting for QUIET_S.
+            at_once: If output is not a terminal, print the first progress without waiting for QUIET_S.
 
         Yields:
-            A function that shows the next line. If output is not a terminal, it prints a line after QUIET_S without
-            output.
+            A function that shows the progress. If output is not a terminal, it prints progress after QUIET_S without
+            output, or without progress since the block began.
         """
         if not self._is_live:
             yield self._print_after_quiet(at_once)
             return
         with Live(console=self._console, transient=True, auto_refresh=False) as line:
             shown_s = -math.inf
+            before: tuple[Shown, int] | None = None
 
-            def show(make: Callable[[], str]) -> None:
-                nonlocal shown_s
+            def show(make: Callable[[], Shown]) -> None:
+                nonlocal shown_s, before
                 if self._clock() - shown_s > REFRESH_S:
-                    line.update(Text(make(), no_wrap=True, overflow="ellipsis"), refresh=True)
                     shown_s = self._clock()
+                    shown = make()
+                    if before != (before := (shown, self._console.width)):  # what is the same is not drawn again
+                        line.update(self._render(shown), refresh=True)
 
             yield show
 
-    def _print_after_quiet(self, at_once: bool) -> Show:
-        due = at_once
+    def _render(self, shown: Shown) -> RenderableType:
+        if isinstance(shown, str):
+            return Text(shown, no_wrap=True, overflow="ellipsis")
+        if self._console.width < BAR_FROM_WIDTH:
+            return Text("\n".join(join_rows(shown)), no_wrap=True, overflow="ellipsis")
+        table = Table.grid(padding=(0, 1, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(width=BAR_WIDTH)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        for row, line in zip(shown, join_rows([row._replace(name="") for row in shown]), strict=True):
+            bar = ProgressBar(total=max(row.total, 1), completed=min(row.done, row.total), width=BAR_WIDTH)
+            table.add_row(Text(row.name), bar, Text(line, no_wrap=True, overflow="ellipsis"))
+        return table
 
-        def show(make: Callable[[], str]) -> None:
-            nonlocal due
-            if due or self._clock() - self._printed_s >= QUIET_S:
-                self.say(make())
-                due = False
+    def _print_after_quiet(self, at_once: bool) -> ShowRows:
+        due, progress_s = at_once, self._clock()
+
+        def show(make: Callable[[], Shown]) -> None:
+            nonlocal due, progress_s
+            if due or self._clock() - min(self._printed_s, progress_s) >= QUIET_S:
+                shown = make()
+                self.say(shown if isinstance(shown, str) else "\n".join(join_rows(shown)))
+                due, progress_s = False, self._clock()
 
         return show
+
+
+def join_rows(rows: Sequence[ProgressRow]) -> list[str]:
+    """Return a line for each row, with aligned cells; cells that are blank in all rows are left out.
+
+    >>> join_rows([ProgressRow("cub", 3, 16, ("best 0.9", "2 done")), ProgressRow("polyvore", 12, 16, ("", "12 done"))])
+    ['cub       3/16 | best 0.9 | 2 done', 'polyvore 12/16 |          | 12 done']
+    """
+    names = [row.name for row in rows]
+    counts = [f"{row.done}/{row.total}" for row in rows]
+    columns = [column for column in zip(*(row.cells for row in rows), strict=True) if any(column)]
+    name_width, count_width = max(map(len, names)), max(map(len, counts))
+    first = [
+        f"{name:<{name_width}} {count:>{count_width}}" if name_width else count.rjust(count_width)
+        for name, count in zip(names, counts, strict=True)
+    ]
+    aligned = [first, *([cell.ljust(max(map(len, column))) for cell in column] for column in columns)]
+    return [" | ".join(cells).rstrip(" |") for cells in zip(*aligned, strict=True)]
 
 
 def show_work(dataset: str, show: Show, clock: Callable[[], float] = time.monotonic) -> Callable[[str, int, int], None]:

@@ -5,16 +5,30 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from pan_model.command_line import counted
 from pan_model.objective import Objective
-from study.terminal import duration
+from study.terminal import ProgressRow, duration
 from study.trials.ledger import Status, TrialRecord
+from study.trials.trial import TrialSpec
 
 WORDS = {Status.COMPLETED: "done", Status.STOPPED: "stopped", Status.FAILED: "failed", Status.RUNNING: "running"}
 """The words of the progress line, which are short."""
 
+NUM_SHOWN = 3
+"""Running trials that are described."""
+
+
+def describe_trial(spec: TrialSpec) -> str:
+    """Return what tells a trial apart at a glance: "#12 siamese hybrid XNOR"."""
+    values = (spec.config.get(key) for key in ("encoder", "supervision", "gate"))
+    return " ".join([f"#{spec.number}", *(str(value) for value in values if value is not None)])
+
 
 class SearchProgress:
     """Count the trials of one dataset by status and keep the best value so far, without reading the ledger again.
+
+    Attributes:
+        running: What each trial that runs in this process or on its workers is at, by its id.
 
     Args:
         records: The trials of the ledger at the start.
@@ -32,19 +46,44 @@ class SearchProgress:
         self._report = report
         self.best: float | None = None
         self.counts: Counter[Status] = Counter()
+        self._epochs: dict[str, int] = {}
+        self.running: dict[str, str] = {}
         self._statuses: dict[str, Status] = {}
         for record in records:
             self._count_record(record)
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs of all trials; those that ran twice, on another machine, count once."""
+        return sum(self._epochs.values())
 
     @property
     def ended(self) -> int:
         """The number of trials that are completed, stopped or failed."""
         return self.counts.total() - self.counts[Status.RUNNING]
 
-    def trial_started(self, trial_id: str) -> None:
-        """Count a trial as running, unless it is counted already."""
+    def trial_started(self, trial_id: str, what: str = "") -> None:
+        """Count a trial as running, unless it is counted already.
+
+        Args:
+            trial_id: The id of the trial.
+            what: What tells it apart, see `describe_trial`.
+        """
+        self.running[trial_id] = what
         if trial_id not in self._statuses:
             self._count(trial_id, Status.RUNNING)
+
+    def epoch_ended(self, spec: TrialSpec, epoch: int, value: float) -> None:
+        """Take an epoch of a running trial into account.
+
+        Args:
+            spec: The trial.
+            epoch: The epoch, from 1; 0 if the trial ended before its first.
+            value: The objective's value.
+        """
+        self._epochs[spec.trial_id] = max(epoch, self._epochs.get(spec.trial_id, 0))
+        self.running[spec.trial_id] = f"{describe_trial(spec)} {epoch}/{spec.config['max_epochs']}"
+        self.epoch_reported(value)
 
     def epoch_reported(self, value: float) -> None:
         """Take the objective's value after an epoch into account; a value that is not finite does not count."""
@@ -53,11 +92,13 @@ class SearchProgress:
 
     def trial_finished(self, record: TrialRecord) -> None:
         """Count a trial that has ended with the status and the best value of its record."""
+        self.running.pop(record.trial_id, None)
         self._count_record(record)
         self._report(record)
 
     def _count_record(self, record: TrialRecord) -> None:
         self._count(record.trial_id, record.status)
+        self._epochs[record.trial_id] = len(record.history)
         best = record.best_epoch(self.objective)
         if best is not None:
             self.epoch_reported(float(best[self.objective.name]))
@@ -69,39 +110,60 @@ class SearchProgress:
         self.counts[status] += 1
 
 
-def progress_line(
+def progress_row(
     dataset: str, num_trials: int, progress: SearchProgress, clock: Callable[[], float] = time.monotonic
-) -> Callable[[], str]:
-    """Return a function that returns the progress line of a search.
+) -> Callable[[], ProgressRow]:
+    """Return a function that returns the progress of a search.
 
     Args:
         dataset: The name of the dataset.
         num_trials: The number of trials of the search.
         progress: The counts.
-        clock: Returns seconds. The time left is estimated from the pace since this call.
+        clock: Returns seconds. The time left is estimated from the pace since the first trial of this run began.
     """
-    started_s, ended_before = clock(), progress.ended
-    return lambda: trials_line(dataset, num_trials, progress, ended_before, clock() - started_s)
+    ended_before = progress.ended
+    started_s: float | None = None
+
+    def row() -> ProgressRow:
+        nonlocal started_s
+        if started_s is None and (progress.running or progress.ended > ended_before):
+            started_s = clock()
+        elapsed_s = 0.0 if started_s is None else clock() - started_s
+        return trials_row(dataset, num_trials, progress, ended_before, elapsed_s)
+
+    return row
 
 
-def trials_line(dataset: str, num_trials: int, progress: SearchProgress, ended_before: int, elapsed_s: float) -> str:
-    """Return one line, the most important first: a narrow terminal truncates its end.
+def trials_row(
+    dataset: str, num_trials: int, progress: SearchProgress, ended_before: int, elapsed_s: float
+) -> ProgressRow:
+    """Return the progress of a search, the most important first: a narrow terminal truncates its end.
 
     Args:
         dataset: The name of the dataset.
         num_trials: The number of trials of the search.
         progress: The counts.
         ended_before: The number of trials that had ended when this run of the study began.
-        elapsed_s: Seconds since then.
+        elapsed_s: Seconds since its first trial began.
     """
-    parts = [f"{dataset} {progress.ended}/{num_trials}"]
-    if progress.best is not None:
-        parts.append(f"best {progress.best:.4f}")
+    left = ""
     if progress.ended > ended_before:
         left_s = elapsed_s / (progress.ended - ended_before) * max(0, num_trials - progress.ended)
-        parts.append(f"{duration(left_s)} left")
+        left = f"{duration(left_s)} left"
     counts = [f"{progress.counts[status]} {word}" for status, word in WORDS.items() if progress.counts[status]]
-    return " | ".join([*parts, ", ".join(counts)] if counts else parts)
+    running = list(progress.running.values())
+    now = "first trials start" if not running and not progress.counts else ""
+    if running:
+        more = f", {len(running) - NUM_SHOWN} more" if len(running) > NUM_SHOWN else ""
+        now = f"now {', '.join(running[:NUM_SHOWN])}{more}"
+    cells = (
+        "" if progress.best is None else f"best {progress.best:.4f}",
+        left,
+        ", ".join(counts),
+        counted(progress.epochs, "epoch") if progress.epochs else "",
+        now,
+    )
+    return ProgressRow(dataset, progress.ended, num_trials, cells)
 
 
 def ended_line(dataset: str, num_trials: int, progress: SearchProgress, record: TrialRecord) -> str:

@@ -24,7 +24,7 @@ from study.trials.trial import TrialEnvironment, spec_of
 from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.executor import open_search
-from study.tuning.progress import SearchProgress
+from study.tuning.progress import SearchProgress, describe_trial
 from study.tuning.ray_baselines import RayBaselines
 from study.tuning.ray_trial import MACHINE_FAULT, RayTrial, SharedByWorkers
 
@@ -218,18 +218,23 @@ class ProgressCallback(TrialProgressCallback):
         """Return no state: Tune pickles its callbacks, and a terminal cannot be pickled."""
         return {}
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Show the progress also while no trial reports an epoch: Tune takes several steps a second."""
+        self._update()
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Count a trial that has a worker."""
         spec = spec_of(trial.config)
-        self._progress[spec.dataset].trial_started(spec.trial_id)
+        self._progress[spec.dataset].trial_started(spec.trial_id, describe_trial(spec))
         self._update()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Take an epoch into account."""
-        progress = self._progress[spec_of(trial.config).dataset]
-        progress.epoch_reported(float(result[progress.objective.name]))
+        spec = spec_of(trial.config)
+        progress = self._progress[spec.dataset]
+        progress.epoch_ended(spec, int(result["epoch"]), float(result[progress.objective.name]))
         self._update()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

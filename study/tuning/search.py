@@ -21,7 +21,7 @@ from study.trials.shared_baselines import SharedBaselines
 from study.trials.trial import TrialEnvironment
 from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
-from study.tuning.progress import SearchProgress, ended_line, progress_line
+from study.tuning.progress import SearchProgress, ended_line, progress_row
 
 
 def search_datasets(
@@ -69,13 +69,13 @@ def search_datasets(
         search.dataset: SearchProgress(records[search.dataset], search.objective, partial(report, search))
         for search in searches
     }
-    lines = [progress_line(search.dataset, search.num_trials, progress[search.dataset]) for search in searches]
+    rows = [progress_row(search.dataset, search.num_trials, progress[search.dataset]) for search in searches]
     missing = [search for search in searches if count_missing(records[search.dataset], search.num_trials)]
     datasets = {dataset.dataset: dataset for dataset in prepared}
     with terminal.live(at_once=True) as show:
 
         def update() -> None:
-            show(lambda: "\n".join(line() for line in lines))
+            show(lambda: [row() for row in rows])
 
         update()
         if not missing:

@@ -20,7 +20,7 @@ from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec, spec
 from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.executor import RunningSearch, open_search
-from study.tuning.progress import SearchProgress
+from study.tuning.progress import SearchProgress, describe_trial
 
 THIS_PROCESS = "serial"
 """The node id in host.json, in place of one of Ray."""
@@ -105,7 +105,7 @@ class _SerialExecutor:
             return False
         trial, spec = SerialTrial(trial_id, suggested), spec_of(suggested)
         self._search.scheduler.on_trial_add(None, trial)
-        self._progress[spec.dataset].trial_started(spec.trial_id)
+        self._progress[spec.dataset].trial_started(spec.trial_id, describe_trial(spec))
         self._update()
         run: TrialRun | None = None
         try:
@@ -148,7 +148,7 @@ class _SerialExecutor:
         searcher, scheduler, progress = self._search.searcher, self._search.scheduler, self._progress[spec.dataset]
         result = {"epoch": step.epoch, progress.objective.name: step.value, "done": step.done}
         decision = TrialScheduler.STOP if step.done else scheduler.on_trial_result(None, trial, result)
-        progress.epoch_reported(step.value)
+        progress.epoch_ended(spec, step.epoch, step.value)
         if decision == TrialScheduler.STOP:
             scheduler.on_trial_complete(None, trial, result)
             searcher.on_trial_complete(trial.trial_id, result)

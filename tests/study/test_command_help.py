@@ -50,7 +50,7 @@ def test_the_help_ends_with_an_example_that_parses(
         runpy.run_path(str(ROOT / command), run_name="__main__")
     text = capsys.readouterr().out
     assert text.count(EXAMPLE) == 1
-    examples = re.sub(r"\\\n\s*", "", text.split(EXAMPLE)[1]).strip().splitlines()
+    examples = re.sub(r"\\\n\s*", "", text.split(EXAMPLE)[1].strip().split("\n\n")[0]).splitlines()
     for example in (line.split("  #")[0].strip() for line in examples):
         assert example.startswith(f"{called_as(command)} ")
         parsers[0].parse(shlex.split(example.removeprefix(called_as(command))))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from study.terminal import QUIET_S, REFRESH_S, Terminal, duration, show_work, work_line
+from study.terminal import QUIET_S, REFRESH_S, ProgressRow, ShowRows, Terminal, duration, show_work, work_line
 
 
 @pytest.fixture
@@ -225,3 +225,81 @@ def test_work_that_begins_again_has_a_pace_of_its_own(clock: Clock):
         clock.now_s += 60
     assert shown[0] == "demo: features, 50%"
     assert shown[-1] == shown[0]
+
+
+def rows(num_rows: int, epochs: int = 1234) -> list[ProgressRow]:
+    names = ("cub", "inshop", "polyvore", "folder")
+    now = "now #12 siamese hybrid XNOR 3/9, #13 proxynca supervised NAND 1/9, #14 graph unsupervised 1/9, 5 more"
+    cells = ("best 0.9231", "1 h 40 min left", "9 done, 36 stopped, 1 failed, 8 running", f"{epochs} epochs", now)
+    return [ProgressRow(name, 46 + place, 64, cells) for place, name in enumerate(names[:num_rows])]
+
+
+ESCAPES = re.compile(r"\x1b\[[?\d;]*[A-Za-z]")
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("num_rows", [1, 3])
+def test_rows_are_drawn_in_place_and_within_the_terminal(
+    written: StringIO, monkeypatch: pytest.MonkeyPatch, columns: int, num_rows: int
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    clock = Clock()
+    console = Console(file=written, force_terminal=True, legacy_windows=False)
+    frames: list[str] = []
+    with Terminal(console, clock).live() as show:
+        for epochs in (1234, 1235, 1235, 1236):
+            clock.now_s += 2 * REFRESH_S
+            before = len(written.getvalue())
+            show(lambda: rows(num_rows, epochs))  # noqa: B023 - shown at once
+            frames.append(written.getvalue()[before:])
+    assert frames.pop(2) == ""  # what is the same is not drawn again
+    for number, frame in enumerate(frames):
+        lines = ESCAPES.sub("", frame).strip("\r\n").splitlines()
+        assert len(lines) == num_rows
+        assert all(len(line) <= columns for line in lines)
+        assert all("best 0.9231" in line and "1 h 40 min left" in line for line in lines)
+        assert [line.index("best") for line in lines] == [lines[0].index("best")] * num_rows
+        if number > 0:  # the cursor goes to the first line again, and no line scrolls
+            assert frame.count("\x1b[1A") == num_rows - 1
+    shown = ESCAPES.sub("", frames[-1])
+    assert ("siamese hybrid XNOR 3/9" in shown) == (columns == 200)
+    assert ("━" in shown) == (columns == 200)
+    assert "\x1b[?25h" in written.getvalue()[-40:]  # the cursor is back
+
+
+def test_an_interrupt_leaves_a_clean_terminal(watched: Terminal, written: StringIO):
+    def interrupt(show: ShowRows) -> None:
+        show(lambda: rows(3))
+        raise KeyboardInterrupt("Ctrl-C")
+
+    with pytest.raises(KeyboardInterrupt, match="Ctrl-C"), watched.live() as show:
+        interrupt(show)
+    after = written.getvalue().split("folder")[-1].split("polyvore")[-1]
+    assert after.count("\x1b[2K") >= 3  # every line is erased
+    assert "\x1b[?25h" in after
+
+
+def test_in_a_log_rows_are_lines_and_come_once_a_minute_whatever_is_said(
+    logged: Terminal, clock: Clock, written: StringIO
+):
+    with logged.live(at_once=True) as show:
+        for second in range(1, 150):
+            clock.now_s += 1
+            show(lambda: rows(2))
+            if second % 10 == 0:
+                logged.say("a trial has ended")
+    lines = written.getvalue().splitlines()
+    progress = [place for place, line in enumerate(lines) if not line.startswith("a trial")]
+    assert len(progress) == 2 * 3
+    assert all("1234 epochs | now #12 siamese" in lines[place] for place in progress)
+
+
+def test_a_table_is_fitted_to_a_terminal_and_whole_in_a_log(watched: Terminal, unwatched: Terminal, written: StringIO):
+    header, table = ("rank", "image"), [("1", "a/" + "long" * 30 + ".jpg"), ("10", "[b].jpg")]
+    unwatched.table(header, table)
+    assert written.getvalue() == f"rank  image\n1     {table[0][1]}\n10    [b].jpg\n"
+    before = len(written.getvalue())
+    watched.table(header, table)
+    drawn = ESCAPES.sub("", written.getvalue()[before:])
+    assert all(len(line) <= 60 for line in drawn.splitlines())
+    assert table[0][1] in "".join(line.strip() for line in drawn.splitlines()).replace("rank  image1     ", "")

@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -99,17 +99,10 @@ def scan_images(folder: Path) -> ImageTree:
     """
     _require_classes(folder)
     left_out: Counter[str] = Counter()
-    extensions: set[str] = set()
-    paths: list[str] = []
-    for entry in _walk(folder, left_out):
-        place = PurePosixPath(entry)
-        if place.suffix.lower() not in EXTENSIONS:
-            left_out[OTHER_FILE] += 1
-            extensions.add(place.suffix.lower() or "no extension")
-        elif len(place.parts) == 1:
-            left_out[WITHOUT_CLASS] += 1
-        else:
-            paths.append(entry)
+    images, extensions = _split_by_extension(_walk(folder, left_out))
+    paths = [image for image in images if "/" in image]
+    if len(paths) < len(images):
+        left_out[WITHOUT_CLASS] = len(images) - len(paths)
     if not paths:
         raise UserError(_describe_no_images(folder, left_out[WITHOUT_CLASS]))
     images = _by_composed_name(folder, paths)
@@ -117,9 +110,39 @@ def scan_images(folder: Path) -> ImageTree:
     empty = [name for name in list_folders(folder) if name not in occupied and not _is_system(name)]
     if empty:
         left_out[f"{EMPTY_CLASS}: {_shorten(empty)}"] = len(empty)
-    if number := left_out.pop(OTHER_FILE, 0):
-        left_out[f"{OTHER_FILE}: {_shorten(sorted(extensions))}"] = number
+    if extensions:
+        left_out[f"{OTHER_FILE}: {_shorten(sorted(extensions))}"] = extensions.total()
     return ImageTree(images=images, left_out=dict(left_out), num_nested=sum(path.count("/") > 1 for path in paths))
+
+
+def list_images(folder: Path) -> ImageTree:
+    """List all images in a folder and its subfolders, whatever their arrangement, and count the other files.
+
+    Raises:
+        UserError: The folder is missing or holds no image, or two names differ only in the form of Unicode.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give a folder with images ({', '.join(EXTENSIONS)}).")
+    left_out: Counter[str] = Counter()
+    images, extensions = _split_by_extension(_walk(folder, left_out))
+    if not images:
+        raise UserError(f"{folder}: must hold images ({', '.join(EXTENSIONS)}), also in subfolders, got none.")
+    if extensions:
+        left_out[f"{OTHER_FILE}: {_shorten(sorted(extensions))}"] = extensions.total()
+    return ImageTree(images=_by_composed_name(folder, images), left_out=dict(left_out))
+
+
+def _split_by_extension(paths: Iterable[str]) -> tuple[list[str], Counter[str]]:
+    """Return the images among some files, and how many others have each extension."""
+    images: list[str] = []
+    extensions: Counter[str] = Counter()
+    for path in paths:
+        extension = PurePosixPath(path).suffix.lower()
+        if extension in EXTENSIONS:
+            images.append(path)
+        else:
+            extensions[extension or "no extension"] += 1
+    return images, extensions
 
 
 def _require_classes(folder: Path) -> None:

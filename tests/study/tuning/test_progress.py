@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pan_model.objective import Objective
+from study.terminal import join_rows
 from study.trials.ledger import Status, TrialRecord, count_ended
-from study.tuning.progress import SearchProgress, ended_line, trials_line
+from study.trials.trial import TrialSpec
+from study.tuning.progress import SearchProgress, describe_trial, ended_line, trials_row
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -42,6 +44,26 @@ def test_it_says_what_the_ledger_says(
     assert progress.best == better((value for values in histories for value in values), default=None)
 
 
+def test_what_runs_is_shown_with_its_epoch(record: Make, suggested: Callable[[int], dict[str, Any]]):
+    progress = SearchProgress([record(0, Status.COMPLETED, 0.5, 0.6)], Objective(METRIC, "max"))
+    config = {**suggested(1), "encoder": "siamese", "supervision": "hybrid", "gate": "XNOR", "lambda": 0.1}
+    specs = [
+        TrialSpec.from_flat(trial_id=f"trial{number}", number=number, dataset="demo", config=config)
+        for number in range(1, 6)
+    ]
+    for spec in specs:
+        progress.trial_started(spec.trial_id, describe_trial(spec))
+    progress.epoch_ended(specs[0], 1, 0.7)
+    progress.epoch_ended(specs[0], 2, 0.65)
+    counts = "best 0.7000 | 1 done, 5 running | 4 epochs"
+    now = "now #1 siamese hybrid XNOR 2/9, #2 siamese hybrid XNOR, #3 siamese hybrid XNOR, 2 more"
+    assert shown(8, progress, 1, 1.0) == f"demo 1/8 | {counts} | {now}"
+    for spec in specs:
+        progress.trial_finished(record(spec.number, Status.STOPPED, 0.7, 0.65))
+    assert progress.running == {}
+    assert progress.epochs == 12
+
+
 def test_a_trial_that_goes_on_is_one(record: Make):
     progress = SearchProgress([record(0, Status.RUNNING, 0.5)], Objective(METRIC, "max"))
     progress.trial_started("trial0")
@@ -50,18 +72,22 @@ def test_a_trial_that_goes_on_is_one(record: Make):
     assert (progress.ended, progress.counts[Status.RUNNING], progress.best) == (1, 0, 0.75)
 
 
+def shown(num_trials: int, progress: SearchProgress, ended_before: int, elapsed_s: float) -> str:
+    return join_rows([trials_row("demo", num_trials, progress, ended_before, elapsed_s)])[0]
+
+
 def test_progress_of_a_search(record: Make):
     progress = SearchProgress([], Objective(METRIC, "max"))
-    assert trials_line("demo", 10, progress, 0, 0.0) == "demo 0/10"
+    assert shown(10, progress, 0, 0.0) == "demo 0/10 | first trials start"
     progress.trial_finished(record(0, Status.RUNNING))
-    assert trials_line("demo", 10, progress, 0, 3.0) == "demo 0/10 | 1 running"
+    assert shown(10, progress, 0, 3.0) == "demo 0/10 | 1 running"
     for trial in (record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)):
         progress.trial_finished(trial)
-    counts = "1 done, 1 stopped, 1 failed, 1 running"
-    assert trials_line("demo", 10, progress, 0, 30.0) == f"demo 3/10 | best 0.7500 | 1 min 10 s left | {counts}"
-    assert trials_line("demo", 10, progress, 2, 30.0) == f"demo 3/10 | best 0.7500 | 3 min 30 s left | {counts}"
-    assert trials_line("demo", 10, progress, 3, 30.0) == f"demo 3/10 | best 0.7500 | {counts}"
-    assert trials_line("demo", 2, progress, 0, 30.0) == f"demo 3/2 | best 0.7500 | 0 s left | {counts}"
+    counts = "1 done, 1 stopped, 1 failed, 1 running | 3 epochs"
+    assert shown(10, progress, 0, 30.0) == f"demo 3/10 | best 0.7500 | 1 min 10 s left | {counts}"
+    assert shown(10, progress, 2, 30.0) == f"demo 3/10 | best 0.7500 | 3 min 30 s left | {counts}"
+    assert shown(10, progress, 3, 30.0) == f"demo 3/10 | best 0.7500 | {counts}"
+    assert shown(2, progress, 0, 30.0) == f"demo 3/2 | best 0.7500 | 0 s left | {counts}"
 
 
 @pytest.mark.parametrize(
