@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from pan_model.command_line import OneLineParser
 from pan_model.errors import UserError
 from pan_model.files import decode_user_text
+from study.app.ablation.config import AblationConfig
 from study.config.final_config import FinalConfig
 from study.config.flags import Flag, Group, flags_of
 from study.config.restrictions import ENCODER, Kind, parameter_in
@@ -45,6 +46,11 @@ def read_final_config(words: Sequence[str]) -> FinalConfig:
     return FinalConfig(**vars(final_parser().parse(words)))
 
 
+def read_ablation_config(words: Sequence[str]) -> AblationConfig:
+    """Build the configuration of study/ablate.py from the command line."""
+    return AblationConfig(**vars(ablation_parser().parse(words)))
+
+
 def run_parser() -> OneLineParser:
     """Build the parser of study/run.py."""
     parser = _StudyParser(
@@ -68,7 +74,19 @@ def final_parser() -> OneLineParser:
     return parser
 
 
-def flag_table(config: type[StudyConfig | FinalConfig]) -> str:
+def ablation_parser() -> OneLineParser:
+    """Build the parser of study/ablate.py."""
+    parser = OneLineParser(
+        prog="study/ablate.py",
+        description="Train a best configuration with one parameter changed at a time, and compare on val.",
+        epilog="example: study/ablate.py results/birds/cub/best_config.json --vary lambda=1e-5,1e-3,0.1,10 "
+        "--vary gate=OR,XNOR,AND --seeds 3 --data-root DATA",
+    )
+    _add_flags(parser, AblationConfig)
+    return parser
+
+
+def flag_table(config: type[StudyConfig | FinalConfig | AblationConfig]) -> str:
     """Return the Markdown table of a configuration's flags that the README contains."""
     rows = [("flag", "meaning", "default"), ("---", "---", "---")]
     for flag in flags_of(config).values():
@@ -97,7 +115,7 @@ def name_flags(message: str) -> str:
     """
     flags = {
         name: flag.option
-        for config in (FinalConfig, StudyConfig)
+        for config in (AblationConfig, FinalConfig, StudyConfig)
         for field, flag in flags_of(config).items()
         if not flag.positional
         for name in (field, flag.name.replace("-", "_"))
@@ -110,7 +128,7 @@ def name_flags(message: str) -> str:
     return RULE.sub(name, message)
 
 
-def _add_flags(parser: OneLineParser, config: type[StudyConfig | FinalConfig]) -> None:
+def _add_flags(parser: OneLineParser, config: type[StudyConfig | FinalConfig | AblationConfig]) -> None:
     """Add every flag that a configuration declares, under the heading of its group."""
     flags = flags_of(config)
     for group in Group:

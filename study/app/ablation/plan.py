@@ -1,0 +1,292 @@
+"""The trials of a controlled comparison: which rows and seeds it has, and which of its trials have ended.
+
+All trials answer the questions of the winner's trial, whatever their seed is, so that differences are paired. They are
+named as in a study. One with the seed of the study has the id that it would have there: if the study has completed it,
+as it has the winner, it is not trained again.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from pan_model.command_line import counted
+from pan_model.data.splits import ValQuestions
+from pan_model.datasets import ReaderOptions
+from pan_model.errors import UserError
+from pan_model.flat import Scalar
+from pan_model.objective import Objective
+from study.app.ablation.config import DEFAULT_SEEDS, AblationConfig
+from study.app.ablation.results import AblationFile, compare_rows, read_ablation
+from study.app.ablation.variations import Variation, describe_winner, read_varied, vary_winner
+from study.config.identity import as_begun, trial_id
+from study.storage.files import exists
+from study.storage.location import Location
+from study.storage.paths import AblationPaths, DatasetPaths
+from study.trials.ledger import Status, TrialLedger, TrialRecord, read_ledger
+from study.trials.more_epochs import lacks_epochs
+from study.trials.trial import TrialSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationPlan:
+    """A controlled comparison.
+
+    Attributes:
+        best: The content of best_config.json.
+        paths: The files of the comparison.
+        study: The files of the winner's study on the dataset.
+        seeds: The seeds of the trainings. The first is that of the study.
+        winner: The row of the winner, without changes.
+        variations: The other rows.
+        records: The trials that the ledger, or that of the study, has already, by their id.
+        of_study: The ids of those that are in the ledger of the study.
+    """
+
+    best: Mapping[str, Any]
+    paths: AblationPaths
+    study: Location
+    seeds: tuple[int, ...]
+    winner: Variation
+    variations: tuple[Variation, ...]
+    records: dict[str, TrialRecord] = field(default_factory=dict[str, TrialRecord])
+    of_study: frozenset[str] = frozenset()
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset."""
+        return self.best["dataset"]
+
+    @property
+    def objective(self) -> Objective:
+        """The metric that rows are compared by."""
+        return Objective(self.best["metric"]["name"], self.best["metric"]["mode"])
+
+    @property
+    def files(self) -> DatasetPaths:
+        """The ledger of the comparison."""
+        return self.paths.dataset(self.dataset)
+
+    @property
+    def max_epochs(self) -> int:
+        """The last epoch of a trial."""
+        return int(self.best["config"]["max_epochs"])
+
+    @cached_property
+    def trials(self) -> dict[str, list[TrialSpec]]:
+        """The trial of each seed, for the winner and then for each row, by the name of the row."""
+        start, number = len(self.records), -1
+        rows: dict[str, list[TrialSpec]] = {}
+        for variation in (self.winner, *self.variations):
+            rows[variation.name] = []
+            for seed in self.seeds:
+                spec = _specify(self.best, {**variation.config, "seed": seed})
+                known = self.records.get(spec.trial_id)
+                number += known is None
+                place = start + number if known is None else known.number
+                rows[variation.name].append(replace(spec, number=place))
+        return rows
+
+    @property
+    def missing(self) -> list[tuple[str, TrialSpec]]:
+        """The trials that have not ended, with their names."""
+        return [
+            (f"{row or 'winner'}, seed {spec.config['seed']}", spec)
+            for row, specs in self.trials.items()
+            for spec in specs
+            if not self.has_ended(self.records.get(spec.trial_id))
+        ]
+
+    def has_ended(self, record: TrialRecord | None) -> bool:
+        """Return whether a trial has ended; one that completed with fewer epochs than the winner has now has not."""
+        if record is None or record.status is Status.RUNNING:
+            return False
+        return not lacks_epochs(record, self.objective, self.max_epochs)
+
+    def read_again(self) -> None:
+        """Read the trials that had not ended."""
+        for _, spec in self.missing:
+            ledger = TrialLedger(self.files.trials / spec.trial_id)
+            if exists(ledger.folder / "config.json"):
+                self.records[spec.trial_id] = ledger.read()
+
+    def compare(self) -> AblationFile:
+        """Compare the rows with the winner, as far as their trials have ended.
+
+        Raises:
+            UserError: If the scores of questions of a trial are lost or damaged.
+        """
+        rows = {row: [self._place(spec) for spec in specs] for row, specs in self.trials.items()}
+        return compare_rows(
+            dataset=self.dataset,
+            objective=self.objective,
+            seeds=self.seeds,
+            max_epochs=self.max_epochs,
+            winner_id=winner_id(self.best),
+            winner=(self.winner.config, rows[self.winner.name]),
+            rows=[(variation.changes, variation.config, rows[variation.name]) for variation in self.variations],
+        )
+
+    def _place(self, spec: TrialSpec) -> tuple[Location, TrialRecord | None]:
+        """Return the folder of a trial, and its record; one that has not ended counts as running."""
+        folder = self.study / "trials" if spec.trial_id in self.of_study else self.files.trials
+        record = self.records.get(spec.trial_id)
+        if record is not None and not self.has_ended(record):
+            record = replace(record, status=Status.RUNNING)
+        return folder / spec.trial_id, record
+
+
+def make_plan(best: Mapping[str, Any], config: AblationConfig) -> AblationPlan:
+    """Return the rows that are asked for and those that the folder has, and the trials that have begun.
+
+    Args:
+        best: The content of best_config.json.
+        config: The flags.
+
+    Raises:
+        UserError: If a parameter or a value is not one that the winner can have, a file of the folder is damaged, or
+            the folder is of another winner.
+    """
+    paths = AblationPaths(config.folder)
+    varied = read_varied(config.vary)
+    earlier = read_ablation(paths)
+    if earlier is not None:
+        _check_same_winner(earlier, best, config)
+    if earlier is None and not varied:
+        raise UserError("--vary is missing: give parameters and values, such as --vary lambda=1e-5,1e-3,0.1,10.")
+    variations = vary_winner(best, varied, config)
+    plan = AblationPlan(
+        best=best,
+        paths=paths,
+        study=config.best_config.parent,
+        seeds=_choose_seeds(earlier, best, config),
+        winner=Variation(changes={}, config=best["config"]),
+        variations=tuple(_sort(_join(earlier, variations, best))),
+    )
+    return _with_records(plan)
+
+
+def _specify(best: Mapping[str, Any], config: dict[str, Scalar], number: int = 0) -> TrialSpec:
+    """Return the trial of a configuration with a seed, on the questions of the winner's trial."""
+    options = ReaderOptions.from_json(best["data"].get("options", {}))
+    asked: dict[str, Any] = {
+        "task": options.task,
+        "val_questions": ValQuestions(options.val_questions),
+        "question_seed": best["config"]["seed"],
+    }
+    name = trial_id(best["data"]["fingerprint"], best["features"], config, **asked)
+    return TrialSpec.from_flat(trial_id=name, number=number, dataset=best["dataset"], config=config, **asked)
+
+
+def winner_id(best: Mapping[str, Any]) -> str:
+    """Return the id of the winner's trial; that of the file if its configuration was not edited."""
+    return _specify(best, best["config"]).trial_id
+
+
+def _check_same_winner(earlier: AblationFile, best: Mapping[str, Any], config: AblationConfig) -> None:
+    now = winner_id(best)
+    if earlier.dataset != best["dataset"] or earlier.winner.trial_id != now:
+        raise UserError(
+            f"{config.folder / 'ablation.json'}: winner.trial_id is {earlier.winner.trial_id} of {earlier.dataset}, "
+            f"but the winner of {config.best_config} is {now} of {best['dataset']}; move the folder away, or give "
+            "another --output."
+        )
+    if earlier.winner.config["max_epochs"] > best["config"]["max_epochs"]:
+        raise UserError(
+            f"{config.folder / 'ablation.json'}: its trials have {earlier.winner.config['max_epochs']} epochs, but "
+            f"config.max_epochs of {config.best_config} is {best['config']['max_epochs']}; give the file that has as "
+            "many, or another --output."
+        )
+
+
+def _choose_seeds(earlier: AblationFile | None, best: Mapping[str, Any], config: AblationConfig) -> tuple[int, ...]:
+    first, before = int(best["config"]["seed"]), len(earlier.seeds) if earlier else 0
+    if config.seeds is not None and config.seeds < before:
+        raise UserError(
+            f"seeds must be at least {before}, as many as {config.folder / 'ablation.json'} has, got {config.seeds}; "
+            "give another --output for fewer."
+        )
+    count = config.seeds or before or DEFAULT_SEEDS
+    return tuple(range(first, first + count))
+
+
+def _join(
+    earlier: AblationFile | None, variations: Iterable[Variation], best: Mapping[str, Any]
+) -> Iterable[Variation]:
+    """Return the rows of the folder, then the new ones. All have the epochs that the winner has now."""
+    epochs = {name: value for name, value in best["config"].items() if name in ("max_epochs", "schedule_epochs")}
+    rows = [
+        Variation(changes=row.changes, config={**row.config, **epochs}) for row in (earlier.rows if earlier else ())
+    ]
+    known = [as_begun(row.config) for row in rows]
+    return [*rows, *(variation for variation in variations if as_begun(variation.config) not in known)]
+
+
+def _sort(variations: Iterable[Variation]) -> list[Variation]:
+    """Return rows by the parameters that they change, in the order of their first row; numbers ascend."""
+    groups: dict[tuple[str, ...], list[Variation]] = {}
+    for variation in variations:
+        groups.setdefault(tuple(variation.changes), []).append(variation)
+    return [row for rows in groups.values() for row in _ascending(rows)]
+
+
+def _ascending(rows: list[Variation]) -> list[Variation]:
+    names = [
+        name
+        for name in rows[0].changes
+        if all(isinstance(row.changes[name], int | float) and row.changes[name] is not True for row in rows)
+    ]
+    return sorted(rows, key=lambda row: tuple(float(row.changes[name]) for name in names))
+
+
+def _with_records(plan: AblationPlan) -> AblationPlan:
+    """Return the plan with the trials that have begun."""
+    records = {record.trial_id: record for record in read_ledger(plan.files.trials)}
+    of_study: dict[str, TrialRecord] = {}
+    for specs in plan.trials.values():
+        first = specs[0]
+        if not plan.has_ended(records.get(first.trial_id)) and (record := _of_study(plan, first)):
+            of_study[first.trial_id] = record
+    return replace(plan, records={**records, **of_study}, of_study=frozenset(of_study))
+
+
+def _of_study(plan: AblationPlan, spec: TrialSpec) -> TrialRecord | None:
+    """Return a trial of the study that is completed, with the scores of its questions."""
+    folder = plan.study / "trials" / spec.trial_id
+    if not exists(folder / "config.json"):
+        return None
+    record = TrialLedger(folder).read()
+    best = record.best_epoch(plan.objective)
+    has_scores = record.best is not None and best is not None and record.best.epoch == best["epoch"]
+    same = record.status is Status.COMPLETED and as_begun(record.config) == as_begun(spec.config)
+    return record if same and has_scores and plan.has_ended(record) else None
+
+
+def describe_plan(plan: AblationPlan) -> list[str]:
+    """Return the lines of a dry run: the rows with their trials, and the epochs at most."""
+    metric, seeds = plan.best["metric"], ", ".join(map(str, plan.seeds))
+    missing = {spec.trial_id for _, spec in plan.missing}
+    varied = dict.fromkeys(name for variation in plan.variations for name in variation.changes)
+    winner = describe_winner(plan.best["config"], varied)
+    lines = [
+        f"{plan.dataset}: winner {winner_id(plan.best)}, {metric['name']} {metric['value']:.4f} on val in epoch "
+        f"{metric['epoch']}",
+        f"seeds {seeds}; the questions on val are those of the winner's trial, drawn from seed {plan.seeds[0]}",
+    ]
+    for row, specs in plan.trials.items():
+        states = (
+            "of the study"
+            if spec.trial_id in plan.of_study
+            else "to train"
+            if spec.trial_id in missing
+            else plan.records[spec.trial_id].status.value
+            for spec in specs
+        )
+        trials = ", ".join(f"{spec.trial_id} {state}" for spec, state in zip(specs, states, strict=True))
+        lines.append(f"  {row or winner}: {trials}")
+    total = sum(map(len, plan.trials.values()))
+    lines.append(
+        f"{counted(total, 'trial')}, {len(missing)} to train, up to {counted(plan.max_epochs, 'epoch')} each, "
+        f"{len(missing) * plan.max_epochs} at most"
+    )
+    return lines
