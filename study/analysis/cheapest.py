@@ -18,7 +18,7 @@ from pan_model.command_line import counted
 from pan_model.flat import Scalar
 from pan_model.scores import Interval
 from study.analysis.study_data import DatasetData
-from study.trials.ledger import TrialLedger, TrialRecord
+from study.trials.ledger import BestEpoch, TrialLedger, TrialRecord
 from study.trials.question_scores import interval_ahead
 
 MAX_READ = 40
@@ -109,7 +109,7 @@ def find_cheapest(data: DatasetData) -> Cheapest | None:
     """
     if data.winner is None:
         return None
-    questions = _questions(data, data.winner)
+    questions = _questions(data, data.winner, data.winner.best)
     winner = describe_cost(data, data.winner)
     cheaper = sorted(
         (
@@ -124,7 +124,7 @@ def find_cheapest(data: DatasetData) -> Cheapest | None:
     for _, _, candidate, record in cheaper:
         if questions and _is_surely_worse(questions, candidate.value):
             continue
-        theirs = _questions(data, record) if questions and num_compared < MAX_READ else []
+        theirs = _read_questions(data, record) if questions and num_compared < MAX_READ else []
         if len(theirs) != len(questions) or not questions:
             num_not_compared += 1
             continue
@@ -188,9 +188,12 @@ def _cost(candidate: Candidate) -> tuple[float, int]:
     return (math.inf if operations is None else operations, candidate.num_conditions)
 
 
-def _questions(data: DatasetData, record: TrialRecord) -> list[float]:
+def _read_questions(data: DatasetData, record: TrialRecord) -> list[float]:
+    return _questions(data, record, TrialLedger(data.files.trials / record.trial_id).read().best)
+
+
+def _questions(data: DatasetData, record: TrialRecord, best: BestEpoch | None) -> list[float]:
     """Return the scores of single questions in a trial's best epoch; empty if they were not kept."""
-    best = record.best or TrialLedger(data.files.trials / record.trial_id).read().best
     epoch = record.best_epoch(data.objective)
     if best is None or epoch is None or best.epoch != epoch["epoch"]:
         return []

@@ -44,6 +44,9 @@ MIN_FULL, MIN_TRIALS = 2 * MIN_TOP, 4 * MIN_TOP
 The 5 best are then more than half of the full-length trials, or more than a quarter of all: hardly a selection.
 """
 
+STABLE = 0.9
+"""Share of the resamples in which a parameter must matter more than by chance to stand out."""
+
 TOP_SHARE = 0.1
 """Share of the trials that counts as the best, if it is at least `MIN_TOP` and at most half of the full-length ones."""
 
@@ -55,11 +58,11 @@ class ParameterImportance:
     Attributes:
         name: The parameter.
         share: Its share of the importance of all parameters, 0 to 1. Shares add up to 1 even if nothing matters.
-        low: The low end of the 95% bootstrap interval of the share.
+        low: The low end of the 95% bootstrap interval of the share, which includes the share.
         high: The high end.
         by_chance: The share that the parameter has on average if results are assigned to trials at random.
         stands_out: Whether it matters beyond chance: its importance is larger than that of any parameter in 95% of the
-            random assignments, and the interval of its share lies above `by_chance`.
+            random assignments, and its share is above `by_chance` in 9 of 10 resamples.
         num_trials: The number of trials that have the parameter; fewer than all for a conditional one.
     """
 
@@ -162,16 +165,16 @@ def _estimate(
     # A parameter with many values differs more by chance, so each is measured by its own mean by chance.
     usual = chance.mean(axis=0).clip(min=1e-12)
     level = float(np.quantile((chance / usual).max(axis=1), 0.95))
-    low, high = np.quantile(boots, (0.025, 0.975), axis=0)
+    low, in_most, high = np.quantile(boots, (0.025, 1 - STABLE, 0.975), axis=0)
     chance_shares = np.array([_shares(row) for row in chance]).mean(axis=0)
     found = [
         ParameterImportance(
             name=name,
             share=float(share),
-            low=float(low[place]),
-            high=float(high[place]),
+            low=float(min(low[place], share)),
+            high=float(max(high[place], share)),
             by_chance=float(chance_shares[place]),
-            stands_out=bool(raw[place] / usual[place] > level and low[place] > chance_shares[place]),
+            stands_out=bool(raw[place] / usual[place] > level and in_most[place] > chance_shares[place]),
             num_trials=estimator.num_trials_with(name),
         )
         for place, (name, share) in enumerate(zip(estimator.names, _shares(raw), strict=True))
