@@ -5,7 +5,6 @@ orders pairs in the same way. Encoders that use a graph embed the two images wit
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from pan_model.backbones.architectures import Backbone
 from pan_model.model.conditions import UNSUPERVISED, Followed
+from pan_model.model.gates import Gate
 from pan_model.model.pan import Pan, Scoring
 from pan_model.shapes import Float
 
@@ -28,6 +28,8 @@ class ConditionShare:
         similarity: s, the similarity under the condition.
         relevance: r, the relevance of the condition to the pair; all relevances add up to 1.
         contribution: r s; all contributions add up to the score.
+        follows: The label that the condition follows, for a labelled one its own, and how strongly; None if it follows
+            none or that was not measured.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ConditionShare:
     similarity: float
     relevance: float
     contribution: float
+    follows: Followed | None = None
 
     @property
     def labelled(self) -> bool:
@@ -68,20 +71,105 @@ class Explanation:
         return math.fsum(condition.contribution for condition in self.conditions if condition.labelled)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether there are labelled conditions, which contribute next to nothing to the score."""
+        has_labelled = any(condition.labelled for condition in self.conditions)
+        return has_labelled and self.labelled_contribution < IDLE * self.score
+
+    @property
     def labelled_relevance(self) -> float:
         """The relevance of all labelled conditions together."""
         return math.fsum(condition.relevance for condition in self.conditions if condition.labelled)
 
 
-def display_name(name: str, followed: Mapping[str, Followed] | None) -> str:
-    """Return the name of a condition with the label that it follows, if it follows one.
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a labelled condition reads on a pair, whatever its relevance.
 
-    >>> display_name("unsupervised_3", {"unsupervised_3": Followed(attribute="XNOR(red)", strength=0.712)})
-    'unsupervised_3 (follows XNOR(red), 0.71)'
+    Attributes:
+        text: Such as "both have large".
+        value: s or 1 - s, whichever is large if the text is true.
     """
-    if followed is None or name not in followed:
+
+    text: str
+    value: float
+
+
+LEARNT, READABLE = 0.1, 0.3
+"""Correlations of a labelled condition with its own label: below the first, which is 1% of the variance, it has learnt
+next to nothing of the label; from the second on, its similarity is read as an estimate of the label.
+"""
+
+IDLE = 0.01
+"""Share of a score below which the labelled conditions contribute next to nothing."""
+
+READINGS = {
+    Gate.AND: ("both have", False),
+    Gate.NAND: ("both have", True),
+    Gate.XNOR: ("agree on", False),
+    Gate.XOR: ("agree on", True),
+    Gate.OR: ("at least one has", False),
+    Gate.NOR: ("at least one has", True),
+}
+"""What a condition labelled by each gate reads, and whether its value is 1 - s instead of s."""
+
+
+def read_labelled(explanation: Explanation, k: int) -> tuple[Reading, ...]:
+    """Return what the labelled conditions read on a pair if they hardly contribute to its score; else nothing.
+
+    Conditions that do not follow their own label on training pairs are left out, since their values mean nothing.
+
+    Args:
+        explanation: The explanation of the pair; without `follows` there are no readings.
+        k: The most readings; those with the largest values are returned.
+    """
+    readings: list[Reading] = []
+    for condition in explanation.conditions if explanation.is_idle else ():
+        if condition.labelled and condition.follows is not None and condition.follows.strength >= READABLE:
+            gate, _, attribute = condition.name.removesuffix(")").partition("(")
+            words, inverted = READINGS[Gate(gate)]
+            value = 1 - condition.similarity if inverted else condition.similarity
+            readings.append(Reading(text=f"{words} {attribute}", value=value))
+    return tuple(sorted(readings, key=lambda reading: -reading.value)[:k])
+
+
+def describe_labelled(explanation: Explanation, *, is_measured: bool) -> list[str]:
+    """Return how much the labelled conditions contribute to a score, and whether they can be believed.
+
+    Args:
+        explanation: The explanation of a pair.
+        is_measured: Whether it was measured which labels the conditions follow.
+    """
+    labelled = [condition for condition in explanation.conditions if condition.labelled]
+    if not labelled:
+        return ["no condition of the model has labels, so attributes do not explain the score"]
+    share = explanation.labelled_contribution / explanation.score if explanation.score else 0.0
+    if not explanation.is_idle:
+        return [f"the labelled conditions ({len(labelled)}) contribute {share:.0%} of the score"]
+    described = f"the labelled conditions ({len(labelled)}) contribute {share:.2%} of the score"
+    lines = [f"{described}: the attributes hardly explain it"]
+    strengths = [condition.follows.strength for condition in labelled if condition.follows is not None]
+    if is_measured and max(strengths, default=0.0) < READABLE:
+        lines.append(
+            "nor do they follow their labels on training images"
+            f"{f' (correlations up to {max(strengths):.2f})' if strengths else ''}, so they tell nothing of this pair"
+        )
+    return lines
+
+
+def display_name(name: str, follows: Followed | None) -> str:
+    """Return the name of a condition with the label that it follows, or with a word that it does not follow its own.
+
+    >>> display_name("unsupervised_3", Followed(attribute="XNOR(red)", strength=0.712))
+    'unsupervised_3 (follows XNOR(red), 0.71)'
+    >>> display_name("XNOR(red)", Followed(attribute="XNOR(red)", strength=0.012))
+    'XNOR(red) (does not follow its label, 0.01)'
+    """
+    if follows is None:
         return name
-    return f"{name} (follows {followed[name].attribute}, {followed[name].strength:.2f})"
+    if name.startswith(UNSUPERVISED):
+        return f"{name} (follows {follows.attribute}, {follows.strength:.2f})"
+    return name if follows.strength >= LEARNT else f"{name} (does not follow its label, {follows.strength:.2f})"
 
 
 def explain_pairs(model: Pan, features_1: Float[Tensor, "P D"], features_2: Float[Tensor, "P D"]) -> list[Explanation]:
@@ -107,14 +195,22 @@ def explain_embedded(model: Pan, h1: Float[Tensor, "P E"], h2: Float[Tensor, "P 
         pairs = model.similarity(h1, h2)
         relevance = torch.softmax(pairs.log_relevance.double(), dim=1).tolist()  # adds up to 1 in double precision
         similarity = torch.sigmoid(pairs.similarity_logits.double()).tolist()
-    names = [(name, display_name(name, model.followed)) for name in model.condition_names]
+    followed = model.followed or {}
+    names = [(name, followed.get(name)) for name in model.condition_names]
     return [_explain(names, s, r) for s, r in zip(similarity, relevance, strict=True)]
 
 
-def _explain(names: list[tuple[str, str]], similarity: list[float], relevance: list[float]) -> Explanation:
+def _explain(names: list[tuple[str, Followed | None]], similarity: list[float], relevance: list[float]) -> Explanation:
     conditions = [
-        ConditionShare(name=name, display=display, similarity=s, relevance=r, contribution=r * s)
-        for (name, display), s, r in zip(names, similarity, relevance, strict=True)
+        ConditionShare(
+            name=name,
+            display=display_name(name, follows),
+            similarity=s,
+            relevance=r,
+            contribution=r * s,
+            follows=follows,
+        )
+        for (name, follows), s, r in zip(names, similarity, relevance, strict=True)
     ]
     ordered = sorted(conditions, key=lambda condition: (-condition.contribution, -condition.relevance))
     score = math.fsum(condition.contribution for condition in ordered)
@@ -130,8 +226,8 @@ def describe_limits(model: Pan) -> list[str]:
         lines.append(
             f"the model ranks by {model.scoring}, the log-odds of p, which orders pairs as p does; the score shown is p"
         )
-    if model.followed is None and any(name.startswith(UNSUPERVISED) for name in model.condition_names):
-        lines.append("what unsupervised conditions follow is not known: an earlier release has trained the model")
+    if model.followed is None:
+        lines.append("which labels the conditions follow is not known: an earlier release has trained the model")
     return lines
 
 

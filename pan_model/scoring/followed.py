@@ -1,10 +1,10 @@
-"""Which attributes unsupervised conditions follow: names for conditions that were trained without labels.
+"""Which labels conditions follow: names for unsupervised conditions, and a check of the labelled ones.
 
-A condition follows a label of pairs if its similarity s correlates with the label over pairs of training images. Labels
+A condition follows a label of pairs as far as its similarity s correlates with it over pairs of training images. Labels
 are gates of one attribute, such as XNOR(has_colour::red), and "same has_colour" for attributes that are values of one
 property: whether both images share a value.
 
-Two guards keep chance from naming a condition, since there are many labels to choose from:
+Two guards keep chance from naming an unsupervised condition, since there are many labels to choose from:
 
 - The label is chosen on pairs of one half of the training classes. Its strength is measured on pairs of the other half,
   which had no part in the choice.
@@ -73,7 +73,10 @@ Embed = Callable[[Int[np.ndarray, "n"]], Tensor]
 def find_followed(
     model: Pan, embed: Embed, featured: FeaturedItems, items: Int[np.ndarray, "n"], gate: Gate | None
 ) -> dict[str, Followed]:
-    """Find the labels that a model's unsupervised conditions follow. The pairs are the same in every call.
+    """Measure which labels a model's conditions follow. The pairs are the same in every call.
+
+    Labelled conditions are measured on their own label. They need not follow it: with a small lambda, or little
+    relevance, a model may learn nothing of it. Unsupervised conditions are measured on the label that they follow best.
 
     Args:
         model: The trained model.
@@ -83,28 +86,41 @@ def find_followed(
         gate: The gate of the labelled conditions, None if there are none.
 
     Returns:
-        What each condition follows, by its name; conditions that follow no label have no entry.
+        The label and the strength, by the name of the condition. Unsupervised conditions that follow no label, and
+        labelled ones with too few pairs, have no entry.
     """
-    free = [place for place, name in enumerate(model.condition_names) if name.startswith(UNSUPERVISED)]
-    num_classes = len(np.unique(featured.classes[items]))
-    if not free or not featured.attribute_names or num_classes <= MIN_CLASSES * MIN_STRENGTH:
+    if not featured.attribute_names:
         return {}
     generator = np.random.default_rng(PURPOSE)
     labels = PairLabelling(featured.attribute_names, gate)
-    first, second = (
-        _correlate(model, embed, featured, half, free, labels, generator)
-        for half in _halves(items, featured.classes[items], generator)
-    )
+    halves = _halves(items, featured.classes[items], generator)
+    first, second = (_correlate(model, embed, featured, half, labels, generator) for half in halves)
+    usable = first.usable & second.usable
+    num_classes = len(np.unique(featured.classes[items]))
     minimum = MIN_STRENGTH * max(1.0, MIN_CLASSES / num_classes)
-    candidates = torch.where(first.usable & second.usable, first.correlation, 0.0)
     followed: dict[str, Followed] = {}
-    for row, label in enumerate(candidates.abs().argmax(dim=1).tolist()):
-        chosen_by = float(candidates[row, label])
-        strength = math.copysign(1.0, chosen_by) * float(second.correlation[row, label])
-        if chosen_by != 0 and strength >= minimum:
-            name = labels.names[label] if chosen_by > 0 else labels.opposites[label]
-            followed[model.condition_names[free[row]]] = Followed(attribute=name, strength=round(min(strength, 1), 4))
+    for row, name in enumerate(model.condition_names):
+        if not name.startswith(UNSUPERVISED):
+            label, sign = labels.find(name)
+            if usable[label]:
+                strength = sign * float(first.correlation[row, label] + second.correlation[row, label]) / 2
+                followed[name] = Followed(attribute=name, strength=round(strength, 4))
+            continue
+        candidates = torch.where(usable, first.correlation[row], 0.0)
+        label = int(candidates.abs().argmax())
+        sign = math.copysign(1.0, float(candidates[label]))
+        strength = sign * float(second.correlation[row, label])
+        if usable[label] and strength >= minimum and minimum < 1:
+            attribute = labels.names[label] if sign > 0 else labels.opposites[label]
+            followed[name] = Followed(attribute=attribute, strength=round(min(strength, 1.0), 4))
     return followed
+
+
+class _Correlations(NamedTuple):
+    """The correlation of M conditions with L labels, and which labels have enough pairs of either kind."""
+
+    correlation: Float[Tensor, "M L"]
+    usable: Bool[Tensor, "L"]
 
 
 class PairLabelling:
@@ -131,6 +147,10 @@ class PairLabelling:
         self.opposites = [f"{COMPLEMENTS[gate]}({name})" for gate in self._gates for name in attribute_names]
         self.opposites += [f"different {name}" for name in self._properties]
 
+    def find(self, name: str) -> tuple[int, float]:
+        """Return the place of a label, and 1; or the place of its complement, and -1."""
+        return (self.names.index(name), 1.0) if name in self.names else (self.opposites.index(name), -1.0)
+
     def __call__(
         self, first: Bool[Tensor, "P A"], second: Bool[Tensor, "P A"], certain: Bool[Tensor, "P A"]
     ) -> tuple[Bool[Tensor, "P L"], Bool[Tensor, "P L"]]:
@@ -152,13 +172,6 @@ class PairLabelling:
         return torch.cat(labels, dim=1), torch.cat(sure, dim=1)
 
 
-class _Correlations(NamedTuple):
-    """The correlation of U conditions with L labels, and which labels have enough pairs of either kind."""
-
-    correlation: Float[Tensor, "U L"]
-    usable: Bool[Tensor, "L"]
-
-
 def _halves(
     items: Int[np.ndarray, "n"], classes: Int[np.ndarray, "n"], generator: np.random.Generator
 ) -> list[Int[np.ndarray, "_"]]:
@@ -174,37 +187,36 @@ def _correlate(
     embed: Embed,
     featured: FeaturedItems,
     items: Int[np.ndarray, "n"],
-    free: list[int],
     labels: PairLabelling,
     generator: np.random.Generator,
 ) -> _Correlations:
-    """Correlate the similarity under some conditions with all labels, over random pairs of items."""
+    """Correlate the similarity under all conditions with all labels, over random pairs of items."""
     if len(items) < 2:
-        return _Correlations(torch.zeros(len(free), len(labels.names)), torch.zeros(len(labels.names)).bool())
+        return _Correlations(
+            torch.zeros(len(model.condition_names), len(labels.names)), torch.zeros(len(labels.names)).bool()
+        )
     first = generator.integers(0, len(items), NUM_PAIRS)
     second = (first + generator.integers(1, len(items), NUM_PAIRS)) % len(items)
-    similarity = _similarity(model, embed(items), torch.from_numpy(np.stack([first, second])), free)
+    similarity = _similarity(model, embed(items), torch.from_numpy(np.stack([first, second])))
     present, certain = (torch.from_numpy(table[items]) for table in (featured.attributes, featured.certain))
     return masked_correlation(similarity, *labels(present[first], present[second], certain[first] & certain[second]))
 
 
 @torch.inference_mode()
-def _similarity(
-    model: Pan, embeddings: Float[Tensor, "n E"], pairs: Int[Tensor, "2 P"], free: list[int]
-) -> Float[Tensor, "P U"]:
-    """Return the similarity of pairs of embeddings under some conditions, on the CPU."""
+def _similarity(model: Pan, embeddings: Float[Tensor, "n E"], pairs: Int[Tensor, "2 P"]) -> Float[Tensor, "P M"]:
+    """Return the similarity of pairs of embeddings under all conditions, on the CPU."""
     model.eval()
     batches = pairs.to(embeddings.device).split(BATCH_SIZE, dim=1)
-    return torch.cat([model.similarity(embeddings[i], embeddings[j]).similarity[:, free].cpu() for i, j in batches])
+    return torch.cat([model.similarity(embeddings[i], embeddings[j]).similarity.cpu() for i, j in batches])
 
 
 def masked_correlation(
-    similarity: Float[Tensor, "P U"], labels: Bool[Tensor, "P L"], certain: Bool[Tensor, "P L"]
+    similarity: Float[Tensor, "P M"], labels: Bool[Tensor, "P L"], certain: Bool[Tensor, "P L"]
 ) -> _Correlations:
     """Return Pearson's correlation of similarities with labels over the pairs whose label is certain.
 
     Args:
-        similarity: The similarity of P pairs under U conditions.
+        similarity: The similarity of P pairs under M conditions.
         labels: L labels of the pairs.
         certain: Which of them are certain.
 

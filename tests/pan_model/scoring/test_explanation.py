@@ -13,7 +13,13 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.model.conditions import Followed
 from pan_model.model.pan import Pan, Scoring
 from pan_model.model.similarity import ConditionSimilarity, Joint, SimilarityConfig
-from pan_model.scoring.explanation import describe_limits, explain_embedded, explain_pairs
+from pan_model.scoring.explanation import (
+    describe_labelled,
+    describe_limits,
+    explain_embedded,
+    explain_pairs,
+    read_labelled,
+)
 
 Configure = Callable[..., TrialConfig]
 Build = Callable[[TrialConfig], Pan]
@@ -72,14 +78,58 @@ def test_labelled_conditions_are_told_from_unsupervised_ones(
     assert explained.labelled_relevance == pytest.approx(sum(part.relevance for part in labelled))
 
 
+def test_a_labelled_condition_that_learnt_nothing_says_so_and_is_not_read(
+    build: Build, configure: Configure, featured: FeaturedItems, everything: dict[str, Any]
+):
+    model = build(configure(**everything))
+    with torch.no_grad():  # all relevance lies in the last condition
+        model.similarity.relevance.weight.zero_()
+        model.similarity.relevance.bias.fill_(-20.0)[-1] = 20.0
+    one, other = torch.tensor(featured.features[:1]), torch.tensor(featured.features[9:10])
+    labelled = [name for name in model.condition_names if not name.startswith("unsupervised")]
+    (explained,) = explain_pairs(model, one, other)
+    assert explained.is_idle
+    assert read_labelled(explained, 3) == ()  # not known
+    model.followed = {name: Followed(attribute=name, strength=0.02) for name in labelled}
+    (explained,) = explain_pairs(model, one, other)
+    assert {part.display for part in explained.conditions if part.labelled} == {
+        f"{name} (does not follow its label, 0.02)" for name in labelled
+    }
+    assert read_labelled(explained, 3) == ()
+    assert describe_labelled(explained, is_measured=True) == [
+        "the labelled conditions (5) contribute 0.00% of the score: the attributes hardly explain it",
+        "nor do they follow their labels on training images (correlations up to 0.02), so they tell nothing of this "
+        "pair",
+    ]
+    model.followed[labelled[0]] = Followed(attribute=labelled[0], strength=0.6)
+    model.followed[labelled[-1]] = Followed(attribute=labelled[-1], strength=0.6)
+    (explained,) = explain_pairs(model, one, other)
+    readings = read_labelled(explained, 3)
+    similarity = {part.name: part.similarity for part in explained.conditions}
+    assert {reading.text: reading.value for reading in readings} == {
+        f"both have {labelled[0][4:-1]}": similarity[labelled[0]],
+        f"agree on {labelled[-1][4:-1]}": 1 - similarity[labelled[-1]],
+    }
+    assert len(describe_labelled(explained, is_measured=True)) == 1
+
+
+def test_the_share_of_labelled_conditions_is_stated(build: Build, configure: Configure, featured: FeaturedItems):
+    features = torch.tensor(featured.features[:1]), torch.tensor(featured.features[9:10])
+    supervised = build(configure(supervision="supervised", gate="OR", lambda_=1.0, num_conditions=3))
+    (line,) = describe_labelled(explain_pairs(supervised, *features)[0], is_measured=False)
+    assert line == "the labelled conditions (3) contribute 100% of the score"
+    free = build(configure())
+    (line,) = describe_labelled(explain_pairs(free, *features)[0], is_measured=True)
+    assert line == "no condition of the model has labels, so attributes do not explain the score"
+
+
 def test_limits_are_stated(build: Build, configure: Configure):
-    assert describe_limits(build(configure(supervision="supervised", gate="OR", lambda_=1.0, num_conditions=3))) == []
-    graph = build(configure(encoder="graph", scoring="log_odds", graph_layers=1, graph_width=4))
-    lines = describe_limits(graph)
-    assert [line.split(";")[0] for line in lines] == [
+    model = build(configure(encoder="graph", scoring="log_odds", graph_layers=1, graph_width=4))
+    assert [line.split(";")[0] for line in describe_limits(model)] == [
         "the encoder uses a graph",
         "the model ranks by log_odds, the log-odds of p, which orders pairs as p does",
-        "what unsupervised conditions follow is not known: an earlier release has trained the model",
+        "which labels the conditions follow is not known: an earlier release has trained the model",
     ]
-    graph.followed = {}
-    assert len(describe_limits(graph)) == 2
+    model = build(configure())
+    model.followed = {}
+    assert describe_limits(model) == []

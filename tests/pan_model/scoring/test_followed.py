@@ -122,10 +122,15 @@ def test_few_classes_and_data_without_attributes_give_no_names(coloured: Feature
     assert follow(model, replace(coloured, attributes=none, certain=none, attribute_names=())) == {}
 
 
-def test_labelled_conditions_follow_nothing_else(coloured: FeaturedItems, flat: dict[str, Any]):
-    model = linear([of(3, -9.0)], [4.5], flat)
-    model.condition_names = ("XNOR(has_colour::red)",)
-    assert follow(model, coloured, Gate.XNOR) == {}
+def test_labelled_conditions_are_measured_on_their_own_label(coloured: FeaturedItems, flat: dict[str, Any]):
+    model = linear([of(3, 9.0), of(3, -9.0), of(WIDTH, 1.0)], [-4.5, 4.5, 0.0], flat)
+    model.condition_names = ("XOR(large)", "XOR(has_colour::red)", "XOR(rare)")
+    items = torch.from_numpy(coloured.features)
+    found = find_followed(model, lambda some: items[some], coloured, np.arange(480), Gate.XOR)
+    assert {name: followed.attribute for name, followed in found.items()} == {name: name for name in found}
+    assert found["XOR(large)"].strength > 0.97
+    assert abs(found["XOR(has_colour::red)"].strength) < 0.1
+    assert "XOR(rare)" not in found
 
 
 def test_the_correlation_is_that_of_the_certain_pairs():
