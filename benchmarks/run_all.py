@@ -30,6 +30,7 @@ BENCHMARKS = (
     "study_overhead",
     "as_shipped",
     "final_training",
+    "report_page",
 )
 TWO_CHECKOUTS = "two_checkouts"
 WITH_DATA = {"as_shipped", TWO_CHECKOUTS}

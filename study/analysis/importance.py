@@ -215,7 +215,8 @@ class _Estimator:
 
     def __init__(self, trials: Sequence[FrozenTrial], scores: np.ndarray, num_top: int) -> None:
         self.trials = trials
-        values = {name: [trial.params.get(name) for trial in trials] for trial in trials for name in trial.params}
+        names = dict.fromkeys(name for trial in trials for name in trial.params)
+        values = {name: [trial.params.get(name) for trial in trials] for name in names}
         self.names = [name for name, column in values.items() if len({*column} - {None}) > 1]
         self._values = values
         self._scores = scores

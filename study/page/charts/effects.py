@@ -206,4 +206,4 @@ def _describe_level(level: Level) -> str:
 
 def _spreads(count: int) -> list[float]:
     """Return offsets that keep points of one row apart, the same in each run."""
-    return [((place * 0.618034) % 1 - 0.5) * 0.36 - 0.08 for place in range(count)]
+    return [((place * 0.618034) % 1 - 0.5) * 0.4 for place in range(count)]

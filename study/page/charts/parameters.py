@@ -15,6 +15,9 @@ from study.page.formats import metric_name, number
 MOST_PARAMETERS = 12
 """Number of parameters in the chart of importance; the table has all."""
 
+MOST_TOP = 20
+"""Largest number of lines that stand out; at most a quarter does."""
+
 LACKING = -0.12
 """The height at which a line passes an axis whose parameter the trial lacks."""
 
@@ -67,15 +70,15 @@ def importance_chart(importance: Importance) -> go.Figure:
 def coordinates_chart(coordinates: Coordinates) -> go.Figure:
     """Draw a line for each full-length trial through its parameters to its value.
 
-    The best quarter is thick and dark, the others thin and light. A line passes below an axis if the trial lacks the
+    The best trials are thick and dark, the others thin and light. A line passes below an axis if the trial lacks the
     parameter. plotly's own parallel coordinates need WebGL, and have no place for a parameter that a trial lacks.
     """
     values = [line.value for line in coordinates.lines]  # the worst first
-    num_top = math.ceil(len(values) / 4)
+    num_top = min(MOST_TOP, math.ceil(len(values) / 4))
     axes = coordinates.axes
     groups: list[tuple[str, str, float, str, float, Sequence[Line]]] = [
         ("other trials", SKY, 1.0, "solid", 0.5, coordinates.lines[: len(values) - num_top]),
-        (f"best quarter ({num_top})", BLUE, 2.0, "solid", 0.9, coordinates.lines[len(values) - num_top :]),
+        (f"the best {num_top}", BLUE, 2.0, "solid", 0.9, coordinates.lines[len(values) - num_top :]),
         ("winner", INK, 3.5, "dash", 1.0, [line for line in coordinates.lines if line.is_winner]),
     ]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)

@@ -89,6 +89,7 @@ def make_figure(
     return go.Figure(data=list(traces), layout={**base, **layout, "xaxis": x_axis, "yaxis": y_axis})
 
 
+ROW_LINE = {"color": "rgba(128, 128, 128, 0.35)", "width": 1}
 ROW_HEIGHT = 46
 """Height in pixels of a row of a chart with a row for each name."""
 
@@ -102,6 +103,7 @@ def make_rows_figure(
     is at y = len(labels) - 1, that of the last at 0.
     """
     label = {"xref": "paper", "x": 0, "xanchor": "left", "yanchor": "middle", "showarrow": False, "font": {"size": 12}}
+    row_line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "layer": "below", "line": ROW_LINE}
     last = len(labels) - 1
     return make_figure(
         traces,
@@ -109,6 +111,7 @@ def make_rows_figure(
         y_title="",
         height=100 + ROW_HEIGHT * len(labels),
         annotations=[{**label, "y": last - place + 0.42, "text": text} for place, text in enumerate(labels)],
+        shapes=[*(row_line | {"y0": y, "y1": y} for y in range(len(labels))), *layout.pop("shapes", ())],
         xaxis={"nticks": 5, "tickangle": 0, **layout.pop("xaxis", {})},
         yaxis={"visible": False, "range": [-0.5, last + 0.75]},
         **layout,

@@ -77,7 +77,6 @@ def _facts(winner: TrialRecord, epoch: int) -> list[tuple[str, object]]:
     return [
         *shown,
         ("best epoch", f"{epoch} of {len(winner.history)} run"),
-        ("trial", trial_name(winner).removeprefix("trial ")),
     ]
 
 

@@ -72,7 +72,7 @@ def _coordinates(data: DatasetData, first: list[str]) -> list[Block]:
             title="Parallel coordinates",
             figure=coordinates_chart(coordinates),
             finding=f"Each of {counted(num_lines, 'full-length trial')} is a line through its parameters, the most "
-            "important first, to its value at the right. Where the thick lines of the best quarter come together, the "
+            "important first, to its value at the right. Where the thick lines of the best trials come together, the "
             "value mattered; “none” means that a trial lacks the parameter.",
             table=Table(
                 caption=f"The {len(best)} best full-length trials",
