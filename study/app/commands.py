@@ -29,7 +29,7 @@ def run_command(words: Sequence[str], script: Path | None = None) -> int:
     again = shlex.join([*words, *(() if "--resume" in words else ("--resume",))])
     command = f"submit study/run.py again with {again}" if is_submitted(script) else f"uv run study/run.py {again}"
     resume_hint = f"all finished epochs are saved; resume with: {command}"
-    return run_with_terminal(lambda terminal: _run(words, terminal, script, command), resume_hint)
+    return run_with_terminal(lambda terminal: run_from_words(words, terminal, script, command), resume_hint)
 
 
 def collate_command(words: Sequence[str]) -> int:
@@ -48,7 +48,21 @@ def final_command(words: Sequence[str]) -> int:
     return run_with_terminal(lambda terminal: _final(words, terminal), resume_hint)
 
 
-def _run(words: Sequence[str], terminal: Terminal, script: Path | None, resume_command: str) -> int:
+def run_from_words(words: Sequence[str], terminal: Terminal, script: Path | None, resume_command: str) -> int:
+    """Run, resume or describe a study; errors are raised.
+
+    Args:
+        words: The command line of study/run.py.
+        terminal: Shows progress and results.
+        script: The file that runs, if it may be a copy.
+        resume_command: The command that resumes the study, for driver.json.
+
+    Returns:
+        The exit code: 0, or 1 if no trial completed.
+
+    Raises:
+        UserError: If a flag or the data are wrong; nothing is written then.
+    """
     from study.app.dry_run import describe_plan
     from study.app.report_page import write_report
     from study.config.resume import (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from pan_model.command_line import OneLineParser
 from pan_model.errors import UserError
-from study.analysis.compare_studies import Comparison, compare_studies
+from study.analysis.comparison.compare_studies import Comparison, compare_studies
 from study.analysis.study_data import StudyData, read_study_data
 from study.app.commands import run_with_terminal
 from study.page.comparison_tables import CSV_COLUMNS, TITLE, to_lines, to_markdown, to_table

@@ -5,7 +5,7 @@ from typing import Any
 
 from pan_model.command_line import counted
 from pan_model.scores import Interval
-from study.analysis.compare_studies import Comparison, DatasetComparison
+from study.analysis.comparison.compare_studies import Comparison, DatasetComparison
 from study.page.blocks import Block, Chart, Page, Part, Section, Table, Text, Tone
 from study.page.charts.methods import methods_chart
 from study.page.charts.style import GREY

@@ -6,8 +6,8 @@ from typing import Any
 
 from pan_model.command_line import counted
 from pan_model.scores import Interval
-from study.analysis.compare_studies import Comparison, DatasetComparison, Result
-from study.analysis.paired import Difference
+from study.analysis.comparison.compare_studies import Comparison, DatasetComparison, Result
+from study.analysis.comparison.paired import Difference
 from study.reporting.tables import markdown_table, to_csv
 from study.terminal import duration
 from study.trials.ledger import Status

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.analysis.compare_studies import compare_studies
+from study.analysis.comparison.compare_studies import compare_studies
 from study.analysis.study_data import read_study_data
 from study.page.comparison_page import comparison_page
 from study.storage.paths import StudyPaths

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.analysis.compare_studies import Comparison, compare_studies
+from study.analysis.comparison.compare_studies import Comparison, compare_studies
 from study.analysis.study_data import read_study_data
 from study.page.comparison_tables import to_lines, to_markdown, to_table
 from study.storage.paths import StudyPaths

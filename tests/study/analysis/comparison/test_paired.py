@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pan_model.scores import Interval
-from study.analysis.paired import T_975, Difference, correct, paired_by_question, paired_by_seed
+from study.analysis.comparison.paired import T_975, Difference, correct, paired_by_question, paired_by_seed
 
 
 def test_a_difference_is_the_mean_over_questions_with_the_interval_of_all_tables():

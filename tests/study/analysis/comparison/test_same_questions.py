@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.analysis.same_questions import find_other_val_questions, find_refusal
+from study.analysis.comparison.same_questions import find_other_val_questions, find_refusal
 from study.analysis.study_data import DatasetData, read_study_data
 from study.storage.paths import StudyPaths
 

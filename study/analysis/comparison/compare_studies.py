@@ -10,17 +10,18 @@ from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from pan_model.scores import Interval
-from study.analysis.paired import Difference, correct, paired_by_question, paired_by_seed
-from study.analysis.same_questions import (
+from study.analysis.comparison.paired import Difference, correct, paired_by_question, paired_by_seed
+from study.analysis.comparison.same_questions import (
     differing_parameters,
     find_other_seed,
     find_other_val_questions,
     find_refusal,
     val_questions,
 )
+from study.analysis.comparison.study_differences import StudyDifference, find_study_differences
 from study.analysis.study_data import DatasetData, StudyData
-from study.analysis.study_differences import StudyDifference, find_study_differences
 from study.reporting.final_metrics import FinalScores, read_final, read_test_questions
+from study.storage.location import absolute
 from study.trials.ledger import Status
 from study.trials.question_scores import interval_of
 
@@ -143,8 +144,8 @@ def compare_studies(studies: Sequence[StudyData]) -> Comparison:
 
 
 def unique_labels(studies: Sequence[StudyData]) -> tuple[str, ...]:
-    """Return the studies' names; their folders where two have the same name."""
-    names = [study.name for study in studies]
+    """Return the names of the studies' folders; their paths where two have the same name."""
+    names = [absolute(study.paths.root).name or study.name for study in studies]
     return tuple(
         name if names.count(name) == 1 else str(study.paths.root) for name, study in zip(names, studies, strict=True)
     )

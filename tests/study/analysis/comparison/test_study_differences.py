@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from study.analysis.study_differences import StudyDifference, Topic, find_study_differences
+from study.analysis.comparison.study_differences import StudyDifference, Topic, find_study_differences
 
 Content = Callable[..., dict[str, Any]]
-RECORDED = Path(__file__).parents[2] / "recorded" / "0.1" / "recorded"
+RECORDED = Path(__file__).parents[3] / "recorded" / "0.1" / "recorded"
 
 
 def by_name(*contents: dict[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from pan_model.errors import UserError
-from study.analysis.compare_studies import Comparison, compare_studies, unique_labels
+from study.analysis.comparison.compare_studies import Comparison, compare_studies, unique_labels
 from study.analysis.study_data import read_study_data
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status
 
 Write = Callable[..., StudyPaths]
-RECORDED = Path(__file__).parents[2] / "recorded" / "0.1" / "recorded"
+RECORDED = Path(__file__).parents[3] / "recorded" / "0.1" / "recorded"
 WEAK, STRONG = [0.5, 0.25, 0.5, 0.75, 0.5, 0.25], [0.75, 0.5, 0.75, 1.0, 0.75, 0.75]
 
 
