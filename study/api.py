@@ -4,6 +4,7 @@ Errors of use are `pan_model.errors.UserError`, as one line.
 """
 
 import os
+import sys
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,7 +107,7 @@ class Study:
         config = read_study_config(words)
         if config.dry_run:
             raise UserError("dry_run prints a plan and makes no study; type study/run.py --dry-run instead.")
-        run_from_words(words, Terminal(), None, "")
+        run_from_words(words, _terminal(), None, "")
         return cls(read_study_data(config.results))
 
     def refresh(self) -> "Study":
@@ -203,7 +204,7 @@ class Study:
         from study.page.charts.effects import lambda_chart
 
         effects = self.effects(dataset)
-        _check_not_missing(effects.lambda_.missing)
+        self._check_there(effects.lambda_.missing)
         return lambda_chart(effects)
 
     def plot_gates(self, dataset: str | None = None) -> "go.Figure":
@@ -215,7 +216,7 @@ class Study:
         from study.page.charts.effects import gate_chart
 
         effects = self.effects(dataset)
-        _check_not_missing(effects.gate.missing)
+        self._check_there(effects.gate.missing)
         return gate_chart(effects)
 
     def final(self, dataset: str | None = None, **flags: Any) -> "FinalResult":
@@ -241,7 +242,7 @@ class Study:
             from study.app.train_final import train_final  # here: importing torch takes seconds
 
             export_best_config(files, self.data.content, self.data.datasets[best.dataset].records)
-            train_final(config, Terminal())
+            train_final(config, _terminal())
         result = read_final_result(config.folder)
         if result.trial_id != best.trial_id:
             raise UserError(
@@ -274,11 +275,17 @@ class Study:
             raise UserError(f"{self.folder}: dataset must be one of {names}, got '{name}'.")
         return self.data.datasets[name]
 
+    def _check_there(self, missing: str) -> None:
+        if missing:
+            raise UserError(f"{self.folder}: {missing}")
+
 
 FROM_STUDY = ("data_root", "cache_dir", "skip_bad_images")
 """Flags of study/final.py whose default here is the value that the study had."""
 
 
-def _check_not_missing(missing: str) -> None:
-    if missing:
-        raise UserError(missing)
+def _terminal() -> Terminal:
+    """Return a terminal that prints plain lines in a notebook, where rich would make each line an element of HTML."""
+    from rich.console import Console
+
+    return Terminal(Console(highlight=False, soft_wrap=True, force_terminal=sys.stdout.isatty(), force_jupyter=False))
