@@ -14,11 +14,10 @@ from study.storage.location import Location, absolute, in_store, locate
 from study.storage.paths import StudyPaths
 from study.terminal import Terminal
 
-EPILOG = """example:
-  uv run study/compare.py results/before results/after --output comparison
-
-The first study is the reference. Differences are paired where both studies were asked the same questions; where they
-were not, the reason is printed. Without --output nothing is written."""
+DESCRIPTION = (
+    "Compare studies: results with intervals, differences paired by question from the first study, and what else "
+    "differs. Without --output nothing is written."
+)
 
 
 def _page(comparison: Comparison) -> str:
@@ -46,8 +45,8 @@ def compare_command(words: Sequence[str]) -> int:
 def _compare(words: Sequence[str], terminal: Terminal) -> int:
     parser = OneLineParser(
         prog="study/compare.py",
-        description="Compare studies: results with intervals and paired differences, and what else differs.",
-        epilog=EPILOG,
+        description=DESCRIPTION,
+        epilog="example:\n  uv run study/compare.py results/before results/after --output comparison",
     )
     parser.add_argument(
         "folders", metavar="results/NAME", nargs="+", help="folders of two or more studies, or s3:// URLs"

@@ -170,7 +170,7 @@ def test_the_report_is_written_beside_study_json(study: Study):
 def test_a_study_of_version_0_1_is_read():
     study = Study.load(RECORDED)
     assert study.best.trial_id == "037d5dca92ec"
-    assert study.trials["started"].isna().all()
+    assert study.trials["started"].isna().tolist() == [True, True]
     assert len(study.history) == 4
 
 

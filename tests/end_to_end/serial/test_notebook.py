@@ -46,9 +46,7 @@ def test_the_notebook_is_kept_without_outputs(notebook: Any):
     assert [(cell.outputs, cell.execution_count) for cell in cells] == [([], None)] * len(cells)
 
 
-def test_the_notebook_runs(
-    notebook: Any, tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-):
+def test_the_notebook_runs(notebook: Any, tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     for name in ("data_root", "cache_dir"):
         monkeypatch.setenv(f"PAN_STUDY_{name.upper()}", str(folders[name]))
