@@ -114,6 +114,9 @@ def run_from_words(words: Sequence[str], terminal: Terminal, script: Path | None
         check_trials(plan.space, plan.dataset)
         for line in describe_left_out(plan.space):
             terminal.say(f"{plan.dataset}: {line}")
+    for plan in config.plans:
+        up_to = f"{counted(plan.num_trials, 'trial')} of up to {counted(plan.max_epochs, 'epoch')}"
+        terminal.say(f"{plan.dataset}: {up_to}; results go to {config.results.root}")
 
     from study.app.run_study import conduct_study  # after the checks: importing torch takes seconds
 

@@ -36,6 +36,8 @@ from study.reporting.best_config import read_best_config
 from study.reporting.collation import collate
 from study.reporting.final_metrics import average_over_seeds, baseline_metrics, model_metrics, paired_differences
 from study.reporting.model_card import write_model_card
+from study.reporting.next_commands import commands_after_final
+from study.reporting.report import print_next
 from study.storage.files import exists, storage_of, write_json
 from study.storage.location import Location, absolute, in_store
 from study.storage.paths import StudyPaths
@@ -85,6 +87,8 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
     terminal.say(_describe_times(prepared_s - started_s, ended_s - prepared_s, results))
     _print_results(config.folder, prepared.row.task.objective.name, metrics, terminal)
     _summarise(config.folder, prepared.dataset, terminal)
+    report = StudyPaths(absolute(config.folder).parent.parent).report
+    print_next(commands_after_final(config.folder, config.data_root, prepared.dataset, report), terminal)
     return 0
 
 

@@ -1,17 +1,15 @@
 """The report at the end of a study: results, files and the commands that may follow."""
 
-import shlex
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from pan_model.command_line import counted
 from study.config.dataset_plan import DatasetPlan
-from study.config.study_config import DEFAULT_CACHE, StudyConfig
+from study.config.study_config import StudyConfig
 from study.reporting.collation import Collated
+from study.reporting.next_commands import next_commands
 from study.reporting.summary import DatasetSummary
 from study.storage.files import exists
-from study.storage.location import Location, in_store
-from study.storage.paths import StudyPaths
+from study.storage.location import Location
 from study.terminal import Terminal
 from study.trials.ledger import Status, count_by_status
 from study.trials.more_epochs import as_searched, count_missing
@@ -35,27 +33,14 @@ def report_study(config: StudyConfig, collated: Mapping[str, Collated], terminal
     for path in _files_made(config):
         terminal.say(f"  {path}")
     commands = next_commands(config, {plan.dataset: collated[plan.dataset].summary for plan in config.plans})
-    for line in ("next:", *(f"  {command}" for command in commands)) if commands else ():
-        terminal.say(line)
+    print_next(commands, terminal)
     return 0 if any(completed) else 1
 
 
-def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) -> list[str]:
-    """Return the commands that may follow: viewers, and a final training for each winner that had none."""
-    results, journals = config.results, config.results
-    commands: list[str] = []
-    if exists(results.tensorboard):
-        commands.append(shlex.join(["uv", "run", "tensorboard", "--logdir", str(results.tensorboard)]))
-    if in_store(results.root):  # the journal's viewer needs a file
-        journals = StudyPaths(Path("copies") / config.study_name)
-        commands.append(shlex.join(["uv", "run", "study/collate.py", str(results.root), "--copy", str(journals.root)]))
-    for dataset in summaries:
-        if exists(results.dataset(dataset).journal):
-            commands.append(shlex.join(["uv", "run", "optuna-dashboard", str(journals.dataset(dataset).journal)]))
-    for dataset, summary in summaries.items():
-        if summary.best is not None and all(scores.test is None for scores in summary.scores):
-            commands.append(_final_command(config, results.dataset(dataset).best_config))
-    return commands
+def print_next(commands: Sequence[str], terminal: Terminal) -> None:
+    """Print the commands that may follow, if there are any."""
+    for line in ("next:", *(f"  {command}" for command in commands)) if commands else ():
+        terminal.say(line)
 
 
 def _report_dataset(
@@ -99,12 +84,3 @@ def _files_made(config: StudyConfig) -> list[Location]:
         files = results.dataset(plan.dataset)
         paths += [files.best_config, files.backbone, files.trials_table, files.history_table, files.journal]
     return [path for path in paths if exists(path)]
-
-
-def _final_command(config: StudyConfig, best_config: Location) -> str:
-    words = ["uv", "run", "study/final.py", best_config, "--data-root", config.data_root, "--seeds", 5]
-    if config.cache_dir != DEFAULT_CACHE:
-        words += ["--cache-dir", config.cache_dir]
-    if config.skip_bad_images:
-        words += ["--skip-bad-images"]
-    return shlex.join(map(str, words))

@@ -1,6 +1,8 @@
 """A small dataset in features, ledgers written by hand, a disk on which a process can die at any write, and a store."""
 
 import os
+import runpy
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import torch
 from optuna.samplers import RandomSampler
 
+from pan_model.command_line import OneLineParser
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from search_spaces import SPACES
@@ -96,6 +99,31 @@ def small_trial() -> dict[str, Any]:
         "max_epochs": 2,
         "seed": 3,
     }
+
+
+@pytest.fixture
+def parser_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], tuple[OneLineParser, str]]:
+    """Return the parser of a script or module of the repository, such as study/run.py, and its help."""
+
+    def find(command: str) -> tuple[OneLineParser, str]:
+        parsers: list[OneLineParser] = []
+        print_help = OneLineParser.print_help
+
+        def remember(parser: OneLineParser, file: Any = None) -> None:
+            parsers.append(parser)
+            print_help(parser, file)
+
+        with monkeypatch.context() as changed:
+            changed.setattr(OneLineParser, "print_help", remember)
+            changed.setattr(sys, "argv", [command, "--help"])
+            changed.setenv("COLUMNS", "80")
+            with pytest.raises(SystemExit, match="0"):
+                runpy.run_path(str(Path(__file__).parents[2] / command), run_name="__main__")
+        return parsers[0], capsys.readouterr().out
+
+    return find
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """The help of every command ends with an example that the command accepts."""
 
 import re
-import runpy
 import shlex
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,24 +31,10 @@ def test_all_commands_are_found():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_ends_with_an_example_that_parses(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    parsers: list[OneLineParser] = []
-    print_help = OneLineParser.print_help
-
-    def remember(parser: OneLineParser, file: Any = None) -> None:
-        parsers.append(parser)
-        print_help(parser, file)
-
-    monkeypatch.setattr(OneLineParser, "print_help", remember)
-    monkeypatch.setattr(sys, "argv", [command, "--help"])
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit, match="0"):
-        runpy.run_path(str(ROOT / command), run_name="__main__")
-    text = capsys.readouterr().out
+def test_the_help_ends_with_an_example_that_parses(command: str, parser_of: Callable[[str], tuple[OneLineParser, str]]):
+    parser, text = parser_of(command)
     assert text.count(EXAMPLE) == 1
     examples = re.sub(r"\\\n\s*", "", text.split(EXAMPLE)[1].strip().split("\n\n")[0]).splitlines()
     for example in (line.split("  #")[0].strip() for line in examples):
         assert example.startswith(f"{called_as(command)} ")
-        parsers[0].parse(shlex.split(example.removeprefix(called_as(command))))
+        parser.parse(shlex.split(example.removeprefix(called_as(command))))

@@ -101,15 +101,15 @@ def test_screen_names_files_that_exist_and_commands_to_go_on_with(done: Any) -> 
     for line in lines[made + 1 : following]:
         assert Path(line.strip()).exists()
     commands = [line.strip() for line in lines[following + 1 :]]
-    assert commands[0] == f"uv run tensorboard --logdir {done.results.tensorboard}"
-    assert commands[1] == f"uv run optuna-dashboard {done.files.journal}"
-    assert commands[2].startswith(f"uv run study/final.py {done.files.best_config} --data-root ")
+    assert commands[0] == f"uv run python -m webbrowser {done.results.report.absolute().as_uri()}"
+    assert commands[1].startswith(f"uv run study/final.py {done.files.best_config} --data-root ")
+    assert commands[2] == f"uv run tensorboard --logdir {done.results.tensorboard}"
     assert len(commands) == 3
 
 
 def test_screen_tells_progress_where_nobody_watches_and_little_else(done: Any) -> None:
     lines = done.finished.out.splitlines()
-    assert f"demo 0/{NUM_TRIALS}" in lines
+    assert f"demo 0/{NUM_TRIALS} | first trials start" in lines
     about_ray = [line for line in lines if "Ray" in line]
     assert about_ray == [] or about_ray[0] == "starting Ray on this machine"
     assert all(re.fullmatch(r"Ray has started in (\d+ min )?\d+ s", line) for line in about_ray[1:])

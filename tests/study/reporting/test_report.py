@@ -1,20 +1,17 @@
-"""The lines about a comparison when a study ends, and the commands that may follow."""
+"""The lines about a comparison when a study ends."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from pan_model.scores import Interval
-from study.config.study_config import StudyConfig
 from study.reporting.comparison import MethodScores
-from study.reporting.report import next_commands, print_comparison
+from study.reporting.report import print_comparison
 from study.reporting.summary import DatasetSummary
 from study.terminal import Terminal
-from study.trials.ledger import Status, TrialRecord
 
 VAL, AHEAD = Interval(0.5, 0.4, 0.6), Interval(-0.125, -0.25, 0.0)
 
@@ -64,21 +61,3 @@ def test_what_is_not_known_is_not_told(say: Callable[..., list[str]]):
 def test_cautions_come_last(say: Callable[..., list[str]]):
     lines = say([MethodScores(method="siamese_distance", val=VAL, val_ahead=AHEAD)], "one", "two")
     assert lines[1:] == ["  caution: one", "  caution: two"]
-
-
-def test_what_to_type_next_does_something(study_config: Callable[..., StudyConfig], record: Callable[..., TrialRecord]):
-    config = study_config()
-    won = replace(EMPTY, best=(record(0, Status.COMPLETED, 0.5), 0.5, 1), scores=[MethodScores(method="PAN", val=VAL)])
-    tested = replace(won, scores=[MethodScores(method="PAN", val=VAL, test=VAL)])
-
-    def programs(summary: DatasetSummary) -> list[Any]:
-        return [command.split()[2] for command in next_commands(config, {"demo": summary})]
-
-    assert programs(EMPTY) == []  # nothing began
-    assert programs(won) == ["study/final.py"]
-    config.results.tensorboard.mkdir(parents=True)
-    config.results.dataset("demo").folder.mkdir()
-    config.results.dataset("demo").journal.touch()
-    assert programs(EMPTY) == ["tensorboard", "optuna-dashboard"]
-    assert programs(won) == ["tensorboard", "optuna-dashboard", "study/final.py"]
-    assert programs(tested) == ["tensorboard", "optuna-dashboard"]  # final/ is there and would be refused
