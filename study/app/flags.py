@@ -79,8 +79,10 @@ def ablation_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="study/ablate.py",
         description="Train a best configuration with one parameter changed at a time, and compare on val.",
-        epilog="example: study/ablate.py results/birds/cub/best_config.json --vary lambda=1e-5,1e-3,0.1,10 "
-        "--vary gate=OR,XNOR,AND --seeds 3 --data-root DATA",
+        epilog=(
+            "example:\n  uv run study/ablate.py results/birds/cub/best_config.json --data-root data --seeds 3 \\\n"
+            "    --vary lambda=1e-5,1e-3,0.1,10 --vary gate=OR,XNOR,AND"
+        ),
     )
     _add_flags(parser, AblationConfig)
     return parser
