@@ -86,7 +86,7 @@ def model_commands(final: Location, data_root: Path, dataset: str) -> list[str]:
 
 def open_command(page: Location) -> str:
     """Return the command that opens a page of this machine in a browser."""
-    return _command("python", "-m", "webbrowser", Path(page).absolute().as_uri())
+    return _command("python", "-m", "webbrowser", Path(str(page)).absolute().as_uri())
 
 
 def find_pair(folder: Path) -> tuple[Path, Path] | None:
