@@ -43,6 +43,7 @@ def ablate(config: AblationConfig, terminal: Terminal) -> int:
 
     from pan_model.reproducibility import deterministic_arithmetic
     from study.app.ablation.plan import describe_plan, make_plan
+    from study.app.ablation.start import start_from
     from study.app.ablation.tables import describe_rows, write_ablation
     from study.app.ablation.training import load_workers, plan_workers, train_trials
     from study.app.prepare_again import prepare_again
@@ -50,7 +51,7 @@ def ablate(config: AblationConfig, terminal: Terminal) -> int:
     from study.reporting.best_config import read_best_config
     from study.storage.files import storage_of
 
-    best = dict(read_best_config(config.best_config))
+    best = dict(start_from(read_best_config(config.best_config), config))
     plan = make_plan(best, config)
     missing = plan.missing
     regime = Regime(best["features"]["regime"])

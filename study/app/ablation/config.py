@@ -28,6 +28,14 @@ class AblationConfig:
         many=True,
         repeated=True,
     )
+    trial: str | None = flag(
+        None,
+        str,
+        "ID",
+        "start from this completed trial of the study, such as the best one that has a lambda",
+        group=Group.STUDY,
+        default_text="the winner, whose configuration is in best_config.json",
+    )
     grid: bool = flag(
         False,
         bool,

@@ -18,7 +18,8 @@ from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from study.app.ablation.config import DEFAULT_SEEDS, AblationConfig
 from study.app.ablation.results import AblationFile, compare_rows, read_ablation
-from study.app.ablation.variations import Variation, describe_winner, read_varied, vary_winner
+from study.app.ablation.start import start_name
+from study.app.ablation.variations import Variation, describe_start, read_varied, vary_winner
 from study.config.identity import as_begun, trial_id
 from study.storage.files import exists
 from study.storage.location import Location
@@ -33,7 +34,8 @@ class AblationPlan:
     """A controlled comparison.
 
     Attributes:
-        best: The content of best_config.json.
+        best: The content of best_config.json; if the comparison starts from another trial, with that trial.
+        name: What the rows are compared with: the winner, or the trial of --trial.
         paths: The files of the comparison.
         study: The files of the winner's study on the dataset.
         seeds: The seeds of the trainings. The first is that of the study.
@@ -44,6 +46,7 @@ class AblationPlan:
     """
 
     best: Mapping[str, Any]
+    name: str
     paths: AblationPaths
     study: Location
     seeds: tuple[int, ...]
@@ -91,7 +94,7 @@ class AblationPlan:
     def missing(self) -> list[tuple[str, TrialSpec]]:
         """The trials that have not ended, with their names."""
         return [
-            (f"{row or 'winner'}, seed {spec.config['seed']}", spec)
+            (f"{row or self.name}, seed {spec.config['seed']}", spec)
             for row, specs in self.trials.items()
             for spec in specs
             if not self.has_ended(self.records.get(spec.trial_id))
@@ -123,6 +126,7 @@ class AblationPlan:
             seeds=self.seeds,
             max_epochs=self.max_epochs,
             winner_id=winner_id(self.best),
+            start=self.name,
             winner=(self.winner.config, rows[self.winner.name]),
             rows=[(variation.changes, variation.config, rows[variation.name]) for variation in self.variations],
         )
@@ -157,6 +161,7 @@ def make_plan(best: Mapping[str, Any], config: AblationConfig) -> AblationPlan:
     variations = vary_winner(best, varied, config)
     plan = AblationPlan(
         best=best,
+        name=start_name(best, config),
         paths=paths,
         study=config.best_config.parent,
         seeds=_choose_seeds(earlier, best, config),
@@ -186,10 +191,11 @@ def winner_id(best: Mapping[str, Any]) -> str:
 def _check_same_winner(earlier: AblationFile, best: Mapping[str, Any], config: AblationConfig) -> None:
     now = winner_id(best)
     if earlier.dataset != best["dataset"] or earlier.winner.trial_id != now:
+        start = f"{config.best_config} has" if config.trial is None else "--trial is"
         raise UserError(
             f"{config.folder / 'ablation.json'}: winner.trial_id is {earlier.winner.trial_id} of {earlier.dataset}, "
-            f"but the winner of {config.best_config} is {now} of {best['dataset']}; move the folder away, or give "
-            "another --output."
+            f"but {start} {now} of {best['dataset']}; give --trial {earlier.winner.trial_id}, or another --output, or "
+            "move the folder away."
         )
     if earlier.winner.config["max_epochs"] > best["config"]["max_epochs"]:
         raise UserError(
@@ -264,13 +270,13 @@ def _of_study(plan: AblationPlan, spec: TrialSpec) -> TrialRecord | None:
 
 def describe_plan(plan: AblationPlan) -> list[str]:
     """Return the lines of a dry run: the rows with their trials, and the epochs at most."""
-    metric, seeds = plan.best["metric"], ", ".join(map(str, plan.seeds))
+    metric, seeds, own = plan.best["metric"], ", ".join(map(str, plan.seeds)), winner_id(plan.best)
     missing = {spec.trial_id for _, spec in plan.missing}
     varied = dict.fromkeys(name for variation in plan.variations for name in variation.changes)
-    winner = describe_winner(plan.best["config"], varied)
+    winner = describe_start(plan.name, plan.best["config"], varied)
     lines = [
-        f"{plan.dataset}: winner {winner_id(plan.best)}, {metric['name']} {metric['value']:.4f} on val in epoch "
-        f"{metric['epoch']}",
+        f"{plan.dataset}: {plan.name.removesuffix(f' {own}')} {own}, {metric['name']} {metric['value']:.4f} on val in "
+        f"epoch {metric['epoch']}",
         f"seeds {seeds}; the questions on val are those of the winner's trial, drawn from seed {plan.seeds[0]}",
     ]
     for row, specs in plan.trials.items():

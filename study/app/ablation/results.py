@@ -86,7 +86,7 @@ class RowEntry(Scores):
 
 
 class AblationFile(JsonModel):
-    """The content of ablation.json."""
+    """The content of ablation.json. `start` is what the rows are compared with: the winner, or another trial."""
 
     schema_: Literal["pan-study/ablation/1"] = Field(default=SCHEMA, alias="schema")
     dataset: str
@@ -95,6 +95,7 @@ class AblationFile(JsonModel):
     seeds: Annotated[list[int], Field(min_length=1)]
     winner: WinnerEntry
     rows: list[RowEntry]
+    start: str = "winner"
     questions: int | None = None
     max_epochs: int
     epochs: str = EPOCHS
@@ -128,6 +129,7 @@ def compare_rows(
     seeds: Sequence[int],
     max_epochs: int,
     winner_id: str,
+    start: str,
     winner: tuple[Mapping[str, Scalar], Records],
     rows: Iterable[tuple[Mapping[str, Scalar], Mapping[str, Scalar], Records]],
 ) -> AblationFile:
@@ -139,6 +141,7 @@ def compare_rows(
         seeds: The seeds of the trainings.
         max_epochs: The last epoch of a trial.
         winner_id: The trial of the winner.
+        start: The winner in words.
         winner: The winner's configuration, and its trial for each seed.
         rows: The changes, the configuration and the trial for each seed of every row.
 
@@ -170,9 +173,10 @@ def compare_rows(
         seeds=list(seeds),
         winner=WinnerEntry(trial_id=winner_id, **_score(winner[0], objective, seeds, winner[1])),
         rows=entries,
+        start=start,
         questions=None if of_winner is None else of_winner.shape[1],
         max_epochs=max_epochs,
-        cautions=_cautions(seeds, sum(row.lead is not None for row in entries)),
+        cautions=_cautions(start, seeds, sum(row.lead is not None for row in entries)),
         provenance=provenance(),
     )
 
@@ -228,13 +232,13 @@ def _entry(name: str, interval: Interval | None, ends: str = "") -> dict[str, An
     return {name: interval.mean, ends or f"{name}_ci95": (interval.low, interval.high)}
 
 
-def _cautions(seeds: Sequence[int], num_compared: int) -> list[str]:
+def _cautions(start: str, seeds: Sequence[int], num_compared: int) -> list[str]:
     cautions = [
-        "the other parameters were chosen together with the winner's values, and are not tuned again for each row",
-        f"the winner was chosen by its value on val with seed {seeds[0]}, which favours it with this seed; "
+        f"the other parameters were chosen together with the values of the {start}, not tuned again for each row",
+        f"the {start} was chosen by its value on val with seed {seeds[0]}, which favours it with this seed; "
         + ("the differences over new seeds leave it out" if len(seeds) > 1 else "give --seeds 2 or more to see others"),
         "intervals cover the questions, not the randomness of training, other classes or other images",
     ]
     if num_compared > 1:
-        cautions.append("about 1 interval in 20 excludes 0 by chance, where a row is as good as the winner")
+        cautions.append("about 1 interval in 20 excludes 0 by chance, where a row is as good as the " + start)
     return cautions

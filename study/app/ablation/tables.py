@@ -7,7 +7,7 @@ from pan_model.command_line import counted
 from pan_model.flat import Scalar
 from pan_model.scores import Interval
 from study.app.ablation.results import AblationFile, Ends, RowEntry, Scores
-from study.app.ablation.variations import describe_winner, name_changes
+from study.app.ablation.variations import describe_start, name_changes
 from study.reporting.tables import markdown_table, to_csv
 from study.storage.files import write_json, write_text
 from study.storage.paths import AblationPaths
@@ -30,15 +30,15 @@ def describe_rows(content: AblationFile) -> list[str]:
     leads = ["", *(_lead(row) for row in content.rows)]
     rows = zip(names, [content.winner, *content.rows], leads, strict=True)
     return [
-        f"{content.dataset}: {content.metric.name} on val, mean over {counted(len(content.seeds), 'seed')}; the winner "
-        "and the rows answer the same questions",
+        f"{content.dataset}: {content.metric.name} on val, mean over {counted(len(content.seeds), 'seed')}; all rows "
+        "answer the same questions",
         *(f"  {name:{width}}  {_value(scores)}{f'  {lead}' if lead else ''}" for name, scores, lead in rows),
     ]
 
 
 def name_winner(content: AblationFile) -> str:
     """Return the name of the winner's row, with its values of the varied parameters."""
-    return describe_winner(content.winner.config, content.varied)
+    return describe_start(content.start, content.winner.config, content.varied)
 
 
 def describe_verdict(lead: Interval) -> str:
@@ -67,7 +67,13 @@ def _lead(row: RowEntry) -> str:
 
 def _page(content: AblationFile) -> list[str]:
     has_new = len(content.seeds) > 1
-    heads = ["", content.metric.name, "compared with the winner", *(["over new seeds"] if has_new else []), "each seed"]
+    heads = [
+        "",
+        content.metric.name,
+        f"compared with the {content.start}",
+        *(["over new seeds"] if has_new else []),
+        "each seed",
+    ]
     new_leads = [describe_verdict(row.lead_new_seeds) if row.lead_new_seeds else "" for row in content.rows]
     rows = [
         [name_winner(content), _value(content.winner), "", *([""] if has_new else []), _seeds(content.winner)],
@@ -77,10 +83,9 @@ def _page(content: AblationFile) -> list[str]:
         ),
     ]
     seeds = ", ".join(map(str, content.seeds))
+    changes = "changes" if content.grid else "one change at a time"
     return [
-        f"# The winner on {content.dataset}, with one change at a time"
-        if not content.grid
-        else f"# The winner on {content.dataset}, with changes",
+        f"# {content.start.capitalize()} on {content.dataset}, with {changes}",
         "",
         *markdown_table(heads, [[str(cell).replace("|", r"\|") for cell in row] for row in rows]),
         "",
@@ -126,7 +131,7 @@ def _csv_rows(content: AblationFile) -> list[dict[str, Any]]:
 def _csv_row(changes: Mapping[str, Scalar], scores: Scores, content: AblationFile) -> dict[str, Any]:
     empty = {name: None for names in DIFFERENCES for name in (names, f"{names}_low", f"{names}_high")}
     return {
-        "row": name_changes(changes) or "winner",
+        "row": name_changes(changes) or content.start,
         "status": scores.status,
         "mean": scores.mean,
         **_csv_ends("mean", scores.ci95),

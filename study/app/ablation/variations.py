@@ -17,6 +17,7 @@ from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from search_spaces.restriction import replace_distributions
 from study.app.ablation.config import AblationConfig
+from study.app.ablation.start import best_with, start_name
 from study.config.choices import Regime
 from study.config.restrictions import (
     ENCODER,
@@ -71,15 +72,15 @@ def name_changes(changes: Mapping[str, Scalar]) -> str:
     )
 
 
-def describe_winner(config: Mapping[str, Scalar], varied: Iterable[str]) -> str:
-    """Return the name of the winner's row, with its values of the varied parameters, rounded.
+def describe_start(name: str, config: Mapping[str, Scalar], varied: Iterable[str]) -> str:
+    """Return the name of the row without changes, with its values of the varied parameters, rounded.
 
-    >>> describe_winner({"lambda": 0.00012345678, "gate": "OR"}, ["lambda", "graph_width"])
+    >>> describe_start("winner", {"lambda": 0.00012345678, "gate": "OR"}, ["lambda", "graph_width"])
     'winner (lambda=0.0001235)'
     """
     values = {name: config[name] for name in varied if name in config}
     rounded = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in values.items()}
-    return f"winner ({name_changes(rounded)})" if values else "winner"
+    return f"{name} ({name_changes(rounded)})" if values else name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,7 @@ def vary_winner(best: Mapping[str, Any], varied: Sequence[Varied], config: Ablat
         for name in changes:
             unused.pop(name, None)
         if not config.grid and not changes:
-            raise UserError(_describe_unused(next(one for one in varied if one.name in chosen), best["config"], space))
+            raise UserError(_describe_unused(next(one for one in varied if one.name in chosen), varied, best, config))
         complete = around.vary(changes)
         try:
             typed = TrialConfig.from_flat(complete)
@@ -152,11 +153,11 @@ def vary_winner(best: Mapping[str, Any], varied: Sequence[Varied], config: Ablat
             seen.append(typed)
             variations.append(Variation(changes=changes, config=complete))
     for one in unused.values():
-        raise UserError(_describe_unused(one, best["config"], space))
+        raise UserError(_describe_unused(one, varied, best, config))
     if varied and not variations:
         labels = ", ".join(one.label for one in varied)
-        winner = describe_winner(best["config"], [one.name for one in varied])
-        raise UserError(f"{labels}: every row would be the {winner} itself; add other values.")
+        start = describe_start(start_name(best, config), best["config"], [one.name for one in varied])
+        raise UserError(f"{labels}: every row would be the {start} itself; add other values.")
     return variations
 
 
@@ -203,15 +204,18 @@ def _read(varied: Varied, best: Mapping[str, Any], space: SearchSpace) -> list[S
     return values
 
 
-def _describe_unused(varied: Varied, winner: Mapping[str, Scalar], space: SearchSpace) -> str:
-    """Return why no row has a parameter, and the way out."""
-    conditions = find_condition(varied.name, space.suggest)
+def _describe_unused(unused: Varied, varied: Sequence[Varied], best: Mapping[str, Any], config: AblationConfig) -> str:
+    """Return why no row has a parameter, and the ways out."""
+    start, space = best["config"], _full_space(best, config)
+    conditions = find_condition(unused.name, space.suggest)
     needs = " and ".join(f"{parent} being {' or '.join(values)}" for parent, values in conditions.items())
-    has = ", ".join(f"{parent} {winner[parent]}" for parent in conditions if parent in winner)
+    has = ", ".join(f"{parent} {start[parent]}" for parent in conditions if parent in start)
     others = " ".join(f"--vary {parent}={','.join(values)}" for parent, values in conditions.items())
+    trial = best_with([one.name for one in varied], best, config)
+    hint = f"give --trial {trial}, the best trial that has it, " if trial else ""
     return (
-        f"{varied.label}: {varied.name} depends on {needs}, and the winner has {has}; leave {varied.name} out, or add "
-        f"{others} --grid."
+        f"{unused.label}: {unused.name} depends on {needs}, and the {start_name(best, config)} has {has}; {hint}"
+        f"{'or ' if hint else ''}add {others} --grid."
     )
 
 

@@ -23,7 +23,7 @@ from study.config.provenance import provenance
 from study.reporting.best_config import BEST_CONFIG_SCHEMA
 from study.storage.files import write_json
 from study.storage.paths import StudyPaths
-from study.terminal import Show, Terminal
+from study.terminal import Shown, ShowRows, Terminal
 from study.trials.ledger import TrialLedger, read_ledger
 from study.trials.preparation import Preparation, prepare_dataset
 from study.trials.trial import TrialEnvironment, TrialRun, TrialSpec
@@ -58,8 +58,8 @@ class Screen(Terminal):
         self.lines.append(line)
 
     @contextmanager
-    def live(self, *, at_once: bool = False) -> Generator[Show]:
-        def show(make: Callable[[], str]) -> None:
+    def live(self, *, at_once: bool = False) -> Generator[ShowRows]:
+        def show(make: Callable[[], Shown]) -> None:
             if self._interrupt_at and make() == self._interrupt_at:
                 raise KeyboardInterrupt("Ctrl-C")
 
@@ -360,7 +360,7 @@ class TestRefusals:
             (
                 ["--vary", "temperature=0.1"],
                 r"temperature depends on encoder being proxynca, and the winner has encoder "
-                r"siamese; leave temperature out, or add --vary encoder=proxynca --grid\.",
+                r"siamese; add --vary encoder=proxynca --grid\.",
             ),
             (["--vary", "lambda=0.1"], r"every row would be the winner \(lambda=0\.1\) itself; add other values\."),
             (["--vary", "gate=OR", "--seeds=0"], r"seeds must be at least 1, got 0\."),
@@ -372,14 +372,39 @@ class TestRefusals:
             study.run(*words)
         assert sorted(study.folder.rglob("*")) == before
 
-    def test_of_lambda_for_an_unsupervised_winner_name_the_way_out(self, study: Study) -> None:
+    def test_of_lambda_for_an_unsupervised_winner_name_the_ways_out(self, study: Study) -> None:
+        trial = study.best["trial_id"]
         study.change(supervision="unsupervised", gate=None, **{"lambda": None})
         rule = (
             r"--vary lambda=1: lambda depends on supervision being hybrid or supervised, and the winner has "
-            r"supervision unsupervised; leave lambda out, or add --vary supervision=hybrid,supervised --grid\."
+            rf"supervision unsupervised; give --trial {trial}, the best trial that has it, or add "
+            r"--vary supervision=hybrid,supervised --grid\."
         )
         with pytest.raises(UserError, match=rule):
             study.run("--vary", "lambda=1")
+        code, lines = study.run("--vary", "lambda=1", "--seeds=1", "--trial", trial)
+        content = study.content
+        assert (code, content["start"], content["winner"]["config"]) == (0, f"trial {trial}", SETTING)
+        assert any(line.startswith(f"  trial {trial} (lambda=0.1)  ") for line in lines)
+        page = (study.output / "ablation.md").read_text()
+        assert page.startswith(f"# Trial {trial} on demo, with one change at a time\n")
+        with pytest.raises(
+            UserError, match=rf"but .*best_config\.json has \w+ of demo; give --trial {trial}, or another"
+        ):
+            study.run("--vary", "dropout=0")
+        shutil.rmtree(study.folder / "trials")
+        with pytest.raises(UserError, match=r"the winner has supervision unsupervised; add --vary supervision=hybrid,"):
+            study.run("--vary", "lambda=1", "--output", str(study.folder / "other"))
+
+    def test_of_a_trial_that_has_not_completed(self, study: Study) -> None:
+        trial = study.best["trial_id"]
+        with pytest.raises(
+            UserError, match=rf"--trial x: no such trial in .*trials; choose a completed one, such as {trial}"
+        ):
+            study.run("--vary", "gate=OR", "--trial", "x")
+        (study.folder / "trials" / trial / "status.json").unlink()
+        with pytest.raises(UserError, match=rf"--trial {trial}: must be a completed trial, got one that is running;"):
+            study.run("--vary", "gate=OR", "--trial", trial)
 
     def test_of_other_data(self, study: Study, tmp_path: Path) -> None:
         draw_demo(tmp_path / "other" / "demo", DemoConfig(num_classes=20, images_per_class=7, image_size=32))
@@ -389,9 +414,7 @@ class TestRefusals:
 
     def test_of_a_folder_of_another_winner(self, ended: Study) -> None:
         ended.change(dropout=0.25)
-        with pytest.raises(
-            UserError, match=r"winner\.trial_id is \w+ of demo, but the winner of .* is \w+ of demo; move"
-        ):
+        with pytest.raises(UserError, match=r"winner\.trial_id is \w+ of demo, but .* has \w+ of demo; give --trial"):
             ended.run("--vary", "gate=OR")
 
     @pytest.mark.parametrize(
