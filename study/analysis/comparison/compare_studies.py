@@ -14,6 +14,7 @@ from study.analysis.comparison.paired import Difference, correct, paired_by_ques
 from study.analysis.comparison.same_questions import (
     differing_parameters,
     find_other_seed,
+    find_other_test_questions,
     find_other_val_questions,
     find_refusal,
     val_questions,
@@ -254,8 +255,9 @@ def _compare_val(result: Result, reference: DatasetData, seeds: Sequence[Any]) -
     trial_id = result.data.winner.trial_id
     if trial_id != reference.winner.trial_id:
         return replace(result, val_ahead=ahead)
-    note = f"its winner is the same trial as the reference's, {trial_id}: a difference is the code's or the machine's"
-    return replace(result, val_ahead=ahead, notes=(*result.notes, note))
+    note = f"its winner is the same trial as the reference's, {trial_id}"
+    cause = "a difference on val is the code's or the machine's"
+    return replace(result, val_ahead=ahead, notes=(*result.notes, f"{note}; {cause}"))
 
 
 def _compare_test(result: Result, reference: DatasetData, seeds: Sequence[Any]) -> Result:
@@ -266,9 +268,8 @@ def _compare_test(result: Result, reference: DatasetData, seeds: Sequence[Any]) 
         return replace(result, test_unpaired=f"{who} has no final training of its winner")
     if reason := find_other_seed(reference, seeds):
         return replace(result, test_unpaired=reason)
-    if first.num_questions != second.num_questions:
-        counts = f"{counted(second.num_questions, 'question')} on test, not {first.num_questions}"
-        return replace(result, test_unpaired=f"it has {counts}")
+    if reason := find_other_test_questions(reference, first, result.data, second):
+        return replace(result, test_unpaired=reason)
     common = sorted(first.per_seed.keys() & second.per_seed.keys())
     sign = reference.objective.signed(1.0)
     if len(common) > 1:

@@ -11,13 +11,17 @@ from pan_model.datasets import ReaderOptions, find_dataset
 from pan_model.flat import Scalar
 from study.analysis.study_data import DatasetData
 from study.config.identity import content_of
+from study.reporting.final_metrics import FinalScores
 from study.trials.question_scores import read_baselines
 
 WITNESS = "nearest_class_mean"
 """The baseline whose scores depend on the questions and the features alone."""
 
+WITNESS_TOLERANCE = 2e-4
+"""The largest difference of its mean on test, and of the ends of its interval, since machines round differently."""
+
 UNEQUAL_SHARE = 0.01
-"""The share of questions in which the witness may differ, since machines round differently."""
+"""The share of questions on val in which the witness may differ, since machines round differently."""
 
 
 def find_refusal(reference: DatasetData, other: DatasetData) -> str:
@@ -78,6 +82,28 @@ def find_other_seed(reference: DatasetData, seeds: Sequence[Any]) -> str:
     return f"its questions are others: they were drawn with seed {seeds[1]}, not {seeds[0]}"
 
 
+def find_other_test_questions(
+    reference: DatasetData, first: FinalScores, other: DatasetData, second: FinalScores
+) -> str:
+    """Return why two final trainings of the same data and seed did not answer the same questions on test, or "".
+
+    Args:
+        reference: The dataset of the study to compare with.
+        first: The scores of its final training.
+        other: The same dataset of another study.
+        second: The scores of the other final training.
+    """
+    if 0 in (first.num_questions, second.num_questions):
+        return "the number of questions on test was not recorded"
+    if first.num_questions != second.num_questions:
+        return f"it has {counted(second.num_questions, 'question')} on test, not {first.num_questions}"
+    witnesses = [final.test.get(WITNESS) for final in (first, second)]
+    if None in witnesses or not _have_same_features(reference, other):
+        return ""
+    same = np.allclose(*[np.array(witness) for witness in witnesses], rtol=0, atol=WITNESS_TOLERANCE)
+    return "" if same else f"its questions are others: {WITNESS} on the same features has another score"
+
+
 def val_questions(data: DatasetData) -> list[float] | None:
     """Return the winner's score of each question on val in its best epoch; None if they were not kept."""
     if data.summary.best is None:
@@ -94,7 +120,7 @@ def is_retrieval(data: DatasetData) -> bool:
 
 def _find_other_witness(reference: DatasetData, other: DatasetData) -> str:
     """Compare the scores of a baseline that depends on questions and features alone, if the features are equal."""
-    if content_of(reference.entry["features"]) != content_of(other.entry["features"]):
+    if not _have_same_features(reference, other):
         return ""
     name = reference.objective.name
     scores = [read_baselines(data.files.baselines).get(WITNESS, {}).get(name) for data in (reference, other)]
@@ -103,6 +129,10 @@ def _find_other_witness(reference: DatasetData, other: DatasetData) -> str:
         return ""
     unequal = len(first) != len(second) or not np.isclose(first, second).mean() >= 1 - UNEQUAL_SHARE
     return f"its questions are others: {WITNESS} on the same features has other scores" if unequal else ""
+
+
+def _have_same_features(reference: DatasetData, other: DatasetData) -> bool:
+    return content_of(reference.entry["features"]) == content_of(other.entry["features"])
 
 
 def differing_parameters(configs: Sequence[Mapping[str, Scalar] | None]) -> dict[str, list[Scalar | None]]:

@@ -1,5 +1,6 @@
 """Studies side by side, from ledgers written by hand."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -67,12 +68,12 @@ def test_a_copy_of_a_study_has_the_same_winner(tmp_path: Path, write_study: Writ
     a = write_study(tmp_path / "a", WEAK)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     comparison = compare(a, StudyPaths(tmp_path / "b"))
-    assert comparison.labels == (str(tmp_path / "a"), str(tmp_path / "b"))
+    assert comparison.labels == ("a", "b")
     copy = comparison.datasets[0].results[1]
     assert copy.val_ahead is not None
     assert (copy.val_ahead.interval, copy.val_ahead.p_value) == ((0.0, 0.0, 0.0), 1.0)
     assert copy.notes == (
-        "its winner is the same trial as the reference's, a0: a difference is the code's or the machine's",
+        "its winner is the same trial as the reference's, a0; a difference on val is the code's or the machine's",
     )
 
 
@@ -149,6 +150,33 @@ def test_what_cannot_be_paired_on_test_is_said(tmp_path: Path, write_study: Writ
     ]
     assert others[0].seeds_ahead is not None
     assert others[2].notes == ("final/ is of trial another, not of the winner d0, and is left out",)
+
+
+def test_a_baseline_proves_whether_questions_on_test_are_the_same(
+    tmp_path: Path, write_study: Write, write_final: Callable[..., None]
+):
+    studies = [write_study(tmp_path / name, STRONG) for name in "abc"]
+    for paths, mean in zip(studies, (0.5, 0.5001, 0.51), strict=True):
+        write_final(paths, f"{paths.root.name}0", [STRONG])
+        file = paths.dataset("demo").final_metrics
+        entry = {"few_shot_accuracy": {"mean": mean, "ci95": [mean - 0.1, mean + 0.1]}}
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"baselines": {"nearest_class_mean": entry}}))
+    _, same, other = compare(*studies).datasets[0].results
+    assert same.test_ahead is not None
+    reason = "its questions are others: nearest_class_mean on the same features has another score"
+    assert (other.test_ahead, other.test_unpaired) == (None, reason)
+
+
+def test_without_a_number_of_questions_nothing_is_paired(
+    tmp_path: Path, write_study: Write, write_final: Callable[..., None]
+):
+    a, b = write_study(tmp_path / "a", WEAK), write_study(tmp_path / "b", STRONG)
+    for paths, trial_id in ((a, "a0"), (b, "b0")):
+        write_final(paths, trial_id, [WEAK])
+    file = b.dataset("demo").final_metrics
+    file.write_text(file.read_text().replace('"questions"', '"asked"'))
+    result = compare(a, b).datasets[0].results[1]
+    assert result.test_unpaired == "the number of questions on test was not recorded"
 
 
 def test_questions_of_another_final_training_are_refused(
