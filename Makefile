@@ -3,7 +3,7 @@
 # configured for.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-fast coverage bench check format lock find-uv install
+.PHONY: help setup study test test-fast coverage bench docs check format lock find-uv install
 MAKEFLAGS += --no-print-directory
 
 # uv is searched on the PATH and in .uv, where `make setup` installs it if it may not install packages into Python itself.
@@ -48,6 +48,12 @@ coverage: setup  ## run all tests and print the line and branch coverage of stud
 
 bench: setup  ## run all benchmarks and write benchmarks/RESULTS.md (some: ARGS="pair_labels all_pairs")
 	$(PYTHON) -u benchmarks/run_all.py $(ARGS)
+
+docs: setup  ## build the documentation site in docs/_build/html, and check its links
+	@$(PYTHON) docs/tools/flags.py
+	@$(PYTHON) -m sphinx -b html -W --keep-going -n -q $(ARGS) docs docs/_build/html
+	@$(PYTHON) docs/tools/links.py docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 check: setup  ## check format, lint and types; changes nothing
 	$(PYTHON) -m ruff format --check

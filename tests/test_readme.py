@@ -1,4 +1,4 @@
-"""What the README says is so: its commands run in the order given, its flags are the parser's, its Python works."""
+"""What the README and the first pages of docs/ say is so: their commands run in this order, and their Python works."""
 
 import os
 import re
@@ -15,19 +15,23 @@ import pytest
 import torch
 
 from pan_model.data.demo import DemoConfig, draw_demo
-from study.app.flags import final_parser, run_parser
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("start", "reading", "final-training", "public-datasets", "choose-space", "own-images")
+TEXT = "\n".join(
+    path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs" / f"{page}.md" for page in PAGES))
+)
 SMALL = "--backbone resnet18 --weights random --image-size 32 --max-epochs 2 --grace-epochs 1"
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
 def commands() -> list[str]:
-    return [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    """Return each command once, in the order of the pages."""
+    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    return list(dict.fromkeys(lines))
 
 
 def test_the_readme_has_the_commands_that_matter():
@@ -35,11 +39,10 @@ def test_the_readme_has_the_commands_that_matter():
     assert len(commands()) == 15
 
 
-def test_the_flags_of_the_readme_are_those_of_the_parser():
-    rows = re.findall(r"^\| (`--.*?) \|", README, flags=re.MULTILINE)
-    written = {flag for row in rows for flag in re.findall(r"--[a-z-]+", row)}
-    parsers = (run_parser(), final_parser())
-    assert written == {action.option_strings[0] for parser in parsers for action in parser.flags.values()}
+def test_the_readme_is_one_screen():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 45
+    assert re.findall(r"```sh\n(make study .*)\n(make test .*)\n```", readme), "the two commands"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,7 @@ def run(command: str, checkout: Path) -> str:
 
 
 def answers(command: str, checkout: Path) -> int:
-    """Start a server as the README says, on a free port of loopback, and fetch its first page."""
+    """Start a server as a page says, on a free port of loopback, and fetch its first page."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

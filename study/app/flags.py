@@ -89,7 +89,7 @@ def ablation_parser() -> OneLineParser:
 
 
 def flag_table(config: type[StudyConfig | FinalConfig | AblationConfig]) -> str:
-    """Return the Markdown table of a configuration's flags that the README contains."""
+    """Return the Markdown table of a configuration's flags that docs/flags.md contains."""
     rows = [("flag", "meaning", "default"), ("---", "---", "---")]
     for flag in flags_of(config).values():
         default = f"`{flag.environment}`, or {_default_text(flag)}" if flag.environment else _default_text(flag)

@@ -1,7 +1,7 @@
 """Declaration of flags: metadata on the fields of a configuration.
 
-`study.app.flags` derives the parser, `--help`, the keys of a TOML file and the table of the README from the metadata,
-and `StudyConfig.signed` the signature of a study.
+`study.app.flags` derives the parser, `--help`, the keys of a TOML file and the table of docs/flags.md from the
+metadata, and `StudyConfig.signed` the signature of a study.
 """
 
 import argparse

@@ -3,8 +3,9 @@
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,9 +16,19 @@ from tensorboard.compat.proto.summary_pb2 import (
     SummaryMetadata,  # pyright: ignore[reportAttributeAccessIssue]
 )
 from tensorboard.plugins.hparams.api_pb2 import (
+    DATASET_VALIDATION as VALIDATION,  # pyright: ignore[reportAttributeAccessIssue]
+)
+from tensorboard.plugins.hparams.api_pb2 import (
+    DataType,  # pyright: ignore[reportAttributeAccessIssue]
+    Experiment,  # pyright: ignore[reportAttributeAccessIssue]
+    HParamInfo,  # pyright: ignore[reportAttributeAccessIssue]
+    MetricInfo,  # pyright: ignore[reportAttributeAccessIssue]
+    MetricName,  # pyright: ignore[reportAttributeAccessIssue]
+)
+from tensorboard.plugins.hparams.api_pb2 import (
     Status as SessionStatus,  # pyright: ignore[reportAttributeAccessIssue]
 )
-from tensorboard.plugins.hparams.metadata import PLUGIN_NAME, SESSION_END_INFO_TAG
+from tensorboard.plugins.hparams.metadata import EXPERIMENT_TAG, PLUGIN_NAME, SESSION_END_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
     SessionEndInfo,  # pyright: ignore[reportAttributeAccessIssue]
@@ -43,6 +54,23 @@ SESSION_STATUS = {
     Status.FAILED: "STATUS_FAILURE",
 }
 """The status that the tab "HParams" shows of a trial that has ended."""
+
+
+SHOWN_PARAMETERS = ("encoder", "gate", "lambda", "num_conditions", "supervision")
+"""The parameters that the tab "HParams" shows first: it has room for five, and all others can be ticked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HparamsColumns:
+    """The columns of the tab "HParams". TensorBoard reads them from an arbitrary run, so all runs of a study have them.
+
+    Attributes:
+        parameters: A value of each parameter that is searched on any dataset; it gives the type of the column.
+        metrics: The objective of each dataset.
+    """
+
+    parameters: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    metrics: tuple[str, ...] = ()
 
 
 @runtime_checkable  # for beartype, which checks types while tests run
@@ -92,10 +120,17 @@ class TrialEvents:
         trial: The trial.
         objective: The metric that trials are compared by, and its direction.
         history: The epochs in the ledger if the trial is continued; otherwise none.
+        columns: The columns of the tab "HParams", besides the trial's own.
     """
 
     def __init__(
-        self, folder: Location, trial: NumberedTrial, objective: Objective, *, history: Sequence[EpochRecord] = ()
+        self,
+        folder: Location,
+        trial: NumberedTrial,
+        objective: Objective,
+        *,
+        history: Sequence[EpochRecord] = (),
+        columns: HparamsColumns | None = None,
     ) -> None:
         self._folder, self._objective = folder, objective
         self._best: float | None = None
@@ -107,7 +142,7 @@ class TrialEvents:
         with self._faults():
             self._writer = SummaryWriter(str(log_dir), purge_step=int(history[-1]["epoch"]) if history else None)
             if not history:
-                self._add_start(trial)
+                self._add_start(trial, columns or HparamsColumns())
         if history:
             self.add_epoch(history[-1])
 
@@ -138,9 +173,10 @@ class TrialEvents:
             self._best = value
         return self._best
 
-    def _add_start(self, trial: NumberedTrial) -> None:
-        # Without a summary of the experiment TensorBoard collects the hyperparameters of all trials: few have the same.
+    def _add_start(self, trial: NumberedTrial, columns: HparamsColumns) -> None:
         _, start, _ = hparams(dict(trial.config), {})
+        metrics = dict.fromkeys((*columns.metrics, self._objective.name))
+        self._add_summary(_experiment({**columns.parameters, **trial.config}, [f"best/{name}" for name in metrics]))
         self._add_summary(start)
         if trial.number == 0:
             self._writer.add_custom_scalars(custom_scalars_layout(self._objective))
@@ -184,9 +220,29 @@ def custom_scalars_layout(objective: Objective) -> dict[str, dict[str, list[Any]
     }
 
 
+def _experiment(parameters: Mapping[str, Scalar], metrics: Iterable[str]) -> Any:
+    """Return the summary with the columns of the tab "HParams", those of SHOWN_PARAMETERS first."""
+    infos = [
+        # The columns that "differ" come first, in alphabetical order.
+        HParamInfo(name=name, type=DataType.Value(_data_type(value)), differs=name in SHOWN_PARAMETERS)
+        for name, value in parameters.items()
+    ]
+    best = [MetricInfo(name=MetricName(tag=tag), dataset_type=VALIDATION) for tag in metrics]
+    experiment = Experiment(hparam_infos=infos, metric_infos=best, time_created_secs=time.time())
+    return _hparams_summary(EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
+
+
+def _data_type(value: Scalar) -> str:
+    # torch writes a bool as a number
+    return "DATA_TYPE_STRING" if isinstance(value, str) else "DATA_TYPE_FLOAT64"
+
+
 def _session_end(status: str) -> Any:
     """Return the summary that ends a session of the tab "HParams"."""
     end = SessionEndInfo(status=SessionStatus.Value(status), end_time_secs=time.time())
-    content = HParamsPluginData(session_end_info=end).SerializeToString()
-    plugin = SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME, content=content)
-    return Summary(value=[Summary.Value(tag=SESSION_END_INFO_TAG, metadata=SummaryMetadata(plugin_data=plugin))])
+    return _hparams_summary(SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
+
+
+def _hparams_summary(tag: str, data: Any) -> Any:
+    plugin = SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME, content=data.SerializeToString())
+    return Summary(value=[Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin))])

@@ -4,7 +4,7 @@ import math
 from bdb import BdbQuit
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +26,7 @@ from study.storage.location import Location
 from study.storage.paths import StudyPaths
 from study.trials.ledger import BestEpoch, Status, TrialLedger
 from study.trials.question_scores import QuestionLists, as_lists
-from study.trials.tensorboard_events import TrialEvents, events_folder
+from study.trials.tensorboard_events import HparamsColumns, TrialEvents, events_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +102,14 @@ class TrialEnvironment:
         num_threads: The number of CPU threads of a trial.
         device: The torch device of a trial.
         data_workers: The number of processes that load images for a trial that trains its backbone.
+        columns: The columns of TensorBoard's tab "HParams".
     """
 
     results: StudyPaths
     num_threads: int
     device: str = "cpu"
     data_workers: int = 0
+    columns: HparamsColumns = field(default_factory=HparamsColumns)
 
 
 class Step(NamedTuple):
@@ -214,6 +216,7 @@ class TrialRun:
             self._spec,
             task.objective,
             history=self._ledger.history() if trainer.epoch else (),
+            columns=self._environment.columns,
         )
         best = self._ledger.read().best_epoch(task.objective)
         self._best = None if best is None else (int(best["epoch"]), float(best[task.objective.name]))

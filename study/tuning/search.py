@@ -1,12 +1,15 @@
 """Search: run the missing trials of all datasets of a study, on slots that the datasets share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
+from pan_model.flat import Scalar
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
 from study.config.search_space import replay
+from study.config.space_description import explore_space
 from study.config.study_config import StudyConfig
 from study.nodes.slots import Slots, loading_processes
 from study.storage.location import absolute
@@ -18,6 +21,7 @@ from study.trials.more_epochs import count_missing
 from study.trials.paper_setting import setting_of_search
 from study.trials.preparation import PreparedDataset
 from study.trials.shared_baselines import SharedBaselines
+from study.trials.tensorboard_events import HparamsColumns
 from study.trials.trial import TrialEnvironment
 from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
@@ -53,6 +57,10 @@ def search_datasets(
         num_threads=slots.cpus,
         device="cuda" if slots.gpus else "cpu",
         data_workers=loading_processes(config.data_workers, cpus=slots.cpus, on_gpu=slots.gpus > 0),
+        columns=HparamsColumns(
+            parameters=dict(chain.from_iterable(_searched_values(plan) for plan in config.plans)),
+            metrics=tuple(plan.row.task.objective.name for plan in config.plans),
+        ),
     )
     searches = [
         _dataset_search(config, plan, dataset, first_trials[plan.dataset], environment.results)
@@ -98,6 +106,12 @@ def search_datasets(
                 update=update,
                 baselines=baselines,
             )
+
+
+def _searched_values(plan: DatasetPlan) -> Iterator[tuple[str, Scalar]]:
+    """Yield each parameter of a dataset's space with values that it takes."""
+    for branch in explore_space(plan.space.suggest):
+        yield from branch.values.items()
 
 
 def _dataset_search(

@@ -163,9 +163,9 @@ def test_a_job_runs_the_code_that_it_brings(cluster: Any):
     ],
 )
 def test_a_laptop_watches(cluster: Any, viewer: str, port: str, pair: str, title: str):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
     pattern = rf"^ray exec cluster/config\.yaml --port-forward {port} '((?:python .* && )?{viewer}.*)'"
-    (line,) = re.findall(pattern, readme, flags=re.MULTILINE)
+    (line,) = re.findall(pattern, page, flags=re.MULTILINE)
     command = line.replace("NAME", '"two words"').replace("cub", "demo")
     here, there = cluster.ports[f"here_{pair}"], str(cluster.ports[f"there_{pair}"])
     words = ("ray", "exec", "cluster/here.yaml", "--port-forward", there, f"{command} --port {there}")

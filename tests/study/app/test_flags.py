@@ -92,7 +92,7 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
 }
 """A flag's name in a file: its field, a value in a file and what it is read as, words and what they are read as."""
 
-README = Path(__file__).parents[3] / "README.md"
+REFERENCE = Path(__file__).parents[3] / "docs" / "flags.md"
 
 OF_POLYVORE = {"polyvore_split", "attribute_words"}
 """Flags that only a study of it may have."""
@@ -426,9 +426,9 @@ def test_every_valid_flag_is_among_the_random_ones():
     assert VALID.keys() == FLAGS.keys()
 
 
-@pytest.mark.parametrize("config", [StudyConfig, FinalConfig])
-def test_the_readme_has_the_table_of_flags(config: type[StudyConfig | FinalConfig]):
-    section = README.read_text(encoding="utf-8").partition("\n## All flags\n")[2].partition("\n## ")[0]
+@pytest.mark.parametrize(("script", "config"), [("study/run.py", StudyConfig), ("study/final.py", FinalConfig)])
+def test_the_reference_has_the_table_of_flags(script: str, config: type[StudyConfig | FinalConfig]):
+    section = REFERENCE.read_text(encoding="utf-8").partition(f"\n## {script}\n")[2].partition("\n## ")[0]
     assert flag_table(config) in section
 
 

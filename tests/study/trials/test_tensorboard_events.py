@@ -14,7 +14,7 @@ from study.storage.files import copy_all, storage_of
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import Status, TrialRecord
-from study.trials.tensorboard_events import TrialEvents, events_folder
+from study.trials.tensorboard_events import HparamsColumns, TrialEvents, events_folder
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of tensorboard's own imports
@@ -98,7 +98,9 @@ def test_hyperparameters_are_there_from_the_start(tmp_path: Path):
         "num_conditions": "number_value",
     }
     assert start.hparams["lambda"].number_value == 1e-5
-    assert not told, "a description of all parameters in one trial would hide those that only other trials have"
+    experiment = told.pop("_hparams_/experiment").experiment
+    assert {info.name for info in experiment.hparam_infos} == CONFIG.keys()
+    assert [info.name.tag for info in experiment.metric_infos] == ["best/accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -121,10 +123,12 @@ def test_a_trial_that_has_ended_says_how(tmp_path: Path, status: Status, session
 
 
 def test_the_tab_of_hyperparameters_sorts_all_trials_by_their_best_epoch(tmp_path: Path):
+    """TensorBoard reads the columns from one of the runs, whichever comes first."""
     objective = "best/accuracy"
+    columns = HparamsColumns(parameters={"graph_layers": 2, "gate": "OR"}, metrics=("accuracy", "score"))
     for number, (accuracies, config) in enumerate([((0.5, 0.9, 0.1), {}), ((0.6, 0.7), {"graph_layers": 2})]):
         one = trial(number, f"id{number}", **config)
-        writer = TrialEvents(tmp_path / f"id{number}", one, ACCURACY)
+        writer = TrialEvents(tmp_path / f"id{number}", one, ACCURACY, columns=columns)
         for epoch, accuracy in enumerate(accuracies, 1):
             writer.add_epoch({"epoch": epoch, "accuracy": accuracy})
         writer.close(Status.COMPLETED)
@@ -134,8 +138,9 @@ def test_the_tab_of_hyperparameters_sorts_all_trials_by_their_best_epoch(tmp_pat
     backend = HParamsContext(TBContext(data_provider=provider))
     context, metadata = RequestContext(), backend.hparams_metadata(RequestContext(), "")
     experiment = backend.experiment_from_metadata(context, "", True, metadata, [])
-    assert {info.name for info in experiment.hparam_infos} == {*CONFIG, "graph_layers"}
-    assert experiment.metric_infos[1].name.tag == objective
+    shown = ["encoder", "gate", "lambda", "num_conditions"]
+    assert [info.name for info in experiment.hparam_infos] == [*shown, "graph_layers"]
+    assert [info.name.tag for info in experiment.metric_infos] == [objective, "best/score"]
     request = api_pb2.ListSessionGroupsRequest(
         slice_size=10,
         allowed_statuses=[api_pb2.STATUS_SUCCESS],
