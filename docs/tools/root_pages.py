@@ -1,9 +1,10 @@
-"""Take pages of the site from Markdown files outside of docs/, and let links between all of them lead to pages.
+"""Take pages of the site from a notebook and from Markdown files outside of docs/, and let links lead to pages.
 
 Every file reads well where it is, with links as an editor or a code host follows them. In the site, a link to a file
 that is a page leads to the page, and a link to another file of the repository to a copy of it.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ PAGES = {
     "changes": "CHANGELOG.md",
     "cluster-guide": "cluster/README.md",
     "benchmark-results": "benchmarks/RESULTS.md",
+    "first-study": "docs/first_study.ipynb",
 }
 """The file that is shown instead of docs/<page>.md."""
 
@@ -30,7 +32,16 @@ LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
 def page_text(page: str) -> str:
     """Return the Markdown of a page of docs/, with links as the site needs them."""
     source = ROOT / PAGES[page] if page in PAGES else DOCS / f"{page}.md"
-    return link_pages(source.read_text(encoding="utf-8"), source)
+    text = source.read_text(encoding="utf-8")
+    return link_pages(notebook_text(text, source.name) if source.suffix == ".ipynb" else text, source)
+
+
+def notebook_text(content: str, name: str) -> str:
+    """Return the cells of a notebook as Markdown, without outputs, and a link to the file after the first one."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(content)["cells"]]
+    parts = [text if kind == "markdown" else f"```python\n{text}\n```" for kind, text in cells]
+    parts.insert(1, f"{{download}}`Download the notebook <{name}>`.")
+    return "\n\n".join([*parts, ""])
 
 
 def link_pages(text: str, source: Path) -> str:

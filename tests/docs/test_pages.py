@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+import pan_model
 from pan_model.command_line import OneLineParser
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +75,12 @@ def test_commands_are_found_in_pages():
     assert ("study/run.py", ["--dataset", "--data-root", "--num-trials", "--resume"]) in found
     assert ("python -m pan_model.data.download", ["--data-root", "--check"]) in found
     assert ("study/collate.py", ["--copy"]) in found
+
+
+def test_every_public_name_is_in_the_reference_of_python():
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\.\. auto\w+:: [\w.]+\.(\w+)$", page, flags=re.MULTILINE)
+    assert {*pan_model.__all__, "Study", "BestConfig"} <= set(documented)
 
 
 def test_the_reference_of_flags_is_that_of_the_parsers(tool: Tool):
