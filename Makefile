@@ -34,8 +34,8 @@ study: setup  ## run the demo study, or resume it
 test: setup  ## run all tests (select with ARGS="-k gate")
 	$(PYTHON) -u -m pytest $(ARGS)
 
-test-fast: setup  ## run the tests that need neither Ray, nor a cluster, nor real data, nor much time
-	$(PYTHON) -u -m pytest -m "not (cluster or ray or real or slow)" $(ARGS)
+test-fast: setup  ## run the tests that need neither Ray, nor a cluster, nor a browser, nor real data, nor much time
+	$(PYTHON) -u -m pytest -m "not (browser or cluster or ray or real or slow)" $(ARGS)
 
 coverage: setup  ## run all tests and print the line and branch coverage of study and pan_model
 	@rm -rf .coverage
