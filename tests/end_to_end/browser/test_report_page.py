@@ -5,6 +5,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def test_headings_are_in_order_and_every_chart_has_its_numbers(report: Path, ope
     levels = [int(tag[1]) for tag in page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(e => e.tagName)")]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
     assert page.locator("section").evaluate_all("all => all.map(e => e.id)") == [*SECTIONS]
     for plot in page.locator(".plot").all():
         assert len(plot.get_attribute("aria-label") or "") > 40
