@@ -79,7 +79,7 @@ def test_commands_are_found_in_pages():
 
 def test_every_public_name_is_in_the_reference_of_python():
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    documented = re.findall(r"^\.\. auto\w+:: [\w.]+\.(\w+)$", page, flags=re.MULTILINE)
+    documented = re.findall(r"^\.\. (?:auto|py:)\w+:: [\w.]+\.(\w+)$", page, flags=re.MULTILINE)
     assert {*pan_model.__all__, "Study", "BestConfig"} <= set(documented)
 
 
