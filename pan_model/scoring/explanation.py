@@ -172,6 +172,15 @@ def display_name(name: str, follows: Followed | None) -> str:
     return name if follows.strength >= LEARNT else f"{name} (does not follow its label, {follows.strength:.2f})"
 
 
+def short_number(value: float) -> str:
+    """Format a part of a score with three decimals, and small ones with two digits.
+
+    >>> short_number(0.3471), short_number(0.00423), short_number(0.0)
+    ('0.347', '0.0042', '0.000')
+    """
+    return f"{value:.3f}" if value >= 0.01 or value == 0 else f"{value:.2g}"
+
+
 def explain_pairs(model: Pan, features_1: Float[Tensor, "P D"], features_2: Float[Tensor, "P D"]) -> list[Explanation]:
     """Break the scores of P pairs down into the contributions of the conditions, in evaluation mode.
 

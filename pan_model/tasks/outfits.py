@@ -126,6 +126,10 @@ class OutfitTask(Task):
                 scores[f"{source}_{COMPAT}"] = compat_auc(scorer, outfits)
         return scores
 
+    def sample_blanks(self, split: Split, most: int) -> Sequence[FitbQuestion]:
+        """Return the fill-in-the-blank questions on at most so many outfits of a split."""
+        return self._draw(split, most)[0]
+
     def _questions_of(self, split: Split) -> Questions:
         if split not in self._questions:
             self._questions[split] = self._draw(split, NUM_TRAIN_OUTFITS if split is Split.TRAIN else None)

@@ -155,9 +155,16 @@ class Trainer:
         questions = self.task.evaluate(self._scorer(split, self.task.scored_items(split)), split)
         return Evaluation(questions, time.perf_counter() - start)
 
-    def scorer(self, split: Split) -> SetScorer:
-        """Return a scorer of a split's items by the current model and backbone."""
-        return self._scorer(split, self.task.featured.splits[split])
+    def scorer(self, split: Split, items: Int[np.ndarray, "n"] | None = None) -> SetScorer:
+        """Return a scorer of a split's items, or of some of them (ascending), by the current model and backbone."""
+        return self._scorer(split, self.task.featured.splits[split] if items is None else items)
+
+    @torch.inference_mode()
+    def embed(self, items: Int[np.ndarray, "n"]) -> Float[Tensor, "n E"]:
+        """Embed some items by the current model and backbone, in evaluation mode and without a graph."""
+        self.model.eval()
+        rows = torch.tensor(items, device=self.device)  # a copy: the array may be read-only
+        return torch.cat([self.model.encode(self._inputs.of(piece)) for piece in rows.split(EMBEDDING_BATCH_SIZE)])
 
     @torch.inference_mode()
     def mean_relevance(self, splits: tuple[Split, ...]) -> dict[str, float]:
@@ -169,7 +176,7 @@ class Trainer:
         items = np.sort(generator.permutation(self.task.featured.items_of(splits))[:RELEVANCE_ITEMS])
         first = generator.integers(0, len(items), RELEVANCE_PAIRS)
         second = (first + generator.integers(1, max(len(items), 2), RELEVANCE_PAIRS)) % len(items)
-        embeddings = self._embed(items)
+        embeddings = self.embed(items)
         pairs = torch.from_numpy(np.stack([first, second], axis=1)).to(self.device)
         relevance = PairScorer(self.model.similarity, log_odds=False).mean_relevance(embeddings, pairs)
         means: dict[str, float] = {}
@@ -178,10 +185,10 @@ class Trainer:
         return means
 
     def find_followed(self, splits: tuple[Split, ...]) -> dict[str, Followed]:
-        """Return which labels the unsupervised conditions follow on images of some splits, see `find_followed`."""
+        """Return which labels the conditions follow on images of some splits, see `find_followed`."""
         featured = self.task.featured
         gate = self.config.conditions.gate
-        return find_followed(self.model, self._embed, featured, featured.items_of(splits), gate)
+        return find_followed(self.model, self.embed, featured, featured.items_of(splits), gate)
 
     @torch.inference_mode()
     def normalised_features(self, split: Split | None = None) -> Float[np.ndarray, "n D"]:
@@ -239,14 +246,7 @@ class Trainer:
     def _scorer(self, split: Split, items: Int[np.ndarray, "n"]) -> SetScorer:
         if isinstance(self._normalised, Tensor) and self.model.encoder.uses_graph:
             return graph_scorer(self.model, self._normalised, edges_around(self.model, self.task, split))
-        return score_rows(embedding_scorer(self.model, self._embed(items)), items)
-
-    @torch.inference_mode()
-    def _embed(self, items: Int[np.ndarray, "n"]) -> Float[Tensor, "n E"]:
-        """Embed some items in evaluation mode."""
-        self.model.eval()
-        rows = torch.tensor(items, device=self.device)  # a copy: the array may be read-only
-        return torch.cat([self.model.encode(self._inputs.of(piece)) for piece in rows.split(EMBEDDING_BATCH_SIZE)])
+        return score_rows(embedding_scorer(self.model, self.embed(items)), items)
 
     def _start_as_distance(self, num_labelled: int) -> None:
         seed = self.config.train.seed

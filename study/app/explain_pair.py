@@ -101,17 +101,21 @@ def table_lines(explanation: "Explanation", num_rows: int = NUM_ROWS) -> list[st
         explanation: The explanation of a pair.
         num_rows: The most conditions.
     """
+    from pan_model.scoring.explanation import short_number
+
     lines = [
-        f"score p = {explanation.score:.3f}, the sum over the conditions of relevance x similarity",
-        f"{'contribution':<{BAR_LENGTH + 7}}  relevance  similarity  condition",
+        f"score p = {short_number(explanation.score)}, the sum over the conditions of relevance x similarity",
+        f"{'contribution':<{BAR_LENGTH + 9}}  relevance  similarity  condition",
     ]
     for condition in explanation.top(num_rows):
         bar = _bar(condition.contribution, explanation.score)
-        numbers = f"{condition.relevance:9.3f}  {condition.similarity:10.3f}"
-        lines.append(f"{condition.contribution:.3f}  {bar}  {numbers}  {condition.display}")
+        numbers = f"{short_number(condition.relevance):>9}  {short_number(condition.similarity):>10}"
+        lines.append(f"{short_number(condition.contribution):<7}  {bar}  {numbers}  {condition.display}")
     if (rest := len(explanation.conditions) - num_rows) and rest > 0:
         others = explanation.rest(num_rows)
-        lines.append(f"{others:.3f}  {_bar(others, explanation.score)}  {'':9}  {'':10}  all others ({rest})")
+        lines.append(
+            f"{short_number(others):<7}  {_bar(others, explanation.score)}  {'':9}  {'':10}  all others ({rest})"
+        )
     return lines
 
 

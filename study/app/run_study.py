@@ -17,6 +17,7 @@ from pan_model.errors import MachineFault, UserError
 from pan_model.files import check_writable
 from pan_model.model.precision import Precision, bfloat16_slowdown
 from pan_model.reproducibility import deterministic_arithmetic
+from study.app.make_examples import make_study_examples
 from study.app.report_page import write_report
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
@@ -101,6 +102,7 @@ def conduct_study(
             collated = collate(config.results, over=True)
             ended_by = budget.end
             driver.ends(*_end(config, collated, ended_by))
+    make_study_examples(config.results, prepared, collated, terminal)
     write_report(config.results, terminal)
     return report_study(config, collated, terminal, ended_by)
 

@@ -236,12 +236,8 @@ class TrialLedger:
 
     def restore(self) -> dict[str, Any] | None:
         """Return the trainer's state after the last saved epoch, or None; make the other files end with that epoch."""
-        import torch
-
-        storage = storage_of(self._checkpoint)
-        storage.remove_unfinished(self._checkpoint)
-        with storage.open(self._checkpoint) as file:
-            saved = None if file is None else torch.load(file, weights_only=True, map_location="cpu")
+        storage_of(self._checkpoint).remove_unfinished(self._checkpoint)
+        saved = self._load_checkpoint()
         if saved is None:
             for orphan in (self._history, self.best_epoch_file):
                 remove(orphan)
@@ -252,6 +248,23 @@ class TrialLedger:
         kept = [record for record in self.history() if record["epoch"] < last["epoch"]]
         write_text(self._history, "".join(_line(record) for record in [*kept, last]))
         return saved["state"]
+
+    def last_state(self) -> dict[str, Any]:
+        """Return the trainer's state after the last saved epoch, which need not be the best one. Nothing is written.
+
+        Raises:
+            UserError: If there is no checkpoint.
+        """
+        saved = self._load_checkpoint()
+        if saved is None:
+            raise UserError(f"{self._checkpoint}: no such file; the trial's weights are not there any more.")
+        return saved["state"]
+
+    def _load_checkpoint(self) -> dict[str, Any] | None:
+        import torch
+
+        with storage_of(self._checkpoint).open(self._checkpoint) as file:
+            return None if file is None else torch.load(file, weights_only=True, map_location="cpu")
 
     def close(self, status: Status, error: str = "") -> None:
         """Write the final status, unless one was written before."""

@@ -87,6 +87,21 @@ class Preparation:
         return find_dataset(self.dataset, self.options.task, self.options.val_questions)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ItemImages:
+    """The image files of N items, and the names of classes.
+
+    Attributes:
+        root: The folder that the files are relative to.
+        files: The file of each item.
+        class_names: The names of the classes.
+    """
+
+    root: Path
+    files: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedDataset:
     """A dataset that is ready for trials.
@@ -104,6 +119,7 @@ class PreparedDataset:
         notes: What a user should know of how the dataset was read, one sentence each.
         start: The start of trials that train their backbone; None if they do not.
         trained_backbone: The weights of a backbone that was trained before the trials; None if none was.
+        images: The image files of the items; None if features were not read from images.
     """
 
     dataset: str
@@ -118,6 +134,7 @@ class PreparedDataset:
     notes: tuple[str, ...] = ()
     start: FinetuneStart | None = None
     trained_backbone: Path | None = None
+    images: ItemImages | None = None
 
     @property
     def row(self) -> Dataset:
@@ -194,6 +211,7 @@ def prepare_dataset(preparation: Preparation, progress: Progress | None = None) 
         notes=readable.notes,
         start=_finetune_start(preparation, config, readable, identity, report),
         trained_backbone=trained,
+        images=ItemImages(root=items.image_root, files=readable.file_names, class_names=items.class_names),
     )
 
 

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pan_model.scoring.explanation import ConditionShare, Explanation, Reading
+from pan_model.scoring.explanation import ConditionShare, Explanation, Reading, short_number
 
 NUM_CONDITIONS, NUM_READINGS = 6, 5
 """The most conditions and readings that are drawn."""
@@ -48,19 +48,22 @@ def draw_explanation(
         images: The two images.
         captions: Their names.
         explanation: The score of the pair, condition by condition.
-        title: The first line; by default the score only.
+        title: What stands above the score.
         readings: What labelled conditions read that contribute next to nothing.
         notes: What a reader should know, one sentence each.
     """
     shown = explanation.top(NUM_CONDITIONS)
     readings = readings[:NUM_READINGS]
     lines = [line for note in notes for line in textwrap.wrap(note, 112, subsequent_indent="   ")]
+    titles = textwrap.wrap(title, 80)
     num_rest = len(explanation.conditions) - len(shown)
     height = IMAGES_HEIGHT + HEADING + ROW_HEIGHT * (len(shown) + (num_rest > 0)) + 1.2 * MARGIN
     height += (HEADING + 0.25 + ROW_HEIGHT * len(readings)) if readings else 0
-    height += NOTE_HEIGHT * len(lines)
+    height += NOTE_HEIGHT * len(lines) + 0.72 * HEADING * len(titles)
     page = _Page(height)
-    page.text(f"{title + ':  ' if title else ''}score p = {explanation.score:.3f}", size=15, weight="bold")
+    for line in titles:
+        page.text(line, size=12, colour=QUIET)
+    page.text(f"score p = {short_number(explanation.score)}", size=15, weight="bold")
     page.images(images, captions)
     page.text("p is the sum over all conditions of relevance x similarity", size=10, colour=QUIET)
     scale = max([explanation.score, 1e-9])
@@ -70,7 +73,7 @@ def draw_explanation(
         )
     if num_rest > 0:
         rest = explanation.rest(NUM_CONDITIONS)
-        page.bar(f"all others ({num_rest})", f"{rest:.3f}", rest / scale, REST)
+        page.bar(f"all others ({num_rest})", short_number(rest), rest / scale, REST)
     if readings:
         page.text("what the labelled conditions read on this pair", size=11, weight="bold", gap=0.25)
         for reading in readings:
@@ -89,8 +92,8 @@ def png_of(figure: Figure, *, dots_per_inch: int = 110) -> bytes:
 
 
 def _describe(condition: ConditionShare) -> tuple[str, str]:
-    numbers = f"{condition.relevance:.3f} x {condition.similarity:.3f} = {condition.contribution:.3f}"
-    return condition.display, numbers
+    factors = f"{short_number(condition.relevance)} x {short_number(condition.similarity)}"
+    return condition.display, f"{factors} = {short_number(condition.contribution)}"
 
 
 class _Page:

@@ -87,7 +87,14 @@ def test_study_leaves_these_files_and_no_others(
         *(f"demo/{name}" for name in ("study.json", "driver.json", "summary.md", "summary.csv")),
         *(
             f"demo/demo/{name}"
-            for name in ("baselines.json", "best_config.json", "trials.csv", "history.csv", "optuna.log")
+            for name in (
+                "baselines.json",
+                "best_config.json",
+                "examples.json",
+                "trials.csv",
+                "history.csv",
+                "optuna.log",
+            )
         ),
         *(f"demo/demo/trials/{trial}/{name}" for trial in trials for name in ledger),
         *(f"demo/tensorboard/demo/{events_folder(done.files, record).name}/events" for record in records),

@@ -107,6 +107,19 @@ def test_study_says_how_its_data_were_read(outfits: dict[str, Any]) -> None:
     assert "graph" in json.dumps(configs)
 
 
+def test_examples_are_pairs_of_items_and_questions(outfits: dict[str, Any]) -> None:
+    content = json.loads(outfits["results"].dataset("polyvore").examples.read_text(encoding="utf-8"))
+    assert {pair["title"].split(" an outfit")[0] for pair in content["pairs"]} >= {"share"}
+    assert content["questions"]
+    for question in content["questions"]:
+        (answer,) = [candidate for candidate in question["candidates"] if candidate["is_answer"]]
+        (chosen,) = [candidate for candidate in question["candidates"] if candidate["is_chosen"]]
+        assert (answer == chosen) == (question["group"] == "right")
+        assert chosen["score"] == max(candidate["score"] for candidate in question["candidates"])
+        files = [image["file"] for image in question["outfit"]]
+        assert answer["image"]["file"] not in files
+
+
 def test_study_of_the_other_split_is_another(outfits: dict[str, Any], run_here: Any) -> None:
     words = ["nondisjoint" if word == "disjoint" else word for word in outfits["words"]]
     with chdir(outfits["folder"]):

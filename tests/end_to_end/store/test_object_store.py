@@ -101,7 +101,9 @@ def test_all_that_a_study_leaves_is_in_the_store(gone_through: dict[str, Any], r
         assert {f"demo/trials/{trial}/{name}" for name in per_trial} <= names
         assert any(re.match(rf"tensorboard/demo/\d+-.*-{trial}/events\.", name) for name in names)
     rest = {name for name in names if not name.startswith(("demo/trials/", "tensorboard/", "demo/final/"))}
-    of_dataset = {f"demo/{name}" for name in ("best_config.json", "trials.csv", "history.csv", "optuna.log")}
+    of_dataset = {
+        f"demo/{name}" for name in ("best_config.json", "examples.json", "trials.csv", "history.csv", "optuna.log")
+    }
     of_study = {"study.json", "driver.json", "summary.md", "summary.csv", "report.html", "demo/baselines.json"}
     assert rest == of_study | of_dataset
 

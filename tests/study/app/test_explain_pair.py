@@ -69,7 +69,7 @@ def test_the_table_the_file_and_the_picture_say_the_same(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"score p = {explained.score:.3f}, ")
     assert lines[2].endswith("unsupervised_2 (follows same has_colour, 0.71)")
-    assert lines[2].startswith(f"{explained.score:.3f}  ############ ")
+    assert lines[2].startswith(f"{explained.score:.3f}    ############ ")
     assert any(line.endswith("agree on has_colour::red") for line in lines)
     assert "note: the labelled conditions (2) contribute 0.00% of the score: the attributes hardly explain it" in lines
     assert lines[-3:] == ["made:", f"  {output}/explanation.json", f"  {output}/explanation.png"]
