@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from pan_model.scoring.explanation import ConditionShare, Explanation, Reading, short_number
@@ -26,7 +27,7 @@ ROW_HEIGHT = 0.52
 
 MARGIN = 0.45
 HEADING = 0.45
-NOTE_HEIGHT = 0.2
+NOTE_HEIGHT, BAR_HEIGHT = 0.2, 0.16
 
 LABELLED, UNSUPERVISED, REST, TRACK, TEXT, QUIET = "#0b6e8f", "#c26a1b", "#8a8f98", "#eceef1", "#1c2128", "#59636e"
 CHARACTERS = 84
@@ -65,7 +66,11 @@ def draw_explanation(
         page.text(line, size=12, colour=QUIET)
     page.text(f"score p = {short_number(explanation.score)}", size=15, weight="bold")
     page.images(images, captions)
-    page.text("p is the sum over all conditions of relevance x similarity", size=10, colour=QUIET)
+    page.text(
+        "p is the sum over all conditions of relevance x similarity (blue: labelled, orange: unsupervised conditions)",
+        size=10,
+        colour=QUIET,
+    )
     scale = max([explanation.score, 1e-9])
     for condition in shown:
         page.bar(
@@ -137,15 +142,19 @@ class _Page:
 
     def bar(self, name: str, numbers: str, share: float, colour: str) -> None:
         """Add a row: a name with numbers at the right, and below it a bar of a share in 0..1."""
-        width = WIDTH - 2 * MARGIN
         self._write(MARGIN, self._top, _shorten(name, CHARACTERS), fontsize=9.5, color=TEXT)
         self._write(WIDTH - MARGIN, self._top, numbers, fontsize=9.5, color=QUIET, ha="right")
-        axes = self._axes(MARGIN, self._top + 0.2, width, 0.16)
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1)
-        axes.barh(0.5, 1, height=1, color=TRACK)
-        axes.barh(0.5, min(max(share, 0.0), 1.0), height=1, color=colour)
+        self._rectangle(self._top + 0.2, 1.0, TRACK)
+        self._rectangle(self._top + 0.2, min(max(share, 0.0), 1.0), colour)
         self._top += ROW_HEIGHT
+
+    def _rectangle(self, top: float, share: float, colour: str) -> None:
+        """Add a bar; without axes of its own, which take time."""
+        height = BAR_HEIGHT / self._height
+        corner = (MARGIN / WIDTH, 1 - top / self._height - height)
+        width = share * (WIDTH - 2 * MARGIN) / WIDTH
+        bar = Rectangle(corner, width, height, facecolor=colour, transform=self.figure.transFigure)
+        self.figure.add_artist(bar)
 
     def note(self, line: str) -> None:
         self._write(MARGIN, self._top, line, fontsize=8.5, color=QUIET)
