@@ -2,11 +2,12 @@
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from study.app.ablation.config import AblationConfig
 from study.app.commands import run_with_terminal
 from study.app.flags import read_ablation_config
+from study.config.provenance import provenance
 from study.terminal import Terminal, duration
 
 PROBE = ".ablation."
@@ -26,12 +27,15 @@ def ablate_command(words: Sequence[str]) -> int:
     return run_with_terminal(lambda terminal: ablate(read_ablation_config(words), terminal), resume_hint)
 
 
-def ablate(config: AblationConfig, terminal: Terminal) -> int:
+def ablate(
+    config: AblationConfig, terminal: Terminal, describe_code: Callable[[], Mapping[str, str]] = provenance
+) -> int:
     """Train the trials that a comparison lacks, and write it. The test split is never read.
 
     Args:
         config: The flags.
         terminal: Shows progress and results.
+        describe_code: Returns the code and the libraries that run.
 
     Returns:
         The exit code: 0, or 1 if no row has completed.
@@ -42,7 +46,8 @@ def ablate(config: AblationConfig, terminal: Terminal) -> int:
     import torch  # after the flags are checked: it takes seconds
 
     from pan_model.reproducibility import deterministic_arithmetic
-    from study.app.ablation.plan import describe_plan, make_plan
+    from study.app.ablation.dry_run import describe_plan
+    from study.app.ablation.plan import make_plan
     from study.app.ablation.start import start_from
     from study.app.ablation.tables import describe_rows, write_ablation
     from study.app.ablation.training import load_workers, plan_workers, train_trials
@@ -52,7 +57,7 @@ def ablate(config: AblationConfig, terminal: Terminal) -> int:
     from study.storage.files import storage_of
 
     best = dict(start_from(read_best_config(config.best_config), config))
-    plan = make_plan(best, config)
+    plan = make_plan(best, config, describe_code())
     missing = plan.missing
     regime = Regime(best["features"]["regime"])
     workers = plan_workers(config, regime, num_trials=len(missing), num_gpus=torch.cuda.device_count())

@@ -2,7 +2,7 @@
 
 All trials answer the questions of the winner's trial, whatever their seed is, so that differences are paired. They are
 named as in a study. One with the seed of the study has the id that it would have there: if the study has completed it,
-as it has the winner, it is not trained again.
+as it has the winner, it is not trained again, unless other code trained it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,16 +10,24 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from pan_model.command_line import counted
 from pan_model.data.splits import ValQuestions
 from pan_model.datasets import ReaderOptions
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from study.app.ablation.config import DEFAULT_SEEDS, AblationConfig
-from study.app.ablation.results import AblationFile, compare_rows, read_ablation
+from study.app.ablation.results import (
+    AblationFile,
+    MetricEntry,
+    RowTrials,
+    WinnerEntry,
+    compare_rows,
+    find_cautions,
+    read_ablation,
+)
+from study.app.ablation.reuse import OTHER_CODE, Code, code_of, is_same_code, read_completed
 from study.app.ablation.start import start_name
-from study.app.ablation.variations import Variation, describe_start, read_varied, vary_winner
+from study.app.ablation.variations import Variation, read_varied, vary_winner
 from study.config.identity import as_begun, trial_id
 from study.storage.files import exists
 from study.storage.location import Location
@@ -41,8 +49,11 @@ class AblationPlan:
         seeds: The seeds of the trainings. The first is that of the study.
         winner: The row of the winner, without changes.
         variations: The other rows.
+        provenance: The code and the libraries that run now.
+        trained_by: Those that have trained rows, and that train the missing ones.
         records: The trials that the ledger, or that of the study, has already, by their id.
         of_study: The ids of those that are in the ledger of the study.
+        notes: What the user should know of it.
     """
 
     best: Mapping[str, Any]
@@ -52,8 +63,11 @@ class AblationPlan:
     seeds: tuple[int, ...]
     winner: Variation
     variations: tuple[Variation, ...]
+    provenance: Mapping[str, str]
+    trained_by: tuple[Code, ...]
     records: dict[str, TrialRecord] = field(default_factory=dict[str, TrialRecord])
     of_study: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -119,16 +133,28 @@ class AblationPlan:
         Raises:
             UserError: If the scores of questions of a trial are lost or damaged.
         """
-        rows = {row: [self._place(spec) for spec in specs] for row, specs in self.trials.items()}
-        return compare_rows(
+        start, *rows = (
+            RowTrials(
+                changes=variation.changes,
+                config=variation.config,
+                trials=[self._place(spec) for spec in self.trials[variation.name]],
+            )
+            for variation in (self.winner, *self.variations)
+        )
+        winner, entries = compare_rows(self.objective, self.seeds, start, rows)
+        return AblationFile(
             dataset=self.dataset,
-            objective=self.objective,
-            seeds=self.seeds,
-            max_epochs=self.max_epochs,
-            winner_id=winner_id(self.best),
+            metric=MetricEntry(name=self.objective.name, mode=self.objective.mode),
+            grid=any(len(row.changes) > 1 for row in entries),
+            seeds=list(self.seeds),
+            winner=WinnerEntry(trial_id=winner_id(self.best), **winner.model_dump()),
+            rows=entries,
             start=self.name,
-            winner=(self.winner.config, rows[self.winner.name]),
-            rows=[(variation.changes, variation.config, rows[variation.name]) for variation in self.variations],
+            max_epochs=self.max_epochs,
+            questions=start.num_questions(self.objective),
+            cautions=find_cautions(self.name, self.seeds, len(entries), len(self.trained_by)),
+            trained_by=list(self.trained_by),
+            provenance=dict(self.provenance),
         )
 
     def _place(self, spec: TrialSpec) -> tuple[Location, TrialRecord | None]:
@@ -140,12 +166,13 @@ class AblationPlan:
         return folder / spec.trial_id, record
 
 
-def make_plan(best: Mapping[str, Any], config: AblationConfig) -> AblationPlan:
+def make_plan(best: Mapping[str, Any], config: AblationConfig, provenance: Mapping[str, str]) -> AblationPlan:
     """Return the rows that are asked for and those that the folder has, and the trials that have begun.
 
     Args:
         best: The content of best_config.json.
         config: The flags.
+        provenance: The code and the libraries that run now.
 
     Raises:
         UserError: If a parameter or a value is not one that the winner can have, a file of the folder is damaged, or
@@ -167,8 +194,12 @@ def make_plan(best: Mapping[str, Any], config: AblationConfig) -> AblationPlan:
         seeds=_choose_seeds(earlier, best, config),
         winner=Variation(changes={}, config=best["config"]),
         variations=tuple(_sort(_join(earlier, variations, best))),
+        provenance=provenance,
+        trained_by=tuple(earlier.trained_by) if earlier else (code_of(provenance),),
     )
-    return _with_records(plan)
+    plan = _with_records(plan)
+    now = code_of(provenance)
+    return replace(plan, trained_by=(*plan.trained_by, now)) if plan.missing and now not in plan.trained_by else plan
 
 
 def _specify(best: Mapping[str, Any], config: dict[str, Scalar], number: int = 0) -> TrialSpec:
@@ -249,50 +280,13 @@ def _with_records(plan: AblationPlan) -> AblationPlan:
     """Return the plan with the trials that have begun."""
     records = {record.trial_id: record for record in read_ledger(plan.files.trials)}
     of_study: dict[str, TrialRecord] = {}
-    for specs in plan.trials.values():
-        first = specs[0]
-        if not plan.has_ended(records.get(first.trial_id)) and (record := _of_study(plan, first)):
-            of_study[first.trial_id] = record
-    return replace(plan, records={**records, **of_study}, of_study=frozenset(of_study))
-
-
-def _of_study(plan: AblationPlan, spec: TrialSpec) -> TrialRecord | None:
-    """Return a trial of the study that is completed, with the scores of its questions."""
-    folder = plan.study / "trials" / spec.trial_id
-    if not exists(folder / "config.json"):
-        return None
-    record = TrialLedger(folder).read()
-    best = record.best_epoch(plan.objective)
-    has_scores = record.best is not None and best is not None and record.best.epoch == best["epoch"]
-    same = record.status is Status.COMPLETED and as_begun(record.config) == as_begun(spec.config)
-    return record if same and has_scores and plan.has_ended(record) else None
-
-
-def describe_plan(plan: AblationPlan) -> list[str]:
-    """Return the lines of a dry run: the rows with their trials, and the epochs at most."""
-    metric, seeds, own = plan.best["metric"], ", ".join(map(str, plan.seeds)), winner_id(plan.best)
-    missing = {spec.trial_id for _, spec in plan.missing}
-    varied = dict.fromkeys(name for variation in plan.variations for name in variation.changes)
-    winner = describe_start(plan.name, plan.best["config"], varied)
-    lines = [
-        f"{plan.dataset}: {plan.name.removesuffix(f' {own}')} {own}, {metric['name']} {metric['value']:.4f} on val in "
-        f"epoch {metric['epoch']}",
-        f"seeds {seeds}; the questions on val are those of the winner's trial, drawn from seed {plan.seeds[0]}",
-    ]
-    for row, specs in plan.trials.items():
-        states = (
-            "of the study"
-            if spec.trial_id in plan.of_study
-            else "to train"
-            if spec.trial_id in missing
-            else plan.records[spec.trial_id].status.value
-            for spec in specs
-        )
-        trials = ", ".join(f"{spec.trial_id} {state}" for spec, state in zip(specs, states, strict=True))
-        lines.append(f"  {row or winner}: {trials}")
-    total = sum(map(len, plan.trials.values()))
-    lines.append(
-        f"{counted(total, 'trial')}, {len(missing)} to train, up to {counted(plan.max_epochs, 'epoch')} each, "
-        f"{len(missing) * plan.max_epochs} at most"
+    for first, *_ in plan.trials.values():
+        if not plan.has_ended(records.get(first.trial_id)):
+            record = read_completed(plan.study, first, plan.objective)
+            if record is not None and plan.has_ended(record):
+                of_study[first.trial_id] = record
+    other_code = bool(of_study) and not is_same_code(plan.study, plan.best, plan.trained_by)
+    reused = {} if other_code else of_study
+    return replace(
+        plan, records={**records, **reused}, of_study=frozenset(reused), notes=(OTHER_CODE,) if other_code else ()
     )
-    return lines

@@ -1,6 +1,7 @@
 """Results of a controlled comparison: the content of ablation.json, with paired intervals against the winner."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from pan_model.scores import Interval
 from pan_model.shapes import Float
-from study.config.provenance import provenance
+from study.app.ablation.reuse import Code
 from study.reporting.comparison import check_same_questions
 from study.storage.files import read_if_exists
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
@@ -86,7 +87,11 @@ class RowEntry(Scores):
 
 
 class AblationFile(JsonModel):
-    """The content of ablation.json. `start` is what the rows are compared with: the winner, or another trial."""
+    """The content of ablation.json.
+
+    `start` is what the rows are compared with: the winner, or another trial. `trained_by` has the code and the
+    libraries that trained rows.
+    """
 
     schema_: Literal["pan-study/ablation/1"] = Field(default=SCHEMA, alias="schema")
     dataset: str
@@ -100,7 +105,8 @@ class AblationFile(JsonModel):
     max_epochs: int
     epochs: str = EPOCHS
     cautions: list[str] = Field(default_factory=list[str])
-    provenance: dict[str, Any] = Field(default_factory=dict[str, Any])
+    trained_by: Annotated[list[Code], Field(min_length=1)]
+    provenance: dict[str, str]
 
     @property
     def varied(self) -> list[str]:
@@ -118,73 +124,81 @@ def read_ablation(paths: AblationPaths) -> AblationFile | None:
     return None if content is None else parse_model(paths.ablation, content, AblationFile, WAY_OUT)
 
 
-Records = Sequence[tuple[Location, TrialRecord | None]]
-"""The trial of each seed, None if it has not begun, and its folder."""
+@dataclass(frozen=True, kw_only=True)
+class RowTrials:
+    """A row with its trial for each seed: its folder, and its record or None if it has not begun."""
+
+    changes: Mapping[str, Scalar]
+    config: Mapping[str, Scalar]
+    trials: Sequence[tuple[Location, TrialRecord | None]]
+
+    @property
+    def statuses(self) -> list[Status]:
+        """The status of each trial; one that has not begun counts as running."""
+        return [Status.RUNNING if record is None else record.status for _, record in self.trials]
+
+    @property
+    def errors(self) -> list[str]:
+        """The error of each trial; empty if it has none."""
+        return [record.error if record and record.status is Status.FAILED else "" for _, record in self.trials]
+
+    def of_seeds(self, objective: Objective) -> list[list[float] | None]:
+        """Return the scores of the questions for each seed; None if its trial has not completed."""
+        return [
+            record.best.questions[objective.name]
+            if record is not None and record.status is Status.COMPLETED and record.best is not None
+            else None
+            for _, record in self.trials
+        ]
+
+    def scores(self, objective: Objective) -> Float[np.ndarray, "S Q"] | None:
+        """Return the scores of the questions for all seeds; None unless every seed has completed."""
+        lists = [questions for questions in self.of_seeds(objective) if questions is not None]
+        return np.array(lists, dtype=np.float64) if len(lists) == len(self.trials) else None
+
+    def num_questions(self, objective: Objective) -> int | None:
+        """Return the number of questions; None if it is not known yet."""
+        return next((len(questions) for questions in self.of_seeds(objective) if questions is not None), None)
 
 
 def compare_rows(
-    *,
-    dataset: str,
-    objective: Objective,
-    seeds: Sequence[int],
-    max_epochs: int,
-    winner_id: str,
-    start: str,
-    winner: tuple[Mapping[str, Scalar], Records],
-    rows: Iterable[tuple[Mapping[str, Scalar], Mapping[str, Scalar], Records]],
-) -> AblationFile:
-    """Compare rows with the winner, question by question.
+    objective: Objective, seeds: Sequence[int], start: RowTrials, rows: Sequence[RowTrials]
+) -> tuple[Scores, list[RowEntry]]:
+    """Compare rows with the one that they start from, question by question.
 
     Args:
-        dataset: The name of the dataset.
         objective: The metric.
         seeds: The seeds of the trainings.
-        max_epochs: The last epoch of a trial.
-        winner_id: The trial of the winner.
-        start: The winner in words.
-        winner: The winner's configuration, and its trial for each seed.
-        rows: The changes, the configuration and the trial for each seed of every row.
+        start: The row without changes.
+        rows: The other rows.
 
     Raises:
         UserError: If the scores of questions of a trial are lost or damaged.
     """
-    rows = list(rows)
-    _check_questions(objective, [winner[1], *(records for *_, records in rows)])
-    of_winner = _questions(objective, winner[1])
+    _check_questions(objective, [start, *rows])
+    of_start = start.scores(objective)
     entries: list[RowEntry] = []
-    for changes, config, records in rows:
-        of_row, lead, new_lead = _questions(objective, records), None, None
-        if of_row is not None and of_winner is not None:
-            lead = interval_ahead(of_row.mean(axis=0), of_winner.mean(axis=0))
+    for row in rows:
+        of_row, lead, new_lead = row.scores(objective), None, None
+        if of_row is not None and of_start is not None:
+            lead = interval_ahead(of_row.mean(axis=0), of_start.mean(axis=0))
             if len(seeds) > 1:
-                new_lead = interval_ahead(of_row[1:].mean(axis=0), of_winner[1:].mean(axis=0))
+                new_lead = interval_ahead(of_row[1:].mean(axis=0), of_start[1:].mean(axis=0))
         entries.append(
             RowEntry(
-                changes=dict(changes),
-                **_score(config, objective, seeds, records),
+                changes=dict(row.changes),
+                **_score(row, objective, seeds),
                 **_entry("difference", lead),
                 **_entry("difference_new_seeds", new_lead),
             )
         )
-    return AblationFile(
-        dataset=dataset,
-        metric=MetricEntry(name=objective.name, mode=objective.mode),
-        grid=any(len(row.changes) > 1 for row in entries),
-        seeds=list(seeds),
-        winner=WinnerEntry(trial_id=winner_id, **_score(winner[0], objective, seeds, winner[1])),
-        rows=entries,
-        start=start,
-        questions=None if of_winner is None else of_winner.shape[1],
-        max_epochs=max_epochs,
-        cautions=_cautions(start, seeds, sum(row.lead is not None for row in entries)),
-        provenance=provenance(),
-    )
+    return Scores(**_score(start, objective, seeds)), entries
 
 
-def _check_questions(objective: Objective, every: Iterable[Records]) -> None:
+def _check_questions(objective: Objective, rows: Sequence[RowTrials]) -> None:
     """Raise UserError unless all completed trials have scores of the same number of questions."""
     scores: list[tuple[Location, QuestionLists]] = []
-    for folder, record in (of_seed for records in every for of_seed in records):
+    for folder, record in (trial for row in rows for trial in row.trials):
         if record is not None and record.status is Status.COMPLETED:
             if record.best is None:
                 raise UserError(f"{folder / 'best_epoch.json'}: is lost; remove {folder} to train the trial again.")
@@ -192,37 +206,14 @@ def _check_questions(objective: Objective, every: Iterable[Records]) -> None:
     check_same_questions(objective.name, scores)
 
 
-def _questions(objective: Objective, records: Records) -> Float[np.ndarray, "S Q"] | None:
-    """Return the scores of the questions for each seed; None unless every seed has completed."""
-    lists = [questions for _, record in records if (questions := _of_seed(objective, record))]
-    return np.array(lists, dtype=np.float64) if len(lists) == len(records) else None
-
-
-def _of_seed(objective: Objective, record: TrialRecord | None) -> list[float] | None:
-    if record is None or record.status is not Status.COMPLETED or record.best is None:
-        return None
-    return record.best.questions[objective.name]
-
-
-def _score(
-    config: Mapping[str, Scalar], objective: Objective, seeds: Sequence[int], records: Records
-) -> dict[str, Any]:
-    questions = _questions(objective, records)
-    failed = {
-        seed: record.error
-        for seed, (_, record) in zip(seeds, records, strict=True)
-        if record is not None and record.status is Status.FAILED
-    }
-    ended = sum(record is not None and record.status is not Status.RUNNING for _, record in records)
+def _score(row: RowTrials, objective: Objective, seeds: Sequence[int]) -> dict[str, Any]:
+    scores, statuses = row.scores(objective), row.statuses
     return {
-        "status": "running" if ended < len(records) else "failed" if failed else "completed",
-        "config": dict(config),
-        **_entry("mean", None if questions is None else interval_of(questions.mean(axis=0)), "ci95"),
-        "per_seed": [
-            None if (of_seed := _of_seed(objective, record)) is None else float(np.mean(of_seed))
-            for _, record in records
-        ],
-        "errors": [f"seed {seed}: {error}" for seed, error in failed.items()],
+        "status": ("running" if Status.RUNNING in statuses else "failed" if Status.FAILED in statuses else "completed"),
+        "config": dict(row.config),
+        **_entry("mean", None if scores is None else interval_of(scores.mean(axis=0)), "ci95"),
+        "per_seed": [None if questions is None else float(np.mean(questions)) for questions in row.of_seeds(objective)],
+        "errors": [f"seed {seed}: {error}" for seed, error in zip(seeds, row.errors, strict=True) if error],
     }
 
 
@@ -232,13 +223,26 @@ def _entry(name: str, interval: Interval | None, ends: str = "") -> dict[str, An
     return {name: interval.mean, ends or f"{name}_ci95": (interval.low, interval.high)}
 
 
-def _cautions(start: str, seeds: Sequence[int], num_compared: int) -> list[str]:
+def find_cautions(start: str, seeds: Sequence[int], num_rows: int, num_codes: int) -> list[str]:
+    """Return reasons to doubt the differences.
+
+    Args:
+        start: What the rows are compared with.
+        seeds: The seeds of the trainings.
+        num_rows: The number of rows.
+        num_codes: The number of versions of the code that have trained rows.
+    """
     cautions = [
         f"the other parameters were chosen together with the values of the {start}, not tuned again for each row",
         f"the {start} was chosen by its value on val with seed {seeds[0]}, which favours it with this seed; "
         + ("the differences over new seeds leave it out" if len(seeds) > 1 else "give --seeds 2 or more to see others"),
         "intervals cover the questions, not the randomness of training, other classes or other images",
     ]
-    if num_compared > 1:
+    if num_rows > 1:
         cautions.append("about 1 interval in 20 excludes 0 by chance, where a row is as good as the " + start)
+    if num_codes > 1:
+        cautions.append(
+            f"{num_codes} versions of the code or of its libraries have trained the rows, which may differ for that "
+            "reason; remove trials/ to train all again"
+        )
     return cautions

@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,10 @@ SETTING = {
     "max_epochs": 3,
     "seed": SEED,
 }
+
+
+CODE = {**provenance(), "git_commit": "ab" * 20}
+"""The code that is committed, whatever state the checkout is in."""
 
 
 class Screen(Terminal):
@@ -89,10 +93,11 @@ class Study:
     def content(self) -> dict[str, Any]:
         return json.loads((self.output / "ablation.json").read_text())
 
-    def run(self, *words: str, screen: Screen | None = None) -> tuple[int, list[str]]:
+    def run(self, *words: str, screen: Screen | None = None, code: Mapping[str, str] = CODE) -> tuple[int, list[str]]:
         """Run the command in this process; its exit code and its lines."""
         screen = screen or Screen()
-        return ablate(read_ablation_config([str(self.file), *self.flags, *words]), screen), screen.lines
+        config = read_ablation_config([str(self.file), *self.flags, *words])
+        return ablate(config, screen, lambda: code), screen.lines
 
     def change(self, **config: Any) -> None:
         """Change the configuration of the winner in the file."""
@@ -142,7 +147,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
             "splits": {split: size for split, size in prepared.split_sizes.items() if split != "test"},
             "options": prepared.options,
         },
-        "provenance": provenance(),
+        "provenance": CODE,
     }
     write_json(results.dataset("demo").best_config, content)
     flags = ("--data-root", str(root / "data"), "--cache-dir", str(root / "cache"), "--jobs", "1")
@@ -313,6 +318,36 @@ class TestFailures:
         assert study.run("--vary", "lambda=1e40", "--seeds=1")[0] == 1
         before = study.trained()
         assert (study.run()[0], study.trained()) == (1, before)
+
+
+class TestOtherCode:
+    def test_that_trained_the_study_s_trial_has_it_trained_again(self, study: Study) -> None:
+        best = study.best
+        write_json(study.file, best | {"provenance": best["provenance"] | {"git_commit": "cd" * 20}})
+        code, lines = study.run("--vary", "gate=OR", "--seeds=1")
+        trained = {record.trial_id for record in read_ledger(study.output / "trials")}
+        assert (code, len(trained), best["trial_id"] in trained) == (0, 2, True)
+        assert any(line.startswith("the trial of the study is trained again: other code trained it") for line in lines)
+
+    def test_that_resumed_the_study_counts_as_well(self, study: Study) -> None:
+        write_json(study.folder.parent / "study.json", {"resumed": [CODE | {"torch": "1.0"}]})
+        _, lines = study.run("--vary", "gate=OR", "--seeds=1", "--dry-run")
+        assert lines[-1] == "2 trials, 2 to train, up to 3 epochs each, 6 at most"
+
+    def test_with_changes_is_never_the_same(self, study: Study) -> None:
+        changed = CODE | {"git_commit": f"{'ab' * 20}+changes"}
+        write_json(study.file, study.best | {"provenance": changed})
+        _, lines = study.run("--vary", "gate=OR", "--seeds=1", "--dry-run", code=changed)
+        assert lines[-1] == "2 trials, 2 to train, up to 3 epochs each, 6 at most"
+
+    def test_that_adds_rows_is_a_caution(self, ended: Study) -> None:
+        before = ended.trained()
+        other = CODE | {"git_commit": "cd" * 20}
+        ended.run("--vary", "gate=AND", code=other)
+        assert [code["git_commit"] for code in ended.content["trained_by"]] == ["ab" * 20, "cd" * 20]
+        assert ended.content["cautions"][-1].startswith("2 versions of the code or of its libraries have trained the")
+        assert ended.trained().items() >= before.items()
+        assert ended.best["trial_id"] not in {path.parent.name for path in ended.output.rglob("status.json")}
 
 
 def test_a_dry_run_writes_nothing(study: Study) -> None:
