@@ -3,6 +3,7 @@
 import shlex
 
 from study.analysis.study_data import DatasetData, StudyData
+from study.config.study_config import DEFAULT_CACHE
 from study.page.blocks import Commands
 from study.storage.driver_file import read_driver
 from study.storage.location import in_store
@@ -16,8 +17,8 @@ def command(*words: object) -> str:
 
 def next_commands(study: StudyData, data: DatasetData) -> Commands:
     """Return the commands that follow from the state of a dataset: first what makes its result more certain."""
-    files, config = data.files, study.content.get("config", {})
-    data_root = ("--data-root", config.get("data_root", "data"))
+    files = data.files
+    data_root = _data_flags(study)
     commands: list[tuple[str, str]] = []
     if study.over and data.summary.planned > count_ended(data.records):
         commands.append(("Go on with the search", _resume(study)))
@@ -41,15 +42,24 @@ def next_commands(study: StudyData, data: DatasetData) -> Commands:
                 command("study/index.py", final, "IMAGES", "--output", "INDEX"),
             )
         )
-    commands.append(
-        (
-            "Vary one parameter of the winner at a time, with the others fixed",
-            command(
-                "study/ablate.py", files.best_config, *data_root, "--vary", "lambda=1e-5,1e-3,0.1,10", "--seeds", 3
-            ),
-        )
-    )
+    commands.append(("Vary one parameter of the winner, with the others fixed", ablate_command(study, data)))
     return Commands(title="What next", commands=commands)
+
+
+def ablate_command(study: StudyData, data: DatasetData) -> str:
+    """Return the command that varies λ or, for a winner without attribute labels, the number of conditions."""
+    supervised = data.winner is not None and "lambda" in data.winner.config
+    vary = "lambda=1e-5,1e-3,0.1,10" if supervised else "num_conditions=1,8,64"
+    best = data.files.best_config
+    return command("study/ablate.py", best, *_data_flags(study), "--vary", vary, "--seeds", 3)
+
+
+def _data_flags(study: StudyData) -> list[str]:
+    """Return the flags of the data and the cache with which the study ran."""
+    config = study.content.get("config", {})
+    flags = ["--data-root", str(config.get("data_root", "data"))]
+    cache = config.get("cache_dir")
+    return [*flags, "--cache-dir", str(cache)] if cache and str(cache) != str(DEFAULT_CACHE) else flags
 
 
 def viewer_commands(study: StudyData) -> Commands:

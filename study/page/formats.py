@@ -62,12 +62,12 @@ def describe_config(config: Mapping[str, Scalar]) -> str:
     >>> describe_config(
     ...     {"encoder": "siamese", "supervision": "hybrid", "gate": "XNOR", "lambda": 1e-5, "num_conditions": 20}
     ... )
-    'siamese encoder, hybrid supervision with gate XNOR and λ 1e-05, 20 conditions'
+    'siamese encoder, hybrid with gate XNOR and λ 1e-05, 20 conditions'
     """
     none = " (no attribute labels, so no gate and no λ)"
     labels = f" with gate {config['gate']} and λ {number(config.get('lambda'))}" if "gate" in config else none
     count = config.get("num_conditions")
-    return f"{config.get('encoder')} encoder, {config.get('supervision')} supervision{labels}, " + (
+    return f"{config.get('encoder')} encoder, {config.get('supervision')}{labels}, " + (
         "1 condition" if count == 1 else f"{count} conditions"
     )
 

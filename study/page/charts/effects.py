@@ -69,7 +69,12 @@ def _curves_chart(effect: Effect, effects: Effects, x_title: str) -> go.Figure:
                 "legendgroup": series.name,
                 "x": [point.x for point in points],
                 **_values(points, focus),
-                "marker": {**style["marker"], "size": 7, "opacity": 0.75},
+                "marker": {
+                    **style["marker"],
+                    "size": 7,
+                    "opacity": 0.75,
+                    "symbol": _symbols(points, focus, style, "down"),
+                },
             }
         )
         if parts and len(_firm(series)) >= MIN_CURVE:
@@ -120,7 +125,7 @@ def _choices_chart(effect: Effect, effects: Effects) -> go.Figure:
     rows = [*rows, effect.without] if effect.without is not None else rows
     traces: list[dict[str, Any]] = []
     for place, level in enumerate(rows):
-        style = series_style(place)["marker"]
+        style = series_style(place)
         values = _values(level.points, focus)
         height = len(rows) - 1 - place
         traces.append(
@@ -132,10 +137,19 @@ def _choices_chart(effect: Effect, effects: Effects) -> go.Figure:
                 "x": values["y"],
                 "y": [height + spread for spread in _spreads(len(level.points))],
                 "hovertemplate": "%{text}<extra></extra>",
-                "marker": {**style, "size": 7, "opacity": 0.7},
+                "marker": {
+                    **style["marker"],
+                    "size": 7,
+                    "opacity": 0.7,
+                    "symbol": _symbols(level.points, focus, style, "left"),
+                },
             }
         )
-    known = [(len(rows) - 1 - place, level) for place, level in enumerate(rows) if level.median is not None]
+    known = [
+        (len(rows) - 1 - place, level)
+        for place, level in enumerate(rows)
+        if level.median is not None and not focus.is_outside(level.median)
+    ]
     traces.append(
         {
             "type": "scatter",
@@ -170,6 +184,11 @@ def _values(points: Sequence[TrialPoint], focus: Focus) -> dict[str, Any]:
         "text": [f"trial {point.number} ({point.trial_id}): {point.value:.4f}" for point in points],
         "hovertemplate": "%{text}<br>at %{x:.3g}<extra></extra>",
     }
+
+
+def _symbols(points: Sequence[TrialPoint], focus: Focus, style: dict[str, Any], worse: str) -> list[str]:
+    """Return the symbol of each point: an arrow for those that are far worse and drawn at the edge."""
+    return [f"arrow-{worse}" if focus.is_outside(point.value) else style["marker"]["symbol"] for point in points]
 
 
 def _winner(points: Sequence[TrialPoint], focus: Focus) -> list[dict[str, Any]]:

@@ -33,6 +33,10 @@ class Focus:
         pad = max((self.high - self.low) * PAD, 1e-4)
         return [self.low - pad, self.high + pad]
 
+    def is_outside(self, value: float) -> bool:
+        """Return whether a value is drawn at the edge, with an arrow."""
+        return not self.low <= value <= self.high
+
     def clip(self, value: float) -> float:
         """Return a value, or the edge if it lies beyond."""
         return min(max(value, self.low), self.high)

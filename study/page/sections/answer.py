@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pan_model.command_line import counted
+from pan_model.scores import Interval
 from study.analysis.cheapest import find_cheapest
 from study.analysis.paper_numbers import find_paper_numbers
 from study.analysis.study_data import DatasetData, StudyData
@@ -12,6 +13,9 @@ from study.page.commands import next_commands
 from study.page.formats import describe_config, interval_text, lead_text, metric_name, number, trial_name
 from study.reporting.comparison import MethodScores
 from study.trials.ledger import TrialRecord, count_by_status
+
+SMALL_LEAD = 0.01
+"""Lead below which it is called small, whatever its interval: one question in a hundred."""
 
 FEW_COMPLETED = 10
 """Number of completed trials below which the search has hardly begun."""
@@ -26,10 +30,34 @@ def answer_section(study: StudyData) -> Section:
         "questions, so a lead is the mean difference question by question; its interval covers 95% and only the "
         "choice of questions. A lead whose interval contains 0 may be noise.",
         parts=[
-            Part(heading=name if len(study.datasets) > 1 else "", blocks=_answer(study, data))
-            for name, data in study.datasets.items()
+            *([Part(blocks=[_overview(study)])] if len(study.datasets) > 1 else []),
+            *(
+                Part(heading=name if len(study.datasets) > 1 else "", blocks=_answer(study, data))
+                for name, data in study.datasets.items()
+            ),
         ],
     )
+
+
+def _overview(study: StudyData) -> Table:
+    """Return a table with a row for each dataset."""
+    rows: list[list[object]] = []
+    for name, data in study.datasets.items():
+        pan, *baselines = data.summary.scores
+        on_test = pan.test is not None
+        strongest = _strongest(baselines, data, on_test=on_test)
+        rows.append(
+            [
+                name,
+                describe_config(data.winner.config) if data.winner else "no trial completed",
+                f"{metric_name(data.objective.name)}, {'test' if on_test else 'val'}",
+                interval_text(pan.test if on_test else pan.val),
+                strongest[0] if strongest else None,
+                lead_text(strongest[2]) if strongest else None,
+            ]
+        )
+    heads = ("dataset", "best configuration", "metric", "value", "strongest baseline", "lead over it")
+    return Table(caption="All datasets", heads=heads, rows=rows)
 
 
 def _answer(study: StudyData, data: DatasetData) -> list[Block]:
@@ -94,29 +122,39 @@ def _against_strongest(baselines: Sequence[MethodScores], data: DatasetData) -> 
     """Return how the winner stands against the strongest baseline, on test if that is known, and the conclusion."""
     on_test = data.summary.scores[0].test is not None
     split = "test" if on_test else "val"
-    known = [
-        (entry.method, score, lead)
-        for entry in baselines
-        if (score := entry.test if on_test else entry.val)
-        and (lead := entry.test_ahead if on_test else entry.val_ahead)
-    ]
-    if not known:
+    strongest = _strongest(baselines, data, on_test=on_test)
+    if strongest is None:
         return ["No baseline has been scored on the same questions, so nothing can be said of its lead."]
-    method, score, lead = max(known, key=lambda entry: data.objective.signed(entry[1].mean))
+    method, score, lead = strongest
     against = f"The strongest baseline on {split} is {method} with {interval_text(score)}; PAN's lead over it is"
     if lead.low > 0:
         judged = "more than the noise of the questions."
+        small = ", but it is small" if lead.mean < SMALL_LEAD else ""
         believed = (
-            "It holds on test questions that no choice has seen: believe it for these classes, not for other data."
+            f"The lead holds on test questions that no choice has seen{small}; it says nothing of other classes or "
+            "data."
             if on_test
             else "But the winner was chosen on val: only the final training shows whether the lead holds on test."
         )
     elif lead.high < 0:
-        judged, believed = "negative by more than the noise.", "So use the baseline: PAN did not help here."
+        judged, believed = "negative by more than the noise.", "So far, use the baseline: no trial of PAN is better."
     else:
         judged = "an interval that contains 0."
         believed = "So this study does not show that PAN is better than that baseline."
     return [f"{against} {lead_text(lead)}, {judged}", believed]
+
+
+def _strongest(
+    baselines: Sequence[MethodScores], data: DatasetData, *, on_test: bool
+) -> tuple[str, Interval, Interval] | None:
+    """Return the strongest baseline on a split, its score and PAN's lead; None if none has both."""
+    known = [
+        (entry.method, score, lead)
+        for entry in baselines
+        if (score := entry.test if on_test else entry.val) is not None
+        and (lead := entry.test_ahead if on_test else entry.val_ahead) is not None
+    ]
+    return max(known, key=lambda entry: data.objective.signed(entry[1].mean), default=None)
 
 
 def _trust(data: DatasetData) -> list[Block]:
@@ -135,7 +173,8 @@ def _trust(data: DatasetData) -> list[Block]:
                 "the first command under “What next” does it.",
             )
         )
-    blocks.append(Text(text=chosen))
+    if completed > 1:
+        blocks.append(Text(text=chosen))
     if completed < FEW_COMPLETED:
         blocks.append(
             Text(
@@ -156,10 +195,14 @@ def _methods(data: DatasetData) -> list[Block]:
     if not scores:
         return [Text(tone=Tone.MISSING, text="baselines. None has been scored yet, because the study ended before.")]
     tested = any(entry.test is not None for entry in scores)
-    heads = ["method", "val", "lead of PAN on val"] + (["test", "lead of PAN on test"] if tested else [])
+    heads = ["method", *(["test", "lead of PAN on test"] if tested else []), "val", "lead of PAN on val"]
     rows = [
-        [entry.method, interval_text(entry.val), lead_text(entry.val_ahead)]
-        + ([interval_text(entry.test), lead_text(entry.test_ahead)] if tested else [])
+        [
+            entry.method,
+            *([interval_text(entry.test), lead_text(entry.test_ahead)] if tested else []),
+            interval_text(entry.val),
+            lead_text(entry.val_ahead),
+        ]
         for entry in scores
     ]
     metric = metric_name(data.objective.name)

@@ -18,7 +18,7 @@ from study.page.charts import (
 )
 from study.page.charts.ablation import Variant, ablation_chart
 from study.page.charts.effects import effect_focus
-from study.page.commands import command
+from study.page.commands import ablate_command
 from study.page.files import AblationFile, AblationRow, read_ablation
 from study.page.formats import metric_name, number
 
@@ -42,24 +42,26 @@ def figures_section(study: StudyData) -> Section:
         "Each point is a full-length trial; trials that were stopped early are counted but have no value here, since "
         "theirs is of an earlier epoch. Medians have 95% intervals where there are enough trials.",
         parts=[
-            Part(heading=name if len(study.datasets) > 1 else "", blocks=_figures(data))
+            Part(heading=name if len(study.datasets) > 1 else "", blocks=_figures(study, data))
             for name, data in study.datasets.items()
         ],
     )
 
 
-def _figures(data: DatasetData) -> list[Block]:
+def _figures(study: StudyData, data: DatasetData) -> list[Block]:
     effects = find_effects(data)
     charts = [_figure(title, effect_of(effects), effects, draw) for title, effect_of, draw in FIGURES]
-    return [Text(tone=Tone.NOTE, text=effects.confounding), *charts, *_ablation(data)]
+    return [Text(tone=Tone.NOTE, text=effects.confounding), *charts, *_ablation(study, data)]
 
 
 def _figure(title: str, effect: Effect, effects: Effects, draw: Callable[[Effects], go.Figure]) -> Block:
     if effect.missing:
         return Text(tone=Tone.MISSING, text=f"{title}. {effect.missing}")
     outside = effect_focus(effect, effects).num_outside
-    edge = f" {counted(outside, 'trial')} far worse than most are drawn at the edge." if outside > 1 else ""
-    edge = " One trial far worse than most is drawn at the edge." if outside == 1 else edge
+    edge = (
+        f" {counted(outside, 'trial')} far worse than most are drawn at the edge, with an arrow." if outside > 1 else ""
+    )
+    edge = " One trial far worse than most is drawn at the edge, with an arrow." if outside == 1 else edge
     return Chart(
         title=title,
         figure=draw(effects),
@@ -87,7 +89,7 @@ def _cells(level: Level) -> list[object]:
     return [level.num_full, level.num_stopped, level.num_failed, median, best]
 
 
-def _ablation(data: DatasetData) -> list[Block]:
+def _ablation(study: StudyData, data: DatasetData) -> list[Block]:
     """Return the controlled comparison, or how to make one."""
     if data.winner is None:
         return []
@@ -95,8 +97,8 @@ def _ablation(data: DatasetData) -> list[Block]:
     if isinstance(ablation, Text):
         return [ablation]
     if ablation is None:
-        again = command("study/ablate.py", data.files.best_config, "--vary", "gate=OR,XNOR,AND", "--seeds", 3)
-        text = f"a controlled comparison, which varies one parameter of the winner and keeps the others: {again}"
+        text = "a controlled comparison, which varies one parameter of the winner and keeps the others: "
+        f"{ablate_command(study, data)}"
         return [Text(tone=Tone.MISSING, text=text)]
     stale = ablation.winner.trial_id != data.winner.trial_id
     caution = f"the controlled comparison is of trial {ablation.winner.trial_id}, not of the present winner."
