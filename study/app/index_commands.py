@@ -145,7 +145,7 @@ def _query(words: Sequence[str], terminal: Terminal) -> int:
         return 0
     for line in _lines_before(result, index):
         terminal.say(line)
-    terminal.table(("rank", "score", "image", "because of"), [_row(hit) for hit in content["hits"]])
+    terminal.table(("rank", "score", "log-odds", "image", "because of"), [_row(hit) for hit in content["hits"]])
     if missing:
         where = "" if parsed.images is None else "now "
         terminal.say(
@@ -188,7 +188,7 @@ def _describe(result: "QueryResult", index: "ImageIndex", folder: Path, root: Pa
         "notes": index.notes,
         "root": str(root),
         "hits": [
-            {"rank": rank, "file": hit.file, **_describe_explanation(hit.explanation)}
+            {"rank": rank, "file": hit.file, "log_odds": hit.log_odds, **_describe_explanation(hit.explanation)}
             for rank, hit in enumerate(result.hits, start=1)
         ],
     }
@@ -212,7 +212,8 @@ def _write(output: Path, result: "QueryResult", content: dict[str, Any], root: P
 
     cells = [SheetImage(path=result.image, lines=("query", result.image.name))]
     for hit in content["hits"]:
-        lines = (f"{hit['rank']}: score {hit['score']:.4f}", hit["file"], describe_condition(hit["conditions"][0]))
+        score = f"{hit['rank']}: score {hit['score']:.4f}, log-odds {hit['log_odds']:.1f}"
+        lines = (score, hit["file"], describe_condition(hit["conditions"][0]))
         cells.append(SheetImage(path=root / hit["file"], lines=lines))
     with atomic_write(output / SHEET) as temporary:
         draw_sheet(cells, temporary)
@@ -232,7 +233,7 @@ def _lines_before(result: "QueryResult", index: "ImageIndex") -> Iterator[str]:
 
 def _row(hit: dict[str, Any]) -> tuple[str, ...]:
     shown = "; ".join(describe_condition(condition) for condition in hit["conditions"][:NUM_SHOWN])
-    return str(hit["rank"]), f"{hit['score']:.4f}", hit["file"], shown
+    return str(hit["rank"]), f"{hit['score']:.4f}", f"{hit['log_odds']:.2f}", hit["file"], shown
 
 
 def describe_condition(condition: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ IMAGE_SHARE = 0.72
 
 DPI = 120
 THUMBNAIL_PX = 256
-LINE_WIDTH = 38
+LINE_WIDTH = 36
 """Characters in a line of text."""
 
 QUERY_COLOUR = "#0b5cad"
@@ -99,9 +99,7 @@ def _thumbnail(path: Path) -> np.ndarray | str:
 
 def _write_lines(axes: Any, lines: Sequence[str]) -> None:
     wrapped = [part for line in lines for part in _wrapped(line)]
-    axes.text(
-        0, -0.03, "\n".join(wrapped), ha="left", va="top", fontsize=7.5, transform=axes.transAxes, parse_math=False
-    )
+    axes.text(0, -0.03, "\n".join(wrapped), ha="left", va="top", fontsize=7, transform=axes.transAxes, parse_math=False)
 
 
 def _wrapped(line: str) -> list[str]:

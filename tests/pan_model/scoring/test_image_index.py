@@ -1,6 +1,7 @@
 """An index finds what scoring every pair finds, without the study, and refuses files that do not belong together."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,7 @@ def test_hits_are_those_of_scoring_every_pair(final: Path, index: Path, images: 
     assert [images / hit.file for hit in result.hits] == [file for file, _ in expected]
     for hit, (_, explanation) in zip(result.hits, expected, strict=True):
         assert hit.score == pytest.approx(explanation.score, rel=1e-4)
+        assert hit.log_odds == pytest.approx(math.log(hit.score / (1 - hit.score)), rel=1e-3)
         assert hit.explanation.top(1)[0].name == explanation.top(1)[0].name
         assert sum(part.contribution for part in hit.explanation.conditions) == pytest.approx(hit.score)
     assert result.same == ()
