@@ -33,8 +33,13 @@ def comparison_page(comparison: Comparison, now_s: float) -> str:
             heading=compared.dataset,
             lead=f"{section.title}. {_lead(compared)}",
             parts=[
-                Part(blocks=[*_charts(compared), *_notes(section.notes)]),
-                *(Part(blocks=_blocks(table)) for table in section.tables),
+                Part(
+                    blocks=[
+                        *_charts(compared),
+                        *_notes(section.notes),
+                        *(block for table in section.tables for block in _blocks(table)),
+                    ]
+                )
             ],
         )
         for compared, section in zip(comparison.datasets, of_datasets, strict=True)
@@ -46,9 +51,13 @@ def comparison_page(comparison: Comparison, now_s: float) -> str:
             lead="What the files of the studies record, where it is not the same in all. A result may come from any of "
             "it; a study that changes one thing at a time shows from which.",
             parts=[
-                Part(blocks=[_studies(comparison)]),
-                *(Part(blocks=_blocks(table)) for table in differing.tables),
-                Part(blocks=_notes(differing.notes)),
+                Part(
+                    blocks=[
+                        _studies(comparison),
+                        *(block for table in differing.tables for block in _blocks(table)),
+                        *_notes(differing.notes),
+                    ]
+                )
             ],
         )
     )
