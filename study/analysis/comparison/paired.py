@@ -73,7 +73,7 @@ def paired_by_seed(method: Sequence[float], reference: Sequence[float]) -> Diffe
         method: The method's mean of each seed; at least two.
         reference: The reference's mean of each seed.
 
-    >>> paired_by_seed([0.9, 0.7], [0.8, 0.8]).interval.mean
+    >>> paired_by_seed([1.0, 0.5], [0.75, 0.75]).interval.mean
     0.0
     """
     differences = np.asarray(method, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
