@@ -17,7 +17,7 @@ from itertools import pairwise
 from pan_model.flat import Scalar
 from pan_model.scores import Interval
 from study.analysis.study_data import DatasetData
-from study.analysis.uncertainty import MIN_TRIALS, chance_of_groups, interval_of_median, interval_of_trials
+from study.analysis.uncertainty import CHANCE, MIN_TRIALS, chance_of_groups, interval_of_median, interval_of_trials
 from study.trials.ledger import Status, TrialRecord
 
 CONFOUNDING = (
@@ -29,9 +29,6 @@ CONFOUNDING = (
 
 ALL_GATES = "all gates"
 """The series of λ over the trials with any gate."""
-
-CHANCE = 0.01
-"""Below this chance a difference counts. It is strict because a page shows six effects."""
 
 CONDITION_EDGES = (1, 4, 16, 64, 256, 513)
 """Edges of the groups of numbers of conditions; the search has 1 to 512."""
@@ -121,8 +118,8 @@ class Effect:
         log: Whether the parameter is numeric, on a log axis.
         series: The curves, the one over all trials first; empty if there is nothing to show, see `missing`.
         without: The trials that lack the parameter, such as unsupervised ones for λ; None if there are none.
-        chance: The chance that levels without any difference would differ as much (permutation test on ranks); None
-            if fewer than two levels have 3 full-length trials.
+        chance: The chance that levels without any difference would differ as much (permutation test on ranks of levels
+            with at least 3 full-length trials); None if there are too few trials for a difference to be found.
         verdict: What can be said, in a sentence.
         missing: Why there is nothing to show; otherwise empty.
     """
@@ -345,7 +342,7 @@ def _verdict(data: DatasetData, levels: Sequence[Level], chance: float | None) -
     if len(filled) == 1:
         return f"All {filled[0].num_full} full-length trials are of one group ({filled[0].label}): nothing to compare."
     if chance is None:
-        return f"Too few trials to say: fewer than two groups have {MIN_TRIALS} full-length trials."
+        return "Too few full-length trials to say whether the groups differ."
     if chance > CHANCE:
         return f"The groups differ no more than by chance (p = {chance:.2g}): this study does not tell them apart."
     compared = [level for level in filled if level.num_full >= MIN_TRIALS]

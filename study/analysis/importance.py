@@ -8,6 +8,9 @@ parameter's presence is credited to the choice that brings it.
 Which trials count: all completed and stopped ones. The method only asks whether a trial is among the best, so a stopped
 trial needs no value: it counts as one that is not. Its value of an earlier epoch is never compared with a final one.
 Failed and running trials are left out.
+
+The best trials of a search are often within noise of each other, so which of them are "the best" is partly chance. Each
+bootstrap resample therefore also varies the values by the standard error of the metric over the validation questions.
 """
 
 import math
@@ -29,11 +32,11 @@ from study.config.choices import Regime
 from study.config.search_space import full_space, replay
 from study.trials.ledger import Status, TrialRecord
 
-NUM_RESAMPLES = 80
+NUM_RESAMPLES = 60
 """Bootstrap resamples of the trials."""
 
-NUM_SHUFFLES = 60
-"""Random assignments of results to trials; 3 of 60 exceed the level of chance."""
+NUM_SHUFFLES = 40
+"""Random assignments of results to trials; 2 of 40 exceed the level of chance."""
 
 MIN_TOP = 5
 """Number of best trials from which the method is stable, says Optuna's documentation."""
@@ -126,7 +129,7 @@ def find_importance(
             f"were stopped, so that the {MIN_TOP} best are a selection; there are {num_completed} and {len(values)}."
         )
         return Importance(parameters=(), num_top=0, num_resamples=0, verdict="", too_few=too_few, **counts)
-    estimator = _Estimator(trials, _scores(values), num_top)
+    estimator = _Estimator(trials, _scores(values), num_top, _standard_error(data))
     generator = np.random.default_rng(seed)
     parameters = _estimate(estimator, generator, num_resamples, num_shuffles)
     return Importance(
@@ -147,7 +150,7 @@ def _num_top(num_trials: int, num_completed: int) -> int:
 def _verdict(parameters: Sequence[ParameterImportance]) -> str:
     names = [parameter.name for parameter in parameters if parameter.stands_out]
     if not names:
-        return "No parameter stands out from chance: too few trials to say which one mattered."
+        return "No parameter stands out from chance: these trials do not say which one mattered."
     return f"Beyond chance: {', '.join(names)}. The others cannot be told from chance."
 
 
@@ -158,7 +161,7 @@ def _estimate(
     everything = np.arange(num_trials)
     raw = estimator.importance(everything, everything)
     resamples = [generator.integers(num_trials, size=num_trials) for _ in range(num_resamples)]
-    boots = np.array([_shares(estimator.importance(drawn, drawn)) for drawn in resamples])
+    boots = np.array([_shares(estimator.importance(drawn, drawn, generator)) for drawn in resamples])
     chance = np.array(
         [estimator.importance(everything, generator.permutation(num_trials)) for _ in range(num_shuffles)]
     )
@@ -211,10 +214,12 @@ class _Estimator:
         trials: The trials with their parameters.
         scores: The result of each trial, higher is better.
         num_top: The number of trials that count as the best.
+        noise: The standard error of a score.
     """
 
-    def __init__(self, trials: Sequence[FrozenTrial], scores: np.ndarray, num_top: int) -> None:
+    def __init__(self, trials: Sequence[FrozenTrial], scores: np.ndarray, num_top: int, noise: float) -> None:
         self.trials = trials
+        self._noise = noise
         names = dict.fromkeys(name for trial in trials for name in trial.params)
         values = {name: [trial.params.get(name) for trial in trials] for name in names}
         self.names = [name for name, column in values.items() if len({*column} - {None}) > 1]
@@ -230,16 +235,28 @@ class _Estimator:
         """Return the number of trials that have a parameter."""
         return sum(value is not None for value in self._values[name])
 
-    def importance(self, chosen: np.ndarray, results_of: np.ndarray) -> np.ndarray:
-        """Return the importance of each of `names`, for chosen trials with the results of some trials."""
+    def importance(
+        self, chosen: np.ndarray, results_of: np.ndarray, generator: np.random.Generator | None = None
+    ) -> np.ndarray:
+        """Return the importance of each of `names`, for chosen trials with the results of some trials.
+
+        Given a generator, results vary by their noise.
+        """
+        scores = self._scores if generator is None else generator.normal(self._scores, self._noise)
         for trial, result in zip(chosen, results_of, strict=True):
-            self.trials[trial].value = float(self._scores[result])
+            self.trials[trial].value = float(scores[result])
         self._study.chosen = [self.trials[trial] for trial in chosen]
         present = [name for name in self.names if any(name in trial.params for trial in self._study.chosen)]
         with warnings.catch_warnings():  # that few trials have a parameter shows in num_trials
             warnings.simplefilter("ignore")
             found = self._evaluator.evaluate(self._study, present)
         return np.array([found.get(name, 0.0) for name in self.names])
+
+
+def _standard_error(data: DatasetData) -> float:
+    """Return the standard error of the winner's value over the validation questions; 0 if its scores were not kept."""
+    interval = data.summary.scores[0].val if data.summary.scores else None
+    return 0.0 if interval is None else max(interval.mean - interval.low, interval.high - interval.mean) / 1.96
 
 
 def _scores(values: Sequence[float | None]) -> np.ndarray:

@@ -10,10 +10,14 @@ can be compared with what a stopped trial needed to reach the winner.
 import math
 from dataclasses import dataclass
 
+from pan_model.command_line import counted
 from pan_model.scores import Interval
 from study.analysis.study_data import DatasetData
 from study.analysis.uncertainty import MIN_RANKED, kendall, spearman, upper_bound
 from study.trials.ledger import Status, TrialRecord
+
+SAYS_NOTHING = 0.5
+"""An upper bound of a chance above which it says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +184,11 @@ def _verdict(correlation: Interval | None, num_went_on: int, num_before: int) ->
             f"Too few trials to say how well this rung predicts the end: {num_went_on} full-length trials went on, and "
             f"a correlation needs {MIN_RANKED} that differ."
         )
-    known = f"; {num_before} of them had their best epoch by then" if num_before else ""
+    known = f"; {num_before} of them had already had their best epoch" if num_before else ""
     return (
         f"Rank correlation with the end {correlation.mean:.2f} [{correlation.low:.2f}, {correlation.high:.2f}] over "
         f"{num_went_on} full-length trials that went on{known}. Stopped trials, mostly the weakest, are missing, which "
-        "makes the correlation smaller than over all trials."
+        "usually makes the correlation smaller than over all trials."
     )
 
 
@@ -230,7 +234,13 @@ def _describe(
     if not num_comparable:
         return f"{need} No full-length trial was as weak here as the stopped ones, so nothing bounds wrong stops."
     became = "one became" if became_best else "none became"
+    weak = counted(num_comparable, "full-length trial")
+    if bound > SAYS_NOTHING:
+        return (
+            f"{need} Only {weak} went on with a value here no better than that one's ({became} the winner): too few to "
+            "bound wrong stops."
+        )
     return (
-        f"{need} Of {num_comparable} full-length trials no better here than that one, {became} the winner: the chance "
+        f"{need} Of {weak} that went on with a value here no better than that one's, {became} the winner: the chance "
         f"that such a trial would have is at most {bound:.0%} (95% bound)."
     )

@@ -1,6 +1,7 @@
 """Uncertainty of numbers over trials: the interval of a mean, rank correlations, and a bound on a rare event."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,9 @@ from pan_model.scores import Interval
 
 MIN_TRIALS = 3
 """Number of trials from which a mean has an interval."""
+
+CHANCE = 0.01
+"""A chance below which a difference of groups counts. It is strict because a page shows six effects."""
 
 MIN_RANKED = 6
 """Number of trials from which a rank correlation is computed; its interval is wide until about 20."""
@@ -129,13 +133,15 @@ def chance_of_groups(groups: Sequence[Sequence[float]], seed: int = 0) -> float 
     The statistic is that of Kruskal and Wallis. Groups of fewer than `MIN_TRIALS` values are left out.
 
     Returns:
-        The p-value, at least 1 / (NUM_SHUFFLES + 1); None if fewer than two groups remain.
+        The p-value, at least 1 / (NUM_SHUFFLES + 1); None if fewer than two groups remain, or so few values that no
+        difference of the groups could have a p-value below `CHANCE`, such as two groups of three.
 
-    >>> chance_of_groups([[0.1, 0.2, 0.3, 0.4], [0.6, 0.7, 0.8, 0.9]]) < 0.05, chance_of_groups([[0.1, 0.2], [0.3]])
+    >>> low, high = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.7, 0.8, 0.9, 1.0, 1.1, 1.2]
+    >>> chance_of_groups([low, high]) < CHANCE, chance_of_groups([low[:3], high[:3]])
     (True, None)
     """
     kept = [list(group) for group in groups if len(group) >= MIN_TRIALS]
-    if len(kept) < 2:
+    if len(kept) < 2 or _smallest_chance([len(group) for group in kept]) > CHANCE:
         return None
     ranked = ranks([value for group in kept for value in group])
     group_of = np.repeat(np.arange(len(kept)), [len(group) for group in kept])
@@ -145,3 +151,13 @@ def chance_of_groups(groups: Sequence[Sequence[float]], seed: int = 0) -> float 
     is_in = (group_of[:, None] == np.arange(len(kept))).astype(float)
     spread = ((np.vstack([ranked, orders]) @ is_in) ** 2 / sizes).sum(axis=1)
     return (int((spread[1:] >= spread[0] - 1e-9).sum()) + 1) / (NUM_SHUFFLES + 1)
+
+
+def _smallest_chance(sizes: Sequence[int]) -> float:
+    """Return the p-value of groups without any overlap: the share of orders with this statistic.
+
+    >>> _smallest_chance([3, 3]), _smallest_chance([3, 4]) == 1 / 35
+    (0.1, True)
+    """
+    orders = math.factorial(sum(sizes)) // math.prod(map(math.factorial, sizes))
+    return math.prod(map(math.factorial, Counter(sizes).values())) / orders

@@ -130,7 +130,7 @@ def test_few_trials_say_nothing(make_data: Make, make_trial: Make) -> None:
     assert all(not effect.series and effect.num_full == 0 for effect in effects.every)
     records = [make_trial(0, 0.5, **labelled("OR", 0.1)), make_trial(1, 0.6, **labelled("AND", 0.1))]
     effect = find_effects(make_data(records)).gate
-    assert effect.verdict == "Too few trials to say: fewer than two groups have 3 full-length trials."
+    assert effect.verdict == "Too few full-length trials to say whether the groups differ."
     assert effects.confounding == CONFOUNDING
 
 

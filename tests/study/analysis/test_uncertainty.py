@@ -88,4 +88,9 @@ def test_groups_without_difference_are_found_different_in_5_of_100_cases() -> No
 
 
 def test_groups_that_differ_are_found() -> None:
-    assert chance_of_groups([[0.1, 0.2, 0.15, 0.12], [0.5, 0.6, 0.55, 0.52], [0.9]]) < 0.05
+    assert chance_of_groups([[0.1, 0.2, 0.15, 0.12], [0.5, 0.6, 0.55, 0.52, 0.51], [0.9]]) < 0.05
+
+
+def test_groups_so_small_that_no_difference_could_count_are_not_tested() -> None:
+    assert chance_of_groups([[0.1, 0.2, 0.3], [0.7, 0.8, 0.9]]) is None
+    assert chance_of_groups([[0.1, 0.2, 0.3], [0.9, 0.8], [0.9]]) is None
