@@ -32,11 +32,11 @@ from study.config.choices import Regime
 from study.config.search_space import full_space, replay
 from study.trials.ledger import Status, TrialRecord
 
-NUM_RESAMPLES = 60
+NUM_RESAMPLES = 50
 """Bootstrap resamples of the trials."""
 
-NUM_SHUFFLES = 40
-"""Random assignments of results to trials; 2 of 40 exceed the level of chance."""
+NUM_SHUFFLES = 50
+"""Random assignments of results to trials."""
 
 MIN_TOP = 5
 """Number of best trials from which the method is stable, says Optuna's documentation."""
@@ -46,6 +46,9 @@ MIN_FULL, MIN_TRIALS = 2 * MIN_TOP, 4 * MIN_TOP
 
 The 5 best are then more than half of the full-length trials, or more than a quarter of all: hardly a selection.
 """
+
+LEVEL = 0.05
+"""Share of studies in which some parameter stands out although none matters."""
 
 STABLE = 0.9
 """Share of the resamples in which a parameter must matter more than by chance to stand out."""
@@ -165,9 +168,7 @@ def _estimate(
     chance = np.array(
         [estimator.importance(everything, generator.permutation(num_trials)) for _ in range(num_shuffles)]
     )
-    # A parameter with many values differs more by chance, so each is measured by its own mean by chance.
-    usual = chance.mean(axis=0).clip(min=1e-12)
-    level = float(np.quantile((chance / usual).max(axis=1), 0.95))
+    beyond_chance = is_beyond_chance(raw, chance)
     low, in_most, high = np.quantile(boots, (0.025, 1 - STABLE, 0.975), axis=0)
     chance_shares = np.array([_shares(row) for row in chance]).mean(axis=0)
     found = [
@@ -177,12 +178,29 @@ def _estimate(
             low=float(min(low[place], share)),
             high=float(max(high[place], share)),
             by_chance=float(chance_shares[place]),
-            stands_out=bool(raw[place] / usual[place] > level and in_most[place] > chance_shares[place]),
+            stands_out=bool(beyond_chance[place] and in_most[place] > chance_shares[place]),
             num_trials=estimator.num_trials_with(name),
         )
         for place, (name, share) in enumerate(zip(estimator.names, _shares(raw), strict=True))
     ]
     return tuple(sorted(found, key=lambda parameter: -parameter.share))
+
+
+def is_beyond_chance(raw: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """Return which parameters are more important than any is in 95% of the random assignments.
+
+    A parameter with many values differs more by chance, so each is measured on its own scale over all assignments, the
+    actual one among them: under chance alone, that is one like the others, and 5% of studies show any parameter.
+
+    Args:
+        raw: The importance of each parameter.
+        chance: The same for each random assignment, one a row.
+    """
+    roots = np.sqrt(np.vstack([raw, chance]))  # squared differences: their roots have shorter tails
+    scaled = (roots - roots.mean(axis=0)) / roots.std(axis=0).clip(min=1e-9)
+    largest = scaled[1:].max(axis=1)
+    as_large = (largest[:, None] >= scaled[0]).sum(axis=0) + 1
+    return as_large <= LEVEL * len(roots)
 
 
 def _shares(importance: np.ndarray) -> np.ndarray:

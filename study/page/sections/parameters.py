@@ -40,7 +40,7 @@ def _importance(importance: Importance) -> Block:
         figure=importance_chart(importance),
         finding=f"{importance.verdict} The {importance.num_top} best are compared with all "
         f"{importance.num_completed} completed and {importance.num_stopped} stopped trials (PED-ANOVA); intervals are "
-        f"95% over {importance.num_resamples} resamples of the trials.",
+        f"95% over {importance.num_resamples} resamples of the trials, whose values vary by the noise of the metric.",
         table=Table(
             caption="Importance of all parameters",
             heads=("parameter", "share [95% interval]", "share by chance", "beyond chance", "trials that have it"),
