@@ -49,14 +49,14 @@ def _overview(study: StudyData) -> Table:
         rows.append(
             [
                 name,
-                describe_config(data.winner.config) if data.winner else "no trial completed",
                 f"{metric_name(data.objective.name)}, {'test' if on_test else 'val'}",
                 interval_text(pan.test if on_test else pan.val),
                 strongest[0] if strongest else None,
                 lead_text(strongest[2]) if strongest else None,
+                describe_config(data.winner.config) if data.winner else "no trial completed",
             ]
         )
-    heads = ("dataset", "best configuration", "metric", "value", "strongest baseline", "lead over it")
+    heads = ("dataset", "metric", "value", "strongest baseline", "lead over it", "best configuration")
     return Table(caption="All datasets", heads=heads, rows=rows)
 
 

@@ -97,8 +97,8 @@ def _ablation(study: StudyData, data: DatasetData) -> list[Block]:
     if isinstance(ablation, Text):
         return [ablation]
     if ablation is None:
-        text = "a controlled comparison, which varies one parameter of the winner and keeps the others: "
-        f"{ablate_command(study, data)}"
+        again = ablate_command(study, data)
+        text = f"a controlled comparison, which varies one parameter of the winner and keeps the others: {again}"
         return [Text(tone=Tone.MISSING, text=text)]
     stale = ablation.winner.trial_id != data.winner.trial_id
     caution = f"the controlled comparison is of trial {ablation.winner.trial_id}, not of the present winner."
