@@ -20,7 +20,7 @@ from study.trials.ledger import BestEpoch, Status
 
 Write = Callable[..., StudyPaths]
 METRIC = "few_shot_accuracy"
-RECORDED = Path(__file__).parents[1] / "recorded" / "0.1" / "recorded"
+RECORDED = Path(__file__).parents[2] / "recorded" / "0.1" / "recorded"
 SCORES = [0.5, 0.75, 1.0, 0.75]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from study.api.keyword_flags import to_words
 from study.app.flags import read_final_config, read_study_config
-from study.app.keyword_flags import to_words
 from study.config.final_config import FinalConfig
 from study.config.study_config import StudyConfig
 

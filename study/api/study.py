@@ -1,7 +1,4 @@
-"""Studies in notebooks and scripts: `from study.api import Study; study = Study.load("results/NAME")`.
-
-Errors of use are `pan_model.errors.UserError`, as one line.
-"""
+"""A study in Python: its trials as data frames, its best configuration, its figures, and a final training."""
 
 import os
 import sys
@@ -14,9 +11,9 @@ from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from pan_model.scores import Interval
 from study.analysis.study_data import DatasetData, StudyData, read_study_data
+from study.api.keyword_flags import to_words
 from study.app.commands import run_from_words
 from study.app.flags import read_final_config, read_study_config
-from study.app.keyword_flags import to_words
 from study.config.final_config import FinalConfig
 from study.config.study_config import StudyConfig
 from study.reporting.best_config import export_best_config
