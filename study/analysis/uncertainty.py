@@ -28,6 +28,15 @@ T_QUANTILES = (
 """The 0.975 quantile of Student's t distribution for 1 to 30 degrees of freedom."""
 
 
+def t_quantile(degrees: int) -> float:
+    """Return the 0.975 quantile of Student's t distribution, rounded to 0.003 beyond 30 degrees of freedom.
+
+    >>> t_quantile(4), round(t_quantile(60), 3)
+    (2.776, 2.0)
+    """
+    return T_QUANTILES[degrees - 1] if degrees <= len(T_QUANTILES) else 1.96 + 2.4 / degrees
+
+
 def interval_of_trials(values: Sequence[float]) -> Interval | None:
     """Return the mean over trials and its 95% interval (Student's t), clipped to 0 to 1, where all metrics lie.
 
@@ -40,8 +49,7 @@ def interval_of_trials(values: Sequence[float]) -> Interval | None:
     if n < MIN_TRIALS:
         return None
     mean = math.fsum(values) / n
-    quantile = T_QUANTILES[n - 2] if n - 2 < len(T_QUANTILES) else 1.96 + 2.4 / (n - 1)
-    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(n)
+    half = t_quantile(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0))
 
 

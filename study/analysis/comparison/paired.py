@@ -8,14 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pan_model.scores import Interval
+from study.analysis.uncertainty import t_quantile
 from study.trials.question_scores import interval_ahead
 
 SIGNIFICANT = 0.05
 """The corrected p-value below which a difference is called one."""
-
-T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-         2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045)  # fmt: skip
-"""The 97.5% quantile of Student's t distribution for 1 to 29 degrees of freedom."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +75,7 @@ def paired_by_seed(method: Sequence[float], reference: Sequence[float]) -> Diffe
     """
     differences = np.asarray(method, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
     count = len(differences)
-    quantile = T_975[count - 2] if count - 2 < len(T_975) else 2.04
+    quantile = t_quantile(count - 1)
     mean, half = float(differences.mean()), quantile * float(differences.std(ddof=1)) / math.sqrt(count)
     return Difference(interval=Interval(mean, max(mean - half, -1.0), min(mean + half, 1.0)), count=count)
 

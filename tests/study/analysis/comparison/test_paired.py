@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pan_model.scores import Interval
-from study.analysis.comparison.paired import T_975, Difference, correct, paired_by_question, paired_by_seed
+from study.analysis.comparison.paired import Difference, correct, paired_by_question, paired_by_seed
+from study.analysis.uncertainty import T_QUANTILES
 
 
 def test_a_difference_is_the_mean_over_questions_with_the_interval_of_all_tables():
@@ -42,9 +43,9 @@ def test_seeds_have_the_interval_of_student():
     assert (difference.count, difference.p_value) == (3, None)
 
 
-@pytest.mark.parametrize("degrees", range(1, len(T_975) + 1))
+@pytest.mark.parametrize("degrees", range(1, len(T_QUANTILES) + 1))
 def test_between_the_quantiles_lies_95_percent_of_students_distribution(degrees: int):
-    t = np.linspace(0, T_975[degrees - 1], 20001)
+    t = np.linspace(0, T_QUANTILES[degrees - 1], 20001)
     scale = math.gamma((degrees + 1) / 2) / math.gamma(degrees / 2) / math.sqrt(degrees * math.pi)
     density = scale * (1 + t**2 / degrees) ** (-(degrees + 1) / 2)
     assert 2 * np.trapezoid(density, t) == pytest.approx(0.95, abs=5e-5)
