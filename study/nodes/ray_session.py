@@ -51,7 +51,7 @@ class LocalRay:
 
     Args:
         study: The study. Its resources tell how many workers trials need.
-        say: Prints a line while the caller waits.
+        say: Prints a line when Ray begins to start, and when it has started.
     """
 
     def __init__(self, study: StudyConfig, say: Callable[[str], None] = print) -> None:
@@ -63,6 +63,7 @@ class LocalRay:
 
     def __enter__(self) -> "LocalRay":
         """Start Ray in a thread."""
+        self._say("starting Ray on this machine")
         Thread(target=self._run, name="ray", daemon=True).start()
         return self
 
@@ -72,7 +73,6 @@ class LocalRay:
         Raises:
             UserError: If Ray does not start.
         """
-        self._say("starting Ray on this machine")
         self._started.wait()
         if self._error is not None:
             raise self._error
