@@ -11,6 +11,9 @@ from study.page.charts.focus import Focus, find_focus
 from study.page.charts.style import INK, error_bars, make_figure, make_rows_figure, series_style
 from study.page.formats import metric_name
 
+MANY_DECADES = 1000.0
+"""Ratio of the largest to the smallest number from which an axis has a tick for each decade only."""
+
 MIN_CURVE = 2
 """Number of ranges with enough trials from which there is a curve."""
 
@@ -87,9 +90,15 @@ def _curves_chart(effect: Effect, effects: Effects, x_title: str) -> go.Figure:
         x_title=f"{x_title} (log)",
         y_title=metric_name(effects.metric),
         height=400,
-        xaxis={"type": "log", "dtick": 1, "exponentformat": "power"},
+        xaxis={"type": "log", "dtick": _log_ticks(everything), "exponentformat": "power"},
         yaxis={"range": focus.padded},
     )
+
+
+def _log_ticks(series: Series) -> int | str:
+    """Return plotly's distance of ticks: a decade, or 1, 2 and 5 in each if the points cover few decades."""
+    places = [point.x for level in series.levels for point in level.points if point.x]
+    return 1 if places and max(places) / min(places) >= MANY_DECADES else "D2"
 
 
 def _firm(series: Series) -> list[Level]:
@@ -225,4 +234,4 @@ def _describe_level(level: Level) -> str:
 
 def _spreads(count: int) -> list[float]:
     """Return offsets that keep points of one row apart, the same in each run."""
-    return [((place * 0.618034) % 1 - 0.5) * 0.4 for place in range(count)]
+    return [((place * 0.618034 + 0.5) % 1 - 0.5) * 0.4 for place in range(count)]

@@ -213,7 +213,11 @@ def test_it_prints_on_white_with_all_charts(report: Path, open_page: Callable[..
     page.emulate_media(media="print", color_scheme="dark")
     assert page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.locator("nav").is_visible()
+    widths = "() => [...document.querySelectorAll('.plot svg.main-svg')].map(svg => svg.clientWidth)"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = ({widths})() }})")
     assert page.pdf(path=tmp_path / "report.pdf", format="A4").startswith(b"%PDF")
+    assert {*page.evaluate("window.printed")} == {640}
+    page.wait_for_function(f"({widths})().every(width => width > 0 && width != 640)")
 
 
 def test_it_shows_explained_pairs_and_questions(report: Path, open_page: Callable[..., Any]):
