@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from study.app.flags import read_ablation_config
 from study.config.identity import trial_id
 from study.config.provenance import provenance
 from study.reporting.best_config import BEST_CONFIG_SCHEMA
-from study.storage.files import write_json
+from study.storage.files import read_json, write_file, write_json
+from study.storage.location import Location
 from study.storage.paths import StudyPaths
 from study.terminal import Shown, ShowRows, Terminal
 from study.trials.ledger import TrialLedger, read_ledger
@@ -355,6 +357,18 @@ def test_a_dry_run_writes_nothing(study: Study) -> None:
     code, lines = study.run("--vary", "gate=OR", "--dry-run")
     assert (code, sorted(study.folder.rglob("*"))) == (0, before)
     assert lines[-1] == "6 trials, 5 to train, up to 3 epochs each, 15 at most"
+
+
+def test_a_study_in_a_store_is_compared_there(made: Study, bucket: Location) -> None:
+    for path in (path for path in made.folder.rglob("*") if path.is_file()):
+        write_file(bucket / str(path.relative_to(made.folder)), partial(shutil.copyfile, path))
+    words = [str(bucket / "best_config.json"), *made.flags, "--vary", "gate=OR", "--seeds", "1"]
+    assert ablate(read_ablation_config(words), Screen(), lambda: CODE) == 0
+    content = read_json(bucket / "ablation" / "ablation.json", "")
+    assert [row["status"] for row in content["rows"]] == ["completed"]
+    [record] = read_ledger(bucket / "ablation" / "trials")
+    assert record.best is not None
+    assert content["rows"][0]["mean"] == pytest.approx(np.mean(record.best.questions[METRIC]), abs=1e-12)
 
 
 def test_a_file_without_its_study_has_its_winner_trained(study: Study) -> None:
