@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from study.app.ablation.config import AblationConfig
 from study.app.commands import run_with_terminal
 from study.app.flags import read_ablation_config
+from study.app.report_page import write_report
 from study.config.provenance import provenance
+from study.storage.files import exists, storage_of
+from study.storage.location import absolute
+from study.storage.paths import StudyPaths
 from study.terminal import Terminal, duration
 
 PROBE = ".ablation."
@@ -54,7 +58,6 @@ def ablate(
     from study.app.prepare_again import prepare_again
     from study.config.choices import Regime
     from study.reporting.best_config import read_best_config
-    from study.storage.files import storage_of
 
     best = dict(start_from(read_best_config(config.best_config), config))
     plan = make_plan(best, config, describe_code())
@@ -91,4 +94,13 @@ def ablate(
     terminal.say("made:")
     for path in (plan.paths.page, plan.paths.table, plan.paths.ablation):
         terminal.say(f"  {path}")
+    _redraw_report(config, terminal)
     return 0 if any(row.status == "completed" for row in content.rows) else 1
+
+
+def _redraw_report(config: AblationConfig, terminal: Terminal) -> None:
+    """Write the report of the study again, which draws the comparison, if it is in its default folder."""
+    results = StudyPaths(absolute(config.best_config).parent.parent)
+    is_default = config.folder == config.best_config.parent / "ablation"
+    if is_default and exists(results.study) and write_report(results, terminal):
+        terminal.say(f"  {config.best_config.parent.parent / 'report.html'}")

@@ -359,6 +359,13 @@ def test_a_dry_run_writes_nothing(study: Study) -> None:
     assert lines[-1] == "6 trials, 5 to train, up to 3 epochs each, 15 at most"
 
 
+def test_a_report_that_cannot_be_written_does_not_end_the_command(study: Study) -> None:
+    write_json(study.folder.parent / "study.json", {"resumed": []})
+    code, lines = study.run("--vary", "gate=OR", "--seeds=1")
+    assert code == 0
+    assert lines[-1].startswith(f"{study.folder.parent / 'report.html'} was not written (")
+
+
 def test_a_study_in_a_store_is_compared_there(made: Study, bucket: Location) -> None:
     for path in (path for path in made.folder.rglob("*") if path.is_file()):
         write_file(bucket / str(path.relative_to(made.folder)), partial(shutil.copyfile, path))
