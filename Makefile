@@ -3,7 +3,7 @@
 # configured for.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-fast coverage bench docs check format lock find-uv install
+.PHONY: help setup study test test-fast coverage bench docs gallery check format lock find-uv install
 MAKEFLAGS += --no-print-directory
 
 # uv is searched on the PATH and in .uv, where `make setup` installs it if it may not install packages into Python itself.
@@ -54,6 +54,9 @@ docs: setup  ## build the documentation site in docs/_build/html, and check its 
 	@$(PYTHON) -m sphinx -b html -W --keep-going -n -q $(ARGS) docs docs/_build/html
 	@$(PYTHON) docs/tools/links.py docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+gallery: setup  ## run a study of the demo and make the pictures of its report in docs/gallery (needs chromium)
+	@$(PYTHON) docs/tools/gallery.py $(ARGS)
 
 check: setup  ## check format, lint and types; changes nothing
 	$(PYTHON) -m ruff format --check
