@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pan_model.objective import Objective
@@ -57,7 +58,7 @@ class DatasetData:
         best = record.best_epoch(self.objective)
         return None if best is None else float(best[self.objective.name])
 
-    @property
+    @cached_property
     def full_length(self) -> list[tuple[TrialRecord, float]]:
         """The completed trials with their best values."""
         return [(record, value) for record in self.completed if (value := self.best_value(record)) is not None]
