@@ -236,7 +236,9 @@ def describe_limits(model: Pan) -> list[str]:
             f"the model ranks by {model.scoring}, the log-odds of p, which orders pairs as p does; the score shown is p"
         )
     if model.followed is None:
-        lines.append("which labels the conditions follow is not known: an earlier release has trained the model")
+        lines.append(
+            "which labels the conditions follow was not measured; a final training of this release measures it"
+        )
     return lines
 
 

@@ -99,4 +99,6 @@ def _make(
     from study.trials.examples.making import is_made, make_examples
 
     if again or not is_made(files, record):
-        terminal.say(f"{prepared.dataset}: {make_examples(files, prepared, record)}")
+        made = make_examples(files, prepared, record)
+        if again or made.num_left_out:  # at a study's end, the report shows them
+            terminal.say(f"{prepared.dataset}: {made}")

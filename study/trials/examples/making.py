@@ -6,7 +6,7 @@ The trial's checkpoint holds the weights after its last epoch, which need not be
 import json
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,7 +54,17 @@ def _last_epoch(record: TrialRecord) -> int:
     return int(record.history[-1]["epoch"])
 
 
-def make_examples(files: DatasetPaths, prepared: PreparedDataset, record: TrialRecord) -> str:
+class Made(NamedTuple):
+    """What was made, in words, and the pairs and questions that were left out since an image cannot be read."""
+
+    words: str
+    num_left_out: int
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def make_examples(files: DatasetPaths, prepared: PreparedDataset, record: TrialRecord) -> Made:
     """Write examples.json and the pictures of the best trial.
 
     Args:
@@ -63,7 +73,7 @@ def make_examples(files: DatasetPaths, prepared: PreparedDataset, record: TrialR
         record: The best completed trial.
 
     Returns:
-        What was made, in words.
+        What was made.
 
     Raises:
         UserError: If the checkpoint or the images are not there.
@@ -97,7 +107,7 @@ def _restore(files: DatasetPaths, prepared: PreparedDataset, record: TrialRecord
     return trainer
 
 
-def _make(files: DatasetPaths, prepared: PreparedDataset, record: TrialRecord, trainer: Trainer) -> str:
+def _make(files: DatasetPaths, prepared: PreparedDataset, record: TrialRecord, trainer: Trainer) -> Made:
     assert prepared.images is not None
     costly = trainer.backbone is not None and trainer.device.type == "cpu"
     trainer.model.followed = None if costly else trainer.find_followed((Split.TRAIN,))
@@ -109,7 +119,8 @@ def _make(files: DatasetPaths, prepared: PreparedDataset, record: TrialRecord, t
     made = counted(len(examples.pairs), "explained pair")
     made += f" and {counted(len(examples.questions), 'question')}" if examples.questions else ""
     left_out = f", {examples.num_left_out} left out (image cannot be read)" if examples.num_left_out else ""
-    return f"{made} of trial {record.trial_id} after epoch {trainer.epoch}{left_out}: {files.examples}"
+    words = f"{made} of trial {record.trial_id} after epoch {trainer.epoch}{left_out}: {files.examples}"
+    return Made(words, examples.num_left_out)
 
 
 def _choose(trainer: Trainer, thumbnails: Thumbnails, budget: Budget) -> Examples:

@@ -44,7 +44,6 @@ def test_a_study_leaves_explained_pairs_of_its_best_trial(done: Any, data_root: 
     )
     assert content["left_out"] == {}
     assert done.files.examples.stat().st_size < 500_000
-    assert f"of trial {best['trial_id']} after epoch {content['epoch']}: {done.files.examples}" in done.finished.out
     ExamplesFile.model_validate_json(done.files.examples.read_bytes())
     assert {pair["group"] for pair in content["pairs"]} >= {"right", "hardest"}
     assert content["questions"] == []
@@ -66,11 +65,15 @@ def test_a_study_leaves_explained_pairs_of_its_best_trial(done: Any, data_root: 
     assert len(pictures) == 1
 
 
-def test_they_are_made_again_from_the_data_alike(study: Any, data_root: Path, cache_dir: Path):
+def test_they_are_made_again_from_the_data_alike(
+    study: Any, data_root: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+):
     before = read(study.files)
     study.files.examples.unlink()
     make_examples_again(study.results, data_root, cache_dir, Terminal())
     assert read(study.files) == before
+    made = f"of trial {before['trial_id']} after epoch {before['epoch']}: {study.files.examples}"
+    assert made in capsys.readouterr().out
     pictures = list(study.results.tensorboard.rglob("*.pairs"))
     assert len(pictures) == 1
 

@@ -128,7 +128,7 @@ def test_limits_are_stated(build: Build, configure: Configure):
     assert [line.split(";")[0] for line in describe_limits(model)] == [
         "the encoder uses a graph",
         "the model ranks by log_odds, the log-odds of p, which orders pairs as p does",
-        "which labels the conditions follow is not known: an earlier release has trained the model",
+        "which labels the conditions follow was not measured",
     ]
     model = build(configure())
     model.followed = {}
