@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from pan_model.command_line import OneLineParser
+from pan_model.errors import UserError
 from study.app.commands import run_with_terminal
 from study.storage.paths import StudyPaths
 from study.terminal import Terminal
@@ -39,6 +41,7 @@ def write_report(results: StudyPaths, terminal: Terminal) -> bool:
 
 
 def _report(words: Sequence[str], terminal: Terminal) -> int:
+    from study.config.study_config import DEFAULT_CACHE
     from study.storage.location import locate
 
     parser = OneLineParser(
@@ -47,7 +50,27 @@ def _report(words: Sequence[str], terminal: Terminal) -> int:
         epilog="example:\n  uv run study/report.py results/birds",
     )
     parser.add_argument("folder", metavar="results/NAME", help="the study's folder, or its s3:// URL")
-    results = StudyPaths(locate(parser.parse(words).folder))
+    parser.add_argument(
+        "--data-root",
+        metavar="DIR",
+        help="also make the examples of the best trials again, examples.json, from the study's data below this folder",
+    )
+    parser.add_argument(
+        "--cache-dir", metavar="DIR", help="with --data-root: the cache of features, by default that of study/run.py"
+    )
+    parser.add_argument(
+        "--weights", metavar="W", help="with --data-root: the backbone's weights, if the file has moved"
+    )
+    parsed = parser.parse(words)
+    results = StudyPaths(locate(parsed.folder))
+    if parsed.data_root is not None:
+        from study.app.make_examples import make_examples_again  # imports torch, which takes seconds
+
+        cache_dir = DEFAULT_CACHE if parsed.cache_dir is None else Path(parsed.cache_dir)
+        make_examples_again(results, Path(parsed.data_root), cache_dir, terminal, weights=parsed.weights)
+    elif parsed.cache_dir is not None or parsed.weights is not None:
+        flag = "--weights" if parsed.cache_dir is None else "--cache-dir"
+        raise UserError(f"{flag} is for the examples only; give the study's data by --data-root, or leave it out.")
     _write(results)
     terminal.say(str(results.report))
     return 0

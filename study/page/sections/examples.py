@@ -35,8 +35,10 @@ def _examples(data: DatasetData) -> list[Block]:
         return [examples]
     stale = examples.trial_id != data.winner.trial_id
     caution = f"these examples are of trial {examples.trial_id}, not of the present winner {data.winner.trial_id}."
+    notes = [f"{note[:1].upper()}{note[1:]}." for note in examples.notes]
     return [
         *([Text(tone=Tone.CAUTION, text=caution)] if stale else []),
+        Text(tone=Tone.NOTE, text="\n".join([f"Trial {examples.trial_id} after epoch {examples.epoch}.", *notes])),
         *_groups(examples),
     ]
 
