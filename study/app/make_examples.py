@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from study.reporting.best_config import read_best_config
 from study.reporting.collation import Collated
@@ -82,6 +83,9 @@ def make_examples_again(
         raise UserError(f"{paths.root}: no trial has completed yet, so there are no examples; leave --data-root out.")
     for dataset, file in best_configs:
         best = read_best_config(file)
+        row = find_dataset(dataset)
+        if row.drawn and not (data_root / row.folder).is_dir():  # reading it would draw other data than asked for
+            raise UserError(f"{data_root / row.folder}: no such folder; --data-root must be that of the study.")
         source = _Source(best_config=file, data_root=data_root, cache_dir=cache_dir, weights=weights)
         prepared = prepare_again(best, source, terminal)
         files = paths.dataset(dataset)

@@ -27,6 +27,11 @@ def read(files: Any) -> dict[str, Any]:
     return json.loads(files.examples.read_text(encoding="utf-8"))
 
 
+def size_of(file: BytesIO | Path) -> tuple[int, int]:
+    with Image.open(file) as image:
+        return image.size
+
+
 @pytest.fixture
 def study(done: Any, tmp_path: Path) -> Any:
     return done.copied(tmp_path / "results")
@@ -56,9 +61,8 @@ def test_a_study_leaves_explained_pairs_of_its_best_trial(done: Any, data_root: 
         assert len(pair["conditions"]) + pair["rest"]["count"] == best["config"]["num_conditions"]
         for image in pair["images"]:
             assert image["class"] in image["file"]
-            small = Image.open(BytesIO(base64.b64decode(image["jpeg"])))
-            original = Image.open(data_root / "demo" / "images" / image["file"])
-            assert small.size == original.size  # the images are smaller than 160 px
+            size = size_of(BytesIO(base64.b64decode(image["jpeg"])))
+            assert size == size_of(data_root / "demo" / "images" / image["file"])  # which is below 160 px
     shown = [frozenset(image["file"] for image in pair["images"]) for pair in content["pairs"]]
     assert len(shown) == len(set(shown))
     pictures = [file for file in events_folder(done.files, record).iterdir() if file.name.endswith(".pairs")]
@@ -123,9 +127,14 @@ def test_images_that_cannot_be_read_are_left_out_and_counted(
 def test_other_data_than_the_study_s_are_refused(study: Any, new_data: Callable[[], Path], cache_dir: Path):
     data = new_data()
     file = next((data / "demo" / "images").rglob("*.png"))
-    Image.open(file).rotate(90).save(file)
+    with Image.open(file) as image:
+        turned = image.rotate(90)
+    turned.save(file)
     with pytest.raises(UserError, match=r"best_config\.json: data\.fingerprint is "):
         make_examples_again(study.results, data, cache_dir, Terminal())
+    with pytest.raises(UserError, match="no such folder; --data-root must be that of the study"):
+        make_examples_again(study.results, data / "elsewhere", cache_dir, Terminal())
+    assert not (data / "elsewhere").exists()
 
 
 def test_without_a_completed_trial_there_is_a_line(study: Any, data_root: Path, cache_dir: Path):

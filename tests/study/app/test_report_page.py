@@ -41,6 +41,12 @@ def test_it_writes_the_page_beside_study_json_in_a_folder_or_a_store(
         (("{folder}",), "holds no study.json; give the folder of a study"),
         (("{folder}", "--output", "x"), "unknown flag or stray word '--output'"),
         (("ftp://bucket/birds",), "is not in a known store"),
+        (("{folder}", "--weights", "w"), "--weights is for the examples only; give the study's data by --data-root"),
+        (
+            ("{folder}", "--cache-dir", "c"),
+            "--cache-dir is for the examples only; give the study's data by --data-root",
+        ),
+        (("{folder}", "--data-root", "{folder}"), "study.json"),
     ],
 )
 def test_wrong_input_is_one_line_and_writes_nothing(
