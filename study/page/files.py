@@ -119,7 +119,8 @@ def read_examples(files: DatasetPaths) -> ExamplesFile | Text:
     return Text(
         tone=Tone.MISSING,
         text="explained pairs of images. They are made at the end of a study that has its images at hand; this study "
-        "was made by an earlier version, has not finished, or its images had moved away.",
+        "was made by an earlier version, has not finished, or its images had moved away. With the images at hand, "
+        f"study/report.py {files.root} --data-root DATA makes them.",
     )
 
 
