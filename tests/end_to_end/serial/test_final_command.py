@@ -81,7 +81,9 @@ def test_it_ends_with_exit_code_0_and_says_what_it_made(final: Any) -> None:
     finished = final["finished"]
     assert (finished.code, finished.err) == (0, "")
     lines = finished.out.splitlines()
-    made = {Path(line.strip()) for line in lines[lines.index("made:") + 1 :] if not line.startswith("caution: ")}
+    first, last = lines.index("made:") + 1, lines.index("next:")
+    made = {Path(line.strip()) for line in lines[first:last] if not line.startswith("caution: ")}
+    assert [line.split()[2] for line in lines[last + 1 :]] == ["study/explain.py", "study/index.py", "python"]
     folder = set(final["folder"].iterdir())
     assert made == folder | {final["study"].results.summary, final["study"].results.report}
     assert {path.name for path in folder} == set(FILES)
@@ -250,7 +252,7 @@ def test_a_damaged_study_keeps_its_summary_and_has_its_final_training(
     before = study.results.summary.read_bytes()
     ended = run_here(study.files.best_config, *shared, "--seeds=1", command=final_command)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[-1].startswith(f"the summary was not updated: {damaged}: lacks status, error; ")
+    assert f"\nthe summary was not updated: {damaged}: lacks status, error; " in ended.out
     assert study.results.summary.read_bytes() == before
     assert study.files.final_metrics.exists()
 
