@@ -84,7 +84,7 @@ def typed(parser_of: Callable[[str], tuple[OneLineParser, str]]) -> Callable[[li
             if program.startswith("study/"):
                 parsed = vars(parser_of(program)[0].parse(words))
                 for name in ("best_config", "data_root", "final", "folder"):
-                    assert name not in parsed or Path(parsed[name]).exists(), call
+                    assert parsed.get(name) is None or Path(parsed[name]).exists(), call
             elif program == "python":
                 assert words[:2] == ["-m", "webbrowser"]
                 assert Path(unquote(urlparse(words[2]).path)).is_file()
