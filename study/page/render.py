@@ -1,9 +1,10 @@
 """Render a page: one HTML file that needs nothing else, offline, in print, on a phone and in dark mode."""
 
+import re
 from functools import cache
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from study.page.blocks import Block, Chart, Page
@@ -40,6 +41,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["script_json"] = script_json
+    environment.filters["breakable"] = breakable
     return environment
 
 
@@ -50,6 +52,18 @@ def script_json(text: str) -> Markup:
     Markup('"\\u003c/script>"')
     """
     return Markup(text.replace("<", "\\u003c"))
+
+
+def breakable(value: object) -> Markup:
+    """Return a cell as HTML: a line may break after an underscore, and not within an interval in brackets.
+
+    >>> breakable("a_b<")
+    Markup('a_<wbr>b&lt;')
+    >>> breakable("0.5 [0.4, 0.6]")
+    Markup('0.5 [0.4,&nbsp;0.6]')
+    """
+    intervals = re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", "&nbsp;"), str(escape(value)))
+    return Markup(intervals.replace("_", "_<wbr>"))
 
 
 def _dark_colours() -> list[tuple[str, str]]:

@@ -46,17 +46,16 @@ def _overview(study: StudyData) -> Table:
         pan, *baselines = data.summary.scores
         on_test = pan.test is not None
         strongest = _strongest(baselines, data, on_test=on_test)
+        value = interval_text(pan.test if on_test else pan.val)
         rows.append(
             [
                 name,
-                f"{metric_name(data.objective.name)}, {'test' if on_test else 'val'}",
-                interval_text(pan.test if on_test else pan.val),
-                strongest[0] if strongest else None,
-                lead_text(strongest[2]) if strongest else None,
+                f"{metric_name(data.objective.name)} on {'test' if on_test else 'val'}: {value}" if value else None,
+                f"{lead_text(strongest[2])} over {strongest[0]}" if strongest else None,
                 describe_config(data.winner.config) if data.winner else "no trial completed",
             ]
         )
-    heads = ("dataset", "metric", "value", "strongest baseline", "lead over it", "best configuration")
+    heads = ("dataset", "value", "lead over the strongest baseline", "best configuration")
     return Table(caption="All datasets", heads=heads, rows=rows)
 
 

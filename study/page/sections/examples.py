@@ -44,11 +44,16 @@ def _examples(data: DatasetData) -> list[Block]:
 
 
 def _groups(examples: ExamplesFile) -> list[Block]:
+    # Outfits have pairs of items that share one, whatever their categories.
+    if examples.questions:
+        words = {"same": "share an outfit", "different": "share no outfit", "label": "category "}
+    else:
+        words = {"same": "same class", "different": "different classes", "label": ""}
     blocks: list[Block] = []
     for group, heading in GROUPS.items():
         pairs = [pair for pair in examples.pairs if pair.group == group]
         questions = [question for question in examples.questions if question.group == group]
         if pairs or questions:
-            values: dict[str, object] = {"heading": heading, "pairs": pairs, "questions": questions}
+            values: dict[str, object] = {"heading": heading, "pairs": pairs, "questions": questions, **words}
             blocks.append(Custom(template="examples.html.j2", values=values))
     return blocks or [Text(tone=Tone.MISSING, text="explained pairs of images. examples.json has none.")]

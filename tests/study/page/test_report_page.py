@@ -100,7 +100,7 @@ def test_a_study_of_version_0_1_has_a_page(pytestconfig: pytest.Config, text_of:
 
 def test_several_datasets_begin_with_a_row_for_each(tmp_path: Path, write_study: Write, text_of: Callable[..., str]):
     text = text_of(write_study(tmp_path / "both", STRONG, datasets=("demo", "cub")))
-    assert "All datasets dataset metric value strongest baseline lead over it best configuration demo few-shot" in text
+    assert "All datasets dataset value lead over the strongest baseline best configuration demo few-shot" in text
     assert "Published numbers to compare with: none are known for demo." in text
     assert "0.9277 ± 0.0030" in text
 
