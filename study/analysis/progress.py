@@ -38,6 +38,7 @@ class LearningCurve:
         status: How it ended, or "running".
         epochs: The epochs.
         values: The value in each epoch.
+        best: The best of the values.
         is_winner: Whether it is the best trial.
     """
 
@@ -47,6 +48,7 @@ class LearningCurve:
     status: Status
     epochs: tuple[int, ...]
     values: tuple[float, ...]
+    best: float
     is_winner: bool
 
     @property
@@ -128,12 +130,14 @@ def _epoch_ends_s(record: TrialRecord) -> list[float]:
 
 def _curve(data: DatasetData, record: TrialRecord) -> LearningCurve:
     parts = (record.config.get(name) for name in ("encoder", "supervision", "gate"))
+    values = tuple(float(epoch[data.objective.name]) for epoch in record.history)
     return LearningCurve(
         trial_id=record.trial_id,
         number=record.number,
         label=" ".join(str(part) for part in parts if part is not None),
         status=record.status,
         epochs=tuple(int(epoch["epoch"]) for epoch in record.history),
-        values=tuple(float(epoch[data.objective.name]) for epoch in record.history),
+        values=values,
+        best=data.objective.signed(max(map(data.objective.signed, values))),
         is_winner=data.winner is not None and record.trial_id == data.winner.trial_id,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from study.page.charts.style import BLUE, GREY, error_bars, make_rows_figure
+from study.page.charts.style import BACKGROUND, BLUE, GREY, error_bars, make_rows_figure
 from study.page.formats import metric_name
 
 
@@ -17,18 +17,25 @@ class Variant:
     difference: float
     ci95: tuple[float, float] | None
 
+    @property
+    def is_identical(self) -> bool:
+        """Whether the variant scores as the winner in every question: an interval around 0 without any width."""
+        return self.difference == 0 and self.ci95 == (0, 0)
+
 
 def ablation_chart(metric: str, variants: Sequence[Variant]) -> go.Figure:
     """Draw each variant's paired difference to the winner; the line at 0 is the winner itself."""
-    differences = [variant.difference for variant in variants]
-    ends = [variant.ci95 or (variant.difference, variant.difference) for variant in variants]
+    heights = [len(variants) - 1 - place for place in range(len(variants))]
+    drawn = [(y, variant) for y, variant in zip(heights, variants, strict=True) if not variant.is_identical]
+    differences = [variant.difference for _, variant in drawn]
+    ends = [variant.ci95 or (variant.difference, variant.difference) for _, variant in drawn]
     trace = {
         "type": "scatter",
         "mode": "markers",
         "name": "difference to the winner",
         "x": differences,
-        "y": [len(variants) - 1 - place for place in range(len(variants))],
-        "text": [variant.label for variant in variants],
+        "y": [y for y, _ in drawn],
+        "text": [variant.label for _, variant in drawn],
         "error_x": error_bars(differences, ends, BLUE),
         "marker": {"color": BLUE, "size": 10},
         "hovertemplate": "%{text}: %{x:+.4f}<extra></extra>",
@@ -38,5 +45,11 @@ def ablation_chart(metric: str, variants: Sequence[Variant]) -> go.Figure:
         [trace],
         [variant.label for variant in variants],
         x_title=f"difference in {metric_name(metric)} to the winner",
+        xaxis={} if drawn else {"range": [-0.01, 0.01]},
+        annotations=[
+            {"x": 0, "y": y, "text": "identical answers", "showarrow": False, "font": {"size": 12}, **BACKGROUND}
+            for y, variant in zip(heights, variants, strict=True)
+            if variant.is_identical
+        ],
         shapes=[{**winner, "line": {"color": GREY, "width": 2, "dash": "dash"}}],
     )

@@ -1,14 +1,15 @@
 """The metric against one parameter: the full-length trials as points, medians with their intervals."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
 
 from study.analysis.effects import Effect, Effects, Level, Series, TrialPoint
-from study.analysis.uncertainty import MIN_TRIALS
+from study.analysis.uncertainty import CHANCE, MIN_TRIALS
 from study.page.charts.focus import Focus, find_focus
-from study.page.charts.style import INK, error_bars, make_figure, make_rows_figure, series_style
+from study.page.charts.style import GREY, INK, error_bars, gate_marker, make_figure, make_rows_figure, winner_marker
 from study.page.formats import metric_name
 
 MANY_DECADES = 1000.0
@@ -16,6 +17,15 @@ MANY_DECADES = 1000.0
 
 MIN_CURVE = 2
 """Number of ranges with enough trials from which there is a curve."""
+
+MEDIANS = "median of a range (interval from 6 trials up)"
+"""The name of the curve of medians."""
+
+MEDIAN_BELOW = 0.31
+"""Distance of a median below its row of points, so that it hides none."""
+
+SYMBOLS = {"lambda": "λ"}
+"""Parameters whose name in words is a symbol."""
 
 
 def lambda_chart(effects: Effects) -> go.Figure:
@@ -48,20 +58,40 @@ def supervision_chart(effects: Effects) -> go.Figure:
     return _choices_chart(effects.supervision, effects)
 
 
-def effect_focus(effect: Effect, effects: Effects) -> Focus:
-    """Return the range of values that the chart of an effect shows."""
+def drawn_points(effect: Effect) -> list[TrialPoint]:
+    """Return the trials in the chart of an effect; trials without a numeric parameter have no place in it."""
     levels = [level for series in effect.series[:1] for level in series.levels]
-    return find_focus([point.value for level in levels for point in level.points], effects.mode)
+    levels += [effect.without] if effect.without is not None and not effect.log else []
+    return [point for level in levels for point in level.points]
+
+
+def effect_focus(effect: Effect, effects: Effects) -> Focus:
+    """Return the range of values that the chart of an effect shows: that of its trials, and always the winner's."""
+    focus = find_focus([point.value for point in drawn_points(effect)], effects.mode)
+    aside = [point.value for point in _winners_aside(effect)]
+    return replace(focus, low=min([focus.low, *aside]), high=max([focus.high, *aside]))
+
+
+def differs(effect: Effect) -> bool:
+    """Return whether the groups of an effect differ by more than chance."""
+    return effect.chance is not None and effect.chance <= CHANCE
+
+
+def _winners_aside(effect: Effect) -> list[TrialPoint]:
+    """Return the winner if it has no place in the chart, since it lacks the parameter."""
+    lacking = effect.without.points if effect.without is not None and effect.log else ()
+    return [point for point in lacking if point.is_winner]
 
 
 def _curves_chart(effect: Effect, effects: Effects, x_title: str) -> go.Figure:
-    """Draw points against a numeric parameter, and the median of each range at its centre."""
+    """Draw points against a numeric parameter, and the median of each range: a curve if the ranges differ."""
     focus = effect_focus(effect, effects)
     everything, *parts = effect.series
     traces: list[dict[str, Any]] = []
-    for place, series in enumerate(parts or [everything]):
-        style = series_style(place)
+    for series in parts or [everything]:
+        marker = gate_marker(series.name)
         points = [point for level in series.levels for point in level.points]
+        points.sort(key=lambda point: focus.is_outside(point.value))  # the legend has the symbol of the first
         if not points:
             continue
         traces.append(
@@ -72,33 +102,33 @@ def _curves_chart(effect: Effect, effects: Effects, x_title: str) -> go.Figure:
                 "legendgroup": series.name,
                 "x": [point.x for point in points],
                 **_values(points, focus),
-                "marker": {
-                    **style["marker"],
-                    "size": 7,
-                    "opacity": 0.75,
-                    "symbol": _symbols(points, focus, style, "down"),
-                },
+                "marker": {**marker, "opacity": 0.8, "symbol": _symbols(points, focus, marker)},
             }
         )
-        if parts and len(_firm(series)) >= MIN_CURVE:
-            traces.append(_medians(series, focus, {**style["line"], "width": 1.5}, legend=False))
-    if len(_firm(everything)) >= MIN_CURVE:
+        if parts and differs(effect) and len(_firm(series)) >= MIN_CURVE:
+            traces.append(_medians(series, focus, {"color": marker["color"], "width": 1.5}, legend=False))
+    if differs(effect) and len(_firm(everything)) >= MIN_CURVE:
         traces.append(_medians(everything, focus, {"color": INK, "width": 3}, legend=True))
-    traces += _winner([point for level in everything.levels for point in level.points], focus)
+    elif _firm(everything):
+        traces.append(_ticks(everything, focus))
+    traces += [
+        _star([point.x], [focus.clip(point.value)], point) for point in drawn_points(effect) if point.is_winner
+    ] + [_winner_aside(everything, point, effect.parameter) for point in _winners_aside(effect)]
     return make_figure(
         traces,
         x_title=f"{x_title} (log)",
         y_title=metric_name(effects.metric),
-        height=400,
-        xaxis={"type": "log", "dtick": _log_ticks(everything), "exponentformat": "power"},
+        height=460 if parts else 400,  # the legend of the gates takes lines of a narrow screen
+        xaxis={"type": "log", "dtick": _log_ticks(everything), "exponentformat": "power", "tickangle": 0},
         yaxis={"range": focus.padded},
     )
 
 
 def _log_ticks(series: Series) -> int | str:
-    """Return plotly's distance of ticks: a decade, or 1, 2 and 5 in each if the points cover few decades."""
+    """Return plotly's distance of ticks: 1 or 2 decades, or 1, 2 and 5 in each if the points cover few decades."""
     places = [point.x for level in series.levels for point in level.points if point.x]
-    return 1 if places and max(places) / min(places) >= MANY_DECADES else "D2"
+    ratio = max(places) / min(places) if places else 1.0
+    return "D2" if ratio < MANY_DECADES else 1 if ratio < MANY_DECADES * 100 else 2
 
 
 def _firm(series: Series) -> list[Level]:
@@ -112,7 +142,7 @@ def _medians(series: Series, focus: Focus, line: dict[str, Any], *, legend: bool
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": "median, 95% interval" if legend else series.name,
+        "name": MEDIANS if legend else series.name,
         "legendgroup": "median" if legend else series.name,
         "showlegend": legend,
         "x": [level.centre for level in levels],
@@ -127,16 +157,32 @@ def _medians(series: Series, focus: Focus, line: dict[str, Any], *, legend: bool
     return trace
 
 
+def _ticks(series: Series, focus: Focus) -> dict[str, Any]:
+    """Return a faint line at the median over each range: no curve, which would suggest a trend."""
+    levels = [level for level in _firm(series) if not focus.is_outside(level.median or 0.0)]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "median of a range",
+        "x": [x for level in levels for x in (level.low, level.high, None)],
+        "y": [y for level in levels for y in (level.median, level.median, None)],
+        "line": {"color": GREY, "width": 1},
+        "text": [_describe_level(level) for level in levels for _ in range(3)],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
 def _choices_chart(effect: Effect, effects: Effects) -> go.Figure:
-    """Draw a row for each choice, the best at the top: its trials as points, the median with its interval."""
+    """Draw a row for each choice, the best at the top: its trials, and the median with its interval below them."""
     focus = effect_focus(effect, effects)
     rows = [level for level in effect.series[0].levels if level.num_full or level.num_stopped or level.num_failed]
     rows = [*rows, effect.without] if effect.without is not None else rows
     traces: list[dict[str, Any]] = []
+    stars: list[dict[str, Any]] = []
     for place, level in enumerate(rows):
-        style = series_style(place)
+        marker = gate_marker(level.label if effect.parameter == "gate" else "")
         values = _values(level.points, focus)
-        height = len(rows) - 1 - place
+        heights = [len(rows) - 1 - place + spread for spread in _spreads(len(level.points))]
         traces.append(
             {
                 "type": "scatter",
@@ -144,18 +190,18 @@ def _choices_chart(effect: Effect, effects: Effects) -> go.Figure:
                 "name": level.label,
                 **values,
                 "x": values["y"],
-                "y": [height + spread for spread in _spreads(len(level.points))],
+                "y": heights,
                 "hovertemplate": "%{text}<extra></extra>",
-                "marker": {
-                    **style["marker"],
-                    "size": 7,
-                    "opacity": 0.7,
-                    "symbol": _symbols(level.points, focus, style, "left"),
-                },
+                "marker": {**marker, "opacity": 0.8, "symbol": _symbols(level.points, focus, marker)},
             }
         )
+        stars += [
+            _star([focus.clip(point.value)], [height], point)
+            for point, height in zip(level.points, heights, strict=True)
+            if point.is_winner
+        ]
     known = [
-        (len(rows) - 1 - place, level)
+        (len(rows) - 1 - place - MEDIAN_BELOW, level)
         for place, level in enumerate(rows)
         if level.median is not None and not focus.is_outside(level.median)
     ]
@@ -167,13 +213,13 @@ def _choices_chart(effect: Effect, effects: Effects) -> go.Figure:
             "x": [focus.clip(level.median or 0.0) for _, level in known],
             "y": [height for height, _ in known],
             "error_x": _median_bars([level for _, level in known], focus, INK),
-            "marker": {"color": INK, "symbol": "line-ns", "size": 18, "line": {"color": INK, "width": 3}},
+            "marker": {"color": INK, "symbol": "line-ns", "size": 10, "line": {"color": INK, "width": 3}},
             "text": [_describe_level(level) for _, level in known],
             "hovertemplate": "%{text}<extra></extra>",
         }
     )
     return make_rows_figure(
-        traces,
+        [*traces, *stars],
         [f"{level.label} ({_counts(level)})" for level in rows],
         x_title=metric_name(effects.metric),
         showlegend=False,
@@ -195,25 +241,35 @@ def _values(points: Sequence[TrialPoint], focus: Focus) -> dict[str, Any]:
     }
 
 
-def _symbols(points: Sequence[TrialPoint], focus: Focus, style: dict[str, Any], worse: str) -> list[str]:
-    """Return the symbol of each point: an arrow for those that are far worse and drawn at the edge."""
-    return [f"arrow-{worse}" if focus.is_outside(point.value) else style["marker"]["symbol"] for point in points]
+def _symbols(points: Sequence[TrialPoint], focus: Focus, marker: dict[str, Any]) -> list[str]:
+    """Return the symbol of each point: hollow for those that are far worse and drawn at the edge."""
+    return [marker["symbol"] + ("-open" if focus.is_outside(point.value) else "") for point in points]
 
 
-def _winner(points: Sequence[TrialPoint], focus: Focus) -> list[dict[str, Any]]:
-    return [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "winner",
-            "x": [point.x],
-            "y": [focus.clip(point.value)],
-            "marker": {"color": INK, "symbol": "star-open", "size": 18, "line": {"width": 2, "color": INK}},
-            "hovertemplate": f"winner, trial {point.number}: {point.value:.4f}<extra></extra>",
-        }
-        for point in points
-        if point.is_winner
-    ]
+def _star(x: Sequence[float | None], y: Sequence[float], winner: TrialPoint) -> dict[str, Any]:
+    """Return the star around the winner."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "winner",
+        "x": x,
+        "y": y,
+        "marker": winner_marker(),
+        "hovertemplate": f"winner, trial {winner.number}: {winner.value:.4f}<extra></extra>",
+    }
+
+
+def _winner_aside(everything: Series, winner: TrialPoint, parameter: str) -> dict[str, Any]:
+    """Return a dotted line at the value of a winner that lacks the parameter, with the star at its left end."""
+    places = [point.x for level in everything.levels for point in level.points if point.x]
+    star = winner_marker()
+    return {
+        **_star([min(places) / 1.5, max(places) * 1.5], [winner.value] * 2, winner),
+        "mode": "lines+markers",
+        "name": f"winner (it has no {SYMBOLS.get(parameter, parameter)})",
+        "line": {"color": INK, "width": 1, "dash": "dot"},
+        "marker": {**star, "size": [star["size"], 0]},
+    }
 
 
 def _median_bars(levels: Sequence[Level], focus: Focus, colour: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Focus:
         return [self.low - pad, self.high + pad]
 
     def is_outside(self, value: float) -> bool:
-        """Return whether a value is drawn at the edge, with an arrow."""
+        """Return whether a value is drawn at the edge, hollow."""
         return not self.low <= value <= self.high
 
     def clip(self, value: float) -> float:

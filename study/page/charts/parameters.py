@@ -8,12 +8,15 @@ import plotly.graph_objects as go
 
 from pan_model.flat import Scalar
 from study.analysis.coordinates import Axis, Coordinates, Line
-from study.analysis.importance import Importance
-from study.page.charts.style import BLUE, GREY, INK, ORANGE, SKY, error_bars, make_figure, make_rows_figure
-from study.page.formats import metric_name, number
+from study.analysis.importance import Importance, ParameterImportance
+from study.page.charts.style import BACKGROUND, BLUE, GREY, INK, ORANGE, SKY, error_bars, make_figure, make_rows_figure
+from study.page.formats import number
 
 MOST_PARAMETERS = 12
 """Number of parameters in the chart of importance; the table has all."""
+
+LEAST_SHARE = 0.02
+"""Share of importance below which a parameter is in the table only."""
 
 MOST_TOP = 20
 """Largest number of lines that stand out; at most a quarter does."""
@@ -22,9 +25,15 @@ LACKING = -0.12
 """The height at which a line passes an axis whose parameter the trial lacks."""
 
 
+def shown_parameters(importance: Importance) -> tuple[ParameterImportance, ...]:
+    """Return the parameters in the chart of importance, without those whose share is next to nothing."""
+    shown = [parameter for parameter in importance.parameters if parameter.share >= LEAST_SHARE or parameter.stands_out]
+    return tuple(shown[:MOST_PARAMETERS])
+
+
 def importance_chart(importance: Importance) -> go.Figure:
-    """Draw the share of each parameter with its bootstrap interval, and the share that it has by chance."""
-    shown = importance.parameters[:MOST_PARAMETERS]
+    """Draw the share of each parameter with its bootstrap interval, and the share that it has by chance below it."""
+    shown = shown_parameters(importance)
     names = [parameter.name for parameter in shown]
     heights = {name: len(names) - 1 - place for place, name in enumerate(names)}
     traces: list[dict[str, Any]] = [
@@ -33,9 +42,9 @@ def importance_chart(importance: Importance) -> go.Figure:
             "mode": "markers",
             "name": "share by chance",
             "x": [parameter.by_chance for parameter in shown],
-            "y": [heights[name] for name in names],
+            "y": [heights[name] - 0.27 for name in names],
             "text": names,
-            "marker": {"color": GREY, "symbol": "x", "size": 8},
+            "marker": {"color": GREY, "symbol": "x", "size": 7},
             "hovertemplate": "%{text}: %{x:.3f} by chance<extra></extra>",
         }
     ]
@@ -67,14 +76,18 @@ def importance_chart(importance: Importance) -> go.Figure:
     )
 
 
-def coordinates_chart(coordinates: Coordinates) -> go.Figure:
+def coordinates_chart(coordinates: Coordinates, num_top: int | None = None) -> go.Figure:
     """Draw a line for each full-length trial through its parameters to its value.
 
     The best trials are thick and dark, the others thin and light. A line passes below an axis if the trial lacks the
     parameter. plotly's own parallel coordinates need WebGL, and have no place for a parameter that a trial lacks.
+
+    Args:
+        coordinates: The lines.
+        num_top: The number of trials that count as the best; by default a quarter, and 20 at most.
     """
     values = [line.value for line in coordinates.lines]  # the worst first
-    num_top = min(MOST_TOP, math.ceil(len(values) / 4))
+    num_top = min(MOST_TOP, math.ceil(len(values) / 4)) if num_top is None else num_top
     axes = coordinates.axes
     groups: list[tuple[str, str, float, str, float, Sequence[Line]]] = [
         ("other trials", SKY, 1.0, "solid", 0.5, coordinates.lines[: len(values) - num_top]),
@@ -106,7 +119,7 @@ def coordinates_chart(coordinates: Coordinates) -> go.Figure:
                     "hoverinfo": "skip",
                 }
             )
-    heads = [*(axis.name for axis in axes), metric_name(coordinates.metric)]
+    heads = [*(axis.name for axis in axes), f"<b>{coordinates.metric}</b>"]
     annotations = [
         {"x": index, "y": y, "text": text, "showarrow": False, "yanchor": "middle", "font": {"size": 11}, **BACKGROUND}
         for index, axis in enumerate(axes)
@@ -123,14 +136,17 @@ def coordinates_chart(coordinates: Coordinates) -> go.Figure:
         x_title="",
         y_title="",
         height=460,
+        margin={"l": 20, "r": 90, "t": 10, "b": 10},  # the last name, which leans to the right
         annotations=annotations,
-        xaxis={"tickvals": [*range(len(heads))], "ticktext": heads, "range": [-0.4, len(heads) - 0.6], "tickangle": 30},
+        xaxis={
+            "tickvals": [*range(len(heads))],
+            "ticktext": heads,
+            "range": [-0.4, len(heads) - 0.6],
+            "tickangle": 30,
+            "ticklabeloverflow": "allow",
+        },
         yaxis={"visible": False, "range": [LACKING - 0.05, 1.06]},
     )
-
-
-BACKGROUND = {"bgcolor": "rgba(255, 255, 255, 0.8)", "borderpad": 1}
-"""What keeps a label readable on the lines."""
 
 
 def _range(coordinates: Coordinates, index: int) -> tuple[float, float]:

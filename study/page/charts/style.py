@@ -4,6 +4,7 @@ The colours are those of Okabe and Ito, the light ones darkened to a contrast of
 CSS replaces each by its lighter form (`DARK`), so that a figure is the same object on a page and in a notebook.
 """
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,19 +26,36 @@ DARK = {
 }
 """The form of each colour on a dark background."""
 
-MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
+GATE_MARKERS = {
+    "AND": (VERMILLION, "square"),
+    "OR": (ORANGE, "bowtie"),
+    "XOR": (GREEN, "diamond"),
+    "XNOR": (SKY, "x"),
+    "NOR": (PURPLE, "triangle-up"),
+    "NAND": (INK, "triangle-right"),
+    "AND_XOR": (BLUE, "triangle-down"),
+    "no gate": (GREY, "circle"),
+}
+"""The colour and the shape of each gate f_a, the same in all charts."""
+
+BACKGROUND = {"bgcolor": "#ffffff", "borderpad": 1}
+"""What keeps a label readable on lines."""
+
+TITLE_CHARACTERS = 32
+"""Length of a line of an axis' title that fits a narrow screen and a low chart."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
-def series_style(index: int) -> dict[str, Any]:
-    """Return the line and the marker of a series: colour, dash and symbol differ between the first eight."""
-    colour = COLOURS[index % len(COLOURS)]
-    return {
-        "line": {"color": colour, "width": 2, "dash": DASHES[index % len(DASHES)]},
-        "marker": {"color": colour, "size": 8, "symbol": MARKERS[index % len(MARKERS)]},
-    }
+def gate_marker(name: str) -> dict[str, Any]:
+    """Return the marker of a gate; a circle for trials whose gates are not told apart."""
+    colour, symbol = GATE_MARKERS.get(name, (BLUE, "circle"))
+    return {"color": colour, "size": 8, "symbol": symbol}
+
+
+def winner_marker() -> dict[str, Any]:
+    """Return the marker around the winner."""
+    return {"color": INK, "symbol": "star-open", "size": 18, "line": {"width": 2, "color": INK}}
 
 
 def translucent(colour: str, opacity: float = 0.16) -> str:
@@ -73,20 +91,24 @@ def make_figure(
     """
     axis = {"gridcolor": "rgba(128, 128, 128, 0.25)", "zeroline": False, "automargin": True, "ticks": "outside"}
     x_axis = {**axis, "title": {"text": x_title}, **layout.pop("xaxis", {})}
-    y_axis = {**axis, "title": {"text": y_title}, **layout.pop("yaxis", {})}
+    y_axis = {**axis, "title": {"text": _wrap(y_title)}, **layout.pop("yaxis", {})}
     base = {
         "template": {},
         "font": {"family": FONT, "size": 13, "color": INK},
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
         "height": height,
-        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+        "margin": {"l": 20, "r": 28, "t": 10, "b": 10},  # room for the labels of the ticks at both ends
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         "hovermode": "closest",
         "hoverlabel": {"bgcolor": "#ffffff", "font": {"color": INK}, "bordercolor": GREY},
         "showlegend": sum(trace.get("showlegend", True) for trace in traces) > 1,
     }
     return go.Figure(data=list(traces), layout={**base, **layout, "xaxis": x_axis, "yaxis": y_axis})
+
+
+def _wrap(title: str) -> str:
+    return "<br>".join(textwrap.wrap(title, TITLE_CHARACTERS))
 
 
 ROW_LINE = {"color": "rgba(128, 128, 128, 0.35)", "width": 1}
@@ -107,10 +129,13 @@ def make_rows_figure(
     last = len(labels) - 1
     return make_figure(
         traces,
-        x_title=x_title,
+        x_title=_wrap(x_title),
         y_title="",
         height=100 + ROW_HEIGHT * len(labels),
-        annotations=[{**label, "y": last - place + 0.42, "text": text} for place, text in enumerate(labels)],
+        annotations=[
+            *({**label, "y": last - place + 0.42, "text": text} for place, text in enumerate(labels)),
+            *layout.pop("annotations", ()),
+        ],
         shapes=[*(row_line | {"y0": y, "y1": y} for y in range(len(labels))), *layout.pop("shapes", ())],
         xaxis={"nticks": 5, "tickangle": 0, **layout.pop("xaxis", {})},
         yaxis={"visible": False, "range": [-0.5, last + 0.75]},

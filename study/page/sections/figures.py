@@ -17,7 +17,7 @@ from study.page.charts import (
     supervision_chart,
 )
 from study.page.charts.ablation import Variant, ablation_chart
-from study.page.charts.effects import effect_focus
+from study.page.charts.effects import SYMBOLS, drawn_points, effect_focus
 from study.page.commands import ablate_command
 from study.page.files import AblationFile, AblationRow, read_ablation
 from study.page.formats import metric_name, number
@@ -57,15 +57,10 @@ def _figures(study: StudyData, data: DatasetData) -> list[Block]:
 def _figure(title: str, effect: Effect, effects: Effects, draw: Callable[[Effects], go.Figure]) -> Block:
     if effect.missing:
         return Text(tone=Tone.MISSING, text=f"{title}. {effect.missing}")
-    outside = effect_focus(effect, effects).num_outside
-    edge = (
-        f" {counted(outside, 'trial')} far worse than most are drawn at the edge, with an arrow." if outside > 1 else ""
-    )
-    edge = " One trial far worse than most is drawn at the edge, with an arrow." if outside == 1 else edge
     return Chart(
         title=title,
         figure=draw(effects),
-        finding=f"{effect.verdict} {counted(effect.num_full, 'full-length trial')} in all.{edge}",
+        finding=f"{effect.verdict} {_describe_points(effect, effects)}",
         table=Table(
             caption=f"{title}: numbers",
             heads=("group", "full-length trials", "stopped", "failed", "median [95% interval]", "best"),
@@ -79,6 +74,23 @@ def _figure(title: str, effect: Effect, effects: Effects, draw: Callable[[Effect
             folded=True,
         ),
     )
+
+
+def _describe_points(effect: Effect, effects: Effects) -> str:
+    """Return what is drawn, such as "25 full-length trials, 13 with a gate; 7 are far worse than most: ..."."""
+    points, outside = drawn_points(effect), effect_focus(effect, effects).num_outside
+    lacking = len(effect.without.points) if effect.without is not None else 0
+    parts = counted(len(points), "full-length trial")
+    if lacking and effect.log:
+        parts += f" with {SYMBOLS.get(effect.parameter, effect.parameter)}, {lacking} without are not drawn"
+    elif lacking:
+        parts += f", {effect.num_full} with a {effect.parameter}"
+    if outside:
+        parts += (
+            f"; {outside} {'is' if outside == 1 else 'are'} far worse than most: hollow marks at the edge, not at "
+            "their value"
+        )
+    return f"{parts}.{' The star is the winner.' if any(point.is_winner for point in points) else ''}"
 
 
 def _cells(level: Level) -> list[object]:
@@ -124,12 +136,14 @@ def _compared(data: DatasetData, ablation: AblationFile) -> list[Block]:
     if not variants:
         text = "the chart of the controlled comparison. None of its trials has a value yet."
         return [Text(tone=Tone.MISSING, text=text), table]
+    identical = any(variant.is_identical for variant in variants)
+    same = " Identical answers: no question has another score than the winner's." if identical else ""
     return [
         Chart(
             title="Controlled comparison",
             figure=ablation_chart(data.objective.name, variants),
             finding=f"Only the named parameter differs from the winner ({seeds}, the same questions): left of 0 is "
-            "worse than the winner. An interval that contains 0 may be noise.",
+            f"worse than the winner. An interval that contains 0 may be noise.{same}",
             table=table,
             wide=True,
         )

@@ -7,6 +7,7 @@ from study.analysis.importance import Importance, find_importance
 from study.analysis.study_data import DatasetData, StudyData
 from study.page.blocks import Block, Chart, Part, Section, Table, Text, Tone
 from study.page.charts import coordinates_chart, importance_chart
+from study.page.charts.parameters import shown_parameters
 
 MIN_LINES = 2
 """Number of full-length trials from which parallel coordinates show something."""
@@ -29,18 +30,22 @@ def parameters_section(study: StudyData) -> Section:
 def _parameters(data: DatasetData) -> list[Block]:
     importance = find_importance(data)
     first = [parameter.name for parameter in importance.parameters]
-    return [_importance(importance), *_coordinates(data, first), *_failures(data)]
+    num_top = None if importance.too_few else importance.num_top
+    return [_importance(importance), *_coordinates(data, first, num_top), *_failures(data)]
 
 
 def _importance(importance: Importance) -> Block:
     if importance.too_few:
         return Text(tone=Tone.MISSING, text=f"the importance of parameters. {importance.too_few}")
+    num_folded = len(importance.parameters) - len(shown_parameters(importance))
+    few = f" {counted(num_folded, 'parameter')} with a smaller share stand in the table alone." if num_folded else ""
     return Chart(
         title="Importance of parameters",
         figure=importance_chart(importance),
         finding=f"{importance.verdict} The {importance.num_top} best are compared with all "
         f"{importance.num_completed} completed and {importance.num_stopped} stopped trials (PED-ANOVA); intervals are "
-        f"95% over {importance.num_resamples} resamples of the trials, whose values vary by the noise of the metric.",
+        f"95% over {importance.num_resamples} resamples of the trials, whose values vary by the noise of the metric. "
+        f"The circle is the share in all trials, and can lie at the end of the interval of the resamples.{few}",
         table=Table(
             caption="Importance of all parameters",
             heads=("parameter", "share [95% interval]", "share by chance", "beyond chance", "trials that have it"),
@@ -60,7 +65,7 @@ def _importance(importance: Importance) -> Block:
     )
 
 
-def _coordinates(data: DatasetData, first: list[str]) -> list[Block]:
+def _coordinates(data: DatasetData, first: list[str], num_top: int | None) -> list[Block]:
     coordinates = find_coordinates(data, first) if first else find_coordinates(data)
     if len(coordinates.lines) < MIN_LINES or not coordinates.axes:
         text = "parallel coordinates. They need at least two full-length trials that differ."
@@ -70,10 +75,11 @@ def _coordinates(data: DatasetData, first: list[str]) -> list[Block]:
     return [
         Chart(
             title="Parallel coordinates",
-            figure=coordinates_chart(coordinates),
+            figure=coordinates_chart(coordinates, num_top),
             finding=f"Each of {counted(num_lines, 'full-length trial')} is a line through its parameters, the most "
-            "important first, to its value at the right. Where the thick lines of the best trials come together, the "
-            "value mattered; “none” means that a trial lacks the parameter.",
+            "important first, to its value at the right. Thick lines of the best trials may come together by chance, "
+            "or because the search tried that value often; importance, above, tells what is more than that. “none” "
+            "means that a trial lacks the parameter.",
             table=Table(
                 caption=f"The {len(best)} best full-length trials",
                 heads=("trial", coordinates.metric, *(axis.name for axis in coordinates.axes)),

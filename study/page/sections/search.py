@@ -1,10 +1,12 @@
 """How the search went: the best so far, learning curves, what early stopping saved and what it may have missed."""
 
+from pan_model.command_line import counted
 from study.analysis.progress import LearningCurve, SearchProgress, best_so_far
 from study.analysis.stopping import Stopping, find_stopping
 from study.analysis.study_data import DatasetData, StudyData
 from study.page.blocks import Block, Chart, Facts, Part, Section, Table, Text, Tone
 from study.page.charts import curves_chart, progress_chart
+from study.page.charts.search import CHANCE_SCORES, first_drawn
 from study.trials.ledger import count_by_status
 
 MOST_CURVES = 300
@@ -42,13 +44,20 @@ def _progress(data: DatasetData, progress: SearchProgress) -> Block:
         return Text(tone=Tone.MISSING, text="the best value over time. No trial has completed.")
     last = progress.points[-1]
     share = last.epochs_spent / progress.epochs_spent
+    start = first_drawn(progress)
+    earlier = (
+        f" The axis begins at the value after {progress.points[start].epochs_spent} epochs; "
+        f"{counted(start, 'earlier step')} {'is' if start == 1 else 'are'} outside it."
+        if start
+        else ""
+    )
     late = "late, so a longer search may well find more" if share > 0.8 else "and nothing better was found after it"
     order = "" if progress.in_order_of_time else " Trials are in the order of suggestions: this study has no times."
     return Chart(
         title="Best so far",
         figure=progress_chart(progress),
         finding=f"The winner reached its value after {last.epochs_spent} of {progress.epochs_spent} epochs "
-        f"({share:.0%}), {late}. Only completed trials count.{order}",
+        f"({share:.0%}), {late}. Only completed trials count.{earlier}{order}",
         table=Table(
             caption=f"Best so far on {data.dataset}: numbers",
             heads=("epochs spent", progress.metric, "trial", "id", "epoch"),
@@ -73,14 +82,26 @@ def _curves(study: StudyData, data: DatasetData, progress: SearchProgress) -> Ch
     return Chart(
         title="Learning curves",
         figure=curves_chart(progress, drawn),
-        finding=f"Each line is a trial on val over its epochs ({counts}).{some}{rungs} Drag to enlarge a part, "
-        "double-click to return.",
+        finding=f"Each line is a trial on val over its epochs ({counts}).{some}{rungs}"
+        f"{_below_chance(progress)} Drag to enlarge a part, double-click to return.",
         table=Table(
             caption=f"Trials of {data.dataset}: last epoch and best value",
             heads=("trial", "id", "what", "status", "epochs", "best value"),
-            rows=[_curve_row(curve, data) for curve in drawn],
+            rows=[_curve_row(curve) for curve in drawn],
             folded=True,
         ),
+    )
+
+
+def _below_chance(progress: SearchProgress) -> str:
+    """Return what the trials that end below chance mean, where the score of random answers is known."""
+    chance = CHANCE_SCORES.get(progress.metric)
+    below = [] if chance is None else [curve for curve in progress.curves if curve.values[-1] < chance]
+    if not below:
+        return ""
+    return (
+        f" {counted(len(below), 'trial')} {'ends' if len(below) == 1 else 'end'} below chance (the dashed line at "
+        f"{chance:g}): a little below is noise, far below means that a recipe ranks the right answer last."
     )
 
 
@@ -89,15 +110,14 @@ def _thin_out(curves: tuple[LearningCurve, ...]) -> list[LearningCurve]:
     return [curve for place, curve in enumerate(curves) if place % step == 0 or curve.is_winner]
 
 
-def _curve_row(curve: LearningCurve, data: DatasetData) -> list[object]:
-    best = data.objective.best_of(curve.values)
+def _curve_row(curve: LearningCurve) -> list[object]:
     return [
         curve.number,
         curve.trial_id,
         curve.label,
         curve.status.value,
         curve.epochs[-1],
-        None if best is None else f"{best:.4f}",
+        f"{curve.best:.4f}",
     ]
 
 

@@ -1,10 +1,12 @@
 """Charts: the traces hold the numbers of the analyses, and stay apart without colours."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from pan_model.model.gates import Gate
 from pan_model.scores import Interval
 from study.analysis.coordinates import find_coordinates
 from study.analysis.effects import find_effects
@@ -12,6 +14,7 @@ from study.analysis.importance import Importance, ParameterImportance
 from study.analysis.progress import best_so_far
 from study.analysis.study_data import DatasetData, read_study_data
 from study.page.charts import (
+    conditions_chart,
     coordinates_chart,
     curves_chart,
     gate_chart,
@@ -21,8 +24,10 @@ from study.page.charts import (
     progress_chart,
 )
 from study.page.charts.ablation import Variant, ablation_chart
+from study.page.charts.effects import MEDIANS
 from study.page.charts.focus import find_focus
-from study.page.charts.style import COLOURS, DARK, channels, series_style
+from study.page.charts.search import first_drawn, top_range
+from study.page.charts.style import COLOURS, DARK, GATE_MARKERS, channels
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialRecord
 
@@ -61,13 +66,44 @@ def test_each_gate_has_its_points_its_symbol_and_its_colour(data: DatasetData):
     assert {round(float(x), 9) for x in points["winner"]["x"]} <= {1e-1, 1e-2, 1e-3, 1e-4}
 
 
-def test_a_trial_that_learnt_nothing_is_an_arrow_at_the_edge(data: DatasetData):
-    figure = gate_chart(find_effects(data))
-    symbols = [symbol for trace in traces(figure)[:-1] for symbol in trace["marker"]["symbol"]]
-    assert symbols.count("arrow-left") >= 1
+def test_a_gate_looks_the_same_in_every_chart_and_a_trial_that_learnt_nothing_is_hollow(data: DatasetData):
+    effects = find_effects(data)
+    figure = gate_chart(effects)
+    symbols = {trace["name"]: {*trace["marker"]["symbol"]} for trace in traces(figure) if trace["name"] in GATE_MARKERS}
+    assert symbols["OR"] == {"bowtie", "bowtie-open"}
+    assert symbols["XNOR"] == {"x"}
+    against_lambda = {
+        trace["name"].split(" ")[0]: trace["marker"] for trace in traces(lambda_chart(effects)) if "marker" in trace
+    }
+    for gate in ("OR", "XNOR"):
+        assert {*against_lambda[gate]["symbol"]} == symbols[gate]
+        assert against_lambda[gate]["color"] == GATE_MARKERS[gate][0]
     low, high = figure.layout["xaxis"]["range"]
     assert low > 0.5
     assert high > 0.93
+    assert GATE_MARKERS.keys() == {*Gate, "no gate"}
+    assert len({symbol for _, symbol in GATE_MARKERS.values()}) == len(GATE_MARKERS)
+
+
+def test_the_winner_has_its_star_and_is_in_the_range_of_every_chart(
+    data: DatasetData, tmp_path: Any, write_trial: Callable[..., None], record: Callable[..., TrialRecord]
+):
+    config = {"encoder": "siamese", "supervision": "unsupervised", "num_conditions": 1}
+    write_trial(data.files.trials, record(20, Status.COMPLETED, 0.9, 0.99, config=config))
+    effects = find_effects(read_study_data(StudyPaths(tmp_path / "birds")).datasets["demo"])
+    for draw, axis in ((lambda_chart, "yaxis"), (gate_chart, "xaxis"), (conditions_chart, "yaxis")):
+        figure = draw(effects)
+        [star] = [trace for trace in traces(figure) if trace["name"].startswith("winner")]
+        assert star[axis[0]][0] == 0.99
+        assert figure.layout[axis]["range"][1] > 0.99
+
+
+def test_medians_have_a_curve_only_where_the_ranges_differ(data: DatasetData):
+    effect = find_effects(data)
+    for chance, expected in ((0.5, "median of a range"), (0.001, MEDIANS)):
+        effects = replace(effect, lambda_=replace(effect.lambda_, chance=chance))
+        names = [trace["name"] for trace in traces(lambda_chart(effects)) if trace["name"].startswith("median")]
+        assert names == [expected]
 
 
 def test_focus_keeps_the_best_and_counts_what_is_outside():
@@ -94,6 +130,32 @@ def test_the_best_so_far_ends_with_the_winner(data: DatasetData):
     assert data.winner is not None
     assert trace["y"][-1] == data.best_value(data.winner)
     assert trace["x"][-1] == progress.epochs_spent
+    assert trace["marker"]["size"][-1] == 0
+
+
+def test_small_gains_at_the_end_are_drawn_enlarged(data: DatasetData):
+    progress = best_so_far(data)
+    steps = [replace(progress.points[0], value=value) for value in (0.2, 0.5, 0.9, 0.91)]
+    progress = replace(progress, points=tuple(steps))
+    assert first_drawn(progress) == 2
+    low, high = progress_chart(progress).layout["yaxis"]["range"]
+    assert [low, high] == pytest.approx([0.8988, 0.9112])
+    assert first_drawn(replace(progress, points=progress.points[:2])) == 0
+
+
+def test_the_best_curves_have_a_panel_of_their_own(data: DatasetData):
+    progress = best_so_far(data)
+    assert top_range(replace(progress, curves=progress.curves[:5])) is None
+    best = [0.9 + place / 1000 for place in range(9)]
+    curve = next(curve for curve in progress.curves if curve.status is Status.COMPLETED)
+    curves = [
+        replace(curve, values=(0.1, value), best=value, is_winner=value == best[-1], epochs=(1, 2)) for value in best
+    ]
+    progress = replace(progress, curves=tuple(curves))
+    assert top_range(progress) == (0.903, 0.908)
+    figure = curves_chart(progress)
+    assert [trace.yaxis for trace in figure.data].count("y2") * 2 == len(figure.data)
+    assert [note.text for note in figure.layout.annotations if "chance" in note.text] == ["chance, 0.2"]
 
 
 def test_lines_pass_below_an_axis_whose_parameter_they_lack(data: DatasetData):
@@ -145,6 +207,12 @@ def test_an_ablation_without_an_interval_has_a_bar_of_no_width():
     assert (trace["x"], trace["error_x"]["array"]) == ([-0.1], [0.0])
 
 
+def test_an_ablation_row_without_any_other_answer_says_so():
+    figure = ablation_chart("recall@1", [Variant(label="lambda = 1", difference=0.0, ci95=(0.0, 0.0))])
+    assert [*figure.data[0]["x"]] == []
+    assert [note["text"] for note in figure.layout["annotations"]] == ["lambda = 1", "identical answers"]
+
+
 def test_every_colour_has_contrast_in_both_modes():
     def luminance(colour: str) -> float:
         linear = [
@@ -160,5 +228,3 @@ def test_every_colour_has_contrast_in_both_modes():
     for light, dark in DARK.items():
         assert contrast(light, "#f5f6f8") >= 3
         assert contrast(dark, "#212327") >= 3
-    looks = [series_style(place) for place in range(len(COLOURS))]
-    assert len({look["marker"]["symbol"] for look in looks}) == len(COLOURS)
