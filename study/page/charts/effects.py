@@ -21,7 +21,7 @@ MIN_CURVE = 2
 MEDIANS = "median of a range (interval from 6 trials up)"
 """The name of the curve of medians."""
 
-MEDIAN_BELOW = 0.31
+MEDIAN_BELOW = 0.29
 """Distance of a median below its row of points, so that it hides none."""
 
 SYMBOLS = {"lambda": "λ"}
@@ -203,7 +203,7 @@ def _choices_chart(effect: Effect, effects: Effects) -> go.Figure:
     known = [
         (len(rows) - 1 - place - MEDIAN_BELOW, level)
         for place, level in enumerate(rows)
-        if level.median is not None and not focus.is_outside(level.median)
+        if level.num_full > 1 and level.median is not None and not focus.is_outside(level.median)
     ]
     traces.append(
         {

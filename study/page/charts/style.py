@@ -112,7 +112,7 @@ def _wrap(title: str) -> str:
 
 
 ROW_LINE = {"color": "rgba(128, 128, 128, 0.35)", "width": 1}
-ROW_HEIGHT = 46
+ROW_HEIGHT = 54
 """Height in pixels of a row of a chart with a row for each name."""
 
 

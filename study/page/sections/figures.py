@@ -82,7 +82,8 @@ def _describe_points(effect: Effect, effects: Effects) -> str:
     lacking = len(effect.without.points) if effect.without is not None else 0
     parts = counted(len(points), "full-length trial")
     if lacking and effect.log:
-        parts += f" with {SYMBOLS.get(effect.parameter, effect.parameter)}, {lacking} without are not drawn"
+        name, verb = SYMBOLS.get(effect.parameter, effect.parameter), "is" if lacking == 1 else "are"
+        parts += f" with {name}, {lacking} without {verb} not drawn"
     elif lacking:
         parts += f", {effect.num_full} with a {effect.parameter}"
     if outside:
