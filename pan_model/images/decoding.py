@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from pan_model.command_line import counted
 from pan_model.data.items import Items
 from pan_model.errors import UserError
 from pan_model.images.colours import to_rgb
+from pan_model.images.opening import unreadable_reason
 from pan_model.images.preprocessing import CropMode, Interpolation, Preprocessing, as_preprocessing
 from pan_model.shapes import Float, UInt8
 
@@ -74,15 +75,7 @@ def _read_centre(
         with Image.open(path if content is None else BytesIO(content)) as image:
             return np.array(_resized_centre(to_rgb(image), preprocessing, side), dtype=np.uint8)
     except Exception as error:  # PIL's decoders raise errors of many types on damaged files
-        raise UserError(f"{path}: not a readable image ({_reason(error)}).") from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "unknown format or damaged header"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: not a readable image ({unreadable_reason(error)}).") from error
 
 
 def _resized_centre(image: Image.Image, preprocessing: Preprocessing, side: int) -> Image.Image:

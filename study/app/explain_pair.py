@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pan_model.command_line import OneLineParser
 from pan_model.errors import UserError
+from pan_model.images.opening import check_image
 from study.app.commands import run_with_terminal
 from study.storage.files import storage_of, write_file, write_json
 from study.storage.location import Location, in_store, locate
@@ -72,8 +73,7 @@ def _explain(words: Sequence[str], terminal: Terminal) -> int:
     folder, output = find_model(parsed.model), locate(parsed.output)
     images = (Path(parsed.images[0]), Path(parsed.images[1]))
     for image in images:
-        if not image.is_file():
-            raise UserError(f"{image}: no such image file.")
+        check_image(image)
     storage_of(output).check_writable(output, "the explanation", "--output", probe=f".{JSON_FILE}.")
 
     from pan_model.scoring.explanation import describe_labelled, describe_limits, read_labelled

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pan_model.command_line import OneLineParser, counted
+from pan_model.data.folder.reader import list_images
 from pan_model.errors import UserError
 from pan_model.files import atomic_folder, atomic_write, check_writable, refuse_existing
+from pan_model.images.opening import check_image
 from study.app.commands import run_with_terminal
+from study.app.explain_pair import find_model
 from study.storage.location import local_path, locate
 from study.terminal import Terminal, duration, show_work
 
@@ -75,8 +78,8 @@ def _index(words: Sequence[str], terminal: Terminal) -> int:
     parsed = _index_parser().parse(words)
     final, images, output = (_folder(text) for text in (parsed.final, parsed.images, parsed.output))
     refuse_existing([output])
-    if not images.is_dir():
-        raise UserError(f"{images}: no such folder; give a folder with images.")
+    list_images(images)  # a folder without images is refused before torch is imported and the model loaded
+    find_model(parsed.final)
     check_writable(output.parent, "the index", "--output")
     terminal.say(f"loading the model in {final}")
 
@@ -126,6 +129,7 @@ def _query(words: Sequence[str], terminal: Terminal) -> int:
         raise UserError(f"--top must be at least 1, got {parsed.top}.")
     if given is not None:
         refuse_existing([given / SHEET, given / RESULT])
+    check_image(parsed.image)
     output = given if given is not None or parsed.json else _free_folder(parsed.image.stem)
     if output is not None:
         check_writable(output, "the result", "--output")

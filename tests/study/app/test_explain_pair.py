@@ -99,6 +99,7 @@ def test_wrong_inputs_are_one_line_and_write_nothing(
         ([str(tmp_path), *images], "must hold config.json and model.safetensors of a trained model"),
         (["s3://bucket/final", *images], "'s3://bucket/final' is in an object store; copy the folder"),
         ([str(final), images[0], "none.png"], "none.png: no such image file."),
+        ([str(final), images[0], str(tmp_path)], "is a folder; give an image file."),
         ([str(final), images[0], str(bad)], "bad.png: not a readable image (unknown format or damaged header)."),
         ([str(final), images[0]], "the following arguments are required: IMAGE"),
         ([str(final), *images, "--weights", "gone.pth"], "weights gone.pth: no such file"),
