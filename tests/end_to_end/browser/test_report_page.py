@@ -225,6 +225,6 @@ def test_it_shows_explained_pairs_and_questions(report: Path, open_page: Callabl
     examples = page.locator("#examples")
     assert examples.locator("h3").all_inner_texts() == ["Right answers", "Wrong answers", "Hardest cases"]
     assert examples.locator("img").evaluate_all("all => all.every(e => e.complete && e.naturalWidth == 160)")
-    assert "p = 0.640, same class" in examples.inner_text()
+    assert "p = 0.640, share an outfit" in examples.inner_text()
     assert "class <a.png>" in examples.inner_text()
     assert "0.500, right" in examples.inner_text()
