@@ -169,7 +169,7 @@ def display_name(name: str, follows: Followed | None) -> str:
         return name
     if name.startswith(UNSUPERVISED):
         return f"{name} (follows {follows.attribute}, {follows.strength:.2f})"
-    return name if follows.strength >= LEARNT else f"{name} (does not follow its label, {follows.strength:.2f})"
+    return name if follows.strength >= LEARNT else f"{name} (does not follow its label, {follows.strength:z.2f})"
 
 
 def short_number(value: float) -> str:

@@ -134,7 +134,7 @@ class _Page:
             self._write(
                 left,
                 self._top + height + 0.08,
-                caption if len(caption) <= 50 else f"…{caption[-49:]}",
+                caption if len(caption) <= 50 else f"…{caption[-49:].lstrip('.')}",
                 fontsize=9,
                 color=QUIET,
             )
