@@ -233,7 +233,8 @@ def describe_limits(model: Pan) -> list[str]:
         lines.append("the encoder uses a graph; the two images are compared without one")
     if model.scoring is not Scoring.PAIR_MEAN:
         lines.append(
-            f"the model ranks by {model.scoring}, the log-odds of p, which orders pairs as p does; the score shown is p"
+            f"the score shown is p; the model ranks by {model.scoring}, the log-odds log(p / (1 - p)), which puts "
+            "pairs in the same order"
         )
     if model.followed is None:
         lines.append(

@@ -141,7 +141,9 @@ def find_cheapest(data: DatasetData) -> Cheapest | None:
         num_cheaper=len(cheaper),
         num_compared=num_compared,
         num_not_compared=num_not_compared,
-        sentence=_describe(winner, cheapest, lead, len(cheaper), num_not_compared),
+        sentence=_describe(
+            winner, cheapest, lead, [candidate.value for _, _, candidate, _ in cheaper], num_not_compared
+        ),
     )
 
 
@@ -213,14 +215,24 @@ def _is_surely_worse(questions: Sequence[float], value: float) -> bool:
     return abs(statistics.fmean(questions) - value) > half
 
 
-def _describe(winner: Candidate, cheapest: Candidate, lead: Interval, num_cheaper: int, num_not_compared: int) -> str:
+def _describe(
+    winner: Candidate, cheapest: Candidate, lead: Interval, cheaper: Sequence[float], num_not_compared: int
+) -> str:
     left = f" {counted(num_not_compared, 'cheaper trial')} could not be compared." if num_not_compared else ""
     if cheapest.trial_id == winner.trial_id:
-        if not num_cheaper:
+        if not cheaper:
             return "The winner is the cheapest of the completed trials."
-        if num_not_compared == num_cheaper:
+        if num_not_compared == len(cheaper):
             return "Whether a cheaper configuration is as good is not known: scores of single questions are missing."
-        return f"None of {counted(num_cheaper, 'cheaper completed trial')} is within noise of the winner.{left}"
+        if num_not_compared:
+            compared = f"the {len(cheaper) - num_not_compared} of {len(cheaper)} cheaper trials that could be compared"
+            return f"No cheaper trial is known to be as good: {compared} are worse by more than noise.{left}"
+        if len(cheaper) == 1:
+            others = f"the only cheaper trial is worse by more than noise (val {cheaper[0]:.4f})"
+        else:
+            values = f"val {min(cheaper):.4f} to {max(cheaper):.4f}"
+            others = f"all {len(cheaper)} cheaper trials are worse by more than noise ({values})"
+        return f"The winner is also the cheapest good one: {others}."
     if cheapest.operations_per_pair and winner.operations_per_pair:
         saving = f"{winner.operations_per_pair / cheapest.operations_per_pair:.3g} times fewer operations a pair"
     else:

@@ -19,6 +19,15 @@ from study.trials.ledger import Status, TrialRecord
 SAYS_NOTHING = 0.5
 """An upper bound of a chance above which it says nothing."""
 
+SELDOM = 0.25
+"""Share of the trials that went on which gained as much as a stopped trial needed, up to which that is seldom."""
+
+MOST_NAMED = 3
+"""The most trials that a sentence names."""
+
+UNLIKELY = "Could it have stopped a better trial? Unlikely, not excluded."
+UNKNOWN = "Could it have stopped a better trial? That is not known."
+
 
 @dataclass(frozen=True, kw_only=True)
 class WrongStops:
@@ -52,6 +61,7 @@ class Rung:
         epoch: The epoch.
         num_reached: The trials that ran to the epoch, of any status.
         num_stopped: The trials that were stopped there.
+        num_ended: The completed trials that ended there by themselves, since they no longer gained.
         num_went_on: The full-length trials that ran beyond it; the correlations are over these.
         num_best_before: How many of these had their best epoch at the rung or before, so that the rung's value and
             the final one are partly the same measurement.
@@ -65,6 +75,7 @@ class Rung:
     epoch: int
     num_reached: int
     num_stopped: int
+    num_ended: int
     num_went_on: int
     num_best_before: int
     spearman: Interval | None
@@ -169,6 +180,7 @@ def _rung(data: DatasetData, epoch: int) -> Rung:
         epoch=epoch,
         num_reached=len(reached),
         num_stopped=len(stopped),
+        num_ended=sum(record.status is Status.COMPLETED and len(record.history) == epoch for record in reached),
         num_went_on=len(went_on),
         num_best_before=num_before,
         spearman=correlation,
@@ -184,11 +196,11 @@ def _verdict(correlation: Interval | None, num_went_on: int, num_before: int) ->
             f"Too few trials to say how well this rung predicts the end: {num_went_on} full-length trials went on, and "
             f"a correlation needs {MIN_RANKED} that differ."
         )
-    known = f"; {num_before} of them had already had their best epoch" if num_before else ""
+    known = f" ({num_before} had had their best epoch by then)" if num_before else ""
     return (
-        f"Rank correlation with the end {correlation.mean:.2f} [{correlation.low:.2f}, {correlation.high:.2f}] over "
-        f"{num_went_on} full-length trials that went on{known}. Stopped trials, mostly the weakest, are missing, which "
-        "usually makes the correlation smaller than over all trials."
+        f"Over the {num_went_on} full-length trials that went on{known}, the rank at this rung and the final rank "
+        f"correlate with {correlation.mean:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]; with the stopped "
+        "trials, mostly the weakest, it would usually be more."
     )
 
 
@@ -203,44 +215,56 @@ def _wrong_stops(
     at_rung = {record.trial_id: signed(_value_at(data, record, epoch) or 0.0) for record, _ in went_on}
     comparable = [trial_id for trial_id, value in at_rung.items() if value <= highest]
     gains = [signed(value) - at_rung[record.trial_id] for record, value in went_on]
+    gained = [
+        f"trial {record.number}, {record.trial_id}"
+        for (record, _), gain in zip(went_on, gains, strict=True)
+        if gain >= signed(best) - highest
+    ]
     needed, became_best = signed(best) - highest, comparable.count(winner.trial_id)
-    bound, num_gained = upper_bound(became_best, len(comparable)), sum(gain >= needed for gain in gains)
+    bound = upper_bound(became_best, len(comparable))
     return WrongStops(
         num_comparable=len(comparable),
         num_became_best=became_best,
         bound=bound,
         needed=needed,
-        num_gained=num_gained,
+        num_gained=len(gained),
         largest_gain=max(gains, default=None),
-        sentence=_describe(len(stopped), len(comparable), became_best, bound, needed, num_gained, gains),
+        sentence=_describe(epoch, len(stopped), len(comparable), became_best, bound, needed, gained, gains),
     )
 
 
 def _describe(
+    epoch: int,
     num_stopped: int,
     num_comparable: int,
     became_best: int,
     bound: float,
     needed: float,
-    num_gained: int,
+    gained: list[str],
     gains: list[float],
 ) -> str:
-    stopped = "the stopped trial" if num_stopped == 1 else f"the best of {num_stopped} stopped trials"
-    need = f"To reach the winner, {stopped} needed {needed:.4f} more from here"
+    """Return the question, the answer, and what the answer rests on."""
+    stopped = "The stopped trial" if num_stopped == 1 else f"The best of the {num_stopped} stopped trials"
+    behind = f"{needed:.4f} below" if needed > 0 else f"{-needed:.4f} above"
+    text = f"{stopped} was {behind} the winner's best value at epoch {epoch}. "
     if gains:
-        need += f"; {num_gained} of {len(gains)} trials that went on gained as much (at most {max(gains):.4f})."
-    else:
-        need += "; no full-length trial went on that could show how much is usual."
-    if not num_comparable:
-        return f"{need} No full-length trial was as weak here as the stopped ones, so nothing bounds wrong stops."
-    became = "one became" if became_best else "none became"
-    weak = counted(num_comparable, "full-length trial")
-    if bound > SAYS_NOTHING:
-        return (
-            f"{need} Only {weak} went on with a value here no better than that one's ({became} the winner): too few to "
-            "bound wrong stops."
+        named = f" ({'; '.join(gained[:MOST_NAMED])}{'; ..' if len(gained) > MOST_NAMED else ''})" if gained else ""
+        count = len(gained) or "none"
+        text += (
+            f"Of {counted(len(gains), 'full-length trial')} that went on, {count}{named} later gained that much (at "
+            f"most {max(gains):.4f}). "
         )
-    return (
-        f"{need} Of {weak} that went on with a value here no better than that one's, {became} the winner: the chance "
-        f"that such a trial would have is at most {bound:.0%} (95% bound)."
-    )
+    else:
+        text += "No full-length trial went on, which could show how much is usually gained. "
+    seldom = len(gains) >= MIN_RANKED and len(gained) <= SELDOM * len(gains)
+    answer = UNLIKELY if seldom and needed > 0 else UNKNOWN
+    weak = counted(num_comparable, "trial")
+    if not num_comparable:
+        return (
+            f"{UNKNOWN} {text}No full-length trial was as weak here as the stopped ones, so nothing bounds the chance."
+        )
+    became = "1 became" if became_best else "none became"
+    text += f"Of {weak} no better here than the best stopped one, {became} the winner: "
+    if bound > SAYS_NOTHING:
+        return f"{answer} {text}too few for a rate."
+    return f"{answer} {text}the chance of that is at most {bound:.0%} (95% bound)."

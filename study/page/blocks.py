@@ -104,11 +104,12 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Commands:
-    """Commands that a reader may type, each with what it does."""
+    """Commands that a reader may type, each with what it does, and where to type them."""
 
     kind: ClassVar[str] = "commands"
     title: str
     commands: Sequence[tuple[str, str]]
+    note: str = "Run them in the project's folder, on the machine of the study."
 
 
 @dataclass(frozen=True, kw_only=True)

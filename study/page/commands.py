@@ -1,13 +1,21 @@
 """Commands for the reader of a page, with the paths of the study."""
 
 import shlex
+from collections.abc import Iterator
 
+from study.analysis.progress import best_so_far
 from study.analysis.study_data import DatasetData, StudyData
 from study.config.study_config import DEFAULT_CACHE
 from study.page.blocks import Commands
 from study.storage.driver_file import read_driver
 from study.storage.location import in_store
 from study.trials.ledger import count_ended
+
+LATE = 0.8
+"""Share of the epochs after which a best trial came late, so that more trials may find a better one."""
+
+SMALL_LEAD = 0.01
+"""Lead below which it is called small, whatever its interval: one question in a hundred."""
 
 
 def command(*words: object) -> str:
@@ -16,34 +24,60 @@ def command(*words: object) -> str:
 
 
 def next_commands(study: StudyData, data: DatasetData) -> Commands:
-    """Return the commands that follow from the state of a dataset: first what makes its result more certain."""
-    files = data.files
-    data_root = _data_flags(study)
-    commands: list[tuple[str, str]] = []
-    if study.over and data.summary.planned > count_ended(data.records):
-        commands.append(("Go on with the search", _resume(study)))
-    if data.winner is None:
-        return Commands(title="What next", commands=commands)
-    if data.summary.scores[0].test is None:
-        commands.append(
-            (
-                "Train the winner again on train + val from five seeds, and test it once",
-                command("study/final.py", files.best_config, *data_root, "--seeds", 5),
-            )
-        )
-    else:
-        final = files.final_metrics.parent
-        commands.append(
+    """Return the commands that follow from the state of a dataset: the recommended one with its reason, then uses."""
+    commands = list(_steps(study, data))
+    if commands:
+        what, line = commands[0]
+        commands[0] = f"Recommended: {what[:1].lower()}{what[1:]}", line
+    if data.summary.scores[0].test is not None:
+        final = data.files.final_metrics.parent
+        commands += [
             ("Ask why two images are similar", command("study/explain.py", final, "IMAGE1", "IMAGE2")),
-        )
-        commands.append(
             (
                 "Find similar images in a folder of yours",
                 command("study/index.py", final, "IMAGES", "--output", "INDEX"),
-            )
-        )
-    commands.append(("Vary one parameter of the winner, with the others fixed", ablate_command(study, data)))
+            ),
+        ]
     return Commands(title="What next", commands=commands)
+
+
+def _steps(study: StudyData, data: DatasetData) -> Iterator[tuple[str, str]]:
+    """Yield the steps that make the result more certain, each with its reason, the most useful first."""
+    planned = data.summary.planned
+    unfinished = study.over and planned > count_ended(data.records)
+    if unfinished:
+        yield (
+            f"Go on with the search, since only {count_ended(data.records)} of {planned} trials have ended",
+            _resume(study),
+        )
+    if data.winner is None:
+        return
+    if data.summary.scores[0].test is None:
+        yield (
+            "Train the winner again on train + val from five seeds, and test it once, since only that shows whether "
+            "its lead holds on test",
+            command("study/final.py", data.files.best_config, *_data_flags(study), "--seeds", 5),
+        )
+    elif study.over and not unfinished and data.summary.best and data.summary.best[2] == data.max_epochs:
+        what = "Give the trials twice the epochs, since the winner's best epoch is its last one"
+        yield what, f"{_resume(study)} --max-epochs {2 * data.max_epochs}"
+    elif study.over and not unfinished and (reason := _why_search_more(data)):
+        yield f"Search on with twice the trials, since {reason}", f"{_resume(study)} --num-trials {2 * planned}"
+    several = "" if data.winner.config.get("num_conditions") != 1 else ", since a model with one cannot say why"
+    varied = "λ of the winner" if "lambda" in data.winner.config else f"the winner's number of conditions{several}"
+    yield f"Vary {varied}, with the other parameters fixed", ablate_command(study, data)
+
+
+def _why_search_more(data: DatasetData) -> str:
+    """Return why more trials may give a better result; empty if nothing says so."""
+    progress = best_so_far(data)
+    if progress.points and progress.points[-1].epochs_spent > LATE * progress.epochs_spent:
+        return "the best trial came late"
+    leads = [entry.test_ahead.low for entry in data.summary.scores if entry.test_ahead is not None]
+    means = [entry.test_ahead.mean for entry in data.summary.scores if entry.test_ahead is not None]
+    if leads and (min(leads) <= 0 or min(means) < SMALL_LEAD):
+        return "its lead over the strongest baseline is small or within noise"
+    return ""
 
 
 def ablate_command(study: StudyData, data: DatasetData) -> str:

@@ -76,6 +76,7 @@ class ExamplesFile(JsonModel):
     schema_: Literal["pan-study/examples/1"] = Field(alias="schema")
     trial_id: str
     epoch: int
+    best_epoch: int | None = None
     notes: list[str] = Field(default_factory=list[str])
     pairs: list[ExamplePair]
     questions: list[ExampleQuestion] = Field(default_factory=list[ExampleQuestion])

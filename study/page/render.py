@@ -42,6 +42,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["script_json"] = script_json
     environment.filters["breakable"] = breakable
+    environment.filters["class_words"] = class_words
     return environment
 
 
@@ -52,6 +53,15 @@ def script_json(text: str) -> Markup:
     Markup('"\\u003c/script>"')
     """
     return Markup(text.replace("<", "\\u003c"))
+
+
+def class_words(name: str) -> str:
+    """Return the name of a class as words, if it is that of a numbered folder.
+
+    >>> class_words("042.Vermilion_Flycatcher"), class_words("id_00000307")
+    ('Vermilion Flycatcher', 'id_00000307')
+    """
+    return re.sub(r"^\d+\.", "", name).replace("_", " ") if re.match(r"\d+\.\D", name) else name
 
 
 def breakable(value: object) -> Markup:

@@ -16,6 +16,9 @@ from study.config.space_description import number_text
 from study.reporting.comparison import MethodScores
 from study.reporting.final_metrics import FinalScores
 
+UNTRAINED = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance")
+"""The baselines that train nothing."""
+
 EDGE = 0.05
 """The share of a range, at either end and on the scale of the range, that counts as its edge."""
 
@@ -174,4 +177,19 @@ def _find_disagreement(scores: Sequence[MethodScores]) -> list[str]:
     moved = "; ".join(
         f"{name} moves from {on_val.mean:.4f} to {on_test.mean:.4f}" for name, on_val, on_test in baselines[:1]
     )
-    return [f"val and test disagree by more than their intervals, {val} and {test}" + (f" ({moved})" if moved else "")]
+    text = f"val and test disagree by more than their intervals, {val} and {test}" + (f" ({moved})" if moved else "")
+    return [text + _consequence(scores, test.mean - val.mean)]
+
+
+def _consequence(scores: Sequence[MethodScores], moved: float) -> str:
+    """Return what follows if the methods without training move as PAN does, and whether the leads over them stay."""
+    untrained = [entry for entry in scores if entry.method in UNTRAINED and entry.val and entry.test]
+    moves = [entry.test.mean - entry.val.mean for entry in untrained if entry.val and entry.test]
+    if not moves or any(move * moved <= 0 for move in moves):
+        return ""
+    text = ": all methods without training move in the same direction, so the questions on test differ"
+    leads = [(entry.val_ahead, entry.test_ahead) for entry in untrained]
+    if not all(on_val and on_test for on_val, on_test in leads):
+        return text
+    stay = all(a.low <= b.high and b.low <= a.high for a, b in leads if a and b)
+    return f"{text}; the leads over them {'are not affected' if stay else 'changed too'}"

@@ -23,8 +23,8 @@ class Variant:
         return self.difference == 0 and self.ci95 == (0, 0)
 
 
-def ablation_chart(metric: str, variants: Sequence[Variant]) -> go.Figure:
-    """Draw each variant's paired difference to the winner; the line at 0 is the winner itself."""
+def ablation_chart(metric: str, variants: Sequence[Variant], start: str = "the winner") -> go.Figure:
+    """Draw each variant's paired difference to the start, usually the winner; the line at 0 is the start itself."""
     heights = [len(variants) - 1 - place for place in range(len(variants))]
     drawn = [(y, variant) for y, variant in zip(heights, variants, strict=True) if not variant.is_identical]
     differences = [variant.difference for _, variant in drawn]
@@ -32,7 +32,7 @@ def ablation_chart(metric: str, variants: Sequence[Variant]) -> go.Figure:
     trace = {
         "type": "scatter",
         "mode": "markers",
-        "name": "difference to the winner",
+        "name": f"difference to {start}",
         "x": differences,
         "y": [y for y, _ in drawn],
         "text": [variant.label for _, variant in drawn],
@@ -44,7 +44,7 @@ def ablation_chart(metric: str, variants: Sequence[Variant]) -> go.Figure:
     return make_rows_figure(
         [trace],
         [variant.label for variant in variants],
-        x_title=f"difference in {metric_name(metric)} to the winner",
+        x_title=f"difference in {metric_name(metric)} to {start}",
         xaxis={} if drawn else {"range": [-0.01, 0.01]},
         annotations=[
             {"x": 0, "y": y, "text": "identical answers", "showarrow": False, "font": {"size": 12}, **BACKGROUND}

@@ -1,21 +1,19 @@
 """The answer: what won, by how much over what, and whether to believe it."""
 
-from collections.abc import Sequence
-
 from pan_model.command_line import counted
-from pan_model.scores import Interval
 from study.analysis.cheapest import find_cheapest
-from study.analysis.paper_numbers import find_paper_numbers
+from study.analysis.paper_numbers import PaperNumber, find_paper_numbers
 from study.analysis.study_data import DatasetData, StudyData
 from study.page.blocks import Block, Chart, Facts, Part, Section, Table, Text, Tone
 from study.page.charts.methods import methods_chart
 from study.page.commands import next_commands
-from study.page.formats import describe_config, interval_text, lead_text, metric_name, number, trial_name
-from study.reporting.comparison import MethodScores
+from study.page.formats import describe_config, interval_text, lead_text, metric_name, number
+from study.page.sections.verdict import strongest_of, verdict
+from study.page.sections.words import glossary
 from study.trials.ledger import TrialRecord, count_by_status
 
-SMALL_LEAD = 0.01
-"""Lead below which it is called small, whatever its interval: one question in a hundred."""
+LARGE_GAP = 0.05
+"""Lead of the training classes over those of val from which it is called large."""
 
 FEW_COMPLETED = 10
 """Number of completed trials below which the search has hardly begun."""
@@ -27,8 +25,9 @@ def answer_section(study: StudyData) -> Section:
         id="answer",
         heading="The answer",
         lead="What won, by how much over the baselines, and how far to trust it. All methods answer the same "
-        "questions, so a lead is the mean difference question by question; its interval covers 95% and only the "
-        "choice of questions. A lead whose interval contains 0 may be noise.",
+        "questions, so a lead is the mean difference question by question. The 95% intervals cover the luck of which "
+        "questions were asked. They do not cover the luck of training (another seed) or of the classes. A lead whose "
+        "interval contains 0 may be noise.",
         parts=[
             *([Part(blocks=[_overview(study)])] if len(study.datasets) > 1 else []),
             *(
@@ -45,7 +44,7 @@ def _overview(study: StudyData) -> Table:
     for name, data in study.datasets.items():
         pan, *baselines = data.summary.scores
         on_test = pan.test is not None
-        strongest = _strongest(baselines, data, on_test=on_test)
+        strongest = strongest_of(baselines, data, on_test=on_test)
         value = interval_text(pan.test if on_test else pan.val)
         rows.append(
             [
@@ -64,7 +63,7 @@ def _answer(study: StudyData, data: DatasetData) -> list[Block]:
         return [*_no_winner(study, data), next_commands(study, data)]
     winner, value, epoch = data.summary.best
     blocks: list[Block] = [
-        Text(tone=Tone.ANSWER, text=_verdict(data, winner, value)),
+        Text(tone=Tone.ANSWER, text=verdict(data, winner, value)),
         Facts(facts=_facts(winner, epoch)),
         *_trust(data),
         *_methods(data),
@@ -76,6 +75,7 @@ def _answer(study: StudyData, data: DatasetData) -> list[Block]:
             rows=[(name, number(value)) for name, value in winner.config.items()],
             folded=True,
         ),
+        glossary(data),
         next_commands(study, data),
     ]
     return blocks
@@ -105,55 +105,6 @@ def _facts(winner: TrialRecord, epoch: int) -> list[tuple[str, object]]:
         *shown,
         ("best epoch", f"{epoch} of {len(winner.history)} run"),
     ]
-
-
-def _verdict(data: DatasetData, winner: TrialRecord, value: float) -> str:
-    """Return three lines: who won with which value, how it stands against the baselines, and what to conclude."""
-    pan, *baselines = data.summary.scores
-    scores = f"{interval_text(pan.val) or f'{value:.4f}'} on val"
-    scores += f", {interval_text(pan.test)} on test" if pan.test is not None else ""
-    won = f"{trial_name(winner).capitalize()} won on {data.dataset}: {metric_name(data.objective.name)} {scores}."
-    lines = [won, f"It is: {describe_config(winner.config)}.", *_against_strongest(baselines, data)]
-    return "\n".join(lines)
-
-
-def _against_strongest(baselines: Sequence[MethodScores], data: DatasetData) -> list[str]:
-    """Return how the winner stands against the strongest baseline, on test if that is known, and the conclusion."""
-    on_test = data.summary.scores[0].test is not None
-    split = "test" if on_test else "val"
-    strongest = _strongest(baselines, data, on_test=on_test)
-    if strongest is None:
-        return ["No baseline has been scored on the same questions, so nothing can be said of its lead."]
-    method, score, lead = strongest
-    against = f"The strongest baseline on {split} is {method} with {interval_text(score)}; PAN's lead over it is"
-    if lead.low > 0:
-        judged = "more than the noise of the questions."
-        small = ", but it is small" if lead.mean < SMALL_LEAD else ""
-        believed = (
-            f"The lead holds on test questions that no choice has seen{small}; it says nothing of other classes or "
-            "data."
-            if on_test
-            else "But the winner was chosen on val: only the final training shows whether the lead holds on test."
-        )
-    elif lead.high < 0:
-        judged, believed = "negative by more than the noise.", "So far, use the baseline: no trial of PAN is better."
-    else:
-        judged = "an interval that contains 0."
-        believed = "So this study does not show that PAN is better than that baseline."
-    return [f"{against} {lead_text(lead)}, {judged}", believed]
-
-
-def _strongest(
-    baselines: Sequence[MethodScores], data: DatasetData, *, on_test: bool
-) -> tuple[str, Interval, Interval] | None:
-    """Return the strongest baseline on a split, its score and PAN's lead; None if none has both."""
-    known = [
-        (entry.method, score, lead)
-        for entry in baselines
-        if (score := entry.test if on_test else entry.val) is not None
-        and (lead := entry.test_ahead if on_test else entry.val_ahead) is not None
-    ]
-    return max(known, key=lambda entry: data.objective.signed(entry[1].mean), default=None)
 
 
 def _trust(data: DatasetData) -> list[Block]:
@@ -232,21 +183,39 @@ def _paper(data: DatasetData) -> list[Block]:
     rows = [
         [
             entry.method,
-            entry.metric,
             f"{entry.value:.4f}" + (f" ± {entry.plus_minus:.4f}" if entry.plus_minus is not None else ""),
-            entry.source,
+            f"{entry.metric} ({entry.source})",
         ]
         for entry in paper.numbers
     ]
     return [
         Table(
             caption="Published numbers on the test split, under other conditions than this study's",
-            heads=("method", "metric", "published", "source"),
+            heads=("method", "published", "metric (source)"),
             rows=rows,
         ),
         Text(tone=Tone.NOTE, text=" ".join(paper.statements)),
-        Text(text=f"What differs here: {paper.differs}"),
+        Text(text=f"What differs here: {_paper_setting(data, paper.numbers[0])}{paper.differs}"),
     ]
+
+
+def _paper_setting(data: DatasetData, published: PaperNumber) -> str:
+    """Return why the baseline with the paper's parameters has another value than the paper's model."""
+    here = next((entry.test for entry in data.summary.scores if entry.method == "paper_setting"), None)
+    features = data.entry.get("features", {})
+    comparable = published.method.startswith("PAN") and data.objective.name == "few_shot_accuracy"
+    if (
+        here is None
+        or not comparable
+        or features.get("regime", "frozen") != "frozen"
+        or "backbone_training" in features
+    ):
+        return ""
+    return (
+        f"paper_setting has {here.mean:.4f} here, not {published.value:.4f}: it has the paper's parameters on features "
+        f"of a frozen {features.get('backbone', 'backbone')}, where the paper first trains the backbone on these "
+        "classes, so it is not a replication. "
+    )
 
 
 def _cheapest(data: DatasetData) -> list[Block]:
@@ -254,7 +223,8 @@ def _cheapest(data: DatasetData) -> list[Block]:
     found = find_cheapest(data)
     if found is None:
         return []
-    candidates = [("winner", found.winner)] + ([] if found.is_winner else [("cheapest within noise", found.cheapest)])
+    if found.is_winner:
+        return [Text(text=found.sentence)]
     rows = [
         [
             name,
@@ -265,9 +235,9 @@ def _cheapest(data: DatasetData) -> list[Block]:
             None if candidate.operations_per_pair is None else f"{candidate.operations_per_pair:,}",
             None if candidate.evaluate_s is None else f"{candidate.evaluate_s:.2f}",
         ]
-        for name, candidate in candidates
+        for name, candidate in (("winner", found.winner), ("cheapest within noise", found.cheapest))
     ]
-    heads = ("which", "trial", "val", "conditions", "embedding width", "operations a pair", "s to score val")
+    heads = ("which", "trial", "val", "conditions", "embedding width", "operations a pair", "seconds to score val")
     return [
         Text(text=f"Cheapest within noise of the best: {found.sentence}"),
         Table(caption="Cost of the winner and of the cheapest configuration within noise", heads=heads, rows=rows),
@@ -279,12 +249,18 @@ def _train_note(data: DatasetData) -> list[Block]:
     val = data.summary.scores[0].val
     if train is None or val is None:
         return []
+    gap = data.objective.signed(train - val.mean)
+    if gap <= (val.high - val.low) / 2:
+        judged = "no gap beyond the noise of val, so no sign that it overfits the training classes"
+    elif gap < LARGE_GAP:
+        judged = f"a gap of {gap:.4f}, which is small: it hardly overfits the training classes"
+    else:
+        judged = f"a gap of {gap:.4f}, which is large: it overfits the training classes"
     return [
         Text(
             tone=Tone.NOTE,
             text=f"On its training classes the winner has {train:.4f} (fewer questions), against {val.mean:.4f} on "
-            "val: a large gap means that it overfits the training classes. On val, paper_setting was trained with the "
-            "study's epochs and at most 8192 pairs in each; on test, with all pairs and up to the paper's number of "
-            "epochs.",
+            f"val: {judged}. On val, paper_setting was trained with the study's epochs and at most 8192 pairs in each; "
+            "on test, with all pairs and up to the paper's number of epochs.",
         )
     ]

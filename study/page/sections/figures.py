@@ -20,7 +20,7 @@ from study.page.charts.ablation import Variant, ablation_chart
 from study.page.charts.effects import SYMBOLS, drawn_points, effect_focus
 from study.page.commands import ablate_command
 from study.page.files import AblationFile, AblationRow, read_ablation
-from study.page.formats import metric_name, number
+from study.page.formats import describe_config, join_words, metric_name, number, trial_name
 
 FIGURES: tuple[tuple[str, Callable[[Effects], Effect], Callable[[Effects], go.Figure]], ...] = (
     ("Metric against λ, by gate", lambda effects: effects.lambda_, lambda_chart),
@@ -39,8 +39,9 @@ def figures_section(study: StudyData) -> Section:
         id="figures",
         heading="The paper's figures",
         lead="How the metric goes with λ, the gate, the number of conditions and the rest in this study's own trials. "
-        "Each point is a full-length trial; trials that were stopped early are counted but have no value here, since "
-        "theirs is of an earlier epoch. Medians have 95% intervals where there are enough trials.",
+        "Each point is a full-length trial: one that ended by itself, with its last epoch or after epochs without "
+        "gain. Stopped trials are counted but have no value here, since theirs is of an earlier epoch. Medians have "
+        "95% intervals where there are enough trials.",
         parts=[
             Part(heading=name if len(study.datasets) > 1 else "", blocks=_figures(study, data))
             for name, data in study.datasets.items()
@@ -113,23 +114,22 @@ def _ablation(study: StudyData, data: DatasetData) -> list[Block]:
         again = ablate_command(study, data)
         text = f"a controlled comparison, which varies one parameter of the winner and keeps the others: {again}"
         return [Text(tone=Tone.MISSING, text=text)]
-    stale = ablation.winner.trial_id != data.winner.trial_id
-    caution = f"the controlled comparison is of trial {ablation.winner.trial_id}, not of the present winner."
-    return [*([Text(tone=Tone.CAUTION, text=caution)] if stale else []), *_compared(data, ablation)]
+    return _compared(data, ablation)
 
 
 def _compared(data: DatasetData, ablation: AblationFile) -> list[Block]:
     metric, seeds = metric_name(data.objective.name), counted(len(ablation.seeds), "seed")
+    start, described = _start(data, ablation)
     variants = [
         Variant(label=_label(row), difference=row.difference, ci95=row.difference_ci95)
         for row in ablation.rows
         if row.difference is not None
     ]
     table = Table(
-        caption=f"Controlled comparison: the winner with one parameter varied, {seeds}",
-        heads=("changed", "status", f"{metric} [95% interval]", "difference to the winner [95% interval]", "errors"),
+        caption=f"Controlled comparison: {start} with one parameter varied, {seeds}",
+        heads=("changed", "status", f"{metric} [95% interval]", f"difference to {start} [95% interval]", "errors"),
         rows=[
-            ["the winner", "", _with_interval(ablation.winner.mean, ablation.winner.ci95), None, None],
+            [f"nothing: {start}", "", _with_interval(ablation.winner.mean, ablation.winner.ci95), None, None],
             *(_row(row) for row in ablation.rows),
         ],
         folded=bool(variants),
@@ -137,18 +137,35 @@ def _compared(data: DatasetData, ablation: AblationFile) -> list[Block]:
     if not variants:
         text = "the chart of the controlled comparison. None of its trials has a value yet."
         return [Text(tone=Tone.MISSING, text=text), table]
-    identical = any(variant.is_identical for variant in variants)
-    same = " Identical answers: no question has another score than the winner's." if identical else ""
+    same = [variant.label for variant in variants if variant.is_identical]
+    no_effect = (
+        f" {join_words(same)}: identical answers, the same score in every question over all {seeds}, so the change had "
+        "no effect."
+        if same
+        else ""
+    )
     return [
         Chart(
             title="Controlled comparison",
-            figure=ablation_chart(data.objective.name, variants),
-            finding=f"Only the named parameter differs from the winner ({seeds}, the same questions): left of 0 is "
-            f"worse than the winner. An interval that contains 0 may be noise.{same}",
+            figure=ablation_chart(data.objective.name, variants, start),
+            finding=f"Difference to {described}. Only the named parameter differs ({seeds}, the same questions): left "
+            f"of 0 is worse. An interval that contains 0 may be noise.{no_effect}",
             table=table,
             wide=True,
         )
     ]
+
+
+def _start(data: DatasetData, ablation: AblationFile) -> tuple[str, str]:
+    """Return what the rows are compared with: its name, and a description if it is not the winner."""
+    trial_id, config = ablation.winner.trial_id, ablation.winner.config
+    if data.winner is not None and trial_id == data.winner.trial_id:
+        return "the winner", "the winner"
+    record = next((record for record in data.records if record.trial_id == trial_id), None)
+    value = data.best_value(record) if record else None
+    on_val = "" if value is None else f"; val {value:.4f}"
+    name = f"trial {trial_id}" if record is None else trial_name(record)
+    return name, f"{name}, which is not the winner ({describe_config(config)}{on_val})"
 
 
 def _row(row: AblationRow) -> list[object]:
@@ -156,7 +173,9 @@ def _row(row: AblationRow) -> list[object]:
         _label(row),
         row.status,
         _with_interval(row.mean, row.ci95),
-        _with_interval(row.difference, row.difference_ci95, "+"),
+        "identical answers"
+        if row.difference == 0 and row.difference_ci95 == (0, 0)
+        else _with_interval(row.difference, row.difference_ci95, "+"),
         "; ".join(row.errors) or None,
     ]
 

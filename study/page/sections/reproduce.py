@@ -36,7 +36,7 @@ def _data(data: DatasetData) -> list[Block]:
     rows: list[list[object]] = [
         [
             "items",
-            ", ".join(f"{split}: {count}" for split, count in recorded.get("splits", {}).items()) or "not recorded",
+            _items(recorded.get("splits", {})),
         ],
         ["fingerprint of the data", recorded.get("fingerprint", "not recorded")],
         *([name, _plain(value)] for name, value in features.items()),
@@ -48,11 +48,18 @@ def _data(data: DatasetData) -> list[Block]:
     blocks: list[Block] = [Table(caption=f"Data and features of {data.dataset}", heads=("what", "value"), rows=rows)]
     blocks += [Text(tone=Tone.NOTE, text=f"Data: {note}.") for note in data.summary.notes]
     if not data.summary.notes:
-        blocks.append(Text(tone=Tone.NOTE, text="Nothing was left out of the data."))
+        blocks.append(Text(tone=Tone.NOTE, text="Of the files given, none was left out."))
     if "space" not in entry:
         text = "the search space. This study was made by a version that does not record it."
         return [*blocks, Text(tone=Tone.MISSING, text=text)]
     return [*blocks, _space(entry["space"]["parameters"])]
+
+
+def _items(splits: dict[str, int]) -> str:
+    if not splits:
+        return "not recorded"
+    unread = "" if "test" in splits else ", test: not counted, since only the final training reads it"
+    return ", ".join(f"{split}: {count}" for split, count in splits.items()) + unread
 
 
 def _space(parameters: dict[str, dict[str, object]]) -> Table:

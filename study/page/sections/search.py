@@ -7,6 +7,7 @@ from study.analysis.study_data import DatasetData, StudyData
 from study.page.blocks import Block, Chart, Facts, Part, Section, Table, Text, Tone
 from study.page.charts import curves_chart, progress_chart
 from study.page.charts.search import CHANCE_SCORES, first_drawn
+from study.page.commands import LATE
 from study.trials.ledger import count_by_status
 
 MOST_CURVES = 300
@@ -51,7 +52,7 @@ def _progress(data: DatasetData, progress: SearchProgress) -> Block:
         if start
         else ""
     )
-    late = "late, so a longer search may well find more" if share > 0.8 else "and nothing better was found after it"
+    late = "late, so a longer search may well find more" if share > LATE else "and nothing better was found after it"
     order = "" if progress.in_order_of_time else " Trials are in the order of suggestions: this study has no times."
     return Chart(
         title="Best so far",
@@ -143,6 +144,7 @@ def _rungs(stopping: Stopping) -> list[Block]:
                 "epoch",
                 "trials that reached it",
                 "stopped there",
+                "ended there by themselves",
                 "went on to the end",
                 "rank correlation with the end",
             ),
@@ -151,6 +153,7 @@ def _rungs(stopping: Stopping) -> list[Block]:
                     rung.epoch,
                     rung.num_reached,
                     rung.num_stopped,
+                    rung.num_ended,
                     rung.num_went_on,
                     "too few trials to say"
                     if rung.spearman is None
@@ -161,7 +164,7 @@ def _rungs(stopping: Stopping) -> list[Block]:
         )
     ]
     for rung in stopping.rungs:
-        sentences = [rung.verdict, rung.wrong_stops.sentence if rung.wrong_stops else ""]
+        sentences = [rung.wrong_stops.sentence if rung.wrong_stops else "", rung.verdict]
         blocks.append(Text(text=f"Rung at epoch {rung.epoch}: {' '.join(filter(None, sentences))}"))
     if stopping.num_stopped_above:
         text = (

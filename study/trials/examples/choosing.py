@@ -122,7 +122,7 @@ def _choose_class_pairs(trainer: Trainer, budget: Budget) -> list[Slot]:
         Slot(group="right", title=f"{closest_of}: same class", same=True, count=4, pairs=with_closest(right)),
         Slot(
             group="wrong",
-            title=f"{closest_of}: another class",
+            title=f"{closest_of}: another class (so for {len(wrong)} of {len(queries)} images)",
             same=False,
             count=4,
             pairs=with_closest(wrong[np.argsort(-best[wrong], kind="stable")]),

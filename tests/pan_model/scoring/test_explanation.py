@@ -127,7 +127,7 @@ def test_limits_are_stated(build: Build, configure: Configure):
     model = build(configure(encoder="graph", scoring="log_odds", graph_layers=1, graph_width=4))
     assert [line.split(";")[0] for line in describe_limits(model)] == [
         "the encoder uses a graph",
-        "the model ranks by log_odds, the log-odds of p, which orders pairs as p does",
+        "the score shown is p",
         "which labels the conditions follow was not measured",
     ]
     model = build(configure())

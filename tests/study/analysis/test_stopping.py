@@ -54,14 +54,15 @@ def test_stopped_failed_and_running_trials_have_no_final_value(make_data: Make, 
         make_trial(9, 0.1, 0.1, 0.9, 0.9, status=Status.FAILED),
         make_trial(10, 0.1, 0.1, 0.9, 0.9, status=Status.RUNNING),
         make_trial(11, 0.1, 0.1),  # ended by its own patience before the rung
+        make_trial(13, 0.2, 0.1, 0.1),  # ended by its own patience at the rung
         make_trial(12, 0.1, 0.1, 0.1, 0.1, status=Status.STOPPED),  # of a study with other rungs
     ]
     stopping = find_stopping(make_data(records))
     (rung,) = stopping.rungs
-    assert (rung.num_reached, rung.num_stopped, rung.num_went_on) == (12, 1, 8)
+    assert (rung.num_reached, rung.num_stopped, rung.num_ended, rung.num_went_on) == (13, 1, 1, 8)
     assert (stopping.num_stopped, stopping.num_stopped_elsewhere, stopping.num_stopped_above) == (2, 1, 0)
-    assert (stopping.epochs_saved, stopping.epochs_saved_by_patience) == (6 + 5, 7)
-    assert stopping.epochs_spent == 8 * 9 + 3 + 4 + 4 + 2 + 4
+    assert (stopping.epochs_saved, stopping.epochs_saved_by_patience) == (6 + 5, 7 + 6)
+    assert stopping.epochs_spent == 8 * 9 + 3 + 4 + 4 + 2 + 3 + 4
 
 
 def test_wrong_stops_are_bounded_by_trials_as_weak_at_the_rung(make_data: Make, make_trial: Make) -> None:
@@ -75,20 +76,24 @@ def test_wrong_stops_are_bounded_by_trials_as_weak_at_the_rung(make_data: Make, 
     assert wrong.num_gained == 0
     assert wrong.largest_gain == pytest.approx(0.3)
     assert "at most 26% (95% bound)" in wrong.sentence
-    assert "0 of 11 trials that went on gained as much (at most 0.3000)" in wrong.sentence
+    assert wrong.sentence.startswith("Could it have stopped a better trial? Unlikely, not excluded.")
+    assert "Of 11 full-length trials that went on, none later gained that much (at most 0.3000)" in wrong.sentence
 
 
 def test_without_comparable_trials_nothing_bounds_wrong_stops(make_data: Make, make_trial: Make) -> None:
     records = [make_trial(0, *history(0.6, 0.8)), make_trial(1, 0.1, 0.1, 0.25, status=Status.STOPPED)]
     wrong = find_stopping(make_data(records)).rungs[0].wrong_stops
     assert (wrong.num_comparable, wrong.bound) == (0, 1.0)
-    assert wrong.sentence.endswith("so nothing bounds wrong stops.")
+    assert wrong.sentence.endswith("so nothing bounds the chance.")
 
 
 def test_a_winner_that_was_weak_at_the_rung_widens_the_bound(make_data: Make, make_trial: Make) -> None:
     records = [make_trial(0, *history(0.2, 0.9)), make_trial(1, 0.1, 0.1, 0.25, status=Status.STOPPED)]
     wrong = find_stopping(make_data(records)).rungs[0].wrong_stops
     assert (wrong.num_comparable, wrong.num_became_best, wrong.bound) == (1, 1, 1.0)
+    assert wrong.sentence.startswith("Could it have stopped a better trial? That is not known.")
+    assert "1 (trial 0, trial0) later gained that much" in wrong.sentence
+    assert wrong.sentence.endswith("1 became the winner: too few for a rate.")
 
 
 def test_a_stopped_trial_can_have_been_better_than_the_winner(make_data: Make, make_trial: Make) -> None:

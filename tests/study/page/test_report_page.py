@@ -43,6 +43,9 @@ def test_the_answer_is_first_with_the_lead_on_test(
     assert "Trial 0 (birds0) won on demo: few-shot accuracy 0.7500" in text
     assert "on test. It is: " in text
     assert text.index("won on demo") < text.index("The paper's figures How the metric")
+    assert "chance is 0.2; 6 questions on val" in text
+    assert "Recommended: " in text
+    assert "Run them in the project's folder, on the machine of the study." in text
     assert "study/explain.py" in text
     assert "Written by PAN Study on 1970-01-01 00:00 UTC." in text
 
@@ -131,6 +134,34 @@ def test_examples_of_an_earlier_winner_are_marked(tmp_path: Path, write_study: W
     content = {"schema": "pan-study/examples/1", "trial_id": "other", "epoch": 1, "pairs": []}
     (tmp_path / "birds" / "demo" / "examples.json").write_text(json.dumps(content))
     assert "these examples are of trial other, not of the present winner birds0." in text_of(paths)
+
+
+def test_a_comparison_of_another_trial_is_not_called_the_winner(
+    tmp_path: Path, write_study: Write, text_of: Callable[..., str]
+):
+    paths = write_study(tmp_path / "birds", STRONG)
+    row = {"status": "completed", "mean": 0.5, "ci95": [0.4, 0.6]}
+    config = {"encoder": "siamese", "supervision": "hybrid", "gate": "XNOR", "lambda": 0.1, "num_conditions": 8}
+    content = {
+        "schema": "pan-study/ablation/1",
+        "seeds": [0, 1],
+        "winner": {"trial_id": "other", "config": config, "mean": 0.5, "ci95": [0.4, 0.6]},
+        "rows": [
+            {**row, "changes": {"gate": "OR"}, "difference": 0.0, "difference_ci95": [0.0, 0.0]},
+            {**row, "changes": {"lambda": 1.0}, "difference": 0.0, "difference_ci95": [-0.1, 0.1]},
+        ],
+    }
+    (tmp_path / "birds" / "demo" / "ablation").mkdir()
+    (tmp_path / "birds" / "demo" / "ablation" / "ablation.json").write_text(json.dumps(content))
+    text = text_of(paths)
+    assert (
+        "Difference to trial other, which is not the winner (siamese encoder, hybrid with gate XNOR and λ 0.1" in text
+    )
+    assert (
+        "gate = OR: identical answers, the same score in every question over all 2 seeds, so the change had no effect."
+        in text
+    )
+    assert "difference to the winner" not in text
 
 
 def test_names_and_errors_are_escaped(

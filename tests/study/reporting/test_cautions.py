@@ -186,6 +186,9 @@ def test_val_and_test_disagree_when_their_intervals_do_not_overlap(
         assert bool(find_cautions(SPACE, MIDDLE, 1, scores)) is disagree
 
 
+SAME_WAY = "all methods without training move in the same direction, so the questions on test differ"
+
+
 @pytest.mark.parametrize(
     ("others", "moved"),
     [
@@ -193,7 +196,19 @@ def test_val_and_test_disagree_when_their_intervals_do_not_overlap(
         ([MethodScores(method="paper_setting", val=LOW)], ""),
         (
             [MethodScores(method="paper_setting", val=LOW), BASELINE],
-            " (nearest_class_mean moves from 0.5000 to 0.2500)",
+            " (nearest_class_mean moves from 0.5000 to 0.2500): " + SAME_WAY,
+        ),
+        (
+            [replace(BASELINE, val_ahead=Interval(0.1, 0.0, 0.2), test_ahead=Interval(0.2, 0.1, 0.3))],
+            f" (nearest_class_mean moves from 0.5000 to 0.2500): {SAME_WAY}; the leads over them are not affected",
+        ),
+        (
+            [replace(BASELINE, val_ahead=Interval(0.3, 0.25, 0.4), test_ahead=Interval(0.1, 0.0, 0.2))],
+            f" (nearest_class_mean moves from 0.5000 to 0.2500): {SAME_WAY}; the leads over them changed too",
+        ),
+        (
+            [MethodScores(method="nearest_class_mean", val=LOW, test=HIGH)],
+            " (nearest_class_mean moves from 0.3000 to 0.7000)",
         ),
     ],
 )
