@@ -83,4 +83,5 @@ def _files_made(config: StudyConfig) -> list[Location]:
     for plan in config.plans:
         files = results.dataset(plan.dataset)
         paths += [files.best_config, files.backbone, files.trials_table, files.history_table, files.journal]
+        paths += [files.examples]
     return [path for path in paths if exists(path)]

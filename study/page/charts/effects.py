@@ -1,5 +1,6 @@
 """The metric against one parameter: the full-length trials as points, medians with their intervals."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -119,16 +120,20 @@ def _curves_chart(effect: Effect, effects: Effects, x_title: str) -> go.Figure:
         x_title=f"{x_title} (log)",
         y_title=metric_name(effects.metric),
         height=460 if parts else 400,  # the legend of the gates takes lines of a narrow screen
-        xaxis={"type": "log", "dtick": _log_ticks(everything), "exponentformat": "power", "tickangle": 0},
+        xaxis={"type": "log", **_log_ticks(everything), "exponentformat": "power", "tickangle": 0},
         yaxis={"range": focus.padded},
     )
 
 
-def _log_ticks(series: Series) -> int | str:
-    """Return plotly's distance of ticks: 1 or 2 decades, or 1, 2 and 5 in each if the points cover few decades."""
+def _log_ticks(series: Series) -> dict[str, Any]:
+    """Return plotly's ticks: every decade or every other one, or 1, 2 and 5 in each if the points cover few decades."""
     places = [point.x for level in series.levels for point in level.points if point.x]
-    ratio = max(places) / min(places) if places else 1.0
-    return "D2" if ratio < MANY_DECADES else 1 if ratio < MANY_DECADES * 100 else 2
+    low, high = (min(places), max(places)) if places else (1.0, 1.0)
+    if high / low >= MANY_DECADES:
+        return {"dtick": 1 if high / low < MANY_DECADES * 100 else 2}
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def _firm(series: Series) -> list[Level]:

@@ -1,10 +1,11 @@
 """What the model sees: explained pairs of images, and questions about outfits with their candidates."""
 
+import math
 import re
 
 from study.analysis.study_data import DatasetData, StudyData
 from study.page.blocks import Block, Custom, Part, Section, Text, Tone
-from study.page.files import ExamplePair, ExamplesFile, read_examples
+from study.page.files import ExamplePair, ExamplesFile, Rest, read_examples
 from study.page.sections.verdict import final_scores
 
 GROUPS = {
@@ -14,12 +15,14 @@ GROUPS = {
 }
 """The heading of each group of examples, in the order of the page."""
 
-
 WEIGHTS = "the weights are those after the last epoch"
 """The begin of a note that the page replaces with more words."""
 
 UNNAMED = "unsupervised_1"
 """The display of a first unsupervised condition that follows no attribute."""
+
+SHOWN = 0.0005
+"""Contribution from which a condition has a row of its own: less is 0.000 in three decimals."""
 
 PLACES = ("", "second", "third", "fourth")
 
@@ -77,6 +80,17 @@ def _is_unnamed(examples: ExamplesFile) -> bool:
     return bool(shares) and not any(counts) and all(len(of) == 1 and of[0].display == UNNAMED for of in shares)
 
 
+def _fold(pair: ExamplePair) -> ExamplePair:
+    """Return a pair with the conditions that contribute 0.000 counted among the rest."""
+    shown = [share for share in pair.conditions if share.contribution >= SHOWN] or pair.conditions[:1]
+    folded = pair.conditions[len(shown) :]  # the largest contributions come first
+    rest = Rest(
+        count=pair.rest.count + len(folded),
+        contribution=pair.rest.contribution + math.fsum(share.contribution for share in folded),
+    )
+    return pair.model_copy(update={"conditions": shown, "rest": rest})
+
+
 def _titles(pairs: list[ExamplePair]) -> list[str]:
     """Return the titles of pairs; the second of the same lowest or highest scores says so."""
     titles: list[str] = []
@@ -95,7 +109,7 @@ def _groups(examples: ExamplesFile) -> list[Block]:
         words = {"same": "same class", "different": "different classes", "label": ""}
     blocks: list[Block] = []
     for group, heading in GROUPS.items():
-        pairs = [pair for pair in examples.pairs if pair.group == group]
+        pairs = [_fold(pair) for pair in examples.pairs if pair.group == group]
         questions = [question for question in examples.questions if question.group == group]
         if pairs or questions:
             values: dict[str, object] = {
