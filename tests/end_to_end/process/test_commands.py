@@ -10,17 +10,18 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "plan", "message"),
     [
-        (["--no-such-flag"], "error: unknown flag or stray word '--no-such-flag'"),
-        (["--dataset", "cub"], "CUB_200_2011: no such folder; "),
+        (["--no-such-flag"], "", "error: unknown flag or stray word '--no-such-flag'"),
+        (["--dataset", "cub"], "cub: 64 trials of up to 20 epochs; results go to ", "CUB_200_2011: no such folder; "),
     ],
 )
 def test_a_study_that_cannot_begin_ends_with_2_and_one_line(
-    commands: Any, flags: Callable[..., list[str]], tmp_path: Path, words: list[str], message: str
+    commands: Any, flags: Callable[..., list[str]], tmp_path: Path, words: list[str], plan: str, message: str
 ) -> None:
     result = commands.run("run", *flags(tmp_path / "results"), *words)
-    assert (result.code, result.out) == (2, "")
+    assert result.code == 2
+    assert result.out == (f"{plan}{tmp_path / 'results' / 'cub'}\n" if plan else "")
     assert message in result.err
     assert result.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
