@@ -193,7 +193,7 @@ class Study:
         return find_importance(self._dataset(dataset))
 
     def plot_lambda(self, dataset: str | None = None) -> "go.Figure":
-        """Draw the metric against lambda over the study's full-length trials, one curve for each gate.
+        """Draw the metric against lambda: a mark for each full-length trial, curves if ranges differ beyond chance.
 
         Raises:
             UserError: If there is no such trial.
