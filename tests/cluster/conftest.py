@@ -1,6 +1,7 @@
 """A laptop, a head node and a worker on one machine: sshd on loopback, and Ray's commands between them."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,14 +86,15 @@ done; }}; cat requirements.lock > .venv/.installed; }}
 
 
 def free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Free ports below those that the system gives to any connection, which would take some before they are used."""
+    ports: list[int] = []
+    for port in random.SystemRandom().sample(range(20000, 32000), 12000):  # above those of Ray's workers
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == number:
+            break
+    return ports
 
 
 @dataclass(frozen=True)
