@@ -1,12 +1,12 @@
 """Commands for the reader of a page, with the paths of the study."""
 
-import shlex
 from collections.abc import Iterator
 
 from study.analysis.progress import best_so_far
 from study.analysis.study_data import DatasetData, StudyData
 from study.config.study_config import DEFAULT_CACHE
 from study.page.blocks import Commands
+from study.reporting.next_commands import command
 from study.storage.driver_file import read_driver
 from study.storage.location import in_store
 from study.trials.ledger import count_ended
@@ -16,11 +16,6 @@ LATE = 0.8
 
 SMALL_LEAD = 0.01
 """Lead below which it is called small, whatever its interval: one question in a hundred."""
-
-
-def command(*words: object) -> str:
-    """Return a command line that a shell can run."""
-    return shlex.join(["uv", "run", *map(str, words)])
 
 
 def next_commands(study: StudyData, data: DatasetData) -> Commands:

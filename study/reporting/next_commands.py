@@ -30,11 +30,11 @@ def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) 
     commands: list[str] = []
     if in_store(results.root):  # a browser and the journal's viewer need files
         results = StudyPaths(Path("copies") / config.study_name)
-        commands.append(_command("study/collate.py", config.results.root, "--copy", results.root))
+        commands.append(command("study/collate.py", config.results.root, "--copy", results.root))
     if exists(config.results.report):
         commands.append(open_command(results.report))
     elif exists(config.results.study):
-        commands.append(_command("study/report.py", config.results.root))
+        commands.append(command("study/report.py", config.results.root))
     winners = [name for name, summary in summaries.items() if summary.best is not None]
     tested = [name for name in winners if any(scores.test is not None for scores in summaries[name].scores)]
     if untested := [name for name in winners if name not in tested]:
@@ -42,9 +42,9 @@ def next_commands(config: StudyConfig, summaries: Mapping[str, DatasetSummary]) 
     for dataset in tested:
         commands += model_commands(results.dataset(dataset).final_metrics.parent, config.data_root, dataset)
     if exists(config.results.tensorboard):
-        commands.append(_command("tensorboard", "--logdir", config.results.tensorboard))
+        commands.append(command("tensorboard", "--logdir", config.results.tensorboard))
     commands += [
-        _command("optuna-dashboard", results.dataset(dataset).journal)
+        command("optuna-dashboard", results.dataset(dataset).journal)
         for dataset in summaries
         if exists(config.results.dataset(dataset).journal)
     ]
@@ -77,16 +77,16 @@ def model_commands(final: Location, data_root: Path, dataset: str) -> list[str]:
         return []
     index = folder.parent / "index"
     use = (
-        _command("study/query.py", index, pair[0], "--top", 10)
+        command("study/query.py", index, pair[0], "--top", 10)
         if exists(index)
-        else _command("study/index.py", folder, images, "--output", index)
+        else command("study/index.py", folder, images, "--output", index)
     )
-    return [_command("study/explain.py", folder, *pair), use]
+    return [command("study/explain.py", folder, *pair), use]
 
 
 def open_command(page: Location) -> str:
     """Return the command that opens a page of this machine in a browser."""
-    return _command("python", "-m", "webbrowser", Path(str(page)).absolute().as_uri())
+    return command("python", "-m", "webbrowser", Path(str(page)).absolute().as_uri())
 
 
 def find_pair(folder: Path) -> tuple[Path, Path] | None:
@@ -111,12 +111,13 @@ def _final_command(config: StudyConfig, datasets: Sequence[str]) -> str:
     if config.skip_bad_images:
         flags += ["--skip-bad-images"]
     if len(datasets) == 1:
-        return _command("study/final.py", config.results.dataset(datasets[0]).best_config, *flags)
+        return command("study/final.py", config.results.dataset(datasets[0]).best_config, *flags)
     name = config.results.dataset(datasets[0]).best_config.name
     best_config = f'{shlex.quote(str(config.results.root))}/"$dataset"/{name}'
     final = f"uv run study/final.py {best_config} {shlex.join(map(str, flags))}"
     return f"for dataset in {' '.join(datasets)}; do {final}; done"
 
 
-def _command(*words: object) -> str:
+def command(*words: object) -> str:
+    """Return a command line that a shell can run."""
     return shlex.join(["uv", "run", *map(str, words)])
