@@ -17,7 +17,7 @@ from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.model.pan import Pan
 from pan_model.scores import QuestionScores
-from pan_model.scoring.baselines import NORMALISED, normalised_baseline, untrained_baselines
+from pan_model.scoring.baselines.untrained import NORMALISED, normalised_baseline, untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.task import Task
 from pan_model.training.trainer import Trainer

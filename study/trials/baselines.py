@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pan_model.data.splits import Split
-from pan_model.scoring.baselines import untrained_baselines
+from pan_model.scoring.baselines.untrained import untrained_baselines
 from pan_model.scoring.pan_scorer import pan_scorer
 from study.terminal import Show
 from study.trials.paper_setting import paper_setting_of_search, setting_of_search

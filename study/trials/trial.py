@@ -17,7 +17,7 @@ from pan_model.errors import UserError, find_machine_fault
 from pan_model.flat import Scalar
 from pan_model.reproducibility import computing_threads, deterministic_arithmetic
 from pan_model.scores import EpochRecord
-from pan_model.scoring.baselines import NORMALISED, normalised_baseline
+from pan_model.scoring.baselines.untrained import NORMALISED, normalised_baseline
 from pan_model.tasks.task import Task
 from pan_model.training.finetuning import FinetuneStart
 from pan_model.training.trainer import Evaluation, Trainer

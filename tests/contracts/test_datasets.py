@@ -18,7 +18,7 @@ from pan_model.data.fingerprint import fingerprint
 from pan_model.data.splits import Split
 from pan_model.datasets import DATASETS
 from pan_model.errors import UserError
-from pan_model.scoring.baselines import untrained_baselines
+from pan_model.scoring.baselines.untrained import untrained_baselines
 from pan_model.tasks import few_shot
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.tasks.task import Task

@@ -13,7 +13,7 @@ from pan_model.data.fingerprint import fingerprint
 from pan_model.data.inshop import read_inshop, unique_names
 from pan_model.data.splits import Role, Split, inshop_split, roles_of
 from pan_model.errors import UserError
-from pan_model.scoring.baselines import nearest_class_mean
+from pan_model.scoring.baselines.untrained import nearest_class_mean
 from pan_model.tasks.retrieval import RetrievalTask
 
 PARTITION, NAMES, LABELS = "list_eval_partition.txt", "list_attr_cloth.txt", "list_attr_items.txt"

@@ -16,7 +16,7 @@ from pan_model.model import initialisation as first_weights_module
 from pan_model.model.encoders.proxynca import ProxyNCAEncoder
 from pan_model.model.initialisation import calibrate, closeness, start_as_distance
 from pan_model.model.similarity import ConditionSimilarity, FirstWeights, Joint, SimilarityConfig
-from pan_model.scoring.baselines import nearest_class_mean, normalised_features
+from pan_model.scoring.baselines.untrained import nearest_class_mean, normalised_features
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.loss import pair_losses
 from pan_model.training.trainer import Trainer

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split, ValQuestions
 from pan_model.errors import UserError
-from pan_model.scoring.baselines import nearest_class_mean
+from pan_model.scoring.baselines.untrained import nearest_class_mean
 from pan_model.shapes import Float, Int
 from pan_model.tasks.balanced_episodes import draw_questions
 from pan_model.tasks.few_shot import FewShotTask, draw_balanced_episodes, draw_episodes

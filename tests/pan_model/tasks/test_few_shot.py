@@ -12,7 +12,7 @@ from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.objective import Objective
-from pan_model.scoring.baselines import nearest_class_mean
+from pan_model.scoring.baselines.untrained import nearest_class_mean
 from pan_model.tasks.few_shot import Episodes, FewShotTask, draw_episodes
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.tasks.task import SetScorer, Task

@@ -14,7 +14,7 @@ from pan_model.data.polyvore.questions import CompatQuestion, FitbQuestion, Ques
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.objective import Objective
-from pan_model.scoring.baselines import cosine_baseline, mean_cosine, untrained_baselines
+from pan_model.scoring.baselines.untrained import cosine_baseline, mean_cosine, untrained_baselines
 from pan_model.scoring.pan_scorer import embedding_scorer, pan_scorer
 from pan_model.tasks.outfits import OutfitTask, outfit_scores
 from pan_model.tasks.pairs import PairSampling, PairsConfig

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pan_model.data.splits import Split
-from pan_model.scoring.baselines import nearest_class_mean
+from pan_model.scoring.baselines.untrained import nearest_class_mean
 from pan_model.tasks.few_shot import FewShotTask
 
 

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from pan_model.data.splits import Split
-from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, siamese_distance
+from pan_model.scoring.baselines.untrained import NORMALISED, nearest_class_mean, siamese_distance
 from pan_model.scoring.pan_scorer import pan_scorer
 from search_spaces import SPACES
 from study.config.choices import BASELINES

@@ -13,7 +13,7 @@ from pan_model.data.fingerprint import read_contents
 from pan_model.data.items import Items
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
-from pan_model.scoring.baselines import untrained_baselines
+from pan_model.scoring.baselines.untrained import untrained_baselines
 from pan_model.tasks.few_shot import FewShotTask
 from study.trials.data_cautions import LOOK, find_chance, find_data_cautions
 from study.trials.question_scores import as_lists

@@ -13,7 +13,7 @@ from pan_model.config import TrialConfig
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
-from pan_model.scoring.baselines import NORMALISED, nearest_class_mean, normalised_features
+from pan_model.scoring.baselines.untrained import NORMALISED, nearest_class_mean, normalised_features
 from pan_model.scoring.pan_scorer import pan_scorer
 from pan_model.tasks.few_shot import FewShotTask
 from pan_model.training.trainer import Trainer

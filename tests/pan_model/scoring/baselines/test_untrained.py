@@ -7,7 +7,7 @@ import pytest
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.model.normalisation import NormalisationConfig, NormalisationKind
-from pan_model.scoring.baselines import (
+from pan_model.scoring.baselines.untrained import (
     NORMALISED,
     mean_cosine,
     nearest_class_mean,
