@@ -1,14 +1,14 @@
 """Multinomial logistic regression on Gram matrices, for many small training sets at a time.
 
 The weights of a classifier with an L2 penalty are combinations of its training items (the representer theorem), so that
-features enter only through inner products. For B sets of n items with Gram matrix K, one-hot labels Y and C classes,
+features enter only through inner products. For a set of n items with Gram matrix K, one-hot labels Y and C classes,
 the scores of the items are F = K A + 1 b', and the fit minimises
 
     c sum_i cross_entropy(F_i, y_i) + tr(A' K A) / 2
 
 over A (n x C) and the intercepts b, which have no penalty. Its solution is A = c (Y - softmax(F)). It is found with
-Newton's method. Each step is solved by conjugate gradients, preconditioned with the Hessian in which all items have the
-same curvature h: that of the first step, where all probabilities are 1 / C, exactly.
+Newton's method. Each step is solved by conjugate gradients, preconditioned with the first Hessian, in which all items
+have the same curvature h = 1 / C.
 
 Shape letters: B sets, n items of a set, C classes, Q queries.
 """
@@ -22,18 +22,15 @@ from torch import Tensor, nn
 from pan_model.errors import UserError
 from pan_model.shapes import Float, Int
 
-TOLERANCE = 1e-6
-"""The largest error of a probability in the condition A = c (Y - softmax(F)) of a solution."""
+TOLERANCE = 1e-5
+"""The largest error of a solution in A = c (Y - softmax(F)), relative to the largest entry of A."""
 
 MAX_STEPS = 100
-INNER_STEPS = 4
+INNER_STEPS = 6
 """Most Newton steps, and the steps of conjugate gradients of each."""
 
 HALVINGS = 30
-"""Most halvings of a Newton step that does not reduce the loss."""
-
-MIN_CURVATURE = 1e-3
-"""The smallest curvature h of the preconditioner."""
+"""Most halvings of a Newton step that increases the loss."""
 
 CHUNK_VALUES = {"cpu": 2**15, "cuda": 2**24}
 """Values of A that are computed at a time: on a CPU they should fit in its cache."""
@@ -83,13 +80,26 @@ def _fit(gram: Float[Tensor, "B n n"], labels: Int[Tensor, "B n"], num_classes: 
     means = gram.mean(dim=1, keepdim=True)
     centred = gram - means - means.mT + means.mean(dim=2, keepdim=True)
     targets = nn.functional.one_hot(labels, num_classes).to(gram.dtype).mT.contiguous()
-    alphas, scores = torch.zeros_like(targets), torch.zeros_like(targets)
-    active = torch.arange(len(gram), device=gram.device)
-    for step in range(MAX_STEPS):
-        of_sets = centred[active], targets[active], alphas[active], scores[active]
-        alphas[active], scores[active], error = _newton_step(*of_sets, c, uniform=step == 0)
-        active = active[error > TOLERANCE]
-        if len(active) == 0:
+    precondition = _preconditioner(centred, c / num_classes)
+    # All probabilities are 1 / C at first, so that the preconditioned gradient is Newton's step.
+    alphas, scores = precondition(c * (targets - 1 / num_classes))
+    probabilities, loss = _probabilities_and_loss(targets, alphas, scores, c)
+    for _ in range(MAX_STEPS):
+        gradient = c * (targets - probabilities) - alphas
+        ended = gradient.abs().amax(dim=(1, 2), keepdim=True) <= TOLERANCE * alphas.abs().amax(dim=(1, 2), keepdim=True)
+        if ended.all() or not gradient.isfinite().all():
+            break
+        of_alphas, of_scores = _solve(precondition, probabilities, gradient, c)
+        size = (~ended).to(gram.dtype)
+        for _ in range(HALVINGS):
+            new_alphas, new_scores = alphas + size * of_alphas, scores + size * of_scores
+            probabilities, new_loss = _probabilities_and_loss(targets, new_alphas, new_scores, c)
+            worse = new_loss > loss + ROUNDING * loss.abs()
+            if not worse.any():
+                alphas, scores, loss = new_alphas, new_scores, new_loss
+                break
+            size = torch.where(worse, size / 2, size)
+        else:
             break
     intercepts = scores.mean(dim=2) - (alphas @ means.mT).squeeze(2)
     unknown = ~gram.isfinite().all(dim=(1, 2))[:, None]
@@ -97,62 +107,17 @@ def _fit(gram: Float[Tensor, "B n n"], labels: Int[Tensor, "B n"], num_classes: 
     return LogisticFit(alphas, intercepts.masked_fill(unknown, torch.nan))
 
 
-def _newton_step(
-    gram: Float[Tensor, "B n n"],
-    targets: Float[Tensor, "B C n"],
-    alphas: Float[Tensor, "B C n"],
-    scores: Float[Tensor, "B C n"],
-    c: float,
-    *,
-    uniform: bool,
-) -> tuple[Float[Tensor, "B C n"], Float[Tensor, "B C n"], Float[Tensor, "B"]]:
-    """Take a step, halved until it does not increase the loss.
-
-    Args:
-        gram: The Gram matrices, centred, so that the intercepts are the scores' means.
-        targets: The one-hot labels.
-        alphas: A before the step.
-        scores: F before the step.
-        c: The inverse of the strength of the penalty.
-        uniform: Whether all probabilities are 1 / C, so that the preconditioned gradient is the step.
-
-    Returns:
-        A and F after the step, and the largest error of each set.
-    """
-    probabilities = _softmax(scores)
-    precondition = _preconditioner(gram, probabilities, c)
-    gradient = c * (targets - probabilities) - alphas
-    of_alphas, of_scores = precondition(gradient)
-    if not uniform:
-        of_alphas, of_scores = _solve(precondition, probabilities, gradient, c)
-    size = gram.new_ones(len(gram), 1, 1)
-    before = _loss(targets, alphas, scores, c)
-    new_alphas, new_scores = alphas, scores
-    for _ in range(HALVINGS):
-        new_alphas, new_scores = alphas + size * of_alphas, scores + size * of_scores
-        worse = _loss(targets, new_alphas, new_scores, c) > before + ROUNDING * before.abs()
-        if not worse.any():
-            break
-        size = torch.where(worse[:, None, None], size / 2, size)
-    error = (new_alphas / c - targets + _softmax(new_scores)).abs().amax(dim=(1, 2))
-    return new_alphas, new_scores, error
-
-
 Direction = tuple[Float[Tensor, "B C n"], Float[Tensor, "B C n"]]
 """A direction of A, and the direction K A + 1 b' of F that belongs to it."""
 
 
-def _preconditioner(
-    gram: Float[Tensor, "B n n"], probabilities: Float[Tensor, "B C n"], c: float
-) -> Callable[[Tensor], Direction]:
-    """Return a function that solves for the direction of a gradient, for one curvature h of all items of a set.
+def _preconditioner(gram: Float[Tensor, "B n n"], scale: float) -> Callable[[Tensor], Direction]:
+    """Return a function that solves for the direction of a gradient, if c h is `scale` for all items.
 
     M = (I + c h K)^-1 without the mean over items gives the direction of A. That of F needs no product with K, since
     K M = (I - M) / (c h); the mean of I - M is the direction of the intercepts.
     """
-    num_classes, num_items = probabilities.shape[1:]
-    spread = 1 - probabilities.square().sum(dim=1).mean(dim=1)
-    scale = (c * (spread / (num_classes - 1)).clamp(min=MIN_CURVATURE))[:, None, None]
+    num_items = gram.shape[1]
     identity = torch.eye(num_items, dtype=gram.dtype, device=gram.device)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(identity + scale * gram).L) - 1 / num_items
 
@@ -189,17 +154,14 @@ def _solve(
     return of_alphas, of_scores
 
 
-def _loss(
+def _probabilities_and_loss(
     targets: Float[Tensor, "B C n"], alphas: Float[Tensor, "B C n"], scores: Float[Tensor, "B C n"], c: float
-) -> Float[Tensor, "B"]:
-    cross_entropy = scores.logsumexp(dim=1).sum(dim=1) - (targets * scores).sum(dim=(1, 2))
-    return (alphas * scores).sum(dim=(1, 2)) / 2 + c * cross_entropy
-
-
-def _softmax(scores: Float[Tensor, "B C n"]) -> Float[Tensor, "B C n"]:
-    """Return the softmax over the classes; torch's own is slow along a short dimension."""
-    powers = (scores - scores.amax(dim=1, keepdim=True)).exp_()
-    return powers / powers.sum(dim=1, keepdim=True)
+) -> tuple[Float[Tensor, "B C n"], Float[Tensor, "B 1 1"]]:
+    largest = scores.amax(dim=1, keepdim=True)
+    powers = (scores - largest).exp_()  # torch's softmax is slow along a short dimension
+    sums = powers.sum(dim=1, keepdim=True)
+    cross_entropy = (sums.log() + largest).sum(dim=(1, 2), keepdim=True) - _dot(targets, scores)
+    return powers / sums, _dot(alphas, scores) / 2 + c * cross_entropy
 
 
 def _dot(x: Float[Tensor, "B C n"], y: Float[Tensor, "B C n"]) -> Float[Tensor, "B 1 1"]:
