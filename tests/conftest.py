@@ -67,7 +67,7 @@ SLOW = {
     "study/storage/test_object_store.py",
     "study/test_run_script.py",
     "study/trials",
-    "study/tuning/test_sampler_memory.py",
+    "study/tuning/sampling/test_sampler_memory.py",
 }
 """Files and folders of tests that take seconds of CPU time; `make test-fast` leaves them out."""
 

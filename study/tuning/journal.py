@@ -1,4 +1,4 @@
-"""Optuna's journal and the memory of the sampler, both built from the ledger."""
+"""Optuna's journal, built from the ledger."""
 
 import shutil
 import time
@@ -8,27 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import optuna
 from optuna.distributions import distribution_to_json
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation  # the operation codes of the file
 from optuna.study import StudyDirection
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from optuna.trial import FixedTrial, TrialState
 
 from pan_model.errors import faults_at
 from pan_model.files import atomic_write
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
-from study.config.choices import Sampler
 from study.config.search_space import Parameters, replay
 from study.storage.files import write_file
 from study.storage.location import Location, local_path
 from study.storage.object_store import StoreError
 from study.trials.ledger import Status, TrialRecord
 from study.tuning.dataset_search import DatasetSearch
-from study.tuning.sampler_memory import NUMBER, SamplerMemory, choose
 
 STATES = {Status.COMPLETED: TrialState.COMPLETE, Status.STOPPED: TrialState.PRUNED, Status.FAILED: TrialState.FAIL}
 """Optuna's states of trials that have ended."""
@@ -45,7 +40,7 @@ COPY_INTERVAL_S = 30.0
 class Journal:
     """Write the journal while a search runs: a line for the start of a trial, for each epoch and for its end.
 
-    Dashboards read the journal; the sampler uses `SamplerMemory`. All parameters of a trial are written in one line:
+    Dashboards read the journal; samplers use `SamplerMemory`. All parameters of a trial are written in one line:
     for each parameter, Optuna would write a line, take a lock and wait for the disk.
 
     Args:
@@ -161,29 +156,6 @@ def _states_in(path: Path) -> list[tuple[str | None, TrialState]]:
     return list(zip(names, states, strict=True))
 
 
-def remember(records: Sequence[TrialRecord], search: DatasetSearch) -> SamplerMemory:
-    """Build the memory of a sampler from the completed and stopped trials of the ledger."""
-    memory, direction = SamplerMemory(), DIRECTIONS[search.objective.mode]
-    study = optuna.create_study(storage=memory, study_name=search.dataset, direction=direction)
-    remembered = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
-    ends = {number: _frozen(record, search, Parameters({}, {})) for number, record in enumerate(remembered)}
-    for number in sorted(choose(ends, direction)):
-        study.add_trial(_frozen(remembered[number], search, replay(search.space, remembered[number].config)))
-    return memory
-
-
-def make_sampler(kind: Sampler, seed: int, num_tried: int) -> BaseSampler:
-    """Build a sampler.
-
-    Args:
-        kind: TPE or random.
-        seed: The study's seed.
-        num_tried: The number of trials of the ledger: a resumed study draws other random numbers than before.
-    """
-    drawn = int(np.random.SeedSequence([seed, num_tried]).generate_state(1)[0])
-    return TPESampler(seed=drawn) if kind is Sampler.TPE else RandomSampler(seed=drawn)
-
-
 def points_to_try(records: Sequence[TrialRecord], search: DatasetSearch) -> list[dict[str, Scalar]]:
     """Return the points to try before the sampler suggests: interrupted trials, then first trials not yet started."""
     interrupted = [replay(search.space, record.config).values for record in records if record.status is Status.RUNNING]
@@ -195,29 +167,14 @@ def points_to_try(records: Sequence[TrialRecord], search: DatasetSearch) -> list
     return [*interrupted, *filter(starts_first, search.space.first_trials)]
 
 
-def _frozen(record: TrialRecord, search: DatasetSearch, parameters: Parameters) -> FrozenTrial:
-    return create_trial(
-        state=STATES[record.status],
-        value=final_value(record, search.objective),
-        params=parameters.values,
-        distributions=parameters.distributions,
-        intermediate_values=_intermediate_values(record, search),
-        user_attrs={NUMBER: record.number},
-    )
-
-
 def _ended_entry(record: TrialRecord, search: DatasetSearch) -> dict[str, Any]:
     line = _trial_entry(record.trial_id, replay(search.space, record.config), STATES[record.status])
     return line | {
         "value": final_value(record, search.objective),
-        "intermediate_values": _intermediate_values(record, search),
+        "intermediate_values": intermediate_values(record, search.objective),
         "datetime_start": _now(),
         "datetime_complete": _now(),
     }
-
-
-def _intermediate_values(record: TrialRecord, search: DatasetSearch) -> dict[int, float]:
-    return {int(epoch["epoch"]): float(epoch[search.objective.name]) for epoch in record.history}
 
 
 def _trial_entry(trial_id: str, parameters: Parameters, state: TrialState) -> dict[str, Any]:
@@ -251,3 +208,8 @@ def final_value(record: TrialRecord, objective: Objective) -> float | None:
             return float(record.history[-1][objective.name]) if record.history else None
         case _:
             return None
+
+
+def intermediate_values(record: TrialRecord, objective: Objective) -> dict[int, float]:
+    """Return the value of each epoch of a trial."""
+    return {int(epoch["epoch"]): float(epoch[objective.name]) for epoch in record.history}

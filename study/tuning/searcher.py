@@ -17,8 +17,9 @@ from study.config.study_config import StudyConfig
 from study.trials.ledger import Status, TrialRecord
 from study.trials.trial import TrialSpec
 from study.tuning.dataset_search import DatasetSearch
-from study.tuning.journal import STATES, Journal, final_value, make_sampler, points_to_try, remember
-from study.tuning.sampler_memory import NUMBER
+from study.tuning.journal import STATES, Journal, final_value, points_to_try
+from study.tuning.sampling.sampler_memory import NUMBER, remember
+from study.tuning.sampling.samplers import make_sampler
 
 MAX_REPEATS = 100
 """Number of suggestions in a row that may repeat earlier trials before the space counts as used up."""

@@ -6,14 +6,13 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from pan_model.objective import Objective
 from search_spaces import SPACES
-from study.config.choices import Sampler
 from study.config.search_space import replay
 from study.storage.files import exists
 from study.storage.location import Location
@@ -27,12 +26,9 @@ from study.tuning.journal import (
     JournalCopy,
     correct_journal,
     final_value,
-    make_sampler,
     points_to_try,
-    remember,
     write_journal,
 )
-from study.tuning.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER
 
 METRIC = "few_shot_accuracy"
 SPACE = SPACES["demo"]
@@ -300,38 +296,6 @@ def test_an_interrupted_first_trial_comes_once(record: Make):
     config = search().complete(SPACE.suggest(FixedTrial(point)))
     interrupted = record(0, Status.RUNNING, 0.5, config=config, trial_id=search().identify(config))
     assert points_to_try([interrupted], search()) == [point, SPACE.first_trials[0], *SPACE.first_trials[2:]]
-
-
-@pytest.mark.parametrize(("kind", "sampler"), [(Sampler.TPE, TPESampler), (Sampler.RANDOM, RandomSampler)])
-def test_samplers_repeat_and_go_on_with_other_numbers(kind: Sampler, sampler: type):
-    def drawn(seed: int, num_tried: int) -> dict[str, Any]:
-        made = make_sampler(kind, seed, num_tried)
-        assert isinstance(made, sampler)
-        return SPACE.suggest(optuna.create_study(sampler=made).ask())
-
-    assert drawn(0, 0) == drawn(0, 0)
-    different = [drawn(0, 0), drawn(0, 1), drawn(0, 2), drawn(1, 0), drawn(2, 1)]
-    assert all(a != b for i, a in enumerate(different) for b in different[:i])
-
-
-def test_a_sampler_remembers_what_ended_and_can_be_learned_from(records: list[TrialRecord]):
-    memory = remember(records, search())
-    study = optuna.load_study(storage=memory, study_name="demo")
-    assert [look(trial)[:4] for trial in study.trials] == [
-        (number, state, values, replay(SPACE, records[of].config).values)
-        for number, (of, state, values) in enumerate(
-            [(0, TrialState.COMPLETE, [0.75]), (1, TrialState.PRUNED, [0.4]), (5, TrialState.PRUNED, None)]
-        )
-    ]
-    assert [trial.user_attrs[NUMBER] for trial in study.trials] == [0, 1, 5]
-
-
-def test_of_a_long_study_a_sampler_remembers_the_best_and_the_latest(record: Make):
-    config = record(0, Status.RUNNING).config
-    length = NUM_BEST + NUM_LATEST + 10
-    records = [record(n, Status.COMPLETED, abs(n - 20), config=config) for n in range(length)]
-    numbers = [trial.user_attrs[NUMBER] for trial in remember(records, search("min")).get_all_trials(0)]
-    assert numbers == [*range(20 - 12, 20 + 13), *range(length - NUM_LATEST, length)]
 
 
 def test_on_a_disk_the_journal_is_the_results_own(tmp_path: Path):

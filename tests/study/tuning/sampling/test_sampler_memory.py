@@ -1,5 +1,7 @@
 """The sampler's memory compared with one that keeps every trial: the same suggestions while there are few trials."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,15 +9,20 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from pan_model.objective import Objective
 from search_spaces import SPACES
-from study.tuning.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER, SamplerMemory
+from study.config.search_space import replay
+from study.trials.ledger import Status, TrialRecord
+from study.tuning.dataset_search import DatasetSearch
+from study.tuning.sampling.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER, SamplerMemory, rank, remember
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+Make = Callable[..., TrialRecord]
 END = st.tuples(
     st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, None]),
     st.lists(st.integers(0, 3), max_size=3),
@@ -49,7 +56,8 @@ def test_it_keeps_those_that_run_the_best_as_tpe_has_them_and_the_latest(directi
     ends = data.draw(st.lists(END, max_size=12))
     order = data.draw(st.permutations(range(len(ends))))
     num_best, num_latest = data.draw(st.integers(1, 4)), data.draw(st.integers(0, 6))
-    whole = run_study(InMemoryStorage(), direction, ends, order)
+    as_tpe_ranks_them = [(TrialState.PRUNED, []) if end[0] is TrialState.FAIL else end for end in ends]
+    whole = run_study(InMemoryStorage(), direction, as_tpe_ranks_them, order)
     shown = run_study(SamplerMemory(num_best=num_best, num_latest=num_latest), direction, ends, order)
     learned = whole.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
     below, _ = _split_trials(whole, learned, num_best)
@@ -78,6 +86,36 @@ def test_what_is_forgotten_takes_no_room():
     memory = SamplerMemory(num_best=1, num_latest=1)
     run_study(memory, "minimize", [(TrialState.COMPLETE, [value]) for value in (1, 0, 2, 3)], [0, 1, 2, 3])
     assert [len(memory.get_trial(number).params) for number in range(4)] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.STOPPED])
+def test_a_failed_trial_ranks_last_with_its_parameters(search: DatasetSearch, record: Make, status: Status):
+    records = [record(0, Status.COMPLETED, 0.1), record(1, status, 0.9, 0.8), record(2, Status.STOPPED, 0.1)]
+    memory = remember(records, search)
+    best_first = sorted(memory.get_all_trials(0), key=lambda trial: rank(trial, -1))
+    assert names(best_first) == ([0, 2, 1] if status is Status.FAILED else [0, 1, 2])
+    assert memory.get_all_trials(0)[1].params == replay(search.space, records[1].config).values
+
+
+def test_a_repeated_suggestion_is_forgotten():
+    study = optuna.create_study(storage=SamplerMemory())
+    study.tell(study.ask(), state=TrialState.FAIL)
+    assert study.trials == []
+
+
+@pytest.mark.parametrize("make", [TPESampler])
+def test_where_trials_fail_few_are_suggested(make: Callable[..., BaseSampler]):
+    def num_failed(storage: BaseStorage) -> int:
+        study = optuna.create_study(storage=storage, sampler=make(seed=0))
+        for number in range(60):
+            trial = study.ask()
+            trial.set_user_attr(NUMBER, number)
+            fails = trial.suggest_categorical("x", ["fails", "works"]) == "fails"
+            value = trial.suggest_float("y", 0, 1)
+            study.tell(trial, None if fails else value, state=TrialState.FAIL if fails else TrialState.COMPLETE)
+        return sum(trial.params.get("x") == "fails" for trial in study.trials)
+
+    assert num_failed(SamplerMemory()) < 15
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])
@@ -114,3 +152,37 @@ def test_tpe_suggests_the_same_until_there_is_more_than_it_is_shown():
     same = next(number for number, (a, b) in enumerate(zip(whole, shown, strict=True)) if a != b)
     assert 35 < same < 90
     assert NUM_BEST + NUM_LATEST > 250 + NUM_BEST
+
+
+def test_a_sampler_remembers_what_ended(search: DatasetSearch, record: Make):
+    records = [
+        record(0, Status.COMPLETED, 0.5, 0.75, 0.6),
+        record(1, Status.STOPPED, 0.9, 0.4),
+        record(2, Status.FAILED, error="it broke"),
+        record(3, Status.FAILED, 0.25, error="it broke later"),
+        record(4, Status.RUNNING, 0.3),
+        record(5, Status.STOPPED),
+    ]
+    trials = optuna.load_study(storage=remember(records, search), study_name="demo").trials
+    assert names(trials) == [0, 1, 2, 3, 5]
+    assert [trial.params for trial in trials] == [
+        replay(search.space, records[number].config).values for number in names(trials)
+    ]
+    assert [(trial.state, trial.values, trial.intermediate_values) for trial in trials] == [
+        (TrialState.COMPLETE, [0.75], {1: 0.5, 2: 0.75, 3: 0.6}),
+        (TrialState.PRUNED, [0.4], {1: 0.9, 2: 0.4}),
+        (TrialState.PRUNED, None, {}),
+        (TrialState.PRUNED, None, {}),
+        (TrialState.PRUNED, None, {}),
+    ]
+
+
+def test_of_a_long_study_a_sampler_remembers_the_best_and_the_latest(search: DatasetSearch, record: Make):
+    config = record(0, Status.RUNNING).config
+    length = NUM_BEST + NUM_LATEST + 10
+    records = [record(n, Status.COMPLETED, abs(n - 20), config=config) for n in range(length)]
+    shortest = replace(search, objective=Objective(search.objective.name, "min"))
+    assert names(remember(records, shortest).get_all_trials(0)) == [
+        *range(20 - 12, 20 + 13),
+        *range(length - NUM_LATEST, length),
+    ]

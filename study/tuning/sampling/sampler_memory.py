@@ -4,9 +4,16 @@ import copy
 import heapq
 from collections.abc import Container, Mapping, Sequence
 
+import optuna
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from pan_model.objective import Objective
+from study.config.search_space import Parameters, replay
+from study.trials.ledger import Status, TrialRecord
+from study.tuning.dataset_search import DatasetSearch
+from study.tuning.journal import DIRECTIONS, STATES, final_value, intermediate_values
 
 NUMBER = "number"
 """The attribute by which trials are ordered: their number in the study, which interruptions do not change."""
@@ -25,7 +32,11 @@ class SamplerMemory(InMemoryStorage):
 
     The best are the first in TPE's order: completed trials by value, then pruned ones by the number of their epochs.
     The choice depends only on the trials, not on the order in which they ended or on interruptions of the study. All
-    other trials are forgotten, as are failed ones, from which no sampler learns.
+    other trials are forgotten.
+
+    A trial that failed is kept as a pruned one without any epoch, which TPE ranks behind all others. Optuna's samplers
+    would not learn from a failed trial, and suggest the same region again. A failed trial without `NUMBER` never ran:
+    it is a repeated suggestion, and is forgotten.
 
     Args:
         num_best: Number of best trials to keep.
@@ -71,6 +82,8 @@ class SamplerMemory(InMemoryStorage):
         if not trial.state.is_finished():
             return
         self._running.remove(trial_id)
+        if trial.state is TrialState.FAIL and NUMBER in trial.user_attrs:
+            trial = self._replace(trial, _rank_last(trial))
         if trial.state not in LEARNED_FROM:
             self._forget(trial)
             return
@@ -82,9 +95,47 @@ class SamplerMemory(InMemoryStorage):
                 self._forget(self._ended.pop(forgotten))
 
     def _forget(self, trial: FrozenTrial) -> None:
-        empty = create_trial(state=TrialState.FAIL)
-        empty.number, empty._trial_id = trial.number, trial._trial_id  # pyright: ignore[reportPrivateUsage]
-        self._set_trial(empty._trial_id, empty)  # pyright: ignore[reportPrivateUsage]
+        self._replace(trial, create_trial(state=TrialState.FAIL))
+
+    def _replace(self, trial: FrozenTrial, by: FrozenTrial) -> FrozenTrial:
+        by.number, by._trial_id = trial.number, trial._trial_id  # pyright: ignore[reportPrivateUsage]
+        self._set_trial(by._trial_id, by)  # pyright: ignore[reportPrivateUsage]
+        return by
+
+
+def _rank_last(failed: FrozenTrial) -> FrozenTrial:
+    """Return a failed trial as a pruned one without epochs."""
+    return create_trial(
+        state=TrialState.PRUNED,
+        params=failed.params,
+        distributions=failed.distributions,
+        user_attrs=failed.user_attrs,
+        system_attrs=failed.system_attrs,
+    )
+
+
+def remember(records: Sequence[TrialRecord], search: DatasetSearch) -> SamplerMemory:
+    """Build the memory of a sampler from the ended trials of the ledger."""
+    memory, direction = SamplerMemory(), DIRECTIONS[search.objective.mode]
+    study = optuna.create_study(storage=memory, study_name=search.dataset, direction=direction)
+    ended = [record for record in records if record.status is not Status.RUNNING]
+    ends = {number: _frozen(record, search.objective, Parameters({}, {})) for number, record in enumerate(ended)}
+    for number in sorted(choose(ends, direction)):
+        parameters = replay(search.space, ended[number].config)
+        study.add_trial(_frozen(ended[number], search.objective, parameters))
+    return memory
+
+
+def _frozen(record: TrialRecord, objective: Objective, parameters: Parameters) -> FrozenTrial:
+    trial = create_trial(
+        state=STATES[record.status],
+        value=final_value(record, objective),
+        params=parameters.values,
+        distributions=parameters.distributions,
+        intermediate_values=intermediate_values(record, objective),
+        user_attrs={NUMBER: record.number},
+    )
+    return _rank_last(trial) if trial.state is TrialState.FAIL else trial
 
 
 def choose(
