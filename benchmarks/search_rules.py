@@ -1,171 +1,282 @@
-"""Does the search find its winner by skill or luck? Compares three rules over several study seeds.
+"""Which sampler and which stopping rule find the best configuration? A study of studies over several study seeds.
 
-tpe: a study with default flags. random: the same with `--sampler random`. top_3: all trials of the random study train
-for one epoch, the best three to the end. For each rule and seed it measures the winner's accuracy on val, its accuracy
-on test after training on train + val with one seed, and the epochs and hours of training and evaluation. Studies that
-exist in --output are resumed, so the command may be interrupted and run again:
+An arm is a sampler and a stopping rule, such as tpe+asha, or flags of study/run.py with a name:
 
     .venv/bin/python benchmarks/search_rules.py --data-root DATA --backbone mobilenet_v2 --weights FILE --output FOLDER
+    .. --dataset cub polyvore --arms random+asha tpe+asha "wide=--sampler tpe --scheduler none --num-trials 64"
+    .. --table-only                      # the tables of what has ended so far, in seconds
+
+Each study runs serially on one core, --jobs of them at a time. The command may be interrupted and typed again: studies
+go on, and what has ended is not run again. A seed counts once the studies of all arms have ended.
+
+Arms are compared at equal epochs and at equal seconds, where each study is cut, by default at what the cheapest of the
+seed's studies took to search; and as run, with the epochs and the winner of a confirmation. A winner is judged on
+questions on val that no study has asked, and on test after training on train + val, as is the best of the first trials
+of its study (rule_outcomes.py and fresh_judge.py say how). Intervals are those of the t distribution over seeds.
+
+Studies do not share trials. The first trials of a seed are the same in all arms, but a rule may stop them at another
+epoch, and their seconds belong to each arm.
 """
 
 import argparse
-import subprocess
+import json
+import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import torch
+from measure import machine
+from rule_outcomes import (
+    NUM_DRAWS,
+    QUESTION_SEED,
+    TEST_SEEDS,
+    VAL_SEEDS,
+    Cut,
+    FinishedStudy,
+    JudgedOutcome,
+    Outcome,
+    judged_file,
+    outcomes_of,
+    read_judged,
+    table,
+)
+from rule_studies import (
+    Arm,
+    Place,
+    Processes,
+    default_arms,
+    flags_of_study,
+    has_ended,
+    read_arm,
+    read_seed,
+    run_study,
+)
+from study_cuts import Found, Unit
 
-from pan_model.backbones.config import FeaturesConfig
-from pan_model.config import TrialConfig
-from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.splits import Split
-from pan_model.tasks.few_shot import FewShotTask
-from pan_model.training.trainer import Trainer
-from study.config.study_config import DEFAULT_CACHE
-from study.storage.paths import StudyPaths
-from study.trials.ledger import Status, TrialRecord, best_completed, read_ledger
-from study.trials.preparation import Preparation, prepare_dataset
+from pan_model.files import atomic_write
 
-ROOT = Path(__file__).parents[1]
-METRIC = FewShotTask.objective.name
-TOP = 3
-
-
-class Outcome(NamedTuple):
-    """Result of a rule with one study seed."""
-
-    val: float
-    test: float
-    epochs: int
-    hours: float
-
-
-class Winner(NamedTuple):
-    """A configuration, its best value on val and the epoch of that value."""
-
-    config: TrialConfig
-    value: float
-    epoch: int
+DATASETS = ("demo", "cub", "inshop", "polyvore")
+REFERENCE = "random+asha"
 
 
-def run_study(arguments: argparse.Namespace, sampler: str, seed: int) -> list[TrialRecord]:
-    """Run or resume a study and return its trials."""
-    arguments_of_study = ["--dataset", "cub", "--data-root", arguments.data_root, "--backbone", arguments.backbone]
-    arguments_of_study += [
-        "--weights",
-        arguments.weights,
-        "--num-trials",
-        arguments.num_trials,
-        "--seed",
-        seed,
-        "--resume",
-    ]
-    arguments_of_study += ["--sampler", sampler, "--output", arguments.output, "--name", f"{sampler}-{seed}"]
-    subprocess.run(
-        [sys.executable, ROOT / "study" / "run.py", *map(str, arguments_of_study)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return read_ledger(StudyPaths(arguments.output / f"{sampler}-{seed}").dataset("cub").trials)
+def outcomes_of_seed(arguments: argparse.Namespace, studies: Sequence[FinishedStudy]) -> list[Outcome]:
+    """Return the outcomes of a seed's studies at the cuts of the arguments."""
+    at = {Unit.EPOCHS: arguments.at_epochs, Unit.SECONDS: arguments.at_seconds}
+    return outcomes_of(studies, {unit: most for unit, most in at.items() if most is not None})
 
 
-def best_of_study(records: list[TrialRecord]) -> tuple[Winner, int, float]:
-    """Return the study's winner, and the epochs and seconds of all trials."""
-    best = best_completed(records, FewShotTask.objective)
-    if best is None:
-        raise SystemExit("no trial completed")
-    winner = Winner(TrialConfig.from_flat(best[0].config), best[1], best[2])
-    return winner, sum(len(record.history) for record in records), sum(record.wall_s for record in records)
+def find_unjudged(arguments: argparse.Namespace, place: Place, seed: int) -> dict[Path, Found]:
+    """Return what the studies of a seed found and has not been judged yet, by the file of its values."""
+    studies = read_seed(arguments, place, seed)
+    outcomes = outcomes_of_seed(arguments, studies) if studies else []
+    found = [found for outcome in outcomes for found in (outcome.winner, outcome.first) if found is not None]
+    files = {judged_file(place.judged, studies[0].data, one): one for one in found}
+    return {file: one for file, one in files.items() if not file.is_file()}
 
 
-def best_of_top(featured: FeaturedItems, records: list[TrialRecord]) -> tuple[Winner, int, float]:
-    """Return the winner among the trials that lead after one epoch, and the epochs and seconds to find it."""
-    begun = [record for record in records if record.history]
-    leaders = sorted(begun, key=lambda record: -record.history[0][METRIC])[:TOP]
-    first_s = sum(seconds_of(record, 1) for record in begun)
-    ended = [record if record.status is Status.COMPLETED else train_to_end(featured, record) for record in leaders]
-    best = best_completed(ended, FewShotTask.objective)
-    assert best is not None
-    later = sum(len(record.history) - 1 for record in ended)
-    later_s = sum(record.wall_s - seconds_of(record, 1) for record in ended)
-    return Winner(TrialConfig.from_flat(best[0].config), best[1], best[2]), len(begun) + later, first_s + later_s
+def judge_seed(arguments: argparse.Namespace, place: Place, seed: int) -> None:
+    """Judge in this process what the studies of a seed found and has not been judged yet."""
+    from fresh_judge import Judge, prepare
+
+    judge = Judge(prepare(place.study(arguments.arms[0].name, seed), place.dataset))
+    for file, found in find_unjudged(arguments, place, seed).items():
+        judge.judge(found.config, found.epoch, file)
 
 
-def seconds_of(record: TrialRecord, epochs: int) -> float:
-    """Return the seconds of a trial's first epochs."""
-    return replace(record, history=record.history[:epochs]).wall_s
-
-
-def train_to_end(featured: FeaturedItems, record: TrialRecord) -> TrialRecord:
-    """Train a stopped trial again, to its end."""
-    config = TrialConfig.from_flat(record.config)
-    trainer = Trainer(FewShotTask(featured, seed=config.train.seed), config, torch.device("cpu"))
-    history = list[dict[str, int | float]]()
-    best = 0
-    while trainer.epoch < config.train.max_epochs and not 0 < config.train.patience <= len(history) - best:
-        epoch, val = trainer.train_epoch(), trainer.evaluate(Split.VAL)
-        history.append(epoch | val.means() | {"time/evaluate_s": val.time_s})
-        best = 1 + int(np.argmax([line[METRIC] for line in history]))
-    return replace(record, status=Status.COMPLETED, history=history)
-
-
-def accuracy_on_test(featured: FeaturedItems, winner: Winner) -> float:
-    """Return the accuracy on test after training on train + val for the winner's number of epochs."""
-    task = FewShotTask(featured, seed=0, train_on=(Split.TRAIN, Split.VAL))
-    trainer = Trainer(task, winner.config, torch.device("cpu"))
-    while trainer.epoch < winner.epoch:
-        trainer.train_epoch()
-    return float(trainer.evaluate(Split.TEST).means()[METRIC])
-
-
-def spread(values: Sequence[float]) -> str:
-    """Format the mean, smallest and largest value."""
-    return f"{np.mean(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
-
-
-def main() -> None:
-    """Run the studies and print a row for each rule."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--weights", default="imagenet")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--num-trials", type=int, default=32)
-    parser.add_argument("--seeds", type=int, default=5)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)  # as in a trial
-    features = FeaturesConfig(backbone=arguments.backbone, weights=arguments.weights, image_size=224)
-    preparation = Preparation(dataset="cub", data_root=arguments.data_root, cache_dir=DEFAULT_CACHE, features=features)
-    featured = prepare_dataset(preparation).featured
-    outcomes: dict[str, list[Outcome]] = {"tpe": [], "random": [], f"top_{TOP}": []}
+def read_outcomes(arguments: argparse.Namespace, place: Place) -> dict[int, list[JudgedOutcome]]:
+    """Return the judged outcomes of all seeds whose studies have ended and whose findings are all judged."""
+    by_seed: dict[int, list[JudgedOutcome]] = {}
     for seed in range(arguments.seeds):
-        records = {sampler: run_study(arguments, sampler, seed) for sampler in ("tpe", "random")}
-        rules = (
-            ("tpe", best_of_study(records["tpe"])),
-            ("random", best_of_study(records["random"])),
-            (f"top_{TOP}", best_of_top(featured, records["random"])),
-        )
-        for name, (winner, epochs, spent_s) in rules:
-            outcome = Outcome(winner.value, accuracy_on_test(featured, winner), epochs, spent_s / 3600)
-            outcomes[name].append(outcome)
-            print(f"seed {seed} {name}: {outcome}", file=sys.stderr, flush=True)
-    print("| rule | winner on val | winner on test | epochs | hours of one slot |")
-    print("| --- | --- | --- | --- | --- |")
-    for name, of_rule in outcomes.items():
-        columns = list(zip(*of_rule, strict=True))
-        cells = (
-            name,
-            spread(columns[0]),
-            spread(columns[1]),
-            f"{np.mean(columns[2]):.0f}",
-            f"{np.mean(columns[3]):.2f}",
-        )
-        print(f"| {' | '.join(cells)} |")
+        studies = read_seed(arguments, place, seed)
+        judged: list[JudgedOutcome] = []
+        outcomes = outcomes_of_seed(arguments, studies) if studies else []
+        for outcome in outcomes:
+            winner = read_judged(judged_file(place.judged, studies[0].data, outcome.winner))
+            first = outcome.first and read_judged(judged_file(place.judged, studies[0].data, outcome.first))
+            if winner is not None and (first is not None or outcome.first is None):
+                sign = int(studies[0].objective.signed(1))
+                judged.append(JudgedOutcome(outcome=outcome, winner=winner, first=first, sign=sign))
+        if outcomes and len(judged) == len(outcomes):
+            by_seed[seed] = judged
+    return by_seed
+
+
+def write_tables(arguments: argparse.Namespace) -> str:
+    """Write <dataset>.md, and <dataset>.json with all values, for each dataset; return all tables."""
+    return "\n".join(_write_table(arguments, dataset) for dataset in arguments.dataset)
+
+
+def _write_table(arguments: argparse.Namespace, dataset: str) -> str:
+    by_seed = read_outcomes(arguments, Place(output=arguments.output, dataset=dataset))
+    outcomes = [outcome for of_seed in by_seed.values() for outcome in of_seed]
+    lines: list[str] = []
+    for where in Cut if outcomes else ():
+        chosen = [outcome for outcome in outcomes if outcome.outcome.cut is where]
+        seeds = ", ".join(map(str, by_seed))
+        lines += [f"{dataset}, {where}, study seeds {seeds}:", "", table(chosen, arguments.reference), ""]
+    text = "\n".join(lines) or f"{dataset}: no seed has the studies of all arms yet, all of them judged.\n"
+    content = {
+        "dataset": dataset,
+        "machine": machine(),
+        "arms": {arm.name: flags_of_study(arguments, dataset, arm, 0) for arm in arguments.arms},
+        "cut": {"epochs": arguments.at_epochs, "seconds": arguments.at_seconds},
+        "judged": {
+            "val_seeds": VAL_SEEDS,
+            "test_seeds": TEST_SEEDS,
+            "question_seed": QUESTION_SEED,
+            "draws": NUM_DRAWS,
+        },
+        "outcomes": [outcome.to_json() for outcome in outcomes],
+    }
+    for suffix, written in ((".md", text), (".json", json.dumps(content, indent=1) + "\n")):
+        with atomic_write(arguments.output / f"{dataset}{suffix}") as path:
+            path.write_text(written, encoding="utf-8")
+    return text
+
+
+class Runner:
+    """Runs what is missing: studies, and the judging of each seed as soon as its last study has ended."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._processes = Processes()
+        self._lock = threading.Lock()
+        self._left: dict[tuple[str, int], int] = {}
+        self.num_failures = 0
+
+    def run(self) -> None:
+        """Run everything, --jobs processes at a time; the tables are written whenever a seed has been judged."""
+        arguments = self._arguments
+        jobs: list[tuple[str, int, Arm | None]] = []
+        for seed in range(arguments.seeds):
+            for dataset in arguments.dataset:
+                place = Place(output=arguments.output, dataset=dataset)
+                arms = [
+                    arm
+                    for arm in arguments.arms
+                    if not has_ended(place, arm, seed, flags_of_study(arguments, dataset, arm, seed))
+                ]
+                self._left[dataset, seed] = len(arms)
+                jobs += [(dataset, seed, arm) for arm in arms or [None]]
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            try:
+                for done in as_completed([pool.submit(self._work, *job) for job in jobs]):
+                    done.result()
+            except BaseException:
+                self._processes.stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _work(self, dataset: str, seed: int, arm: Arm | None) -> None:
+        """Run a study, if it is given, and judge its seed if all arms have ended."""
+        place = Place(output=self._arguments.output, dataset=dataset)
+        if arm is not None:
+            work = partial(run_study, self._arguments, place, arm, seed, self._processes)
+            if not self._succeeds(f"{dataset} {arm.name}, seed {seed}", work):
+                return
+            with self._lock:
+                self._left[dataset, seed] -= 1
+        if self._left[dataset, seed] == 0:
+            self._succeeds(f"{dataset}, seed {seed}", partial(self._judge, place, seed))
+            with self._lock:
+                write_tables(self._arguments)
+
+    def _judge(self, place: Place, seed: int) -> str:
+        num_missing, start_s = len(find_unjudged(self._arguments, place, seed)), time.perf_counter()
+        if num_missing:  # in another process, since torch and the features take memory
+            command = [sys.executable, __file__, *sys.argv[1:], "--judge", place.dataset, str(seed)]
+            self._processes.run(command, place.judged / "judge.log")
+        return f"{num_missing} configurations judged in {time.perf_counter() - start_s:.0f} s"
+
+    def _succeeds(self, name: str, work: Callable[[], str]) -> bool:
+        """Run a piece of work, print its line, and return whether it succeeded."""
+        try:
+            text, succeeded = work(), True
+        except RuntimeError as error:
+            text, succeeded = f"failed: {error}", False
+        with self._lock:
+            self.num_failures += not succeeded
+            print(f"search_rules: {datetime.now():%H:%M} {name}: {text}", file=sys.stderr, flush=True)
+        return succeeded
+
+
+def arguments_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=_absolute, required=True, help="folder of the studies and of the results")
+    parser.add_argument("--dataset", nargs="+", choices=DATASETS, default=["demo"], help="default: demo")
+    parser.add_argument("--data-root", type=_absolute, required=True, help="as in study/run.py, as are the next flags")
+    parser.add_argument("--backbone")
+    parser.add_argument("--weights", type=lambda text: str(_absolute(text)) if Path(text).is_file() else text)
+    parser.add_argument("--cache-dir", type=_absolute)
+    parser.add_argument("--num-trials", type=int, help="of each study, unless its arm says otherwise")
+    parser.add_argument("--max-epochs", type=int)
+    parser.add_argument("--flags", default="", help="further flags of all studies, such as '--confirm 0'")
+    names = [arm.name for arm in default_arms()]
+    parser.add_argument(
+        "--arms",
+        nargs="+",
+        type=read_arm,
+        default=default_arms(),
+        metavar="ARM",
+        help=f"SAMPLER+RULE, or NAME=FLAGS of study/run.py; default: {' '.join(names)}",
+    )
+    parser.add_argument(
+        "--reference", nargs="+", default=[REFERENCE], metavar="ARM", help=f"arms to compare with; default: {REFERENCE}"
+    )
+    parser.add_argument("--seeds", type=int, default=10, help="study seeds, from 0 (default: 10)")
+    parser.add_argument("--at-epochs", type=int, help="where studies are cut; default: the fewest of a seed's searches")
+    parser.add_argument("--at-seconds", type=float, help="the same for seconds of training and evaluation")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, of one core each (default: 2)")
+    parser.add_argument("--table-only", action="store_true", help="print the tables of what has ended, run nothing")
+    parser.add_argument("--judge", nargs=2, metavar=("DATASET", "SEED"), help=argparse.SUPPRESS)
+    return parser
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse and check the arguments."""
+    parser = arguments_parser()
+    arguments = parser.parse_args(words)
+    names = [arm.name for arm in arguments.arms]
+    if len(set(names)) < len(names):
+        parser.error(f"argument --arms: names must differ, got {' '.join(names)}.")
+    for name in ("seeds", "jobs", "at_epochs", "at_seconds"):
+        if (value := getattr(arguments, name)) is not None and value <= 0:
+            parser.error(f"argument --{name.replace('_', '-')}: must be above 0, got {value}.")
+    if unknown := [name for name in arguments.reference if name not in names]:
+        if arguments.reference != [REFERENCE]:
+            parser.error(f"argument --reference: must be among the arms {' '.join(names)}, got {unknown[0]}.")
+        arguments.reference = names[:1]
+    return arguments
+
+
+def main() -> int:
+    """Run what is missing and print the tables."""
+    arguments = parse()
+    if arguments.judge:
+        dataset, seed = arguments.judge
+        judge_seed(arguments, Place(output=arguments.output, dataset=dataset), int(seed))
+        return 0
+    runner = Runner(arguments)
+    if not arguments.table_only:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            runner.run()
+        except KeyboardInterrupt:
+            print("search_rules: interrupted; the same command goes on", file=sys.stderr)
+            return 130
+    print(write_tables(arguments))
+    return int(runner.num_failures > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
