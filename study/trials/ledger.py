@@ -6,7 +6,8 @@ trial that gets more epochs: first it writes the configuration with the new last
 it dies in between, the trial is completed with fewer epochs than its configuration has, and is reopened again.
 
 The order of writing makes a trial safe to kill at any time: config.json first; for each epoch the checkpoint, which
-contains the record of the epoch, then best_epoch.json, then the line of history.jsonl; status.json last.
+contains the record of the epoch and its scores, then best_epoch.json, then the line of val_questions.jsonl, then the
+line of history.jsonl; status.json last.
 """
 
 import errno
@@ -14,7 +15,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -39,7 +40,7 @@ from study.storage.files import (
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location, local_path
 from study.storage.times import Time, to_iso
-from study.trials.question_scores import CheckedQuestionLists
+from study.trials.question_scores import CheckedQuestionLists, parse_scores_line, scores_line, scores_line_start
 
 LEAVE_OUT = "move its folder away to leave the trial out"
 RUN_AGAIN = "remove the file to run the trial again"
@@ -147,7 +148,9 @@ class TrialRecord:
 
 
 class TrialLedger:
-    """Read and write one trial's folder: config.json, checkpoint/state.pt, best_epoch.json, history.jsonl, status.json.
+    """Read and write one trial's folder.
+
+    Its files are config.json, checkpoint/state.pt, best_epoch.json, val_questions.jsonl, history.jsonl and status.json.
 
     Args:
         folder: The folder of the trial, named by its trial_id.
@@ -166,6 +169,7 @@ class TrialLedger:
         self._config = folder / "config.json"
         self._history = folder / "history.jsonl"
         self.best_epoch_file = folder / "best_epoch.json"
+        self.val_questions_file = folder / "val_questions.jsonl"
         self._checkpoint = folder / "checkpoint" / "state.pt"
         self._status = folder / "status.json"
         self._fetched = fetched or {}
@@ -208,13 +212,20 @@ class TrialLedger:
         """Return whether a checkpoint exists; without one, a trial starts again from its first epoch."""
         return exists(self._checkpoint)
 
-    def add_epoch(self, record: EpochRecord, state: dict[str, Any], best: BestEpoch | None = None) -> None:
-        """Write an epoch: the checkpoint, then best_epoch.json, then the line of history.jsonl.
+    def add_epoch(
+        self,
+        record: EpochRecord,
+        state: dict[str, Any],
+        best: BestEpoch | None = None,
+        scores: Sequence[float] | None = None,
+    ) -> None:
+        """Write an epoch: the checkpoint, best_epoch.json, the line of val_questions.jsonl, the line of history.jsonl.
 
         Args:
             record: The numbers of the epoch.
             state: The state of the trainer after this epoch.
             best: The scores of this epoch if it is the best so far.
+            scores: The objective's score of each validation question.
 
         Raises:
             MachineFault: If the trial's folder is gone, or a file cannot be written because of the machine.
@@ -223,7 +234,8 @@ class TrialLedger:
 
         self._require_folder()
         best_content = None if best is None else best.model_dump()
-        content = {"record": record, "state": state, "best": best_content}
+        line = None if scores is None else scores_line(int(record["epoch"]), scores)
+        content = {"record": record, "state": state, "best": best_content, "scores": line}
 
         def save(path: Path) -> None:
             with path.open("wb") as file:  # given a path, torch does not report why it cannot write
@@ -232,6 +244,8 @@ class TrialLedger:
         write_file(self._checkpoint, save)
         if best_content is not None:
             write_json(self.best_epoch_file, best_content)
+        if line is not None:
+            append_line(self.val_questions_file, line)
         append_line(self._history, _line(record))
 
     def restore(self) -> dict[str, Any] | None:
@@ -239,15 +253,23 @@ class TrialLedger:
         storage_of(self._checkpoint).remove_unfinished(self._checkpoint)
         saved = self._load_checkpoint()
         if saved is None:
-            for orphan in (self._history, self.best_epoch_file):
+            for orphan in (self._history, self.val_questions_file, self.best_epoch_file):
                 remove(orphan)
             return None
         last: EpochRecord = saved["record"]
         if saved["best"] is not None:
             write_json(self.best_epoch_file, saved["best"])
+        self._restore_scores(int(last["epoch"]), saved.get("scores"))
         kept = [record for record in self.history() if record["epoch"] < last["epoch"]]
         write_text(self._history, "".join(_line(record) for record in [*kept, last]))
         return saved["state"]
+
+    def _restore_scores(self, last_epoch: int, last_line: str | None) -> None:
+        """Make val_questions.jsonl end with the last saved epoch; `last_line` is None in trials of earlier releases."""
+        kept = [line.decode() for line in self._score_lines() if self._parse_scores(line)[0] < last_epoch]
+        lines = kept if last_line is None else [*kept, last_line]
+        if lines or exists(self.val_questions_file):
+            write_text(self.val_questions_file, "".join(lines))
 
     def last_state(self) -> dict[str, Any]:
         """Return the trainer's state after the last saved epoch, which need not be the best one. Nothing is written.
@@ -289,6 +311,33 @@ class TrialLedger:
                     f"{self._history}: line {number} must be an object with an epoch, got {record}; {LEAVE_OUT}."
                 )
         return records
+
+    def question_scores(self) -> dict[int, list[float]]:
+        """Return the objective's score of each validation question, by epoch; a truncated last line is ignored.
+
+        Trials of earlier releases have none. A trial that was interrupted may have one epoch more than its history.
+
+        Raises:
+            UserError: If a line does not hold the scores of an epoch.
+        """
+        return dict(self._parse_scores(line) for line in self._score_lines())
+
+    def question_scores_at(self, epoch: int) -> list[float] | None:
+        """Return the objective's score of each validation question in one epoch, None if there are none.
+
+        Raises:
+            UserError: If the line of the epoch is damaged.
+        """
+        start = scores_line_start(epoch).encode()
+        found = [line for line in self._score_lines() if line.startswith(start)]
+        return self._parse_scores(found[-1])[1] if found else None
+
+    def _score_lines(self) -> list[bytes]:
+        content = self._read(self.val_questions_file, REMOVE) or b""
+        return content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+
+    def _parse_scores(self, line: bytes) -> tuple[int, list[float]]:
+        return parse_scores_line(self.val_questions_file, line, REMOVE)
 
     def status(self) -> tuple[Status, str]:
         """Return the state of the trial, and the error of a failed one.

@@ -1,6 +1,7 @@
-"""Scores of single questions: JSON form, intervals, differences of two methods, and the file baselines.json."""
+"""Scores of single questions: forms in JSON, intervals, differences of two methods, and the file baselines.json."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from pan_model.data.splits import Split
+from pan_model.errors import UserError
 from pan_model.scores import Interval, QuestionScores, mean_interval
 from study.storage.files import read_if_exists, write_json
 from study.storage.json_models import JsonModel, parse_model
@@ -95,3 +97,38 @@ def read_baselines(path: Location) -> dict[str, QuestionLists]:
     """
     content = read_if_exists(path, "remove the file")
     return {} if content is None else parse_model(path, content, BaselinesFile, "remove the file").questions
+
+
+def scores_line(epoch: int, scores: Sequence[float]) -> str:
+    r"""Return the line of val_questions.jsonl for an epoch. Numbers read back exactly; 0 and 1 have one digit.
+
+    >>> scores_line(2, [1.0, 0.0, 0.1])
+    '{"epoch":2,"scores":[1,0,0.1]}\n'
+    """
+    numbers = [int(score) if float(score).is_integer() else float(score) for score in scores]
+    return f"{scores_line_start(epoch)}{json.dumps(numbers, allow_nan=False, separators=(',', ':'))}}}\n"
+
+
+def scores_line_start(epoch: int) -> str:
+    """Return the beginning of the line of an epoch, by which it is found without parsing the others."""
+    return f'{{"epoch":{epoch},"scores":'
+
+
+def parse_scores_line(path: Location, line: bytes, way_out: str) -> tuple[int, list[float]]:
+    """Return the epoch and the scores of a line of val_questions.jsonl.
+
+    Args:
+        path: The file, for the message.
+        line: The line.
+        way_out: The way out if the line is damaged, for the message.
+
+    Raises:
+        UserError: If the line is damaged.
+    """
+    try:
+        parsed = json.loads(line)
+        return int(parsed["epoch"]), [float(score) for score in parsed["scores"]]
+    except (ValueError, TypeError, LookupError) as error:
+        rule = 'every line must be {"epoch": N, "scores": [number, ..]}'
+        got = line[:40].rstrip().decode("utf-8", "replace")
+        raise UserError(f"{path}: {rule}, got {got!r}; {way_out}.") from error

@@ -238,7 +238,8 @@ class TrialRun:
             if broken := [name for name, value in record.items() if not math.isfinite(value)]:
                 return self._fail(f"{broken[0]} is {record[broken[0]]} in epoch {trainer.epoch}")
             best = self._take_best(record, val, trainer) if is_best else None
-            self._ledger.add_epoch(record, trainer.state_dict(), best)
+            scores = [float(score) for score in val.questions[trainer.task.objective.name]]
+            self._ledger.add_epoch(record, trainer.state_dict(), best, scores)
             assert self._events is not None
             self._events.add_epoch(record)
         done = self._is_over(trainer)

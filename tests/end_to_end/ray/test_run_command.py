@@ -81,7 +81,8 @@ def test_study_leaves_these_files_and_no_others(
 ) -> None:
     paths = {re.sub(r"events\.out\.tfevents\..*", "events", path) for path in snapshot(done.output)}
     trials = [folder.name for folder in done.files.trials.iterdir()]
-    ledger = ("config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json", "host.json")
+    per_epoch = ("history.jsonl", "val_questions.jsonl", "checkpoint/state.pt")
+    ledger = ("config.json", "best_epoch.json", "status.json", "host.json", *per_epoch)
     assert len(trials) == NUM_TRIALS
     assert paths - {"demo/report.html"} == {
         *(f"demo/{name}" for name in ("study.json", "driver.json", "summary.md", "summary.csv")),

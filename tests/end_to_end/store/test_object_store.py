@@ -96,7 +96,8 @@ def test_a_driver_whose_store_goes_away_ends_with_a_line(gone_through: dict[str,
 
 def test_all_that_a_study_leaves_is_in_the_store(gone_through: dict[str, Any], results: StudyPaths):
     names = names_below(results.root)
-    per_trial = {"config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json"}
+    per_epoch = {"history.jsonl", "val_questions.jsonl", "checkpoint/state.pt"}
+    per_trial = {"config.json", "best_epoch.json", "status.json"} | per_epoch
     for trial in records_of(results):
         assert {f"demo/trials/{trial}/{name}" for name in per_trial} <= names
         assert any(re.match(rf"tensorboard/demo/\d+-.*-{trial}/events\.", name) for name in names)

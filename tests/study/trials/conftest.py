@@ -60,6 +60,7 @@ def left() -> Callable[[TrialEnvironment], dict[str, Any]]:
         state = torch.load(folder / "checkpoint" / "state.pt", weights_only=True)["state"]
         return {
             "history": [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines],
+            "scores": (folder / "val_questions.jsonl").read_text(encoding="utf-8"),
             "best": json.loads((folder / "best_epoch.json").read_text(encoding="utf-8")),
             "status": TrialLedger(folder).status(),
             "checkpoint": list(leaves(state)),

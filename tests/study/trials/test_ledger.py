@@ -29,6 +29,8 @@ BEST = {
     for e in (1, 3)
 }
 """What is kept of the epochs that were the best so far when they came."""
+SCORES = {1: [0.0, 1.0, 0.1 + 0.2], 2: [1.0, 1 / 3, 1e-320], 3: [0.5, -0.25, 1.0625]}
+"""The objective's score of each validation question in each epoch."""
 
 Kill = Callable[..., AbstractContextManager[list[str]]]
 Write = Callable[[Location, TrialRecord], None]
@@ -57,6 +59,10 @@ def best_until(epoch: int) -> BestEpoch | None:
     return BEST[max(e for e in BEST if e <= epoch)] if epoch else None
 
 
+def scores_until(epoch: int) -> dict[int, list[float]]:
+    return {e: scores for e, scores in SCORES.items() if e <= epoch}
+
+
 def go_on(folder: Location) -> None:
     """Run a trial from where its ledger stands."""
     ledger = TrialLedger(folder)
@@ -65,7 +71,7 @@ def go_on(folder: Location) -> None:
         return
     saved = ledger.restore()
     for epoch in range(saved["epoch"] + 1 if saved else 1, NUM_EPOCHS + 1):
-        ledger.add_epoch(TRUTH[epoch - 1], state(epoch), BEST.get(epoch))
+        ledger.add_epoch(TRUTH[epoch - 1], state(epoch), BEST.get(epoch), SCORES[epoch])
     ledger.close(Status.COMPLETED)
 
 
@@ -76,6 +82,9 @@ def check_what_is_left(folder: Location) -> None:
         assert record.history == TRUTH[: len(record.history)]
         assert record.status is Status.RUNNING or record.history == TRUTH
         assert record.best in (best_until(len(record.history)), best_until(min(len(record.history) + 1, NUM_EPOCHS)))
+        scores = TrialLedger(folder).question_scores()
+        assert scores == scores_until(len(scores))
+        assert len(scores) - len(record.history) in (0, 1)
 
 
 def test_a_trial_may_be_killed_at_every_instant(tmp_path: Path, killed_at: Kill):
@@ -90,6 +99,7 @@ def test_a_trial_may_be_killed_at_every_instant(tmp_path: Path, killed_at: Kill)
         epoch = saved["epoch"] if saved else 0
         assert epoch in (seen, seen + 1)
         assert TrialLedger(folder).history() == TRUTH[:epoch]
+        assert TrialLedger(folder).question_scores() == scores_until(epoch)
         assert [record.best for record in read_ledger(folder.parent)] in ([], [best_until(epoch)])
         assert saved is None or torch.equal(saved["weights"], state(epoch)["weights"])
         go_on(folder)
@@ -98,11 +108,12 @@ def test_a_trial_may_be_killed_at_every_instant(tmp_path: Path, killed_at: Kill)
                 trial_id="abc", number=4, config=CONFIG, status=Status.COMPLETED, history=TRUTH, best=best_until(3)
             )
         ]
+        assert TrialLedger(folder).question_scores() == SCORES
         died += here
         if not here:
             break
-    # config; checkpoint and line of each epoch, and what is kept of those that were the best; status
-    assert len(died) == 2 * (2 + NUM_EPOCHS * 3 + len(BEST) * 2 + 2)
+    # config; checkpoint and two lines of each epoch, and what is kept of those that were the best; status
+    assert len(died) == 2 * (2 + NUM_EPOCHS * 4 + len(BEST) * 2 + 2)
     assert {what.split(" of ")[0] for what in died} == {
         f"{w} {op}" for w in ("before", "after") for op in ("fsync", "replace")
     }
@@ -145,12 +156,13 @@ def test_a_trial_in_a_store_may_be_killed_between_all_changes(bucket: UPath):
         go_on(folder)
         (record,) = read_ledger(folder.parent)
         assert (record.history, record.best, record.status) == (TRUTH, best_until(3), Status.COMPLETED)
-    # config; checkpoint and line of each epoch, and what is kept of those that were the best; status
-    assert number == 1 + 2 + 2 * NUM_EPOCHS + len(BEST) + 1  # at first two files are removed that are not there
+        assert TrialLedger(folder).question_scores() == SCORES
+    # config; checkpoint and two lines of each epoch, and what is kept of those that were the best; status
+    assert number == 1 + 3 + 3 * NUM_EPOCHS + len(BEST) + 1  # at first three files are removed that are not there
 
 
 @settings(max_examples=25)
-@given(kills=st.lists(st.tuples(st.integers(0, 34), st.integers(0, 60)), min_size=1, max_size=5))
+@given(kills=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 60)), min_size=1, max_size=5))
 def test_however_often_a_trial_is_killed_it_ends_the_same(
     tmp_path_factory: pytest.TempPathFactory, killed_at: Kill, kills: list[tuple[int, int]]
 ):
@@ -162,6 +174,7 @@ def test_however_often_a_trial_is_killed_it_ends_the_same(
     go_on(folder)
     record = TrialLedger(folder).read()
     assert (record.history, record.best, record.status) == (TRUTH, best_until(NUM_EPOCHS), Status.COMPLETED)
+    assert TrialLedger(folder).question_scores() == SCORES
 
 
 def test_a_line_cut_at_any_byte_does_not_count_and_is_mended(ledger: TrialLedger):
@@ -177,6 +190,48 @@ def test_a_line_cut_at_any_byte_does_not_count_and_is_mended(ledger: TrialLedger
         assert saved is not None
         assert saved["epoch"] == 2
         assert file.read_bytes() == whole
+
+
+def test_a_line_of_scores_cut_at_any_byte_does_not_count_and_is_mended(ledger: TrialLedger):
+    for epoch in (1, 2):
+        ledger.add_epoch(TRUTH[epoch - 1], state(epoch), None, SCORES[epoch])
+    file = ledger.val_questions_file
+    whole = file.read_bytes()
+    for end in range(whole.index(b"\n") + 1, len(whole)):
+        file.write_bytes(whole[:end])
+        assert ledger.question_scores() == scores_until(1)
+        assert ledger.question_scores_at(2) is None
+        TrialLedger(ledger.folder).restore()
+        assert file.read_bytes() == whole
+
+
+def test_scores_read_back_exactly_and_are_short(any_ledger: TrialLedger):
+    scores = [1.0, 0.0, 0.1 + 0.2, 1e-320, 1 / 3, 17 / 16, -1.0]
+    any_ledger.add_epoch(TRUTH[0], state(1), None, scores)
+    any_ledger.add_epoch({**TRUTH[0], "epoch": 11}, state(11), None, scores[::-1])
+    assert any_ledger.question_scores() == {1: scores, 11: scores[::-1]}
+    assert (any_ledger.question_scores_at(1), any_ledger.question_scores_at(11)) == (scores, scores[::-1])
+    assert any_ledger.question_scores_at(2) is None
+    content = storage_of(any_ledger.folder).read(any_ledger.val_questions_file)
+    assert content is not None
+    assert content.startswith(b'{"epoch":1,"scores":[1,0,0.30000000000000004,')
+
+
+def test_a_trial_without_scores_goes_on_and_has_them_from_then_on(any_ledger: TrialLedger):
+    any_ledger.add_epoch(TRUTH[0], state(1))
+    assert any_ledger.restore() is not None
+    assert not any_ledger.question_scores()
+    any_ledger.add_epoch(TRUTH[1], state(2), None, SCORES[2])
+    any_ledger.restore()
+    assert any_ledger.question_scores() == {2: SCORES[2]}
+
+
+@pytest.mark.parametrize("line", ["[1]", "{scores}", '{"epoch":1,"scores":3}', '{"epoch":1,"scores":["a"]}', "{}"])
+def test_damaged_scores_are_refused_by_the_file(ledger: TrialLedger, line: str):
+    ledger.val_questions_file.write_text(f"{line}\n", encoding="utf-8")
+    rule = f'val_questions.jsonl: every line must be {{"epoch": N, "scores": [number, ..]}}, got {line!r}; remove it.'
+    with pytest.raises(UserError, match=re.escape(rule)):
+        ledger.question_scores()
 
 
 def test_a_checkpoint_without_a_line_gives_the_line(any_ledger: TrialLedger):
@@ -205,7 +260,7 @@ def test_an_epoch_that_is_not_the_best_leaves_the_best_one_alone(any_ledger: Tri
 
 
 def test_lines_without_a_checkpoint_are_begun_again(any_ledger: TrialLedger):
-    for name in ("history.jsonl", "best_epoch.json"):
+    for name in ("history.jsonl", "best_epoch.json", "val_questions.jsonl"):
         (any_ledger.folder / name).write_text('{"epoch": 1, "accur', encoding="utf-8")
     assert any_ledger.restore() is None
     assert [path.name for path in any_ledger.folder.iterdir()] == ["config.json"]
@@ -294,13 +349,14 @@ def test_half_written_files_of_a_dead_process_do_not_matter(ledger: TrialLedger)
     assert [path.name for path in (ledger.folder / "checkpoint").iterdir()] == ["state.pt"]
 
 
-def test_a_trial_leaves_its_five_files_and_nothing_else(any_ledger: TrialLedger):
+def test_a_trial_leaves_its_six_files_and_nothing_else(any_ledger: TrialLedger):
     go_on(any_ledger.folder)
     files = {
         "/".join(file.parts[len(any_ledger.folder.parts) :])
         for file in storage_of(any_ledger.folder).list_below(any_ledger.folder)
     }
-    assert files == {"config.json", "history.jsonl", "best_epoch.json", "checkpoint/state.pt", "status.json"}
+    lines = {"history.jsonl", "val_questions.jsonl"}
+    assert files == {"config.json", "best_epoch.json", "checkpoint/state.pt", "status.json"} | lines
 
 
 @pytest.mark.parametrize(("instant", "file", "best"), [(3, ".state.pt", False), (7, ".best_epoch.json", True)])

@@ -29,7 +29,10 @@ Run = Callable[..., list[Step]]
 
 def test_a_trial_reports_every_epoch_and_writes_it_down(environment: TrialEnvironment, spec_of: Ask, run: Run):
     steps = run(spec_of(max_epochs=3), environment)
-    (record,) = read_ledger(environment.results.dataset("demo").trials)
+    trials = environment.results.dataset("demo").trials
+    (record,) = read_ledger(trials)
+    scores = TrialLedger(trials / "abc").question_scores()
+    assert [float(np.mean(scores[step.epoch])) for step in steps] == [step.value for step in steps]
     assert [(step.epoch, step.done) for step in steps] == [(1, False), (2, False), (3, True)]
     assert [step.value for step in steps] == [epoch[METRIC] for epoch in record.history]
     assert (record.trial_id, record.number, record.status, record.error) == ("abc", 5, Status.COMPLETED, "")
@@ -56,6 +59,8 @@ def test_every_question_of_the_best_epoch_is_kept_beside_the_trial_s_own_baselin
     scorer = pan_scorer(trainer.model, trainer.task, Split.VAL, trainer.device)
     val, train = (trainer.task.evaluate(scorer, split)[METRIC] for split in (Split.VAL, Split.TRAIN))
     assert record.best.questions == {METRIC: val.tolist()}
+    ledger = TrialLedger(environment.results.dataset("demo").trials / "abc")
+    assert ledger.question_scores_at(record.best.epoch) == val.tolist()
     assert (epoch[METRIC], epoch[f"train/{METRIC}"]) == (val.mean(), train.mean())
     untrained = nearest_class_mean(normalised_features(trainer.task, trainer.config.normalisation))
     assert record.best.baselines == {NORMALISED: {METRIC: trainer.task.evaluate(untrained, Split.VAL)[METRIC].tolist()}}
