@@ -36,9 +36,18 @@ class Scheduler(StrEnum):
 
 
 class Sampler(StrEnum):
-    """How parameters are suggested: `tpe` learns from finished trials, `random` does not."""
+    """How parameters are suggested.
+
+    Attributes:
+        TPE: Optuna's tree-structured Parzen estimator.
+        TPE_GROUPED: The same, with a joint model of each group of parameters that occur together.
+        PRIOR: Around the first trials and the best trials so far.
+        RANDOM: Anywhere in the space; does not learn.
+    """
 
     TPE = "tpe"
+    TPE_GROUPED = "tpe-grouped"
+    PRIOR = "prior"
     RANDOM = "random"
 
 

@@ -322,7 +322,8 @@ class StudyConfig:
         Sampler.TPE,
         Sampler,
         "|".join(Sampler),
-        "`tpe` learns from finished trials, `random` does not",
+        "how trials are suggested: `tpe` and `tpe-grouped` model the trials so far, `prior` mixes TPE with draws "
+        "around the first trials and the best so far, `random` does not learn",
         group=Group.SEARCH,
         signed=Signed.STUDY,
     )

@@ -60,7 +60,7 @@ def write_lines(file: Path, lines: list[str]) -> None:
         (["--max-concurrent", "0"], "--max-concurrent must be at least 1 .., got 0."),
         (["--time-budget", "soon"], "expected a duration such as 90s, 30m or 2h, got 'soon'"),
         (["--scheduler", "pbt"], "choose from asha, none, got 'pbt'"),
-        (["--sampler", "grid"], "choose from tpe, random, got 'grid'"),
+        (["--sampler", "grid"], "choose from tpe, tpe-grouped, prior, random, got 'grid'"),
         (["--regime", "thawed"], "choose from frozen"),
         (["--backbone", "resnet19"], "unknown backbone 'resnet19'; choose a torchvision classification model such as"),
         (["--image-size", "0"], "--image-size must be at least 1 px, got 0."),

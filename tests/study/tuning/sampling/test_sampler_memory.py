@@ -9,17 +9,19 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.samplers._tpe.sampler import _split_trials
+from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers._tpe.sampler import _split_trials  # pyright: ignore[reportPrivateUsage]
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from pan_model.objective import Objective
 from search_spaces import SPACES
+from study.config.choices import Sampler
 from study.config.search_space import replay
 from study.trials.ledger import Status, TrialRecord
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.sampling.sampler_memory import NUM_BEST, NUM_LATEST, NUMBER, SamplerMemory, rank, remember
+from study.tuning.sampling.samplers import make_sampler
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 Make = Callable[..., TrialRecord]
@@ -29,7 +31,7 @@ END = st.tuples(
 )
 
 
-def run_study(storage: BaseStorage, direction: str, ends: list[Any], order: list[int]) -> optuna.Study:
+def run_study(storage: BaseStorage, direction: Any, ends: list[Any], order: list[int]) -> optuna.Study:
     """Return a study whose trials start in order of their numbers and end in another order; some go on running."""
     study = optuna.create_study(storage=storage, sampler=RandomSampler(seed=0), direction=direction)
     trials = [study.ask() for _ in ends]
@@ -103,10 +105,12 @@ def test_a_repeated_suggestion_is_forgotten():
     assert study.trials == []
 
 
-@pytest.mark.parametrize("make", [TPESampler])
-def test_where_trials_fail_few_are_suggested(make: Callable[..., BaseSampler]):
+@pytest.mark.parametrize("kind", [Sampler.TPE, Sampler.TPE_GROUPED, Sampler.PRIOR])
+def test_where_trials_fail_few_are_suggested(kind: Sampler):
+    space = replace(SPACES["demo"], first_trials=())
+
     def num_failed(storage: BaseStorage) -> int:
-        study = optuna.create_study(storage=storage, sampler=make(seed=0))
+        study = optuna.create_study(storage=storage, sampler=make_sampler(kind, 0, 0, space))
         for number in range(60):
             trial = study.ask()
             trial.set_user_attr(NUMBER, number)
