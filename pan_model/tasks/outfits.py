@@ -68,6 +68,16 @@ class OutfitTask(Task):
         for split in (Split.VAL, Split.TEST):
             self._check_questions(split)
 
+    @property
+    def training_outfits(self) -> tuple[Outfit, ...]:
+        """The outfits to train on."""
+        return self._training_outfits
+
+    @property
+    def categories(self) -> Int[np.ndarray, "N"]:
+        """The category of each item."""
+        return self._outfits.categories
+
     def normalisation_groups(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
         """Return every training item once for each of its outfits, and the number of that outfit."""
         sizes = [len(outfit) for outfit in self._training_outfits]

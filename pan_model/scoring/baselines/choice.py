@@ -8,9 +8,27 @@ import numpy as np
 
 from pan_model.data.splits import Split
 from pan_model.scores import QuestionScores
+from pan_model.scoring.baselines import (
+    attributes_only,
+    class_means,
+    logistic_regression,
+    proxy_anchor,
+    reranked,
+    set_transformer,
+)
+from pan_model.scoring.baselines.attributes_only import fit_attributes_only, has_attributes
+from pan_model.scoring.baselines.class_means import fit_centred_l2, fit_lda
+from pan_model.scoring.baselines.logistic_regression import fit_logistic_regression
+from pan_model.scoring.baselines.proxy_anchor import fit_proxy_anchor
+from pan_model.scoring.baselines.reranked import fit_reranked
+from pan_model.scoring.baselines.set_transformer import fit_set_transformer
 from pan_model.scoring.baselines.setting import Fit, Setting
 from pan_model.scoring.baselines.untrained import NORMALISED, cosine_baseline, siamese_distance
 from pan_model.shapes import Float
+from pan_model.tasks.few_shot import FewShotTask
+from pan_model.tasks.outfits import OutfitTask
+from pan_model.tasks.retrieval import RetrievalTask
+from pan_model.tasks.same_class import SameClassTask
 from pan_model.tasks.task import SetScorer, Task
 
 PAPER_SETTING = "paper_setting"
@@ -59,10 +77,35 @@ def _fit_distance(_task: Task, settings: Sequence[Setting], inputs: Float[np.nda
     return (siamese_distance(inputs) for _ in settings)
 
 
+def _has_classes(task: Task) -> bool:
+    return isinstance(task, SameClassTask)
+
+
+def _has_episodes(task: Task) -> bool:
+    return isinstance(task, FewShotTask)
+
+
+def _is_retrieval(task: Task) -> bool:
+    return isinstance(task, RetrievalTask)
+
+
+def _has_outfits(task: Task) -> bool:
+    return isinstance(task, OutfitTask)
+
+
 BASELINES: dict[str, Baseline] = {
     "nearest_class_mean": Baseline(fit=_fit_cosine),
+    "centred_l2": Baseline(fit=fit_centred_l2),
+    "lda": Baseline(fit=fit_lda, suits=_has_classes, settings=class_means.LDA_SETTINGS),
+    "reranked": Baseline(fit=fit_reranked, suits=_is_retrieval, settings=reranked.SETTINGS),
     NORMALISED: Baseline(fit=_fit_cosine, needs_inputs=True),
+    "logistic_regression": Baseline(
+        fit=fit_logistic_regression, suits=_has_episodes, settings=logistic_regression.SETTINGS, needs_inputs=True
+    ),
     "siamese_distance": Baseline(fit=_fit_distance),
+    "attributes_only": Baseline(fit=fit_attributes_only, suits=has_attributes, settings=attributes_only.SETTINGS),
+    "proxy_anchor": Baseline(fit=fit_proxy_anchor, suits=_has_classes, settings=proxy_anchor.SETTINGS),
+    "set_transformer": Baseline(fit=fit_set_transformer, suits=_has_outfits, settings=set_transformer.SETTINGS),
 }
 """All baselines that are fitted here, in the order of tables."""
 
@@ -94,7 +137,7 @@ def fit_baseline(
         task: The task.
         setting: One of `settings_of(name, task)`.
         inputs: The winner's normalised features of all items. Baselines of `NEEDS_INPUTS` need them, others ignore
-            them. Rows that are neither training items nor asked for are not read.
+            them. Only the rows of items that are asked for are read.
 
     Raises:
         ValueError: The task has no such baseline, or `inputs` are missing.

@@ -26,3 +26,7 @@ class Fit(Protocol):
     ) -> Iterator[SetScorer]:
         """Fit on `inputs`, the features as extracted, or as the winner normalises them (`NEEDS_INPUTS`)."""
         ...
+
+
+TRAINING_SEED = 0
+"""The seed of baselines that are trained: in every study on the same data, they are the same."""

@@ -48,7 +48,7 @@ def nearest_class_mean(features: Float[np.ndarray, "N D"]) -> SetScorer:
     def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         return np.stack(
             [
-                _unit(features[query]) @ _unit(features[members].mean(axis=1)).T
+                unit_rows(features[query]) @ unit_rows(features[members].mean(axis=1)).T
                 for query, members in zip(queries, sets, strict=True)
             ]
         )
@@ -62,7 +62,7 @@ def mean_cosine(features: Float[np.ndarray, "N D"]) -> SetScorer:
     def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         return np.stack(
             [
-                (_unit(features[query]) @ _unit(features[members.ravel()]).T)
+                (unit_rows(features[query]) @ unit_rows(features[members.ravel()]).T)
                 .reshape(len(query), *members.shape)
                 .mean(axis=2)
                 for query, members in zip(queries, sets, strict=True)
@@ -86,7 +86,8 @@ def siamese_distance(features: Float[np.ndarray, "N D"]) -> SetScorer:
     return score
 
 
-def _unit(vectors: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
+def unit_rows(vectors: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
+    """Scale vectors to unit length; zero vectors stay zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 

@@ -44,9 +44,9 @@ def test_the_best_setting_on_val_is_chosen_and_one_without_numbers_is_not(
     task: FewShotTask, monkeypatch: pytest.MonkeyPatch
 ):
     def fit(_task: Task, settings: Sequence[Setting], inputs: np.ndarray, /) -> Iterator[SetScorer]:
-        return (nearest_class_mean(inputs * setting["factor"]) for setting in settings)
+        return (nearest_class_mean(inputs * float(setting["factor"])) for setting in settings)
 
-    settings = ({"factor": float("nan")}, {"factor": 0.0}, {"factor": 1.0}, {"factor": 2.0})
+    settings: tuple[Setting, ...] = ({"factor": float("nan")}, {"factor": 0.0}, {"factor": 1.0}, {"factor": 2.0})
     monkeypatch.setitem(BASELINES, "scaled", Baseline(fit=fit, settings=settings))
     assert choose_baseline("scaled", task).setting == {"factor": 1.0}
     assert names_of(task)[-2:] == ("scaled", "paper_setting")
