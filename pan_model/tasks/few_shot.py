@@ -1,5 +1,6 @@
 """The few-shot task: trains on same-class pairs; metrics are 5-way 5-shot episodes and recall (CUB, demo)."""
 
+from copy import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,6 +26,9 @@ NUM_EPISODES = {Split.TRAIN: 10, Split.VAL: 100, Split.TEST: 600}
 
 NUM_BALANCED = {Split.TRAIN: 20, Split.VAL: 120}
 """Balanced questions, each of 6 episodes with one query of each class."""
+
+FRESH_FACTOR = 5
+"""How many times as many questions val has after `FewShotTask.with_fresh_val`."""
 
 RECALL_AT = (1, 2, 4, 8)
 EPISODES_PURPOSE = 2
@@ -159,8 +163,16 @@ class FewShotTask(SameClassTask):
     ) -> None:
         super().__init__(featured, seed=seed, train_on=train_on, val_questions=val_questions)
         self._episodes: dict[Split, Episodes] = {}
+        self._val_factor = 1
         for split in (Split.VAL, Split.TEST):
             self._check_episodes(split)
+
+    def with_fresh_val(self, seed: int) -> "FewShotTask":
+        """Return the task with questions that are drawn from another seed, 5 times as many on val."""
+        fresh = copy(self)
+        fresh.seed, fresh._scored, fresh._episodes = seed, {}, {}
+        fresh._val_factor = FRESH_FACTOR
+        return fresh
 
     def evaluate(self, scorer: SetScorer, split: Split) -> QuestionScores:
         """Return the accuracy of each episode of a split; or the mean of the episodes of each balanced question."""
@@ -202,8 +214,9 @@ class FewShotTask(SameClassTask):
         return self._episodes[split]
 
     def _draw(self, split: Split, items: Int[np.ndarray, "n"]) -> Episodes:
+        factor = self._val_factor if split is Split.VAL else 1
         if split in NUM_BALANCED and self.val_questions is ValQuestions.REDUCED:
             generator = np.random.default_rng([self.seed, BALANCED_PURPOSE])
-            return draw_balanced_episodes(items, self.featured.classes[items], NUM_BALANCED[split], generator)
+            return draw_balanced_episodes(items, self.featured.classes[items], factor * NUM_BALANCED[split], generator)
         generator = np.random.default_rng([self.seed, EPISODES_PURPOSE, NUM_EPISODES[split]])
-        return draw_episodes(items, self.featured.classes[items], NUM_EPISODES[split], generator)
+        return draw_episodes(items, self.featured.classes[items], factor * NUM_EPISODES[split], generator)

@@ -103,6 +103,12 @@ class OutfitTask(Task):
         learning._paper_num_pairs = 2 * learning._positives.shape[1]
         return learning, edges
 
+    def with_fresh_val(self, seed: int) -> "OutfitTask":
+        """Return the task with questions on the same outfits that are drawn from another seed."""
+        fresh = copy(self)
+        fresh.seed, fresh._scored, fresh._questions = seed, {}, {}
+        return fresh
+
     def edges_around(
         self, split: Split, queries: Int[np.ndarray, "Q"], sets: Int[np.ndarray, "C S"], *, context: int = 0
     ) -> Int[np.ndarray, "2 L"]:

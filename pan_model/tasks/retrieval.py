@@ -1,11 +1,12 @@
 """The retrieval task: trains on same-class pairs; metrics compare queries with a gallery (In-Shop, folders)."""
 
+from copy import copy
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
-from pan_model.data.splits import Split, ValQuestions, queries_and_gallery, roles_of
+from pan_model.data.splits import Split, ValQuestions, alternate, queries_and_gallery, roles_of
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
@@ -25,6 +26,9 @@ TRAIN_SAMPLE = {ValQuestions.REDUCED: (100, 250), ValQuestions.FULL: (200, 1000)
 NUM_PARTS = 4
 MIN_GALLERY = 50
 """The parts of a gallery on val, and the fewest images of a part; a smaller gallery on val is not divided."""
+
+ROLES_PURPOSE = 6
+"""Key that separates the random numbers of `with_fresh_val` from others of the same seed."""
 
 PARTS_SEED = 1
 """Shuffles the products before they are divided into parts."""
@@ -76,6 +80,26 @@ class RetrievalTask(SameClassTask):
     def parts(self, split: Split) -> tuple[Retrieval, ...]:
         """Return the parts of a split's questions; each query is searched in the gallery of its part only."""
         return self._parts[split]
+
+    def with_fresh_val(self, seed: int) -> "RetrievalTask":
+        """Return the task with other queries on val: roles are drawn from the seed, and the gallery is whole.
+
+        In each product the images, shuffled, are queries and gallery images by turns. Then the roles are exchanged, so
+        that every image with another of its product is a query once. Many of these pairs of a query and a gallery image
+        are not among those of the usual questions.
+        """
+        fresh = copy(self)
+        fresh.seed, fresh._scored = seed, {}
+        fresh._parts = {**self._parts, Split.VAL: self._draw_roles(seed)}
+        return fresh
+
+    def _draw_roles(self, seed: int) -> tuple[Retrieval, ...]:
+        """Draw queries and a gallery from the images of val, and exchange the roles for a second part."""
+        items, classes = self.featured.splits[Split.VAL], self.featured.classes
+        shuffled = np.random.default_rng([seed, ROLES_PURPOSE]).permutation(items)
+        first, second = (np.sort(half) for half in alternate(shuffled, classes[shuffled]))
+        second = second[np.isin(classes[second], classes[first])]  # a product's only image has no match
+        return tuple(Retrieval(queries, np.setdiff1d(items, queries), 0) for queries in (first, second) if len(queries))
 
     @property
     def left_out(self) -> dict[str, int]:

@@ -75,6 +75,17 @@ class Task(ABC):
         return {}
 
     @abstractmethod
+    def with_fresh_val(self, seed: int) -> "Task":
+        """Return the task with other questions on val, drawn from another seed. Training pairs stay as they are.
+
+        They confirm a value that was chosen among many on the questions of val. They are asked once, so they may be
+        more. Other splits may have other questions, too.
+
+        Args:
+            seed: The seed from which questions are drawn.
+        """
+
+    @abstractmethod
     def draw_steps(self, config: PairsConfig, generator: np.random.Generator) -> list[Pairs]:
         """Draw the training pairs of an epoch as indices of items, one entry for each step."""
 

@@ -115,7 +115,7 @@ def read_study_data(paths: StudyPaths, now_s: Callable[[], float] = time.time) -
 
 def _read_dataset(files: DatasetPaths, entry: dict[str, Any], signed: dict[str, Any]) -> DatasetData:
     objective = Objective(**entry["objective"])
-    records = read_with_winner(files, objective)
+    records = read_with_winner(files, entry)
     return DatasetData(
         files=files,
         entry=entry,

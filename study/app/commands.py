@@ -124,21 +124,18 @@ def run_from_words(words: Sequence[str], terminal: Terminal, script: Path | None
 
 
 def _is_finished(config: StudyConfig) -> bool:
-    """Return whether the ledger of every dataset holds as many ended trials as the study requests."""
+    """Return whether every ledger has as many ended trials as the study requests, and the best are confirmed."""
     from study.trials.more_epochs import count_missing, read_for_search
+    from study.trials.selection.confirmation import select_winner
 
-    return all(
-        count_missing(
-            read_for_search(
-                config.results.dataset(plan.dataset).trials,
-                plan.row.task.objective,
-                plan.max_epochs,
-            ),
-            plan.num_trials,
-        )
-        == 0
-        for plan in config.plans
-    )
+    for plan in config.plans:
+        files, objective = config.results.dataset(plan.dataset), plan.row.task.objective
+        records = read_for_search(files.trials, objective, plan.max_epochs)
+        if count_missing(records, plan.num_trials):
+            return False
+        if select_winner(files, objective, records, config.num_confirmed).missing:
+            return False
+    return True
 
 
 def _collate(words: Sequence[str], terminal: Terminal) -> int:

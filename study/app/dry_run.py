@@ -15,6 +15,7 @@ from study.config.dataset_plan import DatasetPlan
 from study.config.space_description import describe_space
 from study.config.study_config import StudyConfig
 from study.trials.first_trials import FirstTrials
+from study.trials.selection.confirmation import NUM_SEEDS
 
 
 def describe_plan(config: StudyConfig, first_trials: Mapping[str, FirstTrials] | None = None) -> list[str]:
@@ -53,6 +54,20 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
         f"  {_describe_preprocessing(plan.features.transform)}",
         *_describe_training(plan),
         *_describe_encoders(plan.space),
+        *_describe_confirmation(config, plan),
+    ]
+
+
+def _describe_confirmation(config: StudyConfig, plan: DatasetPlan) -> list[str]:
+    """Describe the confirmation, and what it costs at most."""
+    confirmed = min(config.num_confirmed, plan.num_trials)
+    if not confirmed:
+        return ["  the best trial on val is not confirmed (--confirm 0)"]
+    runs = confirmed * NUM_SEEDS
+    return [
+        f"  confirmation: the best {counted(confirmed, 'trial')} on val are trained from {NUM_SEEDS} other seeds and "
+        f"judged once on fresh questions: {runs} runs of as many epochs as each trial's best, at most "
+        f"{counted(runs * plan.max_epochs, 'epoch')}"
     ]
 
 

@@ -12,8 +12,9 @@ from study.storage.files import exists
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.terminal import Terminal
-from study.trials.ledger import TrialRecord, best_completed, read_ledger
+from study.trials.ledger import TrialRecord, read_ledger
 from study.trials.preparation import PreparedDataset
+from study.trials.selection.confirmation import select_winner
 
 
 def make_study_examples(
@@ -74,9 +75,10 @@ def make_examples_again(
     from study.app.prepare_again import prepare_again
     from study.config.study_file import read_study
 
+    entries = read_study(paths.study)["datasets"]
     best_configs = [
         (dataset, paths.dataset(dataset).best_config)
-        for dataset in read_study(paths.study)["datasets"]
+        for dataset in entries
         if exists(paths.dataset(dataset).best_config)
     ]
     if not best_configs:
@@ -89,12 +91,13 @@ def make_examples_again(
         source = _Source(best_config=file, data_root=data_root, cache_dir=cache_dir, weights=weights)
         prepared = prepare_again(best, source, terminal)
         files = paths.dataset(dataset)
-        found = best_completed(read_ledger(files.trials, best=False), prepared.row.task.objective)
+        records, objective = read_ledger(files.trials, best=False), prepared.row.task.objective
+        found = select_winner(files, objective, records, entries[dataset].get("confirm", 0)).candidate
         if found is None:
             raise UserError(
                 f"{files.trials}: holds no completed trial; study/collate.py {paths.root} brings it up to date."
             )
-        _make(files, prepared, found[0], terminal, again=True)
+        _make(files, prepared, found.record, terminal, again=True)
 
 
 def _make(

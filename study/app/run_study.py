@@ -26,6 +26,7 @@ from study.config.study_config import StudyConfig
 from study.nodes.deployment import describe_code
 from study.nodes.ray_address import configure_ray_environment, describe_cluster, find_cluster
 from study.nodes.ray_start import prepare_ray_start
+from study.nodes.requirements import check_disk_space
 from study.nodes.resources import Node
 from study.nodes.slots import Slots, allocate_slots, loading_processes_here
 from study.reporting.collation import Collated, collate
@@ -33,7 +34,6 @@ from study.reporting.report import report_study
 from study.storage.driver_file import DriverRecord, DriverState
 from study.storage.files import exists, storage_of, write_file, write_json
 from study.terminal import Terminal
-from study.trials.disk_space import check_disk_space
 from study.trials.first_trials import FirstTrials
 from study.trials.ledger import Status, read_ledger
 from study.trials.more_epochs import as_searched, count_missing, describe_more_epochs
@@ -162,7 +162,8 @@ def _end(config: StudyConfig, collated: Mapping[str, Collated], ended_by: str) -
         )
         for plan in config.plans
     )
-    if lacks_trials and ended_by:
+    lacks_runs = any(dataset.summary.selection.missing for dataset in collated.values())
+    if (lacks_trials or lacks_runs) and ended_by:
         return DriverState.INTERRUPTED, ended_by
     if all(dataset.summary.best is None for dataset in collated.values()):
         return DriverState.FAILED, "no trial completed"

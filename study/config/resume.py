@@ -128,6 +128,19 @@ def keep_val_questions(config: StudyConfig, earlier: dict[str, Any]) -> StudyCon
     return replace(config, val_questions=ValQuestions(was))
 
 
+def keep_confirm(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
+    """Return the configuration with --confirm of an earlier run, unless it is given.
+
+    Studies of releases without the flag confirmed nothing.
+
+    Args:
+        config: The study.
+        earlier: The study.json of the earlier run.
+    """
+    was = earlier.get("config", {}).get("confirm", 0)
+    return replace(config, confirm=was) if config.confirm is None else config
+
+
 def keep_space(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
     """Return the configuration with the choice of the search space of an earlier run, unless it makes one.
 
@@ -155,7 +168,7 @@ def keep_choices(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
         config: The study.
         earlier: The study.json of the earlier run.
     """
-    config = with_earlier_numbers(config, earlier)
+    config = keep_confirm(with_earlier_numbers(config, earlier), earlier)
     return keep_space(keep_val_questions(keep_preprocessing(config, earlier), earlier), earlier)
 
 
@@ -371,6 +384,7 @@ def describe_study(
                 "num_trials": plan.num_trials,
                 "max_epochs": plan.max_epochs,
                 "grace_epochs": plan.grace_epochs,
+                "confirm": config.num_confirmed,
                 **_history_of_epochs(plan, earlier, this_run["created"]),
                 "objective": {
                     "name": plan.row.task.objective.name,

@@ -35,6 +35,9 @@ from study.storage.paths import StudyPaths
 DEFAULT_CACHE = user_cache_path("pan-study")
 """Default of --cache-dir: a folder in the user's cache folder."""
 
+DEFAULT_CONFIRM = 3
+"""Default of --confirm: the number of trials of each dataset that are confirmed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
@@ -352,6 +355,15 @@ class StudyConfig:
         group=Group.SEARCH,
         signed=Signed.STUDY,
     )
+    confirm: int | None = flag(
+        None,
+        int,
+        "K",
+        "when the trials have ended, train the K best on val again from 3 other seeds and judge them once on fresh val "
+        "questions; the best there is the winner. 0: the best on val is",
+        group=Group.SEARCH,
+        default_text="3; a resumed study keeps its choice",
+    )
     seed: int = flag(0, int, "S", "seed of the study and of every trial", group=Group.SEARCH, signed=Signed.STUDY)
     cpus_per_trial: int = flag(1, int, "N", "CPU cores and threads of a trial", group=Group.RESOURCES)
     gpus_per_trial: float | None = flag(
@@ -400,7 +412,7 @@ class StudyConfig:
         check_at_least(1, cpus_per_trial=self.cpus_per_trial, max_concurrent=self.max_concurrent)
         check_at_least(1, backbone_epochs=self.backbone_epochs)
         check_at_least(0, gpus_per_trial=self.gpus_per_trial, max_failures=self.max_failures, seed=self.seed)
-        check_at_least(0, data_workers=self.data_workers)
+        check_at_least(0, data_workers=self.data_workers, confirm=self.confirm)
         if self.backbone_epochs is not None and self.backbone_training is BackboneTraining.NONE:
             raise UserError("--backbone-epochs needs --backbone-training siamese or proxynca, got none.")
         if (self.gpus_per_trial or 0) > 1 and not float(self.gpus_per_trial or 0).is_integer():
@@ -427,6 +439,11 @@ class StudyConfig:
     def study_name(self) -> str:
         """The given name, or the names of the datasets."""
         return "-".join(self.datasets) if self.name is None else self.name
+
+    @property
+    def num_confirmed(self) -> int:
+        """The number of trials of each dataset that are confirmed."""
+        return DEFAULT_CONFIRM if self.confirm is None else self.confirm
 
     @property
     def results(self) -> StudyPaths:

@@ -1,19 +1,37 @@
-"""Requirements of nodes that join after the preflight: the first trial on such a node checks them before it writes."""
+"""Requirements of the disk of the output, and of nodes that join after the preflight.
+
+The disk is checked before any work. The first trial on a node that joins checks the node before it writes.
+"""
 
 import hashlib
+import shutil
 import time
 from dataclasses import dataclass
 
+from pan_model.backbones.architectures import build_backbone_shapes
 from pan_model.errors import UserError
+from pan_model.files import existing_parent, file_size
+from study.config.choices import Regime
+from study.config.dataset_plan import DatasetPlan
+from study.config.study_config import StudyConfig
 from study.nodes.node_probe import ABSENT, code_digest, gpu_problem
 from study.storage.files import read_if_exists
+from study.storage.location import local_path
 from study.storage.paths import StudyPaths
+from study.trials.ledger import count_ended, read_ledger
+from study.trials.selection.confirmation import NUM_SEEDS
 
 REQUIREMENT_FAILURE = "requirement_failure"
 """Key, in the result of a trial, of the reason why its node must not run trials."""
 
 MOUNT_TIMEOUT_S = 30.0
 """Time until a shared folder is mounted on a node that has just started, at most."""
+
+LEDGER_BYTES = 10**6
+"""Disk space that a trial on frozen features needs; half of such trials need more."""
+
+BYTES_PER_PARAMETER = 12
+"""Checkpoint bytes for each trained parameter: its value and two moments in 32 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +91,36 @@ def _study_digest(results: StudyPaths) -> str:
     except UserError:  # an object store that does not answer raises OSError instead, and the trial starts again
         return ABSENT
     return ABSENT if content is None else hashlib.sha256(content).hexdigest()
+
+
+def check_disk_space(config: StudyConfig) -> None:
+    """Raise UserError if the disk of the output has less free space than the missing trials need at least.
+
+    Args:
+        config: The study. An object store is not checked.
+    """
+    path = local_path(config.output)
+    if path is None:
+        return
+    free = shutil.disk_usage(existing_parent(path.absolute())).free
+    needed = sum(_num_missing(config, plan) * _trial_bytes(config, plan) for plan in config.plans)
+    if free < needed:
+        raise UserError(
+            f"--output {config.output}: {file_size(free)} are free there, but the trials need at least "
+            f"{file_size(needed)}; make room there, or give another --output or fewer --num-trials."
+        )
+
+
+def _num_missing(config: StudyConfig, plan: DatasetPlan) -> int:
+    """Return the number of trials that have not ended, and of runs that may confirm the best."""
+    trials = config.results.dataset(plan.dataset).trials
+    confirming = NUM_SEEDS * min(config.num_confirmed, plan.num_trials)
+    return max(0, plan.num_trials - count_ended(read_ledger(trials, best=False))) + confirming
+
+
+def _trial_bytes(config: StudyConfig, plan: DatasetPlan) -> int:
+    """Return the least number of bytes that a trial writes."""
+    if config.regime is Regime.FROZEN:
+        return LEDGER_BYTES
+    backbone = build_backbone_shapes(plan.features.backbone, plan.features.pooling)
+    return LEDGER_BYTES + BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in backbone.parameters())

@@ -1,4 +1,4 @@
-"""best_config.json: export the best trial's configuration, and read it for a final training.
+"""best_config.json: export the winner's configuration, and read it for a final training.
 
 The contract for other programs is the JSON Schema in study/best_config.schema.json. The models here accept the same
 files, which a test checks.
@@ -15,7 +15,9 @@ from study.storage.files import parse_json, read_if_exists, write_json
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location, local_path
 from study.storage.paths import DatasetPaths
-from study.trials.ledger import Status, TrialRecord, best_completed
+from study.trials.ledger import Status, TrialRecord
+from study.trials.question_scores import as_entry
+from study.trials.selection.confirmation import Candidate, Selection, select_winner
 
 SCHEMA_FILE = Path(__file__).parents[1] / "best_config.schema.json"
 BEST_CONFIG_SCHEMA = "pan-study/best-config/1"
@@ -138,6 +140,30 @@ class Provenance(JsonModel, extra="allow"):
     optuna: str
 
 
+class CandidateEntry(JsonModel, extra="forbid"):
+    """A trial that was confirmed: its value on val at selection, and its runs. Without a completed run, no value."""
+
+    trial_id: Name
+    val: float
+    epoch: Count
+    value: float | None = None
+    ci95: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    seeds: list[CountOrNone]
+    per_seed: list[float]
+    failed: CountOrNone
+
+
+class ConfirmationEntry(JsonModel, extra="forbid"):
+    """The confirmation of the best trials from other seeds, on fresh val questions. The winner's id is `chosen`."""
+
+    candidates: Annotated[list[CandidateEntry], Field(min_length=1)]
+    value: float
+    ci95: Annotated[list[float], Field(min_length=2, max_length=2)]
+    seeds: Annotated[list[CountOrNone], Field(min_length=1)]
+    questions: Count
+    chosen: Name
+
+
 class BestConfigFile(JsonModel, extra="forbid"):
     """The content of best_config.json."""
 
@@ -152,6 +178,7 @@ class BestConfigFile(JsonModel, extra="forbid"):
     study: StudyCounts
     data: Data
     provenance: Provenance
+    confirmation: ConfirmationEntry | None = None
 
 
 def export_best_config(results: DatasetPaths, study: dict[str, Any], records: list[TrialRecord]) -> bool:
@@ -167,10 +194,10 @@ def export_best_config(results: DatasetPaths, study: dict[str, Any], records: li
     """
     of_dataset = study["datasets"][results.dataset]
     objective = of_dataset["objective"]
-    best = best_completed(records, Objective(**objective))
-    if best is None:
+    selection = select_winner(results, Objective(**objective), records, of_dataset.get("confirm", 0))
+    if selection.winner is None:
         return False
-    record, value, epoch = best
+    record, value, epoch = selection.winner
     data = of_dataset["data"]
     content = {
         "schema": BEST_CONFIG_SCHEMA,
@@ -190,10 +217,44 @@ def export_best_config(results: DatasetPaths, study: dict[str, Any], records: li
         },
         "data": {key: data[key] for key in ("fingerprint", "splits", "options") if key in data},
         "provenance": {**study["provenance"], **_history_of_epochs(of_dataset)},
+        **_describe_confirmation(selection),
     }
     BestConfigFile.model_validate(content)
     write_json(results.best_config, content)
     return True
+
+
+def _describe_confirmation(selection: Selection) -> dict[str, Any]:
+    """Return the entry confirmation; nothing if the winner is not confirmed."""
+    chosen = selection.chosen
+    if chosen is None:
+        return {}
+    return {
+        "confirmation": {
+            "candidates": [_describe_candidate(candidate) for candidate in selection.candidates],
+            **_describe_value(chosen),
+            "seeds": chosen.judged_seeds,
+            "questions": chosen.num_questions,
+            "chosen": chosen.trial_id,
+        }
+    }
+
+
+def _describe_candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "trial_id": candidate.trial_id,
+        "val": candidate.value,
+        "epoch": candidate.epoch,
+        **_describe_value(candidate),
+        "seeds": candidate.judged_seeds,
+        "per_seed": candidate.per_seed,
+        "failed": len(candidate.failed),
+    }
+
+
+def _describe_value(candidate: Candidate) -> dict[str, Any]:
+    """Return the confirmed value with its interval; nothing if all runs of the candidate failed."""
+    return {} if candidate.confirmed is None else as_entry(candidate.confirmed, "value")
 
 
 def _history_of_epochs(of_dataset: dict[str, Any]) -> dict[str, str]:

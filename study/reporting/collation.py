@@ -1,5 +1,6 @@
 """Collation: write every file of a study that follows from study.json and the ledger."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pan_model.errors import UserError
@@ -11,7 +12,8 @@ from study.reporting.tables import write_tables
 from study.storage.files import copy_all, exists, storage_of
 from study.storage.location import Location, absolute, local_path
 from study.storage.paths import DatasetPaths, StudyPaths
-from study.trials.ledger import TrialLedger, TrialRecord, best_completed, read_ledger
+from study.trials.ledger import TrialRecord, read_ledger
+from study.trials.selection.confirmation import select_winner
 
 
 class Collated(NamedTuple):
@@ -39,7 +41,7 @@ def collate(results: StudyPaths, *, over: bool = False) -> dict[str, Collated]:
     for dataset, entry in study["datasets"].items():
         files = results.dataset(dataset)
         objective = Objective(**entry["objective"])
-        ledger[dataset] = read_with_winner(files, objective)
+        ledger[dataset] = read_with_winner(files, entry)
         write_tables(files, ledger[dataset], objective)
         export_best_config(files, study, ledger[dataset])
     summaries = write_summary(results, study, ledger, over=over)
@@ -53,14 +55,18 @@ def read_begun_study(results: StudyPaths) -> dict[str, Any]:
     return read_study(results.study)
 
 
-def read_with_winner(files: DatasetPaths, objective: Objective) -> list[TrialRecord]:
-    """Read the trials. Only the winner has scores of single questions: those of all trials would fill the memory."""
+def read_with_winner(files: DatasetPaths, entry: Mapping[str, Any]) -> list[TrialRecord]:
+    """Read the trials. Only the winner has scores of single questions: those of all trials would fill the memory.
+
+    Args:
+        files: The dataset's files.
+        entry: The dataset's entry in study.json.
+    """
     records = read_ledger(files.trials, best=False)
-    best = best_completed(records, objective)
-    if best is None:
+    winner = select_winner(files, Objective(**entry["objective"]), records, entry.get("confirm", 0)).candidate
+    if winner is None:
         return records
-    winner = TrialLedger(files.trials / best[0].trial_id).read()
-    return [winner if record.trial_id == winner.trial_id else record for record in records]
+    return [winner.record if record.trial_id == winner.trial_id else record for record in records]
 
 
 def copy_results(results: StudyPaths, folder: Location) -> int:
@@ -81,6 +87,7 @@ def copy_results(results: StudyPaths, folder: Location) -> int:
         raise UserError(f"--copy must name another folder than the study's, got {folder}.")
     depth = len(results.root.parts)
     names = {file: file.parts[depth:] for file in storage_of(results.root).list_below(results.root)}
-    copies = {file: local_folder.joinpath(*parts) for file, parts in names.items() if parts[1:2] != ("trials",)}
+    ledgers = (("trials",), ("confirmation",))
+    copies = {file: local_folder.joinpath(*parts) for file, parts in names.items() if parts[1:2] not in ledgers}
     copy_all(copies)
     return len(copies)

@@ -7,6 +7,7 @@ from study.config.dataset_plan import DatasetPlan
 from study.config.study_config import StudyConfig
 from study.reporting.collation import Collated
 from study.reporting.next_commands import next_commands
+from study.reporting.selection import candidate_rows, describe_values
 from study.reporting.summary import DatasetSummary
 from study.storage.files import exists
 from study.storage.location import Location
@@ -56,6 +57,8 @@ def _report_dataset(
         terminal.say(
             f"{plan.dataset}: {reason} before {counted(plan.num_trials, 'trial')} had ended; --resume continues"
         )
+    elif summary.selection.missing and ended_by:
+        terminal.say(f"{plan.dataset}: {ended_by} before the best were confirmed; --resume continues")
     if any(record.status is Status.FAILED for record in records):
         table = config.results.dataset(plan.dataset).trials_table
         terminal.say(f"{plan.dataset}: the column error of {table} says why trials failed")
@@ -64,8 +67,17 @@ def _report_dataset(
         return False
     record, value, epoch = summary.best
     terminal.say(f"{plan.dataset}: best {summary.metric} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
+    _print_selection(summary, terminal)
     print_comparison(summary, terminal)
     return True
+
+
+def _print_selection(summary: DatasetSummary, terminal: Terminal) -> None:
+    """Print the winner's values at selection, at confirmation and on test, and the candidates."""
+    terminal.say(f"  {describe_values(summary.selection, summary.scores[0].test)}")
+    if summary.selection.planned:
+        for trial, selected, confirmed, _, runs in candidate_rows(summary.selection):
+            terminal.say(f"  trial {trial}: {selected}, at confirmation {confirmed or 'not known'}; {runs}")
 
 
 def print_comparison(summary: DatasetSummary, terminal: Terminal) -> None:

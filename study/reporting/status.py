@@ -10,6 +10,7 @@ from typing import Any
 from pan_model.command_line import counted
 from pan_model.objective import Objective
 from study.reporting.collation import read_begun_study
+from study.reporting.selection import describe_confirmation
 from study.storage.driver_file import (
     SILENT_AFTER_S,
     Driver,
@@ -23,8 +24,9 @@ from study.storage.files import storage_of
 from study.storage.location import Location
 from study.storage.paths import StudyPaths
 from study.terminal import duration
-from study.trials.ledger import Status, TrialRecord, best_completed, count_by_status, count_ended, read_ledger
+from study.trials.ledger import Status, TrialRecord, count_by_status, count_ended, read_ledger
 from study.trials.more_epochs import as_searched, count_missing
+from study.trials.selection.confirmation import Selection, select_winner
 
 QUIET_S = 600.0
 """Seconds without an epoch after which a study without driver.json counts as interrupted."""
@@ -72,8 +74,9 @@ def describe_status(
         times = _times(files.trials, records)
         last += [times.last] if times else []
         searched = as_searched(records, files.trials, Objective(**entry["objective"]), entry["max_epochs"])
-        missing += count_missing(searched, entry["num_trials"])
-        by_dataset += _describe_dataset(dataset, entry, records, times, now, over)
+        selection = select_winner(files, Objective(**entry["objective"]), records, entry.get("confirm", 0))
+        missing += count_missing(searched, entry["num_trials"]) + selection.missing
+        by_dataset += _describe_dataset(dataset, entry, records, selection, times, now, over)
     if driver is None:
         lines.append(_guess_state(missing, max(last, default=None), now))
     else:
@@ -130,16 +133,17 @@ def _describe_dataset(
     dataset: str,
     entry: Mapping[str, Any],
     records: list[TrialRecord],
+    selection: Selection,
     times: Times | None,
     now_s: float,
     over: bool,
 ) -> list[str]:
     planned, objective = entry["num_trials"], Objective(**entry["objective"])
     lines = [f"{dataset}: {count_ended(records)}/{counted(planned, 'trial')}, {count_by_status(records, over=over)}"]
-    best = best_completed(records, objective)
-    if best is not None:
-        record, value, epoch = best
+    if selection.winner is not None:
+        record, value, epoch = selection.winner
         lines.append(f"  best {objective.name} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
+        lines.append(f"  {describe_confirmation(selection)}")
     running = [record for record in records if record.status is Status.RUNNING]
     if times is None or not running:
         return lines

@@ -15,17 +15,20 @@ from study.reporting.cautions import find_cautions, find_foreign_final, find_sho
 from study.reporting.comparison import MethodScores, check_same_questions, compare_methods
 from study.reporting.final_metrics import PAN, read_final
 from study.reporting.relevance import describe_relevance, find_idle_attributes
+from study.reporting.selection import describe_selection, find_selection_cautions
 from study.reporting.tables import markdown_table, parameter_table, to_csv
 from study.storage.files import write_text
 from study.storage.location import Location
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.first_trials import find_trial
-from study.trials.ledger import Status, TrialLedger, TrialRecord, best_completed
+from study.trials.ledger import Status, TrialLedger, TrialRecord
 from study.trials.question_scores import QuestionLists, describe_lead, read_baselines
+from study.trials.selection.confirmation import Selection, select_winner
 
 HOW_TO_READ = (
     'All methods answer the same questions; intervals are 95% over questions, those of "PAN is" question by question.',
-    "The best trial was chosen on val, so its value there is optimistic. Where the value on train, from fewer",
+    'The best trial was chosen on val, so its value there is optimistic; "confirmed" is not: new runs of the best',
+    "trials, judged once on fresh val questions. Where the value on train, from fewer",
     "questions, is far above that on val, the model overfits the training classes. The test split is read once, by",
     "`study/final.py`. On val, paper_setting has as many epochs as the trials and at most 8192 pairs in each; on test,",
     "all pairs and up to the paper's number of epochs, on train + val.",
@@ -45,12 +48,14 @@ class DatasetSummary:
         planned: The number of trials that the study requests.
         by_status: The number of trials by status.
         epochs_spent: The number of epochs of all trials.
+        epochs_confirming: The number of epochs of the runs that confirm the best trials.
         epochs_saved: The number of epochs that completed and stopped trials did not run.
-        best: The winner, its value and its epoch; None if no trial completed.
+        best: The winner, its value on val at selection and its epoch; None if no trial completed.
         scores: The scores of PAN and the baselines.
         cautions: The cautions about the data and the winner.
         first_trials: The first trials that were given: the source, the id, the status and the best value of each.
         notes: What a user should know of how the dataset was read, and what was left out.
+        selection: The trials among which the winner was chosen, and their confirmation.
     """
 
     dataset: str
@@ -58,7 +63,9 @@ class DatasetSummary:
     planned: int
     by_status: dict[str, int]
     epochs_spent: int
+    epochs_confirming: int
     epochs_saved: int
+    selection: Selection
     best: tuple[TrialRecord, float, int] | None
     scores: list[MethodScores]
     cautions: list[str]
@@ -78,17 +85,21 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
         UserError: If a file is damaged, or methods were not scored on the same questions.
     """
     objective = Objective(**entry["objective"])
-    best = best_completed(records, objective)
+    selection = select_winner(files, objective, records, entry.get("confirm", 0))
+    best = selection.winner
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     winner, _, epoch = best or (None, 0.0, 0)
     scores, cautions = _compare(files, entry, objective.name, winner, epoch, [record.config for record in records])
+    cautions += find_selection_cautions(selection, scores)
     return DatasetSummary(
         dataset=files.dataset,
         metric=objective.name,
         planned=entry["num_trials"],
         by_status={status.value: sum(record.status is status for record in records) for status in Status},
         epochs_spent=sum(len(record.history) for record in records),
+        epochs_confirming=selection.epochs_spent,
         epochs_saved=sum(entry["max_epochs"] - len(record.history) for record in ended),
+        selection=selection,
         best=best,
         scores=scores,
         cautions=[*entry.get("data", {}).get("cautions", []), *cautions],
@@ -182,12 +193,22 @@ def summary_row(summary: DatasetSummary) -> dict[str, Any]:
         "best_value": value,
         "best_epoch": epoch,
         "best_trial": winner.trial_id if winner else None,
+        **_confirmed_columns(summary.selection),
         "epochs_spent": summary.epochs_spent,
+        "epochs_confirming": summary.epochs_confirming,
         "epochs_saved": summary.epochs_saved,
         **{key: value for scores in summary.scores for key, value in _columns(scores).items()},
         "cautions": "; ".join(summary.cautions),
         "config": json.dumps(winner.config, ensure_ascii=False) if winner else None,
     }
+
+
+def _confirmed_columns(selection: Selection) -> dict[str, float | int | None]:
+    """Return the winner's confirmed value with its interval, and the number of runs; None if it is not confirmed."""
+    chosen = selection.chosen
+    mean, low, high = (chosen.confirmed if chosen else None) or (None, None, None)
+    seeds = len(chosen.judged) if chosen else None
+    return {"confirmed": mean, "confirmed_low": low, "confirmed_high": high, "confirmed_seeds": seeds}
 
 
 def _columns(scores: MethodScores) -> dict[str, float | None]:
@@ -206,18 +227,20 @@ def _columns(scores: MethodScores) -> dict[str, float | None]:
 
 def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
     statuses = [status.value for status in Status]
-    heads = ("dataset", "metric", "best (val)", *statuses, "epochs spent", "saved")
+    heads = ("dataset", "metric", "best (val)", "confirmed", *statuses, "epochs spent", "confirming", "saved")
     running = "(interrupted, --resume continues)" if over else "(or interrupted: --resume continues)"
     rows = [
         (
             summary.dataset,
             summary.metric,
             f"{summary.best[1]:.4f}" if summary.best else "none",
+            _short_confirmation(summary.selection),
             *(
                 f"{count} {running}" if count and status == Status.RUNNING else count
                 for status, count in summary.by_status.items()
             ),
             summary.epochs_spent,
+            summary.epochs_confirming,
             summary.epochs_saved,
         )
         for summary in summaries
@@ -227,6 +250,12 @@ def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
         lines += ["", f"## Best on {summary.dataset}", "", *(f"Data: {note}.\n" for note in summary.notes)]
         lines += [*_describe_best(summary), *_describe_first_trials(summary)]
     return lines
+
+
+def _short_confirmation(selection: Selection) -> str:
+    """Return the confirmed value of the winner, or that it is not confirmed."""
+    chosen = selection.chosen
+    return str(chosen.confirmed) if chosen else "no" if selection.winner else ""
 
 
 def _describe_first_trials(summary: DatasetSummary) -> list[str]:
@@ -258,6 +287,7 @@ def _describe_best(summary: DatasetSummary) -> list[str]:
         f"Trial {winner.trial_id}, epoch {epoch}; {summary.metric}:",
         "",
         *methods,
+        *describe_selection(summary.selection, summary.scores[0].test),
         "",
         *cautions,
         *parameter_table(winner.config),

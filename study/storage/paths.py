@@ -26,6 +26,11 @@ class DatasetPaths:
         return self.folder / "trials"
 
     @property
+    def confirmation(self) -> Location:
+        """The ledger of the confirmation: the best trials, trained again from other seeds, one folder a run."""
+        return self.folder / "confirmation"
+
+    @property
     def journal(self) -> Location:
         """Optuna's journal."""
         return self.folder / "optuna.log"
@@ -120,6 +125,25 @@ class StudyPaths:
     def dataset(self, dataset: str) -> DatasetPaths:
         """Return the files of one dataset."""
         return DatasetPaths(self.root, dataset)
+
+
+@dataclass(frozen=True)
+class _ConfirmedDatasetPaths(DatasetPaths):
+    """The files of a dataset, with the runs of the confirmation as its trials."""
+
+    @property
+    def trials(self) -> Location:
+        """The ledger of the confirmation."""
+        return self.confirmation
+
+
+@dataclass(frozen=True)
+class ConfirmationPaths(StudyPaths):
+    """The files of a study, with the runs of the confirmation as the trials of each dataset."""
+
+    def dataset(self, dataset: str) -> DatasetPaths:
+        """Return the files of one dataset."""
+        return _ConfirmedDatasetPaths(self.root, dataset)
 
 
 @dataclass(frozen=True)

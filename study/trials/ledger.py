@@ -41,6 +41,7 @@ from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location, local_path
 from study.storage.times import Time, to_iso
 from study.trials.question_scores import CheckedQuestionLists, parse_scores_line, scores_line, scores_line_start
+from study.trials.selection.epoch_choice import choose_epoch
 
 LEAVE_OUT = "move its folder away to leave the trial out"
 RUN_AGAIN = "remove the file to run the trial again"
@@ -138,8 +139,8 @@ class TrialRecord:
     ended: str | None = field(default=None, compare=False)
 
     def best_epoch(self, objective: Objective) -> EpochRecord | None:
-        """Return the record of the best epoch, the earliest if several are equal; None before the first epoch."""
-        return max(self.history, key=lambda record: objective.signed(record[objective.name]), default=None)
+        """Return the record of the epoch that counts, see `choose_epoch`; None before the first epoch."""
+        return choose_epoch(self.history, objective)
 
     @property
     def wall_s(self) -> float:
@@ -446,14 +447,16 @@ def name_counts(counts: Mapping[Status, int], *, over: bool = False) -> str:
     return ", ".join(f"{counts[status]} {words[status]}" for status in STATUS_ORDER if counts.get(status)) or "none yet"
 
 
-def best_completed(records: list[TrialRecord], objective: Objective) -> tuple[TrialRecord, float, int] | None:
-    """Return the best completed trial, its best value and the epoch of that value.
-
-    If several are equally good, return the earliest. Return None if no trial completed.
-    """
+def rank_completed(records: Sequence[TrialRecord], objective: Objective) -> list[tuple[TrialRecord, float, int]]:
+    """Return the completed trials with their values and chosen epochs: the best first, the earlier of equals first."""
     scored = [
-        (record, float(best[objective.name]), int(best["epoch"]))
+        (record, float(chosen[objective.name]), int(chosen["epoch"]))
         for record in records
-        if record.status is Status.COMPLETED and (best := record.best_epoch(objective)) is not None
+        if record.status is Status.COMPLETED and (chosen := record.best_epoch(objective)) is not None
     ]
-    return max(scored, key=lambda scored_trial: objective.signed(scored_trial[1]), default=None)
+    return sorted(scored, key=lambda scored_trial: -objective.signed(scored_trial[1]))
+
+
+def best_completed(records: Sequence[TrialRecord], objective: Objective) -> tuple[TrialRecord, float, int] | None:
+    """Return the first of `rank_completed`; None if no trial completed."""
+    return next(iter(rank_completed(records, objective)), None)

@@ -42,6 +42,7 @@ class TrialSpec:
         task: The task of `--task`; None for the dataset's default.
         val_questions: Which questions are asked on val, if the dataset has a choice.
         question_seed: The seed from which questions are drawn; None for the trial's own.
+        confirms: Whether this is a run of the confirmation: judged on fresh questions, after its last epoch only.
     """
 
     trial_id: str
@@ -52,6 +53,7 @@ class TrialSpec:
     task: str | None = None
     val_questions: ValQuestions = ValQuestions.REDUCED
     question_seed: int | None = None
+    confirms: bool = False
 
     @property
     def row(self) -> Dataset:
@@ -69,6 +71,7 @@ class TrialSpec:
         task: str | None = None,
         val_questions: ValQuestions = ValQuestions.REDUCED,
         question_seed: int | None = None,
+        confirms: bool = False,
     ) -> "TrialSpec":
         """Build a specification from a flat configuration.
 
@@ -85,6 +88,7 @@ class TrialSpec:
             task=task,
             val_questions=val_questions,
             question_seed=question_seed,
+            confirms=confirms,
         )
 
 
@@ -117,7 +121,7 @@ class Step(NamedTuple):
 
     Attributes:
         epoch: The number of epochs so far.
-        value: The value of the objective; NaN for a failed trial.
+        value: The value of the objective; NaN for a failed trial, and for an epoch that is not judged.
         done: Whether the trial has ended.
     """
 
@@ -205,43 +209,51 @@ class TrialRun:
         config = self._spec.trial_config
         device, row = torch.device(self._environment.device), self._spec.row
         seed = config.train.seed if self._spec.question_seed is None else self._spec.question_seed
-        key = ("task", self._task_class, row.val_questions, seed)
-        task = self._cache.get(key, lambda: row.make_task(self._featured, seed=seed))
+        key = ("task", self._task_class, row.val_questions, seed, self._spec.confirms)
+        task = self._cache.get(key, lambda: self._make_task(seed))
         trainer = Trainer(task, config, device, self._finetune_start, self._cache)
         state = self._ledger.restore()
         if state is not None:
             trainer.load_state_dict(state)
-        self._events = TrialEvents(
-            events_folder(self._paths, self._spec),
-            self._spec,
-            task.objective,
-            history=self._ledger.history() if trainer.epoch else (),
-            columns=self._environment.columns,
-        )
+        if not self._spec.confirms:  # TensorBoard compares trials
+            self._events = TrialEvents(
+                events_folder(self._paths, self._spec),
+                self._spec,
+                task.objective,
+                history=self._ledger.history() if trainer.epoch else (),
+                columns=self._environment.columns,
+            )
         best = self._ledger.read().best_epoch(task.objective)
         self._best = None if best is None else (int(best["epoch"]), float(best[task.objective.name]))
         self._baselines = self._cache.get(
-            ("baselines", self._task_class, seed, config.normalisation), lambda: _own_baselines(task, trainer)
+            ("baselines", self._task_class, seed, self._spec.confirms, config.normalisation),
+            lambda: _own_baselines(task, trainer),
         )
         self._trainer = trainer
         return trainer
+
+    def _make_task(self, seed: int) -> Task:
+        """Return the task with the questions of a trial, or with those of a run of the confirmation."""
+        task = self._spec.row.make_task(self._featured, seed=seed)
+        return task.with_fresh_val(seed) if self._spec.confirms else task
 
     def _run_epoch(self, trainer: Trainer) -> Step:
         if self._is_over(trainer):
             record = self._ledger.history()[-1]
         else:
-            losses, val = trainer.train_epoch(), trainer.evaluate(Split.VAL)
+            losses, is_judged = trainer.train_epoch(), not self._spec.confirms or self._is_over(trainer)
+            val = trainer.evaluate(Split.VAL) if is_judged else Evaluation({}, 0.0)
             record = losses | val.means()
-            is_best = self._is_best(float(record[trainer.task.objective.name]))
+            is_best = is_judged and self._is_best(float(record[trainer.task.objective.name]))
             train = trainer.evaluate(Split.TRAIN) if is_best else Evaluation({}, 0.0)  # train only shows overfitting
             record |= train.means("train/") | {"time/evaluate_s": val.time_s + train.time_s}
             if broken := [name for name, value in record.items() if not math.isfinite(value)]:
                 return self._fail(f"{broken[0]} is {record[broken[0]]} in epoch {trainer.epoch}")
             best = self._take_best(record, val, trainer) if is_best else None
-            scores = [float(score) for score in val.questions[trainer.task.objective.name]]
+            scores = [float(score) for score in val.questions[trainer.task.objective.name]] if is_judged else None
             self._ledger.add_epoch(record, trainer.state_dict(), best, scores)
-            assert self._events is not None
-            self._events.add_epoch(record)
+            if self._events is not None:
+                self._events.add_epoch(record)
         done = self._is_over(trainer)
         if done:
             self._ledger.close(Status.COMPLETED)
@@ -279,7 +291,8 @@ class TrialRun:
         return self._step_of(record.history[-1], done=True)
 
     def _step_of(self, record: EpochRecord, *, done: bool) -> Step:
-        return Step(epoch=int(record["epoch"]), value=float(record[self._task_class.objective.name]), done=done)
+        value = float(record.get(self._task_class.objective.name, math.nan))
+        return Step(epoch=int(record["epoch"]), value=value, done=done)
 
 
 def _own_baselines(task: Task, trainer: Trainer) -> dict[str, QuestionLists]:

@@ -13,6 +13,7 @@ from study.config.identity import trial_id
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import TrialLedger, TrialRecord
 from study.trials.more_epochs import read_for_search
+from study.trials.trial import TrialSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class DatasetSearch:
         task: The task of `--task`; None for the dataset's default.
         val_questions: Which questions are asked on val; full also if the dataset has no choice.
         precision: The precision of every trial's products over pairs.
+        given: The trials to run, and no others; if empty, the space suggests them.
     """
 
     paths: DatasetPaths
@@ -48,6 +50,7 @@ class DatasetSearch:
     task: str | None = None
     val_questions: ValQuestions = ValQuestions.FULL
     precision: Precision = Precision.FLOAT32
+    given: tuple[TrialSpec, ...] = ()
 
     @property
     def dataset(self) -> str:

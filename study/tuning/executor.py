@@ -1,7 +1,7 @@
 """Objects that both executors use: a searcher, a scheduler and a journal for each dataset, built from the ledgers."""
 
 import tempfile
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from study.tuning.dataset_search import DatasetSearch
 from study.tuning.journal import JournalCopy, correct_journal
 from study.tuning.progress import SearchProgress
 from study.tuning.schedulers import LedgerASHA, LedgerFIFO, PerDatasetScheduler
-from study.tuning.searcher import LedgerSearch, RoundRobinSearcher
+from study.tuning.searcher import GivenTrials, LedgerSearch, RoundRobinSearcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +65,22 @@ def open_search(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     missing: dict[str, int] = {}
-    searchers: dict[str, LedgerSearch] = {}
+    searchers: dict[str, LedgerSearch | GivenTrials] = {}
     schedulers: dict[str, LedgerASHA | LedgerFIFO] = {}
     journals: dict[str, JournalCopy] = {}
     with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
         try:
             for search in searches:
-                dataset, records = search.dataset, search.records()
+                dataset, finished = search.dataset, progress[search.dataset].trial_finished
+                if search.given:
+                    missing[dataset] = len(search.given)
+                    searchers[dataset] = GivenTrials(search, finished)
+                    schedulers[dataset] = LedgerFIFO(search, study, node_is_alive)
+                    continue
+                records = search.records()
                 (Path(folder) / dataset).mkdir()
                 journals[dataset] = JournalCopy(search.paths.journal, Path(folder) / dataset)
                 missing[dataset] = count_missing(records, search.num_trials)
-                finished = progress[dataset].trial_finished
                 searchers[dataset] = LedgerSearch(search, records, study, journals[dataset].file, finished)
                 if study.scheduler is Scheduler.ASHA:
                     schedulers[dataset] = LedgerASHA(search, records, study, node_is_alive)
@@ -89,12 +94,17 @@ def open_search(
             )
         except MachineFault:  # the journals may be on the same disk; a resumed study writes them anew
             with suppress(UserError, OSError):
-                _correct_journals(searches, {name: journals[name] for name in searchers})
+                _correct_journals(searches, _of_opened(journals, searchers))
             raise
         except BaseException:
-            _correct_journals(searches, {name: journals[name] for name in searchers})
+            _correct_journals(searches, _of_opened(journals, searchers))
             raise
-        _correct_journals(searches, {name: journals[name] for name in searchers})
+        _correct_journals(searches, _of_opened(journals, searchers))
+
+
+def _of_opened(journals: Mapping[str, JournalCopy], searchers: Container[str]) -> dict[str, JournalCopy]:
+    """Return the journals whose searchers were built, so that their files are there."""
+    return {name: journal for name, journal in journals.items() if name in searchers}
 
 
 def _correct_journals(searches: Sequence[DatasetSearch], journals: Mapping[str, JournalCopy]) -> None:

@@ -19,7 +19,9 @@ NUM_SHOWN = 3
 
 
 def describe_trial(spec: TrialSpec) -> str:
-    """Return what tells a trial apart at a glance: "#12 siamese hybrid XNOR"."""
+    """Return what tells a trial apart at a glance: "#12 siamese hybrid XNOR", or "#12 seed 1" in a confirmation."""
+    if spec.confirms:
+        return f"#{spec.number} seed {spec.config['seed']}"
     values = (spec.config.get(key) for key in ("encoder", "supervision", "gate"))
     return " ".join([f"#{spec.number}", *(str(value) for value in values if value is not None)])
 

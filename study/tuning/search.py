@@ -1,4 +1,4 @@
-"""Search: run the missing trials of all datasets of a study, on slots that the datasets share."""
+"""Search: run the missing trials of all datasets of a study, on slots that the datasets share; confirm the best."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -24,6 +24,7 @@ from study.trials.shared_baselines import SharedBaselines
 from study.trials.tensorboard_events import HparamsColumns
 from study.trials.trial import TrialEnvironment
 from study.tuning.budget import Budget
+from study.tuning.confirmation import confirm_best
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.progress import SearchProgress, ended_line, progress_row
 
@@ -37,7 +38,7 @@ def search_datasets(
     terminal: Terminal,
     baselines: SharedBaselines,
 ) -> None:
-    """Run the trials that the ledgers lack, and show the progress.
+    """Run the trials that the ledgers lack, then what the confirmation of the best lacks, and show the progress.
 
     Args:
         config: The study.
@@ -87,8 +88,8 @@ def search_datasets(
 
         update()
         if not missing:
-            return
-        if config.executor is Executor.SERIAL:
+            pass
+        elif config.executor is Executor.SERIAL:
             from study.tuning.serial_executor import run_serially  # importing ray.tune takes seconds
 
             run_serially(missing, environment, datasets, config, budget=budget, progress=progress, update=update)
@@ -106,6 +107,7 @@ def search_datasets(
                 update=update,
                 baselines=baselines,
             )
+    confirm_best(config, searches, environment, datasets, slots, budget, terminal)
 
 
 def _searched_values(plan: DatasetPlan) -> Iterator[tuple[str, Scalar]]:

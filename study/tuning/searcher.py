@@ -1,4 +1,4 @@
-"""Searchers: Optuna suggests trials that the study has not had yet, for one dataset or for several in turn."""
+"""Searchers: Optuna suggests trials that the study has not had yet, or trials are given. Datasets take turns."""
 
 import math
 from collections import Counter
@@ -169,6 +169,50 @@ class LedgerSearch(OptunaSearch):
             suggested.reported.add(epoch)
             suggested.trial.report(value, epoch)
             self._journal.epoch_reported(suggested.journal_number, epoch, value)
+
+
+class GivenTrials(Searcher):
+    """A searcher that suggests given trials, and reads their end from the ledger.
+
+    Args:
+        search: The search with the trials, `given`.
+        finished: Called with every trial that ends.
+    """
+
+    def __init__(self, search: DatasetSearch, finished: Callable[[TrialRecord], None]) -> None:
+        super().__init__()
+        self._search, self._finished = search, finished
+        self._waiting = list(search.given)
+        self._suggested: dict[str, TrialSpec] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next trial as a Tune configuration whose "spec" is a TrialSpec."""
+        if not self._waiting:
+            return self.FINISHED
+        spec = self._suggested[trial_id] = self._waiting.pop(0)
+        return {"spec": spec}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Report the end of a trial as the ledger has it; an interrupted trial has not ended."""
+        spec = self._suggested.get(trial_id)
+        if spec is None:
+            return
+        ledger = self._search.ledger(spec.trial_id)
+        ledger.open(number=spec.number, config=spec.config)
+        if error:
+            ledger.close(Status.FAILED, "its worker died")
+        record = ledger.read(best=False)
+        if record.status is not Status.RUNNING:
+            del self._suggested[trial_id]
+            self._finished(record)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write an empty file: a study is resumed from its ledger."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Raise NotImplementedError: a study is resumed from its ledger."""
+        raise NotImplementedError
 
 
 class RoundRobinSearcher(Searcher):

@@ -1,11 +1,17 @@
-"""Requirements of nodes that join while a study runs."""
+"""Requirements of the disk of the output, and of nodes that join while a study runs."""
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from study.nodes.requirements import NodeRequirements, check_requirements, node_requirements
+from pan_model.errors import UserError
+from study.config.choices import Regime
+from study.config.study_config import StudyConfig
+from study.nodes.requirements import NodeRequirements, check_disk_space, check_requirements, node_requirements
 from study.storage.paths import StudyPaths
 
 
@@ -44,3 +50,18 @@ def test_a_node_with_another_folder_may_not(requirements: NodeRequirements):
 def test_a_node_whose_gpu_torch_does_not_find_may_not(requirements: NodeRequirements, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert failure(replace(requirements, gpu=True)).startswith("has a GPU that cannot be used: torch ")
+
+
+@pytest.mark.parametrize(
+    ("free", "regime", "needed"), [(16e6, "frozen", ""), (15e6, "frozen", "16 MB"), (120e3, "finetune", r"[\d.]+ GB")]
+)
+def test_a_disk_too_small_for_the_trials_is_refused(
+    study_config: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch, free: float, regime: str, needed: str
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(free)))
+    config = study_config(num_trials=16, confirm=0, regime=Regime(regime))
+    if not needed:
+        check_disk_space(config)
+        return
+    with pytest.raises(UserError, match=rf"1\d+ [MK]B are free there, .* at least {needed}; make room"):
+        check_disk_space(config)

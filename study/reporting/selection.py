@@ -1,0 +1,115 @@
+"""How the winner was selected: its values at selection, at confirmation and on test, the candidates, and cautions."""
+
+from collections.abc import Sequence
+
+from pan_model.command_line import counted
+from pan_model.scores import Interval
+from study.reporting.comparison import MethodScores
+from study.reporting.tables import markdown_table
+from study.trials.selection.confirmation import Candidate, Selection
+
+SELECTION_NOTE = (
+    "Val at selection is the value by which a trial was chosen among many, which is optimistic. Val at confirmation is "
+    "the mean of runs from other seeds on fresh val questions. The winner is the best there."
+)
+
+
+def describe_confirmation(selection: Selection) -> str:
+    """Return the confirmed value of the winner, or why it is not confirmed."""
+    chosen = selection.chosen
+    if chosen is None:
+        return f"not confirmed ({selection.why_not})"
+    asked = f"{counted(chosen.num_questions, 'fresh question')}, {counted(len(chosen.judged), 'seed')}"
+    return f"at confirmation {chosen.confirmed} ({asked})"
+
+
+def describe_values(selection: Selection, test: Interval | None) -> str:
+    """Return the winner's values at selection, at confirmation and on test, or why they are not known.
+
+    Args:
+        selection: The candidates and their confirmation, with a winner.
+        test: The value of the final training on test, if there was one.
+    """
+    winner = selection.candidate
+    assert winner is not None
+    tested = "not tested yet" if test is None else f"on test {test}"
+    return f"val at selection {selected_text(winner)}, {describe_confirmation(selection)}, {tested}"
+
+
+def selected_text(candidate: Candidate) -> str:
+    """Return a candidate's value on val at selection, with its interval if it is known."""
+    return f"{candidate.value:.4f}" if candidate.selected is None else str(candidate.selected)
+
+
+def candidate_rows(selection: Selection) -> list[tuple[str, str, str, str, str]]:
+    """Return a row for each candidate: the trial, its values, the value of each seed, and what became of its runs."""
+    return [
+        (
+            _name(candidate) + (", winner" if candidate is selection.candidate else ""),
+            selected_text(candidate),
+            "" if candidate.confirmed is None else str(candidate.confirmed),
+            ", ".join(f"{value:.4f}" for value in candidate.per_seed),
+            _describe_runs(candidate),
+        )
+        for candidate in selection.candidates
+    ]
+
+
+CANDIDATE_HEADS = ("trial", "val at selection", "val at confirmation", "each seed", "runs")
+"""The heads of the columns of `candidate_rows`."""
+
+
+def _name(candidate: Candidate) -> str:
+    return f"{candidate.record.number} ({candidate.trial_id})"
+
+
+def _describe_runs(candidate: Candidate) -> str:
+    epochs = f"{len(candidate.judged)} of {counted(candidate.epoch, 'epoch')}"
+    failed = [f"{len(candidate.failed)} failed ({candidate.failed[0].error})"] if candidate.failed else []
+    return ", ".join([epochs, *failed, *([f"{candidate.num_missing} missing"] if candidate.num_missing else [])])
+
+
+def describe_selection(selection: Selection, test: Interval | None) -> list[str]:
+    """Return lines of Markdown with the winner's values, and the table of candidates."""
+    values = describe_values(selection, test)
+    lines = ["", f"{values[:1].upper()}{values[1:]}.", ""]
+    if not selection.planned:
+        return lines
+    return [*lines, SELECTION_NOTE, "", *markdown_table(CANDIDATE_HEADS, candidate_rows(selection)), ""]
+
+
+def find_selection_cautions(selection: Selection, scores: Sequence[MethodScores]) -> list[str]:
+    """Return facts about the confirmation that a reader of the result should know.
+
+    They are: the winner is not the best on val, runs that failed, a baseline whose value on val is above the confirmed
+    one.
+
+    Args:
+        selection: The candidates and their confirmation.
+        scores: The scores of PAN, first, and of the baselines.
+    """
+    chosen = selection.chosen
+    lines = [
+        f"{counted(len(candidate.failed), 'run')} that should confirm trial {candidate.trial_id} failed: "
+        f"{candidate.failed[0].error.removesuffix('.')}"
+        for candidate in selection.candidates
+        if candidate.failed
+    ]
+    if chosen is None or chosen.confirmed is None:
+        return lines
+    first = selection.candidates[0]
+    if chosen is not first and first.confirmed is not None:
+        lines.append(
+            f"the best trial on val, {first.trial_id} ({first.value:.4f}), is not the winner: at confirmation it has "
+            f"{first.confirmed}, the winner {chosen.confirmed}"
+        )
+    better = [
+        (entry.method, entry.val)
+        for entry in scores[1:]
+        if entry.val is not None and selection.objective.is_better(entry.val.mean, than=chosen.confirmed.mean)
+    ]
+    lines += [
+        f"the confirmed value of PAN, {chosen.confirmed}, is not above that of {method} on val, {value}"
+        for method, value in better
+    ]
+    return lines

@@ -1,0 +1,240 @@
+"""Confirmation: the best trials on val are trained again from other seeds, and judged once on fresh questions.
+
+The value by which a trial was chosen among many is optimistic. A run of the confirmation has the trial's configuration,
+another seed and as many epochs as the trial's chosen epoch, on the same schedule. It is judged after its last epoch
+only, on questions that no trial was asked. A candidate's value is the mean of its runs, question by question.
+
+The ledger of a run is confirmation/<trial_id>-epoch<E>-seed<N>/. A trial whose chosen epoch changes has other runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pan_model.command_line import counted
+from pan_model.errors import UserError
+from pan_model.flat import Scalar
+from pan_model.objective import Objective
+from pan_model.scores import Interval
+from study.config.identity import as_begun
+from study.storage.paths import DatasetPaths
+from study.trials.ledger import Status, TrialLedger, TrialRecord, rank_completed, read_ledger
+from study.trials.question_scores import interval_of
+
+NUM_SEEDS = 3
+"""Number of runs that confirm a trial: the seeds that follow the trial's."""
+
+QUESTION_SEEDS = 1_000_000
+"""What is added to a trial's seed for the seed of the fresh questions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One of the best completed trials on val, and its runs.
+
+    Attributes:
+        record: The trial, with its scores of all questions.
+        value: The value on val in the chosen epoch, by which the trial was selected.
+        epoch: The chosen epoch.
+        runs: The runs that have begun, in the order of seeds, with their scores of all questions.
+        objective: The metric.
+    """
+
+    record: TrialRecord
+    value: float
+    epoch: int
+    objective: Objective
+    runs: tuple[TrialRecord, ...] = ()
+
+    @property
+    def trial_id(self) -> str:
+        """The id of the trial."""
+        return self.record.trial_id
+
+    @property
+    def judged(self) -> list[TrialRecord]:
+        """The runs that have completed."""
+        return [run for run in self.runs if run.status is Status.COMPLETED and run.best is not None]
+
+    @property
+    def judged_seeds(self) -> list[int]:
+        """The seeds of the runs that have completed."""
+        return [int(run.config["seed"]) for run in self.judged]
+
+    @property
+    def failed(self) -> list[TrialRecord]:
+        """The runs that have failed."""
+        return [run for run in self.runs if run.status is Status.FAILED]
+
+    @property
+    def num_missing(self) -> int:
+        """The number of runs that have not ended."""
+        return NUM_SEEDS - sum(run.status is not Status.RUNNING for run in self.runs)
+
+    @property
+    def per_seed(self) -> list[float]:
+        """The value of each run that has completed."""
+        return [float(np.mean(questions)) for questions in self._questions]
+
+    @property
+    def confirmed(self) -> Interval | None:
+        """The mean of the runs on the fresh questions, with its 95% interval over questions; None without a run."""
+        return interval_of(np.mean(self._questions, axis=0)) if self._questions else None
+
+    @property
+    def num_questions(self) -> int:
+        """The number of fresh questions; 0 without a completed run."""
+        return len(self._questions[0]) if self._questions else 0
+
+    @property
+    def selected(self) -> Interval | None:
+        """The value on val with its 95% interval over the search's questions; None if their scores are not kept."""
+        best = self.record.best
+        questions = best.questions.get(self.objective.name) if best is not None and best.epoch == self.epoch else None
+        return interval_of(questions) if questions else None
+
+    @property
+    def _questions(self) -> list[list[float]]:
+        return [run.best.questions[self.objective.name] for run in self.judged if run.best is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """How the winner of a dataset is chosen.
+
+    Attributes:
+        objective: The metric.
+        planned: The number of trials to confirm, of `--confirm`.
+        candidates: The best completed trials on val, the best first; as many as are to be confirmed, at least one.
+        epochs_spent: The number of epochs of all runs, those of earlier candidates included.
+    """
+
+    objective: Objective
+    planned: int
+    candidates: tuple[Candidate, ...]
+    epochs_spent: int = 0
+
+    @property
+    def missing(self) -> int:
+        """The number of runs that have not ended."""
+        return sum(candidate.num_missing for candidate in self.candidates) if self.planned else 0
+
+    @property
+    def chosen(self) -> Candidate | None:
+        """The candidate with the best mean on the fresh questions once all runs have ended; None if not confirmed.
+
+        The better one on val is chosen if several are equally good. Candidates without a completed run do not count.
+        """
+        values = [
+            (candidate, confirmed.mean)
+            for candidate in self.candidates
+            if not self.missing and (confirmed := candidate.confirmed) is not None
+        ]
+        best = max(values, key=lambda scored: self.objective.signed(scored[1]), default=None)
+        return best[0] if best is not None else None
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """The winner as a candidate: the confirmed one, or else the best on val; None if no trial completed."""
+        return self.chosen or next(iter(self.candidates), None)
+
+    @property
+    def winner(self) -> tuple[TrialRecord, float, int] | None:
+        """The winner, its value on val at selection, and its chosen epoch; None if no trial completed."""
+        winner = self.candidate
+        return None if winner is None else (winner.record, winner.value, winner.epoch)
+
+    @property
+    def why_not(self) -> str:
+        """Why the winner is not confirmed; empty if it is, or if there is none."""
+        if not self.candidates or self.chosen is not None:
+            return ""
+        if not self.planned:
+            return "--confirm 0"
+        runs = len(self.candidates) * NUM_SEEDS
+        if not self.missing:
+            return f"all {runs} runs of the confirmation failed"
+        return f"{runs - self.missing} of {counted(runs, 'run')} of the confirmation have ended"
+
+
+def select_winner(files: DatasetPaths, objective: Objective, records: Sequence[TrialRecord], confirm: int) -> Selection:
+    """Choose the winner among the trials of a dataset, and read the confirmation of the best.
+
+    Args:
+        files: The dataset's files.
+        objective: The metric.
+        records: The dataset's trials.
+        confirm: The number of trials to confirm; 0 for none.
+
+    Raises:
+        UserError: If a file is damaged, or runs were asked different numbers of questions.
+    """
+    best = rank_completed(records, objective)[: max(confirm, 1)]
+    runs = read_ledger(files.confirmation) if confirm and best else []
+    by_id = {run.trial_id: run for run in runs}
+    candidates = tuple(
+        Candidate(
+            record=TrialLedger(files.trials / record.trial_id).read() if record.best is None else record,
+            value=value,
+            epoch=epoch,
+            objective=objective,
+            runs=tuple(
+                by_id[name] for seed in seeds_of(record) if (name := run_id(record.trial_id, epoch, seed)) in by_id
+            ),
+        )
+        for record, value, epoch in best
+    )
+    _check_questions(files, candidates)
+    return Selection(
+        objective=objective,
+        planned=confirm,
+        candidates=candidates,
+        epochs_spent=sum(len(run.history) for run in runs),
+    )
+
+
+def seeds_of(record: TrialRecord) -> tuple[int, ...]:
+    """Return the seeds of the runs that confirm a trial."""
+    first = int(record.config["seed"]) + 1
+    return tuple(range(first, first + NUM_SEEDS))
+
+
+def run_id(trial_id: str, epoch: int, seed: int) -> str:
+    """Return the id of a run, the name of its folder.
+
+    >>> run_id("037d5dca92ec", 4, 1)
+    '037d5dca92ec-epoch4-seed1'
+    """
+    return f"{trial_id}-epoch{epoch}-seed{seed}"
+
+
+def run_config(record: TrialRecord, epoch: int, seed: int) -> dict[str, Scalar]:
+    """Return the configuration of a run: the trial's up to its chosen epoch, without early stopping.
+
+    Args:
+        record: The trial.
+        epoch: The trial's chosen epoch.
+        seed: The seed of the run.
+    """
+    schedule = as_begun(record.config)["max_epochs"]
+    patience = {"patience": 0} if "patience" in record.config else {}
+    return {**record.config, **patience, "max_epochs": epoch, "schedule_epochs": schedule, "seed": seed}
+
+
+def question_seed(record: TrialRecord) -> int:
+    """Return the seed of the fresh questions, which no trial of the study was asked."""
+    return QUESTION_SEEDS + int(record.config["seed"])
+
+
+def _check_questions(files: DatasetPaths, candidates: Sequence[Candidate]) -> None:
+    """Raise UserError if runs lack scores of the metric, or have different numbers of questions."""
+    judged = [(run, candidate.objective.name) for candidate in candidates for run in candidate.judged]
+    counts = [(run, len(run.best.questions.get(metric, ())) if run.best else 0) for run, metric in judged]
+    for run, count in counts:
+        if count == 0 or count != counts[0][1]:
+            file = TrialLedger(files.confirmation / run.trial_id).best_epoch_file
+            raise UserError(
+                f"{file}: must hold {counts[0][1] or 'the'} scores of {judged[0][1]}, as the other runs, got {count}; "
+                f"remove {file.parent} to train the run again."
+            )
