@@ -21,7 +21,7 @@ PAGES = ("start", "reading", "final-training", "public-datasets", "choose-space"
 TEXT = "\n".join(
     path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs" / f"{page}.md" for page in PAGES))
 )
-SMALL = "--backbone resnet18 --weights random --image-size 32 --max-epochs 2 --grace-epochs 1"
+SMALL = "--backbone resnet18 --weights random --image-size 32 --max-epochs 2 --grace-epochs 1 --confirm 0"
 
 
 def blocks(language: str) -> list[str]:

@@ -12,7 +12,7 @@ from study.reporting.tables import write_tables
 from study.storage.files import copy_all, exists, storage_of
 from study.storage.location import Location, absolute, local_path
 from study.storage.paths import DatasetPaths, StudyPaths
-from study.trials.ledger import TrialRecord, read_ledger
+from study.trials.ledger import TrialLedger, TrialRecord, read_ledger
 from study.trials.selection.confirmation import select_winner
 
 
@@ -56,17 +56,18 @@ def read_begun_study(results: StudyPaths) -> dict[str, Any]:
 
 
 def read_with_winner(files: DatasetPaths, entry: Mapping[str, Any]) -> list[TrialRecord]:
-    """Read the trials. Only the winner has scores of single questions: those of all trials would fill the memory.
+    """Read the trials. Only the candidates for the winner have scores of questions: those of all would fill the memory.
 
     Args:
         files: The dataset's files.
         entry: The dataset's entry in study.json.
     """
     records = read_ledger(files.trials, best=False)
-    winner = select_winner(files, Objective(**entry["objective"]), records, entry.get("confirm", 0)).candidate
-    if winner is None:
-        return records
-    return [winner.record if record.trial_id == winner.trial_id else record for record in records]
+    selection = select_winner(files, Objective(**entry["objective"]), records, entry.get("confirm", 0))
+    kept = {candidate.trial_id for candidate in selection.candidates}
+    return [
+        TrialLedger(files.trials / record.trial_id).read() if record.trial_id in kept else record for record in records
+    ]
 
 
 def copy_results(results: StudyPaths, folder: Location) -> int:

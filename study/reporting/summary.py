@@ -48,7 +48,6 @@ class DatasetSummary:
         planned: The number of trials that the study requests.
         by_status: The number of trials by status.
         epochs_spent: The number of epochs of all trials.
-        epochs_confirming: The number of epochs of the runs that confirm the best trials.
         epochs_saved: The number of epochs that completed and stopped trials did not run.
         best: The winner, its value on val at selection and its epoch; None if no trial completed.
         scores: The scores of PAN and the baselines.
@@ -63,7 +62,6 @@ class DatasetSummary:
     planned: int
     by_status: dict[str, int]
     epochs_spent: int
-    epochs_confirming: int
     epochs_saved: int
     selection: Selection
     best: tuple[TrialRecord, float, int] | None
@@ -97,7 +95,6 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
         planned=entry["num_trials"],
         by_status={status.value: sum(record.status is status for record in records) for status in Status},
         epochs_spent=sum(len(record.history) for record in records),
-        epochs_confirming=selection.epochs_spent,
         epochs_saved=sum(entry["max_epochs"] - len(record.history) for record in ended),
         selection=selection,
         best=best,
@@ -195,7 +192,7 @@ def summary_row(summary: DatasetSummary) -> dict[str, Any]:
         "best_trial": winner.trial_id if winner else None,
         **_confirmed_columns(summary.selection),
         "epochs_spent": summary.epochs_spent,
-        "epochs_confirming": summary.epochs_confirming,
+        "epochs_confirming": summary.selection.epochs_spent,
         "epochs_saved": summary.epochs_saved,
         **{key: value for scores in summary.scores for key, value in _columns(scores).items()},
         "cautions": "; ".join(summary.cautions),
@@ -240,7 +237,7 @@ def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
                 for status, count in summary.by_status.items()
             ),
             summary.epochs_spent,
-            summary.epochs_confirming,
+            summary.selection.epochs_spent,
             summary.epochs_saved,
         )
         for summary in summaries

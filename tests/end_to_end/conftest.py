@@ -245,6 +245,7 @@ def flags(data_root: Path, cache_dir: Path) -> Callable[..., list[str]]:
 
     def make(output: Path, *more: object, data: Path = data_root) -> list[str]:
         common = ["--output", output, "--data-root", data, "--cache-dir", cache_dir, "--image-size", IMAGE_SIZE]
+        common += ["--confirm", 0]  # what is tested here is not the confirmation
         return [str(word) for word in [*common, *more]]
 
     return make

@@ -34,7 +34,7 @@ class Candidate:
     """One of the best completed trials on val, and its runs.
 
     Attributes:
-        record: The trial, with its scores of all questions.
+        record: The trial.
         value: The value on val in the chosen epoch, by which the trial was selected.
         epoch: The chosen epoch.
         runs: The runs that have begun, in the order of seeds, with their scores of all questions.
@@ -175,7 +175,7 @@ def select_winner(files: DatasetPaths, objective: Objective, records: Sequence[T
     by_id = {run.trial_id: run for run in runs}
     candidates = tuple(
         Candidate(
-            record=TrialLedger(files.trials / record.trial_id).read() if record.best is None else record,
+            record=record,
             value=value,
             epoch=epoch,
             objective=objective,

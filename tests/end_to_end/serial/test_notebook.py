@@ -20,7 +20,7 @@ def folders(tmp_path: Path, data_root: Path, cache_dir: Path) -> dict[str, Path]
 
 
 def test_a_study_runs_and_its_winner_is_trained_again(folders: dict[str, Path], capsys: pytest.CaptureFixture[str]):
-    settings: dict[str, Any] = {"num_trials": 2, "max_epochs": 1, "image_size": 32, "executor": "serial"}
+    settings: dict[str, Any] = {"num_trials": 2, "max_epochs": 1, "image_size": 32, "executor": "serial", "confirm": 0}
     study = Study.run(**settings, **folders, fix={"encoder": "siamese"})
     assert study.folder == folders["output"] / "demo"
     assert set(study.trials["config.encoder"]) == {"siamese"}

@@ -11,12 +11,14 @@ import pytest
 from upath import UPath
 
 from pan_model.command_line import OneLineParser
+from pan_model.objective import Objective
 from pan_model.scores import Interval
 from study.config.study_config import StudyConfig
 from study.reporting.comparison import MethodScores
 from study.reporting.next_commands import commands_after_final, find_pair, next_commands
 from study.reporting.summary import DatasetSummary
 from study.trials.ledger import Status, TrialRecord
+from study.trials.selection.confirmation import Selection
 
 VAL = Interval(0.5, 0.4, 0.6)
 FOLDERS = {"demo": "demo", "cub": "CUB_200_2011"}
@@ -57,6 +59,7 @@ def summary(record: Callable[..., TrialRecord]) -> Callable[..., DatasetSummary]
         epochs_spent=0,
         epochs_saved=0,
         best=None,
+        selection=Selection(objective=Objective("few_shot_accuracy", "max"), planned=0, candidates=()),
         scores=[],
         cautions=[],
     )

@@ -7,11 +7,13 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from pan_model.objective import Objective
 from pan_model.scores import Interval
 from study.reporting.comparison import MethodScores
 from study.reporting.report import print_comparison
 from study.reporting.summary import DatasetSummary
 from study.terminal import Terminal
+from study.trials.selection.confirmation import Selection
 
 VAL, AHEAD = Interval(0.5, 0.4, 0.6), Interval(-0.125, -0.25, 0.0)
 
@@ -23,6 +25,7 @@ EMPTY = DatasetSummary(
     epochs_spent=0,
     epochs_saved=0,
     best=None,
+    selection=Selection(objective=Objective("few_shot_accuracy", "max"), planned=0, candidates=()),
     scores=[],
     cautions=[],
 )
