@@ -29,6 +29,7 @@ FLAGS: dict[str, tuple[str, str, Any, Sequence[str], Any]] = {
     "cache_dir": ("cache_dir", '"c1"', Path("c1"), ["--cache-dir", "c2"], Path("c2")),
     "num_trials": ("num_trials", "5", 5, ["--num-trials", "6"], 6),
     "max_epochs": ("max_epochs", "5", 5, ["--max-epochs=6"], 6),
+    "confirm": ("confirm", "5", 5, ["--confirm", "0"], 0),
     "time_budget": ("time_budget_s", '"30m"', 1800.0, ["--time-budget", "2h"], 7200.0),
     "backbone": ("backbone", '"resnet34"', "resnet34", ["--backbone", "alexnet"], "alexnet"),
     "weights": ("weights", '"imagenet"', "imagenet", ["--weights", "w.pth"], "w.pth"),
@@ -210,6 +211,7 @@ def test_what_is_no_duration(text: str):
         ),
         (["--dataset", "cubs"], r"unknown dataset 'cubs'; choose from demo, cub, inshop, polyvore, folder\."),
         (["--num-trials", "0"], r"num_trials must be at least 1, got 0\."),
+        (["--confirm", "-1"], r"confirm must be at least 0, got -1\."),
         (["--config", "nowhere.toml"], r"nowhere\.toml: cannot be read \(No such file or directory\)\."),
     ],
 )

@@ -71,6 +71,7 @@ RESOLVED = {"preprocessing"}
 """Signed by what they resolve to, so that two choices with the same result are one study."""
 
 OPERATIONAL: dict[str, Any] = {
+    "confirm": 1,
     "data_root": Path("elsewhere"),
     "output": Path("other"),
     "name": "other",
@@ -454,6 +455,7 @@ def test_study_json_says_all_that_is_needed_later(study_config: Make, prepare: P
             "num_trials": 5,
             "max_epochs": 9,
             "grace_epochs": 3,
+            "confirm": 3,
             "objective": {"name": "few_shot_accuracy", "mode": "max"},
             "features": features,
             "space": record_space(SPACES["demo"]),
@@ -708,3 +710,15 @@ def test_a_study_is_resumed_in_its_precision(study_config: Make, earlier: Precis
         UserError, match=f'is another study \\(precision was "{earlier}", now "{other}"\\); give the same'
     ):
         check_same_flags(begun, configs[other])
+
+
+@pytest.mark.parametrize(
+    ("was", "given", "kept"),
+    [({"confirm": 5}, None, 5), ({"confirm": 5}, 0, 0), ({"confirm": None}, None, 3), ({}, None, 0)],
+)
+def test_a_resumed_study_keeps_how_many_trials_are_confirmed(
+    study_config: Make, was: dict[str, Any], given: int | None, kept: int
+):
+    """Studies of releases without the flag confirmed none."""
+    config = keep_choices(study_config(confirm=given), {"config": was})
+    assert config.num_confirmed == kept
