@@ -111,7 +111,7 @@ def answers(command: str, checkout: Path) -> int:
 @pytest.mark.ray
 @pytest.mark.timeout(1800)
 def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.MonkeyPatch):
-    small = f"{SMALL} --cache-dir {checkout.parent / 'cache'}"
+    small, said = f"{SMALL} --cache-dir {checkout.parent / 'cache'}", ""
     for command in commands():
         if command == "make test":
             continue  # it is what runs this
@@ -136,6 +136,7 @@ def test_every_command_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Mo
             assert next(words for part, words in SAYS if part in command) in run(command, checkout)
     monkeypatch.chdir(checkout)
     paths = sorted((checkout / "data" / "demo" / "images").glob("*/*"))[:3]
+    names = dict[str, Any]()
     for block in blocks("python"):
         names = dict[str, Any]()
         exec(block.replace(", 64)", ", 32)"), names)  # the size that this small study has

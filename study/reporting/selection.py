@@ -64,7 +64,7 @@ def _name(candidate: Candidate) -> str:
 
 
 def _describe_runs(candidate: Candidate) -> str:
-    epochs = f"{len(candidate.judged)} of {counted(candidate.epoch, 'epoch')}"
+    epochs = f"{counted(len(candidate.judged), 'run')} of {counted(candidate.epoch, 'epoch')}"
     failed = [f"{len(candidate.failed)} failed ({candidate.failed[0].error})"] if candidate.failed else []
     return ", ".join([epochs, *failed, *([f"{candidate.num_missing} missing"] if candidate.num_missing else [])])
 

@@ -370,7 +370,9 @@ def timeless() -> Callable[[TrialRecord], list[dict[str, Any]]]:
 @pytest.fixture(scope="session")
 def trial_folders() -> Callable[[StudyPaths], list[Path]]:
     """The folders of all trials that have begun."""
-    return lambda results: sorted(path.parent for path in results.dataset("demo").trials.glob("*/config.json"))
+    return lambda results: sorted(
+        Path(str(path.parent)) for path in results.dataset("demo").trials.glob("*/config.json")
+    )
 
 
 @pytest.fixture(scope="session")
