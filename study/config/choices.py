@@ -58,5 +58,20 @@ class Executor(StrEnum):
     SERIAL = "serial"
 
 
-BASELINES = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance", "paper_setting")
-"""The names of all baselines, in the order of tables."""
+BASELINES = (
+    "nearest_class_mean",
+    "centred_l2",
+    "lda",
+    "nearest_class_mean_normalised",
+    "reranked",
+    "logistic_regression",
+    "siamese_distance",
+    "attributes_only",
+    "proxy_anchor",
+    "set_transformer",
+    "paper_setting",
+)
+"""The names of all baselines, in the order of tables. A dataset has those that suit its task."""
+
+BASELINES_OF_0_1 = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance", "paper_setting")
+"""The baselines of studies whose study.json does not name them."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from pan_model.data.splits import Split
 from study.analysis.progress import best_so_far
 from study.analysis.study_data import DatasetData, StudyData
 from study.config.study_config import DEFAULT_CACHE
 from study.page.blocks import Commands
+from study.reporting.comparison import rank_baselines
 from study.reporting.next_commands import command
 from study.storage.driver_file import read_driver
 from study.storage.location import in_store
@@ -68,9 +70,8 @@ def _why_search_more(data: DatasetData) -> str:
     progress = best_so_far(data)
     if progress.points and progress.points[-1].epochs_spent > LATE * progress.epochs_spent:
         return "the best trial came late"
-    leads = [entry.test_ahead.low for entry in data.summary.scores if entry.test_ahead is not None]
-    means = [entry.test_ahead.mean for entry in data.summary.scores if entry.test_ahead is not None]
-    if leads and (min(leads) <= 0 or min(means) < SMALL_LEAD):
+    leads = rank_baselines(data.summary.scores, Split.TEST)
+    if leads and (leads[0].ahead.low <= 0 or leads[0].ahead.mean < SMALL_LEAD):
         return "its lead over the strongest baseline is small or within noise"
     return ""
 

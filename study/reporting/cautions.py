@@ -1,23 +1,28 @@
 """Cautions: reasons to doubt a study's result."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from pan_model.data.splits import Split
 from pan_model.flat import Scalar
 from search_spaces import SearchSpace
 from search_spaces.finetune import FINETUNE_OPEN_ENDS
 from search_spaces.pan import OPEN_ENDS
 from study.config.search_space import replay
 from study.config.space_description import number_text
-from study.reporting.comparison import MethodScores
+from study.reporting.comparison import Lead, MethodScores, rank_baselines
 from study.reporting.final_metrics import FinalScores
+from study.trials.question_scores import describe_lead
 
-UNTRAINED = ("nearest_class_mean", "nearest_class_mean_normalised", "siamese_distance")
+UNTRAINED = ("nearest_class_mean", "centred_l2", "nearest_class_mean_normalised", "reranked", "siamese_distance")
 """The baselines that train nothing."""
+
+ATTRIBUTES_ONLY = "attributes_only"
+"""The baseline that compares images by predictions of their attributes."""
 
 EDGE = 0.05
 """The share of a range, at either end and on the scale of the range, that counts as its edge."""
@@ -33,8 +38,8 @@ def find_cautions(
 ) -> list[str]:
     """Return the cautions about a winner.
 
-    They are: a parameter at the edge of its range, a best epoch that is the last, a baseline that is better, and scores
-    on val and test that disagree.
+    They are: a parameter at the edge of its range, a best epoch that is the last, a lead over baselines that cannot be
+    claimed, and scores on val and test that disagree.
 
     Args:
         space: The search space with all encoders.
@@ -47,7 +52,7 @@ def find_cautions(
     return [
         *find_edges(space, config, recorded, configs),
         *_find_last_epoch(config, epoch),
-        *_find_defeats(scores),
+        *find_weak_leads(scores),
         *_find_disagreement(scores),
     ]
 
@@ -160,11 +165,32 @@ def _find_last_epoch(config: Mapping[str, Scalar], epoch: int) -> list[str]:
     return [f"the best epoch, {epoch}, is the last of max_epochs; more may be better"]
 
 
-def _find_defeats(scores: Sequence[MethodScores]) -> list[str]:
-    """Return a caution for each baseline that is better than the winner, on val or test, by more than the interval."""
-    leads = [(method.method, "val", method.val_ahead) for method in scores]
-    leads += [(method.method, "test", method.test_ahead) for method in scores]
-    return [f"PAN is behind {method} on {split} by {-lead}" for method, split, lead in leads if lead and lead.high < 0]
+def find_weak_leads(scores: Sequence[MethodScores]) -> list[str]:
+    """Return cautions about leads of PAN that cannot be claimed, on val and on test.
+
+    There is one for each baseline that is better by more than the interval. If the best is not, but PAN is not ahead
+    of it by more than the interval either, there is one for it. What PAN adds to the attributes has its own caution.
+
+    Args:
+        scores: The scores of PAN and the baselines.
+    """
+    return [line for split in (Split.VAL, Split.TEST) for line in _weak_leads(rank_baselines(scores, split), split)]
+
+
+def _weak_leads(leads: Sequence[Lead], split: Split) -> Iterator[str]:
+    for place, (method, _, ahead) in enumerate(leads):
+        if method == ATTRIBUTES_ONLY and ahead.low <= 0:
+            yield (
+                f"no gain of PAN over {method} can be claimed on {split}, where it is {describe_lead(ahead)}: linear "
+                "predictions of the attributes alone may do as well"
+            )
+        elif ahead.high < 0:
+            yield f"PAN is behind {method} on {split} by {-ahead}"
+        elif place == 0 and ahead.low <= 0:
+            yield (
+                f"PAN is not ahead of {method}, the best baseline on {split}, by more than the interval: it is "
+                f"{describe_lead(ahead)}"
+            )
 
 
 def _find_disagreement(scores: Sequence[MethodScores]) -> list[str]:

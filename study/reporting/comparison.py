@@ -1,15 +1,18 @@
 """Comparison of PAN with the baselines: scores on train, val and test, and PAN's lead with intervals."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.flat import Scalar
 from pan_model.scores import Interval
 from study.config.choices import BASELINES
 from study.reporting.final_metrics import PAN, FinalScores
 from study.storage.location import Location
 from study.trials.ledger import TrialRecord
-from study.trials.question_scores import QuestionLists, interval_ahead, interval_of
+from study.trials.question_scores import QuestionLists, describe_lead, from_entry, interval_ahead, interval_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +42,18 @@ def compare_methods(
     epoch: int,
     baselines: Mapping[str, QuestionLists],
     final: FinalScores | None,
+    names: Collection[str] = BASELINES,
 ) -> list[MethodScores]:
-    """Return the scores of PAN first, then those of the baselines.
+    """Return the scores of PAN first, then those of the baselines, in the order of tables.
 
     Args:
         metric: The objective's name.
         winner: The best completed trial; without one PAN has no scores.
         epoch: The winner's best epoch.
-        baselines: The validation scores of the baselines that all trials share. Those of the winner's own baselines
-            are in its record.
+        baselines: The validation scores of the baselines that all trials share, and of the winner's own in its
+            baselines.json. Others of its own are in its record.
         final: The scores of the final training, if there was one.
+        names: The baselines of the dataset, which are in the result also if they have no scores yet.
     """
     history = winner.history if winner else []
     kept = winner.best if winner and winner.best and winner.best.epoch == epoch else None
@@ -60,7 +65,15 @@ def compare_methods(
         val=interval_of(questions) if questions else None,
         test=final.test.get(PAN) if final else None,
     )
-    return [pan, *(_score_baseline(name, metric, questions, all_baselines.get(name), final) for name in BASELINES)]
+    having = {*names, *all_baselines, *(final.test if final else ())}
+    return [
+        pan,
+        *(
+            _score_baseline(name, metric, questions, all_baselines.get(name), final)
+            for name in BASELINES
+            if name in having
+        ),
+    ]
 
 
 def _score_baseline(
@@ -77,6 +90,70 @@ def _score_baseline(
         val_ahead=interval_ahead(pan_questions, questions) if pan_questions and questions else None,
         test=final.test.get(name) if final else None,
         test_ahead=final.ahead.get(name) if final else None,
+    )
+
+
+def scores_on_test(metrics: Mapping[str, Any], objective: str) -> list[MethodScores]:
+    """Return the scores in a metrics.json, of PAN first.
+
+    Args:
+        metrics: The content of the file.
+        objective: The metric's name.
+    """
+    baselines = [
+        MethodScores(
+            method=name,
+            test=from_entry(entries[objective], "mean"),
+            test_ahead=from_entry(metrics["paired"][name][objective], "difference"),
+        )
+        for name, entries in metrics["baselines"].items()
+    ]
+    return [MethodScores(method=PAN, test=from_entry(metrics["metrics"][objective], "mean")), *baselines]
+
+
+class Lead(NamedTuple):
+    """PAN's lead over a baseline on a split: the baseline, its score, and the lead on the same questions."""
+
+    method: str
+    score: Interval
+    ahead: Interval
+
+
+def rank_baselines(scores: Sequence[MethodScores], split: Split) -> list[Lead]:
+    """Return PAN's lead over each baseline on val or test, the best baseline first; those without scores are left out.
+
+    Args:
+        scores: The scores of the methods. More is better in all metrics.
+        split: Val or test.
+    """
+    on_test = split is Split.TEST
+    leads = [
+        Lead(entry.method, score, ahead)
+        for entry in scores
+        if (score := entry.test if on_test else entry.val) is not None
+        and (ahead := entry.test_ahead if on_test else entry.val_ahead) is not None
+    ]
+    return sorted(leads, key=lambda lead: -lead.score.mean)
+
+
+def describe_best(scores: Sequence[MethodScores], split: Split) -> str:
+    """Return a sentence with PAN's lead over the best baseline on a split; empty if none has been scored."""
+    leads = rank_baselines(scores, split)
+    if not leads:
+        return ""
+    best, which = leads[0], "the only baseline" if len(leads) == 1 else f"the best of {len(leads)} baselines"
+    return f"PAN compared with {best.method}, {which} on {split}: {describe_lead(best.ahead)}."
+
+
+def describe_settings(settings: Mapping[str, Mapping[str, Scalar]]) -> str:
+    """Return the settings of baselines in words.
+
+    >>> describe_settings({"lda": {"shrinkage": 0.5}, "reranked": {"k1": 20, "k2": 6}})
+    'lda shrinkage 0.5; reranked k1 20, k2 6'
+    """
+    return "; ".join(
+        f"{baseline} {', '.join(f'{name} {value}' for name, value in setting.items())}"
+        for baseline, setting in settings.items()
     )
 
 

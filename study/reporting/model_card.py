@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from pan_model.command_line import counted
+from pan_model.data.splits import Split
 from pan_model.model.pan import Pan, Scoring
-from study.config.choices import BASELINES, Regime
-from study.reporting.cautions import find_short_paper
+from study.config.choices import Regime
+from study.reporting.cautions import find_short_paper, find_weak_leads
+from study.reporting.comparison import describe_best, describe_settings, scores_on_test
 from study.reporting.relevance import describe_relevance, find_idle_attributes
 from study.reporting.tables import markdown_table, parameter_table
 from study.trials.question_scores import describe_lead, from_entry
@@ -88,7 +90,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         preprocessing=_describe_preprocessing(features),
         scoring=metrics["scoring"],
         how_scored=HOW_SCORED[Scoring(metrics["scoring"])],
-        baselines=_describe_baselines(metrics),
+        baselines=_describe_baselines(metrics, best["metric"]["name"]),
         num_conditions=len(model.condition_names),
         seeds=counted(len(metrics["seeds"]), "seed"),
         epochs=counted(metrics["epochs"], "epoch"),
@@ -97,7 +99,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         value=best["metric"]["value"],
         results="\n".join(_results(metrics)),
         left_out=_left_out(metrics["left_out"]),
-        cautions=_cautions(metrics),
+        cautions=_cautions(metrics, best["metric"]["name"]),
         relevance=_describe_conditions(metrics),
         feature_dim=model.feature_dim,
         trial_id=best["trial_id"],
@@ -116,11 +118,15 @@ def _describe_features(features: dict[str, Any]) -> str:
     return described
 
 
-def _describe_baselines(metrics: dict[str, Any]) -> str:
+def _describe_baselines(metrics: dict[str, Any], objective: str) -> str:
     """Describe the baselines that were run, and name those that were not."""
     lines: list[str] = []
     if metrics["baselines"]:
         lines.append("In brackets after a baseline: how far PAN is ahead of it or behind it, question by question.\n")
+        scores = scores_on_test(metrics, objective)
+        lines.append(f"By {objective}: {describe_best(scores, Split.TEST)}\n")
+        if len(scores) > 2:
+            lines.append("The best baseline is found by the same questions, which favours it.\n")
     else:
         lines.append("No baseline was run: nothing here shows whether PAN is better than simpler methods.\n")
     if paper := metrics.get("paper_setting"):
@@ -128,9 +134,10 @@ def _describe_baselines(metrics: dict[str, Any]) -> str:
             f"paper_setting is the paper's supervised setting, trained on the same images for "
             f"{counted(paper['epochs'], 'epoch')}, a number chosen\non val as PAN's was{_describe_limit(paper)}.\n"
         )
-    missing = [name for name in BASELINES if name not in metrics["baselines"]]
-    if metrics["baselines"] and missing:
-        lines.append(f"Baselines that were not run: {', '.join(missing)}.\n")
+    if settings := metrics.get("settings"):
+        lines.append(f"Settings of baselines were chosen on val: {describe_settings(settings)}.\n")
+    if metrics["baselines"] and metrics["not_run"]:
+        lines.append(f"Baselines that were not run: {', '.join(metrics['not_run'])}.\n")
     return "".join(lines)
 
 
@@ -161,8 +168,9 @@ def _results(metrics: dict[str, Any]) -> list[str]:
     return markdown_table(["method", *names], rows)
 
 
-def _cautions(metrics: dict[str, Any]) -> str:
-    cautions = [*metrics.get("cautions", []), *find_idle_attributes(metrics.get("relevance", {}))]
+def _cautions(metrics: dict[str, Any], objective: str) -> str:
+    cautions = [*metrics.get("cautions", []), *find_weak_leads(scores_on_test(metrics, objective))]
+    cautions += find_idle_attributes(metrics.get("relevance", {}))
     cautions += [*find_short_paper(metrics.get("paper_setting", {}))]
     return "".join(f"\n**Caution**: {caution}.\n" for caution in cautions)
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from pan_model.command_line import counted
+from pan_model.data.splits import Split
 from study.config.dataset_plan import DatasetPlan
 from study.config.study_config import StudyConfig
 from study.reporting.collation import Collated
+from study.reporting.comparison import MethodScores, rank_baselines
 from study.reporting.next_commands import next_commands
 from study.reporting.selection import candidate_rows, describe_values
 from study.reporting.summary import DatasetSummary
@@ -15,6 +17,9 @@ from study.terminal import Terminal
 from study.trials.ledger import Status, count_by_status
 from study.trials.more_epochs import as_searched, count_missing
 from study.trials.question_scores import describe_lead
+
+NUM_SHOWN = 3
+"""Number of baselines that the terminal shows: the best ones."""
 
 
 def report_study(config: StudyConfig, collated: Mapping[str, Collated], terminal: Terminal, ended_by: str = "") -> int:
@@ -81,12 +86,19 @@ def _print_selection(summary: DatasetSummary, terminal: Terminal) -> None:
 
 
 def print_comparison(summary: DatasetSummary, terminal: Terminal) -> None:
-    """Print each baseline's score on val with PAN's lead, and the cautions."""
-    for scores in summary.scores:
-        if scores.val is not None and scores.val_ahead is not None:
-            terminal.say(f"  {scores.method}: {scores.val.mean:.4f}; PAN {describe_lead(scores.val_ahead)}")
+    """Print the best baselines' scores on val with PAN's lead, and the cautions."""
+    for line in best_lines(summary.scores, Split.VAL):
+        terminal.say(line)
     for caution in summary.cautions:
         terminal.say(f"  caution: {caution}")
+
+
+def best_lines(scores: Sequence[MethodScores], split: Split) -> list[str]:
+    """Return a line for each of the best baselines on a split, with PAN's lead, and one that counts the others."""
+    leads = rank_baselines(scores, split)
+    lines = [f"  {lead.method}: {lead.score.mean:.4f}; PAN {describe_lead(lead.ahead)}" for lead in leads[:NUM_SHOWN]]
+    others = len(leads) - NUM_SHOWN
+    return [*lines, f"  {counted(others, 'baseline')} below these: see the summary"] if others > 0 else lines
 
 
 def _files_made(config: StudyConfig) -> list[Location]:

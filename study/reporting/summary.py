@@ -6,13 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pan_model.data.splits import Split
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from pan_model.scores import Interval
-from study.config.choices import Regime
+from study.config.choices import BASELINES_OF_0_1, Regime
 from study.config.search_space import full_space
 from study.reporting.cautions import find_cautions, find_foreign_final, find_short_paper
-from study.reporting.comparison import MethodScores, check_same_questions, compare_methods
+from study.reporting.comparison import (
+    MethodScores,
+    check_same_questions,
+    compare_methods,
+    describe_best,
+    describe_settings,
+    rank_baselines,
+)
 from study.reporting.final_metrics import PAN, read_final
 from study.reporting.relevance import describe_relevance, find_idle_attributes
 from study.reporting.selection import describe_selection, find_selection_cautions
@@ -22,7 +30,7 @@ from study.storage.location import Location
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.first_trials import find_trial
 from study.trials.ledger import Status, TrialLedger, TrialRecord
-from study.trials.question_scores import QuestionLists, describe_lead, read_baselines
+from study.trials.question_scores import QuestionLists, Settings, describe_lead, read_baselines, read_settings
 from study.trials.selection.confirmation import Selection, select_winner
 
 HOW_TO_READ = (
@@ -30,8 +38,9 @@ HOW_TO_READ = (
     'The best trial was chosen on val, so its value there is optimistic; "confirmed" is not: new runs of the best',
     "trials, judged once on fresh val questions. Where the value on train, from fewer",
     "questions, is far above that on val, the model overfits the training classes. The test split is read once, by",
-    "`study/final.py`. On val, paper_setting has as many epochs as the trials and at most 8192 pairs in each; on test,",
-    "all pairs and up to the paper's number of epochs, on train + val.",
+    "`study/final.py`. The best of several baselines is found by the same questions, which favours it. Settings of",
+    "baselines are chosen on val. On val, paper_setting has as many epochs as the trials and at most 8192 pairs in",
+    "each; on test, all pairs and up to the paper's number of epochs, on train + val.",
 )
 
 MOST_UNREADABLE = 3
@@ -55,6 +64,7 @@ class DatasetSummary:
         first_trials: The first trials that were given: the source, the id, the status and the best value of each.
         notes: What a user should know of how the dataset was read, and what was left out.
         selection: The trials among which the winner was chosen, and their confirmation.
+        settings: The settings of baselines that were chosen on val.
     """
 
     dataset: str
@@ -69,6 +79,7 @@ class DatasetSummary:
     cautions: list[str]
     first_trials: list[tuple[str, str, str, str]] = field(default_factory=list[tuple[str, str, str, str]])
     notes: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=Settings)
 
 
 def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: list[TrialRecord]) -> DatasetSummary:
@@ -102,6 +113,9 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
         cautions=[*entry.get("data", {}).get("cautions", []), *cautions],
         first_trials=[_first_trial_row(trial, records, objective) for trial in entry.get("first_trials", [])],
         notes=tuple(_describe_data(entry.get("data", {}))),
+        settings={
+            name: setting for file in _baseline_files(files, winner) for name, setting in read_settings(file).items()
+        },
     )
 
 
@@ -125,14 +139,16 @@ def _compare(
     configs: Sequence[Mapping[str, Scalar]],
 ) -> tuple[list[MethodScores], list[str]]:
     """Return the scores of PAN and the baselines, and the cautions about the winner."""
-    baselines = read_baselines(files.baselines)
-    check_same_questions(metric, _scores_by_file(files, winner, baselines))
+    by_file = {file: read_baselines(file) for file in _baseline_files(files, winner)}
+    check_same_questions(metric, _scores_by_file(files, winner, by_file))
+    baselines = {name: lists for scores in by_file.values() for name, lists in scores.items()}
+    names = entry.get("baselines", BASELINES_OF_0_1)
     if winner is None:
-        return compare_methods(metric, None, epoch, baselines, None), []
+        return compare_methods(metric, None, epoch, baselines, None, names), []
     final = read_final(files.final_metrics, metric)
     foreign = find_foreign_final(Path(files.dataset, files.final_metrics.parent.name), final, winner.trial_id)
     final = None if foreign else final
-    scores = compare_methods(metric, winner, epoch, baselines, final)
+    scores = compare_methods(metric, winner, epoch, baselines, final, names)
     space = full_space(files.dataset, Regime(entry["features"]["regime"]))
     cautions = find_cautions(space, winner.config, epoch, scores, entry.get("space"), configs)
     idle = find_idle_attributes(_relevance(winner, epoch))
@@ -144,11 +160,17 @@ def _relevance(winner: TrialRecord, epoch: int) -> Mapping[str, float]:
     return winner.best.relevance if winner.best and winner.best.epoch == epoch else {}
 
 
+def _baseline_files(files: DatasetPaths, winner: TrialRecord | None) -> list[Location]:
+    """Return the baselines.json of the dataset and of the winner, which has those that depend on its normalisation."""
+    of_winner = [] if winner is None else [TrialLedger(files.trials / winner.trial_id).baselines_file]
+    return [files.baselines, *of_winner]
+
+
 def _scores_by_file(
-    files: DatasetPaths, winner: TrialRecord | None, baselines: Mapping[str, QuestionLists]
+    files: DatasetPaths, winner: TrialRecord | None, baselines: Mapping[Location, Mapping[str, QuestionLists]]
 ) -> list[tuple[Location, QuestionLists]]:
     """Return the validation scores of each method with their file, those of the winner first."""
-    scores = [(files.baselines, lists) for lists in baselines.values()]
+    scores = [(file, lists) for file, of_file in baselines.items() for lists in of_file.values()]
     if winner is None or winner.best is None:
         return scores
     file = TrialLedger(files.trials / winner.trial_id).best_epoch_file
@@ -195,6 +217,11 @@ def summary_row(summary: DatasetSummary) -> dict[str, Any]:
         "epochs_confirming": summary.selection.epochs_spent,
         "epochs_saved": summary.epochs_saved,
         **{key: value for scores in summary.scores for key, value in _columns(scores).items()},
+        **{
+            key: value
+            for split in (Split.VAL, Split.TEST)
+            for key, value in _best_columns(summary.scores, split).items()
+        },
         "cautions": "; ".join(summary.cautions),
         "config": json.dumps(winner.config, ensure_ascii=False) if winner else None,
     }
@@ -220,6 +247,14 @@ def _columns(scores: MethodScores) -> dict[str, float | None]:
         mean, low, high = interval or (None, None, None)
         columns |= {name: mean, f"{name}_low": low, f"{name}_high": high}
     return {f"{name}.{scores.method}": value for name, value in columns.items()}
+
+
+def _best_columns(scores: Sequence[MethodScores], split: Split) -> dict[str, Any]:
+    """Return the columns of the best baseline on a split: best_baseline_val, ahead_of_best_val, ..._low, ..._high."""
+    leads = rank_baselines(scores, split)
+    name, (mean, low, high) = (leads[0].method, leads[0].ahead) if leads else (None, (None, None, None))
+    ahead = f"ahead_of_best_{split}"
+    return {f"best_baseline_{split}": name, ahead: mean, f"{ahead}_low": low, f"{ahead}_high": high}
 
 
 def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
@@ -309,6 +344,9 @@ def _describe_methods(summary: DatasetSummary) -> list[str]:
         heads += ["test", "PAN is"]
         rows = [[*row, scores.test, _lead(scores.test_ahead)] for row, scores in zip(rows, summary.scores, strict=True)]
     lines = markdown_table(heads, [["" if cell is None else cell for cell in row] for row in rows])
+    sentences = [describe_best(summary.scores, split) for split in (Split.TEST, Split.VAL)]
+    lines += ["", *(sentence for sentence in sentences if sentence)] if any(sentences) else []
+    lines += ["", f"Settings chosen on val: {describe_settings(summary.settings)}."] if summary.settings else []
     if not tested and summary.best is not None:
         lines += ["", f"No test scores yet: `study/final.py` with `{summary.dataset}/best_config.json` adds them."]
     return lines

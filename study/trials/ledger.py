@@ -153,6 +153,8 @@ class TrialLedger:
 
     Its files are config.json, checkpoint/state.pt, best_epoch.json, val_questions.jsonl, history.jsonl and status.json.
 
+    The trial itself writes baselines.json, of the baselines that depend on its normalisation, when it completes.
+
     Args:
         folder: The folder of the trial, named by its trial_id.
         fetched: Contents of files that were read from a store in advance; they may include files of other trials.
@@ -171,6 +173,7 @@ class TrialLedger:
         self._history = folder / "history.jsonl"
         self.best_epoch_file = folder / "best_epoch.json"
         self.val_questions_file = folder / "val_questions.jsonl"
+        self.baselines_file = folder / "baselines.json"
         self._checkpoint = folder / "checkpoint" / "state.pt"
         self._status = folder / "status.json"
         self._fetched = fetched or {}

@@ -10,9 +10,10 @@ from pydantic import Field
 
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
+from pan_model.flat import Scalar
 from pan_model.scores import Interval, QuestionScores, mean_interval
 from study.storage.files import read_if_exists, write_json
-from study.storage.json_models import JsonModel, parse_model
+from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location
 
 QuestionLists = dict[str, list[float]]
@@ -23,9 +24,15 @@ CheckedQuestionLists = Annotated[dict[str, Annotated[list[float], Field(min_leng
 
 
 class BaselinesFile(JsonModel):
-    """The content of baselines.json: the scores of each shared baseline on the validation questions."""
+    """The content of baselines.json, of a dataset or of a trial.
+
+    Attributes:
+        questions: The scores of each baseline on the validation questions.
+        settings: The setting of each baseline that has one, chosen on val; earlier studies have none.
+    """
 
     questions: dict[str, CheckedQuestionLists]
+    settings: dict[str, dict[str, JsonScalar]] = Field(default_factory=dict[str, dict[str, JsonScalar]])
 
 
 def as_lists(scores: QuestionScores) -> QuestionLists:
@@ -84,9 +91,19 @@ def from_entry(entry: Mapping[str, Any], key: str) -> Interval:
     return Interval(entry[key], low, high)
 
 
-def write_baselines(path: Location, baselines: dict[str, QuestionLists]) -> None:
-    """Write baselines.json."""
-    write_json(path, {"split": Split.VAL.value, "questions": baselines})
+Settings = dict[str, dict[str, Scalar]]
+"""The setting of each baseline that has one."""
+
+
+def write_baselines(path: Location, baselines: Mapping[str, QuestionLists], settings: Settings | None = None) -> None:
+    """Write baselines.json.
+
+    Args:
+        path: The file, of a dataset or of a trial.
+        baselines: The scores of each baseline.
+        settings: The settings that were chosen on val.
+    """
+    write_json(path, {"split": Split.VAL.value, "questions": baselines, "settings": settings or {}})
 
 
 def read_baselines(path: Location) -> dict[str, QuestionLists]:
@@ -95,8 +112,23 @@ def read_baselines(path: Location) -> dict[str, QuestionLists]:
     Raises:
         UserError: If the file is damaged.
     """
+    return _read(path).questions
+
+
+def read_settings(path: Location) -> Settings:
+    """Read the settings of baselines that baselines.json holds; empty if there is none.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    return _read(path).settings
+
+
+def _read(path: Location) -> BaselinesFile:
     content = read_if_exists(path, "remove the file")
-    return {} if content is None else parse_model(path, content, BaselinesFile, "remove the file").questions
+    return (
+        BaselinesFile(questions={}) if content is None else parse_model(path, content, BaselinesFile, "remove the file")
+    )
 
 
 def scores_line(epoch: int, scores: Sequence[float]) -> str:

@@ -1,6 +1,7 @@
 """The answer: what won, by how much over what, and whether to believe it."""
 
 from pan_model.command_line import counted
+from pan_model.data.splits import Split
 from study.analysis.cheapest import find_cheapest
 from study.analysis.paper_numbers import PaperNumber, find_paper_numbers
 from study.analysis.study_data import DatasetData, StudyData
@@ -8,8 +9,9 @@ from study.page.blocks import Block, Chart, Facts, Part, Section, Table, Text, T
 from study.page.charts.methods import methods_chart
 from study.page.commands import next_commands
 from study.page.formats import describe_config, interval_text, lead_text, metric_name, number
-from study.page.sections.verdict import strongest_of, verdict
+from study.page.sections.verdict import split_of, verdict
 from study.page.sections.words import glossary
+from study.reporting.comparison import describe_settings, rank_baselines
 from study.trials.ledger import TrialRecord, count_by_status
 
 LARGE_GAP = 0.05
@@ -43,14 +45,14 @@ def _overview(study: StudyData) -> Table:
     rows: list[list[object]] = []
     for name, data in study.datasets.items():
         pan, *baselines = data.summary.scores
-        on_test = pan.test is not None
-        strongest = strongest_of(baselines, data, on_test=on_test)
-        value = interval_text(pan.test if on_test else pan.val)
+        split = split_of(data)
+        leads = rank_baselines(baselines, split)
+        value = interval_text(pan.val if split is Split.VAL else pan.test)
         rows.append(
             [
                 name,
-                f"{metric_name(data.objective.name)} on {'test' if on_test else 'val'}: {value}" if value else None,
-                f"{lead_text(strongest[2])} over {strongest[0]}" if strongest else None,
+                f"{metric_name(data.objective.name)} on {split}: {value}" if value else None,
+                f"{lead_text(leads[0].ahead)} over {leads[0].method}" if leads else None,
                 describe_config(data.winner.config) if data.winner else "no trial completed",
             ]
         )
@@ -171,8 +173,14 @@ def _methods(data: DatasetData) -> list[Block]:
             wide=True,
         ),
         table,
+        *_settings(data),
         *_train_note(data),
     ]
+
+
+def _settings(data: DatasetData) -> list[Block]:
+    settings = data.summary.settings
+    return [Text(text=f"Settings of baselines, chosen on val: {describe_settings(settings)}.")] if settings else []
 
 
 def _paper(data: DatasetData) -> list[Block]:

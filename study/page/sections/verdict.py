@@ -4,12 +4,12 @@ import statistics
 from collections.abc import Sequence
 
 from pan_model.command_line import counted
-from pan_model.scores import Interval
+from pan_model.data.splits import Split
 from study.analysis.study_data import DatasetData
 from study.page.commands import SMALL_LEAD
 from study.page.formats import describe_config, interval_text, lead_text, metric_name, trial_name
 from study.reporting.cautions import UNTRAINED
-from study.reporting.comparison import MethodScores
+from study.reporting.comparison import MethodScores, rank_baselines
 from study.reporting.final_metrics import FinalScores, read_final
 from study.reporting.relevance import FREE
 from study.trials.ledger import TrialRecord
@@ -23,9 +23,6 @@ DEFINITIONS = {
 }
 """What each objective measures."""
 
-Strongest = tuple[str, Interval, Interval]
-"""A baseline, its score and PAN's lead over it."""
-
 
 def verdict(data: DatasetData, winner: TrialRecord, value: float) -> str:
     """Return lines: who won with which value, what the value means, the lead over the baselines, the conclusion."""
@@ -37,7 +34,7 @@ def verdict(data: DatasetData, winner: TrialRecord, value: float) -> str:
             f"{trial_name(winner).capitalize()} won on {data.dataset}: {metric_name(data.objective.name)} {scores}.",
             f"It is: {describe_config(winner.config)}.",
             _define(data, winner),
-            *_against_strongest(baselines, data),
+            *_against_best(baselines, data),
             *_what_training_adds(baselines, data),
             _attributes(winner),
         ]
@@ -50,15 +47,9 @@ def final_scores(data: DatasetData) -> FinalScores | None:
     return final if final is not None and data.winner and final.trial_id == data.winner.trial_id else None
 
 
-def strongest_of(baselines: Sequence[MethodScores], data: DatasetData, *, on_test: bool) -> Strongest | None:
-    """Return the strongest baseline on a split, its score and PAN's lead; None if none has both."""
-    known = [
-        (entry.method, score, lead)
-        for entry in baselines
-        if (score := entry.test if on_test else entry.val) is not None
-        and (lead := entry.test_ahead if on_test else entry.val_ahead) is not None
-    ]
-    return max(known, key=lambda entry: data.objective.signed(entry[1].mean), default=None)
+def split_of(data: DatasetData) -> Split:
+    """Return the split on which PAN is compared with the baselines: test if it has been read, otherwise val."""
+    return Split.VAL if data.summary.scores[0].test is None else Split.TEST
 
 
 def _define(data: DatasetData, winner: TrialRecord) -> str:
@@ -75,15 +66,17 @@ def _define(data: DatasetData, winner: TrialRecord) -> str:
     return f"{words} is {DEFINITIONS.get(name, 'the objective of the trials')}{asked}."
 
 
-def _against_strongest(baselines: Sequence[MethodScores], data: DatasetData) -> list[str]:
-    """Return how the winner stands against the strongest baseline, on test if that is known, and the conclusion."""
-    on_test = data.summary.scores[0].test is not None
-    split = "test" if on_test else "val"
-    strongest = strongest_of(baselines, data, on_test=on_test)
-    if strongest is None:
+def _against_best(baselines: Sequence[MethodScores], data: DatasetData) -> list[str]:
+    """Return how the winner stands against the best baseline, on test if that is known, and the conclusion."""
+    split = split_of(data)
+    on_test, leads = split is Split.TEST, rank_baselines(baselines, split)
+    if not leads:
         return ["No baseline has been scored on the same questions, so nothing can be said of its lead."]
-    method, score, lead = strongest
-    against = f"The strongest baseline on {split} is {method} with {interval_text(score)}; PAN's lead over it is"
+    method, score, lead = leads[0]
+    favoured = f", the best of {len(leads)} by these questions, which favours it" if len(leads) > 1 else ""
+    against = (
+        f"The strongest baseline on {split} is {method} with {interval_text(score)}{favoured}; PAN's lead over it is"
+    )
     if lead.low > 0:
         judged = "more than the noise of the questions."
         small = ", but it is small" if lead.mean < SMALL_LEAD else ""
@@ -124,11 +117,10 @@ def _over_seeds(data: DatasetData) -> str:
 
 def _what_training_adds(baselines: Sequence[MethodScores], data: DatasetData) -> list[str]:
     """Return how much of a score on frozen features training adds to the strongest baseline without training."""
-    on_test = data.summary.scores[0].test is not None
-    untrained = strongest_of([entry for entry in baselines if entry.method in UNTRAINED], data, on_test=on_test)
-    if untrained is None or data.entry.get("features", {}).get("regime", "frozen") != "frozen":
+    untrained = rank_baselines([entry for entry in baselines if entry.method in UNTRAINED], split_of(data))
+    if not untrained or data.entry.get("features", {}).get("regime", "frozen") != "frozen":
         return []
-    method, score, lead = untrained
+    method, score, lead = untrained[0]
     if lead.low <= 0:
         return [f"Training adds nothing that can be told from noise to {method}, which is not trained."]
     most = "Most of the score comes from the frozen features: " if lead.mean < score.mean / 2 else ""

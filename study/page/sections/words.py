@@ -25,8 +25,24 @@ WORDS = (
         "nearest_class_mean",
         "baseline, not trained: the closest mean of the features as extracted (else: of single items)",
     ),
+    ("centred_l2", "baseline, not trained: the same after subtracting the training images' mean (SimpleShot)"),
+    ("lda", "baseline: the same after a linear discriminant analysis of the training classes"),
     ("nearest_class_mean_normalised", "baseline, not trained: the same after the winner's normalisation of features"),
+    (
+        "reranked",
+        "baseline, not trained: nearest neighbours in whitened features, re-ranked by neighbours that are mutual",
+    ),
+    (
+        "logistic_regression",
+        "baseline: logistic regression fitted to the labelled images of each question, normalised as the winner's",
+    ),
     ("siamese_distance", "baseline, not trained: the mean distance of features over pairs"),
+    (
+        "attributes_only",
+        "baseline: attributes predicted linearly from the features, and images compared by the predictions alone",
+    ),
+    ("proxy_anchor", "baseline: a linear projection of the features trained with the Proxy-Anchor loss, no PAN"),
+    ("set_transformer", "baseline: a small set transformer trained to score an item with the other items of an outfit"),
     ("paper_setting", "baseline, trained: PAN with the paper's supervised parameters, on this study's features"),
 )
 """Each word with its meaning."""
