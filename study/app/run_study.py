@@ -84,7 +84,7 @@ def conduct_study(
         baselines.score()
         if config.executor is Executor.SERIAL:
             slots = _serial_slots(config)
-            baselines.train(baselines.to_train())
+            baselines.compute(baselines.to_compute())
         else:
             _check_cache(config, baselines)
             nodes = joined or _begin_ray(config, stack, terminal)
@@ -98,7 +98,8 @@ def conduct_study(
             with _collated_on_error(config):
                 search_datasets(config, prepared, first_trials, slots, budget, terminal, baselines)
                 if not budget.end:  # what no trial has answered, since it failed
-                    baselines.train(config.plans)
+                    baselines.compute(baselines.unknown())
+                baselines.complete_winners()
             collated = collate(config.results, over=True)
             ended_by = budget.end
             driver.ends(*_end(config, collated, ended_by))
@@ -230,10 +231,11 @@ def _find_ray(config: StudyConfig, terminal: Terminal) -> StudyConfig:
 
 
 def _check_cache(config: StudyConfig, baselines: SharedBaselines) -> None:
-    """Raise UserError if paper_setting cannot be cached. Its task on Ray would find out after files are written."""
-    folder = config.cache_dir / "paper_setting"
-    if baselines.to_train() and not folder.is_dir():
-        check_writable(folder, "the baseline paper_setting")
+    """Raise UserError if a baseline cannot be cached. Its task on Ray would find out after files are written."""
+    for job in baselines.to_compute():
+        folder = config.cache_dir / job.cache_folder
+        if not folder.is_dir():
+            check_writable(folder, f"the baseline {job.name}")
 
 
 def _begin_ray(config: StudyConfig, stack: ExitStack, terminal: Terminal) -> tuple[Node, ...]:

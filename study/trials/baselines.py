@@ -4,7 +4,7 @@ Quick ones are scored before the trials. The others are trained, or compare many
 that were chosen on val are kept in the cache.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +28,11 @@ from pan_model.tasks.task import Task
 from study.config.identity import content_of, digest
 from study.storage.files import write_json
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
+from study.storage.location import Location
 from study.terminal import Show
 from study.trials.paper_setting import paper_setting_of_search, setting_of_search
 from study.trials.preparation import PreparedDataset
-from study.trials.question_scores import CheckedQuestionLists, QuestionLists, as_lists
+from study.trials.question_scores import CheckedQuestionLists, QuestionLists, as_lists, write_baselines
 
 QUICK = ("nearest_class_mean", "centred_l2", "lda", "siamese_distance")
 """The baselines that are scored before the trials, since they take moments."""
@@ -59,25 +60,18 @@ def slow_names(task: Task) -> tuple[str, ...]:
     return tuple(name for name in names_of(task) if name not in others)
 
 
-def quick_on_val(prepared: PreparedDataset, *, seed: int) -> dict[str, BaselineScores]:
-    """Return the scores of each quick baseline on the validation questions.
-
-    Args:
-        prepared: The dataset with its features.
-        seed: The seed of the study, with which the questions are drawn.
-    """
-    task = prepared.row.make_task(prepared.featured, seed=seed)
+def quick_on_val(task: Task) -> dict[str, BaselineScores]:
+    """Return the scores of each quick baseline on the validation questions."""
     return {name: _as_scores(choose_baseline(name, task)) for name in names_of(task) if name in QUICK}
 
 
-def own_on_val(task: Task, normalise: Callable[[], Float[np.ndarray, "N D"]]) -> dict[str, BaselineScores]:
+def own_on_val(task: Task, inputs: Float[np.ndarray, "N D"]) -> dict[str, BaselineScores]:
     """Return the scores of the baselines that depend on a trial's normalisation, on the validation questions.
 
     Args:
         task: The task of the trial.
-        normalise: Returns the features of all items, normalised as in the trial.
+        inputs: The features of all items, normalised as in the trial.
     """
-    inputs = normalise()
     return {name: _as_scores(choose_baseline(name, task, inputs=inputs)) for name in own_names(task)}
 
 
@@ -135,6 +129,12 @@ def paper_setting_on_val(
     )
     scores = task.evaluate(pan_scorer(paper.model, task, Split.VAL, paper.device), Split.VAL)
     return BaselineScores(as_lists(scores), {})
+
+
+def write_scores(path: Location, scores: Mapping[str, BaselineScores]) -> None:
+    """Write a baselines.json: of a dataset, or of a trial for those that depend on its normalisation."""
+    questions = {name: of_val.questions for name, of_val in scores.items()}
+    write_baselines(path, questions, {name: of_val.setting for name, of_val in scores.items() if of_val.setting})
 
 
 def _as_scores(chosen: Chosen) -> BaselineScores:

@@ -24,6 +24,7 @@ from pan_model.training.trainer import Evaluation, Trainer
 from pan_model.training.trial_cache import TrialCache
 from study.storage.location import Location
 from study.storage.paths import StudyPaths
+from study.trials.baselines import BaselineScores, own_on_val, write_scores
 from study.trials.ledger import BestEpoch, Status, TrialLedger
 from study.trials.question_scores import QuestionLists, as_lists
 from study.trials.tensorboard_events import HparamsColumns, TrialEvents, events_folder
@@ -256,8 +257,15 @@ class TrialRun:
                 self._events.add_epoch(record)
         done = self._is_over(trainer)
         if done:
+            write_scores(self._ledger.baselines_file, self._score_own_baselines(trainer))
             self._ledger.close(Status.COMPLETED)
         return self._step_of(record, done=done)
+
+    def _score_own_baselines(self, trainer: Trainer) -> dict[str, BaselineScores]:
+        """Score the baselines that depend on the normalisation. A stopped trial cannot win, and does not need them."""
+        task = trainer.task
+        key = ("own baselines", self._task_class, task.val_questions, task.seed, trainer.config.normalisation)
+        return self._cache.get(key, lambda: own_on_val(task, trainer.normalised_features()))
 
     def _is_best(self, value: float) -> bool:
         """Return whether a value of the objective is the best so far."""

@@ -71,12 +71,14 @@ def run_on_ray(  # noqa: PLR0913
         trainable = tune.with_parameters(RayTrial, shared=shared)
         trained: RayBaselines | None = None
         if baselines is not None:
-            apart = [plan for plan in baselines.to_train() if plan.dataset in stored]
+            apart = [job for job in baselines.to_compute() if job.dataset in stored]
             trained = RayBaselines(apart, stored, study, baselines.add)
         run_trials(
             trainable, searches, study, slots, budget=budget, progress=progress, update=update, baselines=trained
         )
         if trained is not None:
+            if budget.used_up:
+                trained.leave_waiting()
             trained.wait()
 
 
