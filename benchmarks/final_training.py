@@ -28,7 +28,8 @@ from rich.console import Console
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from search_spaces import SPACES
-from study.app.final_jobs import FinalInput, Plan, plan_workers, run_final_jobs
+from study.app.final.final_input import FinalInput
+from study.app.final.jobs import Plan, plan_workers, run_final_jobs
 from study.app.processes.jobs import Job, Link
 from study.app.processes.side_by_side import run_jobs
 from study.app.processes.worker_pool import load_ahead
@@ -128,7 +129,7 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     """Measure final trainings, and what the cores give together."""
     cores = usable_cpus()
     torch.set_num_threads(cores)
-    load_ahead(["study.app.final_jobs"])  # as the command does while it prepares the data
+    load_ahead(["study.app.final.jobs"])  # as the command does while it prepares the data
     prepared = make_dataset()
     rows: list[Row] = []
     for threads in dict.fromkeys((cores, 1)):

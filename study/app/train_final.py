@@ -13,19 +13,13 @@ from pan_model.command_line import counted
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.reproducibility import deterministic_arithmetic
+from pan_model.scoring.baselines.choice import PAPER_SETTING
 from pan_model.trained import BACKBONE as MODEL_BACKBONE
 from pan_model.trained import CONFIG, WEIGHTS, save_model
 from search_spaces import SPACES
-from study.app.final_jobs import (
-    PAPER_SETTING,
-    TRAIN_ON,
-    FinalInput,
-    FinalResults,
-    FirstModel,
-    PaperResult,
-    plan_workers,
-    run_final_jobs,
-)
+from study.app.final.baselines import PaperResult
+from study.app.final.final_input import TRAIN_ON, FinalInput
+from study.app.final.jobs import FinalResults, FirstModel, plan_workers, run_final_jobs
 from study.app.prepare_again import prepare_again
 from study.app.processes.worker_pool import load_ahead
 from study.app.report_page import write_report
@@ -34,16 +28,17 @@ from study.config.final_config import FinalConfig
 from study.config.provenance import provenance
 from study.reporting.best_config import read_best_config
 from study.reporting.collation import collate
+from study.reporting.comparison import scores_on_test
 from study.reporting.final_metrics import average_over_seeds, baseline_metrics, model_metrics, paired_differences
 from study.reporting.model_card import write_model_card
 from study.reporting.next_commands import commands_after_final
-from study.reporting.report import print_next
+from study.reporting.report import best_lines, print_next
 from study.storage.files import exists, storage_of, write_json
 from study.storage.location import Location, absolute, in_store
 from study.storage.paths import StudyPaths
 from study.terminal import Terminal, duration
 from study.trials.preparation import PreparedDataset
-from study.trials.question_scores import as_lists, describe_lead, from_entry
+from study.trials.question_scores import as_lists, from_entry
 
 FINAL_SCHEMA = "pan-study/final/1"
 METRICS = "metrics.json"
@@ -76,7 +71,7 @@ def train_final(config: FinalConfig, terminal: Terminal) -> int:
     storage_of(config.folder).check_writable(config.folder, "the final training", "--output", probe=UNFINISHED)
     started_s = time.monotonic()
     if len(plan.workers) > 1:
-        load_ahead(["study.app.final_jobs"])
+        load_ahead(["study.app.final.jobs"])
     with deterministic_arithmetic():
         prepared = prepare_again(best, config, terminal)
         prepared_s = time.monotonic()
@@ -103,6 +98,8 @@ def _describe(results: FinalResults, best: dict[str, Any]) -> dict[str, Any]:
         "metrics": model_metrics(results.seeds),
         "baselines": baseline_metrics(results.baselines),
         "paired": paired_differences(results.seeds, results.baselines),
+        "settings": results.settings,
+        "not_run": list(results.not_run),
         "relevance": results.first.relevance,
         "scoring": results.first.config.scoring.scoring.value,
         **({} if paper is None else {PAPER_SETTING: _describe_paper(paper, best["dataset"])}),
@@ -188,9 +185,8 @@ def _describe_times(prepared_s: float, jobs_s: float, results: FinalResults) -> 
 def _print_results(folder: Location, objective: str, metrics: dict[str, Any], terminal: Terminal) -> None:
     model = from_entry(metrics["metrics"][objective], "mean")
     terminal.say(f"PAN {objective} (test, {counted(len(metrics['seeds']), 'seed')}): {model}")
-    for name, values in metrics["baselines"].items():
-        ahead = from_entry(metrics["paired"][name][objective], "difference")
-        terminal.say(f"  {name}: {from_entry(values[objective], 'mean')}; PAN {describe_lead(ahead)}")
+    for line in best_lines(scores_on_test(metrics, objective), Split.TEST):
+        terminal.say(line)
     terminal.say("made:")
     for path in storage_of(folder).list_folder(folder):
         terminal.say(f"  {path}")

@@ -1,5 +1,6 @@
 """The configuration of a final training: the checked flags of study/final.py."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,8 +25,8 @@ class FinalConfig:
         None,
         str,
         "NAME",
-        f"baselines to compare with, of {', '.join(f'`{name}`' for name in BASELINES)}; `none` for no baseline. "
-        "`paper_setting` takes most of the time",
+        f"baselines to compare with, of {', '.join(f'`{name}`' for name in BASELINES)}, if the dataset has them; "
+        "`none` for no baseline. `paper_setting` takes most of the time",
         group=Group.STUDY,
         many=True,
         default_text="all",
@@ -80,6 +81,21 @@ class FinalConfig:
         if self.baselines is None:
             return BASELINES
         return tuple(name for name in BASELINES if name in self._named_baselines)
+
+    def baselines_of(self, dataset: str, available: Sequence[str]) -> tuple[str, ...]:
+        """Return the baselines to compare with on a dataset, in the order of tables.
+
+        Args:
+            dataset: The name of the dataset.
+            available: The baselines that it has.
+
+        Raises:
+            UserError: If --baselines names one that it does not have.
+        """
+        for name in self._named_baselines:
+            if name not in (*available, NONE):
+                raise UserError(f"baselines: {dataset} has no baseline {name}; choose from {', '.join(available)}.")
+        return tuple(name for name in self.baseline_names if name in available)
 
     @property
     def _named_baselines(self) -> list[str]:

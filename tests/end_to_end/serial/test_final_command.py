@@ -22,7 +22,7 @@ from pan_model.tasks.few_shot import FewShotTask
 from pan_model.trained import load_model
 from search_spaces import SPACES
 from study.app.commands import final_command
-from study.app.final_jobs import TRAIN_ON
+from study.app.final.final_input import TRAIN_ON
 from study.config.choices import BASELINES
 from study.trials.question_scores import describe_lead, from_entry, interval_of
 

@@ -15,7 +15,14 @@ from search_spaces.pan import OPEN_ENDS
 from study.config.search_space import replay
 from study.config.space_description import record_space
 from study.config.study_config import StudyConfig
-from study.reporting.cautions import find_cautions, find_edges, find_foreign_final, find_short_paper, place_in_range
+from study.reporting.cautions import (
+    find_cautions,
+    find_edges,
+    find_foreign_final,
+    find_short_paper,
+    find_weak_leads,
+    place_in_range,
+)
 from study.reporting.comparison import FinalScores, MethodScores
 
 SPACE = SPACES["demo"]
@@ -199,11 +206,11 @@ SAME_WAY = "all methods without training move in the same direction, so the ques
             " (nearest_class_mean moves from 0.5000 to 0.2500): " + SAME_WAY,
         ),
         (
-            [replace(BASELINE, val_ahead=Interval(0.1, 0.0, 0.2), test_ahead=Interval(0.2, 0.1, 0.3))],
+            [replace(BASELINE, val_ahead=Interval(0.1, 0.05, 0.2), test_ahead=Interval(0.2, 0.1, 0.3))],
             f" (nearest_class_mean moves from 0.5000 to 0.2500): {SAME_WAY}; the leads over them are not affected",
         ),
         (
-            [replace(BASELINE, val_ahead=Interval(0.3, 0.25, 0.4), test_ahead=Interval(0.1, 0.0, 0.2))],
+            [replace(BASELINE, val_ahead=Interval(0.3, 0.25, 0.4), test_ahead=Interval(0.1, 0.05, 0.2))],
             f" (nearest_class_mean moves from 0.5000 to 0.2500): {SAME_WAY}; the leads over them changed too",
         ),
         (
@@ -228,6 +235,29 @@ def test_a_baseline_that_is_better_is_told_with_a_positive_distance():
     assert find_cautions(SPACE, MIDDLE, 1, [pan(LOW, None), behind]) == [
         "PAN is behind reranked on val by 0.2500 [0.1250, 0.3750]"
     ]
+
+
+def test_a_lead_over_the_best_baseline_that_may_be_noise_is_told_and_none_of_the_others():
+    noise = Interval(0.01, -0.01, 0.03)
+    best = MethodScores(method="lda", val=HIGH, val_ahead=noise)
+    other = MethodScores(method="centred_l2", val=LOW, val_ahead=noise)
+    assert find_weak_leads([pan(HIGH, None), other, best]) == [
+        "PAN is not ahead of lda, the best baseline on val, by more than the interval: it is ahead by 0.0100 "
+        "[-0.0100, 0.0300]"
+    ]
+    assert find_weak_leads([pan(HIGH, None), replace(best, val_ahead=Interval(0.02, 0.01, 0.03)), other]) == []
+
+
+@pytest.mark.parametrize(
+    ("ahead", "how"),
+    [(Interval(0.1, -0.1, 0.3), "ahead by 0.1000 [-0.1000, 0.3000]"), (Interval(-0.2, -0.3, -0.1), "behind by 0.2000")],
+)
+def test_a_gain_over_the_attributes_that_cannot_be_claimed_is_told(ahead: Interval, how: str):
+    best = MethodScores(method="lda", test=HIGH, test_ahead=Interval(0.02, 0.01, 0.03))
+    [line] = find_weak_leads(
+        [pan(None, HIGH), best, MethodScores(method="attributes_only", test=LOW, test_ahead=ahead)]
+    )
+    assert line.startswith(f"no gain of PAN over attributes_only can be claimed on test, where it is {how}")
 
 
 def test_edges_come_before_the_disagreement():

@@ -22,6 +22,8 @@ METRICS: dict[str, Any] = {
     "paired": {"paper_setting": {METRIC: {"difference": 0.25, "ci95": [0.125, 0.375]}}},
     "paper_setting": {"config": {}, "epochs": 45, "chosen_of_epochs": 60, "paper_epochs": 4000},
     "left_out": {},
+    "settings": {"lda": {"shrinkage": 0.5}},
+    "not_run": ["nearest_class_mean", "lda"],
 }
 AT_THE_END = {"paper_setting": {"config": {}, "epochs": 100, "chosen_of_epochs": 100, "paper_epochs": 100}}
 
@@ -72,4 +74,10 @@ def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
     paired = {"siamese_distance": METRICS["paired"]["paper_setting"]}
     write_model_card(tmp_path / "model_card.md", best, none | {"baselines": baselines, "paired": paired}, model)
     card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
-    assert "not run: nearest_class_mean, nearest_class_mean_normalised, paper_setting." in card
+    assert "not run: nearest_class_mean, lda." in card
+    assert f"By {METRIC}: PAN compared with siamese_distance, the only baseline on test: ahead by 0.2500" in card
+    assert "Settings of baselines were chosen on val: lda shrinkage 0.5." in card
+    weak = {"siamese_distance": {METRIC: {"difference": 0.0, "ci95": [-0.1, 0.1]}}}
+    write_model_card(tmp_path / "model_card.md", best, none | {"baselines": baselines, "paired": weak}, model)
+    card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
+    assert "**Caution**: PAN is not ahead of siamese_distance, the best baseline on test, by more than the" in card

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pan_model.errors import UserError
-from study.config.choices import BASELINES
+from study.config.choices import BASELINES, BASELINES_OF_0_1
 from study.reporting.summary import DatasetSummary, summarise_dataset, summary_row, write_summary
 from study.storage.files import write_json
 from study.storage.paths import StudyPaths
@@ -39,6 +39,11 @@ INSIDE = {
 
 BEST = BestEpoch(epoch=9, questions={METRIC: [0.7, 0.7]}, baselines={NORMALISED: {METRIC: [0.6, 0.6]}})
 SHARED = {name: {METRIC: [0.1 + 0.2, 0.1 + 0.2]} for name in BASELINES if name != NORMALISED}
+OF_TRIAL = "logistic_regression"
+OWN = {OF_TRIAL: SHARED[OF_TRIAL]}
+"""What depends on the winner's normalisation is in the winner's folder."""
+
+SHARED_IN_FILE = {name: lists for name, lists in SHARED.items() if name != OF_TRIAL}
 FINAL: dict[str, Any] = {
     "trial_id": "trial0",
     "metrics": {METRIC: {"mean": 0.5, "ci95": [0.4, 0.6]}},
@@ -69,7 +74,8 @@ def results(tmp_path: Path) -> StudyPaths:
     """A study that has its baselines on both datasets, and a final training on the first."""
     results = StudyPaths(tmp_path / "mine")
     for dataset in ("demo", "cub"):
-        write_baselines(results.dataset(dataset).baselines, SHARED)
+        write_baselines(results.dataset(dataset).baselines, SHARED_IN_FILE, {"lda": {"shrinkage": 0.5}})
+    write_baselines(results.dataset("demo").trials / "trial0" / "baselines.json", OWN, {OF_TRIAL: {"c": 1.0}})
     write_json(results.dataset("demo").final_metrics, FINAL)
     return results
 
@@ -114,6 +120,9 @@ def test_a_row_holds_every_method_on_every_split(summarise: Callable[..., Datase
         assert [row[f"test{part}.{name}"] for part in ("", "_low", "_high")] == [1 / 3, 0.25, 0.4]
         assert [row[f"test_ahead{part}.{name}"] for part in ("", "_low", "_high")] == [1 / 6, 0.125, 0.2]
     assert row["cautions"] == CAUTION
+    assert (row["best_baseline_val"], row["best_baseline_test"]) == (NORMALISED, "nearest_class_mean")
+    assert row["ahead_of_best_val"] == pytest.approx(0.1, rel=1e-12)
+    assert [row[f"ahead_of_best_test{part}"] for part in ("", "_low", "_high")] == [1 / 6, 0.125, 0.2]
 
 
 def test_without_a_winner_the_shared_baselines_are_known(
@@ -124,7 +133,7 @@ def test_without_a_winner_the_shared_baselines_are_known(
     row = summary_row(summary)
     assert (row["best_value"], row["best_epoch"], row["best_trial"], row["cautions"]) == (None, None, None, "")
     known = {key for key, value in row.items() if "." in key and value is not None}
-    assert known == {f"{column}.{name}" for column in ("val", "val_low", "val_high") for name in SHARED}
+    assert known == {f"{column}.{name}" for column in ("val", "val_low", "val_high") for name in SHARED_IN_FILE}
 
 
 def test_test_columns_are_those_of_the_winner_or_empty(summarise: Callable[..., DatasetSummary], results: StudyPaths):
@@ -231,14 +240,27 @@ def test_the_page_has_every_method_with_its_intervals(written: StudyPaths):
     own = shared.replace("0.3000", "0.6000").replace("0.4000 [0.4000, 0.4000] |", "0.1000 [0.1000, 0.1000] |")
     without_winner = lines[lines.index(f"No trial has completed; {METRIC}:") :]
     assert "| paper_setting |  | 0.3000 [0.3000, 0.3000] |  |" in without_winner
-    assert lines[start + 2 : start + 8] == [
+    num = len(BASELINES)
+    assert lines[start + 2 : start + 10 + num] == [
         "| PAN | 0.9500 | 0.7000 [0.7000, 0.7000] |  | 0.5000 [0.4000, 0.6000] |  |",
-        f"| nearest_class_mean |  | {shared} |",
-        f"| nearest_class_mean_normalised |  | {own} |",
-        f"| siamese_distance |  | {shared} |",
-        f"| paper_setting |  | {shared} |",
+        *(f"| {name} |  | {own if name == NORMALISED else shared} |" for name in BASELINES),
         "",
+        f"PAN compared with nearest_class_mean, the best of {num} baselines on test: ahead by 0.1667 [0.1250, 0.2000].",
+        f"PAN compared with {NORMALISED}, the best of {num} baselines on val: ahead by 0.1000 [0.1000, 0.1000].",
+        "",
+        "Settings chosen on val: lda shrinkage 0.5; logistic_regression c 1.0.",
+        "",
+        f"**Caution**: {CAUTION}.",
     ]
+
+
+def test_a_study_of_a_version_that_names_no_baselines_has_rows_for_those_that_it_had(
+    tmp_path: Path, records: list[TrialRecord]
+):
+    summary = summarise_dataset(StudyPaths(tmp_path / "cut").dataset("demo"), PART, records[1:])
+    assert [scores.method for scores in summary.scores] == ["PAN", *BASELINES_OF_0_1]
+    named = summarise_dataset(StudyPaths(tmp_path).dataset("demo"), PART | {"baselines": ["lda"]}, records[1:])
+    assert [scores.method for scores in named.scores] == ["PAN", "lda"]
 
 
 def test_the_page_says_what_was_left_out(results: StudyPaths):

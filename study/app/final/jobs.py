@@ -1,12 +1,11 @@
-"""The jobs of a final training: the baseline paper_setting in two parts, a job for each seed, the untrained baselines.
+"""The jobs of a final training: the baseline paper_setting in two parts, a job for each seed, the other baselines.
 
 Each job evaluates its model on the test split as soon as it is trained, once.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
 
 import torch
 
@@ -17,64 +16,40 @@ from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.model.pan import Pan
 from pan_model.scores import QuestionScores
-from pan_model.scoring.baselines.untrained import NORMALISED, normalised_baseline, untrained_baselines
-from pan_model.scoring.pan_scorer import pan_scorer
-from pan_model.tasks.task import Task
+from pan_model.scoring.baselines.choice import PAPER_SETTING, names_of
+from pan_model.scoring.baselines.setting import Setting
 from pan_model.training.trainer import Trainer
-from search_spaces import SPACES
+from study.app.final.baselines import (
+    FITTING,
+    TESTING,
+    TRAIN_PAPER,
+    BaselineResult,
+    PaperResult,
+    choose_paper_epochs,
+    names_apart,
+    names_on_inputs,
+    quick_names,
+    score_apart,
+    score_on_inputs,
+    score_quick,
+    train_paper,
+)
+from study.app.final.final_input import TRAIN_ON, FinalInput
 from study.app.processes.jobs import Job, Link
 from study.app.processes.side_by_side import run_jobs
 from study.app.processes.worker_process import Worker
 from study.config.choices import Regime
-from study.config.final_config import NONE, FinalConfig
+from study.config.final_config import FinalConfig
 from study.nodes.resources import usable_cpus
-from study.terminal import Terminal, duration
-from study.trials.paper_setting import ChosenEpochs, choose_epochs, train_on_train_and_val
-from study.trials.preparation import PreparedDataset
+from study.terminal import Terminal
 
-PAPER_SETTING = "paper_setting"
 CHOOSE_EPOCHS = "baseline paper_setting (number of epochs)"
-TRAIN_PAPER = "baseline paper_setting"
-UNTRAINED = "baselines without training"
+QUICK = "quick baselines"
+ON_INPUTS = "baselines on normalised features"
+"""Names of jobs."""
+
 PAN_SEEDS = "PAN"
-TESTING = "testing"
-"""Parts of the time that a final training takes, and names of jobs."""
-
-TRAIN_ON = (Split.TRAIN, Split.VAL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinalInput:
-    """What all jobs of a final training share.
-
-    Attributes:
-        best: The content of best_config.json.
-        prepared: The dataset with its features.
-        config: The flags.
-    """
-
-    best: dict[str, Any]
-    prepared: PreparedDataset
-    config: FinalConfig
-
-    @cached_property
-    def trial(self) -> TrialConfig:
-        """The configuration to train."""
-        return TrialConfig.from_flat(self.best["config"])
-
-    @cached_property
-    def task(self) -> Task:
-        """The task, with training on train + val; all jobs of a process share its questions."""
-        return self.prepared.row.make_task(self.prepared.featured, seed=self.trial.train.seed, train_on=TRAIN_ON)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaperResult:
-    """The baseline paper_setting: its configuration, numbers of epochs and scores on the test split."""
-
-    config: dict[str, Any]
-    epochs: ChosenEpochs
-    scores: QuestionScores
+"""A part of the time that a final training takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +61,12 @@ class FirstModel:
         config: Its configuration.
         backbone: The backbone, if it was trained with the model.
         relevance: The mean relevance of each condition over pairs of training images.
-        normalised: The scores of the baseline on normalised features, if it is one of those to compare with.
     """
 
     model: Pan
     config: TrialConfig
     backbone: Backbone | None
     relevance: dict[str, float]
-    normalised: QuestionScores | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +85,8 @@ class FinalResults:
         seeds: The scores of each seed's model.
         first: The model of the first seed.
         baselines: The scores of the baselines, in the order of tables.
+        settings: The settings of baselines that have one.
+        not_run: The baselines of the dataset that --baselines leaves out.
         paper: The baseline paper_setting, if it was trained.
         times_s: Seconds of each part, added up over the processes.
         num_processes: The number of processes that worked at the same time.
@@ -120,6 +95,8 @@ class FinalResults:
     seeds: list[QuestionScores]
     first: FirstModel
     baselines: dict[str, QuestionScores]
+    settings: dict[str, Setting]
+    not_run: tuple[str, ...]
     paper: PaperResult | None
     times_s: dict[str, float] = field(default_factory=dict[str, float])
     num_processes: int = 1
@@ -168,18 +145,20 @@ def run_final_jobs(final: FinalInput, plan: Plan, terminal: Terminal) -> FinalRe
         terminal: Shows the progress.
 
     Raises:
-        UserError: If the cache cannot be written, or a process was killed.
+        UserError: If the cache cannot be written, a process was killed, or --baselines names one that the dataset
+            does not have.
     """
-    config, names = final.config, final.config.baseline_names
+    config, names = final.config, final.names
     jobs = [Job(name=_seed_name(seed), run=partial(train_seed, seed=seed)) for seed in range(config.seeds)]
     if PAPER_SETTING in names:
-        jobs = [
-            Job(name=CHOOSE_EPOCHS, run=choose_paper_epochs),
-            *jobs,
-            Job(name=TRAIN_PAPER, run=train_paper, follows=CHOOSE_EPOCHS),
-        ]
-    if set(names) - {PAPER_SETTING, NORMALISED}:
-        jobs.append(Job(name=UNTRAINED, run=score_untrained))
+        jobs = [Job(name=CHOOSE_EPOCHS, run=choose_paper_epochs), *jobs]
+    jobs += [Job(name=f"baseline {name}", run=partial(score_apart, name=name)) for name in names_apart(final)]
+    if PAPER_SETTING in names:
+        jobs.append(Job(name=TRAIN_PAPER, run=train_paper, follows=CHOOSE_EPOCHS))
+    if names_on_inputs(final):
+        jobs.append(Job(name=ON_INPUTS, run=score_on_inputs))
+    if quick_names(final):
+        jobs.append(Job(name=QUICK, run=score_quick))
     workers = plan.workers[: len(jobs)]
     if len(workers) > 1:
         terminal.say(
@@ -193,17 +172,25 @@ def run_final_jobs(final: FinalInput, plan: Plan, terminal: Terminal) -> FinalRe
     first = results[0].first
     assert first is not None
     paper: PaperResult | None = ended[TRAIN_PAPER].result if TRAIN_PAPER in ended else None
-    scores: dict[str, QuestionScores] = dict(ended[UNTRAINED].result) if UNTRAINED in ended else {}
-    if first.normalised is not None:
-        scores[NORMALISED] = first.normalised
+    others: dict[str, BaselineResult] = {}
+    for job in (QUICK, ON_INPUTS, *(f"baseline {name}" for name in names_apart(final))):
+        others |= ended[job].result if job in ended else {}
+    scores = {name: result.scores for name, result in others.items()}
     if paper is not None:
         scores[PAPER_SETTING] = paper.scores
-    parts = {TRAIN_PAPER: TRAIN_PAPER, PAN_SEEDS: f"PAN ({counted(config.seeds, 'seed')})", TESTING: TESTING}
+    parts = {
+        TRAIN_PAPER: TRAIN_PAPER,
+        PAN_SEEDS: f"PAN ({counted(config.seeds, 'seed')})",
+        FITTING: FITTING,
+        TESTING: TESTING,
+    }
     spent = {part: [job.times_s[part] for job in ended.values() if part in job.times_s] for part in parts}
     return FinalResults(
         seeds=[result.scores for result in results],
         first=first,
         baselines={name: scores[name] for name in names},
+        settings={name: others[name].setting for name in names if name in others and others[name].setting},
+        not_run=tuple(name for name in names_of(final.task) if name not in names),
         paper=paper,
         times_s={parts[part]: sum(times_s) for part, times_s in spent.items() if times_s},
         num_processes=max(1, len(workers)),
@@ -212,46 +199,6 @@ def run_final_jobs(final: FinalInput, plan: Plan, terminal: Terminal) -> FinalRe
 
 def _seed_name(seed: int) -> str:
     return f"seed {seed}"
-
-
-def choose_paper_epochs(final: FinalInput, link: Link) -> ChosenEpochs:
-    """Choose the number of epochs of paper_setting on val."""
-    others = [name for name in final.config.baseline_names if name != PAPER_SETTING] or [NONE]
-    space = SPACES[final.prepared.dataset]
-
-    def announce(epochs: int, epoch_s: float) -> None:
-        link.say(
-            f"baseline {PAPER_SETTING}: up to {counted(epochs, 'epoch')} of all pairs, of which the best on val is "
-            f"chosen, at most about {duration(epochs * epoch_s)}; then as many on train and val; leave it out with "
-            f"--baselines {' '.join(others)}"
-        )
-
-    with link.timed(TRAIN_PAPER):
-        return choose_epochs(
-            final.prepared,
-            space.paper_setting,
-            paper_epochs=space.paper_epochs,
-            cache_dir=final.config.cache_dir,
-            show=link.show,
-            announce=announce,
-            improved=link.announce,
-        )
-
-
-def train_paper(final: FinalInput, link: Link) -> PaperResult:
-    """Train paper_setting on train + val for the chosen number of epochs, and test it."""
-    with link.timed(TRAIN_PAPER):
-        paper = train_on_train_and_val(
-            final.prepared,
-            SPACES[final.prepared.dataset].paper_setting,
-            link.followed(),
-            cache_dir=final.config.cache_dir,
-            show=link.show,
-        )
-    link.say(f"baseline paper_setting: trained {counted(paper.epoch, 'epoch')} on train and val")
-    with link.timed(TESTING):
-        scores = final.task.evaluate_fully(pan_scorer(paper.model, final.task, Split.TEST, paper.device), Split.TEST)
-    return PaperResult(config=paper.config.to_flat(), epochs=ChosenEpochs(paper.epoch, paper.max_epochs), scores=scores)
 
 
 def train_seed(final: FinalInput, link: Link, *, seed: int) -> SeedResult:
@@ -268,33 +215,16 @@ def train_seed(final: FinalInput, link: Link, *, seed: int) -> SeedResult:
     link.say(f"seed {seed}: trained {counted(epochs, 'epoch')} on train and val")
     with link.timed(TESTING):
         scores = final.task.evaluate_fully(trainer.scorer(Split.TEST), Split.TEST)
-        first = _describe_first(final, trainer) if seed == 0 else None
+        first = _describe_first(trainer) if seed == 0 else None
         trainer.close()
     return SeedResult(scores=scores, first=first)
 
 
-def _describe_first(final: FinalInput, trainer: Trainer) -> FirstModel:
-    task, normalised = final.task, None
-    if NORMALISED in final.config.baseline_names:
-        scorer = normalised_baseline(task, Split.TEST, trainer.normalised_features(Split.TEST))
-        normalised = task.evaluate_fully(scorer, Split.TEST)
+def _describe_first(trainer: Trainer) -> FirstModel:
     trainer.model.followed = trainer.find_followed(TRAIN_ON)
     return FirstModel(
         relevance=trainer.mean_relevance(TRAIN_ON),
-        normalised=normalised,
         model=trainer.model.cpu(),
         config=trainer.config,
         backbone=trainer.backbone,
     )
-
-
-def score_untrained(final: FinalInput, link: Link) -> dict[str, QuestionScores]:
-    """Test the baselines on features as extracted."""
-    link.show(lambda: f"{UNTRAINED}: {TESTING}")
-    scorers = untrained_baselines(final.task)
-    with link.timed(TESTING):
-        return {
-            name: final.task.evaluate_fully(scorer, Split.TEST)
-            for name, scorer in scorers.items()
-            if name in final.config.baseline_names
-        }
