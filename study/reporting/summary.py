@@ -250,11 +250,11 @@ def _columns(scores: MethodScores) -> dict[str, float | None]:
 
 
 def _best_columns(scores: Sequence[MethodScores], split: Split) -> dict[str, Any]:
-    """Return the columns of the best baseline on a split: best_baseline_val, ahead_of_best_val, ..._low, ..._high."""
+    """Return the columns of the best baseline on a split: val_best_baseline, val_ahead_of_best, ..._low, ..._high."""
     leads = rank_baselines(scores, split)
     name, (mean, low, high) = (leads[0].method, leads[0].ahead) if leads else (None, (None, None, None))
-    ahead = f"ahead_of_best_{split}"
-    return {f"best_baseline_{split}": name, ahead: mean, f"{ahead}_low": low, f"{ahead}_high": high}
+    ahead = f"{split}_ahead_of_best"
+    return {f"{split}_best_baseline": name, ahead: mean, f"{ahead}_low": low, f"{ahead}_high": high}
 
 
 def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:

@@ -115,7 +115,7 @@ def test_baselines_are_trained_with_deterministic_arithmetic_which_ends_with_the
     def refuse_baselines(*_: object, **__: object) -> None:
         raise UserError(f"deterministic: {torch.are_deterministic_algorithms_enabled()}.")
 
-    monkeypatch.setattr("study.trials.shared_baselines.untrained_on_val", refuse_baselines)
+    monkeypatch.setattr("study.trials.shared_baselines.quick_on_val", refuse_baselines)
     assert refuse("--cache-dir", tmp_path / "cache", "--executor=serial") == "deterministic: True."
     assert not torch.are_deterministic_algorithms_enabled()
 

@@ -23,7 +23,6 @@ from pan_model.trained import load_model
 from search_spaces import SPACES
 from study.app.commands import final_command
 from study.app.final.final_input import TRAIN_ON
-from study.config.choices import BASELINES
 from study.trials.question_scores import describe_lead, from_entry, interval_of
 
 METRIC = "few_shot_accuracy"
@@ -98,12 +97,17 @@ def test_study_is_left_as_it_was_but_for_its_summary(
     assert changed == {"demo/summary.md", "demo/summary.csv", "demo/report.html"}
 
 
+def names_of_study(study: Any) -> list[str]:
+    """The baselines that study.json names."""
+    return json.loads(study.results.study.read_text())["datasets"]["demo"]["baselines"]
+
+
 def test_summary_has_the_test_scores_beside_those_on_val(done: Any, final: Any, metrics: dict[str, Any]) -> None:
     [before], [row] = (
         list(csv.DictReader(study.results.summary_table.read_text().splitlines())) for study in (done, final["study"])
     )
     expected = {"test.PAN": metrics["metrics"][METRIC]}
-    for name in BASELINES:
+    for name in names_of_study(done):
         expected[f"test.{name}"] = metrics["baselines"][name][METRIC]
         expected[f"test_ahead.{name}"] = metrics["paired"][name][METRIC]
     page = final["study"].results.summary.read_text()
@@ -134,8 +138,8 @@ def test_metrics_are_of_the_test_split_and_of_every_seed(metrics: dict[str, Any]
         assert math.isclose(values["std_over_seeds"], np.std(values["per_seed"], ddof=1), rel_tol=1e-9, abs_tol=1e-15)
 
 
-def test_intervals_hold_their_means(metrics: dict[str, Any]) -> None:
-    assert list(metrics["baselines"]) == list(BASELINES)
+def test_intervals_hold_their_means(done: Any, metrics: dict[str, Any]) -> None:
+    assert list(metrics["baselines"]) == names_of_study(done)
     for values in [metrics["metrics"], *metrics["baselines"].values()]:
         for one in values.values():
             low, high = one["ci95"]
@@ -144,7 +148,9 @@ def test_intervals_hold_their_means(metrics: dict[str, Any]) -> None:
 
 
 def test_paired_differences_are_the_differences_of_the_means(metrics: dict[str, Any]) -> None:
-    assert list(metrics["paired"]) == list(BASELINES)
+    assert metrics["paired"].keys() == metrics["baselines"].keys()
+    assert metrics["not_run"] == []
+    assert metrics["settings"].keys() <= metrics["baselines"].keys()
     for name, values in metrics["paired"].items():
         for metric, one in values.items():
             ahead = metrics["metrics"][metric]["mean"] - metrics["baselines"][name][metric]["mean"]
@@ -423,11 +429,23 @@ def test_baselines_may_be_left_out(done: Any, run_here: Any, shared: tuple[str, 
     metrics = json.loads((study.files.folder / "final" / "metrics.json").read_text())
     assert list(metrics["baselines"]) == list(metrics["paired"]) == ["siamese_distance"]
     assert "paper_setting" not in metrics
+    assert {"paper_setting", "nearest_class_mean"} <= set(metrics["not_run"])
     [row] = csv.DictReader(study.results.summary_table.read_text().splitlines())
     assert row["test.paper_setting"] == row["test.nearest_class_mean"] == ""
     assert float(row["test.siamese_distance"]) == metrics["baselines"]["siamese_distance"][METRIC]["mean"]
     [time] = [line for line in finished.out.splitlines() if line.startswith("time: ")]
     assert [part.split(" ")[0] for part in time.removeprefix("time: ").split(", ")][:2] == ["preparation", "PAN"]
+
+
+def test_a_baseline_that_the_dataset_does_not_have_is_refused(
+    done: Any, run_here: Any, shared: tuple[str, ...], tmp_path: Path
+) -> None:
+    study = done.copied(tmp_path / "results")
+    words = ("--baselines", "siamese_distance", "set_transformer")
+    refused = run_here(study.files.best_config, *shared, *words, command=final_command)
+    assert refused.code == 2
+    assert refused.err.startswith("error: baselines: demo has no baseline set_transformer; choose from nearest_class")
+    assert not study.files.final_metrics.parent.exists()
 
 
 def test_relevance_of_conditions_is_in_the_card_and_the_summary(final: Any, metrics: dict[str, Any]) -> None:

@@ -120,9 +120,9 @@ def test_a_row_holds_every_method_on_every_split(summarise: Callable[..., Datase
         assert [row[f"test{part}.{name}"] for part in ("", "_low", "_high")] == [1 / 3, 0.25, 0.4]
         assert [row[f"test_ahead{part}.{name}"] for part in ("", "_low", "_high")] == [1 / 6, 0.125, 0.2]
     assert row["cautions"] == CAUTION
-    assert (row["best_baseline_val"], row["best_baseline_test"]) == (NORMALISED, "nearest_class_mean")
-    assert row["ahead_of_best_val"] == pytest.approx(0.1, rel=1e-12)
-    assert [row[f"ahead_of_best_test{part}"] for part in ("", "_low", "_high")] == [1 / 6, 0.125, 0.2]
+    assert (row["val_best_baseline"], row["test_best_baseline"]) == (NORMALISED, "nearest_class_mean")
+    assert row["val_ahead_of_best"] == pytest.approx(0.1, rel=1e-12)
+    assert [row[f"test_ahead_of_best{part}"] for part in ("", "_low", "_high")] == [1 / 6, 0.125, 0.2]
 
 
 def test_without_a_winner_the_shared_baselines_are_known(
