@@ -109,10 +109,10 @@ def in_turn(num_threads: int, _config: FinalConfig) -> Plan:
 def multiply(_shared: Any, link: Link) -> None:
     """Multiply matrices for some seconds, on the threads of the process."""
     matrix = torch.ones(SIZE, SIZE)
-    matrix @ matrix
+    _ = matrix @ matrix
     with link.timed("products"):
         for _ in range(PRODUCTS):
-            matrix @ matrix
+            _ = matrix @ matrix
 
 
 def measure_cores(cores: int) -> Row:

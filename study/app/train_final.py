@@ -185,7 +185,7 @@ def _describe_times(prepared_s: float, jobs_s: float, results: FinalResults) -> 
 def _print_results(folder: Location, objective: str, metrics: dict[str, Any], terminal: Terminal) -> None:
     model = from_entry(metrics["metrics"][objective], "mean")
     terminal.say(f"PAN {objective} (test, {counted(len(metrics['seeds']), 'seed')}): {model}")
-    for line in best_lines(scores_on_test(metrics, objective), Split.TEST):
+    for line in best_lines(scores_on_test(metrics, objective), Split.TEST, "model_card.md"):
         terminal.say(line)
     terminal.say("made:")
     for path in storage_of(folder).list_folder(folder):

@@ -146,15 +146,21 @@ def describe_best(scores: Sequence[MethodScores], split: Split) -> str:
 
 
 def describe_settings(settings: Mapping[str, Mapping[str, Scalar]]) -> str:
-    """Return the settings of baselines in words.
+    """Return the settings of baselines in words, in the order of tables.
 
-    >>> describe_settings({"lda": {"shrinkage": 0.5}, "reranked": {"k1": 20, "k2": 6}})
-    'lda shrinkage 0.5; reranked k1 20, k2 6'
+    >>> describe_settings({"reranked": {"k1": 20, "k2": 6}, "lda": {"shrinkage": 0.5}})
+    'lda (shrinkage 0.5); reranked (k1 20, k2 6)'
     """
-    return "; ".join(
-        f"{baseline} {', '.join(f'{name} {value}' for name, value in setting.items())}"
-        for baseline, setting in settings.items()
-    )
+    return "; ".join(f"{name} ({describe_setting(settings[name])})" for name in BASELINES if name in settings)
+
+
+def describe_setting(setting: Mapping[str, Scalar]) -> str:
+    """Return a setting in words.
+
+    >>> describe_setting({"k1": 20, "k2": 6})
+    'k1 20, k2 6'
+    """
+    return ", ".join(f"{name} {value}" for name, value in setting.items())
 
 
 def check_same_questions(metric: str, scores: Iterable[tuple[Location, QuestionLists]]) -> None:

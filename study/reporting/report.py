@@ -87,18 +87,24 @@ def _print_selection(summary: DatasetSummary, terminal: Terminal) -> None:
 
 def print_comparison(summary: DatasetSummary, terminal: Terminal) -> None:
     """Print the best baselines' scores on val with PAN's lead, and the cautions."""
-    for line in best_lines(summary.scores, Split.VAL):
+    for line in best_lines(summary.scores, Split.VAL, "summary.md"):
         terminal.say(line)
     for caution in summary.cautions:
         terminal.say(f"  caution: {caution}")
 
 
-def best_lines(scores: Sequence[MethodScores], split: Split) -> list[str]:
-    """Return a line for each of the best baselines on a split, with PAN's lead, and one that counts the others."""
+def best_lines(scores: Sequence[MethodScores], split: Split, table: str) -> list[str]:
+    """Return a line for each of the best baselines on a split, with PAN's lead, and one that counts the others.
+
+    Args:
+        scores: The scores of PAN and the baselines.
+        split: Val or test.
+        table: The file with the table of all baselines.
+    """
     leads = rank_baselines(scores, split)
     lines = [f"  {lead.method}: {lead.score.mean:.4f}; PAN {describe_lead(lead.ahead)}" for lead in leads[:NUM_SHOWN]]
     others = len(leads) - NUM_SHOWN
-    return [*lines, f"  {counted(others, 'baseline')} below these: see the summary"] if others > 0 else lines
+    return [*lines, f"  {counted(others, 'baseline')} below these: see {table}"] if others > 0 else lines
 
 
 def _files_made(config: StudyConfig) -> list[Location]:

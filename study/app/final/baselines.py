@@ -17,7 +17,7 @@ from search_spaces import SPACES
 from study.app.final.final_input import FinalInput
 from study.app.processes.jobs import Link
 from study.config.final_config import NONE
-from study.reporting.comparison import describe_settings
+from study.reporting.comparison import describe_setting
 from study.terminal import duration
 from study.trials.baselines import QUICK, own_names, slow_names, slow_on_val
 from study.trials.paper_setting import ChosenEpochs, choose_epochs, train_on_train_and_val
@@ -77,8 +77,8 @@ def score_on_inputs(final: FinalInput, link: Link) -> dict[str, BaselineResult]:
 def score_apart(final: FinalInput, link: Link, *, name: str) -> dict[str, BaselineResult]:
     """Test a baseline that is trained or compares many images."""
     result = _score(final, link, name)
-    with_setting = f" with {describe_settings({name: result.setting})}" if result.setting else ""
-    link.say(f"baseline {name}: fitted on train and val{with_setting}")
+    setting = f", {describe_setting(result.setting)} by val" if result.setting else ""
+    link.say(f"baseline {name}: fitted on train and val{setting}")
     return {name: result}
 
 

@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 """study/run.py from end to end, by either executor: what a finished study leaves on the disk and on the screen."""
 
 import csv
@@ -240,7 +241,7 @@ def test_screen_has_the_best_baselines_of_the_summary(done: Any) -> None:
     shown = [line for line in lines if line.startswith("  ") and "; PAN " in line]
     assert [line.split(":")[0].strip() for line in shown] == best[:3]
     for line in shown:
-        name, value, ahead = re.fullmatch(r"  (\w+): (\S+); PAN (.*)", line).groups()  # type: ignore[union-attr]
+        name, value, ahead = re.fullmatch(r"  (\w+): (\S+); PAN (.*)", line).groups()
         assert f"| {name} |  | {value} [" in page
         assert f"] | {ahead} |" in page
     [of_trial] = [line for line in lines if line.startswith(f"demo: baseline paper_setting's {METRIC} on val: ")]

@@ -76,7 +76,7 @@ def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
     card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
     assert "not run: nearest_class_mean, lda." in card
     assert f"By {METRIC}: PAN compared with siamese_distance, the only baseline on test: ahead by 0.2500" in card
-    assert "Settings of baselines were chosen on val: lda shrinkage 0.5." in card
+    assert "Settings of baselines were chosen on val: lda (shrinkage 0.5)." in card
     weak = {"siamese_distance": {METRIC: {"difference": 0.0, "ci95": [-0.1, 0.1]}}}
     write_model_card(tmp_path / "model_card.md", best, none | {"baselines": baselines, "paired": weak}, model)
     card = (tmp_path / "model_card.md").read_text(encoding="utf-8")

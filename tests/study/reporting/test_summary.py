@@ -248,7 +248,7 @@ def test_the_page_has_every_method_with_its_intervals(written: StudyPaths):
         f"PAN compared with nearest_class_mean, the best of {num} baselines on test: ahead by 0.1667 [0.1250, 0.2000].",
         f"PAN compared with {NORMALISED}, the best of {num} baselines on val: ahead by 0.1000 [0.1000, 0.1000].",
         "",
-        "Settings chosen on val: lda shrinkage 0.5; logistic_regression c 1.0.",
+        "Settings chosen on val: lda (shrinkage 0.5); logistic_regression (c 1.0).",
         "",
         f"**Caution**: {CAUTION}.",
     ]
