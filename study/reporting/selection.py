@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from pan_model.command_line import counted
+from pan_model.data.splits import Split
 from pan_model.scores import Interval
-from study.reporting.comparison import MethodScores
+from study.reporting.comparison import MethodScores, rank_baselines
 from study.reporting.tables import markdown_table
 from study.trials.selection.confirmation import Candidate, Selection
 
@@ -81,8 +82,8 @@ def describe_selection(selection: Selection, test: Interval | None) -> list[str]
 def find_selection_cautions(selection: Selection, scores: Sequence[MethodScores]) -> list[str]:
     """Return facts about the confirmation that a reader of the result should know.
 
-    They are: the winner is not the best on val, runs that failed, a baseline whose value on val is above the confirmed
-    one.
+    They are: the winner is not the best on val, runs that failed, the best baseline's value on val if it is above the
+    confirmed one.
 
     Args:
         selection: The candidates and their confirmation.
@@ -103,13 +104,8 @@ def find_selection_cautions(selection: Selection, scores: Sequence[MethodScores]
             f"the best trial on val, {first.trial_id} ({first.value:.4f}), is not the winner: at confirmation it has "
             f"{first.confirmed}, the winner {chosen.confirmed}"
         )
-    better = [
-        (entry.method, entry.val)
-        for entry in scores[1:]
-        if entry.val is not None and selection.objective.is_better(entry.val.mean, than=chosen.confirmed.mean)
-    ]
-    lines += [
-        f"the confirmed value of PAN, {chosen.confirmed}, is not above that of {method} on val, {value}"
-        for method, value in better
-    ]
+    leads = rank_baselines(scores, Split.VAL)
+    if leads and selection.objective.is_better(leads[0].score.mean, than=chosen.confirmed.mean):
+        method, value, _ = leads[0]
+        lines.append(f"the confirmed value of PAN, {chosen.confirmed}, is not above that of {method} on val, {value}")
     return lines

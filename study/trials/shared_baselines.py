@@ -29,10 +29,11 @@ from study.trials.baselines import (
     write_scores,
 )
 from study.trials.data_cautions import find_chance
-from study.trials.ledger import Status, TrialLedger, TrialRecord, best_completed, read_ledger
+from study.trials.ledger import Status, TrialLedger, TrialRecord, read_ledger
 from study.trials.paper_setting import is_setting, setting_of_search
 from study.trials.preparation import PreparedDataset
 from study.trials.question_scores import interval_of, read_baselines
+from study.trials.selection.confirmation import select_winner
 
 
 class BaselineJob(NamedTuple):
@@ -170,12 +171,13 @@ class SharedBaselines:
     def complete_winners(self) -> None:
         """Score what depends on the winner's normalisation if the winner is of a version that did not."""
         for dataset, task in self._tasks.items():
-            best = best_completed(self._records(dataset), task.objective)
-            if best is None:
+            files = self._config.results.dataset(dataset)
+            winner = select_winner(files, task.objective, self._records(dataset), self._config.num_confirmed).winner
+            if winner is None:
                 continue
-            file = self._ledger(dataset, best[0]).baselines_file
+            file = self._ledger(dataset, winner[0]).baselines_file
             if set(own_names(task)) - read_baselines(file).keys():
-                normalisation = TrialConfig.from_flat(best[0].config).normalisation
+                normalisation = TrialConfig.from_flat(winner[0].config).normalisation
                 write_scores(file, own_on_val(task, normalised_features(task, normalisation)))
 
     def _is_trial(self, plan: DatasetPlan) -> bool:
