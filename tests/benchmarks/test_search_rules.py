@@ -154,9 +154,11 @@ def test_the_table_has_differences_over_seeds_and_counts_suggested_winners(modul
             first = outcomes.Judged(val=[plain], test=[plain - 0.1])
             judged.append(outcomes.JudgedOutcome(outcome=outcome, winner=values, first=first))
     lines = outcomes.table(judged, ["plain"]).splitlines()
-    assert lines[0].startswith("| arm | winner, val | ahead of plain | test | test, ahead of plain | epochs | s |")
-    assert lines[2].startswith("| plain | 0.7100 |  | 0.6100 |  | 2 | 20 | 0 of 2 | +0.0000 [+0.0000, +0.0000] |")
-    assert lines[3].startswith("| clever | 0.7600 | +0.0500 [-0.0771, +0.1771] | 0.6600 |")
+    assert lines[0].startswith("| arm | val at selection | val, fresh | ahead of plain | test | test, ahead of plain |")
+    assert lines[2].startswith(
+        "| plain | 0.5000 | 0.7100 |  | 0.6100 |  | 2 | 20 | 0 of 2 | +0.0000 [+0.0000, +0.0000] |"
+    )
+    assert lines[3].startswith("| clever | 0.6000 | 0.7600 | +0.0500 [-0.0771, +0.1771] | 0.6600 |")
     assert "| 2 of 2 | +0.0500 [-0.0771, +0.1771] |" in lines[3]
     json.dumps([outcome.to_json() for outcome in judged])
     worse = [outcomes.JudgedOutcome(outcome=o.outcome, winner=o.winner, first=o.first, sign=-1) for o in judged]
