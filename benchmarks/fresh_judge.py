@@ -2,9 +2,8 @@
 
 What a study leaves is a configuration and an epoch, so these are judged, not the weights of the study's own trial:
 
-- on val: trained on train with each of VAL_SEEDS, and scored on fresh questions. Few-shot and outfits: NUM_DRAWS draws
-  of the task's questions, from seeds that no study has. Retrieval has no questions to draw: every val image in turn is
-  the query, and all others are the gallery; in a search each query has a part of the gallery.
+- on val: trained on train with each of VAL_SEEDS, and scored on NUM_DRAWS draws of fresh questions of the same images,
+  those that a confirmation draws (`Task.with_fresh_val`), from seeds that neither studies nor confirmations have.
 - on test: trained on train + val with each of TEST_SEEDS.
 
 All configurations have the same questions. Each is judged once: the values are kept in a file, which is named by
@@ -25,9 +24,7 @@ from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.files import atomic_write
 from pan_model.reproducibility import computing_threads, deterministic_arithmetic
-from pan_model.tasks.metrics import match_ranks, recall_of_ranks
-from pan_model.tasks.retrieval import RetrievalTask
-from pan_model.tasks.task import SetScorer, Task, rank_gallery
+from pan_model.tasks.task import Task
 from pan_model.training.trainer import Trainer
 from pan_model.training.trial_cache import TrialCache
 from study.config.study_config import StudyConfig
@@ -61,26 +58,26 @@ class Judge:
 
     def __init__(self, prepared: PreparedDataset) -> None:
         row, featured = prepared.row, prepared.featured
-        draws = 1 if issubclass(row.task, RetrievalTask) else NUM_DRAWS
-        self._val = [row.make_task(featured, seed=QUESTION_SEED + draw) for draw in range(draws)]
-        self._test = row.make_task(featured, seed=QUESTION_SEED, train_on=(Split.TRAIN, Split.VAL))
+        self._train = row.make_task(featured, seed=QUESTION_SEED)
+        self._fresh = [self._train.with_fresh_val(QUESTION_SEED + draw) for draw in range(NUM_DRAWS)]
+        self._train_and_val = row.make_task(featured, seed=QUESTION_SEED, train_on=(Split.TRAIN, Split.VAL))
         self._start = prepared.start
-        self._caches = {task: TrialCache() for task in (self._val[0], self._test)}
+        self._caches = {task: TrialCache() for task in (self._train, self._train_and_val)}
 
     def judge(self, config: Mapping[str, Any], epoch: int, file: Path) -> Judged:
         """Return the values of a configuration trained for a number of epochs, and write them to a file."""
         typed = TrialConfig.from_flat(dict(config))
         with computing_threads(1), deterministic_arithmetic():
             judged = Judged(
-                val=[self._on_val(self._train(self._val[0], typed, epoch, seed)) for seed in VAL_SEEDS],
-                test=[self._on_test(self._train(self._test, typed, epoch, seed)) for seed in TEST_SEEDS],
+                val=[self._on_val(self._trainer(self._train, typed, epoch, seed)) for seed in VAL_SEEDS],
+                test=[self._on_test(self._trainer(self._train_and_val, typed, epoch, seed)) for seed in TEST_SEEDS],
             )
         content = {**asdict(judged), "epoch": epoch, "config": dict(config)}
         with atomic_write(file) as path:
             path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return judged
 
-    def _train(self, task: Task, config: TrialConfig, epoch: int, seed: int) -> Trainer:
+    def _trainer(self, task: Task, config: TrialConfig, epoch: int, seed: int) -> Trainer:
         config = replace(config, train=replace(config.train, seed=seed))
         trainer = Trainer(task, config, torch.device("cpu"), self._start, self._caches[task])
         while trainer.epoch < epoch:
@@ -88,21 +85,9 @@ class Judge:
         return trainer
 
     def _on_val(self, trainer: Trainer) -> float:
-        scorer = trainer.scorer(Split.VAL)
-        if isinstance(self._val[0], RetrievalTask):
-            return recall_among_all(self._val[0], scorer, Split.VAL)
-        name = self._val[0].objective.name
-        return float(np.concatenate([task.evaluate(scorer, Split.VAL)[name] for task in self._val]).mean())
+        scorer, name = trainer.scorer(Split.VAL), trainer.task.objective.name
+        return float(np.concatenate([task.evaluate(scorer, Split.VAL)[name] for task in self._fresh]).mean())
 
     def _on_test(self, trainer: Trainer) -> float:
-        return float(self._test.evaluate(trainer.scorer(Split.TEST), Split.TEST)[self._test.objective.name].mean())
-
-
-def recall_among_all(task: Task, scorer: SetScorer, split: Split) -> float:
-    """Return recall@1 of every image of a split, searched among all others; images without a match are left out."""
-    items = task.featured.splits[split]
-    classes = task.featured.classes[items]
-    best, unknown = rank_gallery(scorer, items, items, 1)
-    _, place, sizes = np.unique(classes, return_inverse=True, return_counts=True)
-    ranks = match_ranks(classes[best], unknown, classes)[sizes[place] > 1]
-    return float(recall_of_ranks((1,), ranks)[1].mean())
+        scores = self._train_and_val.evaluate(trainer.scorer(Split.TEST), Split.TEST)
+        return float(scores[trainer.task.objective.name].mean())

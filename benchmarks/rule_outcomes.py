@@ -27,7 +27,7 @@ TEST_SEEDS = (0, 1)
 """Seeds of the trainings that judge a configuration, on val and on test."""
 
 QUESTION_SEED = 2_000_003
-NUM_DRAWS = 5
+NUM_DRAWS = 2
 """The seed of the first draw of fresh questions on val, and of those on test; and the number of draws on val."""
 
 
@@ -104,7 +104,7 @@ def read_finished(folder: Path, dataset: str, arm: str, seed: int) -> FinishedSt
         first_trials=[*given, *entry["space"]["first_trials"]],
         records=read_ledger(of_dataset.trials, best=False),
         best=read_json(of_dataset.best_config, "run the study again"),
-        confirming=spent_by(read_ledger(of_dataset.folder / "confirmation", best=False)),
+        confirming=spent_by(read_ledger(of_dataset.confirmation, best=False)),
     )
 
 
