@@ -34,9 +34,14 @@ from study.trials.preparation import Preparation, PreparedDataset, prepare_datas
 def prepare(study: Path, dataset: str) -> PreparedDataset:
     """Return the dataset of a finished study with its features, which are in its cache."""
     config = json.loads((study / "study.json").read_text(encoding="utf-8"))["config"]
-    names = ("backbone", "weights", "cache_dir", "data_root")
-    given = {name: Path(config[name]) if name.endswith(("dir", "root")) else config[name] for name in names}
-    chosen = StudyConfig(datasets=(dataset,), output=study / "unused", **given)
+    chosen = StudyConfig(
+        datasets=(dataset,),
+        output=study / "unused",
+        data_root=Path(config["data_root"]),
+        cache_dir=Path(config["cache_dir"]),
+        backbone=config["backbone"],
+        weights=config["weights"],
+    )
     (plan,) = chosen.plans
     return prepare_dataset(
         Preparation(

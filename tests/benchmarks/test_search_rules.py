@@ -3,30 +3,43 @@
 import argparse
 import doctest
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from study.trials.ledger import Status, TrialRecord
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ACCURACY = Objective("accuracy", "max")
-FIRST = [{"encoder": "siamese", "gate": "OR"}]
+Import = Callable[[str], Any]
+"""Imports a module of the benchmarks by its name."""
+
+FIRST: list[dict[str, Scalar]] = [{"encoder": "siamese", "gate": "OR"}]
 
 
 @pytest.fixture
-def module(monkeypatch):
+def module(monkeypatch: pytest.MonkeyPatch) -> Import:
     """Return a function that imports a module of the benchmarks."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return __import__
 
 
 def record(
-    number, values, *, start_s=0.0, seconds=10.0, wait_s=0.0, status=Status.COMPLETED, gate="XOR"
+    number: int,
+    values: list[float],
+    *,
+    start_s: float = 0.0,
+    seconds: float = 10.0,
+    wait_s: float = 0.0,
+    status: Status = Status.COMPLETED,
+    gate: str = "XOR",
 ) -> TrialRecord:
     """Return a trial whose epochs take `seconds` each; it waits after its first epoch."""
-    epochs = [
+    epochs: list[dict[str, int | float]] = [
         {"epoch": epoch, "accuracy": value, "time/train_s": seconds - 1, "time/evaluate_s": 1.0}
         for epoch, value in enumerate(values, 1)
     ]
@@ -46,7 +59,7 @@ def _time(seconds: float) -> str:
     return f"2026-01-01T00:{int(seconds) // 60:02d}:{seconds % 60:06.3f}+00:00"
 
 
-def test_trials_of_a_serial_study_are_cut_one_after_another(module):
+def test_trials_of_a_serial_study_are_cut_one_after_another(module: Import):
     cuts = module("study_cuts")
     records = [record(0, [0.5, 0.6]), record(1, [0.7, 0.9], start_s=20), record(2, [0.8], start_s=40)]
     assert cuts.epochs_in_order(records) == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)]
@@ -59,34 +72,34 @@ def test_trials_of_a_serial_study_are_cut_one_after_another(module):
     assert cuts.spent_by(at_three) == cuts.Spent(epochs=3, seconds=30)
 
 
-def test_seconds_count_the_epochs_that_had_ended(module):
+def test_seconds_count_the_epochs_that_had_ended(module: Import):
     cuts = module("study_cuts")
     records = [record(0, [0.5], seconds=7), record(1, [0.6, 0.7], start_s=7)]
     assert [len(r.history) for r in cuts.cut(records, cuts.Unit.SECONDS, 26.9)] == [1, 1]
     assert [len(r.history) for r in cuts.cut(records, cuts.Unit.SECONDS, 27)] == [1, 2]
 
 
-def test_a_trial_that_waited_after_its_first_epoch_goes_on_after_the_others(module):
+def test_a_trial_that_waited_after_its_first_epoch_goes_on_after_the_others(module: Import):
     cuts = module("study_cuts")
     records = [record(0, [0.5, 0.6, 0.7], wait_s=25), record(1, [0.4], start_s=12), record(2, [0.3], start_s=23)]
     assert cuts.epochs_in_order(records) == [(0, 1), (1, 1), (2, 1), (0, 2), (0, 3)]
     assert [len(r.history) for r in cuts.cut(records, cuts.Unit.EPOCHS, 4)] == [2, 1, 1]
 
 
-def test_an_interrupted_trial_has_the_epochs_that_followed_its_start(module):
+def test_an_interrupted_trial_has_the_epochs_that_followed_its_start(module: Import):
     cuts = module("study_cuts")
     records = [record(0, [0.5]), record(1, [0.4, 0.5], start_s=10, status=Status.RUNNING)]
     assert cuts.epochs_in_order(records) == [(0, 1), (1, 1), (1, 2)]
 
 
-def test_a_trial_without_a_time_is_refused(module):
+def test_a_trial_without_a_time_is_refused(module: Import):
     cuts = module("study_cuts")
     old = TrialRecord(trial_id="a", number=0, config={}, status=Status.COMPLETED, history=[{"epoch": 1}])
     with pytest.raises(SystemExit, match="trial a has no time of its start"):
         cuts.epochs_in_order([old])
 
 
-def test_the_winner_is_a_completed_trial_or_the_best_begun(module):
+def test_the_winner_is_a_completed_trial_or_the_best_begun(module: Import):
     cuts = module("study_cuts")
     first = record(0, [0.5, 0.6], gate="OR")
     stopped = record(1, [0.9], start_s=20, status=Status.STOPPED)
@@ -99,7 +112,7 @@ def test_the_winner_is_a_completed_trial_or_the_best_begun(module):
     assert cuts.best_first_of([stopped], ACCURACY, FIRST) is None
 
 
-def test_intervals_are_those_of_the_t_distribution(module):
+def test_intervals_are_those_of_the_t_distribution(module: Import):
     intervals = module("seed_intervals")
     interval = intervals.interval_of([0.01, 0.02, 0.03])
     assert interval.half == pytest.approx(4.302653 * 0.01 / 3**0.5, rel=1e-6)  # t of a table, 2 degrees of freedom
@@ -109,12 +122,14 @@ def test_intervals_are_those_of_the_t_distribution(module):
     assert doctest.testmod(intervals, optionflags=doctest.ELLIPSIS).failed == 0
 
 
-def test_arms_are_compared_on_the_seeds_that_both_have(module):
+def test_arms_are_compared_on_the_seeds_that_both_have(module: Import):
     paired = module("seed_intervals").paired({0: 0.5, 1: 0.7, 2: 0.9}, {1: 0.6, 2: 0.9, 5: 0.0})
     assert (paired.n, paired.mean) == (2, pytest.approx(0.05))
 
 
-def study(outcomes, arm, records, best, seed=0, **more):
+def study(
+    outcomes: Any, arm: str, records: list[TrialRecord], best: tuple[str, int, float], seed: int = 0, **more: Any
+) -> Any:
     """Return a finished study whose best_config.json names a trial and its epoch."""
     trial_id, epoch, value = best
     return outcomes.FinishedStudy(
@@ -129,7 +144,7 @@ def study(outcomes, arm, records, best, seed=0, **more):
     )
 
 
-def test_outcomes_at_equal_epochs_and_as_run(module):
+def test_outcomes_at_equal_epochs_and_as_run(module: Import):
     outcomes = module("rule_outcomes")
     first, better = record(0, [0.5, 0.6], gate="OR"), record(1, [0.7, 0.8], start_s=20)
     small = study(outcomes, "small", [first], ("trial-0", 2, 0.6))
@@ -143,9 +158,9 @@ def test_outcomes_at_equal_epochs_and_as_run(module):
     assert winners == {"small": "trial-0", "large": "trial-1"}
 
 
-def test_the_table_has_differences_over_seeds_and_counts_suggested_winners(module):
+def test_the_table_has_differences_over_seeds_and_counts_suggested_winners(module: Import):
     outcomes = module("rule_outcomes")
-    judged = []
+    judged: list[Any] = []
     for seed, (plain, clever) in enumerate([(0.70, 0.74), (0.72, 0.78)]):
         for arm, value, second in (("plain", plain, 0.4), ("clever", clever, 0.6)):
             records = [record(0, [0.5], gate="OR"), record(1, [second], start_s=10)]
@@ -165,7 +180,7 @@ def test_the_table_has_differences_over_seeds_and_counts_suggested_winners(modul
     assert "-0.0500 [-0.1771, +0.0771]" in outcomes.table(worse, ["plain"])  # of a metric whose lower values are better
 
 
-def test_judged_values_belong_to_a_configuration_whatever_its_seed(module, tmp_path):
+def test_judged_values_belong_to_a_configuration_whatever_its_seed(module: Import, tmp_path: Path):
     outcomes = module("rule_outcomes")
     cuts = module("study_cuts")
     found = cuts.found_in(record(0, [0.5]), 1, 0.5, FIRST)
@@ -178,7 +193,7 @@ def test_judged_values_belong_to_a_configuration_whatever_its_seed(module, tmp_p
     assert outcomes.read_judged(files[0]).val_mean == pytest.approx(0.6)
 
 
-def test_arms_are_a_sampler_and_a_rule_or_flags_with_a_name(module):
+def test_arms_are_a_sampler_and_a_rule_or_flags_with_a_name(module: Import):
     studies = module("rule_studies")
     assert studies.read_arm("tpe+asha").flags == ("--sampler", "tpe", "--scheduler", "asha")
     wide = studies.read_arm("wide=--scheduler none --num-trials 64")
@@ -190,7 +205,7 @@ def test_arms_are_a_sampler_and_a_rule_or_flags_with_a_name(module):
         studies.read_arm("a/b=--seed 1")
 
 
-def test_what_the_command_refuses(module, tmp_path, capsys):
+def test_what_the_command_refuses(module: Import, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rules = module("search_rules")
     words = ["--output", str(tmp_path), "--data-root", str(tmp_path)]
     with pytest.raises(SystemExit, match="2"):
@@ -205,7 +220,7 @@ def test_what_the_command_refuses(module, tmp_path, capsys):
     assert rules.parse([*words, "--arms", "tpe+asha"]).reference == ["tpe+asha"]
 
 
-def test_tables_without_any_ended_study(module, tmp_path):
+def test_tables_without_any_ended_study(module: Import, tmp_path: Path):
     rules = module("search_rules")
     arguments = rules.parse(["--output", str(tmp_path), "--data-root", str(tmp_path), "--seeds", "1"])
     assert rules.write_tables(arguments).startswith("demo: no seed has the studies of all arms yet")
