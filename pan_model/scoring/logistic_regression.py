@@ -76,7 +76,8 @@ def fit_logistic(gram: Float[Tensor, "B n n"], labels: Int[Tensor, "B n"], num_c
 
 
 def _fit(gram: Float[Tensor, "B n n"], labels: Int[Tensor, "B n"], num_classes: int, c: float) -> LogisticFit:
-    gram = gram.double()
+    unknown = ~gram.isfinite().all(dim=(1, 2))
+    gram = gram.double().masked_fill(unknown[:, None, None], 0.0)  # they do not delay the other sets
     means = gram.mean(dim=1, keepdim=True)
     centred = gram - means - means.mT + means.mean(dim=2, keepdim=True)
     targets = nn.functional.one_hot(labels, num_classes).to(gram.dtype).mT.contiguous()
@@ -87,7 +88,7 @@ def _fit(gram: Float[Tensor, "B n n"], labels: Int[Tensor, "B n"], num_classes: 
     for _ in range(MAX_STEPS):
         gradient = c * (targets - probabilities) - alphas
         ended = gradient.abs().amax(dim=(1, 2), keepdim=True) <= TOLERANCE * alphas.abs().amax(dim=(1, 2), keepdim=True)
-        if ended.all() or not gradient.isfinite().all():
+        if ended.all():
             break
         of_alphas, of_scores = _solve(precondition, probabilities, gradient, c)
         size = (~ended).to(gram.dtype)
@@ -102,9 +103,8 @@ def _fit(gram: Float[Tensor, "B n n"], labels: Int[Tensor, "B n"], num_classes: 
         else:
             break
     intercepts = scores.mean(dim=2) - (alphas @ means.mT).squeeze(2)
-    unknown = ~gram.isfinite().all(dim=(1, 2))[:, None]
-    alphas = alphas.mT.masked_fill(unknown[:, :, None], torch.nan)
-    return LogisticFit(alphas, intercepts.masked_fill(unknown, torch.nan))
+    alphas = alphas.mT.masked_fill(unknown[:, None, None], torch.nan)
+    return LogisticFit(alphas, intercepts.masked_fill(unknown[:, None], torch.nan))
 
 
 Direction = tuple[Float[Tensor, "B C n"], Float[Tensor, "B C n"]]
