@@ -4,14 +4,23 @@ from collections.abc import Sequence
 
 from optuna.trial import BaseTrial
 
-from search_spaces.pan import GRAPH_BASELINE, Scalar, SearchSpace, distance_trial, paper_trial, suggest_pan
+from search_spaces.pan import (
+    FEW_SHOT_SCORINGS,
+    GRAPH_BASELINE,
+    Scalar,
+    SearchSpace,
+    distance_trial,
+    mixture_trial,
+    paper_trial,
+    suggest_pan,
+)
 
 ENCODERS = ("siamese", "proxynca")
 
 
 def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, Scalar]:
     """Suggest the configuration of a trial on CUB, with 8192 pairs per epoch."""
-    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=8192)
+    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=8192, scorings=FEW_SHOT_SCORINGS)
 
 
 PAPER_SETTING = paper_trial("supervised", 312, gate="OR", lambda_=1e-5)
@@ -24,6 +33,7 @@ SPACE = SearchSpace(
         paper_trial("hybrid", 20, gate="XNOR", lambda_=1e-5),
         distance_trial("unsupervised", 8),
         distance_trial("hybrid", 64, gate="XNOR", lambda_=0.1),
+        mixture_trial("unsupervised", 8),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=64,

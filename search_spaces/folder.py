@@ -1,7 +1,8 @@
 """Images in a folder a class, with any number of attributes or none. The settings are those of the paper on CUB.
 
 The paper's supervised setting has 64 conditions. Of these as many are labelled as there are attributes. Both tasks,
-few-shot and retrieval, share the space. Without attributes, all trials are unsupervised.
+few-shot and retrieval, share the space, except for the ways to score that are fitted to the sets of a question, which
+retrieval has no use for. Without attributes, all trials are unsupervised.
 """
 
 from collections.abc import Sequence
@@ -11,11 +12,15 @@ from functools import partial
 from optuna.trial import BaseTrial
 
 from search_spaces.pan import (
+    FEW_SHOT_SCORINGS,
+    FITTED_SCORINGS,
     GRAPH_BASELINE,
+    SCORINGS,
     SUPERVISIONS,
     Scalar,
     SearchSpace,
     distance_trial,
+    mixture_trial,
     paper_trial,
     suggest_pan,
 )
@@ -25,10 +30,13 @@ NUM_CONDITIONS = 64
 
 
 def suggest(
-    trial: BaseTrial, encoders: Sequence[str] = ENCODERS, supervisions: Sequence[str] = SUPERVISIONS
+    trial: BaseTrial,
+    encoders: Sequence[str] = ENCODERS,
+    supervisions: Sequence[str] = SUPERVISIONS,
+    scorings: Sequence[str] = FEW_SHOT_SCORINGS,
 ) -> dict[str, Scalar]:
     """Suggest the configuration of a trial on a folder of images, with 8192 pairs per epoch."""
-    return suggest_pan(trial, encoders=encoders, supervisions=supervisions, pairs_per_epoch=8192)
+    return suggest_pan(trial, encoders=encoders, supervisions=supervisions, scorings=scorings, pairs_per_epoch=8192)
 
 
 PAPER_SETTING = paper_trial("supervised", NUM_CONDITIONS, gate="OR", lambda_=1e-5)
@@ -41,6 +49,7 @@ SPACE = SearchSpace(
         paper_trial("hybrid", 20, gate="XNOR", lambda_=1e-5),
         distance_trial("unsupervised", 8),
         distance_trial("hybrid", 64, gate="XNOR", lambda_=0.1),
+        mixture_trial("unsupervised", 8),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=64,
@@ -57,3 +66,16 @@ UNLABELLED = replace(
     paper_setting=paper_trial("unsupervised", NUM_CONDITIONS),
 )
 """The space of images without attributes."""
+
+
+def _for_retrieval(space: SearchSpace, supervisions: Sequence[str]) -> SearchSpace:
+    return replace(
+        space,
+        suggest=partial(suggest, supervisions=supervisions, scorings=SCORINGS),
+        first_trials=tuple(trial for trial in space.first_trials if trial["scoring"] not in FITTED_SCORINGS),
+    )
+
+
+RETRIEVAL = _for_retrieval(SPACE, SUPERVISIONS)
+UNLABELLED_RETRIEVAL = _for_retrieval(UNLABELLED, ("unsupervised",))
+"""The spaces of `--task retrieval`."""

@@ -90,6 +90,10 @@ FIRST_WEIGHTS = ("distance", "xavier")
 GRAPH_WIDTHS = (100, 200, 350)
 FEATURE_POWERS = (1.0, 0.5)
 SCORINGS = ("support_mean", "log_odds", "pair_mean")
+FITTED_SCORINGS = ("mixture", "embedding_classifier", "condition_classifier", "adapted_relevance")
+"""Ways to score that are fitted to the sets of a question. They need classes with several items in a question."""
+
+FEW_SHOT_SCORINGS = (*SCORINGS, *FITTED_SCORINGS)
 PAIRS = ("balanced", "fresh", "fixed")
 CLASSES_PER_STEP = (4, 8, 16, 32)
 IMAGES_PER_CLASS = (2, 4, 8)
@@ -111,6 +115,7 @@ OPEN_ENDS = {
     "temperature": ("low", "high"),
     "proxy_learning_rate_factor": ("low", "high"),
     "proxy_loss_weight": ("low", "high"),
+    "classifier_c": ("low", "high"),
     "graph_layers": ("high",),
     "layer_dropout": ("high",),
     "support_dropout": ("high",),
@@ -127,6 +132,7 @@ def suggest_pan(
     pairs_per_epoch: int,
     pairs: Sequence[str] = PAIRS,
     supervisions: Sequence[str] = SUPERVISIONS,
+    scorings: Sequence[str] = SCORINGS,
 ) -> dict[str, Scalar]:
     """Suggest PAN's parameters and its training recipe. Parameters that depend on a choice are suggested after it.
 
@@ -137,6 +143,7 @@ def suggest_pan(
             number of steps, so that epochs of different trials can be compared.
         pairs: Ways to draw training pairs that the dataset supports.
         supervisions: Kinds of supervision that the dataset supports.
+        scorings: Ways to score a query and a set that the dataset's questions support.
 
     Returns:
         The flat configuration of the trial, without `max_epochs` and `seed`.
@@ -147,7 +154,7 @@ def suggest_pan(
         "encoder": encoder,
         "supervision": supervision,
         "num_conditions": trial.suggest_int("num_conditions", 1, 512, log=True),
-        "scoring": trial.suggest_categorical("scoring", SCORINGS),
+        **_suggest_scoring(trial, scorings),
         **_suggest_start(trial, keeps_distances=encoder != "graph"),
         **_suggest_pairs(trial, pairs, pairs_per_epoch),
         **_suggest_training(trial),
@@ -156,6 +163,16 @@ def suggest_pan(
         config["gate"] = trial.suggest_categorical("gate", GATES)
         config["lambda"] = trial.suggest_float("lambda", 1e-5, 10.0, log=True)
     return config | _suggest_encoder(trial, encoder)
+
+
+def _suggest_scoring(trial: BaseTrial, scorings: Sequence[str]) -> dict[str, Scalar]:
+    """Suggest how a query is scored against a set."""
+    config: dict[str, Scalar] = {"scoring": trial.suggest_categorical("scoring", scorings)}
+    if config["scoring"] in FITTED_SCORINGS:
+        config["classifier_c"] = trial.suggest_float("classifier_c", 0.1, 100.0, log=True)
+    if config["scoring"] == "mixture":
+        config["mixture_weight"] = trial.suggest_float("mixture_weight", 0.0, 1.0)
+    return config
 
 
 def _suggest_encoder(trial: BaseTrial, encoder: str) -> dict[str, Scalar]:
@@ -307,6 +324,21 @@ def distance_trial(
     if trial["pairs"] != "balanced":
         del trial["classes_per_step"], trial["images_per_class"]
     return trial
+
+
+def mixture_trial(
+    supervision: str, num_conditions: int, *, lambda_: float | None = None, **overrides: Scalar
+) -> dict[str, Scalar]:
+    """Return the parameters of `distance_trial` with sets scored by a mixture of a classifier and the pairs.
+
+    Args:
+        supervision: `unsupervised`, `hybrid` or `supervised`.
+        num_conditions: Number of similarity conditions.
+        lambda_: Weight of the attribute loss; None for unsupervised trials.
+        **overrides: Further parameters, such as `gate`, and parameters to change.
+    """
+    mixture: dict[str, Scalar] = {"scoring": "mixture", "classifier_c": 3.0, "mixture_weight": 0.5}
+    return distance_trial(supervision, num_conditions, lambda_=lambda_, **{**mixture, **overrides})
 
 
 def with_graph(params: dict[str, Scalar], *, layers: int, width: int, edge_dropout: float) -> dict[str, Scalar]:

@@ -93,6 +93,19 @@ class PairScorer:
         return scores
 
     @torch.no_grad()
+    def logits(
+        self, embeddings: Float[Tensor, "N E"], pairs: Int[Tensor, "P 2"]
+    ) -> tuple[Float[Tensor, "P M"], Float[Tensor, "P M"]]:
+        """Return the logits of similarity and of relevance of P pairs, given as rows of `embeddings`."""
+        logits = embeddings.new_empty(len(pairs), len(self._weight))
+        size = self._chunk_size(embeddings)
+        logits_of = self._logits(embeddings, size, len(pairs))
+        for into, chunk in zip(logits.split(size), pairs.split(size), strict=True):
+            into.copy_(logits_of(chunk))
+        similarity, relevance = logits.chunk(2, dim=1)
+        return similarity, relevance
+
+    @torch.no_grad()
     def mean_relevance(self, embeddings: Float[Tensor, "N E"], pairs: Int[Tensor, "P 2"]) -> Float[Tensor, "M"]:
         """Return the mean relevance of each condition over P pairs, given as rows of `embeddings`, in float64."""
         size = self._chunk_size(embeddings)

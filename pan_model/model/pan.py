@@ -1,5 +1,6 @@
 """PAN: normalised features -> embeddings -> conditions, relevance and score of a pair."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pan_model.errors import UserError
 from pan_model.model.conditions import Followed
 from pan_model.model.encoders.encoder import Encoder, EncoderConfig
 from pan_model.model.encoders.graph import GraphConfig
@@ -24,18 +26,55 @@ class Scoring(StrEnum):
     pair_mean: the mean of p over the set's items, as in the paper. log_odds: the mean of log p / (1 - p), in which one
     confident pair outweighs several uncertain ones. support_mean: the log-odds of the query and the set's mean
     embedding. For a set of one item all three rank queries alike.
+
+    The others are fitted to the sets of a question, see `pan_model.scoring.fitted_scores`. embedding_classifier:
+    logistic regression on the embedding. condition_classifier: the log-odds, corrected by a classifier on the
+    conditions' log-odds. adapted_relevance: the log-odds with a relevance that is adapted to the question. mixture: of
+    the embedding's classifier and the log-odds. Where there is nothing to tell apart, with one set or sets of one item,
+    they are log_odds.
     """
 
     PAIR_MEAN = "pair_mean"
     LOG_ODDS = "log_odds"
     SUPPORT_MEAN = "support_mean"
+    EMBEDDING_CLASSIFIER = "embedding_classifier"
+    CONDITION_CLASSIFIER = "condition_classifier"
+    ADAPTED_RELEVANCE = "adapted_relevance"
+    MIXTURE = "mixture"
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the score is fitted to the sets of a question."""
+        return self not in {Scoring.PAIR_MEAN, Scoring.LOG_ODDS, Scoring.SUPPORT_MEAN}
+
+
+CLASSIFIER_C, MIXTURE_WEIGHT = 3.0, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringConfig:
-    """How a query is scored against a set."""
+    """How a query is scored against a set.
+
+    Attributes:
+        scoring: The rule.
+        classifier_c: The inverse strength of the penalty of what is fitted; by default 3. None if nothing is fitted.
+        mixture_weight: The classifier's share in a mixture, by default 0.5. None for other rules.
+    """
 
     scoring: Scoring = Scoring.PAIR_MEAN
+    classifier_c: float | None = None
+    mixture_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        c, weight = self.classifier_c, self.mixture_weight
+        if c is not None and not self.scoring.is_fitted:
+            raise UserError(f"scoring {self.scoring} fits nothing: leave classifier_c out.")
+        if c is not None and not (math.isfinite(c) and c > 0):
+            raise UserError(f"classifier_c must be a positive number, got {c}.")
+        if weight is not None and self.scoring is not Scoring.MIXTURE:
+            raise UserError(f"scoring {self.scoring} is no mixture: leave mixture_weight out.")
+        if weight is not None and not 0 <= weight <= 1:
+            raise UserError(f"mixture_weight must lie in [0, 1], got {weight}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +106,8 @@ class Pan(nn.Module):
         num_classes: The number of training classes.
         condition_names: The M outputs, labelled ones first: "XNOR(has_wing_color::blue)", "unsupervised_1".
         scoring: How pair scores become the score of a query and a set.
+        classifier_c: The inverse strength of the penalty, if `scoring` is fitted.
+        mixture_weight: The classifier's share, if `scoring` is a mixture.
         graph_context: The encoder's graph_context; 0 for encoders without a graph.
         followed: The labels that unsupervised conditions follow, by the name of the condition, see
             `pan_model.scoring.followed`. Conditions that follow none have no entry; None if it was not measured.
@@ -84,6 +125,9 @@ class Pan(nn.Module):
         self.condition_names = condition_names
         self.followed = None
         self.scoring = config.scoring.scoring
+        self.classifier_c = CLASSIFIER_C if config.scoring.classifier_c is None else config.scoring.classifier_c
+        weight = config.scoring.mixture_weight
+        self.mixture_weight = MIXTURE_WEIGHT if weight is None else weight
         graph_context = config.encoder.graph_context if isinstance(config.encoder, GraphConfig) else None
         self.graph_context = graph_context or 0
         self.normalisation = Normalisation(config.normalisation, feature_dim)

@@ -1,4 +1,4 @@
-"""PAN as a scorer of queries against sets: by pairs, or by the set's mean embedding; with a graph or without."""
+"""PAN as a scorer of queries against sets, with a graph or without, by `set_scores` and `fitted_scores`."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pan_model.data.splits import Split
 from pan_model.model.pan import Pan, Scoring
 from pan_model.scoring.all_pairs import rank_embedded
+from pan_model.scoring.fitted_scores import by_fit, can_fit
+from pan_model.scoring.set_scores import by_pairs, by_support_mean
 from pan_model.shapes import Float, Int
 from pan_model.tasks.ranking import Ranking
 from pan_model.tasks.task import SetScorer, Task
@@ -20,9 +22,6 @@ EdgesAround = Callable[[Int[np.ndarray, "Q"], Int[np.ndarray, "C S"]], Int[np.nd
 
 EMBEDDING_BATCH_SIZE = 4096
 """Items that are embedded at a time; a question to a graph scorer is not split."""
-
-GATHERED_VALUES = 2**22
-"""Values of queries and sets that are gathered at a time, when queries are scored against the means of sets."""
 
 
 def pan_scorer(model: Pan, task: Task, split: Split, device: torch.device) -> SetScorer:
@@ -81,9 +80,12 @@ class EmbeddingScorer:
         """Score every query against every set of S items, in each of B questions."""
         if len(sets) == sets.shape[2] == 1:
             return self._block(queries[0], sets[0, :, 0])[None]
+        of_question = self._model, self._embeddings, queries, sets
+        if self._model.scoring.is_fitted and can_fit(sets):
+            return by_fit(*of_question)
         # A set of one item is its own mean.
         by_mean = self._model.scoring is Scoring.SUPPORT_MEAN and sets.shape[2] > 1
-        return (_by_support_mean if by_mean else _by_pairs)(self._model, self._embeddings, queries, sets)
+        return (by_support_mean if by_mean else by_pairs)(*of_question)
 
     def rank(self, queries: Int[np.ndarray, "Q"], gallery: Int[np.ndarray, "G"], k: int) -> Ranking:
         """Return the k best-scored gallery items of each query, see `Ranking`."""
@@ -180,29 +182,3 @@ def _score_subgraphs(
     queries = np.stack([subgraph.queries + at for subgraph, at in zip(subgraphs, first, strict=True)])
     sets = np.stack([subgraph.sets + at for subgraph, at in zip(subgraphs, first, strict=True)])
     return scorer(queries, sets)
-
-
-def _by_pairs(
-    model: Pan, embeddings: Float[Tensor, "N E"], queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]
-) -> Float[np.ndarray, "B Q C"]:
-    shape = (*queries.shape, *sets.shape[1:])
-    first = np.broadcast_to(queries[:, :, None, None], shape)
-    second = np.broadcast_to(sets[:, None], shape)
-    return model.score_pairs(embeddings, first.ravel(), second.ravel()).reshape(shape).mean(axis=3)
-
-
-@torch.inference_mode()
-def _by_support_mean(
-    model: Pan, embeddings: Float[Tensor, "N E"], queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]
-) -> Float[np.ndarray, "B Q C"]:
-    scorer, device = model.pair_scorer(), embeddings.device
-    left = scorer.left(embeddings)
-    scores = np.empty((*queries.shape, sets.shape[1]), dtype=torch.zeros(0, dtype=embeddings.dtype).numpy().dtype)
-    size = max(1, GATHERED_VALUES // (left.shape[1] * (queries.shape[1] + sets.shape[1])))
-    for start in range(0, len(queries), size):
-        of_sets = torch.from_numpy(sets[start : start + size]).to(device)
-        means = nn.functional.embedding_bag(of_sets.flatten(0, 1), embeddings, mode="mean")
-        of_queries = left[torch.from_numpy(queries[start : start + size]).to(device)]
-        blocks = scorer.blocks(of_queries, scorer.right(means).unflatten(0, of_sets.shape[:2]))
-        scores[start : start + size] = blocks.cpu().numpy()
-    return scores

@@ -10,7 +10,7 @@ from optuna.trial import FixedTrial
 from pan_model.data.splits import TaskName
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
-from search_spaces import SPACES, UNLABELLED_SPACES, SearchSpace
+from search_spaces import RETRIEVAL_SPACES, SPACES, UNLABELLED_RETRIEVAL_SPACES, UNLABELLED_SPACES, SearchSpace
 from search_spaces.finetune import finetuned, without_graph
 from study.config.choices import Regime
 from study.config.restrictions import Restriction, check_names, check_used, find_invalid_trial, restrict
@@ -151,6 +151,7 @@ class _ReplayedTrial(FixedTrial):
 def _supported_in(dataset: str, regime: Regime, task: TaskName | None = None, *, labelled: bool = True) -> SearchSpace:
     space = SPACES[dataset] if labelled else UNLABELLED_SPACES[dataset]
     if task is TaskName.RETRIEVAL and "graph" in space.supported:
+        space = (RETRIEVAL_SPACES if labelled else UNLABELLED_RETRIEVAL_SPACES)[dataset]
         space = without_graph(space, "its queries have no neighbours with --task retrieval")
     return space if regime is Regime.FROZEN else without_graph(space)
 

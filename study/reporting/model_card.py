@@ -68,7 +68,16 @@ HOW_SCORED = {
     Scoring.PAIR_MEAN: "the mean of its pair scores with the set's images",
     Scoring.LOG_ODDS: "the mean log-odds of its pair scores with the set's images",
     Scoring.SUPPORT_MEAN: "the log-odds of its pair score with the mean embedding of the set's images",
+    Scoring.EMBEDDING_CLASSIFIER: "a logistic regression on the embedding, fitted to the sets of the question",
+    Scoring.CONDITION_CLASSIFIER: "the mean log-odds of its pair scores with the set's images, corrected by a "
+    "classifier on the conditions, fitted to the sets of the question",
+    Scoring.ADAPTED_RELEVANCE: "the mean log-odds of its pair scores with the set's images, by a relevance that is "
+    "adapted to the sets of the question",
+    Scoring.MIXTURE: "a mixture of a logistic regression on the embedding, fitted to the sets of the question, and the "
+    "mean log-odds of its pair scores with the set's images",
 }
+SINGLE_SET = "; a single set, or sets of one image, by the mean log-odds of its pair scores"
+"""What is said of scorings that are fitted to several sets."""
 
 
 def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], model: Pan) -> None:
@@ -89,7 +98,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         image_size=features["image_size"],
         preprocessing=_describe_preprocessing(features),
         scoring=metrics["scoring"],
-        how_scored=HOW_SCORED[Scoring(metrics["scoring"])],
+        how_scored=_describe_scoring(Scoring(metrics["scoring"])),
         baselines=_describe_baselines(metrics, best["metric"]["name"]),
         num_conditions=len(model.condition_names),
         seeds=counted(len(metrics["seeds"]), "seed"),
@@ -107,6 +116,10 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         config="\n".join(parameter_table(best["config"])),
     )
     path.write_text(card, encoding="utf-8")
+
+
+def _describe_scoring(scoring: Scoring) -> str:
+    return HOW_SCORED[scoring] + (SINGLE_SET if scoring.is_fitted else "")
 
 
 def _describe_features(features: dict[str, Any]) -> str:

@@ -26,8 +26,16 @@ from pan_model.model.pan import Scoring, ScoringConfig
 from pan_model.model.similarity import FirstWeights, Joint, SimilarityConfig
 from pan_model.tasks.pairs import PairSampling, PairsConfig
 from pan_model.training.optimisation import Schedule, TrainConfig
-from search_spaces import SPACES
-from search_spaces.pan import GRAPH_BASELINE, OPEN_ENDS, Scalar, SearchSpace, distance_trial, paper_trial
+from search_spaces import RETRIEVAL_SPACES, SPACES, UNLABELLED_RETRIEVAL_SPACES
+from search_spaces.pan import (
+    FITTED_SCORINGS,
+    GRAPH_BASELINE,
+    OPEN_ENDS,
+    Scalar,
+    SearchSpace,
+    distance_trial,
+    paper_trial,
+)
 
 LABELLED = {"gate", "lambda"}
 PROXIES = {"embedding_dim", "temperature", "proxy_learning_rate_factor", "proxy_loss_weight"}
@@ -35,6 +43,7 @@ GRAPH = {"graph_layers", "graph_width", "layer_dropout", "support_dropout", "edg
 CONTEXT = {"graph_context"}
 OF_ENCODER = {"siamese": {"projection"}, "proxynca": PROXIES, "graph": GRAPH}
 BATCHES = {"classes_per_step", "images_per_class"}
+OF_FITTED = {"classifier_c", "mixture_weight"}
 SUGGEST = """
 import json, sys, optuna
 from search_spaces import SPACES
@@ -91,7 +100,10 @@ def not_offered(space: SearchSpace) -> set[str]:
     """The parameters of encoders and samplings that a dataset does not support."""
     absent = [names for encoder, names in OF_ENCODER.items() if not offers(space, "encoder", encoder)]
     no_context = set[str]() if "graph_context" in distributions(space) else CONTEXT
-    return set[str]().union(*absent, no_context) | (set[str]() if offers(space, "pairs", "balanced") else BATCHES)
+    fitted = set[str]() if offers(space, "scoring", "mixture") else OF_FITTED
+    return set[str]().union(*absent, no_context, fitted) | (
+        set[str]() if offers(space, "pairs", "balanced") else BATCHES
+    )
 
 
 def test_spaces_import_neither_torch_nor_ray():
@@ -112,9 +124,11 @@ def test_ranges_are_those_of_the_study(space: SearchSpace):
         "temperature",
         "proxy_learning_rate_factor",
         "proxy_loss_weight",
+        "classifier_c",
     } - not_offered(space)
     assert numeric.keys() - {name for name, distribution in numeric.items() if distribution.log} == {
         "whitening_shrinkage",
+        "mixture_weight",
         "positive_weight",
         "dropout",
         "feature_dropout",
@@ -136,13 +150,23 @@ def test_choices_are_those_of_the_library(space: SearchSpace):
         "normalisation": NormalisationKind,
         "joint": Joint,
         "first_weights": FirstWeights,
-        "scoring": Scoring,
         "schedule": Schedule,
     }.items():
         assert set(choices[name]) == set(kind)
+    fitted = {scoring for scoring in Scoring if scoring.is_fitted}
+    assert set(choices["scoring"]) in (set(Scoring), set(Scoring) - fitted)
+    assert set(FITTED_SCORINGS) == fitted
     assert set(choices["encoder"]) <= set(ENCODERS)
     assert set(choices["pairs"]) <= set(PairSampling)
     assert all(len(set(of_one)) == len(of_one) > 1 for name, of_one in choices.items() if name != "encoder")
+
+
+def test_scorings_that_are_fitted_to_classes_are_searched_for_few_shot_questions_only():
+    offering = {name for name, space in SPACES.items() if offers(space, "scoring", "mixture")}
+    assert offering == {"cub", "folder"}
+    for space in (*RETRIEVAL_SPACES.values(), *UNLABELLED_RETRIEVAL_SPACES.values()):
+        assert not offers(space, "scoring", "mixture")
+        assert all(space.suggest(FixedTrial(trial)) for trial in space.first_trials)
 
 
 CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
@@ -152,6 +176,8 @@ CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
     **dict.fromkeys(BATCHES, lambda config: config["pairs"] == "balanced"),
     "projection": lambda config: config["encoder"] == "siamese",
     "whitening_shrinkage": lambda config: config["normalisation"] == "whiten",
+    "classifier_c": lambda config: config["scoring"] in FITTED_SCORINGS,
+    "mixture_weight": lambda config: config["scoring"] == "mixture",
 }
 """When a parameter is suggested that is not always."""
 
@@ -273,12 +299,14 @@ def is_the_papers(config: TrialConfig) -> bool:
 
 
 def is_a_metric(config: TrialConfig) -> bool:
-    """It starts as nearest class mean on whitened features."""
-    return (config.encoder, config.similarity, config.scoring, config.normalisation.normalisation) == (
+    """It starts as nearest class mean on whitened features, alone or in a mixture."""
+    return (config.encoder, config.similarity, config.normalisation.normalisation) == (
         SiameseConfig(projection=Projection.RESIDUAL),
         SimilarityConfig(joint=Joint.PRODUCT, first_weights=FirstWeights.DISTANCE),
-        ScoringConfig(scoring=Scoring.SUPPORT_MEAN),
         NormalisationKind.WHITEN,
+    ) and config.scoring in (
+        ScoringConfig(scoring=Scoring.SUPPORT_MEAN),
+        ScoringConfig(scoring=Scoring.MIXTURE, classifier_c=3.0, mixture_weight=0.5),
     )
 
 

@@ -34,6 +34,8 @@ AT_THE_END = {"paper_setting": {"config": {}, "epochs": 100, "chosen_of_epochs":
         (Scoring.PAIR_MEAN, "pair_mean:\nthe mean of its pair scores with the set's images."),
         (Scoring.LOG_ODDS, "log_odds:\nthe mean log-odds of its pair scores with the set's images."),
         (Scoring.SUPPORT_MEAN, "support_mean:\nthe log-odds of its pair score with the mean embedding of the set's"),
+        (Scoring.MIXTURE, "mixture:\na mixture of a logistic regression on the embedding, fitted to the sets"),
+        (Scoring.CONDITION_CLASSIFIER, "condition_classifier:\nthe mean log-odds of its pair scores with the set's"),
     ],
 )
 def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
@@ -54,6 +56,7 @@ def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
     card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
     assert f"A query is scored against a set of images by {words}" in card
     assert f"# of a query against sets of images, by {scoring.value}\n" in card
+    assert ("; a single set, or sets of one image, by the mean log-odds of" in card) == scoring.is_fitted
     assert "from the first 60 of the paper's 4000" in " ".join(card.split())
     assert "| paper_setting | 0.2500 (ahead by 0.2500 [0.1250, 0.3750]) |" in card
     assert "trained on the same images for 45 epochs" in card
