@@ -233,8 +233,8 @@ def describe_limits(model: Pan) -> list[str]:
         lines.append("the encoder uses a graph; the two images are compared without one")
     if model.scoring.is_fitted:
         lines.append(
-            f"the score shown is p; the model scores sets by {model.scoring}, which is fitted to them, and ranks single "
-            "images by the log-odds log(p / (1 - p)), which puts pairs in the same order"
+            f"the score shown is p; the model scores sets by {model.scoring}, which is fitted to them, and ranks "
+            "single images by the log-odds log(p / (1 - p)), which puts pairs in the same order"
         )
     elif model.scoring is not Scoring.PAIR_MEAN:
         lines.append(
