@@ -383,7 +383,7 @@ def test_among_graphs_the_first_trial_is_the_papers_graph_baseline(name: str):
 
 
 def test_a_distance_trial_differs_from_the_papers_in_what_it_says_only():
-    changed = {"scoring": "log_odds", "gate": "OR", "lambda": 0.5}
+    changed: dict[str, Any] = {"scoring": "log_odds", "gate": "OR", "lambda": 0.5}
     trial = distance_trial("hybrid", 20, **changed)
     assert changed.items() <= trial.items()
     assert trial.keys() - paper_trial("hybrid", 20, gate="OR", lambda_=0.5).keys() == {

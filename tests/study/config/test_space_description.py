@@ -26,7 +26,7 @@ def suggest(trial: Any) -> dict[str, Any]:
     return config
 
 
-FIRST = {"kind": "a", "size": 3}
+FIRST: dict[str, Any] = {"kind": "a", "size": 3}
 SPACE = SearchSpace(suggest=suggest, first_trials=(FIRST,), paper_setting=FIRST, num_trials=2, max_epochs=1)
 
 
