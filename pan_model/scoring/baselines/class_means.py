@@ -41,8 +41,8 @@ def fit_lda(task: Task, settings: Sequence[Setting], inputs: Float[np.ndarray, "
     """Whiten features by the covariance within the training classes, and take the nearest class mean.
 
     Without `unit_length` this is linear discriminant analysis with equal priors, whose class means are those of the
-    question's sets: for Gaussian classes with a common covariance it is optimal. With it, means and queries are
-    compared by the cosine.
+    question's sets: for Gaussian classes with a common covariance it is optimal. With it, whitened features are scaled
+    to unit length, as PAN's normalisation does, and means and queries are compared by the cosine.
     """
     rotated: dict[float, _Rotated] = {}
     for setting in settings:
@@ -50,7 +50,7 @@ def fit_lda(task: Task, settings: Sequence[Setting], inputs: Float[np.ndarray, "
         if power not in rotated:
             rotated = {power: _Rotated(task, inputs, power)}  # of one power at a time, to bound memory
         whitened = rotated[power].whitened(float(setting["shrinkage"]))
-        yield (nearest_class_mean if setting["unit_length"] else nearest_mean_by_distance)(whitened)
+        yield nearest_class_mean(unit_rows(whitened)) if setting["unit_length"] else nearest_mean_by_distance(whitened)
 
 
 def whitened_features(

@@ -39,12 +39,12 @@ def fit_proxy_anchor(
     """Train the projection on the training items and their classes with AdamW."""
     whitened = whitened_features(task, inputs, feature_power=FEATURE_POWER, shrinkage=SHRINKAGE)
     features = torch.from_numpy(unit_rows(whitened))
-    first = _leading_directions(features[torch.from_numpy(task.training_items)])
-    training: _Training | None = None
+    first = leading_directions(features[torch.from_numpy(task.training_items)])
+    training: ProxyAnchorTraining | None = None
     for setting in settings:
         rate, epochs = float(setting["learning_rate"]), int(setting["epochs"])
         if training is None or training.rate != rate or training.epoch > epochs:
-            training = _Training(task, features, first, rate)
+            training = ProxyAnchorTraining(task, features, first, rate)
         while training.epoch < epochs:
             training.run_epoch()
         yield nearest_class_mean(training.embed())
@@ -68,11 +68,18 @@ def proxy_anchor_loss(
     return torch.cat([one, near]).logsumexp(dim=0).sum() / num_present + torch.cat([one, far]).logsumexp(dim=0).mean()
 
 
-class _Training:
-    """A training, epoch by epoch, in random batches."""
+class ProxyAnchorTraining:
+    """A training, epoch by epoch, in random batches.
+
+    Attributes:
+        rate: The learning rate of the projection.
+        epoch: The number of epochs so far.
+        losses: The mean loss of each.
+    """
 
     def __init__(self, task: Task, features: Float[Tensor, "N D"], first: Float[Tensor, "D E"], rate: float) -> None:
         self.rate, self.epoch = rate, 0
+        self.losses = list[float]()
         self._features = features
         self._training = features[torch.from_numpy(task.training_items)]
         classes = task.featured.classes[task.training_items]
@@ -89,11 +96,14 @@ class _Training:
 
     def run_epoch(self) -> None:
         """Train on every item once."""
+        losses = list[float]()
         for batch in torch.randperm(len(self._labels), generator=self._generator).split(BATCH_SIZE):
             loss = proxy_anchor_loss(self._training[batch] @ self._projection, self._labels[batch], self._proxies)
             self._optimiser.zero_grad()
             loss.backward()
             self._optimiser.step()
+            losses.append(loss.item())
+        self.losses.append(sum(losses) / len(losses))
         self.epoch += 1
 
     @torch.no_grad()
@@ -108,7 +118,7 @@ class _Training:
         return F.normalize(sums.index_add_(0, self._labels, embeddings), dim=1)
 
 
-def _leading_directions(features: Float[Tensor, "n D"]) -> Float[Tensor, "D E"]:
+def leading_directions(features: Float[Tensor, "n D"]) -> Float[Tensor, "D E"]:
     """Return the directions of the largest variance; all of them if there are few."""
     centred = features - features.mean(dim=0)
     return torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :EMBEDDING_DIM]

@@ -24,8 +24,7 @@ from pan_model.tasks.task import SetScorer, Task
 
 SETTINGS: tuple[Setting, ...] = tuple(
     {"width": width, "learning_rate": learning_rate, "epochs": epochs}
-    for width, learning_rate in ((64, 2e-3), (128, 1e-3))
-    for epochs in (8, 16, 32)
+    for width, learning_rate, epochs in ((64, 2e-3, 8), (64, 2e-3, 16), (64, 2e-3, 32), (128, 1e-3, 8), (128, 1e-3, 16))
 )
 """Width of the vectors, learning rate of AdamW, and epochs; settings that differ in epochs only share a training."""
 

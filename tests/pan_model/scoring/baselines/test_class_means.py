@@ -44,8 +44,8 @@ def test_without_unit_length_lda_is_scikit_learn_s(task: FewShotTask):
 def test_with_unit_length_lda_is_the_nearest_class_mean_of_pan_s_whitened_features(task: FewShotTask):
     config = NormalisationConfig(normalisation=NormalisationKind.WHITEN, whitening_shrinkage=0.3, feature_power=0.5)
     setting: Setting = {"feature_power": 0.5, "shrinkage": 0.3, "unit_length": True}
-    scores = next(fit_lda(task, [setting], task.featured.features))(QUERIES, SETS[:, :, :1])
-    expected = nearest_class_mean(normalised_features(task, config))(QUERIES, SETS[:, :, :1])
+    scores = next(fit_lda(task, [setting], task.featured.features))(QUERIES, SETS)
+    expected = nearest_class_mean(normalised_features(task, config))(QUERIES, SETS)
     np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
