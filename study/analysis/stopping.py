@@ -1,10 +1,13 @@
-"""What early stopping (ASHA) did: trials stopped at each rung, epochs saved, and how far a rung's value can be trusted.
+"""What early stopping did: trials stopped at each rung, epochs saved, and how far a rung's value can be trusted.
 
-A rung is an epoch at which a trial is stopped if its value is below those of the best 1 / reduction_factor of the
-trials that reached it before. Whether a stopped trial would have become the best one is unknown: it did not run. Two
-observations bound it. Of the trials that went on although their value at the rung was no better than that of a trial
-stopped there, some may have become the best one. And the trials that went on gained some amount after the rung, which
-can be compared with what a stopped trial needed to reach the winner.
+A rung is an epoch at which trials are stopped. ASHA stops a trial at a rung if its value is below those of the best
+1 / reduction_factor of the trials that reached it before. The one-epoch rule (top-k) has a single rung. The paired rule
+decides after every epoch; those at which it stopped a trial are its rungs.
+
+Whether a stopped trial would have become the best one is unknown: it did not run. Two observations bound it. Of the
+trials that went on although their value at the rung was no better than that of a trial stopped there, some may have
+become the best one. And the trials that went on gained some amount after the rung, which can be compared with what a
+stopped trial needed to reach the winner.
 """
 
 import math
@@ -115,13 +118,26 @@ class Stopping:
 
 
 def rung_epochs(data: DatasetData) -> tuple[int, ...]:
-    """Return the epochs after which the study's scheduler may stop a trial; empty without ASHA.
+    """Return the epochs after which the study's scheduler stops trials; empty without a scheduler that does.
 
-    They are grace_epochs times powers of the reduction factor, below max_epochs. A rung between two epochs is at the
-    later one.
+    Those of ASHA are grace_epochs times powers of the reduction factor, below max_epochs. A rung between two epochs is
+    at the later one. That of the one-epoch rule is 1. Those of the paired rule are the epochs at which it stopped a
+    trial.
     """
+    match data.signed.get("scheduler"):
+        case "asha":
+            return _asha_rungs(data)
+        case "top-k":
+            return (1,) if data.max_epochs > 1 else ()
+        case "paired":
+            return tuple(sorted({len(record.history) for record in data.with_status(Status.STOPPED)} - {0}))
+        case _:
+            return ()
+
+
+def _asha_rungs(data: DatasetData) -> tuple[int, ...]:
     factor, grace = data.signed.get("reduction_factor"), data.entry.get("grace_epochs")
-    if data.signed.get("scheduler") != "asha" or not factor or not grace or factor <= 1:
+    if not factor or not grace or factor <= 1:
         return ()
     epochs: list[int] = []
     milestone = float(grace)
@@ -150,6 +166,10 @@ def find_stopping(data: DatasetData) -> Stopping:
 
 
 def _why_missing(data: DatasetData, scheduler: str) -> str:
+    if scheduler == "paired":
+        return "The paired rule stopped no trial: none was shown to be too far behind the best completed one."
+    if scheduler == "top-k":
+        return "Trials have a single epoch, so that none can be stopped early."
     if scheduler != "asha":
         return f"The study ran with --scheduler {scheduler}: no trial was stopped early."
     return f"There is no rung: grace_epochs are not below max_epochs, {data.max_epochs}."

@@ -11,11 +11,14 @@ from pan_model.errors import UserError
 from pan_model.images.preprocessing import Preprocessing
 from pan_model.model.precision import Precision
 from search_spaces import SearchSpace
+from study.config.choices import Scheduler
 from study.config.dataset_plan import DatasetPlan
 from study.config.space_description import describe_space
 from study.config.study_config import StudyConfig
 from study.trials.first_trials import FirstTrials
 from study.trials.selection.confirmation import NUM_SEEDS
+from study.tuning.stopping.paired import MIN_FINISHED
+from study.tuning.stopping.top_k import comparable_k
 
 
 def describe_plan(config: StudyConfig, first_trials: Mapping[str, FirstTrials] | None = None) -> list[str]:
@@ -45,7 +48,7 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
     row, place = plan.row, plan.row.find_place(config.data_root)
     return [
         f"{plan.dataset}: {counted(plan.num_trials, 'trial')} of at most {counted(plan.max_epochs, 'epoch')}, "
-        f"stopped at {plan.grace_epochs} at the earliest, for {row.task.objective.name} ({row.task.objective.mode})",
+        f"{_describe_stopping(config, plan)}, for {row.task.objective.name} ({row.task.objective.mode})",
         f"  data {place.folder}: {_describe_data(config, plan)}",
         *([] if plan.labelled else [f"  {UNLABELLED}"]),
         *_describe_options(plan),
@@ -69,6 +72,20 @@ def _describe_confirmation(config: StudyConfig, plan: DatasetPlan) -> list[str]:
         f"judged once on fresh questions: {runs} runs of as many epochs as each trial's best, at most "
         f"{counted(runs * plan.max_epochs, 'epoch')}"
     ]
+
+
+def _describe_stopping(config: StudyConfig, plan: DatasetPlan) -> str:
+    """Return when trials may be stopped."""
+    match config.scheduler:
+        case Scheduler.ASHA:
+            return f"stopped at {plan.grace_epochs} at the earliest"
+        case Scheduler.PAIRED:
+            return f"stopped after {counted(MIN_FINISHED, 'completed trial')} at the earliest"
+        case Scheduler.TOP_K:
+            k = comparable_k(plan.num_trials, plan.max_epochs, plan.grace_epochs, config.reduction_factor)
+            return f"stopped after one unless among the best {k} so far"
+        case Scheduler.NONE:
+            return "none stopped early"
 
 
 def _describe_data(config: StudyConfig, plan: DatasetPlan) -> str:

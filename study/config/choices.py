@@ -29,9 +29,18 @@ class PreprocessingChoice(StrEnum):
 
 
 class Scheduler(StrEnum):
-    """How trials are stopped early: `asha` stops weak ones, `none` trains each trial to its last epoch."""
+    """How trials are stopped early.
+
+    Attributes:
+        ASHA: At each rung, the weaker trials stop.
+        PAIRED: A trial stops when question by question it is too far behind the best completed trial to catch up.
+        TOP_K: After the first epoch only the best K trials continue.
+        NONE: Each trial is trained to its last epoch.
+    """
 
     ASHA = "asha"
+    PAIRED = "paired"
+    TOP_K = "top-k"
     NONE = "none"
 
 

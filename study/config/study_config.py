@@ -334,7 +334,8 @@ class StudyConfig:
         Scheduler.ASHA,
         Scheduler,
         "|".join(Scheduler),
-        "`asha` stops weak trials early, `none` stops none",
+        "`asha` stops weak trials at its rungs, `paired` those too far behind the best one on the same questions, "
+        "`top-k` all but the best after one epoch, `none` stops none",
         group=Group.SEARCH,
         signed=Signed.STUDY,
     )
@@ -342,7 +343,7 @@ class StudyConfig:
         None,
         int,
         "E",
-        "epochs before ASHA may stop a trial",
+        "epochs before ASHA may stop a trial; `top-k` spends as many epochs as ASHA would",
         group=Group.SEARCH,
         default_text="a third of `--max-epochs`",
         signed=Signed.DATASET,

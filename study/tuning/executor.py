@@ -9,15 +9,15 @@ from pathlib import Path
 import optuna
 
 from pan_model.errors import MachineFault, UserError
-from study.config.choices import Scheduler
 from study.config.study_config import StudyConfig
 from study.trials.ledger import read_ledger
 from study.trials.more_epochs import count_missing
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.journal import JournalCopy, correct_journal
 from study.tuning.progress import SearchProgress
-from study.tuning.schedulers import LedgerASHA, LedgerFIFO, PerDatasetScheduler
 from study.tuning.searcher import GivenTrials, LedgerSearch, RoundRobinSearcher
+from study.tuning.stopping.fifo import LedgerFIFO
+from study.tuning.stopping.per_dataset import DatasetScheduler, PerDatasetScheduler, make_scheduler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def open_search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     missing: dict[str, int] = {}
     searchers: dict[str, LedgerSearch | GivenTrials] = {}
-    schedulers: dict[str, LedgerASHA | LedgerFIFO] = {}
+    schedulers: dict[str, DatasetScheduler] = {}
     journals: dict[str, JournalCopy] = {}
     with tempfile.TemporaryDirectory(prefix="pan-study-") as folder:
         try:
@@ -82,10 +82,7 @@ def open_search(
                 journals[dataset] = JournalCopy(search.paths.journal, Path(folder) / dataset)
                 missing[dataset] = count_missing(records, search.num_trials)
                 searchers[dataset] = LedgerSearch(search, records, study, journals[dataset].file, finished)
-                if study.scheduler is Scheduler.ASHA:
-                    schedulers[dataset] = LedgerASHA(search, records, study, node_is_alive)
-                else:
-                    schedulers[dataset] = LedgerFIFO(search, study, node_is_alive)
+                schedulers[dataset] = make_scheduler(search, records, study, node_is_alive)
             yield RunningSearch(
                 searcher=RoundRobinSearcher(searchers, missing, count_slots),
                 scheduler=PerDatasetScheduler(schedulers),

@@ -13,6 +13,16 @@ from study.trials.ledger import count_by_status
 MOST_CURVES = 300
 """Number of learning curves in a chart, and of trials in its table; more would cover each other."""
 
+RULES = {
+    "asha": "ASHA compares a trial at each rung with the trials that reached it before. All but the best share, 1 / "
+    "reduction factor, stop.",
+    "paired": "The paired rule compares a trial after every epoch with the best completed trial, question by question. "
+    "It stops if the upper end of the 95% interval, with what its curve may still rise, is below that trial's best "
+    "value. The epochs at which it stopped a trial are listed as rungs.",
+    "top-k": "After its first epoch a trial continued if it was among the best K trials up to then.",
+}
+"""What each stopping rule does, by the value of --scheduler."""
+
 
 def search_section(study: StudyData) -> Section:
     """Return the section about the course of the search."""
@@ -138,8 +148,9 @@ def _rungs(stopping: Stopping) -> list[Block]:
     if stopping.missing:
         return [Text(tone=Tone.MISSING, text=f"rungs. {stopping.missing}")]
     blocks: list[Block] = [
+        Text(text=RULES[stopping.scheduler]),
         Table(
-            caption="What happened at each rung, an epoch after which the weaker trials are stopped",
+            caption="What happened at each rung, an epoch after which trials were stopped",
             heads=(
                 "epoch",
                 "trials that reached it",
@@ -161,7 +172,7 @@ def _rungs(stopping: Stopping) -> list[Block]:
                 ]
                 for rung in stopping.rungs
             ],
-        )
+        ),
     ]
     for rung in stopping.rungs:
         sentences = [rung.wrong_stops.sentence if rung.wrong_stops else "", rung.verdict]

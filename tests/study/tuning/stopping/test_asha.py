@@ -14,7 +14,9 @@ from study.trials.host import TrialHost, read_host, write_host
 from study.trials.ledger import Status, TrialRecord, read_ledger
 from study.trials.trial import TrialSpec
 from study.tuning.dataset_search import DatasetSearch
-from study.tuning.schedulers import FailureCount, LedgerASHA, LedgerFIFO
+from study.tuning.stopping.asha import LedgerASHA
+from study.tuning.stopping.failures import FailureCount
+from study.tuning.stopping.fifo import LedgerFIFO
 
 METRIC = "few_shot_accuracy"
 NO_FAILURES = StudyConfig(max_failures=0)
