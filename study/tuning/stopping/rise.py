@@ -18,7 +18,7 @@ GAP_OFFSET = 0.02
 """Added to a distance, so that trials near the incumbent have a share, too."""
 
 PRIOR_SHARE, PRIOR_DEVIATION = 0.15, 0.2
-"""Mean and standard deviation of the share in recorded studies of birds, shops, outfits and the demo (137 trials)."""
+"""Mean and standard deviation of the share, about those of recorded studies of birds, shops, outfits and the demo."""
 
 PRIOR_TRIALS = 4.0
 """The number of finished trials that the prior counts as much as."""
@@ -64,6 +64,8 @@ def predict_share(
 ) -> tuple[float, float]:
     """Return the mean and the standard deviation of the share that a trial closes after an epoch.
 
+    The deviation is widened so that the mean +- 1.96 deviations is the 95% interval of Student's t.
+
     Args:
         finished: The finished trials; those that ran beyond the epoch count.
         best: The signed value of the incumbent.
@@ -80,7 +82,9 @@ def predict_share(
     mean = np.linalg.solve(precision, weighted)
     squares = PRIOR_TRIALS * PRIOR_DEVIATION**2 + prior_mean @ prior_precision @ prior_mean
     squares += shares @ shares - mean @ weighted
-    variance = max(float(squares), 0.0) / (PRIOR_TRIALS + len(later))
+    freedom = PRIOR_TRIALS + len(later)
+    variance = max(float(squares), 0.0) / freedom
     asked = np.asarray(predictors)
     spread = 1.0 + float(asked @ np.linalg.solve(precision, asked))
-    return float(asked @ mean), math.sqrt(variance * spread)
+    widened = 1.0 + (1.96**2 + 1.0) / (4.0 * freedom)  # the first term of the expansion of t's quantile
+    return float(asked @ mean), widened * math.sqrt(variance * spread)
