@@ -121,11 +121,11 @@ def test_search_spaces_imports_optuna_only():
 
 
 def test_only_tuning_imports_ray_tune():
-    assert importers("ray.tune", *PACKAGES) == {"study/tuning"}
+    assert importers("ray.tune", *PACKAGES) == {"study/tuning", "study/tuning/stopping"}
 
 
 def test_only_nodes_and_tuning_import_ray():
-    assert importers("ray", "study") <= {"study/nodes", "study/tuning"}
+    assert importers("ray", "study") <= {"study/nodes", "study/tuning", "study/tuning/stopping"}
 
 
 def test_commands_start_without_torch_and_ray():

@@ -17,8 +17,8 @@ from pan_model.flat import Scalar
 GAP_OFFSET = 0.02
 """Added to a distance, so that trials near the incumbent have a share, too."""
 
-PRIOR_SHARE, PRIOR_DEVIATION = 0.15, 0.2
-"""Mean and standard deviation of the share, about those of recorded studies of birds, shops, outfits and the demo."""
+PRIOR_SHARE, PRIOR_DEVIATION = 0.25, 0.3
+"""Mean and standard deviation of the share, those of early epochs in recorded studies of outfits and the demo."""
 
 PRIOR_TRIALS = 4.0
 """The number of finished trials that the prior counts as much as."""

@@ -10,6 +10,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from study.config.study_config import StudyConfig
+from study.storage.location import Location
 from study.trials.host import TrialHost, read_host, write_host
 from study.trials.ledger import Status, TrialRecord, read_ledger
 from study.trials.trial import TrialSpec
@@ -21,7 +22,7 @@ from study.tuning.stopping.fifo import LedgerFIFO
 METRIC = "few_shot_accuracy"
 NO_FAILURES = StudyConfig(max_failures=0)
 Make = Callable[..., TrialRecord]
-Write = Callable[[Path, TrialRecord], None]
+Write = Callable[[Location, TrialRecord], None]
 
 
 CONFIG: dict[str, Any] = {
@@ -68,7 +69,7 @@ def asha(search: DatasetSearch, records: list[TrialRecord]) -> LedgerASHA:
 
 def rungs(scheduler: LedgerASHA) -> dict[int, dict[str, float]]:
     """What lies on each rung, as Tune's scheduler has it."""
-    return {int(milestone): dict(values) for milestone, values in scheduler._brackets[0]._rungs}
+    return {int(milestone): dict(values) for milestone, values in scheduler._rungs}  # pyright: ignore[reportPrivateUsage]
 
 
 def report(scheduler: LedgerASHA, trial: Any, epoch: int, value: float) -> str:

@@ -137,6 +137,8 @@ def test_trials_that_cannot_be_compared_are_not_stopped(scores: Scores, finish: 
 def test_an_incumbent_that_ended_before_is_compared_at_its_last_epoch(scores: Scores, finish: Any):
     rule = rule_of(scores)
     finish(rule, *FLAT)
+    assert not judge(rule, scores, 0.3, epoch=7)  # no finished trial shows how much a curve rises after that
+    finish(rule, *((0.3,) * 9,) * 12, first=20)
     assert judge(rule, scores, 0.3, epoch=7)
     assert ("trial0", 3) in scores.asked
 
