@@ -39,10 +39,23 @@ def test_the_resolved_study_is_shown(study_config: Make, tmp_path: Path):
     ):
         assert said in text
     assert f"features are cached in {tmp_path}/cache" in lines
-    assert "demo: 7 trials of at most 8 epochs, stopped at 3 at the earliest, for few_shot_accuracy (max)" in lines
+    assert "demo: 7 trials of at most 8 epochs, none stopped early, for few_shot_accuracy (max)" in lines
     assert "  backbone resnet18, weights random, 64 px, pooling avg" in lines
     assert "  backbone resnet50, weights imagenet, 224 px, pooling avg" in lines
     assert sum(line.startswith("  first trial 1: ") for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "rule"),
+    [
+        (Scheduler.ASHA, "stopped at 3 at the earliest"),
+        (Scheduler.PAIRED, "stopped after 4 completed trials at the earliest"),
+        (Scheduler.TOP_K, "stopped after one unless among the best 7 so far"),
+    ],
+)
+def test_when_trials_may_be_stopped_is_said(study_config: Make, scheduler: Scheduler, rule: str):
+    lines = describe_plan(study_config(scheduler=scheduler, num_trials=32, max_epochs=8))
+    assert f"demo: 32 trials of at most 8 epochs, {rule}, for few_shot_accuracy (max)" in lines
 
 
 def test_the_training_of_the_backbone_is_said(study_config: Make):
