@@ -75,7 +75,7 @@ def run_from_words(words: Sequence[str], terminal: Terminal, script: Path | None
     from study.config.search_space import check_trials
     from study.config.space_description import describe_left_out
     from study.config.study_file import read_study
-    from study.reporting.collation import collate
+    from study.reporting.collation import collate, lacks_baselines
     from study.reporting.report import report_study
     from study.storage.driver_file import finish_driver
     from study.storage.files import exists
@@ -102,7 +102,12 @@ def run_from_words(words: Sequence[str], terminal: Terminal, script: Path | None
         for dataset in renewed:
             terminal.say(f"{dataset}: no trial has started yet, so the study takes the new search space")
     first_trials = choose_first_trials(config, earlier)
-    if earlier is not None and _is_finished(config) and same_files(earlier, config):
+    if (
+        earlier is not None
+        and _is_finished(config)
+        and same_files(earlier, config)
+        and not lacks_baselines(config, earlier)
+    ):
         terminal.say(f"study {config.study_name} is done: every trial has run.")
         collated = collate(config.results, over=True)
         if any(dataset.summary.best is not None for dataset in collated.values()):

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 from pan_model.errors import UserError
 from pan_model.objective import Objective
+from study.config.study_config import StudyConfig
 from study.config.study_file import read_study
 from study.reporting.best_config import export_best_config
-from study.reporting.summary import DatasetSummary, write_summary
+from study.reporting.summary import DatasetSummary, summarise_dataset, write_summary
 from study.reporting.tables import write_tables
 from study.storage.files import copy_all, exists, storage_of
 from study.storage.location import Location, absolute, local_path
@@ -68,6 +69,26 @@ def read_with_winner(files: DatasetPaths, entry: Mapping[str, Any]) -> list[Tria
     return [
         TrialLedger(files.trials / record.trial_id).read() if record.trial_id in kept else record for record in records
     ]
+
+
+def lacks_baselines(config: StudyConfig, study: Mapping[str, Any]) -> bool:
+    """Return whether a baseline that study.json names has no scores, such as after a limit of time.
+
+    Studies of earlier versions name none. Those that depend on a winner are not expected without one.
+
+    Args:
+        config: The study.
+        study: The content of its study.json.
+    """
+    for plan in config.plans:
+        entry = study["datasets"][plan.dataset]
+        if "baselines" not in entry:
+            continue
+        files = config.results.dataset(plan.dataset)
+        summary = summarise_dataset(files, entry, read_with_winner(files, entry))
+        if summary.best is not None and any(scores.val is None for scores in summary.scores[1:]):
+            return True
+    return False
 
 
 def copy_results(results: StudyPaths, folder: Location) -> int:

@@ -1,7 +1,7 @@
 """Scores of the baselines on the validation questions: those that trials share, and those that depend on a trial.
 
-Quick ones are scored before the trials. The others are trained, or compare many images; their scores and the settings
-that were chosen on val are kept in the cache.
+Quick ones are scored before the trials. The others have settings, are trained, or compare many images; their scores
+and the settings that were chosen on val are kept in the cache.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,8 +34,8 @@ from study.trials.paper_setting import paper_setting_of_search, setting_of_searc
 from study.trials.preparation import PreparedDataset
 from study.trials.question_scores import CheckedQuestionLists, QuestionLists, as_lists, write_baselines
 
-QUICK = ("nearest_class_mean", "centred_l2", "lda", "siamese_distance")
-"""The baselines that are scored before the trials, since they take moments."""
+QUICK = ("nearest_class_mean", "centred_l2", "siamese_distance")
+"""The baselines that are scored before the trials, since they have one setting and are not trained."""
 
 CACHE_FOLDER = "baselines"
 CACHE_VERSION = 1

@@ -28,6 +28,10 @@ class FinalInput:
     prepared: PreparedDataset
     config: FinalConfig
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the tasks out: each process makes its own, since arrays that processes share are read-only."""
+        return {"best": self.best, "prepared": self.prepared, "config": self.config}
+
     @cached_property
     def trial(self) -> TrialConfig:
         """The configuration to train."""
