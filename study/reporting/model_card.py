@@ -23,7 +23,8 @@ conditions, and how relevant each condition is to the pair. A query is scored ag
 ## Results on the test split
 
 {seeds}, {epochs} on train and val, from the best of {trials} by {objective} on val
-({value:.4f} there, which is optimistic: the trial was chosen by it). The test split was read once, after training.
+({value:.4f} there, which is optimistic: the trial was chosen by it){confirmed}.
+The test split was read once, after training.
 
 {results}
 
@@ -106,6 +107,7 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
         trials=counted(best["study"]["num_trials"], "trial"),
         objective=best["metric"]["name"],
         value=best["metric"]["value"],
+        confirmed=_describe_confirmation(best),
         results="\n".join(_results(metrics)),
         left_out=_left_out(metrics["left_out"]),
         cautions=_cautions(metrics, best["metric"]["name"]),
@@ -129,6 +131,17 @@ def _describe_features(features: dict[str, Any]) -> str:
         epochs = counted(features["backbone_epochs"], "epoch")
         described += f", after training by {features['backbone_training']} for {epochs},"
     return described
+
+
+def _describe_confirmation(best: dict[str, Any]) -> str:
+    """Describe the winner's value at confirmation; best_config.json of a winner that is not confirmed has none."""
+    confirmation = best.get("confirmation")
+    if confirmation is None:
+        return ";\nthe choice was not confirmed by other seeds on fresh val questions"
+    seeds, questions = len(confirmation["seeds"]), confirmation["questions"]
+    runs = f"{counted(seeds, 'other seed')} on {counted(questions, 'fresh question')}"
+    chosen = f", the best of {counted(len(confirmation['candidates']), 'candidate')}"
+    return f";\nat confirmation, by {runs} of val, it had {from_entry(confirmation, 'value')}{chosen}"
 
 
 def _describe_baselines(metrics: dict[str, Any], objective: str) -> str:

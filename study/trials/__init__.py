@@ -2,7 +2,7 @@
 
 `preparation.py` reads a dataset and extracts its features, `ledger.py` stores trials, `more_epochs.py` chooses those
 that continue with more epochs, `first_trials.py` those that a user gives, `host.py` records the node of a running
-trial, `tensorboard_events.py` writes events. `disk_space.py` checks that the trials fit on the disk. `baselines.py`,
+trial, `tensorboard_events.py` writes events. `selection/` chooses a trial's epoch and the winner. `baselines.py`,
 `paper_setting.py` and `question_scores.py` score the baselines. May import `config`, `storage` and `terminal`; does not
 import ray.
 """

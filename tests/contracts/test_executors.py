@@ -4,6 +4,7 @@ import csv
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, TrialState
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pan_model.data.featured_items import FeaturedItems
@@ -28,11 +30,14 @@ from study.nodes.slots import Slots
 from study.reporting.tables import write_tables
 from study.storage.files import write_json
 from study.storage.paths import StudyPaths
+from study.terminal import Terminal
 from study.trials.ledger import Status, TrialRecord
 from study.trials.preparation import PreparedDataset
+from study.trials.selection.confirmation import Selection
 from study.trials.tensorboard_events import events_folder
 from study.trials.trial import TrialEnvironment
 from study.tuning.budget import Budget, GpuMeter
+from study.tuning.confirmation import confirm_best, read_selection
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.progress import SearchProgress
 from study.tuning.ray_executor import run_on_ray
@@ -314,3 +319,43 @@ def test_an_invalid_value_of_the_space_ends_the_search_and_leaves_it_whole(
         run_search(executor, search, prepared)
     assert search.records() == []
     assert read_journal(search) == []
+
+
+def test_the_best_are_confirmed_and_an_interrupted_confirmation_goes_on(
+    executor: Executor, interrupted: dict[str, Any], prepared: PreparedDataset
+):
+    """Nothing that has ended runs again. The chosen epoch is trained from three other seeds, and judged once."""
+    search: DatasetSearch = interrupted["search"]
+
+    def confirm(is_over: Callable[[], bool] = lambda: False) -> Selection:
+        confirm_best(
+            replace(STUDY, executor=executor, confirm=1),
+            [search],
+            TrialEnvironment(results=StudyPaths(search.paths.root), num_threads=1),
+            {"demo": prepared},
+            Slots(cpus=1, gpus=0.0, count=1),
+            Budget(seconds=1.0, meter=GpuMeter(lambda: 0.0), clock=lambda: 2.0 if is_over() else 0.0),
+            Terminal(Console(file=StringIO())),
+        )
+        return read_selection(search, 1)
+
+    def ended() -> list[str]:
+        return [file.parent.name for file in Path(str(search.paths.confirmation)).glob("*/status.json")]
+
+    moments = iter([False])
+    assert confirm(lambda: next(moments, True)).missing == 3, "the budget counts the confirmation"
+    cut = confirm(lambda: bool(ended()))
+    assert (len(ended()), cut.missing, cut.chosen) == (1, 2, None)
+    before = Path(str(search.paths.confirmation), ended()[0], "history.jsonl").stat().st_mtime_ns
+    (first, *_), selection = ended(), confirm()
+    assert selection.missing == 0
+    assert selection.chosen is not None
+    assert selection.winner is not None
+    assert Path(str(search.paths.confirmation), first, "history.jsonl").stat().st_mtime_ns == before
+    seeds = [run.config["seed"] for run in selection.chosen.runs]
+    assert seeds == selection.chosen.judged_seeds == [1, 2, 3]
+    for run in selection.chosen.runs:
+        assert len(run.history) == selection.winner[2]
+        assert [METRIC in epoch for epoch in run.history] == [False] * (len(run.history) - 1) + [True]
+    assert selection.chosen.num_questions == 5 * 120
+    assert confirm() == selection

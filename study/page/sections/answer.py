@@ -12,6 +12,7 @@ from study.page.formats import describe_config, interval_text, lead_text, metric
 from study.page.sections.verdict import split_of, verdict
 from study.page.sections.words import glossary
 from study.reporting.comparison import describe_settings, rank_baselines
+from study.reporting.selection import CANDIDATE_HEADS, SELECTION_NOTE, candidate_rows, describe_values
 from study.trials.ledger import TrialRecord, count_by_status
 
 LARGE_GAP = 0.05
@@ -68,6 +69,7 @@ def _answer(study: StudyData, data: DatasetData) -> list[Block]:
         Text(tone=Tone.ANSWER, text=verdict(data, winner, value)),
         Facts(facts=_facts(winner, epoch)),
         *_trust(data),
+        *_selection(data),
         *_methods(data),
         *_paper(data),
         *_cheapest(data),
@@ -135,6 +137,20 @@ def _trust(data: DatasetData) -> list[Block]:
             )
         )
     return [*blocks, *_cautions(data)]
+
+
+def _selection(data: DatasetData) -> list[Block]:
+    """Return the winner's values at selection, at confirmation and on test, and the table of candidates."""
+    selection = data.summary.selection
+    values = describe_values(selection, data.summary.scores[0].test)
+    blocks: list[Block] = [Text(text=f"How the winner's {metric_name(data.objective.name)} held: {values}.")]
+    if selection.planned:
+        caption = f"Selection of the winner on {data.dataset}"
+        blocks += [
+            Text(text=SELECTION_NOTE),
+            Table(caption=caption, heads=CANDIDATE_HEADS, rows=candidate_rows(selection)),
+        ]
+    return blocks
 
 
 def _cautions(data: DatasetData) -> list[Block]:
