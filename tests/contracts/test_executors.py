@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split
 from pan_model.errors import MachineFault, UserError
+from pan_model.flat import Scalar
 from pan_model.tasks.few_shot import FewShotTask
 from search_spaces import SearchSpace
 from study.config.choices import Executor, Sampler
@@ -63,13 +64,14 @@ def suggest(trial: Any) -> dict[str, Any]:
     }
 
 
-COMPLETED, BROKEN, NO_DISK, *WEAK = (
+POINTS: list[dict[str, Scalar]] = [
     {"num_conditions": 16, "learning_rate": 1e-3, "weight_decay": 0.0},
     {"num_conditions": 4, "learning_rate": 1e-2, "weight_decay": 1e40},
     {"num_conditions": 5, "learning_rate": 1e-3, "weight_decay": 0.0},
     {"num_conditions": 1, "learning_rate": 1e-6, "weight_decay": 0.0},
     {"num_conditions": 1, "learning_rate": 1e-5, "weight_decay": 0.0},
-)
+]
+COMPLETED, BROKEN, NO_DISK, *WEAK = POINTS
 SPACE = SearchSpace(
     suggest=suggest,
     first_trials=(COMPLETED, BROKEN, NO_DISK, *WEAK),
