@@ -192,8 +192,10 @@ def test_the_table_reads_back_exactly(written: StudyPaths, records: list[TrialRe
 def test_the_page_shows_each_dataset_and_its_winner(written: StudyPaths, records: list[TrialRecord]):
     lines = written.summary.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# Study mine"
-    assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 (or interrupted: --resume continues) | 15 | 6 |" in lines
-    assert f"| cub | {METRIC} | none | 0 | 1 | 2 | 1 (or interrupted: --resume continues) | 6 | 6 |" in lines
+    assert (
+        f"| demo | {METRIC} | 0.7000 | no | 1 | 1 | 2 | 1 (or interrupted: --resume continues) | 15 | 0 | 6 |" in lines
+    )
+    assert f"| cub | {METRIC} | none |  | 0 | 1 | 2 | 1 (or interrupted: --resume continues) | 6 | 0 | 6 |" in lines
     assert f"No trial has completed; {METRIC}:" in lines
     assert f"Trial trial0, epoch 9; {METRIC}:" in lines
     assert f"**Caution**: {CAUTION}." in lines
@@ -204,8 +206,8 @@ def test_the_page_shows_each_dataset_and_its_winner(written: StudyPaths, records
 def test_when_all_is_over_a_trial_that_runs_in_the_ledger_was_cut(results: StudyPaths, records: list[TrialRecord]):
     write_summary(results, STUDY, {"demo": records, "cub": records[:1]}, over=True)
     lines = results.summary.read_text(encoding="utf-8").splitlines()
-    assert f"| demo | {METRIC} | 0.7000 | 1 | 1 | 2 | 1 (interrupted, --resume continues) | 15 | 6 |" in lines
-    assert f"| cub | {METRIC} | 0.7000 | 1 | 0 | 0 | 0 | 9 | 0 |" in lines
+    assert f"| demo | {METRIC} | 0.7000 | no | 1 | 1 | 2 | 1 (interrupted, --resume continues) | 15 | 0 | 6 |" in lines
+    assert f"| cub | {METRIC} | 0.7000 | no | 1 | 0 | 0 | 0 | 9 | 0 | 0 |" in lines
     assert [row["running"] for row in read_rows(results)] == ["1", "0"]
 
 
@@ -241,7 +243,7 @@ def test_the_page_has_every_method_with_its_intervals(written: StudyPaths):
     without_winner = lines[lines.index(f"No trial has completed; {METRIC}:") :]
     assert "| paper_setting |  | 0.3000 [0.3000, 0.3000] |  |" in without_winner
     num = len(BASELINES)
-    assert lines[start + 2 : start + 10 + num] == [
+    assert lines[start + 2 : start + 12 + num] == [
         "| PAN | 0.9500 | 0.7000 [0.7000, 0.7000] |  | 0.5000 [0.4000, 0.6000] |  |",
         *(f"| {name} |  | {own if name == NORMALISED else shared} |" for name in BASELINES),
         "",
@@ -249,6 +251,8 @@ def test_the_page_has_every_method_with_its_intervals(written: StudyPaths):
         f"PAN compared with {NORMALISED}, the best of {num} baselines on val: ahead by 0.1000 [0.1000, 0.1000].",
         "",
         "Settings chosen on val: lda (shrinkage 0.5); logistic_regression (c 1.0).",
+        "",
+        "Val at selection 0.7000 [0.7000, 0.7000], not confirmed (--confirm 0), on test 0.5000 [0.4000, 0.6000].",
         "",
         f"**Caution**: {CAUTION}.",
     ]
