@@ -143,7 +143,7 @@ def _describe_dataset(
     if selection.winner is not None:
         record, value, epoch = selection.winner
         lines.append(f"  best {objective.name} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
-        lines.append(f"  {describe_confirmation(selection)}")
+        lines += [f"  {describe_confirmation(selection)}"] if selection.planned else []
     running = [record for record in records if record.status is Status.RUNNING]
     if times is None or not running:
         return lines

@@ -320,7 +320,6 @@ def _describe_best(summary: DatasetSummary) -> list[str]:
         "",
         *methods,
         *describe_selection(summary.selection, summary.scores[0].test),
-        "",
         *cautions,
         *parameter_table(winner.config),
         *(["", *relevance] if relevance else []),
