@@ -30,7 +30,7 @@ class Scoring(StrEnum):
     The others are fitted to the sets of a question, see `pan_model.scoring.fitted_scores`. embedding_classifier:
     logistic regression on the embedding. condition_classifier: the log-odds, corrected by a classifier on the
     conditions' log-odds. adapted_relevance: the log-odds with a relevance that is adapted to the question. mixture: of
-    the embedding's classifier and the log-odds. Where there is nothing to tell apart, with one set or sets of one item,
+    the embedding's classifier and support_mean. Where there is nothing to tell apart, with one set or sets of one item,
     they are log_odds.
     """
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pan_model.model.pan import Pan, Scoring
 from pan_model.scoring.condition_scores import by_adapted_relevance, by_condition_classifier
 from pan_model.scoring.logistic_regression import fit_logistic
-from pan_model.scoring.set_scores import GATHERED_VALUES, by_pairs
+from pan_model.scoring.set_scores import GATHERED_VALUES, by_support_mean
 from pan_model.shapes import Float, Int
 
 
@@ -35,8 +35,8 @@ def by_fit(
             return by_adapted_relevance(model, *question)
         case Scoring.MIXTURE:
             of_embedding = _standardised(by_embedding_classifier(*question, c=model.classifier_c))
-            of_pairs = _standardised(by_pairs(model, *question))
-            return model.mixture_weight * of_embedding + (1 - model.mixture_weight) * of_pairs
+            of_mean = _standardised(by_support_mean(model, *question))
+            return model.mixture_weight * of_embedding + (1 - model.mixture_weight) * of_mean
         case _:
             return by_embedding_classifier(*question, c=model.classifier_c)
 

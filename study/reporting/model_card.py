@@ -75,7 +75,7 @@ HOW_SCORED = {
     Scoring.ADAPTED_RELEVANCE: "the mean log-odds of its pair scores with the set's images, by a relevance that is "
     "adapted to the sets of the question",
     Scoring.MIXTURE: "a mixture of a logistic regression on the embedding, fitted to the sets of the question, and the "
-    "mean log-odds of its pair scores with the set's images",
+    "log-odds of its pair score with the mean embedding of the set's images",
 }
 SINGLE_SET = "; a single set, or sets of one image, by the mean log-odds of its pair scores"
 """What is said of scorings that are fitted to several sets."""

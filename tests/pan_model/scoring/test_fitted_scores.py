@@ -86,7 +86,7 @@ def test_a_mixture_weighs_standardised_scores(model: Model, embeddings: Tensor):
         return scores / scores.std(axis=(1, 2), keepdims=True)
 
     mixed = embedding_scorer(model(Scoring.MIXTURE, mixture_weight=0.3), embeddings)(queries, sets)
-    expected = 0.3 * standardised(Scoring.EMBEDDING_CLASSIFIER) + 0.7 * standardised(Scoring.LOG_ODDS)
+    expected = 0.3 * standardised(Scoring.EMBEDDING_CLASSIFIER) + 0.7 * standardised(Scoring.SUPPORT_MEAN)
     np.testing.assert_allclose(mixed, expected, atol=1e-4)
 
 
