@@ -200,7 +200,7 @@ def test_what_is_no_duration(text: str):
         (["--num-trials"], r"--num-trials: expected one argument"),
         (["--dataset"], r"--dataset: expected at least one argument"),
         (["--resume=yes"], r"--resume/--no-resume: ignored explicit argument 'yes'"),
-        (["--scheduler", "pbt"], r"--scheduler: choose from asha, none, got 'pbt'"),
+        (["--scheduler", "pbt"], r"--scheduler: choose from asha, paired, top-k, none, got 'pbt'"),
         (["--sampler", "grid"], r"--sampler: choose from tpe, tpe-grouped, prior, random, got 'grid'"),
         (["--regime", "thawed"], r"--regime: choose from frozen, finetune, got 'thawed'"),
         (["--polyvore-split", "both"], r"--polyvore-split: choose from nondisjoint, disjoint, got 'both'"),
