@@ -59,7 +59,7 @@ def write_lines(file: Path, lines: list[str]) -> None:
         (["--gpus-per-trial", "nan"], "--gpus-per-trial must be at least 0 .., got nan."),
         (["--max-concurrent", "0"], "--max-concurrent must be at least 1 .., got 0."),
         (["--time-budget", "soon"], "expected a duration such as 90s, 30m or 2h, got 'soon'"),
-        (["--scheduler", "pbt"], "choose from asha, none, got 'pbt'"),
+        (["--scheduler", "pbt"], "choose from asha, paired, top-k, none, got 'pbt'"),
         (["--sampler", "grid"], "choose from tpe, tpe-grouped, prior, random, got 'grid'"),
         (["--regime", "thawed"], "choose from frozen"),
         (["--backbone", "resnet19"], "unknown backbone 'resnet19'; choose a torchvision classification model such as"),
