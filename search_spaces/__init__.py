@@ -20,6 +20,10 @@ SPACES: dict[str, SearchSpace] = {
 UNLABELLED_SPACES: dict[str, SearchSpace] = {"folder": folder.UNLABELLED}
 """The search spaces of datasets whose images may have no attributes, for the case that they have none."""
 
-RETRIEVAL_SPACES: dict[str, SearchSpace] = {"folder": folder.RETRIEVAL}
+RETRIEVAL_SPACES: dict[str, SearchSpace] = {
+    "demo": demo.RETRIEVAL,
+    "cub": cub.RETRIEVAL,
+    "folder": folder.RETRIEVAL,
+}
 UNLABELLED_RETRIEVAL_SPACES: dict[str, SearchSpace] = {"folder": folder.UNLABELLED_RETRIEVAL}
 """The search spaces of datasets with a choice of the task, for `--task retrieval`."""

@@ -10,6 +10,7 @@ from search_spaces.pan import (
     Scalar,
     SearchSpace,
     distance_trial,
+    for_retrieval,
     mixture_trial,
     paper_trial,
     suggest_pan,
@@ -18,9 +19,11 @@ from search_spaces.pan import (
 ENCODERS = ("siamese", "proxynca")
 
 
-def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, Scalar]:
+def suggest(
+    trial: BaseTrial, encoders: Sequence[str] = ENCODERS, scorings: Sequence[str] = FEW_SHOT_SCORINGS
+) -> dict[str, Scalar]:
     """Suggest the configuration of a trial on CUB, with 8192 pairs per epoch."""
-    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=8192, scorings=FEW_SHOT_SCORINGS)
+    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=8192, scorings=scorings)
 
 
 PAPER_SETTING = paper_trial("supervised", 312, gate="OR", lambda_=1e-5)
@@ -42,3 +45,6 @@ SPACE = SearchSpace(
     more_encoders=("graph",),
     more_first_trials=(GRAPH_BASELINE,),
 )
+
+RETRIEVAL = for_retrieval(SPACE)
+"""The space of `--task retrieval`."""

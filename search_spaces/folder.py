@@ -1,8 +1,8 @@
 """Images in a folder a class, with any number of attributes or none. The settings are those of the paper on CUB.
 
 The paper's supervised setting has 64 conditions. Of these as many are labelled as there are attributes. Both tasks,
-few-shot and retrieval, share the space, except for the ways to score that are fitted to the sets of a question, which
-retrieval has no use for. Without attributes, all trials are unsupervised.
+few-shot and retrieval, share the space, except for the ways to score: a gallery has sets of one image, to which nothing
+is fitted. Without attributes, all trials are unsupervised.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,12 @@ from optuna.trial import BaseTrial
 
 from search_spaces.pan import (
     FEW_SHOT_SCORINGS,
-    FITTED_SCORINGS,
     GRAPH_BASELINE,
-    SCORINGS,
     SUPERVISIONS,
     Scalar,
     SearchSpace,
     distance_trial,
+    for_retrieval,
     mixture_trial,
     paper_trial,
     suggest_pan,
@@ -68,14 +67,6 @@ UNLABELLED = replace(
 """The space of images without attributes."""
 
 
-def _for_retrieval(space: SearchSpace, supervisions: Sequence[str]) -> SearchSpace:
-    return replace(
-        space,
-        suggest=partial(suggest, supervisions=supervisions, scorings=SCORINGS),
-        first_trials=tuple(trial for trial in space.first_trials if trial["scoring"] not in FITTED_SCORINGS),
-    )
-
-
-RETRIEVAL = _for_retrieval(SPACE, SUPERVISIONS)
-UNLABELLED_RETRIEVAL = _for_retrieval(UNLABELLED, ("unsupervised",))
+RETRIEVAL = for_retrieval(SPACE)
+UNLABELLED_RETRIEVAL = for_retrieval(UNLABELLED)
 """The spaces of `--task retrieval`."""

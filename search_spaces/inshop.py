@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from optuna.trial import BaseTrial
 
-from search_spaces.pan import Scalar, SearchSpace, distance_trial, paper_trial, suggest_pan
+from search_spaces.pan import RETRIEVAL_SCORINGS, Scalar, SearchSpace, distance_trial, paper_trial, suggest_pan
 
 ENCODERS = ("siamese", "proxynca")
 
@@ -29,7 +29,7 @@ PROXYNCA: dict[str, Scalar] = {
 
 def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, Scalar]:
     """Suggest the configuration of a trial on In-Shop, with 16384 pairs per epoch."""
-    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=16384)
+    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=16384, scorings=RETRIEVAL_SCORINGS)
 
 
 def with_proxies(params: dict[str, Scalar]) -> dict[str, Scalar]:
@@ -44,8 +44,11 @@ SPACE = SearchSpace(
     first_trials=(
         PAPER_SETTING,
         with_proxies(paper_trial("unsupervised", 50)),
-        distance_trial("unsupervised", 8, learning_rate=1e-3),
-        distance_trial("hybrid", 64, gate="XNOR", lambda_=0.1, learning_rate=1e-3),
+        distance_trial("unsupervised", 8, scoring="log_odds", learning_rate=1e-3),
+        distance_trial("hybrid", 64, scoring="log_odds", gate="XNOR", lambda_=0.1, learning_rate=1e-3),
+        distance_trial(
+            "hybrid", 64, scoring="mixture", mixture_weight=0.5, gate="XNOR", lambda_=0.1, learning_rate=3e-4
+        ),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=64,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from optuna.trial import BaseTrial
 
@@ -94,6 +95,12 @@ FITTED_SCORINGS = ("mixture", "embedding_classifier", "condition_classifier", "a
 """Ways to score that are fitted to the sets of a question. They need classes with several items in a question."""
 
 FEW_SHOT_SCORINGS = (*SCORINGS, *FITTED_SCORINGS)
+RETRIEVAL_SCORINGS = ("mixture", "log_odds", "pair_mean")
+"""Ways to score a gallery, whose sets have one item each.
+
+Log-odds rank as the paper's pair_mean does, and without ties where p rounds to 1. The others are log_odds there.
+"""
+
 PAIRS = ("balanced", "fresh", "fixed")
 CLASSES_PER_STEP = (4, 8, 16, 32)
 IMAGES_PER_CLASS = (2, 4, 8)
@@ -166,9 +173,9 @@ def suggest_pan(
 
 
 def _suggest_scoring(trial: BaseTrial, scorings: Sequence[str]) -> dict[str, Scalar]:
-    """Suggest how a query is scored against a set."""
+    """Suggest how a query is scored against a set. A mixture without a classifier among the choices fits nothing."""
     config: dict[str, Scalar] = {"scoring": trial.suggest_categorical("scoring", scorings)}
-    if config["scoring"] in FITTED_SCORINGS:
+    if config["scoring"] in FITTED_SCORINGS and "embedding_classifier" in scorings:
         config["classifier_c"] = trial.suggest_float("classifier_c", 0.1, 100.0, log=True)
     if config["scoring"] == "mixture":
         config["mixture_weight"] = trial.suggest_float("mixture_weight", 0.0, 1.0)
@@ -339,6 +346,26 @@ def mixture_trial(
     """
     mixture: dict[str, Scalar] = {"scoring": "mixture", "classifier_c": 3.0, "mixture_weight": 0.5}
     return distance_trial(supervision, num_conditions, lambda_=lambda_, **{**mixture, **overrides})
+
+
+def for_retrieval(space: SearchSpace) -> SearchSpace:
+    """Return the space for `--task retrieval`: only the ways to score differ, also those of the first trials.
+
+    Args:
+        space: A space whose `suggest` takes the ways to score as the keyword `scorings`.
+    """
+    return replace(
+        space,
+        suggest=partial(space.suggest, scorings=RETRIEVAL_SCORINGS),
+        first_trials=tuple(_score_gallery(trial) for trial in space.first_trials),
+        more_first_trials=tuple(_score_gallery(trial) for trial in space.more_first_trials),
+    )
+
+
+def _score_gallery(trial: dict[str, Scalar]) -> dict[str, Scalar]:
+    """Return the parameters of a first trial with a way to score that is searched for a gallery."""
+    params = {name: value for name, value in trial.items() if name != "classifier_c"}
+    return params if params["scoring"] in RETRIEVAL_SCORINGS else params | {"scoring": "log_odds"}
 
 
 def with_graph(params: dict[str, Scalar], *, layers: int, width: int, edge_dropout: float) -> dict[str, Scalar]:

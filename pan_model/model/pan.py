@@ -31,7 +31,8 @@ class Scoring(StrEnum):
     logistic regression on the embedding. condition_classifier: the log-odds, corrected by a classifier on the
     conditions' log-odds. adapted_relevance: the log-odds with a relevance that is adapted to the question. mixture: of
     the embedding's classifier and support_mean. Where there is nothing to tell apart, with one set or sets of one item,
-    they are log_odds.
+    they are log_odds, except that a mixture of several sets of one item is that of the embeddings' cosine and the
+    log-odds, see `pan_model.scoring.pair_mixture`.
     """
 
     PAIR_MEAN = "pair_mean"
@@ -58,7 +59,8 @@ class ScoringConfig:
     Attributes:
         scoring: The rule.
         classifier_c: The inverse strength of the penalty of what is fitted; by default 3. None if nothing is fitted.
-        mixture_weight: The classifier's share in a mixture, by default 0.5. None for other rules.
+        mixture_weight: The share of the classifier, or of the cosine, in a mixture, by default 0.5. None for other
+            rules.
     """
 
     scoring: Scoring = Scoring.PAIR_MEAN
@@ -107,7 +109,7 @@ class Pan(nn.Module):
         condition_names: The M outputs, labelled ones first: "XNOR(has_wing_color::blue)", "unsupervised_1".
         scoring: How pair scores become the score of a query and a set.
         classifier_c: The inverse strength of the penalty, if `scoring` is fitted.
-        mixture_weight: The classifier's share, if `scoring` is a mixture.
+        mixture_weight: The share of the classifier, or of the cosine, if `scoring` is a mixture.
         graph_context: The encoder's graph_context; 0 for encoders without a graph.
         followed: The labels that unsupervised conditions follow, by the name of the condition, see
             `pan_model.scoring.followed`. Conditions that follow none have no entry; None if it was not measured.

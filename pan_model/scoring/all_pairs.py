@@ -4,20 +4,40 @@ Scores are computed in strips of queries, so that memory is bounded however many
 list of queries itself and the joint representation is symmetric, each unordered pair is scored once.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pan_model.errors import UserError
-from pan_model.model.pair_scores import PairScorer
-from pan_model.model.pan import Pan
+from pan_model.model.pan import Pan, Scoring
+from pan_model.model.similarity import Joint
+from pan_model.scoring.pair_mixture import PairMixture, measure_scale, sampled_items
 from pan_model.shapes import Float, Int
 from pan_model.tasks.ranking import SCORES_BATCH_SIZE, BestScored, Ranking, best_scored
 
 STRIP = {"cpu": 256, "cuda": 4096}
 """Most queries of a strip if each unordered pair is scored once; within a strip pairs are scored twice."""
+
+
+@runtime_checkable
+class BlockScorer(Protocol):
+    """Scores all pairs of two lists of items: a `PairScorer`, or a `PairMixture`."""
+
+    joint: Joint
+
+    def left(self, embeddings: Float[Tensor, "N E"]) -> Float[Tensor, "N R"]:
+        """Return what items contribute to the pairs in which they come first."""
+        ...
+
+    def right(self, embeddings: Float[Tensor, "N E"]) -> Float[Tensor, "N R"]:
+        """Return what items contribute to the pairs in which they come second."""
+        ...
+
+    def block(self, left: Float[Tensor, "Q R"], right: Float[Tensor, "G R"]) -> Float[Tensor, "Q G"]:
+        """Score every item of one list with every item of another."""
+        ...
 
 
 class MostSimilar(NamedTuple):
@@ -66,6 +86,14 @@ def most_similar(
     return MostSimilar(best.columns, best.scores.masked_fill(best.unknown[:, None], torch.nan))
 
 
+def gallery_scorer(model: Pan, embeddings: Float[Tensor, "N E"]) -> BlockScorer:
+    """Return a scorer of pairs by the model's rule for sets of one item, for a mixture on the scale of `embeddings`."""
+    if model.scoring is not Scoring.MIXTURE:
+        return model.pair_scorer()
+    sample = torch.from_numpy(sampled_items(len(embeddings))).to(embeddings.device)
+    return PairMixture(model, measure_scale(model, embeddings[sample]))
+
+
 @torch.inference_mode()
 def rank_embedded(
     model: Pan,
@@ -73,16 +101,26 @@ def rank_embedded(
     queries: Int[np.ndarray, "Q"],
     gallery: Int[np.ndarray, "G"],
     k: int,
+    scorer: BlockScorer | None = None,
 ) -> Ranking:
-    """Rank a gallery for queries, both given as rows of `embeddings`; see `Ranking`."""
-    scorer = model.pair_scorer()
+    """Rank a gallery for queries, both given as rows of `embeddings`; see `Ranking`.
+
+    Args:
+        model: A trained model.
+        embeddings: The embeddings of N items.
+        queries: The rows of the queries.
+        gallery: The rows of the gallery.
+        k: The number of items to find for each query.
+        scorer: Scores the pairs; by default `gallery_scorer` of the embeddings.
+    """
+    scorer = scorer or gallery_scorer(model, embeddings)
     rows, columns = (torch.tensor(index, device=embeddings.device) for index in (queries, gallery))
     best = _best_of_gallery(scorer, embeddings[rows], embeddings[columns], rows, columns, k)
     return Ranking(best.columns.cpu().numpy(), best.unknown.cpu().numpy())
 
 
 def _best_of_gallery(
-    scorer: PairScorer,
+    scorer: BlockScorer,
     queries: Float[Tensor, "Q E"],
     gallery: Float[Tensor, "G E"],
     query_items: Int[Tensor, "Q"],
@@ -104,7 +142,7 @@ def _best_of_gallery(
     return BestScored(*(torch.cat(columns) for columns in zip(*strips, strict=True)))
 
 
-def _best_among(scorer: PairScorer, items: Float[Tensor, "N R"], k: int) -> BestScored:
+def _best_among(scorer: BlockScorer, items: Float[Tensor, "N R"], k: int) -> BestScored:
     """Return the k best of all items for each of them, itself last.
 
     A strip of rows is scored against the items from its first on. Its columns after the strip are scores of later

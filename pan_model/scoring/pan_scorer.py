@@ -1,7 +1,7 @@
 """PAN as a scorer of queries against sets, with a graph or without, by `set_scores` and `fitted_scores`."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pan_model.data.splits import Split
 from pan_model.model.pan import Pan, Scoring
-from pan_model.scoring.all_pairs import rank_embedded
+from pan_model.scoring.all_pairs import BlockScorer, gallery_scorer, rank_embedded
 from pan_model.scoring.fitted_scores import by_fit, can_fit
+from pan_model.scoring.pair_mixture import MixtureScale, PairMixture, measure_scale, mixes_pairs, sampled_items
 from pan_model.scoring.set_scores import by_pairs, by_support_mean
 from pan_model.shapes import Float, Int
 from pan_model.tasks.ranking import Ranking
@@ -64,22 +65,33 @@ def edges_around(model: Pan, task: Task, split: Split) -> EdgesAround:
     return partial(task.edges_around, split, context=model.graph_context)
 
 
-def embedding_scorer(model: Pan, embeddings: Float[Tensor, "N E"]) -> "EmbeddingScorer":
-    """Return a scorer of embedded items; queries and sets are rows of `embeddings`."""
-    return EmbeddingScorer(model, embeddings)
+def embedding_scorer(
+    model: Pan, embeddings: Float[Tensor, "N E"], scale: MixtureScale | None = None
+) -> "EmbeddingScorer":
+    """Return a scorer of embedded items; queries and sets are rows of `embeddings`.
+
+    Args:
+        model: The trained model.
+        embeddings: The embeddings of N items.
+        scale: The scale of a mixture for sets of one item; by default it is measured on a sample of the embeddings.
+    """
+    return EmbeddingScorer(model, embeddings, scale)
 
 
 class EmbeddingScorer:
     """A `SetScorer` and `GalleryRanker` of embedded items: rows of `embeddings`."""
 
-    def __init__(self, model: Pan, embeddings: Float[Tensor, "N E"]) -> None:
+    def __init__(self, model: Pan, embeddings: Float[Tensor, "N E"], scale: MixtureScale | None = None) -> None:
         self._model = model
         self._embeddings = embeddings
+        self._scale = scale
 
     def __call__(self, queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         """Score every query against every set of S items, in each of B questions."""
+        if mixes_pairs(self._model, sets):
+            return self._by_mixture(queries, sets[:, :, 0])
         if len(sets) == sets.shape[2] == 1:
-            return self._block(queries[0], sets[0, :, 0])[None]
+            return self._block(self._model.pair_scorer(), queries[0], sets[0, :, 0])[None]
         of_question = self._model, self._embeddings, queries, sets
         if self._model.scoring.is_fitted and can_fit(sets):
             return by_fit(*of_question)
@@ -89,11 +101,24 @@ class EmbeddingScorer:
 
     def rank(self, queries: Int[np.ndarray, "Q"], gallery: Int[np.ndarray, "G"], k: int) -> Ranking:
         """Return the k best-scored gallery items of each query, see `Ranking`."""
-        return rank_embedded(self._model, self._embeddings, queries, gallery, k)
+        return rank_embedded(self._model, self._embeddings, queries, gallery, k, self._gallery_scorer)
+
+    @cached_property
+    def _gallery_scorer(self) -> BlockScorer:
+        if self._scale is not None:
+            return PairMixture(self._model, self._scale)
+        return gallery_scorer(self._model, self._embeddings)
+
+    def _by_mixture(self, queries: Int[np.ndarray, "B Q"], items: Int[np.ndarray, "B C"]) -> Float[np.ndarray, "B Q C"]:
+        scores = np.empty((*queries.shape, items.shape[1]), dtype=np.float32)
+        for place, (asked, gallery) in enumerate(zip(queries, items, strict=True)):
+            scores[place] = self._block(self._gallery_scorer, asked, gallery)
+        return scores
 
     @torch.inference_mode()
-    def _block(self, queries: Int[np.ndarray, "Q"], items: Int[np.ndarray, "C"]) -> Float[np.ndarray, "Q C"]:
-        scorer = self._model.pair_scorer()
+    def _block(
+        self, scorer: BlockScorer, queries: Int[np.ndarray, "Q"], items: Int[np.ndarray, "C"]
+    ) -> Float[np.ndarray, "Q C"]:
         rows, columns = (torch.tensor(index, device=self._embeddings.device) for index in (queries, items))
         left, right = scorer.left(self._embeddings[rows]), scorer.right(self._embeddings[columns])
         return scorer.block(left, right).cpu().numpy()
@@ -112,6 +137,7 @@ def graph_scorer(model: Pan, inputs: Float[Tensor, "N D"], edges_around: EdgesAr
     @torch.inference_mode()
     def score(queries: Int[np.ndarray, "B Q"], sets: Int[np.ndarray, "B C S"]) -> Float[np.ndarray, "B Q C"]:
         model.eval()
+        scale = unlinked.scale if mixes_pairs(model, sets) else None
         edges = [edges_around(candidates, members) for candidates, members in zip(queries, sets, strict=True)]
         linked = np.array([question_edges.shape[1] > 0 for question_edges in edges], dtype=bool)
         scores = np.empty((*queries.shape, sets.shape[1]), dtype=np.float32)
@@ -119,7 +145,9 @@ def graph_scorer(model: Pan, inputs: Float[Tensor, "N D"], edges_around: EdgesAr
             scores[~linked] = unlinked.score(queries[~linked], sets[~linked])
         if linked.any():
             subgraphs = [_subgraph(queries[place], sets[place], edges[place]) for place in np.flatnonzero(linked)]
-            scores[linked] = np.concatenate([_score_subgraphs(model, inputs, piece) for piece in _pieces(subgraphs)])
+            scores[linked] = np.concatenate(
+                [_score_subgraphs(model, inputs, piece, scale) for piece in _pieces(subgraphs)]
+            )
         return scores
 
     return score
@@ -141,7 +169,14 @@ class _Unlinked:
             items = torch.from_numpy(new[start : start + EMBEDDING_BATCH_SIZE]).to(self._inputs.device)
             self._embeddings[items] = self._model.encode(self._inputs[items])
         self._known[new] = True
-        return embedding_scorer(self._model, self._embeddings)(queries, sets)
+        scale = self.scale if mixes_pairs(self._model, sets) else None
+        return embedding_scorer(self._model, self._embeddings, scale)(queries, sets)
+
+    @cached_property
+    def scale(self) -> MixtureScale:
+        """The scale of a mixture for sets of one item, measured without edges on a sample of all items."""
+        items = torch.from_numpy(sampled_items(len(self._inputs))).to(self._inputs.device)
+        return measure_scale(self._model, self._model.encode(self._inputs[items]))
 
 
 class _Subgraph(NamedTuple):
@@ -166,7 +201,7 @@ def _pieces(subgraphs: list[_Subgraph]) -> Iterator[list[_Subgraph]]:
 
 
 def _score_subgraphs(
-    model: Pan, inputs: Float[Tensor, "N D"], subgraphs: list[_Subgraph]
+    model: Pan, inputs: Float[Tensor, "N D"], subgraphs: list[_Subgraph], scale: MixtureScale | None
 ) -> Float[np.ndarray, "B Q C"]:
     """Embed the graphs of several questions as one graph without edges between them, and score."""
     sizes = [len(subgraph.items) for subgraph in subgraphs]
@@ -178,7 +213,7 @@ def _score_subgraphs(
             np.concatenate([subgraph.edges + at for subgraph, at in zip(subgraphs, first, strict=True)], axis=1),
         )
     )
-    scorer = embedding_scorer(model, model.encode(inputs[items], edges))
+    scorer = embedding_scorer(model, model.encode(inputs[items], edges), scale)
     queries = np.stack([subgraph.queries + at for subgraph, at in zip(subgraphs, first, strict=True)])
     sets = np.stack([subgraph.sets + at for subgraph, at in zip(subgraphs, first, strict=True)])
     return scorer(queries, sets)

@@ -80,6 +80,12 @@ HOW_SCORED = {
 SINGLE_SET = "; a single set, or sets of one image, by the mean log-odds of its pair scores"
 """What is said of scorings that are fitted to several sets."""
 
+OF_MIXTURE = (
+    "; sets of one image, such as a gallery's, by a mixture of the cosine of the embeddings and the log-odds of the "
+    "pair score; a single set by the mean log-odds of its pair scores"
+)
+"""The same of a mixture."""
+
 
 def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], model: Pan) -> None:
     """Write the card of a final training.
@@ -121,6 +127,8 @@ def write_model_card(path: Path, best: dict[str, Any], metrics: dict[str, Any], 
 
 
 def _describe_scoring(scoring: Scoring) -> str:
+    if scoring is Scoring.MIXTURE:
+        return HOW_SCORED[scoring] + OF_MIXTURE
     return HOW_SCORED[scoring] + (SINGLE_SET if scoring.is_fitted else "")
 
 

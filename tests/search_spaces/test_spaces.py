@@ -15,6 +15,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial, Trial
 
 from pan_model.config import TrialConfig
+from pan_model.datasets import DATASETS
 from pan_model.errors import UserError
 from pan_model.model.conditions import Supervision
 from pan_model.model.encoders import ENCODERS
@@ -27,11 +28,12 @@ from pan_model.model.pan import Scoring, ScoringConfig
 from pan_model.model.similarity import FirstWeights, Joint, SimilarityConfig
 from pan_model.tasks.pairs import PairSampling, PairsConfig
 from pan_model.training.optimisation import Schedule, TrainConfig
-from search_spaces import RETRIEVAL_SPACES, SPACES, UNLABELLED_RETRIEVAL_SPACES
+from search_spaces import RETRIEVAL_SPACES, SPACES, UNLABELLED_RETRIEVAL_SPACES, UNLABELLED_SPACES
 from search_spaces.pan import (
     FITTED_SCORINGS,
     GRAPH_BASELINE,
     OPEN_ENDS,
+    RETRIEVAL_SCORINGS,
     Scalar,
     SearchSpace,
     distance_trial,
@@ -44,7 +46,6 @@ GRAPH = {"graph_layers", "graph_width", "layer_dropout", "support_dropout", "edg
 CONTEXT = {"graph_context"}
 OF_ENCODER = {"siamese": {"projection"}, "proxynca": PROXIES, "graph": GRAPH}
 BATCHES = {"classes_per_step", "images_per_class"}
-OF_FITTED = {"classifier_c", "mixture_weight"}
 SUGGEST = """
 import json, sys, optuna
 from search_spaces import SPACES
@@ -101,7 +102,8 @@ def not_offered(space: SearchSpace) -> set[str]:
     """The parameters of encoders and samplings that a dataset does not support."""
     absent = [names for encoder, names in OF_ENCODER.items() if not offers(space, "encoder", encoder)]
     no_context = set[str]() if "graph_context" in distributions(space) else CONTEXT
-    fitted = set[str]() if offers(space, "scoring", "mixture") else OF_FITTED
+    fitted = set[str]() if offers(space, "scoring", "embedding_classifier") else {"classifier_c"}
+    fitted |= set[str]() if offers(space, "scoring", "mixture") else {"mixture_weight"}
     return set[str]().union(*absent, no_context, fitted) | (
         set[str]() if offers(space, "pairs", "balanced") else BATCHES
     )
@@ -155,7 +157,7 @@ def test_choices_are_those_of_the_library(space: SearchSpace):
     }.items():
         assert set(choices[name]) == set(kind)
     fitted = {scoring for scoring in Scoring if scoring.is_fitted}
-    assert set(choices["scoring"]) in (set(Scoring), set(Scoring) - fitted)
+    assert set(choices["scoring"]) in (set(Scoring), set(Scoring) - fitted, set(RETRIEVAL_SCORINGS))
     assert set(FITTED_SCORINGS) == fitted
     assert set(choices["encoder"]) <= set(ENCODERS)
     assert set(choices["pairs"]) <= set(PairSampling)
@@ -163,11 +165,33 @@ def test_choices_are_those_of_the_library(space: SearchSpace):
 
 
 def test_scorings_that_are_fitted_to_classes_are_searched_for_few_shot_questions_only():
-    offering = {name for name, space in SPACES.items() if offers(space, "scoring", "mixture")}
+    offering = {name for name, space in SPACES.items() if offers(space, "scoring", "embedding_classifier")}
     assert offering == {"cub", "folder"}
-    for space in (*RETRIEVAL_SPACES.values(), *UNLABELLED_RETRIEVAL_SPACES.values()):
-        assert not offers(space, "scoring", "mixture")
-        assert all(space.suggest(FixedTrial(trial)) for trial in space.first_trials)
+
+
+OF_GALLERIES = {
+    **RETRIEVAL_SPACES,
+    **{f"{name}, unlabelled": space for name, space in UNLABELLED_RETRIEVAL_SPACES.items()},
+    "inshop": SPACES["inshop"],
+}
+
+
+@pytest.mark.parametrize("name", OF_GALLERIES)
+def test_a_gallery_is_scored_by_log_odds_by_a_mixture_that_fits_nothing_or_as_in_the_paper(name: str):
+    space = OF_GALLERIES[name]
+    found = distributions(space)
+    assert found["scoring"] == CategoricalDistribution(("mixture", "log_odds", "pair_mean"))
+    assert found["mixture_weight"] == FloatDistribution(0.0, 1.0)
+    assert "classifier_c" not in found
+    first = [space.suggest(FixedTrial(trial)) for trial in space.first_trials]
+    assert {"log_odds", "pair_mean"} <= {config["scoring"] for config in first}
+    assert all("classifier_c" not in config for config in first)
+
+
+def test_every_dataset_with_a_choice_of_the_task_has_a_space_for_retrieval():
+    both = {name for name, dataset in DATASETS.items() if dataset.other_tasks}
+    assert set(RETRIEVAL_SPACES) == both
+    assert set(UNLABELLED_RETRIEVAL_SPACES) == set(UNLABELLED_SPACES)
 
 
 CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
@@ -177,7 +201,7 @@ CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
     **dict.fromkeys(BATCHES, lambda config: config["pairs"] == "balanced"),
     "projection": lambda config: config["encoder"] == "siamese",
     "whitening_shrinkage": lambda config: config["normalisation"] == "whiten",
-    "classifier_c": lambda config: config["scoring"] in FITTED_SCORINGS,
+    "classifier_c": lambda config: config["scoring"] in FITTED_SCORINGS,  # where there are classes to fit them to
     "mixture_weight": lambda config: config["scoring"] == "mixture",
 }
 """When a parameter is suggested that is not always."""
@@ -307,6 +331,8 @@ def is_a_metric(config: TrialConfig) -> bool:
         NormalisationKind.WHITEN,
     ) and config.scoring in (
         ScoringConfig(scoring=Scoring.SUPPORT_MEAN),
+        ScoringConfig(scoring=Scoring.LOG_ODDS),
+        ScoringConfig(scoring=Scoring.MIXTURE, mixture_weight=0.5),
         ScoringConfig(scoring=Scoring.MIXTURE, classifier_c=3.0, mixture_weight=0.5),
     )
 
@@ -406,8 +432,8 @@ def test_inshop_starts_with_all_attributes_on_the_encoder_of_proxies():
     space = SPACES["inshop"]
     first = [read(space, params) for params in space.first_trials]
     proxies = ProxyNCAConfig(embedding_dim=1024, temperature=1 / 9)
-    assert [config.encoder == proxies for config in first] == [True, True, False, False]
-    assert [params["num_conditions"] for params in space.first_trials] == [463, 50, 8, 64]
+    assert [config.encoder == proxies for config in first] == [True, True, False, False, False]
+    assert [params["num_conditions"] for params in space.first_trials] == [463, 50, 8, 64, 64]
     assert (space.paper_setting["gate"], space.paper_setting["lambda"]) == ("XNOR", 1e-5)
     assert first[0].pairs.pairs_per_epoch == 16384
     assert space.max_epochs == 20

@@ -20,7 +20,8 @@ from pan_model.scoring.all_pairs import most_similar, rank_embedded
 from pan_model.scoring.pan_scorer import embedding_scorer
 from pan_model.tasks.ranking import GalleryRanker
 
-FEATURE_DIM = 6
+FEATURE_DIM = 4
+"""Vectors of equal entries have exact unit vectors, of entries 1/2."""
 
 
 @cache
@@ -165,8 +166,8 @@ def test_no_queries_find_nothing():
         ((4, FEATURE_DIM), None, 4, r"k must be from 1 to 3, .* got 4\."),
         ((4, FEATURE_DIM), (9, FEATURE_DIM), 0, r"k must be from 1 to 9, .* got 0\."),
         ((4, FEATURE_DIM), (2, FEATURE_DIM), 10, r"k must be from 1 to 2, .* got 10\."),
-        ((4, 5), None, 1, r"queries must have shape \(number of items, 6\), got \(4, 5\); pass model.embed"),
-        ((4, FEATURE_DIM), (3, 7), 1, r"gallery must have shape \(number of items, 6\), got \(3, 7\); pass"),
+        ((4, 5), None, 1, r"queries must have shape \(number of items, 4\), got \(4, 5\); pass model.embed"),
+        ((4, FEATURE_DIM), (3, 7), 1, r"gallery must have shape \(number of items, 4\), got \(3, 7\); pass"),
     ],
 )
 def test_what_cannot_be_found_is_refused(

@@ -56,7 +56,10 @@ def test_the_card_says_how_sets_are_scored_and_what_pan_is_compared_with(
     card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
     assert f"A query is scored against a set of images by {words}" in card
     assert f"# of a query against sets of images, by {scoring.value}\n" in card
-    assert ("; a single set, or sets of one image, by the mean log-odds of" in card) == scoring.is_fitted
+    of_mixture = scoring is Scoring.MIXTURE
+    of_others = scoring.is_fitted and not of_mixture
+    assert ("; a single set, or sets of one image, by the mean log-odds of" in card) == of_others
+    assert ("; sets of one image, such as a gallery's, by a mixture of the cosine of" in card) == of_mixture
     assert "from the first 60 of the paper's 4000" in " ".join(card.split())
     assert "| paper_setting | 0.2500 (ahead by 0.2500 [0.1250, 0.3750]) |" in card
     assert "trained on the same images for 45 epochs" in card
