@@ -151,7 +151,7 @@ class _ReplayedTrial(FixedTrial):
 def _supported_in(dataset: str, regime: Regime, task: TaskName | None = None, *, labelled: bool = True) -> SearchSpace:
     space = SPACES[dataset] if labelled else UNLABELLED_SPACES[dataset]
     if task is TaskName.RETRIEVAL and "graph" in space.supported:
-        space = (RETRIEVAL_SPACES if labelled else UNLABELLED_RETRIEVAL_SPACES)[dataset]
+        space = (RETRIEVAL_SPACES if labelled else UNLABELLED_RETRIEVAL_SPACES).get(dataset, space)
         space = without_graph(space, "its queries have no neighbours with --task retrieval")
     return space if regime is Regime.FROZEN else without_graph(space)
 

@@ -180,7 +180,9 @@ def select_winner(files: DatasetPaths, objective: Objective, records: Sequence[T
             epoch=epoch,
             objective=objective,
             runs=tuple(
-                by_id[name] for seed in seeds_of(record) if (name := run_id(record.trial_id, epoch, seed)) in by_id
+                by_id[name]
+                for seed in (seeds_of(record) if by_id else ())
+                if (name := run_id(record.trial_id, epoch, seed)) in by_id
             ),
         )
         for record, value, epoch in best
