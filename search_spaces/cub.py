@@ -7,6 +7,7 @@ from optuna.trial import BaseTrial
 from search_spaces.pan import (
     FEW_SHOT_SCORINGS,
     GRAPH_BASELINE,
+    LABELLED_PROJECTIONS,
     Scalar,
     SearchSpace,
     distance_trial,
@@ -23,7 +24,9 @@ def suggest(
     trial: BaseTrial, encoders: Sequence[str] = ENCODERS, scorings: Sequence[str] = FEW_SHOT_SCORINGS
 ) -> dict[str, Scalar]:
     """Suggest the configuration of a trial on CUB, with 8192 pairs per epoch."""
-    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=8192, scorings=scorings)
+    return suggest_pan(
+        trial, encoders=encoders, pairs_per_epoch=8192, scorings=scorings, projections=LABELLED_PROJECTIONS
+    )
 
 
 PAPER_SETTING = paper_trial("supervised", 312, gate="OR", lambda_=1e-5)

@@ -14,6 +14,8 @@ from optuna.trial import BaseTrial
 from search_spaces.pan import (
     FEW_SHOT_SCORINGS,
     GRAPH_BASELINE,
+    LABELLED_PROJECTIONS,
+    PROJECTIONS,
     SUPERVISIONS,
     Scalar,
     SearchSpace,
@@ -33,9 +35,17 @@ def suggest(
     encoders: Sequence[str] = ENCODERS,
     supervisions: Sequence[str] = SUPERVISIONS,
     scorings: Sequence[str] = FEW_SHOT_SCORINGS,
+    projections: Sequence[str] = LABELLED_PROJECTIONS,
 ) -> dict[str, Scalar]:
     """Suggest the configuration of a trial on a folder of images, with 8192 pairs per epoch."""
-    return suggest_pan(trial, encoders=encoders, supervisions=supervisions, scorings=scorings, pairs_per_epoch=8192)
+    return suggest_pan(
+        trial,
+        encoders=encoders,
+        supervisions=supervisions,
+        scorings=scorings,
+        projections=projections,
+        pairs_per_epoch=8192,
+    )
 
 
 PAPER_SETTING = paper_trial("supervised", NUM_CONDITIONS, gate="OR", lambda_=1e-5)
@@ -60,7 +70,7 @@ SPACE = SearchSpace(
 
 UNLABELLED = replace(
     SPACE,
-    suggest=partial(suggest, supervisions=("unsupervised",)),
+    suggest=partial(suggest, supervisions=("unsupervised",), projections=PROJECTIONS),
     first_trials=tuple(trial for trial in SPACE.first_trials if trial["supervision"] == "unsupervised"),
     paper_setting=paper_trial("unsupervised", NUM_CONDITIONS),
 )

@@ -14,7 +14,15 @@ from collections.abc import Sequence
 
 from optuna.trial import BaseTrial
 
-from search_spaces.pan import RETRIEVAL_SCORINGS, Scalar, SearchSpace, distance_trial, paper_trial, suggest_pan
+from search_spaces.pan import (
+    LABELLED_PROJECTIONS,
+    RETRIEVAL_SCORINGS,
+    Scalar,
+    SearchSpace,
+    distance_trial,
+    paper_trial,
+    suggest_pan,
+)
 
 ENCODERS = ("siamese", "proxynca")
 
@@ -29,7 +37,13 @@ PROXYNCA: dict[str, Scalar] = {
 
 def suggest(trial: BaseTrial, encoders: Sequence[str] = ENCODERS) -> dict[str, Scalar]:
     """Suggest the configuration of a trial on In-Shop, with 16384 pairs per epoch."""
-    return suggest_pan(trial, encoders=encoders, pairs_per_epoch=16384, scorings=RETRIEVAL_SCORINGS)
+    return suggest_pan(
+        trial,
+        encoders=encoders,
+        pairs_per_epoch=16384,
+        scorings=RETRIEVAL_SCORINGS,
+        projections=LABELLED_PROJECTIONS,
+    )
 
 
 def with_proxies(params: dict[str, Scalar]) -> dict[str, Scalar]:
@@ -47,7 +61,17 @@ SPACE = SearchSpace(
         distance_trial("unsupervised", 8, scoring="log_odds", learning_rate=1e-3),
         distance_trial("hybrid", 64, scoring="log_odds", gate="XNOR", lambda_=0.1, learning_rate=1e-3),
         distance_trial(
-            "hybrid", 64, scoring="mixture", mixture_weight=0.5, gate="XNOR", lambda_=0.1, learning_rate=3e-4
+            "hybrid",
+            64,
+            projection="attributes",
+            attribute_share=0.3,
+            whitening_shrinkage=0.2,
+            feature_power=1.0,
+            scoring="mixture",
+            mixture_weight=0.5,
+            gate="XNOR",
+            lambda_=0.1,
+            learning_rate=3e-4,
         ),
     ),
     paper_setting=PAPER_SETTING,

@@ -101,6 +101,10 @@ RETRIEVAL_SCORINGS = ("mixture", "log_odds", "pair_mean")
 Log-odds rank as the paper's pair_mean does, and without ties where p rounds to 1. The others are log_odds there.
 """
 
+PROJECTIONS = ("residual", "none")
+LABELLED_PROJECTIONS = ("residual", "attributes", "none")
+"""Projections of the siamese encoder, for images with attributes also one that starts from predictions of them."""
+
 PAIRS = ("balanced", "fresh", "fixed")
 CLASSES_PER_STEP = (4, 8, 16, 32)
 IMAGES_PER_CLASS = (2, 4, 8)
@@ -140,6 +144,7 @@ def suggest_pan(
     pairs: Sequence[str] = PAIRS,
     supervisions: Sequence[str] = SUPERVISIONS,
     scorings: Sequence[str] = SCORINGS,
+    projections: Sequence[str] = PROJECTIONS,
 ) -> dict[str, Scalar]:
     """Suggest PAN's parameters and its training recipe. Parameters that depend on a choice are suggested after it.
 
@@ -151,6 +156,7 @@ def suggest_pan(
         pairs: Ways to draw training pairs that the dataset supports.
         supervisions: Kinds of supervision that the dataset supports.
         scorings: Ways to score a query and a set that the dataset's questions support.
+        projections: Projections of the siamese encoder to choose from.
 
     Returns:
         The flat configuration of the trial, without `max_epochs` and `seed`.
@@ -169,7 +175,7 @@ def suggest_pan(
     if supervision != "unsupervised":
         config["gate"] = trial.suggest_categorical("gate", GATES)
         config["lambda"] = trial.suggest_float("lambda", 1e-5, 10.0, log=True)
-    return config | _suggest_encoder(trial, encoder)
+    return config | _suggest_encoder(trial, encoder, projections)
 
 
 def _suggest_scoring(trial: BaseTrial, scorings: Sequence[str]) -> dict[str, Scalar]:
@@ -182,10 +188,13 @@ def _suggest_scoring(trial: BaseTrial, scorings: Sequence[str]) -> dict[str, Sca
     return config
 
 
-def _suggest_encoder(trial: BaseTrial, encoder: str) -> dict[str, Scalar]:
+def _suggest_encoder(trial: BaseTrial, encoder: str, projections: Sequence[str]) -> dict[str, Scalar]:
     """Suggest the parameters that only this encoder has."""
     if encoder == "siamese":
-        return {"projection": trial.suggest_categorical("projection", ("residual", "none"))}
+        config: dict[str, Scalar] = {"projection": trial.suggest_categorical("projection", projections)}
+        if config["projection"] == "attributes":
+            config["attribute_share"] = trial.suggest_float("attribute_share", 0.0, 0.9)
+        return config
     if encoder == "proxynca":
         return {
             "embedding_dim": trial.suggest_categorical("embedding_dim", (128, 256, 512, 1024)),

@@ -12,6 +12,8 @@ from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.model.conditions import Conditions, Followed, choose_conditions
+from pan_model.model.encoders.attribute_start import AttributeStart
+from pan_model.model.encoders.siamese import SiameseEncoder
 from pan_model.model.initialisation import start_as_distance
 from pan_model.model.pair_scores import PairScorer
 from pan_model.model.pan import Pan
@@ -118,8 +120,9 @@ class Trainer:
             cache=kept,
         )
         self._inputs = self._make_inputs(FrozenInputs(features, self._normalised), start)
+        held_out = self._start_attributes()
         if config.similarity.first_weights is FirstWeights.DISTANCE:
-            self._start_as_distance(conditions.num_labelled)
+            self._start_as_distance(conditions.num_labelled, held_out)
         edges = None
         if self.model.encoder.uses_graph:
             self.task, edges = task.split_edges(config.train.seed)
@@ -248,7 +251,24 @@ class Trainer:
             return graph_scorer(self.model, self._normalised, edges_around(self.model, self.task, split))
         return score_rows(embedding_scorer(self.model, self.embed(items)), items)
 
-    def _start_as_distance(self, num_labelled: int) -> None:
+    @torch.no_grad()
+    def _start_attributes(self) -> Float[Tensor, "n K"] | None:
+        """Set the initial weights that predict attributes, if any, and predict those of held-out training items."""
+        encoder = self.model.encoder
+        if not isinstance(encoder, SiameseEncoder) or encoder.attributes is None:
+            return None
+        featured, items = self.task.featured, self.task.training_items
+        labels, certain = (
+            torch.from_numpy(table[items]).to(self.device) for table in (featured.attributes, featured.certain)
+        )
+        inputs = self._normalised[torch.tensor(items, device=self.device)]
+        start = AttributeStart(inputs, labels, certain, num_directions=encoder.attributes.out_features)
+        encoder.attributes.weight.copy_(start.weight)
+        encoder.attributes.bias.copy_(start.bias)
+        return start.held_out(featured.classes[items], self.config.train.seed)
+
+    def _start_as_distance(self, num_labelled: int, held_out: Float[Tensor, "n K"] | None) -> None:
+        """Calibrate the conditions on training pairs, whose attributes are predicted from other items."""
         seed = self.config.train.seed
         config = PairsConfig(pairs=PairSampling.FRESH, pairs_per_epoch=CALIBRATION_PAIRS, steps_per_epoch=1)
         (pairs,) = self.task.draw_steps(config, np.random.default_rng([seed, FIRST_WEIGHTS_PURPOSE]))
@@ -257,7 +277,13 @@ class Trainer:
             self.model.eval()
             self.model.encoder.keep_distances()
             items, places = torch.cat([index_1, index_2]).unique(return_inverse=True)
-            h1, h2 = self.model.encode(self._normalised[items])[places].chunk(2)
+            h = self.model.encode(self._normalised[items])
+            if held_out is not None and isinstance(self.model.encoder, SiameseEncoder):
+                inputs = self._normalised[items]  # A is 0
+                predicted = held_out.new_empty(len(self._normalised), held_out.shape[1])
+                predicted[torch.tensor(self.task.training_items, device=self.device)] = held_out
+                h = self.model.encoder.join(inputs, inputs, predicted[items])
+            h1, h2 = h[places].chunk(2)
             start_as_distance(self.model.similarity, h1, h2, same, num_labelled=num_labelled)
 
     def _steps_of_epoch(self) -> list[Pairs]:

@@ -73,6 +73,7 @@ CASES: dict[str, dict[str, Any]] = {
     "siamese": EVERYTHING,
     "proxynca": EVERYTHING | {"encoder": "proxynca"},
     "recipe": RECIPE | {"projection": "residual"},
+    "attributes": RECIPE | {"projection": "attributes", "attribute_share": 0.25},
     "recipe of proxynca": RECIPE | {"encoder": "proxynca"},
 }
 """Configurations in which as many parts as possible play a part."""

@@ -190,7 +190,7 @@ def test_what_is_left_out_has_the_written_defaults():
         ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, got 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number above 0, got nan"),
         ({"weight_decay": -0.1}, "weight_decay must be a finite number of at least 0, got -0.1"),
-        ({"projection": "full"}, "projection must be one of none, residual, got 'full'"),
+        ({"projection": "full"}, "projection must be one of none, residual, attributes, got 'full'"),
         ({"normalisation": "zca"}, "normalisation must be one of none, standardise, l2, whiten, got 'zca'"),
         ({"normalisation": "whiten"}, "whitening_shrinkage must be given when, and only when"),
         ({"whitening_shrinkage": 0.5}, "whitening_shrinkage must be given when, and only when"),

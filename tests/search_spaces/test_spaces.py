@@ -104,7 +104,8 @@ def not_offered(space: SearchSpace) -> set[str]:
     no_context = set[str]() if "graph_context" in distributions(space) else CONTEXT
     fitted = set[str]() if offers(space, "scoring", "embedding_classifier") else {"classifier_c"}
     fitted |= set[str]() if offers(space, "scoring", "mixture") else {"mixture_weight"}
-    return set[str]().union(*absent, no_context, fitted) | (
+    predicted = set[str]() if offers(space, "projection", "attributes") else {"attribute_share"}
+    return set[str]().union(*absent, no_context, fitted, predicted) | (
         set[str]() if offers(space, "pairs", "balanced") else BATCHES
     )
 
@@ -132,6 +133,7 @@ def test_ranges_are_those_of_the_study(space: SearchSpace):
     assert numeric.keys() - {name for name, distribution in numeric.items() if distribution.log} == {
         "whitening_shrinkage",
         "mixture_weight",
+        "attribute_share",
         "positive_weight",
         "dropout",
         "feature_dropout",
@@ -149,13 +151,13 @@ def test_choices_are_those_of_the_library(space: SearchSpace):
     for name, kind in {
         "supervision": Supervision,
         "gate": Gate,
-        "projection": Projection,
         "normalisation": NormalisationKind,
         "joint": Joint,
         "first_weights": FirstWeights,
         "schedule": Schedule,
     }.items():
         assert set(choices[name]) == set(kind)
+    assert set(choices["projection"]) in (set(Projection), set(Projection) - {Projection.ATTRIBUTES})
     fitted = {scoring for scoring in Scoring if scoring.is_fitted}
     assert set(choices["scoring"]) in (set(Scoring), set(Scoring) - fitted, set(RETRIEVAL_SCORINGS))
     assert set(FITTED_SCORINGS) == fitted
@@ -188,6 +190,13 @@ def test_a_gallery_is_scored_by_log_odds_by_a_mixture_that_fits_nothing_or_as_in
     assert all("classifier_c" not in config for config in first)
 
 
+def test_attributes_are_predicted_where_images_have_some_and_no_study_of_version_0_1_is_left_behind():
+    labelled = {name for name, space in SPACES.items() if offers(space, "projection", "attributes")}
+    assert labelled == {"cub", "inshop", "folder"}
+    for spaces in (UNLABELLED_SPACES, UNLABELLED_RETRIEVAL_SPACES):
+        assert not any(offers(space, "projection", "attributes") for space in spaces.values())
+
+
 def test_every_dataset_with_a_choice_of_the_task_has_a_space_for_retrieval():
     both = {name for name, dataset in DATASETS.items() if dataset.other_tasks}
     assert set(RETRIEVAL_SPACES) == both
@@ -200,6 +209,7 @@ CONDITIONAL: dict[str, Callable[[dict[str, Scalar]], bool]] = {
     **dict.fromkeys(GRAPH | CONTEXT, lambda config: config["encoder"] == "graph"),
     **dict.fromkeys(BATCHES, lambda config: config["pairs"] == "balanced"),
     "projection": lambda config: config["encoder"] == "siamese",
+    "attribute_share": lambda config: config.get("projection") == "attributes",
     "whitening_shrinkage": lambda config: config["normalisation"] == "whiten",
     "classifier_c": lambda config: config["scoring"] in FITTED_SCORINGS,  # where there are classes to fit them to
     "mixture_weight": lambda config: config["scoring"] == "mixture",
@@ -324,16 +334,25 @@ def is_the_papers(config: TrialConfig) -> bool:
 
 
 def is_a_metric(config: TrialConfig) -> bool:
-    """It starts as nearest class mean on whitened features, alone or in a mixture."""
-    return (config.encoder, config.similarity, config.normalisation.normalisation) == (
-        SiameseConfig(projection=Projection.RESIDUAL),
-        SimilarityConfig(joint=Joint.PRODUCT, first_weights=FirstWeights.DISTANCE),
-        NormalisationKind.WHITEN,
-    ) and config.scoring in (
-        ScoringConfig(scoring=Scoring.SUPPORT_MEAN),
-        ScoringConfig(scoring=Scoring.LOG_ODDS),
-        ScoringConfig(scoring=Scoring.MIXTURE, mixture_weight=0.5),
-        ScoringConfig(scoring=Scoring.MIXTURE, classifier_c=3.0, mixture_weight=0.5),
+    """It starts as nearest class mean on whitened features, alone, with predicted attributes, or in a mixture."""
+    return (
+        config.encoder
+        in (
+            SiameseConfig(projection=Projection.RESIDUAL),
+            SiameseConfig(projection=Projection.ATTRIBUTES, attribute_share=0.3),
+        )
+        and (config.similarity, config.normalisation.normalisation)
+        == (
+            SimilarityConfig(joint=Joint.PRODUCT, first_weights=FirstWeights.DISTANCE),
+            NormalisationKind.WHITEN,
+        )
+        and config.scoring
+        in (
+            ScoringConfig(scoring=Scoring.SUPPORT_MEAN),
+            ScoringConfig(scoring=Scoring.LOG_ODDS),
+            ScoringConfig(scoring=Scoring.MIXTURE, mixture_weight=0.5),
+            ScoringConfig(scoring=Scoring.MIXTURE, classifier_c=3.0, mixture_weight=0.5),
+        )
     )
 
 
