@@ -32,10 +32,12 @@ class DrawnTrial(FixedTrial):
         super().__init__({})
         self.data = data
 
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         return self.data.draw(st.sampled_from(choices), name)
 
-    def suggest_float(self, name: str, low: float, high: float, *, step: None = None, log: bool = False) -> float:
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
         return self.data.draw(st.floats(low, high), name)
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
