@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pan_model.data.featured_items import FeaturedItems
+from pan_model.training.trial_cache import TrialCache
 from study.storage.paths import StudyPaths
 from study.trials.ledger import TrialLedger
 from study.trials.trial import Step, TrialEnvironment, TrialRun, TrialSpec
@@ -37,10 +38,11 @@ def spec_of(small_trial: dict[str, Any]) -> Callable[..., TrialSpec]:
 
 @pytest.fixture
 def run(featured: FeaturedItems) -> Callable[..., list[Step]]:
-    """Run a trial to its end, as whoever runs it would; on other items if given."""
+    """Run a trial to its end, as whoever runs it would; on other items if given. Runs share what they compute alike."""
+    cache = TrialCache()
 
     def to_the_end(spec: TrialSpec, environment: TrialEnvironment, items: FeaturedItems = featured) -> list[Step]:
-        trial = TrialRun(spec, environment, items)
+        trial = TrialRun(spec, environment, items, cache=cache if items is featured else None)
         steps = [trial.step()]
         while not steps[-1].done:
             steps.append(trial.step())
