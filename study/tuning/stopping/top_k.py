@@ -60,7 +60,7 @@ def comparable_k(num_trials: int, max_epochs: int, grace_epochs: int, reduction_
         reduction_factor: The factor between its rungs.
 
     >>> comparable_k(32, 20, 7, 3.0), comparable_k(64, 20, 7, 3.0), comparable_k(64, 20, 1, 3.0)
-    (7, 13, 1)
+    (8, 14, 2)
     """
     spent, milestone, share = 0.0, 0.0, 1.0
     following = float(grace_epochs)

@@ -371,6 +371,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "max_gpu_hours": st.floats(1e-3, 1e3),
     "max_failures": st.integers(0, 9),
     "scheduler": st.sampled_from([str(one) for one in Scheduler]),
+    "confirm": st.integers(0, 9),
     "precision": st.sampled_from([str(one) for one in Precision]),
     "sampler": st.sampled_from([str(one) for one in Sampler]),
     "grace_epochs": st.integers(1, 9),

@@ -80,8 +80,8 @@ def test_a_trial_killed_at_any_instant_equals_one_that_was_not(
         if not died:
             break
     new_best = [epoch for epoch, value in enumerate(values) if value > max(values[:epoch], default=-1)]
-    # config; checkpoint and line of every epoch, and what is kept of those that were the best; status
-    assert instant == 2 * (2 + 4 * len(values) + 2 * len(new_best) + 2)
+    # config; checkpoint and lines of every epoch, and what is kept of those that were the best; own baselines; status
+    assert instant == 2 * (2 + 4 * len(values) + 2 * len(new_best) + 2 + 2)
     assert (len(values) == spec.config["max_epochs"]) is (not changes)
 
 
