@@ -74,8 +74,11 @@ def test_a_set_is_scored_as_the_configuration_says_without_dropout(
 
 
 @pytest.mark.parametrize("joint", Joint)
-def test_for_sets_of_one_item_all_scorings_order_queries_alike(joint: Joint, model: Model, task: FewShotTask):
-    scorers: list[SetScorer] = [pan_scorer(model(scoring, joint), task, Split.VAL, CPU) for scoring in Scoring]
+def test_for_sets_of_one_item_all_scorings_but_the_mixture_order_queries_alike(
+    joint: Joint, model: Model, task: FewShotTask
+):
+    alike = [scoring for scoring in Scoring if scoring is not Scoring.MIXTURE]
+    scorers: list[SetScorer] = [pan_scorer(model(scoring, joint), task, Split.VAL, CPU) for scoring in alike]
     queries, sets = np.arange(60)[None], np.arange(60, 70)[None, :, None]
     by_p, by_log_odds, *others = (scorer(queries, sets)[0] for scorer in scorers)
     for by_other in others:
