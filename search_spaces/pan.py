@@ -345,7 +345,7 @@ def distance_trial(
 def mixture_trial(
     supervision: str, num_conditions: int, *, lambda_: float | None = None, **overrides: Scalar
 ) -> dict[str, Scalar]:
-    """Return the parameters of `distance_trial` with sets scored by a mixture of a classifier and the pairs.
+    """Return the parameters of `distance_trial` with sets scored by a mixture of a classifier and support_mean.
 
     Args:
         supervision: `unsupervised`, `hybrid` or `supervised`.

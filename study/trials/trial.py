@@ -257,7 +257,8 @@ class TrialRun:
                 self._events.add_epoch(record)
         done = self._is_over(trainer)
         if done:
-            write_scores(self._ledger.baselines_file, self._score_own_baselines(trainer))
+            if not self._spec.confirms:  # no table compares runs of the confirmation with these
+                write_scores(self._ledger.baselines_file, self._score_own_baselines(trainer))
             self._ledger.close(Status.COMPLETED)
         return self._step_of(record, done=done)
 
