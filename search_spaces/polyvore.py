@@ -35,6 +35,15 @@ def on_outfits(params: dict[str, Scalar]) -> dict[str, Scalar]:
     return with_graph(params, layers=2, width=200, edge_dropout=0.15) | {"graph_context": 0}
 
 
+def from_distance(supervision: str, *, lambda_: float | None = None, **overrides: Scalar) -> dict[str, Scalar]:
+    """Return the parameters of `distance_trial` with 64 conditions and more, larger steps than for classes.
+
+    Which items go together is not how similar they look, so training has a longer way to go from the distance.
+    """
+    faster: dict[str, Scalar] = {"pairs": "fresh", "scoring": "log_odds", "steps_per_epoch": 16, "learning_rate": 1e-3}
+    return distance_trial(supervision, 64, lambda_=lambda_, **{**faster, **overrides})
+
+
 SUPERVISED = paper_trial("supervised", 206, gate="OR", lambda_=10.0, dropout=0.5)
 UNSUPERVISED = paper_trial("unsupervised", 206, dropout=0.5)
 HYBRID = paper_trial("hybrid", 206, gate="XNOR", lambda_=10.0, dropout=0.5)
@@ -48,8 +57,8 @@ SPACE = SearchSpace(
         on_outfits(UNSUPERVISED),
         on_outfits(HYBRID),
         SUPERVISED,
-        distance_trial("unsupervised", 8, pairs="fresh"),
-        distance_trial("hybrid", 64, gate="XNOR", lambda_=0.1, pairs="fresh"),
+        from_distance("unsupervised"),
+        from_distance("hybrid", gate="XNOR", lambda_=0.1),
     ),
     paper_setting=PAPER_SETTING,
     num_trials=64,
