@@ -30,10 +30,7 @@ DIGESTS_OF_0_1 = {
     "89eb881c3afb": "a74c49c855cd",
     "284791b00c1f": "093040ac0f5c",
     "3e52cfffea09": "0e51ad8ddffd",
-    "f11c99310381": "2a8ba3d741ec",
-    "2df2f892f33a": "237a21b3802a",
     "455658ac8615": "1cb22800ccc9",
-    "89c9d6f7c8cb": "61bc9e0d18b4",
 }
 """The current digest of each search space of version 0.1, and the digest that version 0.1 wrote into study.json.
 

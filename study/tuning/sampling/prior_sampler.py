@@ -47,7 +47,7 @@ class PriorRules:
         adopt: The probability that a parameter that the centre lacks starts from another trial's value.
     """
 
-    tpe_share: float = 0.5
+    tpe_share: float = 1 / 3
     change: Decay = Decay(start=0.25, end=0.15)
     scale: Decay = Decay(start=0.25, end=0.15)
     mean_place: float = 2.0

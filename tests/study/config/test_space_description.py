@@ -73,13 +73,11 @@ def test_every_parameter_of_every_space_is_shown(dataset: str):
     assert max(map(len, first_trials)) <= WIDTH
 
 
-@pytest.mark.parametrize("dataset", ["demo", "polyvore"])  # others came later, or have more ways to score
 @pytest.mark.parametrize("regime", Regime)
-def test_spaces_of_version_0_1_are_recognised(dataset: str, regime: Regime):
-    for space in (choose_space(dataset, None, regime), full_space(dataset, regime)):
+def test_the_space_of_version_0_1_that_has_not_changed_is_recognised(regime: Regime):
+    for space in (choose_space("demo", None, regime), full_space("demo", regime)):
         assert space_digest(space) in DIGESTS_OF_0_1, "a study of version 0.1 cannot be resumed"
-    known = {"demo": "6150829c999e", "polyvore": "2a8ba3d741ec"}
-    assert DIGESTS_OF_0_1[space_digest(SPACES[dataset])] == known[dataset]
+    assert DIGESTS_OF_0_1[space_digest(SPACES["demo"])] == "6150829c999e"
 
 
 def test_other_encoders_make_another_space_and_the_same_ones_in_another_order_do_not():
