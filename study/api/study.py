@@ -3,14 +3,12 @@
 import os
 import sys
 import time
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pan_model.errors import UserError
-from pan_model.flat import Scalar
-from pan_model.scores import Interval
 from study.analysis.study_data import DatasetData, StudyData, read_study_data
+from study.api.best_config import BestConfig, find_best
 from study.api.keyword_flags import to_words
 from study.app.commands import run_from_words
 from study.app.flags import read_final_config, read_study_config
@@ -29,33 +27,6 @@ if TYPE_CHECKING:
     from study.analysis.effects import Effects
     from study.analysis.final_results import FinalResult
     from study.analysis.importance import Importance
-
-
-@dataclass(frozen=True, kw_only=True)
-class BestConfig:
-    """The best completed trial of a dataset.
-
-    Attributes:
-        dataset: The name of the dataset.
-        config: The flat configuration, as in best_config.json.
-        metric: The name of the metric, measured on val.
-        mode: "max" or "min".
-        value: The metric in the trial's best epoch. The trial was chosen by it, so it is optimistic.
-        interval: The value with its 95% interval over questions; None if the scores of questions were not kept.
-        epoch: The best epoch, from 1.
-        trial_id: The id of the trial.
-        num_completed: The number of completed trials among which it is the best.
-    """
-
-    dataset: str
-    config: dict[str, Scalar]
-    metric: str
-    mode: str
-    value: float
-    interval: Interval | None
-    epoch: int
-    trial_id: str
-    num_completed: int
 
 
 class Study:
@@ -148,7 +119,7 @@ class Study:
 
     @property
     def best(self) -> BestConfig:
-        """The best completed trial of a study with one dataset. `best_of(dataset)` is for several.
+        """The winner of a study with one dataset. `best_of(dataset)` is for several.
 
         Raises:
             UserError: If no trial has completed, or the study has several datasets.
@@ -156,26 +127,12 @@ class Study:
         return self.best_of()
 
     def best_of(self, dataset: str | None = None) -> BestConfig:
-        """Return the best completed trial of a dataset.
+        """Return the winner of a dataset: the best completed trial, after a confirmation if there was one.
 
         Raises:
             UserError: If no trial has completed.
         """
-        data = self._dataset(dataset)
-        if data.summary.best is None:
-            raise UserError(f"{data.files.folder}: no trial has completed, so there is no best configuration yet.")
-        winner, value, epoch = data.summary.best
-        return BestConfig(
-            dataset=data.dataset,
-            config=dict(winner.config),
-            metric=data.objective.name,
-            mode=data.objective.mode,
-            value=value,
-            interval=data.summary.scores[0].val,
-            epoch=epoch,
-            trial_id=winner.trial_id,
-            num_completed=len(data.completed),
-        )
+        return find_best(self._dataset(dataset))
 
     def effects(self, dataset: str | None = None) -> "Effects":
         """Return the metric against lambda, gate, conditions and others, over the study's full-length trials."""

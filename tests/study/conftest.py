@@ -3,8 +3,9 @@
 import os
 import runpy
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,10 +26,11 @@ from study.config.study_file import STUDY_SCHEMA
 from study.reporting.final_metrics import average_over_seeds, model_metrics
 from study.storage.files import write_json
 from study.storage.location import Location, locate
-from study.storage.paths import StudyPaths
+from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import BestEpoch, Status, TrialLedger, TrialRecord
 from study.trials.preparation import PreparedDataset
 from study.trials.question_scores import as_lists, write_baselines
+from study.trials.selection.confirmation import run_config, run_id, seeds_of
 
 NUM_CLASSES = 20
 ITEMS_PER_CLASS = 8
@@ -131,8 +133,12 @@ def study_config(tmp_path: Path) -> Callable[..., StudyConfig]:
     """Make a study of the demo below the test's own folder."""
 
     def make(**changes: Any) -> StudyConfig:
-        folders = {"data_root": tmp_path / "data", "output": tmp_path / "results", "cache_dir": tmp_path / "cache"}
-        return StudyConfig(**(folders | changes))
+        folders: dict[str, Any] = {
+            "data_root": tmp_path / "data",
+            "output": tmp_path / "results",
+            "cache_dir": tmp_path / "cache",
+        }
+        return StudyConfig(**folders | changes)
 
     return make
 
@@ -166,8 +172,8 @@ def record(suggested: Callable[[int], dict[str, Any]], epochs: Callable[..., Any
     """A trial's record: its number, its status, and the metric's value in each epoch."""
 
     def make(number: int, status: Status, *values: float, **changes: Any) -> TrialRecord:
-        given = {"trial_id": f"trial{number}", "config": suggested(number), "history": epochs(*values)}
-        return TrialRecord(number=number, status=status, **(given | changes))
+        given: dict[str, Any] = {"trial_id": f"trial{number}", "config": suggested(number), "history": epochs(*values)}
+        return TrialRecord(number=number, status=status, **given | changes)
 
     return make
 
@@ -189,6 +195,30 @@ def write_trial() -> Callable[[Location, TrialRecord], None]:
 
 
 @pytest.fixture(scope="session")
+def write_runs(write_trial: Callable[[Location, TrialRecord], None]) -> Callable[..., None]:
+    """Write the runs that confirm a trial up to an epoch: the scores of each, None for one that failed."""
+
+    def write(files: DatasetPaths, record: TrialRecord, epoch: int, *scores: list[float] | None) -> None:
+        for seed, questions in zip(seeds_of(record), scores, strict=False):
+            history: list[dict[str, int | float]] = [{"epoch": number} for number in range(1, epoch + 1)]
+            run = TrialRecord(
+                trial_id=run_id(record.trial_id, epoch, seed),
+                number=record.number,
+                config=run_config(record, epoch, seed),
+                status=Status.FAILED if questions is None else Status.COMPLETED,
+                error="it broke" if questions is None else "",
+            )
+            if questions is not None:
+                history[-1][METRIC] = sum(questions) / len(questions)
+                run = replace(
+                    run, history=history, best=BestEpoch(epoch=epoch, questions={METRIC: questions}, baselines={})
+                )
+            write_trial(files.confirmation, run)
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def killed_at() -> Callable[..., AbstractContextManager[list[str]]]:
     """Die at one instant among the disk's operations below a folder; the list names the operation when it came to it.
 
@@ -198,7 +228,7 @@ def killed_at() -> Callable[..., AbstractContextManager[list[str]]]:
     """
 
     @contextmanager
-    def kill(folder: Path, instant: int, cut: int = 0) -> Iterator[list[str]]:
+    def kill(folder: Path, instant: int, cut: int = 0) -> Generator[list[str]]:
         died: list[str] = []
         passed = 0
         on_disk = {path.stat().st_ino: path.stat().st_size for path in folder.rglob("*")}

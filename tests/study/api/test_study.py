@@ -12,11 +12,12 @@ import plotly.graph_objects as go
 import pytest
 
 from pan_model.errors import UserError
-from study.api import BestConfig, Study
+from study.api import BestConfig, Confirmation, Study
 from study.storage.files import exists
 from study.storage.location import Location
 from study.storage.paths import StudyPaths
 from study.trials.ledger import BestEpoch, Status
+from study.trials.question_scores import interval_of
 
 Write = Callable[..., StudyPaths]
 METRIC = "few_shot_accuracy"
@@ -42,8 +43,28 @@ def test_the_best_configuration_of_one_dataset(study: Study, tmp_path: Path):
     assert best.interval.mean == 0.75
     assert (best.trial_id, best.num_completed) == ("mine0", 1)
     assert best.config["max_epochs"] == 9
+    assert best.confirmation is None
     assert (study.name, study.folder, study.datasets) == ("mine", tmp_path / "mine", ("demo",))
     assert repr(study) == f"Study('{tmp_path / 'mine'}', demo)"
+
+
+def test_a_confirmed_winner_has_its_values_at_selection_and_at_confirmation(
+    tmp_path: Path, write_study: Write, write_runs: Callable[..., None]
+):
+    paths = write_study(tmp_path / "mine", SCORES, confirm=2)
+    unconfirmed = Study.load(paths.root)
+    write_runs(paths.dataset("demo"), unconfirmed.data.datasets["demo"].records[0], 2, [0.5, 1.0], None, [0.0, 0.5])
+    best = unconfirmed.refresh().best
+    assert unconfirmed.best.confirmation is None
+    assert (best.trial_id, best.value) == ("mine0", 0.75)
+    assert best.confirmation == Confirmation(
+        selected=best.interval,
+        confirmed=interval_of([0.25, 0.75]),
+        seeds=(1, 3),
+        per_seed=(0.75, 0.25),
+        num_questions=2,
+        num_candidates=1,
+    )
 
 
 def test_of_several_datasets_one_is_named(two: Study):

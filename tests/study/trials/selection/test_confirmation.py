@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from study.storage.paths import DatasetPaths, StudyPaths
-from study.trials.ledger import BestEpoch, Status, TrialRecord
-from study.trials.selection.confirmation import run_config, run_id, seeds_of, select_winner
+from study.trials.ledger import Status, TrialRecord
+from study.trials.selection.confirmation import run_config, select_winner
 
 METRIC = "few_shot_accuracy"
 OBJECTIVE = Objective(METRIC, "max")
@@ -32,27 +33,9 @@ def records(record: Make) -> list[TrialRecord]:
 
 
 @pytest.fixture
-def confirm(files: DatasetPaths, write_trial: Make) -> Make:
-    """Write the runs that confirm a trial: the scores of each, None for one that failed."""
-
-    def write(record: TrialRecord, epoch: int, *scores: list[float] | None) -> None:
-        for seed, questions in zip(seeds_of(record), scores, strict=False):
-            history: list[dict[str, int | float]] = [{"epoch": number} for number in range(1, epoch + 1)]
-            run = TrialRecord(
-                trial_id=run_id(record.trial_id, epoch, seed),
-                number=record.number,
-                config=run_config(record, epoch, seed),
-                status=Status.FAILED if questions is None else Status.COMPLETED,
-                error="it broke" if questions is None else "",
-            )
-            if questions is not None:
-                history[-1][METRIC] = sum(questions) / len(questions)
-                run = replace(
-                    run, history=history, best=BestEpoch(epoch=epoch, questions={METRIC: questions}, baselines={})
-                )
-            write_trial(files.confirmation, run)
-
-    return write
+def confirm(files: DatasetPaths, write_runs: Make) -> Make:
+    """Write the runs that confirm a trial of `files`."""
+    return partial(write_runs, files)
 
 
 def test_candidates_are_the_best_completed_trials_on_val(files: DatasetPaths, records: list[TrialRecord]):
