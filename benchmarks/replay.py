@@ -14,6 +14,7 @@ Orders are samples of the same trials, so that their intervals say nothing about
 
 import argparse
 import json
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +31,6 @@ from pan_model.objective import Objective
 from pan_model.scores import Interval, mean_interval
 from search_spaces import SPACES
 from study.analysis.uncertainty import spearman
-from study.config.dataset_plan import default_grace_epochs
 from study.storage.files import read_json
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialLedger, TrialRecord, read_ledger
@@ -161,11 +161,11 @@ class AshaRule:
 def rules_of(study: RecordedStudy) -> dict[str, Callable[[], StoppingRule]]:
     """Return what makes each rule for a study, by name."""
     objective, max_epochs = study.objective, study.max_epochs
-    grace = default_grace_epochs(max_epochs)
-    k = comparable_k(len(study.trials), max_epochs, grace, REDUCTION_FACTOR)
+    third = math.ceil(max_epochs / 3)
+    k = comparable_k(len(study.trials), max_epochs, 1, REDUCTION_FACTOR)
     return {
         "none": NoStopping,
-        f"asha, grace {grace}": lambda: AshaRule(objective, max_epochs, grace),
+        f"asha, grace {third}": lambda: AshaRule(objective, max_epochs, third),
         "asha, grace 1": lambda: AshaRule(objective, max_epochs, 1),
         f"top-k, K = {k}": lambda: TopKRule(objective, k),
         "paired": lambda: PairedRule(objective, lambda trial_id, epoch: study.scores.get((trial_id, epoch))),

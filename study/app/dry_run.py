@@ -30,7 +30,7 @@ def describe_plan(config: StudyConfig, first_trials: Mapping[str, FirstTrials] |
     """
     lines = [
         f"study {config.study_name} in {config.results.root}, seed {config.seed}",
-        f"sampler {config.sampler}, scheduler {config.scheduler}, reduction factor {config.reduction_factor:g}, "
+        f"sampler {config.chosen_sampler}, scheduler {config.scheduler}, reduction factor {config.reduction_factor:g}, "
         f"regime {config.regime}, CPUs a trial {config.cpus_per_trial}, GPUs a trial "
         f"{'an even share' if config.gpus_per_trial is None else f'{config.gpus_per_trial:g}'}",
         *([] if config.precision is Precision.FLOAT32 else [f"products over pairs in {config.precision}"]),

@@ -1,6 +1,5 @@
 """The plan of a study for one dataset, with every default filled in."""
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +13,6 @@ from search_spaces import SPACES, SearchSpace
 from study.config.choices import PreprocessingChoice
 from study.config.space_description import space_digest
 from study.config.value_rules import check_at_least
-
-
-def default_grace_epochs(max_epochs: int) -> int:
-    """Return the default of --grace-epochs: a third of the epochs, rounded up."""
-    return math.ceil(max_epochs / 3)
 
 
 @dataclass(frozen=True, kw_only=True)

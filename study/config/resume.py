@@ -9,8 +9,8 @@ from pan_model.data.splits import ValQuestions
 from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from pan_model.model.precision import Precision
-from study.config.choices import PreprocessingChoice
-from study.config.dataset_plan import DatasetPlan, default_grace_epochs
+from study.config.choices import PreprocessingChoice, Sampler
+from study.config.dataset_plan import DatasetPlan
 from study.config.identity import digest
 from study.config.provenance import provenance
 from study.config.space_description import compare_spaces, record_space
@@ -122,6 +122,24 @@ def keep_confirm(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
     return replace(config, confirm=was) if config.confirm is None else config
 
 
+def keep_rules(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
+    """Return the configuration with the sampler and the grace epochs of an earlier run, unless it gives them.
+
+    Their defaults were others in version 0.1.
+
+    Args:
+        config: The study.
+        earlier: The study.json of the earlier run.
+    """
+    signed = earlier.get("signed", {})
+    if config.sampler is None and "sampler" in signed:
+        config = replace(config, sampler=Sampler(signed["sampler"]))
+    grace_epochs = {entry.get("grace_epochs") for entry in signed.get("datasets", {}).values()}
+    if config.grace_epochs is None and len(grace_epochs) == 1:
+        config = replace(config, grace_epochs=grace_epochs.pop())
+    return config
+
+
 def keep_space(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
     """Return the configuration with the choice of the search space of an earlier run, unless it makes one.
 
@@ -149,7 +167,7 @@ def keep_choices(config: StudyConfig, earlier: dict[str, Any]) -> StudyConfig:
         config: The study.
         earlier: The study.json of the earlier run.
     """
-    config = keep_confirm(with_earlier_numbers(config, earlier), earlier)
+    config = keep_rules(keep_confirm(with_earlier_numbers(config, earlier), earlier), earlier)
     return keep_space(keep_val_questions(keep_preprocessing(config, earlier), earlier), earlier)
 
 
@@ -176,7 +194,7 @@ def check_same(
 ) -> None:
     """Compare the signed content of a study with that of an earlier run.
 
-    More epochs are no difference, nor are the default grace epochs that follow from them.
+    More epochs are no difference.
 
     Args:
         earlier: The study.json of the earlier run.
@@ -266,9 +284,6 @@ def _with_more_epochs(earlier: dict[str, Any], signed: dict[str, Any], root: Loc
                 "leave the flag out to keep them."
             )
         datasets[name] = {**datasets[name], "max_epochs": now}
-        if datasets[name].get("grace_epochs") == default_grace_epochs(was):
-            follows = signed["datasets"][name]["grace_epochs"] == default_grace_epochs(now)
-            datasets[name]["grace_epochs"] = default_grace_epochs(now if follows else was)
     return {**earlier, "datasets": datasets}
 
 

@@ -16,7 +16,7 @@ from pan_model.model.encoders import ENCODERS
 from pan_model.model.precision import Precision
 from pan_model.training.backbone.config import BackboneTraining, BackboneTrainingConfig, default_training
 from study.config.choices import Executor, PreprocessingChoice, Regime, Sampler, Scheduler
-from study.config.dataset_plan import DatasetPlan, choose_features, default_grace_epochs
+from study.config.dataset_plan import DatasetPlan, choose_features
 from study.config.flags import (
     Group,
     Signed,
@@ -34,6 +34,12 @@ from study.storage.paths import StudyPaths
 
 DEFAULT_CACHE = user_cache_path("pan-study")
 """Default of --cache-dir: a folder in the user's cache folder."""
+
+DEFAULT_SAMPLER = Sampler.PRIOR
+"""Default of --sampler."""
+
+DEFAULT_GRACE_EPOCHS = 1
+"""Default of --grace-epochs."""
 
 DEFAULT_CONFIRM = 3
 """Default of --confirm: the number of trials of each dataset that are confirmed."""
@@ -321,13 +327,14 @@ class StudyConfig:
         group=Group.SEARCH,
         signed=Signed.STUDY,
     )
-    sampler: Sampler = flag(
-        Sampler.TPE,
+    sampler: Sampler | None = flag(
+        None,
         Sampler,
         "|".join(Sampler),
         "how trials are suggested: `tpe` and `tpe-grouped` model the trials so far, `prior` mixes TPE with draws "
         "around the first trials and the best so far, `random` does not learn",
         group=Group.SEARCH,
+        default_text=f"`{DEFAULT_SAMPLER}`; a resumed study keeps its choice",
         signed=Signed.STUDY,
     )
     scheduler: Scheduler = flag(
@@ -345,7 +352,7 @@ class StudyConfig:
         "E",
         "epochs before ASHA may stop a trial; `top-k` spends as many epochs as ASHA would",
         group=Group.SEARCH,
-        default_text="a third of `--max-epochs`",
+        default_text=f"{DEFAULT_GRACE_EPOCHS}; a resumed study keeps its choice",
         signed=Signed.DATASET,
     )
     reduction_factor: float = flag(
@@ -442,6 +449,11 @@ class StudyConfig:
         return "-".join(self.datasets) if self.name is None else self.name
 
     @property
+    def chosen_sampler(self) -> Sampler:
+        """How parameters are suggested."""
+        return DEFAULT_SAMPLER if self.sampler is None else self.sampler
+
+    @property
     def num_confirmed(self) -> int:
         """The number of trials of each dataset that are confirmed."""
         return DEFAULT_CONFIRM if self.confirm is None else self.confirm
@@ -461,6 +473,7 @@ class StudyConfig:
         flags = flags_of(StudyConfig)
         options = [name for name in OPTIONS if flags[name].signed is Signed.DATASET]
         of_study = {name: getattr(self, name) for name, flag in flags.items() if flag.signed is Signed.STUDY}
+        of_study["sampler"] = self.chosen_sampler
         if self.precision is Precision.FLOAT32:  # as in studies of releases without the choice
             del of_study["precision"]
         return {
@@ -488,7 +501,7 @@ class StudyConfig:
             dataset=dataset,
             num_trials=space.num_trials if self.num_trials is None else self.num_trials,
             max_epochs=max_epochs,
-            grace_epochs=default_grace_epochs(max_epochs) if self.grace_epochs is None else self.grace_epochs,
+            grace_epochs=DEFAULT_GRACE_EPOCHS if self.grace_epochs is None else self.grace_epochs,
             features=choose_features(
                 row,
                 backbone=self.backbone,

@@ -80,7 +80,7 @@ class LedgerSearch(OptunaSearch):
             metric=search.objective.name,
             mode=search.objective.mode,
             points_to_evaluate=points_to_try(records, search),
-            sampler=make_sampler(study.sampler, study.seed, len(records), search.space),
+            sampler=make_sampler(study.chosen_sampler, study.seed, len(records), search.space),
             study_name=search.dataset,
             storage=remember(records, search),
         )

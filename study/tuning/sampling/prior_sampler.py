@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from optuna import Study
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -17,8 +17,8 @@ from study.tuning.sampling.sampler_memory import LEARNED_FROM, order
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decay:
-    """A quantity that shrinks with the number of suggested trials that have ended.
+class Annealed:
+    """A quantity that changes with the number of suggested trials that have ended.
 
     Attributes:
         start: The quantity before any suggested trial has ended.
@@ -41,15 +41,17 @@ class PriorRules:
 
     Attributes:
         tpe_share: The share of trials that TPE suggests; it draws from the whole space until ten trials have ended.
-        change: The probability that a parameter of the centre changes.
+        choice_change: The probability that a choice of the centre changes.
+        number_change: The probability that a number of the centre changes.
         scale: The standard deviation of a number's change, in parts of its range.
         mean_place: The mean place of the centre among the trials so far, the best of which has place 0.
         adopt: The probability that a parameter that the centre lacks starts from another trial's value.
     """
 
-    tpe_share: float = 1 / 3
-    change: Decay = Decay(start=0.25, end=0.15)
-    scale: Decay = Decay(start=0.25, end=0.15)
+    tpe_share: Annealed = Annealed(start=0.1, end=0.5)
+    choice_change: Annealed = Annealed(start=0.1, end=0.05)
+    number_change: float = 0.3
+    scale: Annealed = Annealed(start=0.25, end=0.15)
     mean_place: float = 2.0
     adopt: float = 0.5
 
@@ -60,13 +62,13 @@ class _Centre(NamedTuple):
     Attributes:
         values: The parameters of the centre; empty if TPE suggests the trial.
         known: The parameters of all possible centres, the best first.
-        change: The probability that a parameter changes.
+        choice_change: The probability that a choice changes.
         scale: The standard deviation of a number's change, in parts of its range.
     """
 
     values: Mapping[str, Scalar]
     known: Sequence[Mapping[str, Scalar]]
-    change: float
+    choice_change: float
     scale: float
 
 
@@ -77,7 +79,7 @@ class PriorSampler(BaseSampler):
     incumbent, and from the whole space. Here the prior is the first trials. Centres are all trials so far, and better
     ones are more likely, so a first trial is a centre until suggested trials are better than it. The distance from the
     centre shrinks with the number of suggested trials that have ended. Draws from the whole space are TPE's, which are
-    uniform at first.
+    uniform at first and become more frequent.
 
     Parameters are drawn in the order in which the space suggests them. If a changed choice opens another branch of the
     space, the parameters there start from the most similar trial that has them, or are drawn from their range.
@@ -121,7 +123,9 @@ class PriorSampler(BaseSampler):
         if not centre.values:
             return self._tpe.sample_independent(study, trial, param_name, param_distribution)
         if param_name in centre.values:
-            value, changes = centre.values[param_name], generator.random() < centre.change
+            is_choice = isinstance(param_distribution, CategoricalDistribution)
+            probability = centre.choice_change if is_choice else self._rules.number_change
+            value, changes = centre.values[param_name], generator.random() < probability
         else:
             having = [values for values in centre.known if param_name in values]
             if not having or generator.random() >= self._rules.adopt:
@@ -141,12 +145,12 @@ class PriorSampler(BaseSampler):
         num_suggested = sum(not any(_is_same(params, first) for first in self._first_trials) for params in known)
         known += [first for first in self._first_trials if not any(_is_same(trial.params, first) for trial in ended)]
         rules, generator = self._rules, self._generator
-        from_tpe = not known or generator.random() < rules.tpe_share
+        from_tpe = not known or generator.random() < rules.tpe_share.after(num_suggested)
         place = min(int(generator.exponential(rules.mean_place)), len(known) - 1)
         return _Centre(
             values={} if from_tpe else known[place],
             known=known,
-            change=rules.change.after(num_suggested),
+            choice_change=rules.choice_change.after(num_suggested),
             scale=rules.scale.after(num_suggested),
         )
 

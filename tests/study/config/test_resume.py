@@ -238,10 +238,10 @@ def test_flags_alone_let_the_same_study_pass(study_config: Make, prepare: Prepar
     ("changes", "shown"),
     [
         ({"seed": 7}, r"\(seed was 0, now 7\)"),
-        ({"sampler": Sampler.RANDOM}, r'\(sampler was "tpe", now "random"\)'),
+        ({"sampler": Sampler.RANDOM}, r'\(sampler was "prior", now "random"\)'),
         ({"skip_bad_images": True}, r"\(skip_bad_images was false, now true\)"),
         ({"image_size": 96}, r"\(datasets\.demo\.image_size was 64, now 96\)"),
-        ({"max_epochs": 12, "grace_epochs": 2}, r"\(datasets\.demo\.grace_epochs was 3, now 2\)"),
+        ({"max_epochs": 12, "grace_epochs": 2}, r"\(datasets\.demo\.grace_epochs was 1, now 2\)"),
         ({"seed": 7, "reduction_factor": 2.0}, r"\((?=.*seed was 0, now 7)(?=.*reduction_factor was 3\.0, now 2\.0)"),
         ({"datasets": ("demo", "cub")}, r"datasets\.cub\.max_epochs was absent, now 20"),
         ({"datasets": ("demo", "polyvore")}, r"datasets\.polyvore\.polyvore_split was absent, now \"nondisjoint\""),
@@ -264,7 +264,6 @@ def test_each_difference_is_shown_with_both_values(
     ("before", "now"),
     [
         ({}, {"max_epochs": 12}),
-        ({}, {"max_epochs": 12, "grace_epochs": 3}),
         ({"max_epochs": 9, "grace_epochs": 2}, {"max_epochs": 30, "grace_epochs": 2}),
         ({"datasets": ("demo", "cub")}, {"datasets": ("demo", "cub"), "max_epochs": 20}),
     ],
@@ -286,7 +285,7 @@ def test_a_study_may_get_more_epochs(study_config: Make, prepare: Prepare, befor
             r"--max-epochs must be at least 9, the epochs that demo has there, got 8; leave the flag",
         ),
         ({"datasets": ("demo", "cub")}, {"datasets": ("demo", "cub"), "max_epochs": 15}, "at least 20.* cub .* got 15"),
-        ({"grace_epochs": 2}, {"max_epochs": 12}, r"\(datasets\.demo\.grace_epochs was 2, now 4\)"),
+        ({"grace_epochs": 2}, {"max_epochs": 12}, r"\(datasets\.demo\.grace_epochs was 2, now 1\)"),
     ],
 )
 def test_fewer_epochs_and_other_grace_epochs_are_refused(
@@ -454,7 +453,7 @@ def test_study_json_says_all_that_is_needed_later(study_config: Make, prepare: P
         "demo": {
             "num_trials": 5,
             "max_epochs": 9,
-            "grace_epochs": 3,
+            "grace_epochs": 1,
             "confirm": 3,
             "objective": {"name": "few_shot_accuracy", "mode": "max"},
             "features": features,
@@ -710,6 +709,22 @@ def test_a_study_is_resumed_in_its_precision(study_config: Make, earlier: Precis
         UserError, match=f'is another study \\(precision was "{earlier}", now "{other}"\\); give the same'
     ):
         check_same_flags(begun, configs[other])
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({}, (Sampler.TPE, 3)),
+        ({"sampler": Sampler.RANDOM}, (Sampler.RANDOM, 3)),
+        ({"grace_epochs": 2}, (Sampler.TPE, 2)),
+    ],
+)
+def test_a_resumed_study_keeps_the_defaults_of_the_rules_that_it_began_with(
+    study_config: Make, given: dict[str, Any], kept: tuple[Sampler, int]
+):
+    begun = {"config": {"sampler": "tpe"}, "signed": {"sampler": "tpe", "datasets": {"demo": {"grace_epochs": 3}}}}
+    config = keep_choices(study_config(max_epochs=12, **given), begun)
+    assert (config.chosen_sampler, config.plans[0].grace_epochs) == kept
 
 
 @pytest.mark.parametrize(

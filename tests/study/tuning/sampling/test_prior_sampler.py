@@ -12,10 +12,12 @@ from optuna.trial import TrialState, create_trial
 
 from search_spaces import SPACES
 from study.config.search_space import replay
-from study.tuning.sampling.prior_sampler import Decay, PriorRules, PriorSampler
+from study.tuning.sampling.prior_sampler import Annealed, PriorRules, PriorSampler
 from study.tuning.sampling.sampler_memory import NUMBER, SamplerMemory
 
-NEVER = Decay(start=0.0, end=0.0)
+NEVER = Annealed(start=0.0, end=0.0)
+ALWAYS = Annealed(start=1.0, end=1.0)
+OFTEN = Annealed(start=0.25, end=0.25)
 Params = dict[str, Any]
 
 
@@ -61,7 +63,7 @@ def test_suggestions_are_in_the_space_and_repeat_with_the_seed(space: str):
 
 def test_a_changed_choice_opens_its_own_branch():
     unsupervised = next(trial for trial in SPACES["cub"].first_trials if trial["supervision"] == "unsupervised")
-    sampler = PriorSampler([unsupervised], seed=0, rules=PriorRules(tpe_share=0.0))
+    sampler = PriorSampler([unsupervised], seed=0, rules=PriorRules(tpe_share=NEVER, choice_change=OFTEN))
     study = study_of(sampler, "cub", [])
     labelled = [params for _ in range(60) if "lambda" in (params := suggest(study, "cub"))]
     assert 3 < len(labelled) < 40
@@ -72,7 +74,13 @@ def test_a_parameter_that_the_centre_lacks_starts_from_the_most_similar_trial():
     paper, hybrid = SPACES["cub"].first_trials[0], SPACES["cub"].first_trials[4]
     centre = {name: value for name, value in hybrid.items() if name not in ("gate", "lambda")}
     centre["supervision"] = "unsupervised"
-    rules = PriorRules(tpe_share=0.0, mean_place=1e-9, adopt=1.0, scale=Decay(start=1e-3, end=1e-3))
+    rules = PriorRules(
+        tpe_share=NEVER,
+        choice_change=OFTEN,
+        mean_place=1e-9,
+        adopt=1.0,
+        scale=Annealed(start=1e-3, end=1e-3),
+    )
     study = study_of(PriorSampler([], seed=0, rules=rules), "cub", [(centre, 0.9), (paper, 0.2), (hybrid, 0.1)])
     labelled = [params for _ in range(60) if "lambda" in (params := suggest(study, "cub"))]
     distances = [abs(np.log(params["lambda"] / hybrid["lambda"])) for params in labelled]
@@ -84,7 +92,7 @@ def test_better_trials_take_the_place_of_the_first_ones():
     first, better = SPACES["cub"].first_trials[0], SPACES["cub"].first_trials[3]
 
     def mean_distance(value: float) -> float:
-        sampler = PriorSampler([first], seed=0, rules=PriorRules(tpe_share=0.0, mean_place=0.5))
+        sampler = PriorSampler([first], seed=0, rules=PriorRules(tpe_share=NEVER, mean_place=0.5))
         study = study_of(sampler, "cub", [(first, 0.5), (better, value)])
         suggested = [suggest(study, "cub") for _ in range(30)]
         return float(np.mean([num_changed(params, better) for params in suggested]))
@@ -94,7 +102,7 @@ def test_better_trials_take_the_place_of_the_first_ones():
 
 def test_failed_trials_are_no_centres():
     first, fails = SPACES["cub"].first_trials[0], SPACES["cub"].first_trials[3]
-    rules = PriorRules(tpe_share=0.0, change=NEVER)
+    rules = PriorRules(tpe_share=NEVER, choice_change=NEVER, number_change=0.0)
     study = study_of(PriorSampler([first, fails], seed=0, rules=rules), "cub", [(first, 0.5), *[(fails, None)] * 5])
     assert all(num_changed(suggest(study, "cub"), first) == 0 for _ in range(20))
 
@@ -104,7 +112,7 @@ def test_steps_shrink_with_the_number_of_suggested_trials(suggested: Callable[[i
 
     def mean_changes(num_ended: int) -> float:
         ended = [(suggested(number), 0.1) for number in range(num_ended)]
-        rules = PriorRules(tpe_share=0.0, mean_place=1e-9)
+        rules = PriorRules(tpe_share=NEVER, choice_change=Annealed(start=0.5, end=0.0), mean_place=1e-9)
         study = study_of(PriorSampler([first], seed=0, rules=rules), "demo", [(first, 0.9), *ended])
         return float(np.mean([num_changed(suggest(study, "demo"), first) for _ in range(30)]))
 
@@ -113,11 +121,11 @@ def test_steps_shrink_with_the_number_of_suggested_trials(suggested: Callable[[i
 
 def test_the_other_trials_are_those_of_tpe():
     first = SPACES["cub"].first_trials[0]
-    mixed = study_of(PriorSampler([first], seed=0, rules=PriorRules(tpe_share=1.0)), "cub", [(first, 0.9)] * 12)
+    mixed = study_of(PriorSampler([first], seed=0, rules=PriorRules(tpe_share=ALWAYS)), "cub", [(first, 0.9)] * 12)
     alone = study_of(TPESampler(seed=0), "cub", [(first, 0.9)] * 12)
     assert [suggest(mixed, "cub") for _ in range(5)] == [suggest(alone, "cub") for _ in range(5)]
 
 
-def test_a_decay_halves_the_way_to_its_limit():
-    decay = Decay(start=0.5, end=0.1, half_life=16)
-    assert [decay.after(number) for number in (0, 16, 32)] == pytest.approx([0.5, 0.3, 0.2])
+def test_half_of_the_way_to_the_limit_is_done_after_the_half_life():
+    annealed = Annealed(start=0.5, end=0.1, half_life=16)
+    assert [annealed.after(number) for number in (0, 16, 32)] == pytest.approx([0.5, 0.3, 0.2])
