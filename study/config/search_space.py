@@ -8,6 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FixedTrial
 
 from pan_model.data.splits import TaskName
+from pan_model.datasets import find_dataset
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from search_spaces import RETRIEVAL_SPACES, SPACES, UNLABELLED_RETRIEVAL_SPACES, UNLABELLED_SPACES, SearchSpace
@@ -149,10 +150,22 @@ class _ReplayedTrial(FixedTrial):
 
 
 def _supported_in(dataset: str, regime: Regime, task: TaskName | None = None, *, labelled: bool = True) -> SearchSpace:
-    space = SPACES[dataset] if labelled else UNLABELLED_SPACES[dataset]
-    if task is TaskName.RETRIEVAL and "graph" in space.supported:
-        space = (RETRIEVAL_SPACES if labelled else UNLABELLED_RETRIEVAL_SPACES).get(dataset, space)
-        space = without_graph(space, "its queries have no neighbours with --task retrieval")
+    """Return the space of a dataset and a task, before `--encoders` and restrictions.
+
+    Raises:
+        UserError: If the dataset does not have the task, or no space for it.
+    """
+    asked = find_dataset(dataset, task)
+    spaces = SPACES if labelled else UNLABELLED_SPACES
+    is_other = asked.task_class != find_dataset(dataset).task_class
+    if is_other:  # --task retrieval: few-shot is the default where there is a choice
+        spaces = RETRIEVAL_SPACES if labelled else UNLABELLED_RETRIEVAL_SPACES
+    if dataset not in spaces:
+        cases = ([f"--task {task}"] if is_other else []) + ([] if labelled else ["images without attributes"])
+        raise UserError(f"search_spaces/__init__.py has no space for {dataset} with {' and '.join(cases)}; add a row.")
+    space = spaces[dataset]
+    if is_other:
+        space = without_graph(space, f"its queries have no neighbours with --task {task}")
     return space if regime is Regime.FROZEN else without_graph(space)
 
 

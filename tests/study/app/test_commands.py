@@ -44,6 +44,26 @@ def test_a_rule_is_told_by_the_flag_that_people_type(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "error: --num-trials must be at least 1, got 0.\n"
 
 
+@pytest.mark.parametrize(
+    ("dataset", "task", "rule"),
+    [
+        ("polyvore", "retrieval", "--task needs demo or cub or inshop or folder among --dataset, got polyvore."),
+        ("polyvore", "few-shot", "--task needs demo or cub or inshop or folder among --dataset, got polyvore."),
+        (
+            "inshop",
+            "few-shot",
+            "--task few-shot does not apply to inshop, whose task is retrieval; it applies to demo, cub, folder.",
+        ),
+    ],
+)
+def test_a_task_that_a_dataset_does_not_have_is_one_line(
+    dataset: str, task: str, rule: str, capsys: pytest.CaptureFixture[str]
+):
+    for more in ([], ["--dry-run"], ["--regime", "finetune"]):
+        assert run_command(["--dataset", dataset, "--task", task, *more]) == 2
+        assert capsys.readouterr().err == f"error: {rule}\n"
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_an_interrupt(number: signal.Signals, capsys: pytest.CaptureFixture[str]):
     def stop(_terminal: Terminal) -> int:
