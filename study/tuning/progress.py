@@ -36,6 +36,7 @@ class SearchProgress:
         records: The trials of the ledger at the start.
         objective: The objective of the dataset.
         report: Called with each trial that ends later, after it was counted.
+        clock: Returns seconds.
     """
 
     def __init__(
@@ -43,9 +44,12 @@ class SearchProgress:
         records: Iterable[TrialRecord],
         objective: Objective,
         report: Callable[[TrialRecord], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.objective = objective
         self._report = report
+        self._clock = clock
+        self._started_s: float | None = None
         self.best: float | None = None
         self.counts: Counter[Status] = Counter()
         self._epochs: dict[str, int] = {}
@@ -64,6 +68,11 @@ class SearchProgress:
         """The number of trials that are completed, stopped or failed."""
         return self.counts.total() - self.counts[Status.RUNNING]
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the first trial of this run of the study began; 0 before."""
+        return 0.0 if self._started_s is None else self._clock() - self._started_s
+
     def trial_started(self, trial_id: str, what: str = "") -> None:
         """Count a trial as running, unless it is counted already.
 
@@ -71,6 +80,8 @@ class SearchProgress:
             trial_id: The id of the trial.
             what: What tells it apart, see `describe_trial`.
         """
+        if self._started_s is None:
+            self._started_s = self._clock()
         self.running[trial_id] = what
         if trial_id not in self._statuses:
             self._count(trial_id, Status.RUNNING)
@@ -112,28 +123,18 @@ class SearchProgress:
         self.counts[status] += 1
 
 
-def progress_row(
-    dataset: str, num_trials: int, progress: SearchProgress, clock: Callable[[], float] = time.monotonic
-) -> Callable[[], ProgressRow]:
+def progress_row(dataset: str, num_trials: int, progress: SearchProgress) -> Callable[[], ProgressRow]:
     """Return a function that returns the progress of a search.
+
+    The time left is estimated from the pace since the first trial of this run began.
 
     Args:
         dataset: The name of the dataset.
         num_trials: The number of trials of the search.
         progress: The counts.
-        clock: Returns seconds. The time left is estimated from the pace since the first trial of this run began.
     """
     ended_before = progress.ended
-    started_s: float | None = None
-
-    def row() -> ProgressRow:
-        nonlocal started_s
-        if started_s is None and (progress.running or progress.ended > ended_before):
-            started_s = clock()
-        elapsed_s = 0.0 if started_s is None else clock() - started_s
-        return trials_row(dataset, num_trials, progress, ended_before, elapsed_s)
-
-    return row
+    return lambda: trials_row(dataset, num_trials, progress, ended_before, progress.elapsed_s)
 
 
 def trials_row(
@@ -146,10 +147,10 @@ def trials_row(
         num_trials: The number of trials of the search.
         progress: The counts.
         ended_before: The number of trials that had ended when this run of the study began.
-        elapsed_s: Seconds since its first trial began.
+        elapsed_s: Seconds since its first trial began; 0 if that is not known, and then no time is estimated.
     """
     left = ""
-    if progress.ended > ended_before:
+    if progress.ended > ended_before and elapsed_s > 0:
         left_s = elapsed_s / (progress.ended - ended_before) * max(0, num_trials - progress.ended)
         left = f"{duration(left_s)} left"
     counts = [f"{progress.counts[status]} {word}" for status, word in WORDS.items() if progress.counts[status]]

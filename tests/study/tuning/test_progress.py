@@ -12,7 +12,7 @@ from pan_model.objective import Objective
 from study.terminal import join_rows
 from study.trials.ledger import Status, TrialRecord, count_ended
 from study.trials.trial import TrialSpec
-from study.tuning.progress import SearchProgress, describe_trial, ended_line, trials_row
+from study.tuning.progress import SearchProgress, describe_trial, ended_line, progress_row, trials_row
 
 METRIC = "few_shot_accuracy"
 Make = Callable[..., TrialRecord]
@@ -88,6 +88,23 @@ def test_progress_of_a_search(record: Make):
     assert shown(10, progress, 2, 30.0) == f"demo 3/10 | best 0.7500 | 3 min 30 s left | {counts}"
     assert shown(10, progress, 3, 30.0) == f"demo 3/10 | best 0.7500 | {counts}"
     assert shown(2, progress, 0, 30.0) == f"demo 3/2 | best 0.7500 | 0 s left | {counts}"
+
+
+def test_the_time_left_counts_from_the_start_of_the_first_trial_however_late_it_is_shown(record: Make):
+    now_s = iter((100.0, 120.0, 130.0))
+    progress = SearchProgress([record(0, Status.COMPLETED, 0.5)], Objective(METRIC, "max"), clock=lambda: next(now_s))
+    row = progress_row("demo", 12, progress)
+    progress.trial_started("trial1")
+    progress.trial_finished(record(1, Status.COMPLETED, 0.75))
+    assert join_rows([row()]) == ["demo 2/12 | best 0.7500 | 3 min 20 s left | 2 done | 2 epochs"]
+    assert progress.elapsed_s == 30.0
+
+
+def test_without_a_start_no_time_is_estimated(record: Make):
+    progress = SearchProgress([], Objective(METRIC, "max"))
+    row = progress_row("demo", 12, progress)
+    progress.trial_finished(record(0, Status.COMPLETED, 0.75))
+    assert join_rows([row()]) == ["demo 1/12 | best 0.7500 | 1 done | 1 epoch"]
 
 
 @pytest.mark.parametrize(
