@@ -3,8 +3,13 @@
 The trials of such a study have complete histories, with the score of every validation question after each epoch. The
 rules see them one after another in many random orders, as `--executor serial` would run them. Printed for each rule:
 the epochs saved, the value lost (the best trial's less the winner's under the rule, which is the best completed trial)
-with its 95% interval over the orders, and in how many orders the best trial was stopped. Then the rank correlation of
-the value at an epoch with the best value, over the trials that ran beyond it, with its 95% interval.
+with its 95% interval over the orders, and in how many orders the best trial did not win, because it was stopped. Then
+the rank correlation of the value at an epoch with the best value, over the trials that ran beyond it, with its 95%
+interval.
+
+PASHA (pasha.py) is not a choice of --scheduler: it pauses all trials and resumes some. Its winner is the trial with the
+best value in the epochs it ran. The row `pasha` has that value; `pasha, completed` trains the winner to its own end and
+has its best value then. `promotion, completed` is the same with all rungs open from the start: ASHA with promotion.
 
     python study/run.py --dataset cub --scheduler none --sampler random --executor serial --name full
     python benchmarks/replay.py results/full
@@ -22,18 +27,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pasha import run_pasha
 from ray.tune.schedulers import ASHAScheduler
+from recorded_study import RecordedStudy, read_studies
 
 from pan_model.command_line import counted
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from pan_model.scores import Interval, mean_interval
-from search_spaces import SPACES
 from study.analysis.uncertainty import spearman
-from study.storage.files import read_json
-from study.storage.paths import StudyPaths
-from study.trials.ledger import Status, TrialLedger, TrialRecord, read_ledger
+from study.trials.ledger import TrialRecord
 from study.trials.paper_setting import is_setting
 from study.tuning.serial_executor import SerialTrial
 from study.tuning.stopping.paired import PairedRule
@@ -46,41 +50,12 @@ RUNGS = (1, 2, 3, 5, 7, 10, 15, 20, 30)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordedStudy:
-    """A dataset of a finished study whose trials all ran to their own end.
-
-    Attributes:
-        name: The name of the study, and its dataset.
-        objective: The metric that trials are compared by.
-        max_epochs: The last epoch of a trial.
-        trials: The completed trials.
-        scores: The score of each validation question, by trial and epoch.
-        paper_setting: The configuration that no rule stops.
-    """
-
-    name: str
-    objective: Objective
-    max_epochs: int
-    trials: Sequence[TrialRecord]
-    scores: Mapping[tuple[str, int], Sequence[float]]
-    paper_setting: Mapping[str, Scalar]
-
-    def best_value(self, trial: TrialRecord) -> float:
-        """Return the signed value of a trial's best epoch."""
-        return max(self.values(trial))
-
-    def values(self, trial: TrialRecord) -> list[float]:
-        """Return the signed value of each epoch of a trial."""
-        return [self.objective.signed(float(epoch[self.objective.name])) for epoch in trial.history]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a rule did in one order: the epochs run, the value lost, and whether the best trial was stopped."""
+    """What a rule did in one order: the epochs run, the value lost, and whether the best trial did not win."""
 
     epochs: int
     lost: float
-    stopped_best: bool
+    missed_best: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +69,7 @@ class Summary:
         saved: The mean share of the epochs that the rule saved.
         lost: The mean value lost.
         lost_ci95: Its 95% interval over the orders.
-        stopped_best: The share of the orders in which the best trial was stopped.
+        missed_best: The share of the orders in which the best trial did not win.
         num_orders: The number of orders.
         num_trials: The number of trials.
     """
@@ -105,7 +80,7 @@ class Summary:
     saved: float
     lost: float
     lost_ci95: tuple[float, float]
-    stopped_best: float
+    missed_best: float
     num_orders: int
     num_trials: int
 
@@ -172,45 +147,23 @@ def rules_of(study: RecordedStudy) -> dict[str, Callable[[], StoppingRule]]:
     }
 
 
-def read_studies(folder: Path) -> list[RecordedStudy]:
-    """Read the datasets of a finished study.
+def replays_of(study: RecordedStudy) -> dict[str, Callable[[Sequence[TrialRecord]], Outcome]]:
+    """Return what runs the trials of a study in an order, by the name of the rule."""
 
-    Raises:
-        UserError: If the study stopped trials early, or has trials without scores of questions.
-    """
-    paths = StudyPaths(folder)
-    content = read_json(paths.study, "give the folder of a finished study")
-    if (scheduler := content["config"].get("scheduler")) != "none":
-        raise UserError(f"{paths.study}: must be a study with --scheduler none, got {scheduler}; run one.")
-    return [_read_dataset(paths, dataset, entry) for dataset, entry in content["datasets"].items()]
+    def under(make: Callable[[], StoppingRule]) -> Callable[[Sequence[TrialRecord]], Outcome]:
+        return lambda order: replay(study, make(), order)
 
-
-def _read_dataset(paths: StudyPaths, dataset: str, entry: Mapping[str, Any]) -> RecordedStudy:
-    trials = paths.dataset(dataset).trials
-    completed = [record for record in read_ledger(trials, best=False) if record.status is Status.COMPLETED]
-    scores: dict[tuple[str, int], list[float]] = {}
-    for record in completed:
-        of_trial = TrialLedger(trials / record.trial_id).question_scores()
-        if missing := {int(epoch["epoch"]) for epoch in record.history} - of_trial.keys():
-            lacking = f"must have the scores of questions of each epoch, lacks those of epoch {min(missing)}"
-            raise UserError(f"{trials / record.trial_id}: {lacking}; run the study anew.")
-        scores |= {(record.trial_id, epoch): of_epoch for epoch, of_epoch in of_trial.items()}
-    if len(completed) < 2:
-        raise UserError(f"{trials}: must have at least 2 completed trials, got {len(completed)}; resume the study.")
-    return RecordedStudy(
-        name=f"{paths.root.name}, {dataset}",
-        objective=Objective(**entry["objective"]),
-        max_epochs=int(entry["max_epochs"]),
-        trials=completed,
-        scores=scores,
-        paper_setting=SPACES[dataset].paper_setting,
-    )
+    return {name: under(make) for name, make in rules_of(study).items()} | {
+        "promotion, completed": lambda order: replay_pasha(study, order, open_rungs=None, complete_winner=True),
+        "pasha": lambda order: replay_pasha(study, order),
+        "pasha, completed": lambda order: replay_pasha(study, order, complete_winner=True),
+    }
 
 
 def replay(study: RecordedStudy, rule: StoppingRule, order: Sequence[TrialRecord]) -> Outcome:
     """Run the trials one after another under a rule."""
     best, epochs, completed = max(study.trials, key=study.best_value), 0, list[TrialRecord]()
-    stopped_best = False
+    missed_best = False
     for trial in order:
         protected, stopped = is_setting(trial.config, study.paper_setting), False
         for epoch in trial.history:
@@ -224,9 +177,36 @@ def replay(study: RecordedStudy, rule: StoppingRule, order: Sequence[TrialRecord
         if not stopped:
             completed.append(trial)
             rule.add(trial)
-        stopped_best |= stopped and trial is best
+        missed_best |= stopped and trial is best
     winner = max((study.best_value(trial) for trial in completed), default=-np.inf)
-    return Outcome(epochs=epochs, lost=study.best_value(best) - float(winner), stopped_best=stopped_best)
+    return Outcome(epochs=epochs, lost=study.best_value(best) - float(winner), missed_best=missed_best)
+
+
+def replay_pasha(
+    study: RecordedStudy,
+    order: Sequence[TrialRecord],
+    *,
+    open_rungs: int | None = 2,
+    complete_winner: bool = False,
+) -> Outcome:
+    """Run the trials under PASHA, where paper_setting is never paused.
+
+    Args:
+        study: The study.
+        order: The trials in the order in which they start.
+        open_rungs: The number of rungs that are open at the start; None opens all.
+        complete_winner: Train the winner to its own end, which counts as epochs and in its value.
+    """
+    curves = [study.values(trial) for trial in order]
+    never_paused = [place for place, trial in enumerate(order) if is_setting(trial.config, study.paper_setting)]
+    run = run_pasha(curves, study.max_epochs, open_rungs=open_rungs, never_paused=never_paused)
+    curve, ran = curves[run.winner], run.epochs[run.winner]
+    best = max(study.best_value(trial) for trial in study.trials)
+    return Outcome(
+        epochs=sum(run.epochs) + (len(curve) - ran if complete_winner else 0),
+        lost=best - max(curve if complete_winner else curve[:ran]),
+        missed_best=max(curve) < best,
+    )
 
 
 def summarise(study: RecordedStudy, name: str, outcomes: Sequence[Outcome]) -> Summary:
@@ -241,7 +221,7 @@ def summarise(study: RecordedStudy, name: str, outcomes: Sequence[Outcome]) -> S
         saved=1 - epochs / in_all,
         lost=lost.mean,
         lost_ci95=(lost.low, lost.high),
-        stopped_best=float(np.mean([outcome.stopped_best for outcome in outcomes])),
+        missed_best=float(np.mean([outcome.missed_best for outcome in outcomes])),
         num_orders=len(outcomes),
         num_trials=len(study.trials),
     )
@@ -262,10 +242,10 @@ def print_study(study: RecordedStudy, summaries: Sequence[Summary]) -> None:
     """Print the two tables of a study."""
     first = summaries[0]
     print(f"{study.name}: {counted(first.num_trials, 'trial')}, {counted(first.num_orders, 'random order')}")
-    print(f"  {'rule':<18} {'epochs':>7} {'saved':>6}  {'value lost':<26} best trial stopped")
+    print(f"  {'rule':<20} {'epochs':>7} {'saved':>6}  {'value lost':<26} best trial missed")
     for row in summaries:
         lost = Interval(row.lost, *row.lost_ci95)
-        print(f"  {row.rule:<18} {row.epochs:>7.0f} {row.saved:>6.0%}  {lost!s:<26} {row.stopped_best:.0%}")
+        print(f"  {row.rule:<20} {row.epochs:>7.0f} {row.saved:>6.0%}  {lost!s:<26} {row.missed_best:.0%}")
     print("  rank correlation of the value at an epoch with the best value")
     for epoch, (count, interval) in rank_correlations(study).items():
         shown = "too few trials" if interval is None else str(interval)
@@ -290,10 +270,7 @@ def main() -> None:
     for study in studies:
         generator = random.Random(arguments.seed)
         orders = [generator.sample(study.trials, len(study.trials)) for _ in range(arguments.orders)]
-        of_study = [
-            summarise(study, name, [replay(study, make(), order) for order in orders])
-            for name, make in rules_of(study).items()
-        ]
+        of_study = [summarise(study, name, [run(order) for order in orders]) for name, run in replays_of(study).items()]
         if not arguments.json:
             print_study(study, of_study)
         rows += of_study
