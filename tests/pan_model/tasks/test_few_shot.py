@@ -13,7 +13,7 @@ from pan_model.data.splits import Split
 from pan_model.errors import UserError
 from pan_model.objective import Objective
 from pan_model.scoring.baselines.untrained import nearest_class_mean
-from pan_model.tasks.few_shot import Episodes, FewShotTask, draw_episodes
+from pan_model.tasks.few_shot import FRESH_FACTOR, Episodes, FewShotTask, draw_episodes
 from pan_model.tasks.pairs import Pairs, PairSampling, PairsConfig
 from pan_model.tasks.task import SetScorer, Task
 
@@ -103,6 +103,20 @@ def test_questions_are_drawn_once_from_the_task_s_seed(featured: FeaturedItems):
     accuracies(again, Split.TEST)
     assert accuracies(one, Split.VAL) == accuracies(one, Split.VAL) == accuracies(again, Split.VAL)
     assert accuracies(one, Split.VAL) != accuracies(other, Split.VAL)
+
+
+def test_fresh_questions_on_val_are_others_and_five_times_as_many(task: FewShotTask, featured: FeaturedItems):
+    def accuracies(of_task: FewShotTask) -> list[float]:
+        return of_task.evaluate(knows(featured.classes, doubt=1.0), Split.VAL)["few_shot_accuracy"].tolist()
+
+    usual = accuracies(task)
+    fresh = accuracies(task.with_fresh_val(3))
+    assert len(fresh) == FRESH_FACTOR * len(usual)
+    assert fresh == accuracies(task.with_fresh_val(3)) != accuracies(task.with_fresh_val(4))
+    assert fresh[: len(usual)] != usual == accuracies(task)
+    assert draw(task, pairs_per_epoch=64)[0].index_1.tolist() == (
+        draw(task.with_fresh_val(3), pairs_per_epoch=64)[0].index_1.tolist()
+    )
 
 
 def test_final_training_answers_the_same_test_questions(featured: FeaturedItems):

@@ -134,6 +134,36 @@ def test_all_seeds_and_final_training_have_the_same_questions(retrieval: Retriev
             assert np.array_equal(one, two)
 
 
+@pytest.mark.parametrize("num_lone", [0, 2])
+def test_fresh_questions_on_val_have_roles_drawn_from_the_seed_and_then_exchanged(num_lone: int):
+    stocked = shop_of(60)
+    val, classes = stocked.splits[Split.VAL], stocked.classes.copy()
+    classes[val[:num_lone]] = classes.max() + 1 + np.arange(num_lone)  # products of one image
+    task = RetrievalTask(replace(stocked, classes=classes), seed=0)
+    parts = task.with_fresh_val(3).parts(Split.VAL)
+    asked = np.sort(np.concatenate([part.queries for part in parts]))
+    has_match = np.bincount(classes[val])[classes[val]] > 1
+    assert asked.tolist() == val[has_match].tolist()  # each once
+    for part in parts:
+        assert np.sort(np.concatenate([part.queries, part.gallery])).tolist() == val.tolist()  # the gallery is whole
+        assert np.isin(classes[part.queries], classes[part.gallery]).all()
+        assert part.num_unasked == 0
+    again, other = (task.with_fresh_val(seed).parts(Split.VAL) for seed in (3, 4))
+    assert [part.queries.tolist() for part in again] == [part.queries.tolist() for part in parts]
+    assert [part.queries.tolist() for part in other] != [part.queries.tolist() for part in parts]
+
+
+def test_fresh_questions_on_val_change_nothing_else(retrieval: RetrievalTask):
+    usual = retrieval.parts(Split.VAL)
+    fresh = retrieval.with_fresh_val(3)
+    assert all(fresh.parts(split) is retrieval.parts(split) for split in (Split.TRAIN, Split.TEST))
+    assert retrieval.parts(Split.VAL) is usual
+    one, two = (
+        task.draw_steps(PairsConfig(pairs_per_epoch=64), np.random.default_rng(0)) for task in (retrieval, fresh)
+    )
+    assert [pairs.index_1.tolist() for pairs in one] == [pairs.index_1.tolist() for pairs in two]
+
+
 TURNS = {Split.TRAIN: [0, 1], Split.VAL: [2, 3], Split.TEST: [4, 5, 6, 7]}
 
 

@@ -129,6 +129,51 @@ def test_it_validates_and_reads_back(exported: DatasetPaths, best: dict[str, Any
     assert [entry.name for entry in exported.folder.iterdir()] == ["best_config.json"]
 
 
+@pytest.fixture
+def confirmed(files: DatasetPaths, records: list[TrialRecord], write_runs: Callable[..., None]) -> dict[str, Any]:
+    """What is written if the two completed trials are confirmed: the better one on val has no run that completed."""
+    study = deepcopy(STUDY)
+    study["datasets"]["demo"]["confirm"] = 2
+    write_runs(files, records[1], 2, None, None, None)
+    write_runs(files, records[0], 1, [0.5, 1.0], None, [0.5, 0.5])
+    assert export_best_config(files, study, records)
+    return json.loads(files.best_config.read_text(encoding="utf-8"))
+
+
+def test_a_confirmation_is_written_validates_and_reads_back(files: DatasetPaths, confirmed: dict[str, Any]):
+    assert (confirmed["trial_id"], confirmed["metric"]["value"], confirmed["metric"]["epoch"]) == ("trial0", 0.5, 1)
+    value = {"value": 0.625, "ci95": confirmed["confirmation"]["ci95"]}
+    first = {"trial_id": "trial1", "val": 2 / 3, "epoch": 2, "seeds": [], "per_seed": [], "failed": 3}
+    second = {"trial_id": "trial0", "val": 0.5, "epoch": 1, "seeds": [1, 3], "per_seed": [0.75, 0.5], "failed": 1}
+    assert confirmed["confirmation"] == value | {
+        "candidates": [first, second | value],
+        "seeds": [1, 3],
+        "questions": 2,
+        "chosen": "trial0",
+    }
+    Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))).validate(confirmed)
+    assert read_best_config(files.best_config) == confirmed
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("seeds", [], "confirmation.seeds must "),
+        ("questions", 0, "confirmation.questions must "),
+        ("ci95", [0.5], "confirmation.ci95 must "),
+        ("candidates", [], "confirmation.candidates must "),
+        ("chosen", None, "confirmation.chosen must "),
+        ("colour", 1, "confirmation.colour is an unknown field"),
+    ],
+)
+def test_a_confirmation_that_cannot_be_is_refused_by_the_models_and_by_the_schema(
+    files: DatasetPaths, confirmed: dict[str, Any], key: str, value: Any, rule: str
+):
+    confirmed["confirmation"][key] = value
+    assert refused(files, confirmed).startswith(rule)
+    assert not Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))).is_valid(confirmed)
+
+
 @pytest.mark.parametrize("value", [0.1 + 0.2, 1 / 3, 1e-300, 0.30000000000000004, 1.0])
 def test_numbers_read_back_exactly(files: DatasetPaths, record: Make, value: float):
     one = record(0, Status.COMPLETED, value)
