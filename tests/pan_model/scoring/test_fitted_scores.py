@@ -8,7 +8,6 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from pan_model.config import TrialConfig
 from pan_model.errors import UserError
 from pan_model.model.pan import Pan, Scoring, ScoringConfig
 from pan_model.model.similarity import Joint, PairSimilarity
@@ -19,25 +18,7 @@ NUM_SETS, NUM_ITEMS, NUM_QUERIES = 3, 4, 6
 FITTED = [scoring for scoring in Scoring if scoring.is_fitted]
 OF_SET = np.repeat(np.arange(NUM_SETS), NUM_ITEMS)
 
-Configure = Callable[..., TrialConfig]
-Build = Callable[[TrialConfig], Pan]
 Model = Callable[..., Pan]
-
-
-@pytest.fixture
-def model(build: Build, configure: Configure) -> Model:
-    """Make a model of 6 conditions that differ."""
-
-    def make(scoring: Scoring, joint: Joint = Joint.PRODUCT, **given: float) -> Pan:
-        pan = build(configure(scoring=str(scoring), joint=str(joint), num_conditions=6, **given)).eval()
-        torch.manual_seed(1)
-        with torch.no_grad():
-            for layer in (pan.similarity.similarity, pan.similarity.relevance):
-                layer.weight.normal_(0.0, 0.5)
-                layer.bias.normal_(0.0, 0.5)
-        return pan
-
-    return make
 
 
 @pytest.fixture

@@ -30,22 +30,6 @@ Model = Callable[..., Pan]
 
 
 @pytest.fixture
-def model(build: Build, configure: Configure) -> Model:
-    """Make a model of 6 conditions that differ."""
-
-    def make(scoring: Scoring = Scoring.MIXTURE, joint: Joint = Joint.PRODUCT, **given: float) -> Pan:
-        pan = build(configure(scoring=str(scoring), joint=str(joint), num_conditions=6, **given)).eval()
-        torch.manual_seed(1)
-        with torch.no_grad():
-            for layer in (pan.similarity.similarity, pan.similarity.relevance):
-                layer.weight.normal_(0.0, 0.5)
-                layer.bias.normal_(0.0, 0.5)
-        return pan
-
-    return make
-
-
-@pytest.fixture
 def embeddings(model: Model) -> Tensor:
     return torch.randn(NUM_ITEMS, model().encoder.embedding_dim, generator=torch.Generator().manual_seed(0))
 

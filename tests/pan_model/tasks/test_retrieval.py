@@ -251,8 +251,8 @@ def test_a_large_gallery_on_val_is_searched_in_parts():
     assert len(parts) == 4
     for part, same in zip(parts, again.parts(Split.VAL), strict=True):
         assert (part.queries.tolist(), part.gallery.tolist()) == (same.queries.tolist(), same.gallery.tolist())
-    for column in (0, 1):
-        assert np.sort(np.concatenate([part[column] for part in parts])).tolist() == whole[column].tolist()
+    assert np.sort(np.concatenate([part.queries for part in parts])).tolist() == whole.queries.tolist()
+    assert np.sort(np.concatenate([part.gallery for part in parts])).tolist() == whole.gallery.tolist()
     products = [set(stocked.classes[part.gallery].tolist()) for part in parts]
     assert [set(stocked.classes[part.queries].tolist()) <= own for part, own in zip(parts, products, strict=True)]
     assert sum(map(len, products)) == len(set.union(*products))

@@ -331,8 +331,10 @@ def test_an_empty_object_lacks_every_field(files: DatasetPaths):
     assert refused(files, {}).startswith(f"lacks {', '.join(FIELDS[()])}; see ")
 
 
-OTHER_VALUES: list[Any] = [None, True, 0, -1, 1, 0.5, -0.5, "", "text", "ab" * 32, f"sha256:{'ef' * 32}", [], [1], {}]
-OTHER_VALUES += ["max", "min", "val", "test", "hybrid", "unsupervised", "XNOR", "graph", "finetune", "disjoint", "avg"]
+OTHER_VALUES: list[Any] = [
+    *(None, True, 0, -1, 1, 0.5, -0.5, "", "text", "ab" * 32, f"sha256:{'ef' * 32}", [], [1], {}),
+    *("max", "min", "val", "test", "hybrid", "unsupervised", "XNOR", "graph", "finetune", "disjoint", "avg"),
+]
 
 
 def objects_of(content: Any) -> list[dict[str, Any]]:
