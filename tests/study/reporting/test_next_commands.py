@@ -11,14 +11,12 @@ import pytest
 from upath import UPath
 
 from pan_model.command_line import OneLineParser
-from pan_model.objective import Objective
 from pan_model.scores import Interval
 from study.config.study_config import StudyConfig
 from study.reporting.comparison import MethodScores
 from study.reporting.next_commands import commands_after_final, find_pair, next_commands
 from study.reporting.summary import DatasetSummary
 from study.trials.ledger import Status, TrialRecord
-from study.trials.selection.confirmation import Selection
 
 VAL = Interval(0.5, 0.4, 0.6)
 FOLDERS = {"demo": "demo", "cub": "CUB_200_2011"}
@@ -49,24 +47,14 @@ def config(study_config: Callable[..., StudyConfig], tmp_path: Path) -> StudyCon
 
 
 @pytest.fixture
-def summary(record: Callable[..., TrialRecord]) -> Callable[..., DatasetSummary]:
+def summary(record: Callable[..., TrialRecord], empty_summary: DatasetSummary) -> Callable[..., DatasetSummary]:
     """The summary of a dataset, won or not, tested or not."""
-    empty = DatasetSummary(
-        dataset="demo",
-        metric="few_shot_accuracy",
-        planned=1,
-        by_status={},
-        epochs_spent=0,
-        epochs_saved=0,
-        best=None,
-        selection=Selection(objective=Objective("few_shot_accuracy", "max"), planned=0, candidates=()),
-        scores=[],
-        cautions=[],
-    )
 
     def make(*, won: bool = True, tested: bool = False) -> DatasetSummary:
         best = (record(0, Status.COMPLETED, 0.5), 0.5, 1) if won else None
-        return replace(empty, best=best, scores=[MethodScores(method="PAN", val=VAL, test=VAL if tested else None)])
+        return replace(
+            empty_summary, best=best, scores=[MethodScores(method="PAN", val=VAL, test=VAL if tested else None)]
+        )
 
     return make
 

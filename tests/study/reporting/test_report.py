@@ -7,37 +7,22 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from pan_model.objective import Objective
 from pan_model.scores import Interval
 from study.reporting.comparison import MethodScores
 from study.reporting.report import print_comparison
 from study.reporting.summary import DatasetSummary
 from study.terminal import Terminal
-from study.trials.selection.confirmation import Selection
 
 VAL, AHEAD = Interval(0.5, 0.4, 0.6), Interval(-0.125, -0.25, 0.0)
 
-EMPTY = DatasetSummary(
-    dataset="demo",
-    metric="few_shot_accuracy",
-    planned=1,
-    by_status={},
-    epochs_spent=0,
-    epochs_saved=0,
-    best=None,
-    selection=Selection(objective=Objective("few_shot_accuracy", "max"), planned=0, candidates=()),
-    scores=[],
-    cautions=[],
-)
-
 
 @pytest.fixture
-def say() -> Callable[..., list[str]]:
+def say(empty_summary: DatasetSummary) -> Callable[..., list[str]]:
     """The lines for a dataset with these scores and cautions."""
 
     def lines(scores: list[MethodScores], *cautions: str) -> list[str]:
         screen = StringIO()
-        summary = replace(EMPTY, scores=scores, cautions=list(cautions))
+        summary = replace(empty_summary, scores=scores, cautions=list(cautions))
         print_comparison(summary, Terminal(Console(file=screen, force_terminal=False, soft_wrap=True)))
         return screen.getvalue().splitlines()
 
