@@ -8,10 +8,10 @@ from typing import Any
 from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
-from search_spaces import SPACES
 from study.storage.files import read_json
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialLedger, TrialRecord, read_ledger
+from study.trials.paper_setting import setting_of_search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,5 +74,5 @@ def _read_dataset(paths: StudyPaths, dataset: str, entry: Mapping[str, Any]) -> 
         max_epochs=int(entry["max_epochs"]),
         trials=completed,
         scores=scores,
-        paper_setting=SPACES[dataset].paper_setting,
+        paper_setting=setting_of_search(dataset, int(entry["max_epochs"])),
     )
