@@ -47,7 +47,7 @@ def test_name_that_is_taken_is_refused(
         ("--seed=1", "seed was 0, now 1"),
         ("--grace-epochs=2", "datasets.demo.grace_epochs was 1, now 2"),
         ("--scheduler=none", 'scheduler was "asha", now "none"'),
-        ("--sampler=random", 'sampler was "tpe", now "random"'),
+        ("--sampler=random", 'sampler was "prior", now "random"'),
         ("--reduction-factor=2", "reduction_factor was 3.0, now 2.0"),
         ("--image-size=48", "datasets.demo.image_size was 32, now 48"),
         ("--backbone=resnet34", 'datasets.demo.backbone was "resnet18", now "resnet34"'),

@@ -54,7 +54,7 @@ def test_the_resolved_study_is_shown(study_config: Make, tmp_path: Path):
     ],
 )
 def test_when_trials_may_be_stopped_is_said(study_config: Make, scheduler: Scheduler, rule: str):
-    lines = describe_plan(study_config(scheduler=scheduler, num_trials=32, max_epochs=8))
+    lines = describe_plan(study_config(scheduler=scheduler, num_trials=32, max_epochs=8, grace_epochs=3))
     assert f"demo: 32 trials of at most 8 epochs, {rule}, for few_shot_accuracy (max)" in lines
 
 
