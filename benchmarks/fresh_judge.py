@@ -2,8 +2,8 @@
 
 What a study leaves is a configuration and an epoch, so these are judged, not the weights of the study's own trial:
 
-- on val: trained on train with each of VAL_SEEDS, and scored on NUM_DRAWS draws of fresh questions of the same images,
-  those that a confirmation draws (`Task.with_fresh_val`), from seeds that neither studies nor confirmations have.
+- on val: trained from each of VAL_SEEDS and judged as a run of a confirmation is, with other classes of train and val
+  held out (`Task.with_fresh_val`), from seeds that neither studies nor confirmations have.
 - on test: trained on train + val with each of TEST_SEEDS.
 
 All configurations have the same questions. Each is judged once: the values are kept in a file, which is named by
@@ -16,9 +16,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from rule_outcomes import NUM_DRAWS, QUESTION_SEED, TEST_SEEDS, VAL_SEEDS, Judged
+from rule_outcomes import QUESTION_SEED, TEST_SEEDS, VAL_SEEDS, Judged
 
 from pan_model.config import TrialConfig
 from pan_model.data.splits import Split
@@ -63,36 +62,32 @@ class Judge:
 
     def __init__(self, prepared: PreparedDataset) -> None:
         row, featured = prepared.row, prepared.featured
-        self._train = row.make_task(featured, seed=QUESTION_SEED)
-        self._fresh = [self._train.with_fresh_val(QUESTION_SEED + draw) for draw in range(NUM_DRAWS)]
+        searched = row.make_task(featured, seed=QUESTION_SEED)
+        self._fresh = [searched.with_fresh_val(QUESTION_SEED, part) for part in range(len(VAL_SEEDS))]
         self._train_and_val = row.make_task(featured, seed=QUESTION_SEED, train_on=(Split.TRAIN, Split.VAL))
         self._start = prepared.start
-        self._caches = {task: TrialCache() for task in (self._train, self._train_and_val)}
+        self._caches = {task: TrialCache() for task in (*self._fresh, self._train_and_val)}
 
     def judge(self, config: Mapping[str, Any], epoch: int, file: Path) -> Judged:
         """Return the values of a configuration trained for a number of epochs, and write them to a file."""
         typed = TrialConfig.from_flat(dict(config))
         with computing_threads(1), deterministic_arithmetic():
             judged = Judged(
-                val=[self._on_val(self._trainer(self._train, typed, epoch, seed)) for seed in VAL_SEEDS],
-                test=[self._on_test(self._trainer(self._train_and_val, typed, epoch, seed)) for seed in TEST_SEEDS],
+                val=[
+                    self._evaluate(task, Split.VAL, typed, epoch, seed)
+                    for task, seed in zip(self._fresh, VAL_SEEDS, strict=True)
+                ],
+                test=[self._evaluate(self._train_and_val, Split.TEST, typed, epoch, seed) for seed in TEST_SEEDS],
             )
         content = {**asdict(judged), "epoch": epoch, "config": dict(config)}
         with atomic_write(file) as path:
             path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return judged
 
-    def _trainer(self, task: Task, config: TrialConfig, epoch: int, seed: int) -> Trainer:
+    def _evaluate(self, task: Task, split: Split, config: TrialConfig, epoch: int, seed: int) -> float:
+        """Train on a task from a seed, and return the objective on a split."""
         config = replace(config, train=replace(config.train, seed=seed))
         trainer = Trainer(task, config, torch.device("cpu"), self._start, self._caches[task])
         while trainer.epoch < epoch:
             trainer.train_epoch()
-        return trainer
-
-    def _on_val(self, trainer: Trainer) -> float:
-        scorer, name = trainer.scorer(Split.VAL), trainer.task.objective.name
-        return float(np.concatenate([task.evaluate(scorer, Split.VAL)[name] for task in self._fresh]).mean())
-
-    def _on_test(self, trainer: Trainer) -> float:
-        scores = self._train_and_val.evaluate(trainer.scorer(Split.TEST), Split.TEST)
-        return float(scores[trainer.task.objective.name].mean())
+        return float(task.evaluate(trainer.scorer(split), split)[task.objective.name].mean())

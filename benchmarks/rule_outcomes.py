@@ -22,13 +22,12 @@ from study.storage.files import read_json
 from study.storage.paths import StudyPaths
 from study.trials.ledger import TrialRecord, read_ledger
 
-VAL_SEEDS = (1_000_001, 1_000_002)
+VAL_SEEDS = (1_000_001, 1_000_002, 1_000_003)
 TEST_SEEDS = (0, 1)
 """Seeds of the trainings that judge a configuration, on val and on test."""
 
 QUESTION_SEED = 2_000_003
-NUM_DRAWS = 2
-"""The seed of the first draw of fresh questions on val, and of those on test; and the number of draws on val."""
+"""The seed of the fresh val and of the questions on test."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +186,7 @@ def judged_file(folder: Path, data: Mapping[str, Any], found: Found) -> Path:
         "data": dict(data),
         "config": {key: value for key, value in found.config.items() if key != "seed"},
         "epoch": found.epoch,
-        "seeds": [VAL_SEEDS, TEST_SEEDS, QUESTION_SEED, NUM_DRAWS],
+        "seeds": [VAL_SEEDS, TEST_SEEDS, QUESTION_SEED],
     }
     return folder / f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}.json"
 

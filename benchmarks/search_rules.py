@@ -32,7 +32,6 @@ from pathlib import Path
 
 from measure import machine
 from rule_outcomes import (
-    NUM_DRAWS,
     QUESTION_SEED,
     TEST_SEEDS,
     VAL_SEEDS,
@@ -129,7 +128,6 @@ def _write_table(arguments: argparse.Namespace, dataset: str) -> str:
             "val_seeds": VAL_SEEDS,
             "test_seeds": TEST_SEEDS,
             "question_seed": QUESTION_SEED,
-            "draws": NUM_DRAWS,
         },
         "outcomes": [outcome.to_json() for outcome in outcomes],
     }

@@ -1,6 +1,5 @@
 """The few-shot task: trains on same-class pairs; metrics are 5-way 5-shot episodes and recall (CUB, demo)."""
 
-from copy import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +13,7 @@ from pan_model.scores import QuestionScores
 from pan_model.shapes import Bool, Float, Int
 from pan_model.tasks.balanced_episodes import NUM_IMAGES, draw_questions, leave_one_out
 from pan_model.tasks.metrics import episode_accuracy, match_ranks, recall_of_ranks
-from pan_model.tasks.same_class import SameClassTask
+from pan_model.tasks.same_class import SameClassTask, with_other_val
 from pan_model.tasks.task import SetScorer, rank_gallery
 
 NUM_WAYS = 5
@@ -167,10 +166,9 @@ class FewShotTask(SameClassTask):
         for split in (Split.VAL, Split.TEST):
             self._check_episodes(split)
 
-    def with_fresh_val(self, seed: int) -> "FewShotTask":
-        """Return the task with questions that are drawn from another seed, 5 times as many on val."""
-        fresh = copy(self)
-        fresh.seed, fresh._scored, fresh._episodes = seed, {}, {}
+    def with_fresh_val(self, seed: int, part: int, *, keep_classes: bool = False) -> "FewShotTask":
+        """Return the task with other classes held out as val, see `hold_out`, and 5 times as many questions on val."""
+        fresh = with_other_val(self, seed, part, keep_classes=keep_classes)
         fresh._val_factor = FRESH_FACTOR
         return fresh
 

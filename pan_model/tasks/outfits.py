@@ -103,10 +103,10 @@ class OutfitTask(Task):
         learning._paper_num_pairs = 2 * learning._positives.shape[1]
         return learning, edges
 
-    def with_fresh_val(self, seed: int) -> "OutfitTask":
-        """Return the task with questions on the same outfits that are drawn from another seed."""
+    def with_fresh_val(self, seed: int, part: int, *, keep_classes: bool = False) -> "OutfitTask":
+        """Return the task with questions on the same outfits that are drawn from another seed, one for each part."""
         fresh = copy(self)
-        fresh.seed, fresh._scored, fresh._questions = seed, {}, {}
+        fresh.seed, fresh._scored, fresh._questions = seed + part, {}, {}
         return fresh
 
     def edges_around(

@@ -1,6 +1,5 @@
 """The retrieval task: trains on same-class pairs; metrics compare queries with a gallery (In-Shop, folders)."""
 
-from copy import copy
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from pan_model.objective import Objective
 from pan_model.scores import QuestionScores
 from pan_model.shapes import Float, Int
 from pan_model.tasks.metrics import match_ranks, recall_of_ranks
-from pan_model.tasks.same_class import SameClassTask
+from pan_model.tasks.same_class import SameClassTask, with_other_val
 from pan_model.tasks.task import SetScorer, rank_gallery
 
 RECALL_AT = (1, 10, 20, 30, 40, 50)
@@ -81,16 +80,14 @@ class RetrievalTask(SameClassTask):
         """Return the parts of a split's questions; each query is searched in the gallery of its part only."""
         return self._parts[split]
 
-    def with_fresh_val(self, seed: int) -> "RetrievalTask":
-        """Return the task with other queries on val: roles are drawn from the seed, and the gallery is whole.
+    def with_fresh_val(self, seed: int, part: int, *, keep_classes: bool = False) -> "RetrievalTask":
+        """Return the task with other products held out as val, see `hold_out`, and each of their images as a query.
 
         In each product the images, shuffled, are queries and gallery images by turns. Then the roles are exchanged, so
-        that every image with another of its product is a query once. Many of these pairs of a query and a gallery image
-        are not among those of the usual questions.
+        that every image with another of its product is a query once. The gallery is whole.
         """
-        fresh = copy(self)
-        fresh.seed, fresh._scored = seed, {}
-        fresh._parts = {**self._parts, Split.VAL: self._draw_roles(seed)}
+        fresh = with_other_val(self, seed, part, keep_classes=keep_classes)
+        fresh._parts[Split.VAL] = fresh._draw_roles(fresh.seed)
         return fresh
 
     def _draw_roles(self, seed: int) -> tuple[Retrieval, ...]:

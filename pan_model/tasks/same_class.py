@@ -1,12 +1,15 @@
 """The base of tasks whose positives are pairs of the same class."""
 
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from pan_model.data.featured_items import FeaturedItems
 from pan_model.data.splits import Split, ValQuestions
+from pan_model.errors import UserError
 from pan_model.model.graph import unique_edges
 from pan_model.shapes import Int
 from pan_model.tasks.pairs import Pairs, PairsConfig, draw_steps, halve_pairs, same_class_pairs
@@ -14,6 +17,9 @@ from pan_model.tasks.task import Task
 
 EDGES_PURPOSE = 4
 """Key that separates the random numbers of `split_edges` from others of the same seed."""
+
+HOLD_OUT_PURPOSE = 7
+"""The same for `hold_out`."""
 
 
 class SameClassTask(Task):
@@ -61,3 +67,39 @@ class SameClassTask(Task):
         """Return all pairs within each set. Queries have no neighbours; `context` is not used."""
         first, second = np.triu_indices(sets.shape[1], k=1)
         return unique_edges(np.stack([sets[:, first].ravel(), sets[:, second].ravel()]))
+
+
+SameClass = TypeVar("SameClass", bound=SameClassTask)
+
+
+def with_other_val(task: SameClass, seed: int, part: int, *, keep_classes: bool) -> SameClass:
+    """Return a task on train and val with other classes held out as val, see `hold_out`.
+
+    The classes of val stay where the others allow no question. Each part has questions of its own in any case. The
+    arguments are those of `Task.with_fresh_val`.
+    """
+    featured, kind = task.featured, type(task)
+    if not keep_classes:
+        others = replace(featured, splits=hold_out(featured, seed, part))
+        with suppress(UserError):
+            return kind(others, seed=seed + part, val_questions=task.val_questions)
+    return kind(featured, seed=seed + part, val_questions=task.val_questions)
+
+
+def hold_out(featured: FeaturedItems, seed: int, part: int) -> dict[Split, Int[np.ndarray, "_"]]:
+    """Return splits with as many classes of train and val as val has held out as val, and the others as train.
+
+    The classes are shuffled by the seed, and `part` 0 has the first ones, 1 the next, and so on; after the last class
+    they begin again.
+
+    Args:
+        featured: The items.
+        seed: The seed of the shuffle.
+        part: The number of the part, from 0.
+    """
+    items = featured.items_of((Split.TRAIN, Split.VAL))
+    classes = np.random.default_rng([seed, HOLD_OUT_PURPOSE]).permutation(np.unique(featured.classes[items]))
+    num_held = len(np.unique(featured.classes[featured.splits[Split.VAL]]))
+    held = classes[np.arange(part * num_held, (part + 1) * num_held) % len(classes)]
+    is_held = np.isin(featured.classes[items], held)
+    return {**featured.splits, Split.TRAIN: items[~is_held], Split.VAL: items[is_held]}

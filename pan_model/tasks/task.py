@@ -75,14 +75,17 @@ class Task(ABC):
         return {}
 
     @abstractmethod
-    def with_fresh_val(self, seed: int) -> "Task":
-        """Return the task with other questions on val, drawn from another seed. Training pairs stay as they are.
+    def with_fresh_val(self, seed: int, part: int, *, keep_classes: bool = False) -> "Task":
+        """Return a task on train and val whose questions on val are others.
 
         They confirm a value that was chosen among many on the questions of val. They are asked once, so they may be
-        more. Other splits may have other questions, too.
+        more. Where items have classes, other classes are held out as val, and the rest is trained on. Other splits may
+        have other questions, too.
 
         Args:
-            seed: The seed from which questions are drawn.
+            seed: The seed from which classes are held out and questions are drawn.
+            part: The number of the fresh val, from 0. The first parts of a seed share no class.
+            keep_classes: Whether train and val keep their classes, as they must if features were trained on train.
         """
 
     @abstractmethod

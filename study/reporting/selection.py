@@ -11,7 +11,8 @@ from study.trials.selection.confirmation import Candidate, Selection
 
 SELECTION_NOTE = (
     "Val at selection is the value by which a trial was chosen among many, which is optimistic. Val at confirmation is "
-    "the mean of runs from other seeds on fresh val questions. The winner is the best there."
+    "the mean of runs from other seeds on fresh questions, with other classes of train and val held out where items "
+    "have classes. The winner is the best there."
 )
 
 

@@ -31,6 +31,19 @@ from study.trials.tensorboard_events import HparamsColumns, TrialEvents, events_
 
 
 @dataclass(frozen=True, kw_only=True)
+class FreshVal:
+    """The val on which a run of the confirmation is judged; see `Task.with_fresh_val`.
+
+    Attributes:
+        part: Its number, from 0.
+        keeps_classes: Whether it has the classes of the usual val.
+    """
+
+    part: int
+    keeps_classes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialSpec:
     """The identity and the parameters of a trial, ready to run.
 
@@ -43,7 +56,7 @@ class TrialSpec:
         task: The task of `--task`; None for the dataset's default.
         val_questions: Which questions are asked on val, if the dataset has a choice.
         question_seed: The seed from which questions are drawn; None for the trial's own.
-        confirms: Whether this is a run of the confirmation: judged on fresh questions, after its last epoch only.
+        fresh_val: The val of a run of the confirmation, which is judged after its last epoch only; None for a trial.
     """
 
     trial_id: str
@@ -54,7 +67,12 @@ class TrialSpec:
     task: str | None = None
     val_questions: ValQuestions = ValQuestions.REDUCED
     question_seed: int | None = None
-    confirms: bool = False
+    fresh_val: FreshVal | None = None
+
+    @property
+    def confirms(self) -> bool:
+        """Whether this is a run of the confirmation."""
+        return self.fresh_val is not None
 
     @property
     def row(self) -> Dataset:
@@ -72,7 +90,7 @@ class TrialSpec:
         task: str | None = None,
         val_questions: ValQuestions = ValQuestions.REDUCED,
         question_seed: int | None = None,
-        confirms: bool = False,
+        fresh_val: FreshVal | None = None,
     ) -> "TrialSpec":
         """Build a specification from a flat configuration.
 
@@ -89,7 +107,7 @@ class TrialSpec:
             task=task,
             val_questions=val_questions,
             question_seed=question_seed,
-            confirms=confirms,
+            fresh_val=fresh_val,
         )
 
 
@@ -210,9 +228,9 @@ class TrialRun:
         config = self._spec.trial_config
         device, row = torch.device(self._environment.device), self._spec.row
         seed = config.train.seed if self._spec.question_seed is None else self._spec.question_seed
-        key = ("task", self._task_class, row.val_questions, seed, self._spec.confirms)
-        task = self._cache.get(key, lambda: self._make_task(seed))
-        trainer = Trainer(task, config, device, self._finetune_start, self._cache)
+        cache = TrialCache() if self._spec.confirms else self._cache  # a run of the confirmation has other items
+        task = cache.get(("task", self._task_class, row.val_questions, seed), lambda: self._make_task(seed))
+        trainer = Trainer(task, config, device, self._finetune_start, cache)
         state = self._ledger.restore()
         if state is not None:
             trainer.load_state_dict(state)
@@ -226,8 +244,8 @@ class TrialRun:
             )
         best = self._ledger.read().best_epoch(task.objective)
         self._best = None if best is None else (int(best["epoch"]), float(best[task.objective.name]))
-        self._baselines = self._cache.get(
-            ("baselines", self._task_class, seed, self._spec.confirms, config.normalisation),
+        self._baselines = cache.get(
+            ("baselines", self._task_class, seed, config.normalisation),
             lambda: _own_baselines(task, trainer),
         )
         self._trainer = trainer
@@ -236,7 +254,8 @@ class TrialRun:
     def _make_task(self, seed: int) -> Task:
         """Return the task with the questions of a trial, or with those of a run of the confirmation."""
         task = self._spec.row.make_task(self._featured, seed=seed)
-        return task.with_fresh_val(seed) if self._spec.confirms else task
+        fresh = self._spec.fresh_val
+        return task if fresh is None else task.with_fresh_val(seed, fresh.part, keep_classes=fresh.keeps_classes)
 
     def _run_epoch(self, trainer: Trainer) -> Step:
         if self._is_over(trainer):

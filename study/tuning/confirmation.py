@@ -22,7 +22,7 @@ from study.trials.selection.confirmation import (
     seeds_of,
     select_winner,
 )
-from study.trials.trial import TrialEnvironment, TrialSpec
+from study.trials.trial import FreshVal, TrialEnvironment, TrialSpec
 from study.tuning.budget import Budget
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.progress import SearchProgress, progress_row
@@ -107,16 +107,13 @@ def missing_runs(search: DatasetSearch, selection: Selection) -> tuple[TrialSpec
     ended = {
         run.trial_id for candidate in selection.candidates for run in candidate.runs if run.status is not Status.RUNNING
     }
-    specs = [
-        _specify(search, candidate, seeds_of(candidate.record)[place])
-        for place in range(NUM_SEEDS)
-        for candidate in selection.candidates
-    ]
+    specs = [_specify(search, candidate, place) for place in range(NUM_SEEDS) for candidate in selection.candidates]
     return tuple(spec for spec in specs if spec.trial_id not in ended)
 
 
-def _specify(search: DatasetSearch, candidate: Candidate, seed: int) -> TrialSpec:
+def _specify(search: DatasetSearch, candidate: Candidate, place: int) -> TrialSpec:
     record, epoch = candidate.record, candidate.epoch
+    seed = seeds_of(record)[place]
     return TrialSpec.from_flat(
         trial_id=run_id(record.trial_id, epoch, seed),
         number=record.number,
@@ -125,7 +122,7 @@ def _specify(search: DatasetSearch, candidate: Candidate, seed: int) -> TrialSpe
         task=search.task,
         val_questions=search.val_questions,
         question_seed=question_seed(record),
-        confirms=True,
+        fresh_val=FreshVal(part=place, keeps_classes="backbone_training" in search.features),
     )
 
 

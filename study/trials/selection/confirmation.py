@@ -2,7 +2,9 @@
 
 The value by which a trial was chosen among many is optimistic. A run of the confirmation has the trial's configuration,
 another seed and as many epochs as the trial's chosen epoch, on the same schedule. It is judged after its last epoch
-only, on questions that no trial was asked. A candidate's value is the mean of its runs, question by question.
+only, on questions that no trial was asked. Where items have classes, each run holds out other classes of train and val,
+as many as val has, and trains on the rest: so a candidate is judged on several times as many classes. The candidates
+have the same classes and questions, run by run. A candidate's value is the mean over the questions of its runs.
 
 The ledger of a run is confirmation/<trial_id>-epoch<E>-seed<N>/. A trial whose chosen epoch changes has other runs.
 """
@@ -79,13 +81,13 @@ class Candidate:
 
     @property
     def confirmed(self) -> Interval | None:
-        """The mean of the runs on the fresh questions, with its 95% interval over questions; None without a run."""
-        return interval_of(np.mean(self._questions, axis=0)) if self._questions else None
+        """The mean over the fresh questions of all runs, with its 95% interval; None without a run."""
+        return interval_of(np.concatenate(self._questions)) if self._questions else None
 
     @property
     def num_questions(self) -> int:
-        """The number of fresh questions; 0 without a completed run."""
-        return len(self._questions[0]) if self._questions else 0
+        """The number of fresh questions, those of all completed runs."""
+        return sum(map(len, self._questions))
 
     @property
     def selected(self) -> Interval | None:
@@ -122,7 +124,7 @@ class Selection:
 
     @property
     def chosen(self) -> Candidate | None:
-        """The candidate with the best mean on the fresh questions once all runs have ended; None if not confirmed.
+        """The candidate with the best mean over the fresh questions once all runs have ended; None if not confirmed.
 
         The better one on val is chosen if several are equally good. Candidates without a completed run do not count.
         """
@@ -230,13 +232,14 @@ def question_seed(record: TrialRecord) -> int:
 
 
 def _check_questions(files: DatasetPaths, candidates: Sequence[Candidate]) -> None:
-    """Raise UserError if runs lack scores of the metric, or have different numbers of questions."""
-    judged = [(run, candidate.objective.name) for candidate in candidates for run in candidate.judged]
-    counts = [(run, len(run.best.questions.get(metric, ())) if run.best else 0) for run, metric in judged]
-    for run, count in counts:
-        if count == 0 or count != counts[0][1]:
+    """Raise UserError if runs lack scores of the metric, or runs from the same seed different numbers of questions."""
+    expected: dict[int, int] = {}
+    for metric, run in ((candidate.objective.name, run) for candidate in candidates for run in candidate.judged):
+        count = len(run.best.questions.get(metric, ())) if run.best else 0
+        of_seed = expected.setdefault(int(run.config["seed"]), count)
+        if count == 0 or count != of_seed:
             file = TrialLedger(files.confirmation / run.trial_id).best_epoch_file
             raise UserError(
-                f"{file}: must hold {counts[0][1] or 'the'} scores of {judged[0][1]}, as the other runs, got {count}; "
-                f"remove {file.parent} to train the run again."
+                f"{file}: must hold {of_seed or 'the'} scores of {metric}, as the other runs from its seed, "
+                f"got {count}; remove {file.parent} to train the run again."
             )

@@ -1,6 +1,7 @@
 """The few-shot task: its episodes, its accuracy and its recall."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -110,13 +111,40 @@ def test_fresh_questions_on_val_are_others_and_five_times_as_many(task: FewShotT
         return of_task.evaluate(knows(featured.classes, doubt=1.0), Split.VAL)["few_shot_accuracy"].tolist()
 
     usual = accuracies(task)
-    fresh = accuracies(task.with_fresh_val(3))
+    fresh = accuracies(task.with_fresh_val(3, 0))
     assert len(fresh) == FRESH_FACTOR * len(usual)
-    assert fresh == accuracies(task.with_fresh_val(3)) != accuracies(task.with_fresh_val(4))
-    assert fresh[: len(usual)] != usual == accuracies(task)
-    assert draw(task, pairs_per_epoch=64)[0].index_1.tolist() == (
-        draw(task.with_fresh_val(3), pairs_per_epoch=64)[0].index_1.tolist()
-    )
+    assert fresh == accuracies(task.with_fresh_val(3, 0)) != accuracies(task.with_fresh_val(4, 0))
+    assert fresh != accuracies(task.with_fresh_val(3, 1))
+    kept = task.with_fresh_val(3, 1, keep_classes=True)
+    assert np.array_equal(kept.training_items, task.training_items)
+    assert len(accuracies(kept)) == FRESH_FACTOR * len(usual)
+    assert accuracies(kept)[: len(usual)] != usual == accuracies(task)
+
+
+def test_fresh_val_has_other_classes_which_are_not_trained_on(task: FewShotTask, featured: FeaturedItems):
+    searched = featured.items_of((Split.TRAIN, Split.VAL))
+    num_val = len(np.unique(featured.classes[featured.splits[Split.VAL]]))
+    held: list[int] = []
+    for part in range(2):
+        fresh = task.with_fresh_val(3, part)
+        splits = fresh.featured.splits
+        classes = {split: set(featured.classes[splits[split]].tolist()) for split in Split}
+        assert not classes[Split.TRAIN] & classes[Split.VAL]
+        assert np.array_equal(np.sort(np.concatenate([splits[Split.TRAIN], splits[Split.VAL]])), searched)
+        assert np.array_equal(fresh.training_items, splits[Split.TRAIN])
+        assert np.array_equal(splits[Split.TEST], featured.splits[Split.TEST])
+        assert len(classes[Split.VAL]) == num_val
+        held += classes[Split.VAL]
+    assert len(set(held)) == len(held)
+
+
+def test_val_keeps_its_classes_if_others_allow_no_question(featured: FeaturedItems):
+    """All but val's classes have an item, too few for the support of an episode."""
+    train = featured.splits[Split.TRAIN]
+    _, firsts = np.unique(featured.classes[train], return_index=True)
+    small = replace(featured, splits={**featured.splits, Split.TRAIN: train[np.sort(firsts)]})
+    fresh = FewShotTask(small, seed=0).with_fresh_val(3, 0)
+    assert np.array_equal(fresh.featured.splits[Split.VAL], featured.splits[Split.VAL])
 
 
 def test_final_training_answers_the_same_test_questions(featured: FeaturedItems):

@@ -140,7 +140,7 @@ def test_fresh_questions_on_val_have_roles_drawn_from_the_seed_and_then_exchange
     val, classes = stocked.splits[Split.VAL], stocked.classes.copy()
     classes[val[:num_lone]] = classes.max() + 1 + np.arange(num_lone)  # products of one image
     task = RetrievalTask(replace(stocked, classes=classes), seed=0)
-    parts = task.with_fresh_val(3).parts(Split.VAL)
+    parts = task.with_fresh_val(3, 0, keep_classes=True).parts(Split.VAL)
     asked = np.sort(np.concatenate([part.queries for part in parts]))
     has_match = np.bincount(classes[val])[classes[val]] > 1
     assert asked.tolist() == val[has_match].tolist()  # each once
@@ -148,20 +148,23 @@ def test_fresh_questions_on_val_have_roles_drawn_from_the_seed_and_then_exchange
         assert np.sort(np.concatenate([part.queries, part.gallery])).tolist() == val.tolist()  # the gallery is whole
         assert np.isin(classes[part.queries], classes[part.gallery]).all()
         assert part.num_unasked == 0
-    again, other = (task.with_fresh_val(seed).parts(Split.VAL) for seed in (3, 4))
+    again, other = (task.with_fresh_val(seed, 0, keep_classes=True).parts(Split.VAL) for seed in (3, 4))
     assert [part.queries.tolist() for part in again] == [part.queries.tolist() for part in parts]
     assert [part.queries.tolist() for part in other] != [part.queries.tolist() for part in parts]
 
 
-def test_fresh_questions_on_val_change_nothing_else(retrieval: RetrievalTask):
-    usual = retrieval.parts(Split.VAL)
-    fresh = retrieval.with_fresh_val(3)
-    assert all(fresh.parts(split) is retrieval.parts(split) for split in (Split.TRAIN, Split.TEST))
+def test_fresh_val_has_other_products_and_the_task_keeps_its_own(retrieval: RetrievalTask):
+    usual, classes = retrieval.parts(Split.VAL), retrieval.featured.classes
+    products: list[set[int]] = []
+    for part in range(2):
+        fresh = retrieval.with_fresh_val(3, part)
+        asked = [*(questions.queries for questions in fresh.parts(Split.VAL))]
+        products.append(set(classes[np.concatenate(asked)].tolist()))
+        assert not products[-1] & set(classes[fresh.training_items].tolist())
+        for one, two in zip(fresh.questions(Split.TEST), retrieval.questions(Split.TEST), strict=True):
+            assert np.array_equal(one, two)
+    assert not products[0] & products[1]
     assert retrieval.parts(Split.VAL) is usual
-    one, two = (
-        task.draw_steps(PairsConfig(pairs_per_epoch=64), np.random.default_rng(0)) for task in (retrieval, fresh)
-    )
-    assert [pairs.index_1.tolist() for pairs in one] == [pairs.index_1.tolist() for pairs in two]
 
 
 TURNS = {Split.TRAIN: [0, 1], Split.VAL: [2, 3], Split.TEST: [4, 5, 6, 7]}

@@ -59,10 +59,10 @@ def test_a_confirmed_winner_has_its_values_at_selection_and_at_confirmation(
     assert (best.trial_id, best.value) == ("mine0", 0.75)
     assert best.confirmation == Confirmation(
         selected=best.interval,
-        confirmed=interval_of([0.25, 0.75]),
+        confirmed=interval_of([0.5, 1.0, 0.0, 0.5]),
         seeds=(1, 3),
         per_seed=(0.75, 0.25),
-        num_questions=2,
+        num_questions=4,
         num_candidates=1,
     )
 

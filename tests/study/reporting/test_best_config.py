@@ -148,7 +148,7 @@ def test_a_confirmation_is_written_validates_and_reads_back(files: DatasetPaths,
     assert confirmed["confirmation"] == value | {
         "candidates": [first, second | value],
         "seeds": [1, 3],
-        "questions": 2,
+        "questions": 4,
         "chosen": "trial0",
     }
     Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))).validate(confirmed)

@@ -66,7 +66,7 @@ def test_the_winner_is_the_best_mean_over_seeds_on_fresh_questions(
     assert selection.chosen.confirmed is not None
     assert selection.winner == (records[2], 0.8, 1)
     assert selection.chosen.confirmed.mean == 0.75
-    assert (selection.chosen.per_seed, selection.chosen.num_questions) == ([0.75] * 3, 2)
+    assert (selection.chosen.per_seed, selection.chosen.num_questions) == ([0.75] * 3, 6)
     assert (selection.why_not, selection.epochs_spent) == ("", 3 * 2 + 3 * 1)
 
 
@@ -100,10 +100,12 @@ def test_runs_with_other_numbers_of_questions_are_refused(
     files: DatasetPaths, records: list[TrialRecord], confirm: Make
 ):
     confirm(records[1], 2, [0.5, 0.5], [0.5])
+    confirm(records[2], 1, [0.5, 0.5], [0.5, 1.0])
+    assert select_winner(files, OBJECTIVE, records, 1).missing == 1, "each seed has questions of its own"
     with pytest.raises(
-        UserError, match=r"seed2/best_epoch\.json: must hold 2 scores .* got 1; remove .* train the run"
+        UserError, match=r"seed2/best_epoch\.json: must hold 1 scores .* got 2; remove .* train the run"
     ):
-        select_winner(files, OBJECTIVE, records, 1)
+        select_winner(files, OBJECTIVE, records, 2)
 
 
 def test_a_run_is_the_trial_up_to_its_epoch_from_another_seed_without_early_stopping():
