@@ -1,11 +1,7 @@
 """How the winner was selected: its values at selection, at confirmation and on test, the candidates, and cautions."""
 
-from collections.abc import Sequence
-
 from pan_model.command_line import counted
-from pan_model.data.splits import Split
 from pan_model.scores import Interval
-from study.reporting.comparison import MethodScores, rank_baselines
 from study.reporting.tables import markdown_table
 from study.trials.selection.confirmation import Candidate, Selection
 
@@ -80,16 +76,8 @@ def describe_selection(selection: Selection, test: Interval | None) -> list[str]
     return [*lines, SELECTION_NOTE, "", *markdown_table(CANDIDATE_HEADS, candidate_rows(selection)), ""]
 
 
-def find_selection_cautions(selection: Selection, scores: Sequence[MethodScores]) -> list[str]:
-    """Return facts about the confirmation that a reader of the result should know.
-
-    They are: the winner is not the best on val, runs that failed, the best baseline's value on val if it is above the
-    confirmed one.
-
-    Args:
-        selection: The candidates and their confirmation.
-        scores: The scores of PAN, first, and of the baselines.
-    """
+def find_selection_cautions(selection: Selection) -> list[str]:
+    """Return facts about the confirmation that a reader should know: runs that failed, a winner other than val's."""
     chosen = selection.chosen
     lines = [
         f"{counted(len(candidate.failed), 'run')} that should confirm trial {candidate.trial_id} failed: "
@@ -105,8 +93,4 @@ def find_selection_cautions(selection: Selection, scores: Sequence[MethodScores]
             f"the best trial on val, {first.trial_id} ({first.value:.4f}), is not the winner: at confirmation it has "
             f"{first.confirmed}, the winner {chosen.confirmed}"
         )
-    leads = rank_baselines(scores, Split.VAL)
-    if leads and selection.objective.is_better(leads[0].score.mean, than=chosen.confirmed.mean):
-        method, value, _ = leads[0]
-        lines.append(f"the confirmed value of PAN, {chosen.confirmed}, is not above that of {method} on val, {value}")
     return lines

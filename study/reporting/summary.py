@@ -99,7 +99,7 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     winner, _, epoch = best or (None, 0.0, 0)
     scores, cautions = _compare(files, entry, objective.name, winner, epoch, [record.config for record in records])
-    cautions += find_selection_cautions(selection, scores)
+    cautions += find_selection_cautions(selection)
     return DatasetSummary(
         dataset=files.dataset,
         metric=objective.name,
