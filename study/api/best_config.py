@@ -11,15 +11,15 @@ from study.trials.selection.confirmation import Selection
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmation:
-    """How the winner was confirmed: trained again from other seeds, and judged once on fresh val questions.
+    """How the winner was confirmed: trained again from other seeds, and judged once on fresh questions.
 
     Attributes:
         selected: The metric on val at selection, by which the trial was among the candidates, with its interval over
             questions; None if the scores of questions were not kept. It is optimistic.
-        confirmed: The mean of the runs on the fresh questions, with its 95% interval over them.
+        confirmed: The mean over the fresh questions of all runs, with its 95% interval.
         seeds: The seeds of the runs, without runs that failed.
         per_seed: The metric of each of these runs.
-        num_questions: The number of fresh questions.
+        num_questions: The number of fresh questions, those of all runs.
         num_candidates: The number of trials that were to be confirmed, the winner included.
     """
 

@@ -154,7 +154,7 @@ class CandidateEntry(JsonModel, extra="forbid"):
 
 
 class ConfirmationEntry(JsonModel, extra="forbid"):
-    """The confirmation of the best trials from other seeds, on fresh val questions. The winner's id is `chosen`."""
+    """The confirmation of the best trials from other seeds, on fresh questions. The winner's id is `chosen`."""
 
     candidates: Annotated[list[CandidateEntry], Field(min_length=1)]
     value: float

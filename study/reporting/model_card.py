@@ -145,11 +145,11 @@ def _describe_confirmation(best: dict[str, Any]) -> str:
     """Describe the winner's value at confirmation; best_config.json of a winner that is not confirmed has none."""
     confirmation = best.get("confirmation")
     if confirmation is None:
-        return ";\nthe choice was not confirmed by other seeds on fresh val questions"
+        return ";\nthe choice was not confirmed by other seeds on fresh questions"
     seeds, questions = len(confirmation["seeds"]), confirmation["questions"]
     runs = f"{counted(seeds, 'other seed')} on {counted(questions, 'fresh question')}"
     chosen = f", the best of {counted(len(confirmation['candidates']), 'candidate')}"
-    return f";\nat confirmation, by {runs} of val, it had {from_entry(confirmation, 'value')}{chosen}"
+    return f";\nat confirmation, by {runs}, it had {from_entry(confirmation, 'value')}{chosen}"
 
 
 def _describe_baselines(metrics: dict[str, Any], objective: str) -> str:

@@ -36,7 +36,7 @@ from study.trials.selection.confirmation import Selection, select_winner
 HOW_TO_READ = (
     'All methods answer the same questions; intervals are 95% over questions, those of "PAN is" question by question.',
     'The best trial was chosen on val, so its value there is optimistic; "confirmed" is not: new runs of the best',
-    "trials, judged once on fresh val questions. Where the value on train, from fewer",
+    "trials, judged once on fresh questions. Where the value on train, from fewer",
     "questions, is far above that on val, the model overfits the training classes. The test split is read once, by",
     "`study/final.py`. The best of several baselines is found by the same questions, which favours it. Settings of",
     "baselines are chosen on val. On val, paper_setting has as many epochs as the trials and at most 8192 pairs in",

@@ -71,7 +71,7 @@ def confirm_best(
         progress[name] = SearchProgress(runs, search.objective, partial(report, name))
         terminal.say(
             f"{name}: the best {counted(len(selections[name].candidates), 'trial')} on val: confirmation by "
-            f"{counted(planned[name], 'run')} from other seeds, on fresh val questions"
+            f"{counted(planned[name], 'run')} from other seeds, on fresh questions"
         )
     rows = [
         progress_row(f"{name} confirmation", planned[name], progress_of_name)
