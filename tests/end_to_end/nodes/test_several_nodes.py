@@ -42,7 +42,7 @@ def eventful(
     second = cluster.add()
     with joined(cluster.address) as addresses:
         wait_until(lambda: len(addresses()) == 2, "two nodes")
-    words = ["--scheduler=none", "--max-epochs=40", f"--num-trials={TRIALS}", "--max-failures=0"]
+    words = ["--sampler=random", "--scheduler=none", "--max-epochs=40", f"--num-trials={TRIALS}", "--max-failures=0"]
     started = commands.start("run", *flags(output, *words, "--ray-address", cluster.address))
 
     def running() -> dict[str, str]:
