@@ -359,5 +359,5 @@ def test_the_best_are_confirmed_and_an_interrupted_confirmation_goes_on(
     for run in selection.chosen.runs:
         assert len(run.history) == selection.winner[2]
         assert [METRIC in epoch for epoch in run.history] == [False] * (len(run.history) - 1) + [True]
-    assert selection.chosen.num_questions == 5 * 100
+    assert selection.chosen.num_questions == 3 * 5 * 100
     assert confirm() == selection

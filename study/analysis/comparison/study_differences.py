@@ -180,12 +180,18 @@ def _compare_flags(contents: Sequence[Content]) -> Iterable[StudyDifference]:
     flags = {name: flag for name, flag in flags_of(StudyConfig).items() if name not in SHOWN_ELSEWHERE}
     described = [
         {
-            flag.option: _flag_text(content.get("config", {}).get(name, flag.default), flag.default_text)
+            flag.option: _flag_text(_flag_value(content, name, flag.default), flag.default_text)
             for name, flag in flags.items()
         }
         for content in contents
     ]
     return _rows(Topic.FLAGS, "", described)
+
+
+def _flag_value(content: Content, name: str, default: Any) -> Any:
+    """Return the value of a flag; if it was not given, the one that the study had, if that is recorded."""
+    value = content.get("config", {}).get(name, default)
+    return content.get("signed", {}).get(name) if value is None else value
 
 
 def _flag_text(value: Any, default_text: str) -> str:

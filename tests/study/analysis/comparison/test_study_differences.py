@@ -67,6 +67,7 @@ def test_first_trials_of_search_spaces(study_content: Content):
 
 def test_flags_that_a_study_does_not_record_have_their_default(study_content: Content):
     first, second = study_content("a"), study_content("b")
+    first["signed"]["sampler"] = "tpe"
     second["config"] |= {"precision": "float32", "fix": ["gate=OR"], "sampler": "random", "max_concurrent": 2}
     assert by_name(first, second) == {
         "flags --sampler": ("tpe", "random"),
