@@ -244,10 +244,9 @@ class TrialRun:
             )
         best = self._ledger.read().best_epoch(task.objective)
         self._best = None if best is None else (int(best["epoch"]), float(best[task.objective.name]))
-        self._baselines = cache.get(
-            ("baselines", self._task_class, seed, config.normalisation),
-            lambda: _own_baselines(task, trainer),
-        )
+        if not self._spec.confirms:  # no table compares runs of the confirmation with these
+            key = ("baselines", self._task_class, seed, config.normalisation)
+            self._baselines = cache.get(key, lambda: _own_baselines(task, trainer))
         self._trainer = trainer
         return trainer
 
