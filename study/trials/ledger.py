@@ -384,20 +384,25 @@ class TrialLedger:
             status=end.status,
             error=end.error,
             history=self.history(),
-            best=self._read_best() if best else None,
+            best=self.read_best() if best else None,
             started=written.started,
             ended=end.ended,
         )
+
+    def read_best(self) -> BestEpoch | None:
+        """Return the scores of all validation questions in the best epoch; None before the first epoch.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        content = self._read(self.best_epoch_file, REMOVE)
+        return None if content is None else parse_model(self.best_epoch_file, content, BestEpoch, REMOVE)
 
     def _require_folder(self) -> None:
         """Raise MachineFault if the folder that `open` made on a disk is gone, which a write would create again."""
         path = local_path(self._config)
         if path is not None and not path.exists():
             raise MachineFault(errno.ENOENT, str(self.folder))
-
-    def _read_best(self) -> BestEpoch | None:
-        content = self._read(self.best_epoch_file, REMOVE)
-        return None if content is None else parse_model(self.best_epoch_file, content, BestEpoch, REMOVE)
 
     def _read(self, file: Location, way_out: str) -> bytes | None:
         return self._fetched[file] if file in self._fetched else read_if_exists(file, way_out)

@@ -1,4 +1,4 @@
-"""Run the confirmation: the best trials of each dataset from other seeds, on the executor that ran the trials."""
+"""Run the confirmation: the candidates of each dataset from other seeds, on the executor that ran the trials."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ def confirm_best(
     budget: Budget,
     terminal: Terminal,
 ) -> None:
-    """Run what the confirmation of the best trials lacks, and show the progress.
+    """Run what the confirmation of the candidates lacks, and show the progress.
 
     Args:
         config: The study.
@@ -70,7 +70,7 @@ def confirm_best(
         runs = [run for candidate in selections[name].candidates for run in candidate.runs]
         progress[name] = SearchProgress(runs, search.objective, partial(report, name))
         terminal.say(
-            f"{name}: the best {counted(len(selections[name].candidates), 'trial')} on val: confirmation by "
+            f"{name}: confirmation of {counted(len(selections[name].candidates), 'trial')}, by "
             f"{counted(planned[name], 'run')} from other seeds, on fresh questions"
         )
     rows = [

@@ -1,4 +1,4 @@
-"""Confirmation: the best trials on val are trained again from other seeds, and judged once on fresh questions.
+"""Confirmation: trials that are good on val are trained again from other seeds, and judged once on fresh questions.
 
 The value by which a trial was chosen among many is optimistic. A run of the confirmation has the trial's configuration,
 another seed and as many epochs as the trial's chosen epoch, on the same schedule. It is judged after its last epoch
@@ -23,6 +23,7 @@ from study.config.identity import as_begun
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import Status, TrialLedger, TrialRecord, rank_completed, read_ledger
 from study.trials.question_scores import interval_of
+from study.trials.selection.candidates import choose_candidates
 
 NUM_SEEDS = 3
 """Number of runs that confirm a trial: the seeds that follow the trial's."""
@@ -33,7 +34,7 @@ QUESTION_SEEDS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One of the best completed trials on val, and its runs.
+    """A completed trial that is good on val, and its runs.
 
     Attributes:
         record: The trial.
@@ -108,7 +109,7 @@ class Selection:
     Attributes:
         objective: The metric.
         planned: The number of trials to confirm, of `--confirm`.
-        candidates: The best completed trials on val, the best first; as many as are to be confirmed, at least one.
+        candidates: The trials of `choose_candidates`, the best on val first; without a confirmation that one.
         epochs_spent: The number of epochs of all runs, those of earlier candidates included.
     """
 
@@ -161,7 +162,7 @@ class Selection:
 
 
 def select_winner(files: DatasetPaths, objective: Objective, records: Sequence[TrialRecord], confirm: int) -> Selection:
-    """Choose the winner among the trials of a dataset, and read the confirmation of the best.
+    """Choose the winner among the trials of a dataset, and read the confirmation of its candidates.
 
     Args:
         files: The dataset's files.
@@ -172,7 +173,7 @@ def select_winner(files: DatasetPaths, objective: Objective, records: Sequence[T
     Raises:
         UserError: If a file is damaged, or runs were asked different numbers of questions.
     """
-    best = rank_completed(records, objective)[: max(confirm, 1)]
+    best = choose_candidates(files.trials, rank_completed(records, objective), objective, max(confirm, 1))
     runs = read_ledger(files.confirmation) if confirm and best else []
     by_id = {run.trial_id: run for run in runs}
     candidates = tuple(

@@ -44,7 +44,7 @@ class PriorRules:
         choice_change: The probability that a choice of the centre changes.
         number_change: The probability that a number of the centre changes.
         scale: The standard deviation of a number's change, in parts of its range.
-        mean_place: The mean place of the centre among the trials so far, the best of which has place 0.
+        mean_place: The mean place of the centre among many trials, the best of which has place 0.
         adopt: The probability that a parameter that the centre lacks starts from another trial's value.
     """
 
@@ -52,7 +52,7 @@ class PriorRules:
     choice_change: Annealed = Annealed(start=0.1, end=0.05)
     number_change: float = 0.3
     scale: Annealed = Annealed(start=0.25, end=0.15)
-    mean_place: float = 2.0
+    mean_place: float = 1.5
     adopt: float = 0.5
 
 
@@ -146,13 +146,18 @@ class PriorSampler(BaseSampler):
         known += [first for first in self._first_trials if not any(_is_same(trial.params, first) for trial in ended)]
         rules, generator = self._rules, self._generator
         from_tpe = not known or generator.random() < rules.tpe_share.after(num_suggested)
-        place = min(int(generator.exponential(rules.mean_place)), len(known) - 1)
         return _Centre(
-            values={} if from_tpe else known[place],
+            values={} if from_tpe else known[_draw_place(len(known), rules.mean_place, generator)],
             known=known,
             choice_change=rules.choice_change.after(num_suggested),
             scale=rules.scale.after(num_suggested),
         )
+
+
+def _draw_place(num_known: int, mean_place: float, generator: np.random.Generator) -> int:
+    """Draw a place; each is less likely than the one before by the same factor, and none is beyond the last."""
+    weights = (mean_place / (1 + mean_place)) ** np.arange(num_known)
+    return int(generator.choice(num_known, p=weights / weights.sum()))
 
 
 def _params_best_first(ended: Sequence[FrozenTrial], direction: StudyDirection) -> list[Mapping[str, Scalar]]:
