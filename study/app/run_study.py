@@ -21,7 +21,7 @@ from study.app.make_examples import make_study_examples
 from study.app.report_page import write_report
 from study.config.choices import Executor
 from study.config.dataset_plan import DatasetPlan
-from study.config.resume import check_same, describe_study
+from study.config.resume import check_same, check_still_free, describe_study
 from study.config.study_config import StudyConfig
 from study.nodes.deployment import describe_code
 from study.nodes.ray_address import configure_ray_environment, describe_cluster, find_cluster
@@ -92,6 +92,7 @@ def conduct_study(
         _note_precision(config, slots, terminal)
         meter = meter or _gpu_meter(config)
         budget = Budget(seconds=config.time_budget_s, gpu_hours=config.max_gpu_hours, meter=meter)
+        check_still_free(config, earlier)
         _write_study(config, prepared, content)
         baselines.write()
         with DriverRecord(config.results, resume_command) as driver:

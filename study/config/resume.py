@@ -16,6 +16,7 @@ from study.config.provenance import provenance
 from study.config.space_description import compare_spaces, record_space
 from study.config.study_config import StudyConfig
 from study.config.study_file import STUDY_SCHEMA, DatasetRecord, read_study
+from study.storage.driver_file import check_no_other_driver
 from study.storage.files import exists, storage_of
 from study.storage.location import Location, in_store
 
@@ -48,8 +49,8 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
     """Return the study.json of an earlier run under this name, or None for a new study.
 
     Raises:
-        UserError: If a study exists and `resume` is off, if the folder holds something else, or if it cannot be
-            written.
+        UserError: If a study exists and `resume` is off or another process runs it, if the folder holds something
+            else, or if it cannot be written.
     """
     root, file = config.results.root, config.results.study
     unfinished = f".{file.name}."  # left by a run that was killed while it wrote the first file
@@ -62,7 +63,24 @@ def find_study(config: StudyConfig) -> dict[str, Any] | None:
         storage_of(root).check_writable(root, "the study", "--output", probe=unfinished)
     if exists_already and not config.resume:
         raise UserError(f"{root}: this study exists; resume it with --resume, or give another --name or --output.")
+    check_no_other_driver(config.results)
     return read_study(file) if exists_already else None
+
+
+def check_still_free(config: StudyConfig, earlier: dict[str, Any] | None) -> None:
+    """Check again, before the first file is written, that no other process has begun the study meanwhile.
+
+    Args:
+        config: The study.
+        earlier: The study.json that `find_study` found.
+
+    Raises:
+        UserError: If one has.
+    """
+    if earlier is None:
+        find_study(replace(config, resume=False))
+    else:
+        check_no_other_driver(config.results)
 
 
 def _is_free(root: Location, unfinished: str) -> bool:

@@ -116,6 +116,21 @@ def is_alive(driver: Driver, now_s: float) -> bool:
     return here if here is not None else now_s - driver.heartbeat_s <= SILENT_AFTER_S
 
 
+def check_no_other_driver(results: StudyPaths) -> None:
+    """Raise UserError if another process on this machine runs the study, or if driver.json is damaged.
+
+    A driver on another machine is not refused: one that was killed there looks alive for minutes.
+    """
+    driver = read_driver(results)
+    if driver is None or driver.state is not DriverState.RUNNING or driver.process == find_process(os.getpid()):
+        return
+    if process_exists(driver):
+        raise UserError(
+            f"{results.root}: process {driver.pid} runs this study since {driver.started}; wait for its end, see "
+            f"study/status.py, or stop it with Ctrl-C or kill {driver.pid}, which loses no finished epoch."
+        )
+
+
 def is_over(driver: Driver | None, now_s: float) -> bool:
     """Return whether trials that are running in the ledger were interrupted; False if that is not known."""
     return driver is not None and not is_alive(driver, now_s)

@@ -1,6 +1,8 @@
 """What makes a study the same study, and what stands in its way."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from study.config.resume import (
     DIGESTS_OF_0_1,
     check_same,
     check_same_flags,
+    check_still_free,
     describe_study,
     find_study,
     keep_choices,
@@ -37,7 +40,8 @@ from study.config.resume import (
 from study.config.space_description import record_space
 from study.config.study_config import StudyConfig
 from study.config.study_file import STUDY_SCHEMA, DatasetRecord, StudyJson, read_study
-from study.storage.files import write_json
+from study.storage.driver_file import DriverRecord, find_process, read_driver
+from study.storage.files import write_json, write_text
 
 Make = Callable[..., StudyConfig]
 
@@ -497,6 +501,30 @@ def test_a_study_is_gone_on_with_only_when_asked(study_config: Make):
     with pytest.raises(UserError, match=r"results/demo: this study exists; resume it with --resume, or give another"):
         find_study(config)
     assert find_study(study_config(resume=True)) == content
+
+
+def test_a_study_that_another_process_began_meanwhile_is_left_alone(study_config: Make):
+    content = {"schema": STUDY_SCHEMA} | {field: {} for field in FIELDS} | {"name": "demo", "signature": ""}
+    new, resumed = study_config(), study_config(resume=True)
+    for config in (new, resumed):
+        check_still_free(config, None)
+    write_json(new.results.study, content)
+    for config in (new, resumed):
+        with pytest.raises(UserError, match=r"results/demo: this study exists"):
+            check_still_free(config, None)
+    check_still_free(resumed, content)
+    with (
+        DriverRecord(new.results),
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child,
+    ):
+        driver = read_driver(new.results)
+        assert driver is not None
+        of_child = driver.model_copy(update={"pid": child.pid, "process": find_process(child.pid)})
+        write_text(new.results.driver, of_child.model_dump_json(by_alias=True))
+        for refuses in (find_study, lambda config: check_still_free(config, content)):
+            with pytest.raises(UserError, match=rf"results/demo: process {child.pid} runs this study since"):
+                refuses(resumed)
+        child.kill()
 
 
 @pytest.mark.parametrize("resume", [False, True])

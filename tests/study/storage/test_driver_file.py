@@ -17,6 +17,7 @@ from study.storage.driver_file import (
     Driver,
     DriverRecord,
     DriverState,
+    check_no_other_driver,
     find_process,
     finish_driver,
     is_alive,
@@ -159,6 +160,26 @@ def test_on_another_machine_the_heartbeat_counts(driver: Callable[..., Driver], 
     elsewhere = driver(process="another machine/1")
     assert process_exists(elsewhere) is None
     assert is_alive(elsewhere, now_s) is alive
+
+
+def test_a_study_that_another_process_runs_is_refused(tmp_path: Path, driver: Callable[..., Driver]):
+    results = StudyPaths(tmp_path)
+
+    def write(**changes: Any) -> None:
+        write_text(results.driver, driver(**changes).model_dump_json(by_alias=True))
+
+    check_no_other_driver(StudyPaths(tmp_path / "new"))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        of_child = {"pid": child.pid, "process": find_process(child.pid)}
+        write(**of_child)
+        with pytest.raises(UserError, match=rf"{tmp_path}: process {child.pid} runs this study since 1970-01-01T00:16"):
+            check_no_other_driver(results)
+        for harmless in (of_child | {"state": DriverState.INTERRUPTED}, {"process": "another machine/1"}, {}):
+            write(**harmless)
+            check_no_other_driver(results)
+        child.kill()
+    write(**of_child)
+    check_no_other_driver(results)
 
 
 @pytest.mark.parametrize("state", DriverState)
