@@ -20,7 +20,7 @@ import torch
 from rule_outcomes import QUESTION_SEED, TEST_SEEDS, VAL_SEEDS, Judged
 
 from pan_model.config import TrialConfig
-from pan_model.data.splits import Split
+from pan_model.data.splits import Split, TaskName
 from pan_model.files import atomic_write
 from pan_model.reproducibility import computing_threads, deterministic_arithmetic
 from pan_model.tasks.task import Task
@@ -40,6 +40,7 @@ def prepare(study: Path, dataset: str) -> PreparedDataset:
         cache_dir=Path(config["cache_dir"]),
         backbone=config["backbone"],
         weights=config["weights"],
+        task=None if config["task"] is None else TaskName(config["task"]),
     )
     (plan,) = chosen.plans
     return prepare_dataset(

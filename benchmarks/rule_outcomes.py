@@ -67,7 +67,7 @@ class FinishedStudy:
         arm: Its arm.
         seed: Its seed.
         objective: The metric and its direction.
-        data: The data and the features, as in study.json.
+        data: The data and the features, as in study.json, and the task if one was chosen.
         first_trials: The configurations of the first trials.
         records: The trials.
         best: The content of best_config.json.
@@ -99,7 +99,8 @@ def read_finished(folder: Path, dataset: str, arm: str, seed: int) -> FinishedSt
         arm=arm,
         seed=seed,
         objective=Objective(**entry["objective"]),
-        data={"fingerprint": entry["data"]["fingerprint"], "features": entry["features"]},
+        data={"fingerprint": entry["data"]["fingerprint"], "features": entry["features"]}
+        | ({"task": task} if (task := study["config"]["task"]) else {}),
         first_trials=[*given, *entry["space"]["first_trials"]],
         records=read_ledger(of_dataset.trials, best=False),
         best=read_json(of_dataset.best_config, "run the study again"),
@@ -179,7 +180,7 @@ def judged_file(folder: Path, data: Mapping[str, Any], found: Found) -> Path:
 
     Args:
         folder: Holds the files of a dataset.
-        data: The data and the features.
+        data: The data, the features, and the task if one was chosen.
         found: The configuration and its epoch; its seed does not count.
     """
     content = {
