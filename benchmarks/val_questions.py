@@ -3,8 +3,9 @@
 Few-shot, for a scorer by the cosine of features: the different pairs of images, the standard error over redraws of the
 questions (the truth is the mean of many random episodes of the same images), the share of redraws whose 95% interval
 contains the truth, and the standard error of a lead over a scorer that has a part of the features. Retrieval, over 24
-scorers: the rank correlation of recall@1 in parts of the gallery with recall@1 in the whole gallery, beside that of two
-halves of the queries in the whole gallery, and the mean standard error. "ours" is reduced, "peer" is full.
+scorers: the rank correlation of recall@1, in parts of the gallery or asked for every image, with that of the queries in
+the whole gallery, beside that of two halves of these queries, and the mean standard error. "ours" is reduced, "peer" is
+full.
 
     python benchmarks/val_questions.py
     python benchmarks/val_questions.py --data-root DATA --weights WEIGHTS.pth   # CUB-200-2011 and In-Shop as well
@@ -141,8 +142,9 @@ def retrieval_rows(name: str, val: FeaturedItems) -> list[Row]:
     halves = (np.array_split(generator.permutation(by_whole.shape[1]), 2) for _ in range(HALVINGS))
     between = [rank_correlation(by_whole[:, one].mean(axis=1), by_whole[:, two].mean(axis=1)) for one, two in halves]
     errors = [float(recall.std(axis=1, ddof=1).mean()) / recall.shape[1] ** 0.5 for recall in (by_parts, by_whole)]
-    num_images, num_parts = len(whole.questions(Split.VAL).gallery), len(parts.parts(Split.VAL))
-    name = f"retrieval, {name}, gallery of {num_images} in {num_parts} parts"
+    num_images = len(whole.questions(Split.VAL).gallery)
+    is_whole = parts.parts(Split.VAL)[0] == whole.questions(Split.VAL)
+    name = f"retrieval, {name}, gallery of {num_images}, {'every image asked' if is_whole else 'in parts'}"
     agreement = rank_correlation(by_parts.mean(axis=1), by_whole.mean(axis=1))
     return [
         Row.less(f"{name}: different pairs of images", *(float(count_pairs(task)) for task in (parts, whole))),

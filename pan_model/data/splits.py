@@ -109,7 +109,7 @@ class ValQuestions(StrEnum):
 
     Attributes:
         REDUCED: Few-shot: `pan_model.tasks.balanced_episodes`. Retrieval: a large gallery is searched in four parts,
-            and a smaller sample of train is watched.
+            every image of a small one is asked, and a smaller sample of train is watched.
         FULL: As in studies before this choice. Few-shot: 100 random episodes. Retrieval: the whole gallery.
     """
 

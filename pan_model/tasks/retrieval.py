@@ -23,7 +23,7 @@ TRAIN_SAMPLE = {ValQuestions.REDUCED: (100, 250), ValQuestions.FULL: (200, 1000)
 
 
 NUM_PARTS = 4
-MIN_GALLERY = 50
+MIN_GALLERY = 100
 """The parts of a gallery on val, and the fewest images of a part; a smaller gallery on val is not divided."""
 
 ROLES_PURPOSE = 6
@@ -47,10 +47,12 @@ class Retrieval(NamedTuple):
 class RetrievalTask(SameClassTask):
     """Every query of a split is a question: is an image of its product among the best-scored of the gallery?
 
-    On val, the products are divided into 4 parts, unless a part has fewer than 50 gallery images, and each query is
-    searched in the gallery of its own part. The full questions on val, like those on test, have the whole gallery. On
-    train the queries and the gallery are a fixed sample. All seeds have the same questions. In a dataset without
-    official roles, the images of each class are queries and gallery images by turns.
+    On val, the products of a large gallery are divided into 4 parts, and each query is searched in the gallery of its
+    own part. If a part would have fewer than 100 images, the gallery stays whole, and after the queries the gallery
+    images are asked among the queries, so that every image is asked once. The full questions on val, like those on
+    test, are the queries in the whole gallery. On train the queries and the gallery are a fixed sample. All seeds have
+    the same questions. In a dataset without official roles, the images of each class are queries and gallery images by
+    turns.
 
     Raises:
         UserError: A split has no query with a match in the gallery.
@@ -70,7 +72,8 @@ class RetrievalTask(SameClassTask):
         self._questions = {split: self._collect(split) for split in Split}
         self._parts: dict[Split, tuple[Retrieval, ...]] = {split: (self._questions[split],) for split in Split}
         if self.val_questions is ValQuestions.REDUCED:
-            self._parts[Split.VAL] = divide(self._questions[Split.VAL], featured.classes)
+            whole = self._questions[Split.VAL]
+            self._parts[Split.VAL] = divide(whole, featured.classes) or exchange(whole, featured.classes)
 
     def questions(self, split: Split) -> Retrieval:
         """Return the queries and the gallery of a split."""
@@ -94,9 +97,8 @@ class RetrievalTask(SameClassTask):
         """Draw queries and a gallery from the images of val, and exchange the roles for a second part."""
         items, classes = self.featured.splits[Split.VAL], self.featured.classes
         shuffled = np.random.default_rng([seed, ROLES_PURPOSE]).permutation(items)
-        first, second = (np.sort(half) for half in alternate(shuffled, classes[shuffled]))
-        second = second[np.isin(classes[second], classes[first])]  # a product's only image has no match
-        return tuple(Retrieval(queries, np.setdiff1d(items, queries), 0) for queries in (first, second) if len(queries))
+        queries, gallery = (np.sort(half) for half in alternate(shuffled, classes[shuffled]))
+        return exchange(Retrieval(queries, gallery, 0), classes)
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -140,8 +142,8 @@ class RetrievalTask(SameClassTask):
 def divide(questions: Retrieval, classes: Int[np.ndarray, "N"]) -> tuple[Retrieval, ...]:
     """Divide the products of queries and gallery into 4 parts, always in the same way.
 
-    All queries and gallery images are kept, in their order. If the gallery of a part had fewer than 50 images, the
-    questions stay whole: few images are quickly searched, and the best of few is easily found.
+    All queries and gallery images are kept, in their order. Nothing is returned if the gallery of a part would have
+    fewer than 100 images: few images are quickly searched, and the best of few is easily found.
 
     Args:
         questions: The queries, which all have a match, and the gallery.
@@ -152,11 +154,24 @@ def divide(questions: Retrieval, classes: Int[np.ndarray, "N"]) -> tuple[Retriev
     part_of = np.random.default_rng(PARTS_SEED).permutation(len(products))[place] % NUM_PARTS
     of_query, of_image = part_of[: len(queries)], part_of[len(queries) :]
     if min(np.bincount(of_image, minlength=NUM_PARTS)) < MIN_GALLERY or len(np.unique(of_query)) < NUM_PARTS:
-        return (questions,)
+        return ()
     return tuple(
         Retrieval(queries[of_query == part], gallery[of_image == part], num_unasked if part == 0 else 0)
         for part in range(NUM_PARTS)
     )
+
+
+def exchange(questions: Retrieval, classes: Int[np.ndarray, "N"]) -> tuple[Retrieval, Retrieval]:
+    """Return the questions, and as many again: each gallery image with a match is asked among all other images.
+
+    Args:
+        questions: The queries, which all have a match, and the gallery.
+        classes: The products of all items, shape (N,).
+    """
+    queries, gallery, _ = questions
+    matched = np.isin(classes[gallery], classes[queries])  # a product's only image has no match
+    others = np.sort(np.concatenate([queries, gallery[~matched]]))
+    return questions, Retrieval(gallery[matched], others, 0)
 
 
 def sample_products(

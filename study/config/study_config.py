@@ -313,7 +313,7 @@ class StudyConfig:
         ValQuestions,
         "|".join(ValQuestions),
         "which questions few-shot and retrieval ask on val: `full` as in earlier releases, `reduced` with at most a "
-        "third of the pairs",
+        "third of the pairs, or with all pairs of a small gallery",
         group=Group.SEARCH,
         default_text="`reduced`; a resumed study keeps its choice",
         signed=Signed.DATASET,

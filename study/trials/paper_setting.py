@@ -60,7 +60,7 @@ FINAL_MIN_EPOCHS = 100
 
 TRAIN_AND_VAL = (Split.TRAIN, Split.VAL)
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 """Part of the cache key. Increase it when a change of the code changes the result of a training."""
 
 

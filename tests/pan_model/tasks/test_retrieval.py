@@ -90,7 +90,7 @@ def test_a_scorer_that_knows_the_products_makes_no_mistake(
 ):
     scores = retrieval.evaluate(knows(stocked.classes), split)
     assert list(scores) == ["recall@1"]
-    assert scores["recall@1"].tolist() == [1.0] * len(retrieval.questions(split).queries)
+    assert scores["recall@1"].tolist() == [1.0] * sum(len(part.queries) for part in retrieval.parts(split))
 
 
 @pytest.mark.parametrize("split", Split)
@@ -103,12 +103,11 @@ def test_recall_is_whether_a_match_is_among_the_best_of_the_gallery(
     scores = retrieval.evaluate_fully(doubtful, split)
     assert list(scores) == [f"recall@{k}" for k in (1, 10, 20, 30, 40, 50)]
     assert retrieval.evaluate(doubtful, split)["recall@1"].tolist() == scores["recall@1"].tolist()
-    queries, gallery, num_unasked = retrieval.questions(split)
-    assert num_unasked == 0
+    asked = [(query, part.gallery) for part in retrieval.parts(split) for query in part.queries.tolist()]
     assert retrieval.left_out == {}
     for k in RECALL_AT:
         expected: list[float] = []
-        for query in queries.tolist():
+        for query, gallery in asked:
             of_query = doubtful(np.array([[query]]), gallery[None, :, None])[0, 0]
             best = gallery[np.argsort(-of_query)[:k]]
             expected.append(float((stocked.classes[best] == stocked.classes[query]).any()))
@@ -273,10 +272,20 @@ def test_queries_are_ranked_in_the_gallery_of_their_part():
     assert task.evaluate(doubtful, Split.VAL)["recall@1"].tolist() == expected
 
 
-@pytest.mark.parametrize(("num_products", "rule"), [(203, ValQuestions.FULL), (60, ValQuestions.REDUCED)])
-def test_full_questions_and_small_galleries_are_searched_as_a_whole(num_products: int, rule: ValQuestions):
-    task = RetrievalTask(shop_of(num_products), seed=0, val_questions=rule)
+def test_full_questions_are_searched_in_the_whole_gallery():
+    task = RetrievalTask(shop_of(203), seed=0, val_questions=ValQuestions.FULL)
     assert task.parts(Split.VAL) == (task.questions(Split.VAL),)
+
+
+def test_in_a_small_gallery_on_val_every_image_is_asked_once():
+    stocked = shop_of(60)
+    val, classes = stocked.splits[Split.VAL], stocked.classes.copy()
+    classes[val[0]] = classes.max() + 1  # a product of one image has no match
+    task = RetrievalTask(replace(stocked, classes=classes), seed=0)
+    first, second = task.parts(Split.VAL)
+    assert first == task.questions(Split.VAL)
+    assert second.queries.tolist() == first.gallery[first.gallery != val[0]].tolist()
+    assert second.gallery.tolist() == [val[0], *first.queries.tolist()]
 
 
 def test_on_train_a_fixed_sample_is_asked():
