@@ -143,8 +143,8 @@ def retrieval_rows(name: str, val: FeaturedItems) -> list[Row]:
     between = [rank_correlation(by_whole[:, one].mean(axis=1), by_whole[:, two].mean(axis=1)) for one, two in halves]
     errors = [float(recall.std(axis=1, ddof=1).mean()) / recall.shape[1] ** 0.5 for recall in (by_parts, by_whole)]
     num_images = len(whole.questions(Split.VAL).gallery)
-    is_whole = parts.parts(Split.VAL)[0] == whole.questions(Split.VAL)
-    name = f"retrieval, {name}, gallery of {num_images}, {'every image asked' if is_whole else 'in parts'}"
+    is_divided = len(parts.parts(Split.VAL)[0].gallery) < num_images
+    name = f"retrieval, {name}, gallery of {num_images}, {'in parts' if is_divided else 'every image asked'}"
     agreement = rank_correlation(by_parts.mean(axis=1), by_whole.mean(axis=1))
     return [
         Row.less(f"{name}: different pairs of images", *(float(count_pairs(task)) for task in (parts, whole))),
