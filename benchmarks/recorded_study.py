@@ -11,7 +11,7 @@ from pan_model.objective import Objective
 from study.storage.files import read_json
 from study.storage.paths import StudyPaths
 from study.trials.ledger import Status, TrialLedger, TrialRecord, read_ledger
-from study.trials.paper_setting import setting_of_search
+from study.trials.selection.candidates import is_one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class RecordedStudy:
         max_epochs: The last epoch of a trial.
         trials: The completed trials.
         scores: The score of each validation question, by trial and epoch.
-        paper_setting: The configuration that no rule stops.
+        first_trials: The parameters of the search space's first trials, which no rule stops.
     """
 
     name: str
@@ -32,7 +32,11 @@ class RecordedStudy:
     max_epochs: int
     trials: Sequence[TrialRecord]
     scores: Mapping[tuple[str, int], Sequence[float]]
-    paper_setting: Mapping[str, Scalar]
+    first_trials: Sequence[Mapping[str, Scalar]]
+
+    def may_stop(self, trial: TrialRecord) -> bool:
+        """Return whether a rule may stop a trial."""
+        return not is_one_of(trial, self.first_trials)
 
     def best_value(self, trial: TrialRecord) -> float:
         """Return the signed value of a trial's best epoch."""
@@ -74,5 +78,5 @@ def _read_dataset(paths: StudyPaths, dataset: str, entry: Mapping[str, Any]) -> 
         max_epochs=int(entry["max_epochs"]),
         trials=completed,
         scores=scores,
-        paper_setting=setting_of_search(dataset, int(entry["max_epochs"])),
+        first_trials=entry["space"]["first_trials"],
     )

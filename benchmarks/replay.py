@@ -38,7 +38,6 @@ from pan_model.objective import Objective
 from pan_model.scores import Interval, mean_interval
 from study.analysis.uncertainty import spearman
 from study.trials.ledger import TrialRecord
-from study.trials.paper_setting import is_setting
 from study.tuning.serial_executor import SerialTrial
 from study.tuning.stopping.paired import PairedRule
 from study.tuning.stopping.rule import StoppingRule
@@ -165,13 +164,13 @@ def replay(study: RecordedStudy, rule: StoppingRule, order: Sequence[TrialRecord
     best, epochs, completed = max(study.trials, key=study.best_value), 0, list[TrialRecord]()
     missed_best = False
     for trial in order:
-        protected, stopped = is_setting(trial.config, study.paper_setting), False
+        stopped = False
         for epoch in trial.history:
             epochs += 1
             if epoch is trial.history[-1]:
                 break
             value = float(epoch[study.objective.name])
-            if rule.stops(trial.trial_id, trial.config, int(epoch["epoch"]), value) and not protected:
+            if rule.stops(trial.trial_id, trial.config, int(epoch["epoch"]), value) and study.may_stop(trial):
                 stopped = True
                 break
         if not stopped:
@@ -189,7 +188,7 @@ def replay_pasha(
     open_rungs: int | None = 2,
     complete_winner: bool = False,
 ) -> Outcome:
-    """Run the trials under PASHA, where paper_setting is never paused.
+    """Run the trials under PASHA, where first trials are never paused.
 
     Args:
         study: The study.
@@ -198,7 +197,7 @@ def replay_pasha(
         complete_winner: Train the winner to its own end, which counts as epochs and in its value.
     """
     curves = [study.values(trial) for trial in order]
-    never_paused = [place for place, trial in enumerate(order) if is_setting(trial.config, study.paper_setting)]
+    never_paused = [place for place, trial in enumerate(order) if not study.may_stop(trial)]
     run = run_pasha(curves, study.max_epochs, open_rungs=open_rungs, never_paused=never_paused)
     curve, ran = curves[run.winner], run.epochs[run.winner]
     best = max(study.best_value(trial) for trial in study.trials)

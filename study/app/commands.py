@@ -138,7 +138,7 @@ def _is_finished(config: StudyConfig) -> bool:
         records = read_for_search(files.trials, objective, plan.max_epochs)
         if count_missing(records, plan.num_trials):
             return False
-        if select_winner(files, objective, records, config.num_confirmed).missing:
+        if select_winner(files, objective, records, config.num_confirmed, plan.space.first_trials).missing:
             return False
     return True
 

@@ -16,7 +16,7 @@ from study.config.dataset_plan import DatasetPlan
 from study.config.space_description import describe_space
 from study.config.study_config import StudyConfig
 from study.trials.first_trials import FirstTrials
-from study.trials.selection.confirmation import NUM_SEEDS
+from study.trials.selection.confirmation import most_runs
 from study.tuning.stopping.paired import MIN_FINISHED
 from study.tuning.stopping.top_k import comparable_k
 
@@ -63,13 +63,12 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
 
 def _describe_confirmation(config: StudyConfig, plan: DatasetPlan) -> list[str]:
     """Describe the confirmation, and what it costs at most."""
-    confirmed = min(config.num_confirmed, plan.num_trials)
-    if not confirmed:
+    runs = most_runs(config.num_confirmed, plan.num_trials, len(plan.space.first_trials))
+    if not runs:
         return ["  the best trial on val is not confirmed (--confirm 0)"]
-    runs = confirmed * NUM_SEEDS
     return [
-        f"  confirmation: the best {counted(confirmed, 'trial')} on val are trained from {NUM_SEEDS} other seeds and "
-        f"judged once on fresh questions: {runs} runs of as many epochs as each trial's best, at most "
+        f"  confirmation: the best trials on val, and first trials that may be as good, are trained from other seeds "
+        f"and judged once on fresh questions: at most {runs} runs of as many epochs as each trial's best, at most "
         f"{counted(runs * plan.max_epochs, 'epoch')}"
     ]
 

@@ -14,7 +14,7 @@ from study.storage.paths import DatasetPaths, StudyPaths
 from study.terminal import Terminal
 from study.trials.ledger import TrialRecord, read_ledger
 from study.trials.preparation import PreparedDataset
-from study.trials.selection.confirmation import select_winner
+from study.trials.selection.confirmation import select_in_study
 
 
 def make_study_examples(
@@ -91,8 +91,8 @@ def make_examples_again(
         source = _Source(best_config=file, data_root=data_root, cache_dir=cache_dir, weights=weights)
         prepared = prepare_again(best, source, terminal)
         files = paths.dataset(dataset)
-        records, objective = read_ledger(files.trials, best=False), prepared.row.task.objective
-        found = select_winner(files, objective, records, entries[dataset].get("confirm", 0)).candidate
+        records = read_ledger(files.trials, best=False)
+        found = select_in_study(files, entries[dataset], records).candidate
         if found is None:
             raise UserError(
                 f"{files.trials}: holds no completed trial; study/collate.py {paths.root} brings it up to date."

@@ -80,6 +80,15 @@ def with_more_epochs(config: Mapping[str, Scalar], max_epochs: int) -> dict[str,
     )
 
 
+def has_params(config: Mapping[str, Scalar], params: Mapping[str, Scalar]) -> bool:
+    """Return whether a configuration has the given values of the given parameters, whatever its others are.
+
+    >>> has_params({"gate": "XOR", "seed": 1}, {"gate": "XOR"}), has_params({"gate": "OR"}, {"gate": "XOR"})
+    (True, False)
+    """
+    return all(name in config and config[name] == value for name, value in params.items())
+
+
 def content_of(features: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries that identify features: all except the name and the part of the weights, whose hash is there.
 

@@ -367,9 +367,9 @@ class StudyConfig:
         None,
         int,
         "K",
-        "when the trials have ended, train K of them, the best on val and those most likely to be better, again from "
-        "3 other seeds, each with other classes held out, and judge them once on fresh questions; the best there wins. "
-        "0: the best on val wins",
+        "when the trials have ended, train K of them, the best on val and those most likely to be better, and first "
+        "trials that may be as good again from 3 other seeds, each with other classes held out, and judge them once "
+        "on fresh questions; the best there wins. 0: the best on val wins",
         group=Group.SEARCH,
         default_text="3; a resumed study keeps its choice",
     )

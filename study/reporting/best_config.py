@@ -10,14 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from pan_model.errors import UserError
-from pan_model.objective import Objective
 from study.storage.files import parse_json, read_if_exists, write_json
 from study.storage.json_models import JsonModel, JsonScalar, parse_model
 from study.storage.location import Location, local_path
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import Status, TrialRecord
 from study.trials.question_scores import as_entry
-from study.trials.selection.confirmation import Candidate, Selection, select_winner
+from study.trials.selection.confirmation import Candidate, Selection, select_in_study
 
 SCHEMA_FILE = Path(__file__).parents[1] / "best_config.schema.json"
 BEST_CONFIG_SCHEMA = "pan-study/best-config/1"
@@ -151,6 +150,7 @@ class CandidateEntry(JsonModel, extra="forbid"):
     seeds: list[CountOrNone]
     per_seed: list[float]
     failed: CountOrNone
+    first_trial: bool = False
 
 
 class ConfirmationEntry(JsonModel, extra="forbid"):
@@ -194,7 +194,7 @@ def export_best_config(results: DatasetPaths, study: dict[str, Any], records: li
     """
     of_dataset = study["datasets"][results.dataset]
     objective = of_dataset["objective"]
-    selection = select_winner(results, Objective(**objective), records, of_dataset.get("confirm", 0))
+    selection = select_in_study(results, of_dataset, records)
     if selection.winner is None:
         return False
     record, value, epoch = selection.winner
@@ -249,6 +249,7 @@ def _describe_candidate(candidate: Candidate) -> dict[str, Any]:
         "seeds": candidate.judged_seeds,
         "per_seed": candidate.per_seed,
         "failed": len(candidate.failed),
+        "first_trial": candidate.is_first,
     }
 
 

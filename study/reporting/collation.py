@@ -14,7 +14,7 @@ from study.storage.files import copy_all, exists, storage_of
 from study.storage.location import Location, absolute, local_path
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import TrialLedger, TrialRecord, read_ledger
-from study.trials.selection.confirmation import select_winner
+from study.trials.selection.confirmation import select_in_study
 
 
 class Collated(NamedTuple):
@@ -64,7 +64,7 @@ def read_with_winner(files: DatasetPaths, entry: Mapping[str, Any]) -> list[Tria
         entry: The dataset's entry in study.json.
     """
     records = read_ledger(files.trials, best=False)
-    selection = select_winner(files, Objective(**entry["objective"]), records, entry.get("confirm", 0))
+    selection = select_in_study(files, entry, records)
     kept = {candidate.trial_id for candidate in selection.candidates}
     return [
         TrialLedger(files.trials / record.trial_id).read() if record.trial_id in kept else record for record in records

@@ -18,7 +18,18 @@ def describe_confirmation(selection: Selection) -> str:
     if chosen is None:
         return f"not confirmed ({selection.why_not})"
     asked = f"{counted(chosen.num_questions, 'fresh question')}, {counted(len(chosen.judged), 'seed')}"
-    return f"at confirmation {chosen.confirmed} ({asked})"
+    return f"at confirmation {chosen.confirmed} ({asked}{_describe_gain(selection)})"
+
+
+def _describe_gain(selection: Selection) -> str:
+    """Return what the search has gained over the search space's first trials; empty if that is not known."""
+    chosen, first = selection.chosen, selection.best_first
+    if chosen is None or first is None:
+        return ""
+    if chosen is first:
+        return "; a first trial of the search space: no other was better"
+    lead = chosen.ahead_of(first)
+    return "" if lead is None else f"; ahead of the best first trial, {first.record.number}, by {lead}"
 
 
 def describe_values(selection: Selection, test: Interval | None) -> str:
@@ -43,7 +54,9 @@ def candidate_rows(selection: Selection) -> list[tuple[str, str, str, str, str]]
     """Return a row for each candidate: the trial, its values, the value of each seed, and what became of its runs."""
     return [
         (
-            _name(candidate) + (", winner" if candidate is selection.candidate else ""),
+            _name(candidate)
+            + (", a first trial" if candidate.is_first else "")
+            + (", winner" if candidate is selection.candidate else ""),
             selected_text(candidate),
             "" if candidate.confirmed is None else str(candidate.confirmed),
             ", ".join(f"{value:.4f}" for value in candidate.per_seed),

@@ -26,7 +26,7 @@ from study.storage.paths import StudyPaths
 from study.terminal import duration
 from study.trials.ledger import Status, TrialRecord, count_by_status, count_ended, read_ledger
 from study.trials.more_epochs import as_searched, count_missing
-from study.trials.selection.confirmation import Selection, select_winner
+from study.trials.selection.confirmation import Selection, select_in_study
 
 QUIET_S = 600.0
 """Seconds without an epoch after which a study without driver.json counts as interrupted."""
@@ -74,7 +74,7 @@ def describe_status(
         times = _times(files.trials, records)
         last += [times.last] if times else []
         searched = as_searched(records, files.trials, Objective(**entry["objective"]), entry["max_epochs"])
-        selection = select_winner(files, Objective(**entry["objective"]), records, entry.get("confirm", 0))
+        selection = select_in_study(files, entry, records)
         missing += count_missing(searched, entry["num_trials"]) + selection.missing
         by_dataset += _describe_dataset(dataset, entry, records, selection, times, now, over)
     if driver is None:

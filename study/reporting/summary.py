@@ -31,7 +31,7 @@ from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.first_trials import find_trial
 from study.trials.ledger import Status, TrialLedger, TrialRecord
 from study.trials.question_scores import QuestionLists, Settings, describe_lead, read_baselines, read_settings
-from study.trials.selection.confirmation import Selection, select_winner
+from study.trials.selection.confirmation import Selection, select_in_study
 
 HOW_TO_READ = (
     'All methods answer the same questions; intervals are 95% over questions, those of "PAN is" question by question.',
@@ -94,7 +94,7 @@ def summarise_dataset(files: DatasetPaths, entry: Mapping[str, Any], records: li
         UserError: If a file is damaged, or methods were not scored on the same questions.
     """
     objective = Objective(**entry["objective"])
-    selection = select_winner(files, objective, records, entry.get("confirm", 0))
+    selection = select_in_study(files, entry, records)
     best = selection.winner
     ended = [record for record in records if record.status in (Status.COMPLETED, Status.STOPPED)]
     winner, _, epoch = best or (None, 0.0, 0)

@@ -33,7 +33,7 @@ from study.trials.ledger import Status, TrialLedger, TrialRecord, read_ledger
 from study.trials.paper_setting import is_setting, setting_of_search
 from study.trials.preparation import PreparedDataset
 from study.trials.question_scores import interval_of, read_baselines
-from study.trials.selection.confirmation import select_winner
+from study.trials.selection.confirmation import select_in_study
 
 
 class BaselineJob(NamedTuple):
@@ -172,7 +172,7 @@ class SharedBaselines:
         """Score what depends on the winner's normalisation if the winner is of a version that did not."""
         for dataset, task in self._tasks.items():
             files = self._config.results.dataset(dataset)
-            winner = select_winner(files, task.objective, self._records(dataset), self._config.num_confirmed).winner
+            winner = select_in_study(files, self._content["datasets"][dataset], self._records(dataset)).winner
             if winner is None:
                 continue
             file = self._ledger(dataset, winner[0]).baselines_file

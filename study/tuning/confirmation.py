@@ -97,7 +97,7 @@ def confirm_best(
 def read_selection(search: DatasetSearch, confirm: int) -> Selection:
     """Read the candidates of a dataset, and their runs so far."""
     records = read_ledger(search.paths.trials, best=False)
-    return select_winner(search.paths, search.objective, records, confirm)
+    return select_winner(search.paths, search.objective, records, confirm, search.first_trials)
 
 
 def missing_runs(search: DatasetSearch, selection: Selection) -> tuple[TrialSpec, ...]:

@@ -1,7 +1,7 @@
 """The search of a study on one dataset: space, objective, limits and files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pan_model.data.splits import ValQuestions
@@ -9,7 +9,7 @@ from pan_model.flat import Scalar
 from pan_model.model.precision import Precision
 from pan_model.objective import Objective
 from search_spaces import SearchSpace
-from study.config.identity import trial_id
+from study.config.identity import has_params, trial_id
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import TrialLedger, TrialRecord
 from study.trials.more_epochs import read_for_search
@@ -30,7 +30,7 @@ class DatasetSearch:
         seed: The seed of every trial.
         fingerprint: The fingerprint of the dataset's items.
         features: The description of the features, as in best_config.json.
-        paper_setting: The baseline's configuration without the seed. A trial with it is never stopped.
+        first_trials: Parameters of the space's own first trials, without those that were given.
         task: The task of `--task`; None for the dataset's default.
         val_questions: Which questions are asked on val; full also if the dataset has no choice.
         precision: The precision of every trial's products over pairs.
@@ -46,7 +46,7 @@ class DatasetSearch:
     seed: int
     fingerprint: str
     features: Mapping[str, Any]
-    paper_setting: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    first_trials: tuple[Mapping[str, Scalar], ...] = ()
     task: str | None = None
     val_questions: ValQuestions = ValQuestions.FULL
     precision: Precision = Precision.FLOAT32
@@ -77,6 +77,14 @@ class DatasetSearch:
     def records(self) -> list[TrialRecord]:
         """Read the trials as this search sees them: completed ones that get more epochs are running."""
         return read_for_search(self.paths.trials, self.objective, self.max_epochs)
+
+    def may_stop(self, config: Mapping[str, Scalar]) -> bool:
+        """Return whether a trial may be stopped early.
+
+        First trials are what the others must beat, and the paper's setting is a baseline: all their epochs count.
+        """
+        kept = (*self.first_trials, self.space.paper_setting)
+        return not any(params and has_params(config, params) for params in kept)
 
     def ledger(self, trial_id: str) -> TrialLedger:
         """Return the ledger of one trial."""

@@ -18,7 +18,6 @@ from study.terminal import Terminal
 from study.trials.first_trials import FirstTrials
 from study.trials.ledger import TrialRecord
 from study.trials.more_epochs import count_missing
-from study.trials.paper_setting import setting_of_search
 from study.trials.preparation import PreparedDataset
 from study.trials.shared_baselines import SharedBaselines
 from study.trials.tensorboard_events import HparamsColumns
@@ -130,7 +129,7 @@ def _dataset_search(
         seed=config.seed,
         fingerprint=prepared.fingerprint,
         features=prepared.features,
-        paper_setting=setting_of_search(plan.dataset, plan.max_epochs),
+        first_trials=plan.space.first_trials,
         task=plan.options.task,
         val_questions=prepared.val_questions,
         precision=config.precision,

@@ -112,7 +112,7 @@ def test_a_replay_counts_epochs_and_the_value_lost(pasha: Any, mode: Any):
         max_epochs=9,
         trials=trials,
         scores={},
-        paper_setting={"gate": "XOR"},
+        first_trials=[{"gate": "XOR"}],
     )
     paused = replay.replay_pasha(study, trials)
     assert (paused.epochs, paused.missed_best) == (1 + 3 + 1, True)

@@ -9,8 +9,9 @@ have the same classes and questions, run by run. A candidate's value is the mean
 The ledger of a run is confirmation/<trial_id>-epoch<E>-seed<N>/. A trial whose chosen epoch changes has other runs.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +23,8 @@ from pan_model.scores import Interval
 from study.config.identity import as_begun
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import Status, TrialLedger, TrialRecord, rank_completed, read_ledger
-from study.trials.question_scores import interval_of
-from study.trials.selection.candidates import choose_candidates
+from study.trials.question_scores import interval_ahead, interval_of
+from study.trials.selection.candidates import choose_candidates, is_one_of
 
 NUM_SEEDS = 3
 """Number of runs that confirm a trial: the seeds that follow the trial's."""
@@ -40,14 +41,16 @@ class Candidate:
         record: The trial.
         value: The value on val in the chosen epoch, by which the trial was selected.
         epoch: The chosen epoch.
-        runs: The runs that have begun, in the order of seeds, with their scores of all questions.
         objective: The metric.
+        is_first: Whether it is one of the first trials of the search space.
+        runs: The runs that have begun, in the order of seeds, with their scores of all questions.
     """
 
     record: TrialRecord
     value: float
     epoch: int
     objective: Objective
+    is_first: bool = False
     runs: tuple[TrialRecord, ...] = ()
 
     @property
@@ -97,6 +100,12 @@ class Candidate:
         questions = best.questions.get(self.objective.name) if best is not None and best.epoch == self.epoch else None
         return interval_of(questions) if questions else None
 
+    def ahead_of(self, other: "Candidate") -> Interval | None:
+        """Return the confirmed lead over another candidate, question by question; None without the same questions."""
+        if not self.judged or self.judged_seeds != other.judged_seeds:
+            return None
+        return interval_ahead(np.concatenate(self._questions), np.concatenate(other._questions))
+
     @property
     def _questions(self) -> list[list[float]]:
         return [run.best.questions[self.objective.name] for run in self.judged if run.best is not None]
@@ -108,7 +117,7 @@ class Selection:
 
     Attributes:
         objective: The metric.
-        planned: The number of trials to confirm, of `--confirm`.
+        planned: The number of trials to confirm beside the first trials, of `--confirm`.
         candidates: The trials of `choose_candidates`, the best on val first; without a confirmation that one.
         epochs_spent: The number of epochs of all runs, those of earlier candidates included.
     """
@@ -138,6 +147,12 @@ class Selection:
         return best[0] if best is not None else None
 
     @property
+    def best_first(self) -> Candidate | None:
+        """The best first trial by the confirmation; None if the winner is not confirmed, or no first trial was."""
+        firsts = [candidate for candidate in self.candidates if candidate.is_first]
+        return replace(self, candidates=tuple(firsts)).chosen if self.chosen is not None else None
+
+    @property
     def candidate(self) -> Candidate | None:
         """The winner as a candidate: the confirmed one, or else the best on val; None if no trial completed."""
         return self.chosen or next(iter(self.candidates), None)
@@ -161,19 +176,33 @@ class Selection:
         return f"{runs - self.missing} of {counted(runs, 'run')} of the confirmation have ended"
 
 
-def select_winner(files: DatasetPaths, objective: Objective, records: Sequence[TrialRecord], confirm: int) -> Selection:
+def select_in_study(files: DatasetPaths, entry: Mapping[str, Any], records: Sequence[TrialRecord]) -> Selection:
+    """Choose the winner of a dataset as `select_winner` does, by the dataset's entry in study.json."""
+    first_trials = entry.get("space", {}).get("first_trials", [])
+    return select_winner(files, Objective(**entry["objective"]), records, entry.get("confirm", 0), first_trials)
+
+
+def select_winner(
+    files: DatasetPaths,
+    objective: Objective,
+    records: Sequence[TrialRecord],
+    confirm: int,
+    first_trials: Sequence[Mapping[str, Scalar]] = (),
+) -> Selection:
     """Choose the winner among the trials of a dataset, and read the confirmation of its candidates.
 
     Args:
         files: The dataset's files.
         objective: The metric.
         records: The dataset's trials.
-        confirm: The number of trials to confirm; 0 for none.
+        confirm: The number of trials to confirm beside the first trials; 0 for no confirmation.
+        first_trials: The parameters of the search space's first trials.
 
     Raises:
         UserError: If a file is damaged, or runs were asked different numbers of questions.
     """
-    best = choose_candidates(files.trials, rank_completed(records, objective), objective, max(confirm, 1))
+    ranked = rank_completed(records, objective)
+    best = choose_candidates(files.trials, ranked, objective, confirm, first_trials) if confirm else ranked[:1]
     runs = read_ledger(files.confirmation) if confirm and best else []
     by_id = {run.trial_id: run for run in runs}
     candidates = tuple(
@@ -182,6 +211,7 @@ def select_winner(files: DatasetPaths, objective: Objective, records: Sequence[T
             value=value,
             epoch=epoch,
             objective=objective,
+            is_first=is_one_of(record, first_trials),
             runs=tuple(
                 by_id[name]
                 for seed in (seeds_of(record) if by_id else ())
@@ -197,6 +227,17 @@ def select_winner(files: DatasetPaths, objective: Objective, records: Sequence[T
         candidates=candidates,
         epochs_spent=sum(len(run.history) for run in runs),
     )
+
+
+def most_runs(confirm: int, num_trials: int, num_first: int) -> int:
+    """Return the largest number of runs that a confirmation may need.
+
+    Args:
+        confirm: The number of trials to confirm beside the first trials; 0 for no confirmation.
+        num_trials: The number of trials of the study.
+        num_first: The number of first trials of the search space.
+    """
+    return NUM_SEEDS * min(confirm + num_first, num_trials) if confirm else 0
 
 
 def seeds_of(record: TrialRecord) -> tuple[int, ...]:

@@ -8,7 +8,6 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from study.config.study_config import StudyConfig
 from study.trials.ledger import Status, TrialRecord
-from study.trials.paper_setting import is_setting
 from study.trials.trial import spec_of
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.stopping.failures import FailureCount
@@ -64,10 +63,10 @@ class LedgerASHA(ASHAScheduler):
                 rung[trial.trial_id] = rung.pop(trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return whether a trial continues after an epoch, and write a stop to the ledger; paper_setting continues."""
+        """Return whether a trial continues after an epoch, and write a stop to the ledger."""
         decision, spec = super().on_trial_result(tune_controller, trial, result), spec_of(trial.config)
-        if decision == TrialScheduler.STOP and is_setting(spec.config, self._search.paper_setting):
-            return TrialScheduler.CONTINUE  # the baseline of the study: all its epochs count
+        if decision == TrialScheduler.STOP and not self._search.may_stop(spec.config):
+            return TrialScheduler.CONTINUE
         if decision == TrialScheduler.STOP:
             self._search.ledger(spec.trial_id).close(Status.STOPPED)
         return decision

@@ -8,7 +8,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from study.config.study_config import StudyConfig
 from study.trials.ledger import Status, TrialRecord
-from study.trials.paper_setting import is_setting
 from study.trials.trial import spec_of
 from study.tuning.dataset_search import DatasetSearch
 from study.tuning.stopping.failures import FailureCount
@@ -17,7 +16,7 @@ from study.tuning.stopping.rule import StoppingRule
 
 
 class RuleScheduler(FIFOScheduler):
-    """Stop the trials that a rule stops, and write stops and failures to the ledger; paper_setting is never stopped.
+    """Stop the trials that a rule stops, if the search allows it, and write stops and failures to the ledger.
 
     Args:
         search: The search that the trials belong to.
@@ -47,8 +46,8 @@ class RuleScheduler(FIFOScheduler):
         if not math.isfinite(value):
             return TrialScheduler.CONTINUE
         stops = self._rule.stops(spec.trial_id, spec.config, int(result["epoch"]), float(value))
-        if not stops or is_setting(spec.config, self._search.paper_setting):
-            return TrialScheduler.CONTINUE  # paper_setting is the baseline of the study: all its epochs count
+        if not stops or not self._search.may_stop(spec.config):
+            return TrialScheduler.CONTINUE
         self._search.ledger(spec.trial_id).close(Status.STOPPED)
         return TrialScheduler.STOP
 

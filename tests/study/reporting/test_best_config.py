@@ -143,8 +143,18 @@ def confirmed(files: DatasetPaths, records: list[TrialRecord], write_runs: Calla
 def test_a_confirmation_is_written_validates_and_reads_back(files: DatasetPaths, confirmed: dict[str, Any]):
     assert (confirmed["trial_id"], confirmed["metric"]["value"], confirmed["metric"]["epoch"]) == ("trial0", 0.5, 1)
     value = {"value": 0.625, "ci95": confirmed["confirmation"]["ci95"]}
-    first = {"trial_id": "trial1", "val": 2 / 3, "epoch": 2, "seeds": [], "per_seed": [], "failed": 3}
-    second = {"trial_id": "trial0", "val": 0.5, "epoch": 1, "seeds": [1, 3], "per_seed": [0.75, 0.5], "failed": 1}
+    first = {
+        "trial_id": "trial1",
+        "val": 2 / 3,
+        "epoch": 2,
+        "seeds": [],
+        "per_seed": [],
+        "failed": 3,
+        "first_trial": False,
+    }
+    second = {"trial_id": "trial0", "val": 0.5, "epoch": 1, "seeds": [1, 3], "per_seed": [0.75, 0.5], "failed": 1} | {
+        "first_trial": False
+    }
     assert confirmed["confirmation"] == value | {
         "candidates": [first, second | value],
         "seeds": [1, 3],

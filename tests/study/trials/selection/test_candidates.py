@@ -51,6 +51,19 @@ def test_a_trial_that_may_be_better_comes_before_a_copy(record: Make, ranked: li
     assert choose_candidates(trials, [], objective, 3) == []
 
 
+def test_first_trials_that_may_be_as_good_are_candidates_too(ranked: list[Any], trials: Path):
+    objective = Objective(METRIC, "max")
+    for place, expected in ((2, [0, 2]), (3, [0])):  # the bad one is clearly behind
+        first = [{"num_conditions": -1}, dict(ranked[place][0].config)]
+        assert _numbers(choose_candidates(trials, ranked, objective, 1, first)) == expected
+    rest = [_without_scores(trial) for trial in ranked]
+    assert _numbers(choose_candidates(trials, rest, objective, 1, [ranked[2][0].config])) == [0, 2], "the same value"
+
+
+def _without_scores(trial: tuple[TrialRecord, float, int]) -> tuple[TrialRecord, float, int]:
+    return replace(trial[0], best=None), *trial[1:]
+
+
 def test_candidates_differ_from_each_other_too(record: Make, ranked: list[Any], trials: Path):
     best, other = ranked[0], ranked[2]
     copy_of_other = _with_scores(record, 4, other[0].best.questions[METRIC])
@@ -66,7 +79,7 @@ def test_without_scores_of_the_same_questions_the_best_on_val_are_the_candidates
     record: Make, ranked: list[Any], trials: Path
 ):
     objective = Objective(METRIC, "max")
-    without = [(replace(trial, best=None), value, epoch) for trial, value, epoch in ranked]
+    without = [_without_scores(trial) for trial in ranked]
     of_another_epoch = [(trial, value, 2) for trial, value, _ in ranked]
     fewer = [ranked[0], ranked[1], _with_scores(record, 2, [0.75])]
     for lacking in (without, of_another_epoch, fewer):

@@ -12,7 +12,7 @@ from pan_model.errors import UserError
 from pan_model.objective import Objective
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import Status, TrialRecord
-from study.trials.selection.confirmation import run_config, select_winner
+from study.trials.selection.confirmation import most_runs, run_config, select_winner
 
 METRIC = "few_shot_accuracy"
 OBJECTIVE = Objective(METRIC, "max")
@@ -68,6 +68,40 @@ def test_the_winner_is_the_best_mean_over_seeds_on_fresh_questions(
     assert selection.chosen.confirmed.mean == 0.75
     assert (selection.chosen.per_seed, selection.chosen.num_questions) == ([0.75] * 3, 6)
     assert (selection.why_not, selection.epochs_spent) == ("", 3 * 2 + 3 * 1)
+
+
+def test_the_winner_is_compared_with_the_best_first_trial(
+    files: DatasetPaths, records: list[TrialRecord], confirm: Make
+):
+    first = [records[2].config, {"num_conditions": -1}]
+    confirm(records[1], 2, [0.5, 0.5], [0.5, 1.0], [0.5, 0.0])
+    assert select_winner(files, OBJECTIVE, records[:3], 2, first).best_first is None, "not confirmed yet"
+    confirm(records[2], 1, [0.5, 0.0], [0.5, 0.5], [0.5, 0.5])
+    selection = select_winner(files, OBJECTIVE, records[:3], 2, first)
+    assert selection.chosen is not None
+    assert selection.best_first is not None
+    assert (selection.chosen.record, selection.best_first.record) == (records[1], records[2])
+    assert [candidate.is_first for candidate in selection.candidates] == [False, True]
+    lead = selection.chosen.ahead_of(selection.best_first)
+    assert lead is not None
+    assert lead.mean == pytest.approx(0.5 - 2.5 / 6)
+    assert lead.low < 0 < lead.high
+    none = select_winner(files, OBJECTIVE, records[:3], 2)
+    assert none.best_first is None
+
+
+def test_runs_that_failed_leave_no_questions_to_compare(files: DatasetPaths, records: list[TrialRecord], confirm: Make):
+    confirm(records[1], 2, [0.5, 0.5], [0.5, 1.0], [0.5, 0.0])
+    confirm(records[2], 1, [0.5, 0.0], None, [0.5, 0.5])
+    one, other = select_winner(files, OBJECTIVE, records, 2).candidates
+    assert one.ahead_of(other) is None
+
+
+@pytest.mark.parametrize(
+    ("confirm", "num_trials", "num_first", "runs"), [(3, 64, 6, 27), (3, 4, 6, 12), (1, 64, 0, 3), (0, 64, 6, 0)]
+)
+def test_the_most_runs_of_a_confirmation(confirm: int, num_trials: int, num_first: int, runs: int):
+    assert most_runs(confirm, num_trials, num_first) == runs
 
 
 def test_the_better_on_val_wins_if_both_are_equally_good(

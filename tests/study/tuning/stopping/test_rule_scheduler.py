@@ -94,11 +94,11 @@ def test_a_weak_trial_is_stopped_and_written_down(
 
 
 @pytest.mark.parametrize("name", [Scheduler.PAIRED, Scheduler.TOP_K])
-def test_paper_setting_is_never_stopped(
+def test_a_first_trial_is_never_stopped(
     scheduler_of: Any, search: DatasetSearch, completed: Any, epochs: Any, name: Scheduler
 ):
-    is_paper = replace(search, paper_setting={key: value for key, value in CONFIG.items() if key != "seed"})
-    scheduler = scheduler_of(name, completed, is_paper)
+    is_first = replace(search, first_trials=({key: value for key, value in CONFIG.items() if key != "seed"},))
+    scheduler = scheduler_of(name, completed, is_first)
     ledger = run_epoch(search, "weak", epochs, 0.1, BAD)
     decision = scheduler.on_trial_result(None, tune_trial("weak"), {"epoch": 1, METRIC: 0.1})
     assert decision == TrialScheduler.CONTINUE
