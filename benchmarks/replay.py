@@ -7,6 +7,9 @@ with its 95% interval over the orders, and in how many orders the best trial did
 the rank correlation of the value at an epoch with the best value, over the trials that ran beyond it, with its 95%
 interval.
 
+As in a study, first trials are not stopped. If the best trial is a first trial, nothing can then be lost, which says
+little about a rule: with --may-stop-first they are treated like suggested trials.
+
 PASHA (pasha.py) is not a choice of --scheduler: it pauses all trials and resumes some. Its winner is the trial with the
 best value in the epochs it ran. The row `pasha` has that value; `pasha, completed` trains the winner to its own end and
 has its best value then. `promotion, completed` is the same with all rungs open from the start: ASHA with promotion.
@@ -22,7 +25,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +260,7 @@ def main() -> None:
     parser.add_argument("studies", nargs="+", type=Path, metavar="results/NAME", help="folders of finished studies")
     parser.add_argument("--orders", type=int, default=50, metavar="N", help="random orders of the trials (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the orders (%(default)s)")
+    parser.add_argument("--may-stop-first", action="store_true", help="rules may stop first trials as well")
     parser.add_argument("--json", action="store_true", help="print nothing but a list of rows")
     arguments = parser.parse_args()
     if arguments.orders < 1:
@@ -264,6 +268,8 @@ def main() -> None:
     rows: list[Summary] = []
     try:
         studies = [study for folder in arguments.studies for study in read_studies(folder)]
+        if arguments.may_stop_first:
+            studies = [replace(study, first_trials=()) for study in studies]
     except UserError as error:
         parser.error(str(error))
     for study in studies:
