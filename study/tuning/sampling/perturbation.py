@@ -34,14 +34,15 @@ def draw(distribution: BaseDistribution, generator: np.random.Generator) -> Scal
 def perturb(value: Scalar, distribution: BaseDistribution, generator: np.random.Generator, *, scale: float) -> Scalar:
     """Draw a value near a given one; if the distribution does not have that one, or no other, draw any.
 
-    A number moves by a normal step on the scale of its range, linear or log, and stays within the range. A choice
+    A number moves by a step on the scale of its range, linear or log, and stays within the range. Steps have a Cauchy
+    distribution, as in fast evolutionary programming (Yao et al., 1999): most are short, some cross the range. A choice
     becomes another one; where all choices are numbers, the next smaller or larger one.
 
     Args:
         value: The value to start from.
         distribution: The distribution of the parameter.
         generator: The random numbers.
-        scale: The standard deviation of a step, in parts of the length of the range.
+        scale: The median length of a step, in parts of the length of the range, as far as the range does not end.
 
     Raises:
         TypeError: If the distribution is neither of choices nor of numbers.
@@ -52,7 +53,7 @@ def perturb(value: Scalar, distribution: BaseDistribution, generator: np.random.
         return _choice(_neighbours(value, distribution.choices), generator)
     within = _require_range(distribution)
     start = _to_unit(float(value), within)
-    while not 0 <= (moved := start + scale * generator.normal()) <= 1:
+    while not 0 <= (moved := start + scale * generator.standard_cauchy()) <= 1:
         pass
     return _from_unit(moved, within)
 

@@ -43,7 +43,7 @@ class PriorRules:
         tpe_share: The share of trials that TPE suggests; it draws from the whole space until ten trials have ended.
         choice_change: The probability that a choice of the centre changes.
         number_change: The probability that a number of the centre changes.
-        scale: The standard deviation of a number's change, in parts of its range.
+        scale: The median length of a number's change, in parts of its range.
         mean_place: The mean place of the centre among many trials, the best of which has place 0.
         adopt: The probability that a parameter that the centre lacks starts from another trial's value.
     """
@@ -51,7 +51,7 @@ class PriorRules:
     tpe_share: Annealed = Annealed(start=0.1, end=0.5)
     choice_change: Annealed = Annealed(start=0.1, end=0.05)
     number_change: float = 0.3
-    scale: Annealed = Annealed(start=0.25, end=0.15)
+    scale: Annealed = Annealed(start=0.15, end=0.1)
     mean_place: float = 1.5
     adopt: float = 0.5
 
@@ -63,7 +63,7 @@ class _Centre(NamedTuple):
         values: The parameters of the centre; empty if TPE suggests the trial.
         known: The parameters of all possible centres, the best first.
         choice_change: The probability that a choice changes.
-        scale: The standard deviation of a number's change, in parts of its range.
+        scale: The median length of a number's change, in parts of its range.
     """
 
     values: Mapping[str, Scalar]
