@@ -35,7 +35,8 @@ def start(config: StudyConfig, prepared: PreparedDataset) -> Start:
     """Begin a run of the study, or of one of another space."""
 
     def begin(of_study: StudyConfig = config) -> SharedBaselines:
-        content: dict[str, Any] = {"datasets": {"demo": {"data": {}}}}
+        objective = {"name": "few_shot_accuracy", "mode": "max"}
+        content: dict[str, Any] = {"datasets": {"demo": {"data": {}, "objective": objective}}}
         baselines = SharedBaselines(of_study, [prepared], content, Terminal())
         baselines.score()
         return baselines
