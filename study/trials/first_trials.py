@@ -10,6 +10,7 @@ from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from search_spaces import SearchSpace
 from study.config.dataset_plan import DatasetPlan
+from study.config.identity import has_params
 from study.config.search_space import why_outside
 from study.config.space_description import number_first_trials, parameters_of
 from study.config.study_config import StudyConfig
@@ -142,7 +143,7 @@ def _choose(
 def find_trial(config: Mapping[str, Scalar], records: Sequence[TrialRecord]) -> TrialRecord | None:
     """Return the trial of a configuration without the keys that the study sets; None if it has not started."""
     for record in records:
-        if all(record.config.get(key) == value for key, value in config.items()):
+        if has_params(record.config, config):
             return record
     return None
 

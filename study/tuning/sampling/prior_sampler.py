@@ -12,6 +12,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pan_model.flat import Scalar
+from study.config.identity import has_params
 from study.tuning.sampling.perturbation import draw, holds, perturb
 from study.tuning.sampling.sampler_memory import LEARNED_FROM, order
 
@@ -142,8 +143,8 @@ class PriorSampler(BaseSampler):
     def _choose_centre(self, study: Study) -> _Centre:
         ended = study.get_trials(deepcopy=False, states=LEARNED_FROM)
         known = _params_best_first(ended, study.direction)
-        num_suggested = sum(not any(_is_same(params, first) for first in self._first_trials) for params in known)
-        known += [first for first in self._first_trials if not any(_is_same(trial.params, first) for trial in ended)]
+        num_suggested = sum(not any(has_params(first, params) for first in self._first_trials) for params in known)
+        known += [first for first in self._first_trials if not any(has_params(first, trial.params) for trial in ended)]
         rules, generator = self._rules, self._generator
         from_tpe = not known or generator.random() < rules.tpe_share.after(num_suggested)
         return _Centre(
@@ -172,11 +173,6 @@ def _best_value(trial: FrozenTrial, sign: float) -> float | None:
     if trial.state is TrialState.COMPLETE:
         return sign * trial.values[0]
     return max((sign * value for value in trial.intermediate_values.values()), default=None)
-
-
-def _is_same(params: Mapping[str, Scalar], first_trial: Mapping[str, Scalar]) -> bool:
-    """Return whether a trial is a first trial, which may have values that the space does not suggest."""
-    return all(name in first_trial and first_trial[name] == value for name, value in params.items())
 
 
 def _num_shared(values: Mapping[str, Scalar], others: Mapping[str, Scalar]) -> int:
