@@ -16,15 +16,24 @@ from typing import Any
 
 import pytest
 import torch
+from beartype import BeartypeConf
+from beartype.claw import beartype_packages
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Before our packages are imported, so that every shape and type in a signature is checked from here on. The numeric
-# tower is PEP 484's, and pyright's: an int will do where a float is asked for.
-install_import_hook(
-    ["pan_model", "study", "search_spaces", "cluster"],
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
-)
+# tower is PEP 484's, and pyright's: an int will do where a float is asked for. jaxtyping's hook makes every call cost
+# some 50 microseconds, beartype's own hardly any: only modules that have shapes pay for it.
+PACKAGES = ("pan_model", "study", "search_spaces", "cluster")
+ROOT = Path(__file__).parents[1]
+SHAPED = [
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for package in PACKAGES
+    for file in (ROOT / package).rglob("*.py")
+    if "pan_model.shapes" in file.read_text(encoding="utf-8")
+]
+beartype_packages(PACKAGES, conf=BeartypeConf(is_pep484_tower=True))
+install_import_hook(SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 torch.set_num_threads(1)  # as trials do; small tensors on busy cores are many times slower with more
 
