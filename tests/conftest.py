@@ -22,18 +22,21 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Before our packages are imported, so that every shape and type in a signature is checked from here on. The numeric
-# tower is PEP 484's, and pyright's: an int will do where a float is asked for. jaxtyping's hook makes every call cost
-# some 50 microseconds, beartype's own hardly any: only modules that have shapes pay for it.
-PACKAGES = ("pan_model", "study", "search_spaces", "cluster")
-ROOT = Path(__file__).parents[1]
-SHAPED = [
-    ".".join(file.relative_to(ROOT).with_suffix("").parts)
-    for package in PACKAGES
-    for file in (ROOT / package).rglob("*.py")
-    if "pan_model.shapes" in file.read_text(encoding="utf-8")
-]
-beartype_packages(PACKAGES, conf=BeartypeConf(is_pep484_tower=True))
-install_import_hook(SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+# tower is PEP 484's, and pyright's: an int will do where a float is asked for. jaxtyping adds some 50 microseconds to
+# every call of a function, beartype hardly any, so packages without shapes have beartype alone.
+WITH_SHAPES = ("pan_model", "study.api", "study.app", "study.nodes", "study.trials", "study.tuning")
+WITHOUT_SHAPES = (
+    "cluster",
+    "search_spaces",
+    "study.analysis",
+    "study.config",
+    "study.page",
+    "study.reporting",
+    "study.storage",
+    "study.terminal",
+)
+install_import_hook(WITH_SHAPES, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+beartype_packages(WITHOUT_SHAPES, conf=BeartypeConf(is_pep484_tower=True))
 
 torch.set_num_threads(1)  # as trials do; small tensors on busy cores are many times slower with more
 

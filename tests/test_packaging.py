@@ -1,4 +1,5 @@
 import importlib
+import importlib.util
 import re
 import sys
 import tomllib
@@ -124,3 +125,18 @@ def test_shapes_are_checked_while_tests_run():
             certainty=np.zeros((1, 1), dtype=np.uint8),
             attribute_names=("red",),
         )
+
+
+def test_the_hooks_check_types_in_every_module_and_shapes_where_there_are_any():
+    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
+    names = {file: ".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files}
+    scripts = {f"study.{file.stem}" for file in (ROOT / "study").glob("*.py")} - {"study.terminal"}
+    loaders = {
+        file: type(spec.loader).__name__.lower()
+        for file, name in names.items()
+        if file.name != "__init__.py" and name not in scripts and (spec := importlib.util.find_spec(name)) is not None
+    }
+    assert len(loaders) > 200
+    assert [file for file, loader in loaders.items() if "jaxtyping" not in loader and "beartype" not in loader] == []
+    shaped = [file for file in loaders if "pan_model.shapes" in file.read_text(encoding="utf-8")]
+    assert [file for file in shaped if "jaxtyping" not in loaders[file]] == []
