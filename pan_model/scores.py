@@ -13,6 +13,10 @@ EpochRecord = dict[str, int | float]
 """One line of a trial's history, with the keys epoch, <metric>, loss/<term> and time/<step>_s."""
 
 
+DEVIATIONS = 1.96
+"""Half the width of a 95% interval, in standard errors."""
+
+
 class Interval(NamedTuple):
     """A mean over questions and its 95% confidence interval."""
 
@@ -37,6 +41,15 @@ def mean_interval(questions: Float[np.ndarray, "Q"]) -> Interval:
     >>> mean_interval(np.array([0.0, 1.0])).mean
     0.5
     """
-    mean = float(questions.mean())
-    half = 1.96 * float(questions.std(ddof=1)) / len(questions) ** 0.5 if len(questions) > 1 else 0.0
-    return Interval(mean, mean - half, mean + half)
+    mean, error = mean_and_error(questions)
+    return Interval(mean, mean - DEVIATIONS * error, mean + DEVIATIONS * error)
+
+
+def mean_and_error(questions: Float[np.ndarray, "Q"]) -> tuple[float, float]:
+    """Return the mean over questions and its standard error, s / sqrt(n), which is 0 for a single question.
+
+    >>> mean_and_error(np.array([0.0, 1.0]))
+    (0.5, 0.5)
+    """
+    error = float(questions.std(ddof=1)) / len(questions) ** 0.5 if len(questions) > 1 else 0.0
+    return float(questions.mean()), error

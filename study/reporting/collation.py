@@ -13,7 +13,8 @@ from study.reporting.tables import write_tables
 from study.storage.files import copy_all, exists, storage_of
 from study.storage.location import Location, absolute, local_path
 from study.storage.paths import DatasetPaths, StudyPaths
-from study.trials.ledger import TrialLedger, TrialRecord, read_ledger
+from study.trials.ledger import TrialRecord, read_ledger
+from study.trials.selection.candidates import with_questions
 from study.trials.selection.confirmation import select_in_study
 
 
@@ -65,10 +66,9 @@ def read_with_winner(files: DatasetPaths, entry: Mapping[str, Any]) -> list[Tria
     """
     records = read_ledger(files.trials, best=False)
     selection = select_in_study(files, entry, records)
-    kept = {candidate.trial_id for candidate in selection.candidates}
-    return [
-        TrialLedger(files.trials / record.trial_id).read() if record.trial_id in kept else record for record in records
-    ]
+    candidates = [with_questions(files.trials, candidate.record) for candidate in selection.candidates]
+    by_id = {candidate.trial_id: candidate for candidate in candidates}
+    return [by_id.get(record.trial_id, record) for record in records]
 
 
 def lacks_baselines(config: StudyConfig, study: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pan_model.scores import Interval
+from pan_model.scores import Interval, mean_and_error
 from study.analysis.uncertainty import t_quantile
 from study.trials.question_scores import interval_ahead
 
@@ -55,8 +55,7 @@ def paired_by_question(method: ArrayLike, reference: ArrayLike) -> Difference:
     1.0
     """
     differences = np.asarray(method, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
-    error = float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
-    mean = float(differences.mean())
+    mean, error = mean_and_error(differences)
     p_value = None if len(differences) < 2 else _two_sided(mean, error)
     return Difference(interval=interval_ahead(method, reference), count=len(differences), p_value=p_value)
 

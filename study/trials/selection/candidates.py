@@ -17,6 +17,7 @@ import numpy as np
 
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
+from pan_model.scores import DEVIATIONS, mean_and_error
 from pan_model.shapes import Float
 from study.config.identity import has_params
 from study.storage.location import Location
@@ -27,9 +28,6 @@ Ranked = tuple[TrialRecord, float, int]
 
 POOL = 4
 """The candidates are chosen among this many times as many of the best trials."""
-
-DEVIATIONS = 1.96
-"""Half the width of a 95% interval, in standard deviations."""
 
 
 def choose_candidates(
@@ -52,7 +50,7 @@ def choose_candidates(
         UserError: If the scores of a trial are damaged.
     """
     places = [place for place, trial in enumerate(ranked) if place < POOL * count or is_one_of(trial[0], first_trials)]
-    pool = {place: (_with_questions(trials, ranked[place][0]), *ranked[place][1:]) for place in places}
+    pool = {place: (with_questions(trials, ranked[place][0]), *ranked[place][1:]) for place in places}
     scores = {place: _signed_scores(trial, objective) for place, trial in pool.items()}
     left = [place for place in places if place < POOL * count]
     chosen = left[:1]
@@ -73,8 +71,8 @@ def is_one_of(record: TrialRecord, first_trials: Sequence[Mapping[str, Scalar]])
     return any(has_params(record.config, params) for params in first_trials)
 
 
-def _with_questions(trials: Location, record: TrialRecord) -> TrialRecord:
-    """Return a record with the scores of questions, if the ledger has them."""
+def with_questions(trials: Location, record: TrialRecord) -> TrialRecord:
+    """Return a record with the scores of its questions, if the ledger of its trial in the folder `trials` has them."""
     if record.best is not None:
         return record
     return replace(record, best=TrialLedger(trials / record.trial_id).read_best())
@@ -105,7 +103,6 @@ def _may_be_level(scores: Float[np.ndarray, "Q"], others: Float[np.ndarray, "O"]
 
 def _lead(scores: Float[np.ndarray, "Q"], others: Float[np.ndarray, "O"]) -> tuple[float, float]:
     """Return the mean lead of a trial over another one, and its standard error; 0 if their questions differ."""
-    lead = float(scores.mean() - others.mean())
-    if len(scores) != len(others) or len(scores) < 2:
-        return lead, 0.0
-    return lead, float(np.std(scores - others, ddof=1)) / len(scores) ** 0.5
+    if len(scores) != len(others):
+        return float(scores.mean() - others.mean()), 0.0
+    return mean_and_error(scores - others)

@@ -14,6 +14,7 @@ import numpy as np
 
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
+from pan_model.scores import DEVIATIONS, mean_and_error
 from pan_model.shapes import Float
 from study.trials.ledger import Status, TrialRecord
 from study.tuning.stopping.rise import GAP_OFFSET, FinishedCurve, predict_share, predictors_of
@@ -23,9 +24,6 @@ MIN_FINISHED = 4
 
 MAX_FINISHED = 64
 """Number of completed trials, the latest, from which rises are learned. It bounds the time of a decision."""
-
-DEVIATIONS = 1.96
-"""Half the width of the interval, in standard deviations."""
 
 
 class PairedRule:
@@ -89,8 +87,7 @@ class PairedRule:
         first, second = self._scores_of_incumbent[at], _as_array(self._scores_of(trial_id, epoch))
         if first is None or second is None or first.shape != second.shape or len(first) < 2:
             return None
-        differences = self._objective.signed(1.0) * (first - second)
-        return float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(len(differences))
+        return mean_and_error(self._objective.signed(1.0) * (first - second))
 
 
 def _as_array(scores: Sequence[float] | None) -> Float[np.ndarray, "Q"] | None:
