@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
-from study.trials.first_trials import find_trial
 from study.trials.ledger import Status, TrialRecord, best_completed
+from study.trials.selection.candidates import is_one_of
 
 
 class Unit(StrEnum):
@@ -149,7 +149,7 @@ def found_in(record: TrialRecord, epoch: int, value: float, first_trials: Sequen
     return Found(
         trial_id=record.trial_id,
         number=record.number,
-        suggested=not is_first(record, first_trials),
+        suggested=not is_one_of(record, first_trials),
         config=record.config,
         epoch=epoch,
         value=value,
@@ -160,12 +160,7 @@ def best_first_of(
     records: Sequence[TrialRecord], objective: Objective, first_trials: Sequence[Mapping[str, Scalar]]
 ) -> Found | None:
     """Return the best of a study's own first trials, chosen as a winner is among all trials."""
-    return winner_of([record for record in records if is_first(record, first_trials)], objective, first_trials)
-
-
-def is_first(record: TrialRecord, first_trials: Sequence[Mapping[str, Scalar]]) -> bool:
-    """Return whether a trial is one of the search space's first trials."""
-    return any(find_trial(config, [record]) is not None for config in first_trials)
+    return winner_of([record for record in records if is_one_of(record, first_trials)], objective, first_trials)
 
 
 def _seconds_of(epoch: Mapping[str, Any]) -> float:

@@ -142,8 +142,8 @@ class RetrievalTask(SameClassTask):
 def divide(questions: Retrieval, classes: Int[np.ndarray, "N"]) -> tuple[Retrieval, ...]:
     """Divide the products of queries and gallery into 4 parts, always in the same way.
 
-    All queries and gallery images are kept, in their order. Nothing is returned if the gallery of a part would have
-    fewer than 100 images: few images are quickly searched, and the best of few is easily found.
+    All queries and gallery images are kept, in their order. Nothing is returned if a part would have fewer than 100
+    gallery images, among which the best is easily found, or no query.
 
     Args:
         questions: The queries, which all have a match, and the gallery.
@@ -162,7 +162,9 @@ def divide(questions: Retrieval, classes: Int[np.ndarray, "N"]) -> tuple[Retriev
 
 
 def exchange(questions: Retrieval, classes: Int[np.ndarray, "N"]) -> tuple[Retrieval, Retrieval]:
-    """Return the questions, and as many again: each gallery image with a match is asked among all other images.
+    """Return the questions, and others with the roles exchanged.
+
+    Each gallery image with a match is searched among the queries and the gallery images without a match.
 
     Args:
         questions: The queries, which all have a match, and the gallery.

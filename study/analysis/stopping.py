@@ -5,9 +5,10 @@ A rung is an epoch at which trials are stopped. ASHA stops a trial at a rung if 
 decides after every epoch; those at which it stopped a trial are its rungs.
 
 Whether a stopped trial would have become the best one is unknown: it did not run. Two observations bound it. Of the
-trials that went on although their value at the rung was no better than that of a trial stopped there, some may have
-become the best one. And the trials that went on gained some amount after the rung, which can be compared with what a
-stopped trial needed to reach the winner.
+suggested trials that went on although their value at the rung was no better than that of a trial stopped there, some
+may have become the best one; first trials of the search space are never stopped, so they do not count. And the trials
+that went on gained some amount after the rung, which can be compared with what a stopped trial needed to reach the
+winner.
 """
 
 import math
@@ -18,6 +19,7 @@ from pan_model.scores import Interval
 from study.analysis.study_data import DatasetData
 from study.analysis.uncertainty import MIN_RANKED, kendall, spearman, upper_bound
 from study.trials.ledger import Status, TrialRecord
+from study.trials.selection.candidates import is_one_of
 
 SAYS_NOTHING = 0.5
 """An upper bound of a chance above which it says nothing."""
@@ -37,7 +39,8 @@ class WrongStops:
     """The evidence on whether a trial that was stopped at a rung would have become the best one.
 
     Attributes:
-        num_comparable: The full-length trials whose value at the rung was no better than that of the best one stopped.
+        num_comparable: The full-length suggested trials whose value at the rung was no better than that of the best
+            one stopped.
         num_became_best: How many of these became the winner, 0 or 1.
         bound: The 95% upper bound (Clopper-Pearson) of the chance that such a trial becomes the winner; 1 without any
             comparable trial.
@@ -233,7 +236,8 @@ def _wrong_stops(
         return None
     highest = max(signed(_value_at(data, record, epoch) or 0.0) for record in stopped)
     at_rung = {record.trial_id: signed(_value_at(data, record, epoch) or 0.0) for record, _ in went_on}
-    comparable = [trial_id for trial_id, value in at_rung.items() if value <= highest]
+    exempt = {record.trial_id for record, _ in went_on if is_one_of(record, data.first_trials)}
+    comparable = [trial_id for trial_id, value in at_rung.items() if value <= highest and trial_id not in exempt]
     gains = [signed(value) - at_rung[record.trial_id] for record, value in went_on]
     gained = [
         f"trial {record.number}, {record.trial_id}"
@@ -278,10 +282,11 @@ def _describe(
         text += "No full-length trial went on, which could show how much is usually gained. "
     seldom = len(gains) >= MIN_RANKED and len(gained) <= SELDOM * len(gains)
     answer = UNLIKELY if seldom and needed > 0 else UNKNOWN
-    weak = counted(num_comparable, "trial")
+    weak = counted(num_comparable, "suggested trial")
     if not num_comparable:
         return (
-            f"{UNKNOWN} {text}No full-length trial was as weak here as the stopped ones, so nothing bounds the chance."
+            f"{UNKNOWN} {text}No full-length suggested trial was as weak here as the stopped ones, so nothing bounds "
+            "the chance."
         )
     became = "1 became" if became_best else "none became"
     text += f"Of {weak} no better here than the best stopped one, {became} the winner: "

@@ -16,7 +16,7 @@ from study.config.dataset_plan import DatasetPlan
 from study.config.space_description import describe_space
 from study.config.study_config import StudyConfig
 from study.trials.first_trials import FirstTrials
-from study.trials.selection.confirmation import most_runs
+from study.trials.selection.confirmation import count_most_runs
 from study.tuning.stopping.paired import MIN_FINISHED
 from study.tuning.stopping.top_k import comparable_k
 
@@ -63,7 +63,7 @@ def _describe_dataset(config: StudyConfig, plan: DatasetPlan) -> list[str]:
 
 def _describe_confirmation(config: StudyConfig, plan: DatasetPlan) -> list[str]:
     """Describe the confirmation, and what it costs at most."""
-    runs = most_runs(config.num_confirmed, plan.num_trials, len(plan.space.first_trials))
+    runs = count_most_runs(config.num_confirmed, plan.num_trials, len(plan.space.first_trials))
     if not runs:
         return ["  the best trial on val is not confirmed (--confirm 0)"]
     return [

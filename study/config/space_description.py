@@ -40,7 +40,7 @@ class Branch(NamedTuple):
         values: The value of each suggested parameter.
         distributions: The distribution of each suggested parameter.
         constants: Values of the configuration that are not suggested.
-        structure: What is the same for runs with the same distributions and constants, in whatever order.
+        structure: Key that is equal for runs with the same distributions and constants, in whatever order.
     """
 
     values: dict[str, Scalar]
@@ -144,7 +144,7 @@ _CATEGORICAL: dict[str, CategoricalDistribution] = {}
 class _GivenTrial(FixedTrial):
     """A trial of given values. A missing or disallowed value is replaced by the first choice or the lowest value.
 
-    Equal distributions are one object, so that thousands of runs are compared by identity, in a tenth of the time.
+    Equal distributions are one object, so that runs are compared by identity.
     """
 
     def __init__(self, values: Mapping[str, Scalar]) -> None:
@@ -198,18 +198,18 @@ def space_digest(space: SearchSpace) -> str:
     return digest({"structures": structures, "first_trials": [dict(trial) for trial in space.first_trials]})[:12]
 
 
-@cache  # a study asks several times
+@cache  # called several times per study
 def _digest_structures(suggest: Suggest) -> tuple[str, ...]:
     by_structure: dict[Hashable, list[Branch]] = {}
     for branch in explore_space(suggest):
         by_structure.setdefault(branch.structure, []).append(branch)
-    return tuple(sorted(digest(found[0].to_json() | _values_in(found)) for found in by_structure.values()))
+    return tuple(sorted(digest(alike[0].to_json() | _values_in(alike)) for alike in by_structure.values()))
 
 
 def _values_in(branches: Sequence[Branch]) -> dict[str, Any]:
     """Return the values that each parameter has in some of the branches."""
-    pairs = {name: {(type(value := branch.values[name]), value) for branch in branches} for name in branches[0].values}
-    return {"values": {name: sorted(json.dumps(value) for _, value in found) for name, found in pairs.items()}}
+    typed = {name: {(type(value := branch.values[name]), value) for branch in branches} for name in branches[0].values}
+    return {"values": {name: sorted(json.dumps(value) for _, value in pairs) for name, pairs in typed.items()}}
 
 
 @cache

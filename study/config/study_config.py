@@ -313,7 +313,7 @@ class StudyConfig:
         ValQuestions,
         "|".join(ValQuestions),
         "which questions few-shot and retrieval ask on val: `full` as in earlier releases, `reduced` with at most a "
-        "third of the pairs, or with all pairs of a small gallery",
+        "third of the pairs, or with each pair of a small gallery in both directions",
         group=Group.SEARCH,
         default_text="`reduced`; a resumed study keeps its choice",
         signed=Signed.DATASET,
@@ -367,9 +367,9 @@ class StudyConfig:
         None,
         int,
         "K",
-        "when the trials have ended, train K of them, the best on val and those most likely to be better, and first "
-        "trials that may be as good again from 3 other seeds, each with other classes held out, and judge them once "
-        "on fresh questions; the best there wins. 0: the best on val wins",
+        "when the trials have ended, train K of them again: the best on val and those with the largest expected "
+        "improvement over it, and first trials that may be as good. Each has 3 other seeds and other held-out classes, "
+        "and is judged once on fresh questions; the best there wins. 0: the best on val wins",
         group=Group.SEARCH,
         default_text="3; a resumed study keeps its choice",
     )

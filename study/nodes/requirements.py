@@ -19,7 +19,7 @@ from study.storage.files import read_if_exists
 from study.storage.location import local_path
 from study.storage.paths import StudyPaths
 from study.trials.ledger import count_ended, read_ledger
-from study.trials.selection.confirmation import most_runs
+from study.trials.selection.confirmation import count_most_runs
 
 REQUIREMENT_FAILURE = "requirement_failure"
 """Key, in the result of a trial, of the reason why its node must not run trials."""
@@ -114,7 +114,7 @@ def check_disk_space(config: StudyConfig) -> None:
 def _num_missing(config: StudyConfig, plan: DatasetPlan) -> int:
     """Return the number of trials that have not ended, and of runs that may confirm the winner."""
     trials = config.results.dataset(plan.dataset).trials
-    confirming = most_runs(config.num_confirmed, plan.num_trials, len(plan.space.first_trials))
+    confirming = count_most_runs(config.num_confirmed, plan.num_trials, len(plan.space.first_trials))
     return max(0, plan.num_trials - count_ended(read_ledger(trials, best=False))) + confirming
 
 

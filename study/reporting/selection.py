@@ -29,7 +29,9 @@ def _describe_gain(selection: Selection) -> str:
     if chosen is first:
         return "; a first trial of the search space: no other was better"
     lead = chosen.ahead_of(first)
-    return "" if lead is None else f"; ahead of the best first trial, {first.record.number}, by {lead}"
+    if lead is None:
+        return "; not compared with the best first trial: no run from the same seed completed"
+    return f"; ahead of the best first trial, {first.record.number}, by {lead}"
 
 
 def describe_values(selection: Selection, test: Interval | None) -> str:

@@ -122,12 +122,13 @@ def check_no_other_driver(results: StudyPaths) -> None:
     A driver on another machine is not refused: one that was killed there looks alive for minutes.
     """
     driver = read_driver(results)
-    if driver is None or driver.state is not DriverState.RUNNING or driver.process == find_process(os.getpid()):
+    if driver is None or driver.state is not DriverState.RUNNING or not process_exists(driver):
         return
-    if process_exists(driver):
+    if driver.pid != os.getpid():
         raise UserError(
-            f"{results.root}: process {driver.pid} runs this study since {driver.started}; wait for its end, see "
-            f"study/status.py, or stop it with Ctrl-C or kill {driver.pid}, which loses no finished epoch."
+            f"{results.root}: process {driver.pid} has been running this study since {driver.started}; wait until it "
+            f"ends (study/status.py shows its progress), or stop it with Ctrl-C or kill {driver.pid}: finished epochs "
+            "are kept."
         )
 
 

@@ -30,7 +30,7 @@ def search_section(study: StudyData) -> Section:
         id="search",
         heading="How the search went",
         lead="Whether the search had settled when it ended, what stopping weak trials early saved, and whether it can "
-        "have stopped a trial that would have won.",
+        "have stopped a trial that would have won. First trials of the search space are never stopped.",
         parts=[
             Part(heading=name if len(study.datasets) > 1 else "", blocks=_search(study, data))
             for name, data in study.datasets.items()

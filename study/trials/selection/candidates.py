@@ -1,11 +1,11 @@
 """The candidates of a confirmation: the best completed trial on val, those that may be better, and the first trials.
 
-Good trials are often near copies of the best one, and to confirm a copy teaches nothing. Candidates are therefore
+Good trials are often near copies of the best one, and to confirm a copy adds no information. Candidates are therefore
 chosen by their expected improvement, as in Bayesian optimisation (Jones et al., 1998), over those chosen before. All
 trials have the same questions on val, so the difference of two trials is known with its standard error, which is small
 for copies. A trial that is clearly worse has no expected improvement either.
 
-First trials that are not clearly behind the best trial on val are candidates as well. So the confirmation tells what
+First trials that are not clearly behind the best trial on val are candidates as well. So the confirmation shows what
 the search has gained over what its space would try first.
 """
 
@@ -43,7 +43,7 @@ def choose_candidates(
         trials: The folder of the dataset's trials, from which scores of questions are read that `ranked` lacks.
         ranked: The completed trials, the best first.
         objective: The metric.
-        count: The number of trials to choose, at least 1, beside the first trials.
+        count: The number of trials to choose by val, at least 1; first trials that may be as good are added.
         first_trials: The parameters of the first trials of the search space.
 
     Raises:

@@ -9,7 +9,7 @@ have the same classes and questions, run by run. A candidate's value is the mean
 The ledger of a run is confirmation/<trial_id>-epoch<E>-seed<N>/. A trial whose chosen epoch changes has other runs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from pan_model.errors import UserError
 from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from pan_model.scores import Interval
+from pan_model.shapes import Float
 from study.config.identity import as_begun
 from study.storage.paths import DatasetPaths
 from study.trials.ledger import Status, TrialLedger, TrialRecord, rank_completed, read_ledger
@@ -101,14 +102,28 @@ class Candidate:
         return interval_of(questions) if questions else None
 
     def ahead_of(self, other: "Candidate") -> Interval | None:
-        """Return the confirmed lead over another candidate, question by question; None without the same questions."""
-        if not self.judged or self.judged_seeds != other.judged_seeds:
+        """Return the confirmed lead over another candidate in the questions that both have; None without any.
+
+        A lead above 0 is an improvement, whatever the mode of the metric.
+        """
+        if not (shared := shared_seeds([self, other])):
             return None
-        return interval_ahead(np.concatenate(self._questions), np.concatenate(other._questions))
+        lead = interval_ahead(self.questions_of(shared), other.questions_of(shared))
+        return lead if self.objective.signed(1.0) > 0 else -lead
+
+    def questions_of(self, seeds: Collection[int]) -> Float[np.ndarray, "Q"]:
+        """Return the scores of the fresh questions of the completed runs from these seeds."""
+        runs = zip(self.judged_seeds, self._questions, strict=True)
+        return np.concatenate([np.asarray(scores, dtype=np.float64) for seed, scores in runs if seed in seeds])
 
     @property
     def _questions(self) -> list[list[float]]:
         return [run.best.questions[self.objective.name] for run in self.judged if run.best is not None]
+
+
+def shared_seeds(candidates: Sequence[Candidate]) -> set[int]:
+    """Return the seeds from which a run of each candidate has completed."""
+    return set[int].intersection(*(set(candidate.judged_seeds) for candidate in candidates))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +132,7 @@ class Selection:
 
     Attributes:
         objective: The metric.
-        planned: The number of trials to confirm beside the first trials, of `--confirm`.
+        planned: The number of trials to confirm, of `--confirm`; first trials that may be as good are added.
         candidates: The trials of `choose_candidates`, the best on val first; without a confirmation that one.
         epochs_spent: The number of epochs of all runs, those of earlier candidates included.
     """
@@ -136,15 +151,17 @@ class Selection:
     def chosen(self) -> Candidate | None:
         """The candidate with the best mean over the fresh questions once all runs have ended; None if not confirmed.
 
-        The better one on val is chosen if several are equally good. Candidates without a completed run do not count.
+        Candidates without a completed run do not count. The mean is that over the runs from seeds that all others have
+        completed, since each seed holds out other classes; if there are none, that over all runs of a candidate. The
+        better one on val is chosen if several are equally good.
         """
-        values = [
-            (candidate, confirmed.mean)
-            for candidate in self.candidates
-            if not self.missing and (confirmed := candidate.confirmed) is not None
-        ]
-        best = max(values, key=lambda scored: self.objective.signed(scored[1]), default=None)
-        return best[0] if best is not None else None
+        judged = [] if self.missing else [candidate for candidate in self.candidates if candidate.judged]
+        seeds = shared_seeds(judged) if judged else set[int]()
+
+        def mean(candidate: Candidate) -> float:
+            return self.objective.signed(float(candidate.questions_of(seeds or candidate.judged_seeds).mean()))
+
+        return max(judged, key=mean, default=None)
 
     @property
     def best_first(self) -> Candidate | None:
@@ -195,7 +212,7 @@ def select_winner(
         files: The dataset's files.
         objective: The metric.
         records: The dataset's trials.
-        confirm: The number of trials to confirm beside the first trials; 0 for no confirmation.
+        confirm: The number of trials to confirm; first trials that may be as good are added. 0 for no confirmation.
         first_trials: The parameters of the search space's first trials.
 
     Raises:
@@ -229,11 +246,11 @@ def select_winner(
     )
 
 
-def most_runs(confirm: int, num_trials: int, num_first: int) -> int:
+def count_most_runs(confirm: int, num_trials: int, num_first: int) -> int:
     """Return the largest number of runs that a confirmation may need.
 
     Args:
-        confirm: The number of trials to confirm beside the first trials; 0 for no confirmation.
+        confirm: The number of trials to confirm; first trials that may be as good are added. 0 for no confirmation.
         num_trials: The number of trials of the study.
         num_first: The number of first trials of the search space.
     """

@@ -42,7 +42,7 @@ def perturb(value: Scalar, distribution: BaseDistribution, generator: np.random.
         value: The value to start from.
         distribution: The distribution of the parameter.
         generator: The random numbers.
-        scale: The median length of a step, in parts of the length of the range, as far as the range does not end.
+        scale: The median length of a step, in parts of the length of the range, before steps beyond it are drawn again.
 
     Raises:
         TypeError: If the distribution is neither of choices nor of numbers.

@@ -256,7 +256,7 @@ def test_a_large_gallery_on_val_is_searched_in_parts():
     assert np.sort(np.concatenate([part.queries for part in parts])).tolist() == whole.queries.tolist()
     assert np.sort(np.concatenate([part.gallery for part in parts])).tolist() == whole.gallery.tolist()
     products = [set(stocked.classes[part.gallery].tolist()) for part in parts]
-    assert [set(stocked.classes[part.queries].tolist()) <= own for part, own in zip(parts, products, strict=True)]
+    assert all(set(stocked.classes[part.queries].tolist()) <= own for part, own in zip(parts, products, strict=True))
     assert sum(map(len, products)) == len(set.union(*products))
     assert sum(len(part.queries) * len(part.gallery) for part in parts) <= len(whole.queries) * len(whole.gallery) / 3
     assert all(len(task.parts(split)) == 1 for split in (Split.TRAIN, Split.TEST))

@@ -80,6 +80,15 @@ def test_wrong_stops_are_bounded_by_trials_as_weak_at_the_rung(make_data: Make, 
     assert "Of 11 full-length trials that went on, none later gained that much (at most 0.3000)" in wrong.sentence
 
 
+def test_first_trials_show_nothing_about_wrong_stops(make_data: Make, make_trial: Make) -> None:
+    records = [make_trial(number, *history(0.2, 0.5)) for number in range(3)]
+    records += [make_trial(3, *history(0.6, 0.8)), make_trial(4, 0.1, 0.1, 0.25, status=Status.STOPPED)]
+    space = {"first_trials": [record.config for record in records[:2]], "parameters": {}}
+    for entry, comparable in (({}, 3), ({"space": space}, 1)):
+        wrong = find_stopping(make_data(records, **entry)).rungs[0].wrong_stops
+        assert wrong.num_comparable == comparable
+
+
 def test_without_comparable_trials_nothing_bounds_wrong_stops(make_data: Make, make_trial: Make) -> None:
     records = [make_trial(0, *history(0.6, 0.8)), make_trial(1, 0.1, 0.1, 0.25, status=Status.STOPPED)]
     wrong = find_stopping(make_data(records)).rungs[0].wrong_stops

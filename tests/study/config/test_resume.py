@@ -522,7 +522,9 @@ def test_a_study_that_another_process_began_meanwhile_is_left_alone(study_config
         of_child = driver.model_copy(update={"pid": child.pid, "process": find_process(child.pid)})
         write_text(new.results.driver, of_child.model_dump_json(by_alias=True))
         for refuses in (find_study, lambda config: check_still_free(config, content)):
-            with pytest.raises(UserError, match=rf"results/demo: process {child.pid} runs this study since"):
+            with pytest.raises(
+                UserError, match=rf"results/demo: process {child.pid} has been running this study since"
+            ):
                 refuses(resumed)
         child.kill()
 

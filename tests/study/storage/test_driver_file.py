@@ -1,11 +1,13 @@
 """driver.json at the start of a study, while its driver lives, and after every way to end."""
 
 import errno
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +174,8 @@ def test_a_study_that_another_process_runs_is_refused(tmp_path: Path, driver: Ca
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         of_child = {"pid": child.pid, "process": find_process(child.pid)}
         write(**of_child)
-        with pytest.raises(UserError, match=rf"{tmp_path}: process {child.pid} runs this study since 1970-01-01T00:16"):
+        message = rf"{tmp_path}: process {child.pid} has been running this study since 1970-01-01T00:16"
+        with pytest.raises(UserError, match=message):
             check_no_other_driver(results)
         for harmless in (of_child | {"state": DriverState.INTERRUPTED}, {"process": "another machine/1"}, {}):
             write(**harmless)
@@ -180,6 +183,18 @@ def test_a_study_that_another_process_runs_is_refused(tmp_path: Path, driver: Ca
         child.kill()
     write(**of_child)
     check_no_other_driver(results)
+
+
+def test_processes_that_started_at_once_are_told_apart_by_their_id(
+    tmp_path: Path, driver: Callable[..., Driver], monkeypatch: pytest.MonkeyPatch
+):
+    started_at_once = find_process(os.getpid())
+    monkeypatch.setattr("study.storage.driver_file.find_process", lambda _: started_at_once)
+    results = StudyPaths(tmp_path)
+    for pid, refused in ((os.getpid(), False), (os.getpid() + 1, True)):
+        write_text(results.driver, driver(pid=pid, process=started_at_once).model_dump_json(by_alias=True))
+        with pytest.raises(UserError, match="has been running") if refused else nullcontext():
+            check_no_other_driver(results)
 
 
 @pytest.mark.parametrize("state", DriverState)

@@ -12,7 +12,7 @@ from pan_model.errors import UserError
 from pan_model.objective import Objective
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import Status, TrialRecord
-from study.trials.selection.confirmation import most_runs, run_config, select_winner
+from study.trials.selection.confirmation import count_most_runs, run_config, select_winner
 
 METRIC = "few_shot_accuracy"
 OBJECTIVE = Objective(METRIC, "max")
@@ -90,18 +90,49 @@ def test_the_winner_is_compared_with_the_best_first_trial(
     assert none.best_first is None
 
 
-def test_runs_that_failed_leave_no_questions_to_compare(files: DatasetPaths, records: list[TrialRecord], confirm: Make):
+def test_candidates_are_compared_over_the_seeds_that_both_have(
+    files: DatasetPaths, records: list[TrialRecord], confirm: Make
+):
     confirm(records[1], 2, [0.5, 0.5], [0.5, 1.0], [0.5, 0.0])
-    confirm(records[2], 1, [0.5, 0.0], None, [0.5, 0.5])
+    confirm(records[2], 1, [0.5, 0.0], None, [0.25, 0.0])
     one, other = select_winner(files, OBJECTIVE, records, 2).candidates
+    lead = one.ahead_of(other)
+    assert lead is not None
+    assert lead.mean == pytest.approx((0.0 + 0.5 + 0.25 + 0.0) / 4)
+    fewer = select_winner(files, Objective(METRIC, "min"), records[1:3], 2).candidates
+    improvement = next(c for c in fewer if c.trial_id == one.trial_id).ahead_of(other)
+    assert improvement is None or improvement.mean == -lead.mean
+
+
+def test_a_run_that_failed_on_hard_classes_makes_no_winner(
+    files: DatasetPaths, records: list[TrialRecord], confirm: Make
+):
+    confirm(records[1], 2, [0.9, 0.9], [0.3, 0.3], [0.9, 0.9])
+    confirm(records[2], 1, [0.8, 0.8], None, [0.8, 0.8])
+    selection = select_winner(files, OBJECTIVE, records, 2)
+    first, second = (candidate.confirmed for candidate in selection.candidates)
+    assert first is not None
+    assert second is not None
+    assert first.mean < second.mean
+    assert selection.winner == (records[1], 0.9, 2)
+
+
+def test_without_a_common_seed_nothing_is_compared_and_the_best_mean_wins(
+    files: DatasetPaths, records: list[TrialRecord], confirm: Make
+):
+    confirm(records[1], 2, [0.5, 0.5], None, None)
+    confirm(records[2], 1, None, [0.75, 0.75], [0.5, 0.5])
+    selection = select_winner(files, OBJECTIVE, records, 2)
+    one, other = selection.candidates
     assert one.ahead_of(other) is None
+    assert selection.winner == (records[2], 0.8, 1)
 
 
 @pytest.mark.parametrize(
     ("confirm", "num_trials", "num_first", "runs"), [(3, 64, 6, 27), (3, 4, 6, 12), (1, 64, 0, 3), (0, 64, 6, 0)]
 )
-def test_the_most_runs_of_a_confirmation(confirm: int, num_trials: int, num_first: int, runs: int):
-    assert most_runs(confirm, num_trials, num_first) == runs
+def test_the_most_runs_of_a_confirmation_are_counted(confirm: int, num_trials: int, num_first: int, runs: int):
+    assert count_most_runs(confirm, num_trials, num_first) == runs
 
 
 def test_the_better_on_val_wins_if_both_are_equally_good(
