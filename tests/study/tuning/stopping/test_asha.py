@@ -97,9 +97,13 @@ def test_a_weak_trial_is_stopped_at_its_rung_and_written_down(search: DatasetSea
     }
 
 
-def test_a_first_trial_is_never_stopped(search: DatasetSearch, record: Make, write_trial: Write):
-    is_first = replace(search, first_trials=({key: value for key, value in CONFIG.items() if key != "seed"},))
-    for of_study, decision in ((search, TrialScheduler.STOP), (is_first, TrialScheduler.CONTINUE)):
+def test_a_first_trial_and_the_paper_setting_are_never_stopped(search: DatasetSearch, record: Make, write_trial: Write):
+    params = {key: value for key, value in CONFIG.items() if key != "seed"}
+    exempt = (
+        replace(search, first_trials=(params,)),
+        replace(search, space=replace(search.space, paper_setting=params)),
+    )
+    for of_study, decision in ((search, TrialScheduler.STOP), *((one, TrialScheduler.CONTINUE) for one in exempt)):
         write_trial(search.paths.trials, record(0, Status.RUNNING, 0.1, trial_id="id-a"))
         scheduler = asha(of_study, [record(number, Status.COMPLETED, *[0.5] * 9) for number in (1, 2, 3)])
         trial = tune_trial("a", "id-a")
