@@ -234,7 +234,7 @@ def _describe(
             others = f"all {len(cheaper)} cheaper trials are worse by more than noise ({values})"
         return f"The winner is also the cheapest good one: {others}."
     if cheapest.operations_per_pair and winner.operations_per_pair:
-        saving = f"{winner.operations_per_pair / cheapest.operations_per_pair:.3g} times fewer operations a pair"
+        saving = f"{winner.operations_per_pair / cheapest.operations_per_pair:.3g} times fewer operations per pair"
     else:
         saving = f"{cheapest.num_conditions} conditions instead of {winner.num_conditions}"
     return (

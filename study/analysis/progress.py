@@ -64,7 +64,7 @@ class SearchProgress:
     Attributes:
         metric: The name of the objective.
         points: The steps of the best value over the epochs spent. Only completed trials count, so the last step is
-            the winner's; epochs of all trials are spent.
+            that of the best trial on val; epochs of all trials are spent.
         epochs_spent: The epochs of all trials.
         in_order_of_time: Whether epochs are ordered by the time at which they ended; otherwise trials are taken one
             after another in the order of suggestions, since those of version 0.1 have no times.

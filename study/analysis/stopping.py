@@ -219,7 +219,7 @@ def _verdict(correlation: Interval | None, num_went_on: int, num_before: int) ->
             f"Too few trials to say how well this rung predicts the end: {num_went_on} full-length trials went on, and "
             f"a correlation needs {MIN_RANKED} that differ."
         )
-    known = f" ({num_before} had had their best epoch by then)" if num_before else ""
+    known = f" ({num_before} of them with their best epoch up to it)" if num_before else ""
     return (
         f"Over the {num_went_on} full-length trials that went on{known}, the rank at this rung and the final rank "
         f"correlate with {correlation.mean:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]; with the stopped "

@@ -22,8 +22,8 @@ conditions, and how relevant each condition is to the pair. A query is scored ag
 
 ## Results on the test split
 
-{seeds}, {epochs} on train and val, from the best of {trials} by {objective} on val
-({value:.4f} there, which is optimistic: the trial was chosen by it){confirmed}.
+{seeds}, {epochs} on train and val, with the configuration of the winner of {trials}.
+Its {objective} on val is {value:.4f}, which is optimistic: trials were chosen by it{confirmed}.
 The test split was read once, after training.
 
 {results}

@@ -8,7 +8,8 @@ from study.trials.selection.confirmation import Candidate, Selection
 SELECTION_NOTE = (
     "Val at selection is the value by which a trial was chosen among many, which is optimistic. Val at confirmation is "
     "the mean of runs from other seeds on fresh questions, with other classes of train and val held out where items "
-    "have classes. The winner is the best there."
+    "have classes. These are easier or harder than those of val, so values at confirmation compare with each other "
+    "only. The winner is the best there; its lead over each other candidate is that question by question."
 )
 
 
@@ -17,21 +18,22 @@ def describe_confirmation(selection: Selection) -> str:
     chosen = selection.chosen
     if chosen is None:
         return f"not confirmed ({selection.why_not})"
-    asked = f"{counted(chosen.num_questions, 'fresh question')}, {counted(len(chosen.judged), 'seed')}"
-    return f"at confirmation {chosen.confirmed} ({asked}{_describe_gain(selection)})"
+    asked = f"{counted(chosen.num_questions, 'fresh question')}, {counted(len(chosen.judged), 'run')} from other seeds"
+    gain = describe_gain(selection)
+    return f"at confirmation {chosen.confirmed} ({asked}{'; ' if gain else ''}{gain})"
 
 
-def _describe_gain(selection: Selection) -> str:
+def describe_gain(selection: Selection) -> str:
     """Return what the search has gained over the search space's first trials; empty if that is not known."""
     chosen, first = selection.chosen, selection.best_first
     if chosen is None or first is None:
         return ""
     if chosen is first:
-        return "; a first trial of the search space: no other was better"
+        return "the search found nothing better than this first trial of its space"
     lead = chosen.ahead_of(first)
     if lead is None:
-        return "; not compared with the best first trial: no run from the same seed completed"
-    return f"; ahead of the best first trial, {first.record.number}, by {lead}"
+        return "not compared with the best first trial: no run from the same seed completed"
+    return f"ahead of the best first trial of its space, {first.record.number}, by {lead}"
 
 
 def describe_values(selection: Selection, test: Interval | None) -> str:
@@ -52,8 +54,8 @@ def selected_text(candidate: Candidate) -> str:
     return f"{candidate.value:.4f}" if candidate.selected is None else str(candidate.selected)
 
 
-def candidate_rows(selection: Selection) -> list[tuple[str, str, str, str, str]]:
-    """Return a row for each candidate: the trial, its values, the value of each seed, and what became of its runs."""
+def candidate_rows(selection: Selection) -> list[tuple[str, ...]]:
+    """Return a row for each candidate: the trial, its values, the lead of the winner, each run, and how runs ended."""
     return [
         (
             _name(candidate)
@@ -61,6 +63,7 @@ def candidate_rows(selection: Selection) -> list[tuple[str, str, str, str, str]]
             + (", winner" if candidate is selection.candidate else ""),
             selected_text(candidate),
             "" if candidate.confirmed is None else str(candidate.confirmed),
+            _lead_of_winner(selection.chosen, candidate),
             ", ".join(f"{value:.4f}" for value in candidate.per_seed),
             _describe_runs(candidate),
         )
@@ -68,8 +71,13 @@ def candidate_rows(selection: Selection) -> list[tuple[str, str, str, str, str]]
     ]
 
 
-CANDIDATE_HEADS = ("trial", "val at selection", "val at confirmation", "each seed", "runs")
+CANDIDATE_HEADS = ("trial", "val at selection", "val at confirmation", "the winner's lead", "each run", "runs")
 """The heads of the columns of `candidate_rows`."""
+
+
+def _lead_of_winner(winner: Candidate | None, candidate: Candidate) -> str:
+    lead = None if winner is None or winner is candidate else winner.ahead_of(candidate)
+    return "" if lead is None else str(lead)
 
 
 def _name(candidate: Candidate) -> str:

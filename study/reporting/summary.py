@@ -35,8 +35,8 @@ from study.trials.selection.confirmation import Selection, select_in_study
 
 HOW_TO_READ = (
     'All methods answer the same questions; intervals are 95% over questions, those of "PAN is" question by question.',
-    'The best trial was chosen on val, so its value there is optimistic; "confirmed" is not: new runs of the best',
-    "trials, judged once on fresh questions. Where the value on train, from fewer",
+    'Trials are chosen on val, so the winner\'s value there is optimistic. "Confirmed" is the mean of new runs, judged',
+    "once on fresh questions about other classes, which may be easier or harder. Where the value on train, from fewer",
     "questions, is far above that on val, the model overfits the training classes. The test split is read once, by",
     "`study/final.py`. The best of several baselines is found by the same questions, which favours it. Settings of",
     "baselines are chosen on val. On val, paper_setting has as many epochs as the trials and at most 8192 pairs in",
@@ -259,7 +259,7 @@ def _best_columns(scores: Sequence[MethodScores], split: Split) -> dict[str, Any
 
 def _page(study: str, summaries: list[DatasetSummary], over: bool) -> list[str]:
     statuses = [status.value for status in Status]
-    heads = ("dataset", "metric", "best (val)", "confirmed", *statuses, "epochs spent", "confirming", "saved")
+    heads = ("dataset", "metric", "winner (val)", "confirmed", *statuses, "epochs spent", "confirming", "saved")
     running = "(interrupted, --resume continues)" if over else "(or interrupted: --resume continues)"
     rows = [
         (

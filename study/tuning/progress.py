@@ -155,7 +155,7 @@ def trials_row(
         left = f"{duration(left_s)} left"
     counts = [f"{progress.counts[status]} {word}" for status, word in WORDS.items() if progress.counts[status]]
     running = list(progress.running.values())
-    now = "first trials start" if not running and not progress.counts else ""
+    now = "starting" if not running and not progress.counts else ""
     if running:
         more = f", {len(running) - NUM_SHOWN} more" if len(running) > NUM_SHOWN else ""
         now = f"now {', '.join(running[:NUM_SHOWN])}{more}"

@@ -113,10 +113,14 @@ def _facts(winner: TrialRecord, epoch: int) -> list[tuple[str, object]]:
 
 def _trust(data: DatasetData) -> list[Block]:
     """Return what limits the result: the choice among trials, missing test scores, and the cautions."""
-    completed, ended = len(data.completed), len(data.records)
+    completed, ended, selection = len(data.completed), len(data.records), data.summary.selection
+    among = f"{counted(completed, 'completed trial')} (of {ended} started)"
     chosen = (
-        f"The winner was chosen among {counted(completed, 'completed trial')} (of {ended} started) on the val split, "
-        "so its val value is optimistic, the more so the more trials there were."
+        f"{counted(len(selection.candidates), 'candidate')} among {among} were chosen by their values on val, and the "
+        "winner is the best of them at confirmation. So its value on val is optimistic."
+        if selection.chosen
+        else f"The winner was chosen among {among} on the val split, so its val value is optimistic, the more so the "
+        "more trials there were."
     )
     blocks: list[Block] = []
     if data.summary.scores[0].test is None:

@@ -14,8 +14,8 @@ MOST_CURVES = 300
 """Number of learning curves in a chart, and of trials in its table; more would cover each other."""
 
 RULES = {
-    "asha": "ASHA compares a trial at each rung with the trials that reached it before. All but the best share, 1 / "
-    "reduction factor, stop.",
+    "asha": "ASHA compares a trial at each rung with the trials that reached it before. It continues if it is among "
+    "the best 1 / reduction factor of them.",
     "paired": "The paired rule compares a trial after every epoch with the best completed trial, question by question. "
     "It stops if the upper end of the 95% interval, with what its curve may still rise, is below that trial's best "
     "value. The epochs at which it stopped a trial are listed as rungs.",
@@ -67,7 +67,7 @@ def _progress(data: DatasetData, progress: SearchProgress) -> Block:
     return Chart(
         title="Best so far",
         figure=progress_chart(progress),
-        finding=f"The winner reached its value after {last.epochs_spent} of {progress.epochs_spent} epochs "
+        finding=f"The best value on val was reached after {last.epochs_spent} of {progress.epochs_spent} epochs "
         f"({share:.0%}), {late}. Only completed trials count.{earlier}{order}",
         table=Table(
             caption=f"Best so far on {data.dataset}: numbers",

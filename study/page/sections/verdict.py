@@ -12,6 +12,7 @@ from study.reporting.cautions import UNTRAINED
 from study.reporting.comparison import MethodScores, rank_baselines
 from study.reporting.final_metrics import FinalScores, read_final
 from study.reporting.relevance import FREE
+from study.reporting.selection import describe_gain
 from study.trials.ledger import TrialRecord
 
 DEFINITIONS = {
@@ -33,12 +34,19 @@ def verdict(data: DatasetData, winner: TrialRecord, value: float) -> str:
         [
             f"{trial_name(winner).capitalize()} won on {data.dataset}: {metric_name(data.objective.name)} {scores}.",
             f"It is: {describe_config(winner.config)}.",
+            *_gain(data),
             _define(data, winner),
             *_against_best(baselines, data),
             *_what_training_adds(baselines, data),
             _attributes(winner),
         ]
     )
+
+
+def _gain(data: DatasetData) -> list[str]:
+    """Return what the search has gained over the first trials of its space, if the winner is confirmed."""
+    gain = describe_gain(data.summary.selection)
+    return [f"At confirmation: {gain}."] if gain else []
 
 
 def final_scores(data: DatasetData) -> FinalScores | None:

@@ -19,6 +19,15 @@ WORDS = (
     ("encoder siamese", "the backbone's features, with or without a linear layer added to them"),
     ("encoder proxynca", "features, normalised and projected, trained with ProxyNCA++'s loss of classes too"),
     ("encoder graph", "graph convolutions over the features of neighbouring items"),
+    (
+        "first trial",
+        "a trial that a search space begins with: the paper's settings, and recipes that start as nearest class mean",
+    ),
+    (
+        "confirmation",
+        "the candidates for the winner, trained again from other seeds and judged once on fresh questions, which no "
+        "trial was asked, about other classes where items have classes",
+    ),
     ("full-length trial", "a completed trial: it ended by itself, with its last epoch or after epochs without gain"),
     ("rung", "an epoch after which the trials that are then the weakest are stopped"),
     (

@@ -118,7 +118,7 @@ def test_screen_names_files_that_exist_and_commands_to_go_on_with(done: Any) -> 
 
 def test_screen_tells_progress_where_nobody_watches_and_little_else(done: Any) -> None:
     lines = done.finished.out.splitlines()
-    assert f"demo 0/{NUM_TRIALS} | first trials start" in lines
+    assert f"demo 0/{NUM_TRIALS} | starting" in lines
     about_ray = [line for line in lines if "Ray" in line]
     assert about_ray == [] or about_ray[0] == "starting Ray on this machine"
     assert all(re.fullmatch(r"Ray has started in (\d+ min )?\d+ s", line) for line in about_ray[1:])

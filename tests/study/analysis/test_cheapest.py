@@ -61,7 +61,7 @@ def test_the_cheapest_within_noise_is_found(study: Make) -> None:
     assert result.lead.low < 0 < result.lead.mean < result.lead.high
     assert (result.num_cheaper, result.num_compared, result.num_not_compared) == (3, 1, 0)
     assert result.sentence.startswith(
-        "Trial trial2 with 14.3 times fewer operations a pair is within noise: the winner"
+        "Trial trial2 with 14.3 times fewer operations per pair is within noise: the winner"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pan_model.objective import Objective
-from study.reporting.selection import candidate_rows, describe_confirmation
+from study.reporting.selection import CANDIDATE_HEADS, candidate_rows, describe_confirmation
 from study.storage.paths import DatasetPaths, StudyPaths
 from study.trials.ledger import Status, TrialRecord
 from study.trials.selection.confirmation import select_winner
@@ -34,9 +34,9 @@ def records(files: DatasetPaths, record: Make, write_runs: Make) -> list[TrialRe
 @pytest.mark.parametrize(
     ("first", "expected"),
     [
-        ([], r"at confirmation 0.6667 \[.*\] \(6 fresh questions, 3 seeds\)"),
-        ([0], r"at .* 3 seeds; ahead of the best first trial, 0, by 0.1667 \[-0.0399, 0.3733\]\)"),
-        ([0, 1], r"at .* 3 seeds; a first trial of the search space: no other was better\)"),
+        ([], r"at confirmation 0.6667 \[.*\] \(6 fresh questions, 3 runs from other seeds\)"),
+        ([0], r"at .* 3 runs .*; ahead of the best first trial of its space, 0, by 0.1667 \[-0.0399, 0.3733\]\)"),
+        ([0, 1], r"at .* 3 runs .*; the search found nothing better than this first trial of its space\)"),
     ],
 )
 def test_what_the_search_has_gained_is_told(
@@ -44,7 +44,10 @@ def test_what_the_search_has_gained_is_told(
 ):
     selection = select_winner(files, OBJECTIVE, records, 2, [records[place].config for place in first])
     assert re.fullmatch(expected, describe_confirmation(selection)), describe_confirmation(selection)
-    names = [row[0] for row in candidate_rows(selection)]
+    rows = candidate_rows(selection)
+    assert {len(row) for row in rows} == {len(CANDIDATE_HEADS)}
+    assert [row[3] for row in rows] == ["0.1667 [-0.0399, 0.3733]", ""]
+    names = [row[0] for row in rows]
     assert ["first trial" in name for name in names] == [0 in first, 1 in first]
     assert [name.endswith(", winner") for name in names] == [False, True]
 

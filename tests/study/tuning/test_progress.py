@@ -78,7 +78,7 @@ def shown(num_trials: int, progress: SearchProgress, ended_before: int, elapsed_
 
 def test_progress_of_a_search(record: Make):
     progress = SearchProgress([], Objective(METRIC, "max"))
-    assert shown(10, progress, 0, 0.0) == "demo 0/10 | first trials start"
+    assert shown(10, progress, 0, 0.0) == "demo 0/10 | starting"
     progress.trial_finished(record(0, Status.RUNNING))
     assert shown(10, progress, 0, 3.0) == "demo 0/10 | 1 running"
     for trial in (record(1, Status.STOPPED, 0.5), record(2, Status.COMPLETED, 0.4, 0.75), record(3, Status.FAILED)):
