@@ -72,17 +72,19 @@ def _report_dataset(
         return False
     record, value, epoch = summary.best
     terminal.say(f"{plan.dataset}: best {summary.metric} {value:.4f} (val), trial {record.trial_id}, epoch {epoch}")
-    _print_selection(summary, terminal)
+    print_selection(summary, terminal)
     print_comparison(summary, terminal)
     return True
 
 
-def _print_selection(summary: DatasetSummary, terminal: Terminal) -> None:
+def print_selection(summary: DatasetSummary, terminal: Terminal) -> None:
     """Print the winner's values at selection, at confirmation and on test, and the candidates."""
     terminal.say(f"  {describe_values(summary.selection, summary.scores[0].test)}")
     if summary.selection.planned:
-        for trial, selected, confirmed, _, runs in candidate_rows(summary.selection):
-            terminal.say(f"  trial {trial}: {selected}, at confirmation {confirmed or 'not known'}; {runs}")
+        for row in candidate_rows(summary.selection):
+            lead = f", the winner ahead by {row.lead}" if row.lead else ""
+            confirmed = row.confirmed or "not known"
+            terminal.say(f"  trial {row.trial}: {row.selected}, at confirmation {confirmed}{lead}; {row.runs}")
 
 
 def print_comparison(summary: DatasetSummary, terminal: Terminal) -> None:

@@ -1,5 +1,7 @@
 """How the winner was selected: its values at selection, at confirmation and on test, the candidates, and cautions."""
 
+from typing import NamedTuple
+
 from pan_model.command_line import counted
 from pan_model.scores import Interval
 from study.reporting.tables import markdown_table
@@ -54,10 +56,30 @@ def selected_text(candidate: Candidate) -> str:
     return f"{candidate.value:.4f}" if candidate.selected is None else str(candidate.selected)
 
 
-def candidate_rows(selection: Selection) -> list[tuple[str, ...]]:
-    """Return a row for each candidate: the trial, its values, the lead of the winner, each run, and how runs ended."""
+class CandidateRow(NamedTuple):
+    """A row of the table of candidates, as texts.
+
+    Attributes:
+        trial: The number and the id of the trial, and whether it is a first trial or the winner.
+        selected: Its value on val at selection.
+        confirmed: Its value at confirmation; empty without a completed run.
+        lead: How far the winner is ahead of it at confirmation; empty for the winner, and where it is not known.
+        each_run: The value of each completed run.
+        runs: The number of runs, and how they ended.
+    """
+
+    trial: str
+    selected: str
+    confirmed: str
+    lead: str
+    each_run: str
+    runs: str
+
+
+def candidate_rows(selection: Selection) -> list[CandidateRow]:
+    """Return a row for each candidate."""
     return [
-        (
+        CandidateRow(
             _name(candidate)
             + (", a first trial" if candidate.is_first else "")
             + (", winner" if candidate is selection.candidate else ""),

@@ -46,8 +46,8 @@ def test_what_the_search_has_gained_is_told(
     assert re.fullmatch(expected, describe_confirmation(selection)), describe_confirmation(selection)
     rows = candidate_rows(selection)
     assert {len(row) for row in rows} == {len(CANDIDATE_HEADS)}
-    assert [row[3] for row in rows] == ["0.1667 [-0.0399, 0.3733]", ""]
-    names = [row[0] for row in rows]
+    assert [row.lead for row in rows] == ["0.1667 [-0.0399, 0.3733]", ""]
+    names = [row.trial for row in rows]
     assert ["first trial" in name for name in names] == [0 in first, 1 in first]
     assert [name.endswith(", winner") for name in names] == [False, True]
 
