@@ -20,6 +20,7 @@ from study.analysis.study_data import DatasetData
 from study.analysis.uncertainty import MIN_RANKED, kendall, spearman, upper_bound
 from study.trials.ledger import Status, TrialRecord
 from study.trials.selection.candidates import is_one_of
+from study.trials.selection.confirmation import first_trials_in
 
 SAYS_NOTHING = 0.5
 """An upper bound of a chance above which it says nothing."""
@@ -236,7 +237,8 @@ def _wrong_stops(
         return None
     highest = max(signed(_value_at(data, record, epoch) or 0.0) for record in stopped)
     at_rung = {record.trial_id: signed(_value_at(data, record, epoch) or 0.0) for record, _ in went_on}
-    exempt = {record.trial_id for record, _ in went_on if is_one_of(record, data.first_trials)}
+    first_trials = first_trials_in(data.entry)
+    exempt = {record.trial_id for record, _ in went_on if is_one_of(record, first_trials)}
     comparable = [trial_id for trial_id, value in at_rung.items() if value <= highest and trial_id not in exempt]
     gains = [signed(value) - at_rung[record.trial_id] for record, value in went_on]
     gained = [

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pan_model.flat import Scalar
 from pan_model.objective import Objective
 from study.reporting.collation import read_begun_study, read_with_winner
 from study.reporting.summary import DatasetSummary, summarise_dataset
@@ -44,11 +43,6 @@ class DatasetData:
     def max_epochs(self) -> int:
         """The number of epochs of a trial that is not stopped."""
         return self.entry["max_epochs"]
-
-    @property
-    def first_trials(self) -> list[dict[str, Scalar]]:
-        """The parameters of the search space's first trials; none in studies of version 0.1, which lack them."""
-        return self.entry.get("space", {}).get("first_trials", [])
 
     @property
     def completed(self) -> list[TrialRecord]:

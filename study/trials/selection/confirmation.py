@@ -195,8 +195,14 @@ class Selection:
 
 def select_in_study(files: DatasetPaths, entry: Mapping[str, Any], records: Sequence[TrialRecord]) -> Selection:
     """Choose the winner of a dataset as `select_winner` does, by the dataset's entry in study.json."""
-    first_trials = entry.get("space", {}).get("first_trials", [])
-    return select_winner(files, Objective(**entry["objective"]), records, entry.get("confirm", 0), first_trials)
+    return select_winner(
+        files, Objective(**entry["objective"]), records, entry.get("confirm", 0), first_trials_in(entry)
+    )
+
+
+def first_trials_in(entry: Mapping[str, Any]) -> list[dict[str, Scalar]]:
+    """Return the first trials of a dataset's space by its entry in study.json; none in studies of version 0.1."""
+    return entry.get("space", {}).get("first_trials", [])
 
 
 def select_winner(
